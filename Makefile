@@ -1,0 +1,40 @@
+# `make demo` and `make test` do everything on a fresh machine that has cargo and python3.
+
+.PHONY: demo test bench generate deploy dependencies
+
+# Built with the workspace: alone it would have other features, and the SDK would be compiled once more for it.
+LAMPLIGHTER := $(or $(CARGO_TARGET_DIR),target)/debug/lamplighter
+
+# The main job, on the embedded parts: deploy, update, fail, go on.
+demo:
+	@cargo build --workspace --bins
+	@tests/demo
+
+# Every check. The tools are installed beside the build, from the registries, pinned.
+test:
+	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	$(LAMPLIGHTER) generate --check
+	cargo test --workspace
+
+# The measures, each beside its baseline.
+bench:
+	cargo build --release -p lamplighter-benches -p dispatcher --bins
+	$(or $(CARGO_TARGET_DIR),target)/release/measure
+
+# infra/template.yaml, from the tasks.
+generate:
+	cargo build --workspace --bins
+	$(LAMPLIGHTER) generate
+
+# To the account of the environment: make deploy VERSION=7
+deploy:
+	cargo build --workspace --bins
+	$(LAMPLIGHTER) build
+	sam deploy --parameter-overrides Version=$(VERSION)
+
+# Licences and sources of the dependencies, and those nobody uses; needs cargo-deny and cargo-machete.
+dependencies:
+	cargo deny check bans licenses sources
+	cargo machete

@@ -1,0 +1,46 @@
+//! Ours: a task that does nothing, or sleeps, locked and recorded. Its name comes from the environment, so that one
+//! binary serves as many tasks.
+
+use std::time::Duration;
+
+use lamplighter::{
+    definition::{Definition, Kind, Lifecycle},
+    prelude::*,
+};
+use lamplighter_core::retry::Retry;
+
+/// How long it takes.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+struct Config {
+    sleep_ms: u64,
+}
+
+struct Noop;
+
+impl Task for Noop {
+    type Config = Config;
+
+    fn definition() -> Definition {
+        let name = std::env::var("NOOP_NAME").unwrap_or_else(|_| "noop".to_owned());
+        Definition {
+            name: name.parse().expect("the benchmark gives a task's name"),
+            description: "Does nothing.".to_owned(),
+            kind: Kind::Lifecycle(Lifecycle::default()),
+            timeout: Duration::from_secs(20),
+            retry: Retry::default(),
+            copy_assets: Vec::new(),
+            rollback: false,
+            config: serde_json::json!({ "sleep_ms": 0 }),
+            config_schema: schemars::schema_for!(Config).to_value(),
+        }
+    }
+
+    async fn run(&self, ctx: Context<Config>) -> TaskResult {
+        if ctx.config.sleep_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
+        }
+        Ok(Outcome::success("done"))
+    }
+}
+
+lamplighter::main!(Noop);

@@ -1,0 +1,137 @@
+//! `lamplighter generate`: writes the template of the stack, or checks that the committed one is current.
+
+use std::{fs, io, path::Path};
+
+use anyhow::{Context as _, anyhow, bail};
+use lamplighter_core::definition::Kind;
+use serde_json::json;
+
+use crate::{
+    fault::Faults,
+    files::write_atomically,
+    generate::{Application, TEMPLATE, render},
+    project::Project,
+};
+
+/// How many lines of a difference are shown.
+const SHOWN: usize = 8;
+
+/// Writes infra/template.yaml, the SAM template of the tasks' stack.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The environment; goes before `environment` in lamplighter.toml.
+    #[arg(long)]
+    environment: Option<String>,
+    /// Writes nothing, and fails if the file is not what would be written.
+    #[arg(long)]
+    check: bool,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let mut faults = project.undeployable();
+    let application = faults.take(application(&workspace.root, &project));
+    let template = faults.take(render(&project, application.as_ref().and_then(Option::as_ref)));
+    let template = faults.none_or(template)?.unwrap_or_default();
+    let path = workspace.root.join(TEMPLATE);
+    let committed = match fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {TEMPLATE}")),
+    };
+    let changed = committed.as_deref() != Some(template.as_str());
+    if changed && !arguments.check {
+        write_atomically(&path, template.as_bytes()).with_context(|| format!("cannot write {TEMPLATE}"))?;
+    }
+    if arguments.json {
+        println!("{}", report(&project, changed));
+    } else {
+        left_out(&project);
+        match (changed, arguments.check) {
+            (true, true) => {}
+            (true, false) => println!("{TEMPLATE} is written"),
+            (false, _) => println!("{TEMPLATE} is current"),
+        }
+    }
+    match (changed && arguments.check, committed) {
+        (false, _) => Ok(()),
+        (true, None) => bail!("{TEMPLATE} is missing: run `lamplighter generate` and commit it"),
+        (true, Some(committed)) => Err(anyhow!(
+            "{TEMPLATE} is not what would be written: run `lamplighter generate` and commit it\n{}",
+            difference(&committed, &template)
+        )),
+    }
+}
+
+/// The user's own resources, if the project has some.
+fn application(root: &Path, project: &Project) -> Result<Option<Application>, Faults> {
+    let Some(file) = &project.build.application else { return Ok(None) };
+    match fs::read_to_string(root.join(file)) {
+        Ok(text) => Application::parse(file, &text).map(Some),
+        Err(error) => {
+            let mut faults = Faults::default();
+            let reason = format!("cannot read `{file}`: {error}");
+            faults.add(crate::config::FILE, "build.application", reason);
+            Err(faults)
+        }
+    }
+}
+
+fn side_tasks(project: &Project) -> Vec<&str> {
+    let side = project.tasks.iter().filter(|task| matches!(task.definition.kind, Kind::Side(_)));
+    side.map(|task| task.name().as_str()).collect()
+}
+
+fn left_out(project: &Project) {
+    for name in side_tasks(project) {
+        eprintln!("note: {name} is a side task, which only the runner runs: it is left out");
+    }
+}
+
+fn report(project: &Project, changed: bool) -> serde_json::Value {
+    let side = side_tasks(project);
+    let tasks: Vec<_> = project.tasks.iter().map(|task| task.name().as_str()).collect();
+    let deployed: Vec<_> = tasks.into_iter().filter(|name| !side.contains(name)).collect();
+    json!({
+        "template": TEMPLATE,
+        "environment": project.environment,
+        "changed": changed,
+        "tasks": deployed,
+        "left_out": side,
+    })
+}
+
+/// Where two texts differ first and last, and the lines between, as far as they can be shown.
+fn difference(old: &str, new: &str) -> String {
+    let [old, new]: [Vec<_>; 2] = [old, new].map(|text| text.lines().collect());
+    let same = |pairs: &mut dyn Iterator<Item = (&&str, &&str)>| pairs.take_while(|(a, b)| a == b).count();
+    let first = same(&mut old.iter().zip(&new));
+    let last = same(&mut old[first..].iter().rev().zip(new[first..].iter().rev()));
+    let show = |sign: char, lines: &[&str]| {
+        let mut shown: Vec<_> = lines.iter().take(SHOWN).map(|line| format!("\n{sign} {line}")).collect();
+        if lines.len() > SHOWN {
+            shown.push(format!("\n{sign} ({} more lines)", lines.len() - SHOWN));
+        }
+        shown.concat()
+    };
+    let removed = show('-', &old[first..old.len() - last]);
+    let added = show('+', &new[first..new.len() - last]);
+    format!("from line {}:{removed}{added}", first + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_shows_what_changed() {
+        assert_eq!(difference("a\nb\nc\n", "a\nx\ny\nc\n"), "from line 2:\n- b\n+ x\n+ y");
+        assert_eq!(difference("a\n", "a\nb\n"), "from line 2:\n+ b");
+        let many: Vec<_> = (0..20).map(|i| i.to_string()).collect();
+        assert!(difference("", &many.join("\n")).ends_with("\n+ 7\n+ (12 more lines)"));
+    }
+}

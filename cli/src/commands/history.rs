@@ -1,0 +1,120 @@
+//! `lamplighter history`: what ran, when, and how it ended.
+
+use std::path::PathBuf;
+
+use anstream::println;
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::Clients,
+    table::{History, Table},
+};
+use lamplighter_core::{name::TaskName, run::Run, status::Status};
+
+use crate::{
+    config::Config,
+    runner::{machine::Storage, stack::Stack},
+    show::{self, aligned, sign},
+};
+
+/// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only runs of this task.
+    task: Option<TaskName>,
+    /// Only runs with this status, such as FAILED.
+    #[arg(long)]
+    status: Option<Status>,
+    /// How many runs of each task are looked at.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// The stack's name on this machine. Left out: the project's.
+    #[arg(long, conflicts_with = "table")]
+    stack: Option<String>,
+    /// The folder that keeps this machine's table.
+    #[arg(long, default_value = super::HOME, conflicts_with = "table")]
+    home: PathBuf,
+    /// A table in AWS, by name; the account and the region are those of the environment.
+    #[arg(long)]
+    table: Option<String>,
+    /// Prints JSON: the runs' whole records.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let tasks: Vec<_> = match &arguments.task {
+        Some(task) => vec![task.clone()],
+        None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
+    };
+    let runs = super::runtime()?.block_on(async {
+        if let Some(name) = &arguments.table {
+            let clients = Clients::default();
+            let table = Table::new(clients.dynamodb().await.clone(), name);
+            return read(&table, &tasks, arguments).await;
+        }
+        let home = workspace.root.join(&arguments.home);
+        let config = Config::load(&workspace.root)?;
+        let name = arguments.stack.clone().or(config.name);
+        let stack = Stack::open(&home, &name.unwrap_or_else(|| super::folder_name(&workspace.root)))?;
+        let storage = Storage::open(&home, &stack.name).await?;
+        let runs = async {
+            storage.end_abandoned(&tasks).await?;
+            read(&storage.table, &tasks, arguments).await
+        };
+        let runs = runs.await;
+        storage.close().await;
+        runs
+    })?;
+    if arguments.json {
+        std::println!("{}", serde_json::to_string_pretty(&runs)?);
+    } else if runs.is_empty() {
+        println!("no runs");
+    } else {
+        for line in lines(&runs) {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+/// The runs of the tasks, newest first.
+async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    for task in tasks {
+        let now = Timestamp::now();
+        if let Some(lost) = table.state(task).await?.lost(now) {
+            table.end_lost(task, &lost, now).await?;
+        }
+        let wanted = History { task: task.clone(), limit: arguments.limit, before: None };
+        runs.extend(table.history(&wanted).await?.runs);
+    }
+    runs.retain(|run| arguments.status.is_none_or(|status| status == run.status));
+    runs.sort_by_key(|run| std::cmp::Reverse((run.started_at, run.id)));
+    Ok(runs)
+}
+
+/// One line a run: when, task, status, trigger, time, and what it said.
+fn lines(runs: &[Run]) -> Vec<String> {
+    let cells: Vec<_> = runs
+        .iter()
+        .map(|run| {
+            let version = run.deployment.as_ref().map(|deployment| format!(" {}", deployment.version));
+            let took =
+                if run.attempts.is_empty() { String::new() } else { show::duration(run.duration_ms()) };
+            [
+                format!("{:.0}", run.started_at),
+                run.task.to_string(),
+                run.status.to_string(),
+                format!("{}{}", run.trigger, version.unwrap_or_default()),
+                took,
+                run.reason().or(run.message.as_deref()).unwrap_or_default().replace('\n', " "),
+            ]
+        })
+        .collect();
+    let styled = |(run, line): (&Run, String)| {
+        let (sign, style) = sign(run.status);
+        format!("{style}{sign}{style:#} {line}")
+    };
+    runs.iter().zip(aligned(&cells)).map(styled).collect()
+}

@@ -1,0 +1,64 @@
+//! The commands: one file each.
+
+mod build;
+mod generate;
+mod history;
+mod tasks;
+mod up;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Subcommand;
+
+use crate::{compile, config::Config, describe, project::Project, workspace::Workspace};
+
+/// The folder that keeps the table, the bucket and the logs of this machine's stacks.
+const HOME: &str = ".lamplighter";
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Generate(generate::Arguments),
+    Build(build::Arguments),
+    Tasks(tasks::Arguments),
+    Up(up::Arguments),
+    History(history::Arguments),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Self::Generate(arguments) => generate::run(&arguments),
+            Self::Build(arguments) => build::run(&arguments),
+            Self::Tasks(arguments) => tasks::run(&arguments),
+            Self::Up(arguments) => up::run(&arguments),
+            Self::History(arguments) => history::run(&arguments),
+        }
+    }
+}
+
+/// The workspace that the program was started in.
+fn workspace() -> anyhow::Result<Workspace> {
+    Ok(Workspace::discover(&current_folder()?)?)
+}
+
+fn current_folder() -> anyhow::Result<PathBuf> {
+    std::env::current_dir().context("cannot find the current folder")
+}
+
+/// The project of a workspace, after compiling its tasks.
+fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<Project> {
+    let config = Config::load(&workspace.root)?;
+    let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
+    Ok(Project::resolve(&folder_name(&workspace.root), described, &config, environment)?)
+}
+
+fn folder_name(folder: &Path) -> String {
+    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}

@@ -1,0 +1,225 @@
+//! `lamplighter up`: the same deployment on this machine.
+
+use std::{path::PathBuf, time::Instant};
+
+use anstream::println;
+use anyhow::bail;
+use lamplighter_aws::table::Table;
+use lamplighter_core::{
+    definition::Phase,
+    deployment::{Course, Entry, TaskEntry},
+    duration,
+    run::Run,
+    status::Status,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    compile::Profile,
+    config::Config,
+    generate::logical_id,
+    package::package_all,
+    project::{Project, Task},
+    runner::{
+        deploy::{Answer, Deployed, Observer, deploy},
+        machine::Machine,
+        stack::Stack,
+    },
+    show::{self, aligned, sign},
+};
+
+/// Deploys the workspace on this machine: the real dispatcher and the real task binaries, without an account.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The version to deploy. Left out: the number after the one that serves.
+    #[arg(long)]
+    version: Option<String>,
+    /// The environment; goes before `environment` in lamplighter.toml.
+    #[arg(long)]
+    environment: Option<String>,
+    /// The stack's name. Left out: the project's.
+    #[arg(long)]
+    stack: Option<String>,
+    /// The folder that keeps the table, the bucket and the logs.
+    #[arg(long, default_value = super::HOME)]
+    home: PathBuf,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let packages = package_all(&workspace, Profile::Dev)?;
+    let config = Config::load(&workspace.root)?;
+    let described = packages.iter().filter_map(|package| package.task.clone()).collect();
+    let folder = super::folder_name(&workspace.root);
+    let project = Project::resolve(&folder, described, &config, arguments.environment.as_deref())?;
+    let home = workspace.root.join(&arguments.home);
+    let mut stack = Stack::open(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
+    let version = match (&arguments.version, stack.next_version()) {
+        (Some(version), _) if version.is_empty() => bail!("a version cannot be empty"),
+        (Some(version), _) => version.clone(),
+        (None, Some(next)) => next,
+        (None, None) => bail!("the version that serves is not a number, so say which comes next: --version"),
+    };
+    let before = stack.memory.version.clone();
+    let deployed = super::runtime()?.block_on(async {
+        let machine = Machine::start(&home, &stack.name).await?;
+        machine.install(&project, &packages)?;
+        machine.storage.end_abandoned(project.tasks.iter().map(Task::name)).await?;
+        let mut teller =
+            Teller { table: machine.storage.table.clone(), json: arguments.json, chapters: Vec::new() };
+        teller.headline(&stack.name, before.as_deref(), &version);
+        let started = Instant::now();
+        let deployed = deploy(&machine, &mut stack, &project, &version, &mut teller).await;
+        machine.stop().await;
+        let deployed = deployed?;
+        teller.last_line(&stack, &deployed, duration::millis(started.elapsed()), before.as_deref());
+        anyhow::Ok(deployed)
+    })?;
+    match deployed.failure {
+        Some(reason) => bail!("version {version} was not deployed: {reason}"),
+        None => Ok(()),
+    }
+}
+
+/// Prints a deployment while it goes on, or collects it as JSON.
+struct Teller {
+    table: Table,
+    json: bool,
+    chapters: Vec<Value>,
+}
+
+impl Observer for Teller {
+    async fn answered(
+        &mut self,
+        logical_id: &'static str,
+        answer: &Answer,
+        entry: Option<&Entry>,
+    ) -> anyhow::Result<()> {
+        let mut tasks = Vec::new();
+        for task in entry.into_iter().flat_map(|entry| &entry.tasks) {
+            tasks.push((task, self.table.run(&task.name, task.run_id).await?));
+        }
+        if self.json {
+            self.chapters.push(chapter(logical_id, answer, entry, &tasks));
+        } else if let Some(entry) = entry {
+            self.line(title(logical_id, entry.course));
+            for row in rows(&tasks) {
+                self.line(&format!("  {row}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn application(&mut self, version: &str) {
+        self.line("application");
+        self.line(&format!("  version {version} takes over"));
+    }
+
+    fn rolling_back(&mut self) {
+        self.line("rolling back");
+    }
+}
+
+impl Teller {
+    fn line(&self, text: &str) {
+        if !self.json {
+            println!("  {text}");
+        }
+    }
+
+    fn headline(&self, stack: &str, before: Option<&str>, version: &str) {
+        if !self.json {
+            let bold = anstyle::Style::new().bold();
+            match before {
+                Some(before) => println!("{bold}{stack}: update from version {before} to {version}{bold:#}"),
+                None => println!("{bold}{stack}: first deployment, version {version}{bold:#}"),
+            }
+        }
+    }
+
+    fn last_line(&self, stack: &Stack, deployed: &Deployed, took_ms: u64, before: Option<&str>) {
+        let serving = stack.memory.version.as_deref();
+        if self.json {
+            let whole = json!({
+                "stack": stack.name,
+                "status": deployed.status,
+                "version": serving,
+                "version_before": before,
+                "failure": deployed.failure,
+                "duration_ms": took_ms,
+                "resources": self.chapters,
+            });
+            std::println!("{whole:#}");
+            return;
+        }
+        let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
+        let (sign, style) = sign(status);
+        let serves = match (serving, &deployed.failure) {
+            (Some(version), None) => format!("version {version} serves"),
+            (Some(version), Some(_)) => format!("version {version} keeps serving"),
+            (None, _) => "nothing serves yet".to_owned(),
+        };
+        println!("{style}{sign} {}{style:#} in {}: {serves}\n", deployed.status, show::duration(took_ms));
+    }
+}
+
+fn title(id: &str, course: Course) -> &'static str {
+    match (course, id == logical_id(Phase::Before)) {
+        (Course::Rollback, true) => "undo what ran before the application",
+        (Course::Rollback, false) => "undo what ran after the application",
+        (_, true) => "before the application",
+        (_, false) => "after the application",
+    }
+}
+
+/// One line a task: sign, name, status, time, attempts, and what it said.
+fn rows(tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
+    let cells: Vec<_> = tasks
+        .iter()
+        .map(|(task, run)| {
+            let took = run
+                .as_ref()
+                .filter(|run| !run.attempts.is_empty())
+                .map(|run| show::duration(run.duration_ms()));
+            let attempts = match run.as_ref().map_or(0, |run| run.attempts.len()) {
+                0 | 1 => String::new(),
+                more => format!("{more} attempts"),
+            };
+            let said =
+                run.as_ref().and_then(|run| run.reason().map(str::to_owned).or_else(|| run.message.clone()));
+            let said = said.or_else(|| task.message.clone()).unwrap_or_default();
+            [task.name.to_string(), task.status.to_string(), took.unwrap_or_default(), attempts, said]
+        })
+        .collect();
+    let styled = |((task, _), line): (&(&TaskEntry, Option<Run>), String)| {
+        let (sign, style) = sign(task.status);
+        format!("{style}{sign}{style:#} {line}")
+    };
+    tasks.iter().zip(aligned(&cells)).map(styled).collect()
+}
+
+fn chapter(id: &str, answer: &Answer, entry: Option<&Entry>, tasks: &[(&TaskEntry, Option<Run>)]) -> Value {
+    let tasks: Vec<_> = tasks
+        .iter()
+        .map(|(task, run)| {
+            json!({
+                "task": task.name,
+                "run_id": task.run_id,
+                "status": task.status,
+                "message": task.message,
+                "attempts": run.as_ref().map_or(0, |run| run.attempts.len()),
+                "duration_ms": run.as_ref().map(Run::duration_ms),
+            })
+        })
+        .collect();
+    json!({
+        "logical_id": id,
+        "course": entry.map(|entry| entry.course),
+        "success": answer.success,
+        "reason": answer.reason,
+        "tasks": tasks,
+    })
+}

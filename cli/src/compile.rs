@@ -1,0 +1,232 @@
+//! Compiling the functions: by cargo for this machine, or by cargo-lambda for AWS.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    io::BufReader,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use cargo_metadata::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::workspace::Workspace;
+
+/// How the variables begin in which cargo tells a program which package it is of.
+const OF_OUTER_CARGO: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
+/// How functions are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Quickly and for this machine, by cargo.
+    Dev,
+    /// Small and for AWS, by cargo-lambda.
+    Release {
+        /// The processor they run on.
+        architecture: Architecture,
+        /// What links them.
+        linker: Linker,
+    },
+}
+
+/// The processor that functions run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Architecture {
+    /// Intel and AMD.
+    #[default]
+    #[serde(rename = "x86_64")]
+    X86_64,
+    /// Graviton.
+    #[serde(rename = "arm64")]
+    Arm64,
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::X86_64 => "x86_64",
+            Self::Arm64 => "arm64",
+        })
+    }
+}
+
+/// What links a release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Linker {
+    /// Zig, against the C library that AWS has, on any machine.
+    #[default]
+    Zig,
+    /// This machine's own, which must be of the same kind, with a C library no newer than AWS has.
+    Native,
+}
+
+impl Profile {
+    /// Whether what it makes can be started here.
+    pub fn runs_here(self) -> bool {
+        match self {
+            Self::Dev => true,
+            Self::Release { architecture, .. } => {
+                let ours = match std::env::consts::ARCH {
+                    "x86_64" => Some(Architecture::X86_64),
+                    "aarch64" => Some(Architecture::Arm64),
+                    _ => None,
+                };
+                cfg!(target_os = "linux") && ours == Some(architecture)
+            }
+        }
+    }
+}
+
+/// Why functions could not be compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Cargo itself could not be started.
+    #[error("cannot run `{program}`")]
+    Start {
+        /// What was run.
+        program: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The compiler refused; its messages were shown as they came.
+    #[error("`{program}` failed with {status}: what it said is above")]
+    Failed {
+        /// What was run.
+        program: String,
+        /// How it ended.
+        status: std::process::ExitStatus,
+    },
+    /// cargo-lambda is not there.
+    #[error(
+        "cargo-lambda is not installed: get it with `pip install cargo-lambda`, or build for this machine only \
+         with `lamplighter build --dev`"
+    )]
+    NoCargoLambda,
+    /// Cargo succeeded and left no binary.
+    #[error("`{program}` made no binary `{binary}`")]
+    Missing {
+        /// What was run.
+        program: String,
+        /// What is missing.
+        binary: String,
+    },
+}
+
+/// Compiles every task of the workspace and no other function: where each binary is, by name.
+pub fn tasks(workspace: &Workspace) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+    dev(workspace, &task_binaries(workspace).collect::<Vec<_>>())
+}
+
+/// Compiles every task and every other function of the workspace: where each binary is, by name.
+pub fn all(workspace: &Workspace, profile: Profile) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+    let others = workspace.functions.iter().map(|f| (f.package.as_str(), f.name.as_str()));
+    let binaries: Vec<_> = task_binaries(workspace).chain(others).collect();
+    match profile {
+        Profile::Dev => dev(workspace, &binaries),
+        Profile::Release { architecture, linker } => release(workspace, &binaries, architecture, linker),
+    }
+}
+
+fn task_binaries(workspace: &Workspace) -> impl Iterator<Item = (&str, &str)> {
+    workspace.tasks.iter().map(|task| (task.package.as_str(), task.name.as_str()))
+}
+
+fn dev(workspace: &Workspace, binaries: &[(&str, &str)]) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+    if binaries.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let program = "cargo build";
+    let mut command = cargo(&workspace.root);
+    // The whole workspace, as `cargo build` and `cargo test` take it: a choice of packages would have other features,
+    // and the SDK would be compiled once more for them.
+    command.args(["build", "--workspace", "--bins", "--message-format", "json-render-diagnostics"]);
+    let start = |source| CompileError::Start { program: program.to_owned(), source };
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
+    let mut made = BTreeMap::new();
+    if let Some(stdout) = child.stdout.take() {
+        for message in Message::parse_stream(BufReader::new(stdout)) {
+            if let Message::CompilerArtifact(artifact) = message.map_err(start)?
+                && artifact.target.is_bin()
+                && let Some(executable) = artifact.executable
+            {
+                made.insert(artifact.target.name, executable.into_std_path_buf());
+            }
+        }
+    }
+    let status = child.wait().map_err(start)?;
+    if !status.success() {
+        return Err(CompileError::Failed { program: program.to_owned(), status });
+    }
+    complete(program, binaries, |binary| made.remove(binary))
+}
+
+fn release(
+    workspace: &Workspace,
+    binaries: &[(&str, &str)],
+    architecture: Architecture,
+    linker: Linker,
+) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+    let program = "cargo lambda build";
+    let start = |source| CompileError::Start { program: program.to_owned(), source };
+    let version = cargo(&workspace.root)
+        .args(["lambda", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .map_err(start)?;
+    if !version.success() {
+        return Err(CompileError::NoCargoLambda);
+    }
+    let made = workspace.cargo_target.join("lambda");
+    let mut command = cargo(&workspace.root);
+    command.args(["lambda", "build", "--release", "--output-format", "binary", "--lambda-dir"]).arg(&made);
+    match architecture {
+        // The native linker builds for this machine; naming a target would only move cargo's folders.
+        Architecture::X86_64 if linker == Linker::Native => {}
+        Architecture::X86_64 => drop(command.arg("--x86-64")),
+        Architecture::Arm64 => drop(command.arg("--arm64")),
+    }
+    if linker == Linker::Native {
+        command.args(["--compiler", "cargo"]);
+    }
+    select(&mut command, binaries);
+    let status = command.stdout(Stdio::null()).status().map_err(start)?;
+    if !status.success() {
+        return Err(CompileError::Failed { program: program.to_owned(), status });
+    }
+    complete(program, binaries, |binary| {
+        Some(made.join(binary).join("bootstrap")).filter(|path| path.is_file())
+    })
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).stdin(Stdio::null());
+    // What `cargo run` and `cargo test` tell the program they start. Build scripts watch these variables, so a cargo that
+    // inherits them would compile much of the workspace again, and so would the next one that does not.
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| OF_OUTER_CARGO.iter().any(|prefix| name.starts_with(prefix))) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn select(command: &mut Command, binaries: &[(&str, &str)]) {
+    for (package, binary) in binaries {
+        command.args(["--package", package, "--bin", binary]);
+    }
+}
+
+fn complete(
+    program: &str,
+    binaries: &[(&str, &str)],
+    mut find: impl FnMut(&str) -> Option<PathBuf>,
+) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+    let found = |(_, binary): &(&str, &str)| match find(binary) {
+        Some(path) => Ok(((*binary).to_owned(), path)),
+        None => Err(CompileError::Missing { program: program.to_owned(), binary: (*binary).to_owned() }),
+    };
+    binaries.iter().map(found).collect()
+}

@@ -1,0 +1,240 @@
+//! `lamplighter.toml`: what a project and its environments say differently from the tasks.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{compile::Architecture, fault::Faults};
+
+/// The file's name, in the workspace's folder.
+pub const FILE: &str = "lamplighter.toml";
+
+/// The file as it is written. Everything may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The project's name. Left out: the workspace folder's.
+    pub name: Option<String>,
+    /// The environment where the command line names none. Left out: `dev`.
+    pub environment: Option<String>,
+    /// How it is built and deployed.
+    pub build: Build,
+    /// Overrides by task.
+    pub tasks: BTreeMap<String, TaskConfig>,
+    /// What one environment says differently again.
+    pub environments: BTreeMap<String, EnvironmentConfig>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+/// How a project is built and deployed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Build {
+    /// The processor that functions run on.
+    pub architecture: Architecture,
+    /// A SAM template with the user's own resources, relative to the workspace.
+    pub application: Option<String>,
+    /// How long logs are kept.
+    pub log_retention_days: u32,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self {
+            architecture: Architecture::default(),
+            application: None,
+            log_retention_days: 30,
+            unknown: Unknown::new(),
+        }
+    }
+}
+
+/// What one environment says differently.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct EnvironmentConfig {
+    /// Overrides by task, over those of the project.
+    pub tasks: BTreeMap<String, TaskConfig>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+/// Overrides of one task.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct TaskConfig {
+    /// The time one run may take, as people write it: `1m`.
+    pub timeout: Option<String>,
+    /// How often its body is tried, in total.
+    pub attempts: Option<u32>,
+    /// The memory of its function.
+    pub memory_mb: Option<u32>,
+    /// What its configuration has instead of the defaults, key by key.
+    pub config: toml::Table,
+    /// Further statements of its function's role.
+    pub permissions: Vec<Permission>,
+    /// Further environment variables.
+    pub environment: BTreeMap<String, String>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+/// A statement of a role: what is allowed, and on what.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Permission {
+    /// IAM actions, such as `s3:PutObject`.
+    pub actions: Vec<String>,
+    /// ARNs, with `${...}` as in `Fn::Sub`.
+    pub resources: Vec<String>,
+    #[serde(flatten, skip_serializing)]
+    unknown: Unknown,
+}
+
+/// Keys that nobody knows. They are collected, so that all of them can be told at once.
+type Unknown = BTreeMap<String, toml::Value>;
+
+impl Config {
+    /// The file of the workspace in `root`; a missing one is an empty one.
+    pub fn load(root: &Path) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        match fs::read_to_string(root.join(FILE)) {
+            Ok(text) => Self::parse(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => {
+                faults.add(FILE, "", format!("cannot be read: {error}"));
+                Err(faults)
+            }
+        }
+    }
+
+    /// Reads the file's text.
+    pub fn parse(text: &str) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        match toml::from_str::<Self>(text) {
+            Ok(config) => {
+                config.unknown_keys(&mut faults);
+                faults.none_or(config)
+            }
+            Err(error) => {
+                let line = error.span().map(|span| text[..span.start].lines().count().max(1));
+                let place = line.map(|line| format!("line {line}")).unwrap_or_default();
+                faults.add(FILE, place, error.message());
+                Err(faults)
+            }
+        }
+    }
+
+    /// The overrides of one task in one environment, weakest first, each with its key in the file.
+    pub fn layers(&self, task: &str, environment: &str) -> Vec<(String, &TaskConfig)> {
+        let project = self.tasks.get(task).map(|config| (format!("tasks.{task}"), config));
+        let environment_config = self.environments.get(environment).and_then(|e| e.tasks.get(task));
+        let of_environment =
+            environment_config.map(|config| (format!("environments.{environment}.tasks.{task}"), config));
+        project.into_iter().chain(of_environment).collect()
+    }
+
+    /// Every task that is named, each with its key in the file.
+    pub fn named_tasks(&self) -> impl Iterator<Item = (String, &str)> {
+        let project = self.tasks.keys().map(|task| (format!("tasks.{task}"), task.as_str()));
+        let environments = self.environments.iter().flat_map(|(environment, config)| {
+            config
+                .tasks
+                .keys()
+                .map(move |task| (format!("environments.{environment}.tasks.{task}"), task.as_str()))
+        });
+        project.chain(environments)
+    }
+
+    fn unknown_keys(&self, faults: &mut Faults) {
+        let mut report = |prefix: &str, unknown: &Unknown, known: &str| {
+            for key in unknown.keys() {
+                faults.add(FILE, format!("{prefix}{key}"), format!("is not a key here: there are {known}"));
+            }
+        };
+        report("", &self.unknown, "name, environment, build, tasks, environments");
+        report("build.", &self.build.unknown, "architecture, application, log_retention_days");
+        let mut report_tasks = |prefix: &str, tasks: &BTreeMap<String, TaskConfig>| {
+            for (task, config) in tasks {
+                let prefix = format!("{prefix}tasks.{task}.");
+                let known = "timeout, attempts, memory_mb, config, permissions, environment";
+                report(&prefix, &config.unknown, known);
+                for (i, permission) in config.permissions.iter().enumerate() {
+                    report(&format!("{prefix}permissions[{i}]."), &permission.unknown, "actions, resources");
+                }
+            }
+        };
+        report_tasks("", &self.tasks);
+        for (environment, config) in &self.environments {
+            report_tasks(&format!("environments.{environment}."), &config.tasks);
+        }
+        for (environment, config) in &self.environments {
+            for key in config.unknown.keys() {
+                let key = format!("environments.{environment}.{key}");
+                faults.add(FILE, key, "is not a key here: there is tasks");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        Config::parse(text).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn l02_every_unknown_key_is_named_with_its_file() {
+        let text = r#"
+            naem = "shop"
+            [build]
+            architektur = "arm64"
+            [tasks.a]
+            time_out = "1m"
+            [[tasks.a.permissions]]
+            resource = ["x"]
+            [environments.production]
+            task = 1
+            [environments.production.tasks.a]
+            memory = 1
+        "#;
+        let keys: Vec<_> = Config::parse(text).unwrap_err().iter().map(|fault| fault.key.clone()).collect();
+        assert_eq!(
+            keys,
+            [
+                "naem",
+                "build.architektur",
+                "tasks.a.time_out",
+                "tasks.a.permissions[0].resource",
+                "environments.production.tasks.a.memory",
+                "environments.production.task",
+            ]
+        );
+        assert!(faults(text)[0].starts_with("lamplighter.toml: naem: is not a key here: there are name,"));
+    }
+
+    #[test]
+    fn l02_a_value_of_a_wrong_type_is_placed() {
+        let [fault] = &faults("[tasks.a]\n\nattempts = \"two\"\n")[..] else { panic!("one fault") };
+        assert!(fault.starts_with("lamplighter.toml: line 3: invalid type: string \"two\""), "{fault}");
+        let [fault] = &faults("[build]\narchitecture = \"arm\"\n")[..] else { panic!("one fault") };
+        assert!(fault.contains("unknown variant `arm`, expected `x86_64` or `arm64`"), "{fault}");
+    }
+
+    #[test]
+    fn an_environment_goes_over_the_project() {
+        let config =
+            Config::parse("[tasks.a]\nattempts = 1\n[environments.p.tasks.a]\nattempts = 2").unwrap();
+        let attempts = |environment| {
+            let layers = config.layers("a", environment);
+            layers.into_iter().map(|(key, layer)| (key, layer.attempts)).collect::<Vec<_>>()
+        };
+        assert_eq!(attempts("dev"), [("tasks.a".to_owned(), Some(1))]);
+        assert_eq!(attempts("p")[1], ("environments.p.tasks.a".to_owned(), Some(2)));
+    }
+}

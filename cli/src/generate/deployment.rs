@@ -1,0 +1,246 @@
+//! What makes a deployment run tasks: a custom resource for each phase, the dispatcher that answers for them, and
+//! the function that answers when the dispatcher cannot.
+
+use std::collections::BTreeMap;
+
+use lamplighter_core::{
+    definition::{Lifecycle, Phase},
+    deployment::waves,
+    duration,
+    name::TaskName,
+};
+use serde_yaml_ng::{Mapping, Value};
+
+use super::{
+    ANSWER_ENDPOINT, Application, Group,
+    functions::{self, Function, Ids, mapping},
+    intrinsics::{attribute, function_arn, reference, sub},
+    roles,
+    storage::TABLE,
+    yaml::map,
+};
+use crate::project::{InOrder, Project, Task};
+
+/// The custom resource that the application waits for.
+pub const BEFORE: &str = "LamplighterBefore";
+/// The custom resource that waits for the application.
+pub const AFTER: &str = "LamplighterAfter";
+/// The name of the dispatcher's binary and package.
+pub const DISPATCHER: &str = "dispatcher";
+
+const DISPATCHER_NAME: &str = "lamplighter-dispatcher";
+const LAST_WORD_NAME: &str = "lamplighter-last-word";
+const RETRIES: &str = "LamplighterDispatcherRetries";
+
+/// What the dispatcher does beside the tasks' own time: planning, starting, answering.
+const OVERHEAD_SECONDS: u64 = 60;
+/// A resource has at least this much time, for cold starts and a dispatcher that dies once.
+const MIN_SECONDS: u64 = 120;
+/// The longest time CloudFormation waits. Source: CloudFormation User Guide, `AWS::CloudFormation::CustomResource`.
+const MAX_SECONDS: u64 = 3600;
+
+/// The logical id of a phase's resource.
+pub fn logical_id(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Before => BEFORE,
+        Phase::After => AFTER,
+    }
+}
+
+/// The properties of a phase's resource; nothing if the phase has no task. `function` gives the function of a task.
+pub fn properties(
+    project: &Project,
+    phase: Phase,
+    service_token: Value,
+    version: Value,
+    function: impl Fn(&Task) -> Value,
+) -> Option<Value> {
+    let tasks: Vec<_> = in_order(project, phase)
+        .map(|(task, lifecycle, depends_on)| {
+            map! {
+                "Name" => task.name().as_str(),
+                "Function" => function(task),
+                "RunOn" => lifecycle.run_on.iter().map(|word| Value::from(word.as_str())).collect::<Vec<_>>(),
+                "DependsOn" => depends_on.iter().map(|name| Value::from(name.as_str())).collect::<Vec<_>>(),
+                "OncePer" => lifecycle.once_per.as_str(),
+                "Rollback" => task.definition.rollback.to_string(),
+                "TimeoutMs" => duration::millis(task.definition.timeout).to_string(),
+            }
+        })
+        .collect();
+    let properties = map! {
+        "ServiceToken" => service_token,
+        "ServiceTimeout" => service_seconds(project, phase),
+        "Version" => version,
+        "Environment" => project.environment.as_str(),
+        "Tasks" => tasks.clone(),
+    };
+    (!tasks.is_empty()).then_some(properties)
+}
+
+/// The time CloudFormation waits for a phase: what its waves take at most, one after the other.
+pub fn service_seconds(project: &Project, phase: Phase) -> u64 {
+    let tasks: Vec<_> = in_order(project, phase).collect();
+    let order: Vec<_> = tasks
+        .iter()
+        .map(|(task, _, depends_on)| InOrder { name: task.name(), depends_on: depends_on.clone() })
+        .collect();
+    // Tasks without an order have been refused before.
+    let waves = waves(&order).unwrap_or_default();
+    let mut longest: BTreeMap<usize, u64> = BTreeMap::new();
+    for ((task, ..), wave) in tasks.iter().zip(waves) {
+        let entry = longest.entry(wave).or_default();
+        *entry = task.function_seconds().max(*entry);
+    }
+    (longest.values().sum::<u64>() + OVERHEAD_SECONDS).clamp(MIN_SECONDS, MAX_SECONDS)
+}
+
+/// The tasks of a phase, each with those of the same phase that it needs. A task of the other phase has run by then.
+fn in_order(project: &Project, phase: Phase) -> impl Iterator<Item = (&Task, &Lifecycle, Vec<TaskName>)> {
+    let names: Vec<_> = project.phase(phase).map(|(task, _)| task.name()).collect();
+    project.phase(phase).map(move |(task, lifecycle)| {
+        let needs = lifecycle.depends_on.iter().filter(|name| names.contains(name)).cloned();
+        (task, lifecycle, needs.collect())
+    })
+}
+
+/// The dispatcher and the resources; nothing where no deployment starts a task.
+pub(super) fn groups(project: &Project, application: Option<&Application>) -> Vec<Group> {
+    let phases = [Phase::Before, Phase::After];
+    let resources: Vec<_> =
+        phases.into_iter().filter_map(|phase| resource(project, phase, application)).collect();
+    if resources.is_empty() {
+        return Vec::new();
+    }
+    [dispatcher(project), last_word(project)].into_iter().chain(resources).collect()
+}
+
+fn dispatcher(project: &Project) -> Group {
+    let tasks = [Phase::Before, Phase::After].into_iter().flat_map(|phase| project.phase(phase));
+    let functions: Vec<_> = tasks.map(|(task, _)| function_arn(task.name().as_str())).collect();
+    let mut invoked = functions.clone();
+    invoked.extend([function_arn(DISPATCHER_NAME), function_arn(LAST_WORD_NAME)]);
+    let stack =
+        "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*";
+    let statements = vec![
+        ledger(),
+        roles::allow(&["lambda:InvokeFunction"], invoked),
+        roles::allow(&["lambda:GetFunctionConfiguration"], functions),
+        roles::allow(&["cloudformation:DescribeStacks"], vec![sub(stack)]),
+    ];
+    let ids = Ids::new("LamplighterDispatcher");
+    let retries = map! {
+        "Type" => "AWS::Lambda::EventInvokeConfig",
+        "Properties" => map! {
+            "FunctionName" => reference(&ids.function),
+            "Qualifier" => "$LATEST",
+            "MaximumRetryAttempts" => 2,
+            "DestinationConfig" => map! {
+                "OnFailure" => map! { "Destination" => attribute(&last_word_ids().function, "Arn") },
+            },
+        },
+    };
+    let function = Function {
+        name: DISPATCHER_NAME,
+        description: "Runs the tasks of a deployment and answers CloudFormation.",
+        package: DISPATCHER,
+        memory_mb: 256,
+        seconds: 900,
+        variables: variables(),
+        statements,
+        attributes: Mapping::new(),
+        properties: Mapping::new(),
+    };
+    Group::new("Runs the tasks of a deployment, and hands over to itself before its own time is up.")
+        .with_all(functions::resources(project, &ids, function))
+        .with(RETRIES, retries)
+}
+
+fn last_word(project: &Project) -> Group {
+    let function = Function {
+        name: LAST_WORD_NAME,
+        description: "Answers CloudFormation when the dispatcher could not.",
+        package: DISPATCHER,
+        memory_mb: 256,
+        seconds: 60,
+        variables: variables(),
+        statements: vec![ledger()],
+        attributes: Mapping::new(),
+        properties: Mapping::new(),
+    };
+    Group::new("Answers when the dispatcher has failed for good, so that no stack waits for nothing.")
+        .with_all(functions::resources(project, &last_word_ids(), function))
+}
+
+fn last_word_ids() -> Ids {
+    Ids::new("LamplighterLastWord")
+}
+
+fn variables() -> Mapping {
+    mapping(map! {
+        "LAMPLIGHTER_TABLE" => reference(TABLE),
+        "LAMPLIGHTER_ANSWER_ENDPOINT" => reference(ANSWER_ENDPOINT),
+    })
+}
+
+fn ledger() -> Value {
+    let actions = ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"];
+    let actions = actions.map(|action| format!("dynamodb:{action}"));
+    roles::table(&actions.each_ref().map(String::as_str))
+}
+
+/// A phase's resource. It depends on all that running its tasks needs, so that it also goes first on a delete.
+fn resource(project: &Project, phase: Phase, application: Option<&Application>) -> Option<Group> {
+    let dispatcher = Ids::new("LamplighterDispatcher");
+    let token = attribute(&dispatcher.function, "Arn");
+    let function = |task: &Task| reference(&Ids::of(task.name()).function);
+    let properties = properties(project, phase, token, reference("Version"), function)?;
+    let mut needed = vec![TABLE.to_owned(), dispatcher.role, dispatcher.log_group, RETRIES.to_owned()];
+    needed.push(last_word_ids().role);
+    for (task, _) in project.phase(phase) {
+        let ids = Ids::of(task.name());
+        needed.extend([ids.role, ids.log_group]);
+    }
+    let comment = match phase {
+        Phase::Before => "The tasks before the application: its functions wait for this resource.",
+        Phase::After => "The tasks after the application: this resource waits for it.",
+    };
+    if phase == Phase::After {
+        needed.extend(project.phase(Phase::Before).next().map(|_| BEFORE.to_owned()));
+        needed.extend(application.into_iter().flat_map(Application::resource_ids));
+    }
+    let resource = map! {
+        "Type" => "Custom::LamplighterTasks",
+        "DependsOn" => needed.into_iter().map(Value::from).collect::<Vec<_>>(),
+        "Properties" => properties,
+    };
+    Some(Group::new(comment).with(logical_id(phase), resource))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{fixtures, yaml::list},
+        *,
+    };
+
+    #[test]
+    fn a_phase_has_the_time_that_its_waves_take() {
+        let project = fixtures::shop();
+        // run-migrations (120 + 10), then seed-data and process-assets (300 + 10) at the same time.
+        assert_eq!(service_seconds(&project, Phase::Before), 130 + 310 + OVERHEAD_SECONDS);
+        assert_eq!(service_seconds(&project, Phase::After), MIN_SECONDS.max(70 + OVERHEAD_SECONDS));
+    }
+
+    #[test]
+    fn l24_a_phase_names_only_its_own_tasks() {
+        let project = fixtures::shop();
+        let after = properties(&project, Phase::After, Value::Null, Value::Null, |_| Value::Null).unwrap();
+        let tasks = after["Tasks"].as_sequence().unwrap();
+        assert_eq!(tasks.len(), 1);
+        assert_eq!(tasks[0]["Name"], "warm-cache");
+        assert_eq!(tasks[0]["DependsOn"], list![]);
+        assert_eq!(tasks[0]["Rollback"], "false");
+        assert_eq!(tasks[0]["TimeoutMs"], "60000");
+    }
+}

@@ -1,0 +1,135 @@
+//! A fixed project for tests: one task of each sort.
+
+use std::collections::BTreeMap;
+
+use lamplighter_core::definition::Definition;
+use serde_json::{Value, json};
+
+use super::Application;
+use crate::{config::Config, describe::Described, project::Project};
+
+/// The definition of a task that says nothing but its name, with these keys besides.
+pub(crate) fn definition(name: &str, keys: Value) -> Definition {
+    let mut definition = json!({
+        "name": name,
+        "description": "",
+        "kind": "lifecycle",
+        "timeout_ms": 300_000,
+        "retry": { "max_attempts": 3, "initial_ms": 500, "max_ms": 30_000 },
+        "copy_assets": [],
+        "rollback": false,
+        "config": null,
+        "config_schema": {},
+    });
+    if keys.get("kind").is_none_or(|kind| kind == "lifecycle") {
+        definition["run_on"] = json!(["deploy", "update"]);
+        definition["phase"] = json!("before");
+        definition["once_per"] = json!("deployment");
+        definition["depends_on"] = json!([]);
+    }
+    let keys: BTreeMap<String, Value> = serde_json::from_value(keys).unwrap();
+    for (key, value) in keys {
+        definition[key] = value;
+    }
+    serde_json::from_value(definition).unwrap()
+}
+
+/// The task as it is found.
+pub(crate) fn described(name: &str, keys: Value) -> Described {
+    Described {
+        definition: definition(name, keys),
+        source: format!("functions/tasks/{name}/src/lib.rs"),
+        folder: format!("/shop/functions/tasks/{name}").into(),
+    }
+}
+
+pub(crate) const CONFIG: &str = r#"
+    [build]
+    architecture = "arm64"
+    log_retention_days = 14
+
+    [tasks.warm-cache]
+    timeout = "1m"
+    attempts = 2
+    memory_mb = 512
+    [tasks.warm-cache.config]
+    urls = ["https://shop.example/"]
+    token = "{{resolve:secretsmanager:shop:SecretString:token}}"
+
+    [[tasks.process-assets.permissions]]
+    actions = ["s3:PutObject"]
+    resources = ["${LamplighterBucket.Arn}/public/*"]
+    [tasks.process-assets.environment]
+    CDN = "https://cdn.example"
+
+    [environments.production.tasks.warm-cache]
+    timeout = "2m"
+"#;
+
+pub(crate) const APPLICATION: &str = r"
+Parameters:
+  Stage: {Type: String, Default: dev, AllowedValues: [dev, production]}
+Resources:
+  SiteRole:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: 2012-10-17
+        Statement: [{Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: 'sts:AssumeRole'}]
+  SiteFunction:
+    Type: AWS::Serverless::Function
+    Metadata:
+      checkov:
+        skip:
+          - {id: CKV_AWS_115, comment: serves all there is}
+          - {id: CKV_AWS_116, comment: is only called synchronously}
+          - {id: CKV_AWS_117, comment: needs no network of its own}
+          - {id: CKV_AWS_173, comment: has no secrets in its environment}
+    Properties:
+      CodeUri: ../target/lamplighter/site.zip
+      Handler: bootstrap
+      Runtime: provided.al2023
+      Role: !GetAtt SiteRole.Arn
+      Environment: {Variables: {VERSION: !Ref Version, STAGE: !Sub '${Stage}'}}
+Outputs:
+  Site: {Value: !Ref SiteFunction}
+";
+
+/// The tasks of a shop.
+pub(crate) fn tasks() -> Vec<Described> {
+    vec![
+        described(
+            "process-assets",
+            json!({ "depends_on": ["run-migrations"], "once_per": "content", "copy_assets": [] }),
+        ),
+        described(
+            "purge-expired",
+            json!({
+                "kind": "cron", "schedule": "*/5 * * * *", "timezone": "Europe/Berlin", "priority": "low",
+                "description": "Deletes what has expired.\n\nIn batches.", "timeout_ms": 1500,
+            }),
+        ),
+        described(
+            "run-migrations",
+            json!({ "description": "Applies the SQL \"migrations\".", "timeout_ms": 120_000, "rollback": true }),
+        ),
+        described("seed-data", json!({ "run_on": ["deploy"], "depends_on": ["run-migrations"] })),
+        described("stream", json!({ "kind": "side" })),
+        described(
+            "warm-cache",
+            json!({
+                "phase": "after", "depends_on": ["run-migrations"], "config": { "urls": [], "token": "" },
+                "config_schema": { "properties": { "urls": {}, "token": { "writeOnly": true } } },
+            }),
+        ),
+    ]
+}
+
+/// The shop.
+pub(crate) fn shop() -> Project {
+    Project::resolve("shop", tasks(), &Config::parse(CONFIG).unwrap(), None).unwrap()
+}
+
+pub(crate) fn application() -> Application {
+    Application::parse("infra/application.yaml", APPLICATION).unwrap()
+}

@@ -1,0 +1,202 @@
+//! The template of the stack: from the tasks of a project to `infra/template.yaml`, pure and byte for byte the same
+//! on every run.
+//!
+//! Each file has one group of resources; [`render`] puts them together.
+
+mod application;
+mod deployment;
+mod functions;
+mod intrinsics;
+mod roles;
+mod schedules;
+mod storage;
+mod yaml;
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+pub use application::Application;
+pub use deployment::{AFTER, BEFORE, DISPATCHER, logical_id, properties, service_seconds};
+use serde_yaml_ng::Value;
+
+use self::{
+    functions::mapping,
+    intrinsics::{attribute, reference},
+    yaml::{list, map},
+};
+use crate::{fault::Faults, project::Project};
+
+/// Where the template is, from the workspace's folder.
+pub const TEMPLATE: &str = "infra/template.yaml";
+
+/// The parameter by which an emulator's endpoint may be answered.
+const ANSWER_ENDPOINT: &str = "AnswerEndpoint";
+/// The condition that holds in AWS, where everything is reached by TLS.
+const ON_AWS: &str = "OnAws";
+
+/// For how many days CloudWatch can keep logs. Source: CloudWatch Logs API Reference, `PutRetentionPolicy`.
+pub const LOG_RETENTION_DAYS: [u32; 22] =
+    [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
+
+const HEAD: &str = "\
+# Written by `lamplighter generate` from the tasks of this workspace and lamplighter.toml. Not edited by hand.
+AWSTemplateFormatVersion: \"2010-09-09\"
+Transform: AWS::Serverless-2016-10-31
+";
+
+/// The template of the project's stack, or everything in it that clashes.
+pub fn render(project: &Project, application: Option<&Application>) -> Result<String, Faults> {
+    let groups = [
+        storage::groups(),
+        functions::groups(project),
+        deployment::groups(project, application),
+        application.map(|own| group_of(project, own)).into_iter().collect(),
+    ];
+    let groups: Vec<_> = groups.into_iter().flatten().collect();
+    let mut faults = Faults::default();
+    let file = application.map_or(TEMPLATE, Application::file);
+    unique(file, "Resources", groups.iter().flat_map(|g| g.resources.iter().map(|(id, _)| id)), &mut faults);
+    let mut text = HEAD.to_owned();
+    yaml::entry(&mut text, "Description", &format!("The tasks of {}", project.name).into(), 0);
+    for section in ["Parameters", "Mappings", "Conditions"] {
+        let ours = match section {
+            "Parameters" => parameters(),
+            "Conditions" => conditions(),
+            _ => Vec::new(),
+        };
+        write_section(&mut text, section, ours, application, &mut faults);
+    }
+    text.push_str("\nResources:\n");
+    for (i, group) in groups.iter().enumerate() {
+        if i > 0 {
+            text.push('\n');
+        }
+        group.write(&mut text);
+    }
+    write_section(&mut text, "Outputs", outputs(project), application, &mut faults);
+    faults.none_or(text)
+}
+
+fn parameters() -> Vec<(String, Value)> {
+    let version = map! {
+        "Type" => "String",
+        "Default" => "1",
+        "Description" => "What is deployed. Another version runs the tasks again.",
+    };
+    let endpoint = map! {
+        "Type" => "String",
+        "Default" => "",
+        "Description" => "Only for an emulator: where CloudFormation is answered without TLS.",
+    };
+    vec![("Version".to_owned(), version), (ANSWER_ENDPOINT.to_owned(), endpoint)]
+}
+
+fn conditions() -> Vec<(String, Value)> {
+    let on_aws = map! { "Fn::Equals" => list![reference(ANSWER_ENDPOINT), ""] };
+    vec![(ON_AWS.to_owned(), on_aws)]
+}
+
+fn outputs(project: &Project) -> Vec<(String, Value)> {
+    let output = |id: &str, description: &str, value: Value| {
+        (id.to_owned(), map! { "Description" => description, "Value" => value })
+    };
+    let mut outputs = vec![
+        output("LamplighterTableName", "Locks, history and ledgers.", reference(storage::TABLE)),
+        output("LamplighterBucketName", "What tasks put into files.", reference(storage::BUCKET)),
+    ];
+    if project.tasks.iter().any(|task| task.definition.lifecycle().is_some()) {
+        let arn = attribute("LamplighterDispatcherFunction", "Arn");
+        outputs.push(output("LamplighterDispatcherArn", "Runs the tasks of a deployment.", arn));
+    }
+    outputs
+}
+
+/// The application's resources.
+fn group_of(project: &Project, application: &Application) -> Group {
+    let gated = project.phase(lamplighter_core::definition::Phase::Before).next().is_some();
+    Group::new(format!("The application, from {}.", application.file()))
+        .with_all(application.resources(gated))
+}
+
+/// Writes a section of our own entries and the application's, if there are any.
+fn write_section(
+    text: &mut String,
+    section: &str,
+    ours: Vec<(String, Value)>,
+    application: Option<&Application>,
+    faults: &mut Faults,
+) {
+    let theirs = application.into_iter().flat_map(|own| own.section(section));
+    let theirs = theirs.map(|(name, value)| (name, value.clone()));
+    let entries: Vec<_> = ours.into_iter().chain(theirs).collect();
+    let file = application.map_or(TEMPLATE, Application::file);
+    unique(file, section, entries.iter().map(|(name, _)| name), faults);
+    if !entries.is_empty() {
+        let _ = writeln!(text, "\n{section}:");
+    }
+    for (name, value) in &entries {
+        yaml::entry(text, name, value, 2);
+    }
+}
+
+/// Adds a fault for each name that stands for two things.
+fn unique<'a>(file: &str, section: &str, names: impl Iterator<Item = &'a String>, faults: &mut Faults) {
+    let mut seen: BTreeMap<&String, usize> = BTreeMap::new();
+    for name in names {
+        let count = seen.entry(name).or_default();
+        *count += 1;
+        if *count == 2 {
+            let reason =
+                "stands for two things in the template: rename a task or a resource of the application";
+            faults.add(file, format!("{section}.{name}"), reason);
+        }
+    }
+}
+
+/// Resources that belong together, under one comment.
+struct Group {
+    comment: String,
+    resources: Vec<(String, Value)>,
+}
+
+impl Group {
+    fn new(comment: impl Into<String>) -> Self {
+        Self { comment: comment.into(), resources: Vec::new() }
+    }
+
+    fn with(mut self, id: &str, resource: Value) -> Self {
+        self.resources.push((id.to_owned(), resource));
+        self
+    }
+
+    fn with_all(mut self, resources: impl IntoIterator<Item = (String, Value)>) -> Self {
+        self.resources.extend(resources);
+        self
+    }
+
+    fn write(&self, text: &mut String) {
+        let _ = writeln!(text, "  # {}", self.comment);
+        for (i, (id, resource)) in self.resources.iter().enumerate() {
+            if i > 0 {
+                text.push('\n');
+            }
+            yaml::entry(text, id, resource, 2);
+        }
+    }
+}
+
+/// A check of checkov that does not fit a resource, and why.
+struct Skip(&'static str, &'static str);
+
+/// The resource with the checks that do not fit it, which stand last.
+fn skipping(resource: Value, skips: &[Skip]) -> Value {
+    let skips: Vec<_> =
+        skips.iter().map(|Skip(id, comment)| map! { "id" => *id, "comment" => *comment }).collect();
+    let mut resource = mapping(resource);
+    resource.insert("Metadata".into(), map! { "checkov" => map! { "skip" => skips } });
+    resource.into()
+}

@@ -1,0 +1,72 @@
+//! Roles: what each function may do, and nothing else.
+
+use serde_yaml_ng::Value;
+
+use super::{
+    intrinsics::{attribute, reference, sub},
+    storage::TABLE,
+    yaml::{list, map},
+};
+use crate::config::Permission;
+
+/// A role that the service takes on, with these statements.
+pub(super) fn role(trust: Value, statements: Vec<Value>) -> Value {
+    map! {
+        "Type" => "AWS::IAM::Role",
+        "Properties" => map! {
+            "AssumeRolePolicyDocument" => map! { "Version" => "2012-10-17", "Statement" => list![trust] },
+            "Policies" => list![map! {
+                "PolicyName" => "own",
+                "PolicyDocument" => map! { "Version" => "2012-10-17", "Statement" => statements },
+            }],
+        },
+    }
+}
+
+/// Lambda takes the role on, for a function that has it.
+pub(super) fn trusts_lambda() -> Value {
+    map! {
+        "Effect" => "Allow",
+        "Principal" => map! { "Service" => "lambda.amazonaws.com" },
+        "Action" => "sts:AssumeRole",
+    }
+}
+
+/// EventBridge Scheduler takes the role on, for schedules of this account only.
+pub(super) fn trusts_scheduler() -> Value {
+    map! {
+        "Effect" => "Allow",
+        "Principal" => map! { "Service" => "scheduler.amazonaws.com" },
+        "Action" => "sts:AssumeRole",
+        "Condition" => map! {
+            "StringEquals" => map! { "aws:SourceAccount" => reference("AWS::AccountId") },
+        },
+    }
+}
+
+/// Allows the actions on the resources.
+pub(super) fn allow(actions: &[&str], resources: Vec<Value>) -> Value {
+    map! {
+        "Effect" => "Allow",
+        "Action" => actions.iter().map(|action| Value::from(*action)).collect::<Vec<_>>(),
+        "Resource" => resources,
+    }
+}
+
+/// Writing to one's own log group. Its ARN ends with `:*`, which are its streams.
+pub(super) fn own_log(log_group: &str) -> Value {
+    allow(&["logs:CreateLogStream", "logs:PutLogEvents"], vec![attribute(log_group, "Arn")])
+}
+
+/// The table, with these actions.
+pub(super) fn table(actions: &[&str]) -> Value {
+    allow(actions, vec![attribute(TABLE, "Arn")])
+}
+
+/// What a project allows a task besides.
+pub(super) fn declared(permission: &Permission) -> Value {
+    let actions: Vec<_> = permission.actions.iter().map(String::as_str).collect();
+    let resource =
+        |text: &String| if text.contains("${") { sub(text.clone()) } else { Value::from(text.as_str()) };
+    allow(&actions, permission.resources.iter().map(resource).collect())
+}

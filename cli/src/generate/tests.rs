@@ -1,0 +1,144 @@
+//! What the whole template says, for a fixed project.
+
+use lamplighter_core::definition::Kind;
+use serde_json::json;
+use serde_yaml_ng::Value;
+
+use super::{fixtures, render};
+use crate::{config::Config, project::Project};
+
+fn template() -> String {
+    render(&fixtures::shop(), Some(&fixtures::application())).unwrap()
+}
+
+fn read(template: &str) -> Value {
+    serde_yaml_ng::from_str(template).unwrap()
+}
+
+#[test]
+fn g01_the_template_is_always_the_same() {
+    insta::assert_snapshot!("template", template());
+    assert_eq!(template(), template());
+}
+
+#[test]
+fn g01_a_new_task_appears_and_a_removed_one_goes() {
+    let mut project = fixtures::shop();
+    project.tasks.retain(|task| task.name().as_str() != "seed-data");
+    let fewer = render(&project, None).unwrap();
+    assert!(!fewer.contains("SeedData") && !fewer.contains("seed-data"));
+    assert!(template().contains("SeedDataFunction:"));
+}
+
+#[test]
+fn g01_side_tasks_are_not_in_the_template() {
+    assert!(fixtures::shop().tasks.iter().any(|task| matches!(task.definition.kind, Kind::Side(_))));
+    assert!(!template().contains("stream"));
+}
+
+#[test]
+fn g03_no_role_allows_anything_on_everything() {
+    let template = read(&template());
+    let roles =
+        template["Resources"].as_mapping().unwrap().iter().filter(|(_, r)| r["Type"] == "AWS::IAM::Role");
+    let mut statements = 0;
+    for (id, role) in roles.filter(|(id, _)| *id != "SiteRole") {
+        for statement in
+            role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].as_sequence().unwrap()
+        {
+            statements += 1;
+            let actions: Vec<_> =
+                statement["Action"].as_sequence().unwrap().iter().filter_map(Value::as_str).collect();
+            assert!(
+                !actions.is_empty() && actions.iter().all(|action| !action.contains('*')),
+                "{id:?} {actions:?}"
+            );
+            for resource in statement["Resource"].as_sequence().unwrap() {
+                assert_ne!(resource, "*", "{id:?} {actions:?}");
+            }
+        }
+    }
+    assert!(statements > 10);
+}
+
+#[test]
+fn g03_a_role_has_what_is_declared_for_its_task_and_for_no_other() {
+    let template = read(&template());
+    let statements = |role: &str| {
+        let statements =
+            &template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"];
+        serde_yaml_ng::to_string(statements).unwrap()
+    };
+    assert!(statements("ProcessAssetsRole").contains("${LamplighterBucket.Arn}/public/*"));
+    assert!(!statements("SeedDataRole").contains("s3:"));
+    let dispatcher = statements("LamplighterDispatcherRole");
+    for name in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
+        assert!(dispatcher.contains(&format!(":function:${{AWS::StackName}}-{name}")), "{name}");
+    }
+    assert!(!dispatcher.contains("purge-expired"), "no deployment starts it");
+    let schedule = statements("PurgeExpiredScheduleRole");
+    assert!(schedule.contains("PurgeExpiredFunction") && schedule.matches("lambda:").count() == 1);
+}
+
+#[test]
+fn g04_a_cron_task_has_a_schedule_of_its_own() {
+    let schedule = &read(&template())["Resources"]["PurgeExpiredSchedule"]["Properties"];
+    assert_eq!(schedule["ScheduleExpression"], "cron(0/5 * * * ? *)");
+    assert_eq!(schedule["ScheduleExpressionTimezone"], "Europe/Berlin");
+    assert_eq!(schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"], 300);
+}
+
+#[test]
+fn g04_what_eventbridge_cannot_express_is_refused() {
+    let keys = json!({ "kind": "cron", "schedule": "0 0 L * *", "timezone": "UTC", "priority": "low" });
+    let tasks = vec![fixtures::described("close-month", keys)];
+    let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
+    let faults = project.undeployable().to_string();
+    let expected =
+        "functions/tasks/close-month/src/lib.rs: schedule: EventBridge Scheduler cannot express `0 0 L * *`";
+    assert!(faults.starts_with(expected), "{faults}");
+}
+
+#[test]
+fn g06_a_function_has_its_memory_timeout_log_retention_and_architecture() {
+    let template = read(&template());
+    let function = &template["Resources"]["WarmCacheFunction"]["Properties"];
+    assert_eq!(function["MemorySize"], 512);
+    assert_eq!(function["Timeout"], 70);
+    assert_eq!(function["Architectures"][0], "arm64");
+    assert_eq!(
+        template["Resources"]["PurgeExpiredFunction"]["Properties"]["Timeout"], 12,
+        "1.5 s, rounded up"
+    );
+    assert_eq!(template["Resources"]["WarmCacheLogGroup"]["Properties"]["RetentionInDays"], 14);
+}
+
+#[test]
+fn l24_the_application_waits_for_the_tasks_before_it_and_those_after_wait_for_the_application() {
+    let template = read(&template());
+    assert_eq!(template["Resources"]["SiteFunction"]["DependsOn"], "LamplighterBefore");
+    assert_eq!(template["Resources"]["PurgeExpiredFunction"]["DependsOn"], "LamplighterBefore");
+    let after = template["Resources"]["LamplighterAfter"]["DependsOn"].as_sequence().unwrap();
+    assert!(after.contains(&"SiteFunction".into()) && after.contains(&"LamplighterBefore".into()));
+}
+
+#[test]
+fn without_lifecycle_tasks_there_is_no_dispatcher() {
+    let mut project = fixtures::shop();
+    project.tasks.retain(|task| task.definition.cron().is_some());
+    let template = render(&project, Some(&fixtures::application())).unwrap();
+    assert!(!template.contains("Dispatcher") && !template.contains("LamplighterBefore"));
+}
+
+#[test]
+fn l02_a_name_that_stands_for_two_things_is_told() {
+    let text =
+        "Parameters: {Version: {Type: String}}\nResources: {SeedDataFunction: {Type: 'AWS::SNS::Topic'}}";
+    let application = super::Application::parse("infra/application.yaml", text).unwrap();
+    let faults = render(&fixtures::shop(), Some(&application)).unwrap_err().to_string();
+    assert!(
+        faults.contains("infra/application.yaml: Resources.SeedDataFunction: stands for two things"),
+        "{faults}"
+    );
+    assert!(faults.contains("infra/application.yaml: Parameters.Version: stands for two things"), "{faults}");
+}

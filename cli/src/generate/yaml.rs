@@ -1,0 +1,245 @@
+//! YAML as a person would write it, and the same for every reader: what any version of YAML could take for
+//! something else than text is quoted.
+
+use std::fmt::Write as _;
+
+use serde_yaml_ng::{Mapping, Value};
+
+/// A mapping in the order in which it is written.
+macro_rules! map {
+    ($($key:expr => $value:expr),* $(,)?) => {
+        serde_yaml_ng::Value::Mapping(
+            [$((serde_yaml_ng::Value::from($key), serde_yaml_ng::Value::from($value))),*]
+                .into_iter()
+                .collect::<serde_yaml_ng::Mapping>(),
+        )
+    };
+}
+pub(super) use map;
+
+/// A sequence of anything that is a value.
+macro_rules! list {
+    ($($value:expr),* $(,)?) => {
+        serde_yaml_ng::Value::Sequence(vec![$(serde_yaml_ng::Value::from($value)),*])
+    };
+}
+pub(super) use list;
+
+/// A list of short words stands on one line if it ends before this column.
+const LINE: usize = 100;
+/// Words that some version of YAML takes for a truth value or for nothing.
+const NOT_TEXT: [&str; 9] = ["y", "n", "yes", "no", "true", "false", "on", "off", "null"];
+
+/// Writes the entry of a mapping, `indent` columns in.
+pub(super) fn entry(out: &mut String, key: &str, value: &Value, indent: usize) {
+    let mut entry = Mapping::new();
+    entry.insert(key.into(), value.clone());
+    mapping(out, &entry, indent);
+}
+
+fn mapping(out: &mut String, mapping: &Mapping, indent: usize) {
+    for (key, value) in mapping {
+        let key = scalar(key, indent);
+        let _ = write!(out, "{:indent$}{key}:", "");
+        if let Some(text) = inline(value, indent + 2, indent + key.len() + 2) {
+            let _ = writeln!(out, " {text}");
+        } else {
+            out.push('\n');
+            block(out, value, indent + 2);
+        }
+    }
+}
+
+/// Writes a mapping or a sequence that has entries, on lines of its own.
+fn block(out: &mut String, value: &Value, indent: usize) {
+    match value {
+        Value::Mapping(entries) => mapping(out, entries, indent),
+        Value::Sequence(items) => {
+            for item in items {
+                if let Some(text) = inline(item, indent + 2, indent + 2) {
+                    let _ = writeln!(out, "{:indent$}- {text}", "");
+                } else {
+                    let mut nested = String::new();
+                    block(&mut nested, item, indent + 2);
+                    let _ = write!(out, "{:indent$}- {}", "", nested.trim_start());
+                }
+            }
+        }
+        other => {
+            let _ = writeln!(out, "{:indent$}{}", "", scalar(other, indent));
+        }
+    }
+}
+
+/// The value behind its key, if it can stand there. `column` is where it would begin.
+fn inline(value: &Value, indent: usize, column: usize) -> Option<String> {
+    match value {
+        Value::Mapping(entries) if entries.is_empty() => Some("{}".to_owned()),
+        Value::Sequence(items) => {
+            let words: Option<Vec<_>> = items.iter().map(word).collect();
+            let text = format!("[{}]", words?.join(", "));
+            (items.is_empty() || column + text.len() <= LINE).then_some(text)
+        }
+        Value::Mapping(_) => None,
+        other => Some(scalar(other, indent)),
+    }
+}
+
+/// A value that can stand in a list on one line.
+fn word(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.contains('\n') => None,
+        Value::String(_) | Value::Bool(_) | Value::Number(_) => Some(scalar(value, 0)),
+        _ => None,
+    }
+}
+
+fn scalar(value: &Value, indent: usize) -> String {
+    match value {
+        Value::Bool(word) => word.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => string(text, indent),
+        // Mappings and sequences are blocks, tags are resolved when a file is read.
+        Value::Null | Value::Mapping(_) | Value::Sequence(_) | Value::Tagged(_) => "null".to_owned(),
+    }
+}
+
+fn string(text: &str, indent: usize) -> String {
+    let printable = text.chars().all(|c| is_printable(c) || c == '\n');
+    if is_plain(text) {
+        text.to_owned()
+    } else if printable && text.contains('\n') && can_be_block(text) {
+        let chomping = if text.ends_with('\n') { "" } else { "-" };
+        let lines = text
+            .lines()
+            .map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\n{:indent$}{line}", "") });
+        format!("|{chomping}{}", lines.collect::<String>())
+    } else if printable && text.contains('"') && !text.contains('\n') {
+        format!("'{}'", text.replace('\'', "''"))
+    } else {
+        // A text in JSON is a text in YAML, which wants some more characters escaped.
+        let json = serde_json::Value::from(text).to_string();
+        json.chars()
+            .map(|c| if is_printable(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) })
+            .collect()
+    }
+}
+
+/// Whether the character may stand in YAML as it is, and ends no line.
+fn is_printable(c: char) -> bool {
+    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// Whether the text keeps its meaning without quotes, also within a list on one line.
+fn is_plain(text: &str) -> bool {
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') || text.starts_with("../");
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_./@+:*".contains(c);
+    begins
+        && text.chars().all(is_safe)
+        && !text.ends_with(':')
+        && !NOT_TEXT.contains(&text.to_ascii_lowercase().as_str())
+}
+
+/// Whether the text keeps its bytes as a block of lines.
+fn can_be_block(text: &str) -> bool {
+    !text.starts_with([' ', '\n']) && !text.ends_with("\n\n") && text.lines().all(|line| !line.ends_with(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(value: &Value) -> String {
+        let mut out = String::new();
+        entry(&mut out, "Key", value, 2);
+        out
+    }
+
+    #[test]
+    fn it_reads_well() {
+        let value = map! {
+            "Type" => "AWS::IAM::Role",
+            "Actions" => list!["logs:PutLogEvents", "${x}"],
+            "Items" => list![map! { "A" => 1, "B" => map! { "C" => true } }, list![map! { "D" => "e" }]],
+            "Code" => "a\n\n  b\n",
+            "Json" => r#"{"it's":1}"#,
+            "Empty" => list![],
+        };
+        let expected = r#"  Key:
+    Type: AWS::IAM::Role
+    Actions: [logs:PutLogEvents, "${x}"]
+    Items:
+      - A: 1
+        B:
+          C: true
+      - - D: e
+    Code: |
+      a
+
+        b
+    Json: '{"it''s":1}'
+    Empty: []
+"#;
+        assert_eq!(written(&value), expected);
+    }
+
+    #[test]
+    fn whatever_is_written_is_read_back() {
+        for text in [
+            "",
+            " ",
+            "a b",
+            "on",
+            "No",
+            "null",
+            "~",
+            "1",
+            "0x1",
+            "1:30",
+            "2012-10-17",
+            "1_000",
+            "1e5",
+            ".5",
+            "a: b",
+            "a #b",
+            "#",
+            "- a",
+            "[a",
+            "{a",
+            "*a",
+            "&a",
+            "!a",
+            "|",
+            ">",
+            "%",
+            "@",
+            "`",
+            "'",
+            "\"",
+            "\"'",
+            "a:",
+            "::",
+            "a\n",
+            "a\nb",
+            "\na",
+            "a\n\n",
+            " a\nb",
+            "a \nb",
+            "a\tb",
+            "tab\t\nb",
+            "ä",
+            "\u{7f}",
+            "a\u{85}b",
+            "\u{2028}\"",
+            "\u{feff}",
+            "\u{1f600}",
+            "x".repeat(200).as_str(),
+            "../target/x.zip",
+            "s3:*",
+        ] {
+            let value = map! { "Nested" => list![text, map! { "Deep" => text }] };
+            let read: Value = serde_yaml_ng::from_str(&written(&value)).unwrap();
+            assert_eq!(read, map! { "Key" => value }, "{text:?}\n{}", written(&read));
+        }
+    }
+}

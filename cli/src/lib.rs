@@ -1,0 +1,57 @@
+//! The command line: from the tasks of a workspace to what is deployed, and back to what they did.
+//!
+//! - [`commands`]: one file a command; parsing only validates
+//! - [`workspace`], [`compile`], [`describe`]: which tasks there are, their binaries, and what they say of themselves
+//! - [`config`], [`project`]: `lamplighter.toml`, and the tasks as it changes them
+//! - [`generate`]: the template of the stack, pure
+//! - [`assets`], [`package`]: what goes with a binary, and the packages of the functions
+//! - [`runner`]: a deployment on this machine
+//! - [`show`]: runs and deployments as people read them
+//! - [`fault`]: what cannot stand, each with its file and key, all told at once
+
+pub mod assets;
+pub mod commands;
+pub mod compile;
+pub mod config;
+pub mod describe;
+pub mod fault;
+mod files;
+pub mod generate;
+pub mod package;
+pub mod project;
+pub mod runner;
+pub mod show;
+pub mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser;
+
+use crate::commands::Command;
+
+/// Runs the tasks around a serverless application.
+#[derive(Debug, Parser)]
+#[command(name = "lamplighter", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(refusal) => {
+            // Asked-for help goes to stdout and is a success. Where it cannot be printed, nothing else can be.
+            let _ = refusal.print();
+            return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match arguments.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

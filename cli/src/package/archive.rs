@@ -1,0 +1,50 @@
+//! The zip of a package, the same bytes for the same content.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use zip::{CompressionMethod, DateTime, ZipWriter, result::ZipError, write::SimpleFileOptions};
+
+use super::mode;
+use crate::{
+    assets::{Content, Entry},
+    files::beside,
+};
+
+/// Writes a zip whose bytes depend on nothing but the content and the level.
+pub(super) fn write(path: &Path, entries: &[Entry], level: i64) -> io::Result<()> {
+    fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+    let temporary = beside(path);
+    zip_entries(&temporary, entries, level)?;
+    fs::rename(&temporary, path)
+}
+
+fn zip_entries(path: &Path, entries: &[Entry], level: i64) -> io::Result<()> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(level))
+        .last_modified_time(DateTime::default());
+    let mut zip = ZipWriter::new(File::create(path)?);
+    for entry in entries {
+        match &entry.content {
+            Content::File { from, executable } => {
+                zip.start_file(&entry.to, options.unix_permissions(mode(*executable))).map_err(into_io)?;
+                io::copy(&mut File::open(from)?, &mut zip)?;
+            }
+            Content::EmptyFolder => {
+                zip.add_directory(&entry.to, options.unix_permissions(0o755)).map_err(into_io)?;
+            }
+        }
+    }
+    zip.finish().map_err(into_io)?.flush()
+}
+
+fn into_io(error: ZipError) -> io::Error {
+    match error {
+        ZipError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}

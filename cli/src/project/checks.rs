@@ -1,0 +1,213 @@
+//! What in a project cannot stand: each task by itself, and the tasks together.
+
+use std::collections::BTreeMap;
+
+use lamplighter_core::{
+    definition::{Kind, Phase},
+    deployment::{OrderError, waves},
+    name::TaskName,
+};
+
+use super::{InOrder, Task, secrets};
+use crate::{
+    config::{self, Config, TaskConfig},
+    describe::Described,
+    fault::Faults,
+};
+
+/// What one function may have. Source: AWS Lambda Developer Guide, "Lambda quotas".
+const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
+
+/// The bytes that a project's own variables of one function may have: of Lambda's 4 KB, without what the template
+/// sets. Source: AWS Lambda Developer Guide, "Lambda quotas".
+const VARIABLES_BYTES: usize = 3584;
+/// What the template sets.
+const OWN_VARIABLES: [&str; 4] =
+    ["LAMPLIGHTER_TABLE", "LAMPLIGHTER_BUCKET", "LAMPLIGHTER_ENVIRONMENT", "LAMPLIGHTER_SETTINGS"];
+
+pub(super) fn environment(name: &str, faults: &mut Faults) {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if name.is_empty() || !name.chars().all(is_word) {
+        let reason = format!("`{name}` is not a name: it must be letters, digits, `-` and `_`");
+        faults.add(config::FILE, "environment", reason);
+    }
+}
+
+/// Every task that the file names must be there.
+pub(super) fn named_tasks(config: &Config, described: &[Described], faults: &mut Faults) {
+    let known: Vec<_> = described.iter().map(|d| d.definition.name.as_str()).collect();
+    for (key, task) in config.named_tasks() {
+        if !known.contains(&task) {
+            let reason = match known.as_slice() {
+                [] => format!("there is no task `{task}`: there are none below functions/tasks"),
+                known => format!("there is no task `{task}`: there are {}", known.join(", ")),
+            };
+            faults.add(config::FILE, key, reason);
+        }
+    }
+}
+
+/// One task by itself. What an override made wrong is reported in the file of the overrides.
+pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut Faults) {
+    let place = |key: &str, set: &dyn Fn(&TaskConfig) -> bool| {
+        let layer = layers.iter().rev().find(|(_, layer)| set(layer));
+        let overridden = layer.map(|(prefix, _)| (config::FILE.to_owned(), format!("{prefix}.{key}")));
+        overridden.unwrap_or_else(|| (task.source.clone(), key.to_owned()))
+    };
+    for fault in task.definition.faults() {
+        let (file, key) = match fault.key {
+            "timeout" => place("timeout", &|layer| layer.timeout.is_some()),
+            "attempts" => place("attempts", &|layer| layer.attempts.is_some()),
+            key => (task.source.clone(), key.to_owned()),
+        };
+        faults.add(file, key, fault.reason);
+    }
+    if !MEMORY_MB.contains(&task.memory_mb) {
+        let (file, key) = place("memory_mb", &|layer| layer.memory_mb.is_some());
+        let reason =
+            format!("{} is not within {} and {}", task.memory_mb, MEMORY_MB.start(), MEMORY_MB.end());
+        faults.add(file, key, reason);
+    }
+    for path in secrets::in_clear(&task.definition.config, &task.definition.config_schema) {
+        let [first, ..] = path.as_slice() else { continue };
+        let (file, key) =
+            place(&format!("config.{}", path.join(".")), &|layer| layer.config.contains_key(first));
+        let reason = "is secret and must not stand here in clear: write `{{resolve:secretsmanager:...}}` or \
+                      `{{resolve:ssm:...}}`, which CloudFormation looks up";
+        faults.add(file, key, reason);
+    }
+    for (prefix, layer) in layers {
+        layer_keys(task, prefix, layer, faults);
+    }
+}
+
+/// What one table of overrides says that no task could have.
+fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults) {
+    let schema = &task.definition.config_schema;
+    let is_closed = ["additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"]
+        .iter()
+        .all(|word| matches!(schema.get(*word), None | Some(serde_json::Value::Bool(false))));
+    if let Some(properties) = schema["properties"].as_object().filter(|_| is_closed) {
+        for key in layer.config.keys().filter(|key| !properties.contains_key(*key)) {
+            let mut known: Vec<_> = properties.keys().map(String::as_str).collect();
+            known.sort_unstable();
+            let reason = format!("is not in the task's configuration: there are {}", known.join(", "));
+            faults.add(config::FILE, format!("{prefix}.config.{key}"), reason);
+        }
+    }
+    for (i, permission) in layer.permissions.iter().enumerate() {
+        for (key, values) in [("actions", &permission.actions), ("resources", &permission.resources)] {
+            if values.is_empty() {
+                let key = format!("{prefix}.permissions[{i}].{key}");
+                faults.add(config::FILE, key, "is empty: a statement needs at least one");
+            }
+        }
+    }
+    for name in layer.environment.keys() {
+        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.len() > 1
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let key = format!("{prefix}.environment.{name}");
+        if !is_name {
+            let reason = "is not a variable's name: it must be two or more letters, digits and `_`, beginning with a letter";
+            faults.add(config::FILE, key, reason);
+        } else if OWN_VARIABLES.contains(&name.as_str()) {
+            faults.add(config::FILE, key, "is set by Lamplighter itself: leave it out");
+        }
+    }
+}
+
+/// What tasks demand of each other.
+pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
+    let mut by_name: BTreeMap<&TaskName, &Task> = BTreeMap::new();
+    for task in tasks {
+        if let Some(first) = by_name.insert(task.name(), task) {
+            let reason =
+                format!("{}, the other one in {}", OrderError::Duplicate(task.name().clone()), first.source);
+            faults.add(&task.source, "name", reason);
+        }
+    }
+    let lifecycle: BTreeMap<_, _> = by_name
+        .iter()
+        .filter_map(|(name, task)| Some((*name, (*task, task.definition.lifecycle()?))))
+        .collect();
+    let mut known = Vec::new();
+    for (name, (task, own)) in &lifecycle {
+        for needed in &own.depends_on {
+            let reason = match (lifecycle.get(needed), by_name.get(needed)) {
+                (Some((_, theirs)), _) if own.phase == Phase::Before && theirs.phase == Phase::After => {
+                    Some(format!(
+                        "`{name}` runs before the application and `{needed}` after it: it cannot wait for it"
+                    ))
+                }
+                (Some(_), _) => None,
+                (None, Some(_)) => Some(format!(
+                    "`{name}` depends on `{needed}`, which no deployment starts: only lifecycle tasks have an order"
+                )),
+                (None, None) => Some(
+                    OrderError::Unknown {
+                        task: (*name).clone(),
+                        unknown: needed.clone(),
+                        known: lifecycle.keys().map(|name| (*name).clone()).collect(),
+                    }
+                    .to_string(),
+                ),
+            };
+            if let Some(reason) = reason {
+                faults.add(&task.source, "depends_on", reason);
+            }
+        }
+        let depends_on = own.depends_on.iter().filter(|n| lifecycle.contains_key(n)).cloned().collect();
+        known.push(InOrder { name, depends_on });
+    }
+    if let Err(error) = waves(&known) {
+        let first = match &error {
+            OrderError::Cycle(names) => names.first().and_then(|name| by_name.get(name)),
+            OrderError::Duplicate(name) | OrderError::Unknown { task: name, .. } => by_name.get(name),
+        };
+        let source = first.map_or(crate::workspace::TASKS, |task| task.source.as_str());
+        faults.add(source, "depends_on", error);
+    }
+}
+
+impl super::Project {
+    /// What cannot be deployed to AWS, though it may run elsewhere. Reads the files that go with the tasks.
+    pub fn undeployable(&self) -> Faults {
+        let mut faults = Faults::default();
+        let allowed = crate::generate::LOG_RETENTION_DAYS;
+        if !allowed.contains(&self.build.log_retention_days) {
+            let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
+            let reason = format!(
+                "CloudWatch keeps no logs for {} days: it must be one of {}",
+                self.build.log_retention_days,
+                allowed.join(", ")
+            );
+            faults.add(config::FILE, "build.log_retention_days", reason);
+        }
+        for task in &self.tasks {
+            match &task.definition.kind {
+                Kind::Queue(_) => faults.add(&task.source, "queue", "queue tasks are not deployed yet"),
+                Kind::Cron(cron) => {
+                    if let Err(error) = cron.schedule.to_eventbridge() {
+                        faults.add(&task.source, "schedule", error);
+                    }
+                }
+                Kind::Lifecycle(_) | Kind::Side(_) => {}
+            }
+            let bytes: usize = task.variables().iter().map(|(name, value)| name.len() + value.len()).sum();
+            if bytes > VARIABLES_BYTES {
+                let reason = format!(
+                    "its configuration and environment are {bytes} bytes, and a function holds {VARIABLES_BYTES}: \
+                     keep what is long in a file of `copy_assets`"
+                );
+                faults.add(config::FILE, format!("tasks.{}", task.name()), reason);
+            }
+            for asset in &task.definition.copy_assets {
+                if let Err(error) = crate::assets::files(&task.folder, asset) {
+                    faults.add(&task.source, "copy_assets", error);
+                }
+            }
+        }
+        faults
+    }
+}

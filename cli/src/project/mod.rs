@@ -1,0 +1,197 @@
+//! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
+
+mod checks;
+mod secrets;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use lamplighter_core::{
+    definition::{Definition, Lifecycle, Phase},
+    deployment::Ordered,
+    duration,
+    name::TaskName,
+    settings::{DEFAULT_ENVIRONMENT, Settings},
+};
+use serde_json::Value;
+
+use crate::{
+    config::{self, Build, Config, Permission, TaskConfig},
+    describe::Described,
+    fault::Faults,
+};
+
+/// The memory of a function that says nothing of it: a megabyte buys processor time too, and with less than
+/// this a cold start takes longer than it saves.
+const DEFAULT_MEMORY_MB: u32 = 256;
+/// What Lambda adds to a task's own time: the claim before it and the record after it.
+const MARGIN_SECONDS: u64 = 10;
+/// The longest time of one invocation. Source: AWS Lambda Developer Guide, "Lambda quotas".
+const MAX_FUNCTION_SECONDS: u64 = 900;
+
+/// A project in one environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    /// Its name.
+    pub name: String,
+    /// The environment.
+    pub environment: String,
+    /// How it is built and deployed.
+    pub build: Build,
+    /// Its tasks, by name.
+    pub tasks: Vec<Task>,
+}
+
+/// A task of a project.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its definition, with the overrides applied.
+    pub definition: Definition,
+    /// The overrides that its function is told of.
+    pub settings: Settings,
+    /// The memory of its function.
+    pub memory_mb: u32,
+    /// Further statements of its function's role.
+    pub permissions: Vec<Permission>,
+    /// Further environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The file that defines it, relative to the workspace.
+    pub source: String,
+    /// Its package's folder.
+    pub folder: PathBuf,
+}
+
+impl Project {
+    /// The project of these tasks, or everything in it that cannot stand.
+    ///
+    /// `folder` is the workspace's folder's name. `environment` goes before the file's own.
+    pub fn resolve(
+        folder: &str,
+        described: Vec<Described>,
+        config: &Config,
+        environment: Option<&str>,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let environment =
+            environment.or(config.environment.as_deref()).unwrap_or(DEFAULT_ENVIRONMENT).to_owned();
+        checks::environment(&environment, &mut faults);
+        checks::named_tasks(config, &described, &mut faults);
+        let mut tasks = Vec::new();
+        for described in described {
+            let layers = config.layers(described.definition.name.as_str(), &environment);
+            let task = Task::resolve(described, &layers, &mut faults);
+            checks::task(&task, &layers, &mut faults);
+            tasks.push(task);
+        }
+        checks::together(&tasks, &mut faults);
+        let name = config.name.clone().unwrap_or_else(|| folder.to_owned());
+        faults.none_or(Self { name, environment, build: config.build.clone(), tasks })
+    }
+
+    /// The lifecycle tasks of a phase.
+    pub fn phase(&self, phase: Phase) -> impl Iterator<Item = (&Task, &Lifecycle)> {
+        let lifecycle = self.tasks.iter().filter_map(|task| Some((task, task.definition.lifecycle()?)));
+        lifecycle.filter(move |(_, lifecycle)| lifecycle.phase == phase)
+    }
+}
+
+impl Task {
+    fn resolve(described: Described, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
+        let Described { definition, source, folder } = described;
+        let mut settings = Settings::default();
+        let mut memory_mb = DEFAULT_MEMORY_MB;
+        let mut permissions = Vec::new();
+        let mut environment = BTreeMap::new();
+        for (key, layer) in layers {
+            let timeout = layer.timeout.as_deref().map(duration::parse).transpose().unwrap_or_else(|error| {
+                faults.add(config::FILE, format!("{key}.timeout"), error);
+                None
+            });
+            let config = if layer.config.is_empty() { Value::Null } else { json(&layer.config) };
+            settings = settings.overridden_by(Settings {
+                timeout_ms: timeout.map(duration::millis),
+                max_attempts: layer.attempts,
+                config,
+            });
+            memory_mb = layer.memory_mb.unwrap_or(memory_mb);
+            permissions.extend(layer.permissions.iter().cloned());
+            environment.extend(layer.environment.clone());
+        }
+        let definition = settings.applied_to(definition);
+        Self { definition, settings, memory_mb, permissions, environment, source, folder }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &TaskName {
+        &self.definition.name
+    }
+
+    /// The time its function may take: its own time in whole seconds, and some for what is around it.
+    pub fn function_seconds(&self) -> u64 {
+        let own = duration::millis(self.definition.timeout).div_ceil(1000);
+        (own + MARGIN_SECONDS).min(MAX_FUNCTION_SECONDS)
+    }
+
+    /// The environment variables that tell its function what was overridden and declared. The table, the bucket
+    /// and the environment's name are the deployment's to add.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let mut variables = self.environment.clone();
+        if self.settings != Settings::default() {
+            let settings =
+                serde_json::to_value(&self.settings).map(|value| sorted(&value)).unwrap_or_default();
+            variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), settings);
+        }
+        variables
+    }
+}
+
+/// A lifecycle task and those it needs, for the order.
+pub(crate) struct InOrder<'a> {
+    pub(crate) name: &'a TaskName,
+    pub(crate) depends_on: Vec<TaskName>,
+}
+
+impl Ordered for InOrder<'_> {
+    fn name(&self) -> &TaskName {
+        self.name
+    }
+
+    fn depends_on(&self) -> &[TaskName] {
+        &self.depends_on
+    }
+}
+
+/// TOML as JSON. A date is its text.
+fn json(table: &toml::Table) -> Value {
+    fn value(of: &toml::Value) -> Value {
+        match of {
+            toml::Value::String(text) => text.as_str().into(),
+            toml::Value::Integer(number) => (*number).into(),
+            toml::Value::Float(number) => (*number).into(),
+            toml::Value::Boolean(word) => (*word).into(),
+            toml::Value::Datetime(date) => date.to_string().into(),
+            toml::Value::Array(items) => items.iter().map(value).collect(),
+            toml::Value::Table(table) => json(table),
+        }
+    }
+    table.iter().map(|(key, item)| (key.clone(), value(item))).collect()
+}
+
+/// The value as JSON text with sorted keys, so that it is the same however `serde_json` was built.
+pub(crate) fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(entries) => {
+            let entries: BTreeMap<_, _> = entries.iter().collect();
+            let entry =
+                |(key, value): (&String, &&Value)| format!("{}:{}", Value::from(key.as_str()), sorted(value));
+            format!(
+                "{{{}}}",
+                entries.iter().map(|(key, value)| entry((key, value))).collect::<Vec<_>>().join(",")
+            )
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

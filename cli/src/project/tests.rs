@@ -1,0 +1,151 @@
+//! What stands in a project, and what cannot.
+
+use serde_json::json;
+
+use super::*;
+use crate::generate::fixtures::{CONFIG, described, shop, tasks};
+
+fn faults(tasks: Vec<Described>, config: &str) -> Vec<String> {
+    let config = Config::parse(config).unwrap();
+    let faults = Project::resolve("shop", tasks, &config, None).err().unwrap_or_default();
+    faults.iter().map(ToString::to_string).collect()
+}
+
+fn task<'a>(project: &'a Project, name: &str) -> &'a Task {
+    project.tasks.iter().find(|task| task.name().as_str() == name).unwrap()
+}
+
+#[test]
+fn l02_every_fault_is_told_with_file_and_key() {
+    let tasks = vec![
+        described("a", json!({ "depends_on": ["b", "nobody"], "timeout_ms": 901_000 })),
+        described("b", json!({ "depends_on": ["a"], "run_on": [] })),
+        described("early", json!({ "depends_on": ["late", "tick"] })),
+        described("late", json!({ "phase": "after" })),
+        described(
+            "tick",
+            json!({ "kind": "cron", "schedule": "@daily", "timezone": "UTC", "priority": "low" }),
+        ),
+    ];
+    let lib = |task: &str| format!("functions/tasks/{task}/src/lib.rs");
+    assert_eq!(
+        faults(tasks, "[tasks.nobody]\n[tasks.late]\ntimeout = \"16m\"\nattempts = 0\nmemory_mb = 1"),
+        [
+            "lamplighter.toml: tasks.nobody: there is no task `nobody`: there are a, b, early, late, tick"
+                .to_owned(),
+            format!("{}: timeout: 15m 1s is not within 1 ms and 900 s", lib("a")),
+            format!("{}: run_on: an empty list never runs: give some of deploy, update", lib("b")),
+            "lamplighter.toml: tasks.late.timeout: 16m is not within 1 ms and 900 s".to_owned(),
+            "lamplighter.toml: tasks.late.attempts: 0 attempts never run the body: give at least 1"
+                .to_owned(),
+            "lamplighter.toml: tasks.late.memory_mb: 1 is not within 128 and 10240".to_owned(),
+            format!(
+                "{}: depends_on: `a` depends on `nobody`, which is not a task here: there are a, b, early, late",
+                lib("a")
+            ),
+            format!(
+                "{}: depends_on: `early` runs before the application and `late` after it: it cannot wait for it",
+                lib("early")
+            ),
+            format!(
+                "{}: depends_on: `early` depends on `tick`, which no deployment starts: only lifecycle tasks have an \
+                 order",
+                lib("early")
+            ),
+            format!("{}: depends_on: the tasks depend on each other in a circle: a -> b -> a", lib("a")),
+        ]
+    );
+}
+
+#[test]
+fn l02_two_tasks_of_one_name_are_both_named() {
+    let twin = Described { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
+    assert_eq!(
+        faults(vec![described("a", json!({})), twin], ""),
+        ["functions/tasks/x/a/src/lib.rs: name: two tasks are named `a`, the other one in \
+          functions/tasks/a/src/lib.rs"]
+    );
+}
+
+#[test]
+fn l02_what_an_override_cannot_say_is_named() {
+    let schema = json!({ "properties": { "urls": {}, "token": { "writeOnly": true } } });
+    let task = described("a", json!({ "config": { "urls": [] }, "config_schema": schema }));
+    let config = r#"
+        [tasks.a]
+        timeout = "2 parsecs"
+        [tasks.a.config]
+        url = "u"
+        token = "in clear"
+        [[tasks.a.permissions]]
+        actions = ["s3:GetObject"]
+        [tasks.a.environment]
+        LAMPLIGHTER_TABLE = "x"
+        LAMPLIGHTER_LOG = "debug"
+        "B-C" = "y"
+    "#;
+    let keys: Vec<_> = faults(vec![task], config)
+        .into_iter()
+        .map(|fault| fault.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "lamplighter.toml: tasks.a.timeout",
+            "lamplighter.toml: tasks.a.config.token",
+            "lamplighter.toml: tasks.a.config.url",
+            "lamplighter.toml: tasks.a.permissions[0].resources",
+            "lamplighter.toml: tasks.a.environment.B-C",
+            "lamplighter.toml: tasks.a.environment.LAMPLIGHTER_TABLE",
+        ]
+    );
+}
+
+#[test]
+fn l23_a_secret_in_code_is_refused_where_it_stands() {
+    let schema = json!({ "properties": { "token": { "writeOnly": true } } });
+    let task = || described("a", json!({ "config": { "token": "s3cr3t" }, "config_schema": schema }));
+    let [fault] = &faults(vec![task()], "")[..] else { panic!("one fault") };
+    assert!(fault.starts_with("functions/tasks/a/src/lib.rs: config.token: is secret"), "{fault}");
+    assert!(!fault.contains("s3cr3t"));
+    assert_eq!(
+        faults(vec![task()], "[tasks.a.config]\ntoken = \"{{resolve:ssm:/shop/token}}\""),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn l09_overrides_reach_the_function_with_their_types() {
+    let project = shop();
+    let settings = task(&project, "warm-cache").variables().remove("LAMPLIGHTER_SETTINGS").unwrap();
+    assert_eq!(
+        settings,
+        "{\"config\":{\"token\":\"{{resolve:secretsmanager:shop:SecretString:token}}\",\"urls\":\
+         [\"https://shop.example/\"]},\"max_attempts\":2,\"timeout_ms\":60000}"
+    );
+    assert!(task(&project, "seed-data").variables().is_empty(), "nothing is overridden");
+    assert_eq!(task(&project, "process-assets").variables()["CDN"], "https://cdn.example");
+}
+
+#[test]
+fn l08_the_command_line_goes_before_the_file() {
+    let config = Config::parse(&format!("environment = \"staging\"\n{CONFIG}")).unwrap();
+    let project = |environment| Project::resolve("shop", tasks(), &config, environment).unwrap();
+    assert_eq!(project(None).environment, "staging");
+    assert_eq!(project(Some("production")).environment, "production");
+    let timeout = |environment| task(&project(environment), "warm-cache").definition.timeout.as_secs();
+    assert_eq!((timeout(None), timeout(Some("production"))), (60, 120));
+    assert_eq!(shop().environment, "dev");
+    assert_eq!((shop().name, config.name), ("shop".to_owned(), None));
+}
+
+#[test]
+fn what_a_function_cannot_hold_is_refused() {
+    let long = "x".repeat(4000);
+    let config = Config::parse(&format!("[tasks.a.environment]\nLONG = \"{long}\"")).unwrap();
+    let project = Project::resolve("shop", vec![described("a", json!({}))], &config, None).unwrap();
+    let faults = project.undeployable().to_string();
+    assert!(
+        faults.starts_with("lamplighter.toml: tasks.a: its configuration and environment are 4004 bytes")
+    );
+}

@@ -1,0 +1,216 @@
+//! The AWS parts of one stack on this machine, kept in one folder between deployments.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    table::{self, Table, TableError},
+};
+use lamplighter_core::{
+    claim::Lost,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError},
+};
+use lamplighter_local::{Answers, Bucket, Engine, FunctionSpec, LambdaHost, LogLine, Stacks};
+
+use crate::{
+    package::Package,
+    project::{Project, Task},
+};
+
+/// The names of the dispatcher's two functions behind the stack's.
+const DISPATCHER: &str = "lamplighter-dispatcher";
+const LAST_WORD: &str = "lamplighter-last-word";
+/// The binary of both.
+const DISPATCHER_PACKAGE: &str = "dispatcher";
+/// The time of one invocation of the dispatcher, as in Lambda.
+const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
+/// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
+const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
+
+/// The table of a stack on this machine, without anything that runs.
+pub struct Storage {
+    /// The table.
+    pub table: Table,
+    /// Its endpoint.
+    pub endpoint: String,
+    engine: Engine,
+}
+
+/// The AWS parts of one stack on this machine.
+pub struct Machine {
+    /// Where the stack's table is.
+    pub storage: Storage,
+    /// What runs the functions.
+    pub host: LambdaHost,
+    /// Where the stack stands.
+    pub stacks: Stacks,
+    /// Where custom resources are answered.
+    pub answers: Answers,
+    bucket: Bucket,
+    bucket_name: String,
+    stack: String,
+}
+
+impl Storage {
+    /// Opens the table of a stack, which is kept in a file below `home`, and makes it if it is not there.
+    pub async fn open(home: &Path, stack: &str) -> anyhow::Result<Self> {
+        let engine = Engine::open(&home.join("table.sqlite"))?;
+        let endpoint = engine.serve().await?;
+        let client = local_dynamodb(&endpoint);
+        let name = format!("{stack}-lamplighter");
+        table::create(&client, &name).await?;
+        Ok(Self { table: Table::new(client, name), endpoint, engine })
+    }
+
+    /// Ends the runs that an earlier process left behind when it was killed. Its functions died with it, and the table is
+    /// open to one process at a time, so nobody has to wait until their leases have run out.
+    pub async fn end_abandoned(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<(), TableError> {
+        for task in tasks {
+            let state = self.table.state(task).await?;
+            let Some(lease) = state.lease else { continue };
+            let (lost, now) = (Lost { lease, epoch: state.epoch }, Timestamp::now());
+            let message = "lost: the program that ran its function was ended before it was over";
+            let error = RunError::new(ErrorKind::System, message);
+            let _ = self.table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;
+            self.table.end_lost(task, &lost, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Closes it, so that another process may open it.
+    pub async fn close(self) {
+        self.engine.close().await;
+    }
+}
+
+impl Machine {
+    /// Starts the parts. What functions print goes to a file each below `home/logs`.
+    pub async fn start(home: &Path, stack: &str) -> anyhow::Result<Self> {
+        let storage = Storage::open(home, stack).await?;
+        let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
+        let logs = Logs::new(home.join("logs"))?;
+        Ok(Self {
+            storage,
+            host: LambdaHost::start(move |line| logs.keep(&line)).await?,
+            stacks: Stacks::serve().await?,
+            answers: Answers::serve().await?,
+            bucket: Bucket::serve(&home.join("bucket"), &bucket_name).await?,
+            bucket_name,
+            stack: stack.to_owned(),
+        })
+    }
+
+    /// The name of a function of the stack.
+    pub fn function(&self, name: &str) -> String {
+        format!("{}-{name}", self.stack)
+    }
+
+    /// The name of the dispatcher's function.
+    pub fn dispatcher(&self) -> String {
+        self.function(DISPATCHER)
+    }
+
+    /// Puts the functions of a project in place.
+    pub fn install(&self, project: &Project, packages: &[Package]) -> anyhow::Result<()> {
+        let package = |name: &str| packages.iter().find(|package| package.name == name);
+        let Some(dispatcher) = package(DISPATCHER_PACKAGE) else {
+            bail!(
+                "there is no `functions/{DISPATCHER_PACKAGE}` in this workspace: it runs the tasks of a deployment"
+            );
+        };
+        for (name, on_failure) in [(DISPATCHER, Some(self.function(LAST_WORD))), (LAST_WORD, None)] {
+            let spec = self.spec(name, dispatcher, DISPATCHER_TIMEOUT, BTreeMap::new());
+            self.host.register(FunctionSpec { on_failure, ..spec });
+        }
+        for task in &project.tasks {
+            let name = task.name().as_str();
+            let package = package(name).with_context(|| format!("the task `{name}` was not packaged"))?;
+            let timeout = Duration::from_secs(task.function_seconds());
+            self.host.register(self.spec(name, package, timeout, self.variables(project, task)));
+        }
+        Ok(())
+    }
+
+    fn spec(
+        &self,
+        name: &str,
+        package: &Package,
+        timeout: Duration,
+        variables: BTreeMap<String, String>,
+    ) -> FunctionSpec {
+        let mut environment: BTreeMap<_, _> = std::env::vars()
+            .filter(|(name, _)| !WITHHELD.iter().any(|prefix| name.starts_with(prefix)))
+            .collect();
+        environment.extend(variables);
+        environment.extend(self.endpoints());
+        FunctionSpec {
+            environment,
+            timeout,
+            task_root: Some(package.folder.clone()),
+            ..FunctionSpec::new(self.function(name), package.folder.join("bootstrap"))
+        }
+    }
+
+    /// What a task's function is told beside the endpoints, as in the template.
+    fn variables(&self, project: &Project, task: &Task) -> BTreeMap<String, String> {
+        let mut variables = task.variables();
+        variables.insert("LAMPLIGHTER_BUCKET".into(), self.bucket_name.clone());
+        variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
+        variables
+    }
+
+    fn endpoints(&self) -> [(String, String); 6] {
+        [
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.storage.endpoint.clone()),
+            ("AWS_ENDPOINT_URL_S3", self.bucket.endpoint()),
+            ("AWS_ENDPOINT_URL_LAMBDA", self.host.endpoint()),
+            ("AWS_ENDPOINT_URL_CLOUDFORMATION", self.stacks.endpoint()),
+            ("LAMPLIGHTER_ANSWER_ENDPOINT", self.answers.endpoint()),
+            ("LAMPLIGHTER_TABLE", self.storage.table.name().to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// Ends every process and closes the table.
+    pub async fn stop(self) {
+        self.host.shutdown().await;
+        self.storage.close().await;
+    }
+}
+
+/// The log files of the functions.
+struct Logs {
+    folder: PathBuf,
+    files: Mutex<BTreeMap<String, File>>,
+}
+
+impl Logs {
+    fn new(folder: PathBuf) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        Ok(Self { folder, files: Mutex::default() })
+    }
+
+    /// Appends a line to its function's file. A log that cannot be written must not stop a deployment.
+    fn keep(&self, line: &LogLine) {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if !files.contains_key(&line.function) {
+            let path = self.folder.join(format!("{}.log", line.function));
+            if let Ok(file) = OpenOptions::new().append(true).create(true).open(path) {
+                files.insert(line.function.clone(), file);
+            }
+        }
+        if let Some(file) = files.get_mut(&line.function) {
+            let _ = writeln!(file, "{}", line.line);
+        }
+    }
+}

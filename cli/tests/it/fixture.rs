@@ -1,0 +1,145 @@
+//! Workspaces made for one test.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A workspace that is removed with this value.
+pub(crate) struct Workspace {
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Workspace {
+    /// A workspace without packages.
+    pub(crate) fn new() -> Self {
+        let workspace = Self::empty();
+        workspace.write_manifest();
+        workspace
+    }
+
+    /// A folder that is no workspace.
+    pub(crate) fn empty() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("shop-").tempdir().unwrap() }
+    }
+
+    /// Makes every package below `functions/` a member.
+    fn write_manifest(&self) {
+        let mut members = Vec::new();
+        find_packages(&self.path("functions"), &mut members);
+        let members: Vec<_> =
+            members.iter().map(|path| path.strip_prefix(self.folder.path()).unwrap()).collect();
+        self.write("Cargo.toml", &format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n"));
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// A package with this program.
+    pub(crate) fn package(&self, folder: &str, name: &str, program: &str) {
+        let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
+        self.write(&format!("{folder}/Cargo.toml"), &manifest);
+        self.write(&format!("{folder}/src/main.rs"), program);
+        self.write_manifest();
+    }
+
+    /// Removes a package.
+    pub(crate) fn remove(&self, folder: &str) {
+        fs::remove_dir_all(self.path(folder)).unwrap();
+        self.write_manifest();
+    }
+
+    /// A task whose definition has these keys besides its name's.
+    pub(crate) fn task(&self, folder: &str, name: &str, keys: Value) {
+        let program = format!("fn main() {{ println!(\"{{}}\", r####\"{}\"####); }}", definition(name, keys));
+        self.package(&format!("functions/tasks/{folder}"), name, &program);
+    }
+
+    /// A dispatcher that does nothing.
+    pub(crate) fn dispatcher(&self) {
+        self.package("functions/dispatcher", "dispatcher", "fn main() {}");
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_with(arguments, &[])
+    }
+
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_lamplighter"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_NET_OFFLINE", "true")
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        Ended {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ended {
+    /// What a command that succeeded printed.
+    pub(crate) fn succeeded(self) -> String {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        self.stdout
+    }
+
+    /// What a command that failed said last, from `error:` on.
+    pub(crate) fn failed(self) -> String {
+        assert_eq!(self.code, 1, "{}", self.stderr);
+        let start = self.stderr.rfind("error: ").unwrap();
+        self.stderr[start..].to_owned()
+    }
+}
+
+fn find_packages(folder: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        if path.join("Cargo.toml").is_file() {
+            found.push(path);
+        } else {
+            find_packages(&path, found);
+        }
+    }
+}
+
+fn definition(name: &str, keys: Value) -> Value {
+    let mut definition = json!({
+        "name": name, "description": "", "kind": "lifecycle", "run_on": ["deploy", "update"], "phase": "before",
+        "once_per": "deployment", "depends_on": [], "timeout_ms": 300_000,
+        "retry": { "max_attempts": 3, "initial_ms": 500, "max_ms": 30_000 }, "copy_assets": [], "rollback": false,
+        "config": null, "config_schema": {},
+    });
+    let Value::Object(keys) = keys else { panic!("keys are an object") };
+    for (key, value) in keys {
+        definition[key] = value;
+    }
+    definition
+}

@@ -1,0 +1,167 @@
+//! L02, L11, G01: what `generate` writes, and when it writes nothing.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+
+use crate::fixture::Workspace;
+
+const TEMPLATE: &str = "infra/template.yaml";
+
+fn shop() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.task("migrate", "migrate", json!({ "rollback": true }));
+    workspace.task(
+        "purge",
+        "purge",
+        json!({ "kind": "cron", "schedule": "@hourly", "timezone": "UTC", "priority": "medium" }),
+    );
+    workspace.task("stream", "stream", json!({ "kind": "side" }));
+    workspace
+}
+
+#[test]
+fn g01_generate_twice_is_byte_identical_and_check_says_so() {
+    let workspace = shop();
+    let missing = workspace.run(&["generate", "--check"]).failed();
+    assert!(missing.contains("infra/template.yaml is missing: run `lamplighter generate`"), "{missing}");
+    assert!(!workspace.path(TEMPLATE).exists());
+
+    let first = workspace.run(&["generate"]);
+    assert!(first.stderr.contains("note: stream is a side task"), "{}", first.stderr);
+    assert_eq!(first.succeeded(), "infra/template.yaml is written\n");
+    let template = workspace.read(TEMPLATE);
+    assert!(template.starts_with("# Written by `lamplighter generate`"));
+    assert_eq!(workspace.run(&["generate"]).succeeded(), "infra/template.yaml is current\n");
+    assert_eq!(workspace.read(TEMPLATE), template);
+    workspace.run(&["generate", "--check"]).succeeded();
+
+    workspace.task("seed", "seed", json!({}));
+    let stale = workspace.run(&["generate", "--check"]).failed();
+    assert!(stale.contains("infra/template.yaml is not what would be written"), "{stale}");
+    assert!(stale.contains("\n+   # seed: runs on deploy and update, before the application."), "{stale}");
+    assert_eq!(workspace.read(TEMPLATE), template, "--check writes nothing");
+    workspace.run(&["generate"]).succeeded();
+    assert!(workspace.read(TEMPLATE).contains("SeedFunction:"));
+    workspace.remove("functions/tasks/seed");
+    workspace.run(&["generate"]).succeeded();
+    assert_eq!(workspace.read(TEMPLATE), template, "a removed task goes");
+}
+
+#[test]
+fn g01_json_tells_what_is_deployed() {
+    let workspace = shop();
+    workspace.write("lamplighter.toml", "environment = \"staging\"");
+    let report: Value = serde_json::from_str(&workspace.run(&["generate", "--json"]).succeeded()).unwrap();
+    let expected = json!({
+        "template": TEMPLATE, "environment": "staging", "changed": true,
+        "tasks": ["migrate", "purge"], "left_out": ["stream"],
+    });
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn l02_every_fault_is_told_and_nothing_is_written() {
+    let workspace = shop();
+    workspace.task("a", "a", json!({ "depends_on": ["b"], "timeout_ms": 901_000 }));
+    workspace.task("b", "b", json!({ "depends_on": ["a", "nobody"] }));
+    workspace.task("mail", "mail", json!({ "kind": "queue", "priority": "high" }));
+    workspace.write("lamplighter.toml", "[tasks.migrate.config]\nx = 1\n[tasks.nobody]\n");
+    let error = workspace.run(&["generate"]).failed();
+    for fault in [
+        "functions/tasks/a/src/main.rs: timeout: 15m 1s is not within 1 ms and 900 s",
+        "functions/tasks/b/src/main.rs: depends_on: `b` depends on `nobody`, which is not a task here",
+        "functions/tasks/a/src/main.rs: depends_on: the tasks depend on each other in a circle: a -> b -> a",
+        "lamplighter.toml: tasks.nobody: there is no task `nobody`",
+    ] {
+        assert!(error.contains(fault), "{fault}\n{error}");
+    }
+    assert!(!workspace.path("infra").exists());
+}
+
+#[test]
+fn l02_an_unknown_word_is_told_with_those_that_may_stand_there() {
+    let workspace = Workspace::new();
+    workspace.task("a", "a", json!({ "run_on": ["deploy", "delete"] }));
+    let error = workspace.run(&["generate"]).failed();
+    let expected = "`delete` is not a change to run on: it must be one of deploy, update";
+    assert!(error.contains("functions/tasks/a/src/main.rs") && error.contains(expected), "{error}");
+}
+
+#[test]
+fn l02_unknown_keys_are_told_before_anything_is_compiled() {
+    let workspace = shop();
+    workspace.write("lamplighter.toml", "[build]\narch = \"arm64\"\n[tasks.migrate]\nretries = 1\n");
+    let ended = workspace.run(&["generate"]);
+    assert!(!ended.stderr.contains("Compiling"), "{}", ended.stderr);
+    let error = ended.failed();
+    assert!(error.contains("lamplighter.toml: build.arch: is not a key here"), "{error}");
+    assert!(error.contains("lamplighter.toml: tasks.migrate.retries: is not a key here"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_deployed_is_refused() {
+    let workspace = Workspace::new();
+    workspace.task("mail", "mail", json!({ "kind": "queue", "priority": "high" }));
+    workspace.task(
+        "month",
+        "month",
+        json!({ "kind": "cron", "schedule": "0 0 L * *", "timezone": "UTC", "priority": "low" }),
+    );
+    workspace
+        .write("lamplighter.toml", "[build]\nlog_retention_days = 31\napplication = \"infra/app.yaml\"\n");
+    let error = workspace.run(&["generate"]).failed();
+    for fault in [
+        "functions/tasks/mail/src/main.rs: queue: queue tasks are not deployed yet",
+        "functions/tasks/month/src/main.rs: schedule: EventBridge Scheduler cannot express `0 0 L * *`",
+        "lamplighter.toml: build.log_retention_days: CloudWatch keeps no logs for 31 days",
+        "lamplighter.toml: build.application: cannot read `infra/app.yaml`: No such file",
+    ] {
+        assert!(error.contains(fault), "{fault}\n{error}");
+    }
+    assert!(workspace.run(&["tasks"]).succeeded().contains("month  0 0 L * * UTC"));
+}
+
+#[test]
+fn l11_assets_that_cannot_go_along_are_named() {
+    let workspace = Workspace::new();
+    let assets = json!([{ "from": "missing", "to": "missing" }, { "from": "files", "to": "files" }]);
+    workspace.task("a", "a", json!({ "copy_assets": assets }));
+    workspace.write("functions/tasks/a/files/one", "1");
+    symlink("../../../../Cargo.toml", workspace.path("functions/tasks/a/files/link")).unwrap();
+    for command in [&["generate"][..], &["build", "--dev"]] {
+        let error = workspace.run(command).failed();
+        assert!(
+            error.contains("functions/tasks/a/src/main.rs: copy_assets: `missing` is missing"),
+            "{error}"
+        );
+        assert!(error.contains("copy_assets: `files`: the link ") && error.contains("leads out"), "{error}");
+    }
+    assert!(!workspace.path("infra").exists() && !workspace.path("target/lamplighter").exists());
+}
+
+#[test]
+fn l11_a_path_that_leads_out_is_named() {
+    let workspace = Workspace::new();
+    workspace.task("a", "a", json!({ "copy_assets": [{ "from": "x", "to": "../x" }] }));
+    let error = workspace.run(&["generate"]).failed();
+    assert!(
+        error.contains("functions/tasks/a/src/main.rs") && error.contains("asset to `../x` leads out"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_application_is_merged_and_waits() {
+    let workspace = shop();
+    workspace.write("lamplighter.toml", "[build]\napplication = \"infra/application.yaml\"\n");
+    workspace.write(
+        "infra/application.yaml",
+        "Resources:\n  SiteFunction:\n    Type: AWS::Serverless::Function\n    Properties:\n      Role: !GetAtt A.Arn\n",
+    );
+    workspace.run(&["generate"]).succeeded();
+    let site = "  SiteFunction:\n    Type: AWS::Serverless::Function\n    DependsOn: LamplighterBefore\n    \
+                Properties:\n      Role:\n        Fn::GetAtt: [A, Arn]\n";
+    let template = workspace.read(TEMPLATE);
+    assert!(template.contains(site), "{template}");
+}

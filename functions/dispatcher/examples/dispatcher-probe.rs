@@ -1,0 +1,113 @@
+//! A task that does what its environment says, for the dispatcher's tests: under any name, in any mode.
+
+use std::{fs::OpenOptions, io::Write, process::ExitCode, time::Duration};
+
+use lamplighter::{
+    definition::{Definition, Kind, Lifecycle},
+    prelude::*,
+};
+
+/// What the probe does.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+struct Config {
+    /// `fail`, `panic`, `exit`, `abort`; anything else succeeds.
+    mode: String,
+    /// `fail`; anything else succeeds.
+    rollback_mode: String,
+    /// How long it takes first.
+    sleep_ms: u64,
+    /// How long the text in its data or its failure is.
+    bytes: usize,
+    /// Where each start of a body is noted.
+    journal: String,
+}
+
+struct Probe;
+
+impl Task for Probe {
+    type Config = Config;
+
+    fn definition() -> Definition {
+        let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
+        Definition {
+            name: name.parse().expect("the test gives a task name"),
+            description: String::new(),
+            kind: Kind::Lifecycle(Lifecycle::default()),
+            timeout: Duration::from_secs(20),
+            retry: lamplighter_core::retry::Retry::default(),
+            copy_assets: Vec::new(),
+            rollback: std::env::var_os("PROBE_ROLLBACK").is_some(),
+            config: serde_json::to_value(Config::default()).expect("plain fields"),
+            config_schema: schemars::schema_for!(Config).to_value(),
+        }
+    }
+
+    async fn run(&self, ctx: Context<Config>) -> TaskResult {
+        note(&ctx, "run")?;
+        tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
+        let text = "x".repeat(ctx.config.bytes);
+        match ctx.config.mode.as_str() {
+            "fail" => Ok(Outcome::failure(format!("told to fail{text}"))),
+            "panic" => panic!("told to panic"),
+            "exit" => std::process::exit(7),
+            "abort" => std::process::abort(),
+            _ => {
+                let data = serde_json::json!({
+                    "first": ctx.is_first_deploy(),
+                    "version": ctx.version(),
+                    "previous": ctx.previous_version(),
+                    "text": text,
+                });
+                Outcome::success(format!("ran for version {}", ctx.version().unwrap_or("?"))).with_data(&data)
+            }
+        }
+    }
+
+    async fn rollback(&self, ctx: Context<Config>) -> TaskResult {
+        note(&ctx, "rollback")?;
+        match ctx.config.rollback_mode.as_str() {
+            "fail" => Ok(Outcome::failure("cannot undo")),
+            "slow" => {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                Ok(Outcome::success("undone"))
+            }
+            _ => Ok(Outcome::success("undone")),
+        }
+    }
+}
+
+/// One line in the journal: what, which task, which run.
+fn note(ctx: &Context<Config>, what: &str) -> Result<(), TaskError> {
+    if !ctx.config.journal.is_empty() {
+        let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
+        // One write, so that processes do not write into each other's lines.
+        journal.write_all(format!("{what} {} {}\n", Probe::definition().name, ctx.run_id()).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(ms) = number("PROBE_START_MS") {
+        std::thread::sleep(Duration::from_millis(ms));
+    }
+    match (std::env::var("PROBE_STRANGER").as_deref(), number("PROBE_BYTES").unwrap_or(0)) {
+        (Ok("returns"), _) => stranger(Ok("hello")),
+        (Ok(_), bytes) => stranger(Err("no".repeat(usize::try_from(bytes).expect("a size") / 2))),
+        (Err(_), _) => lamplighter::start(Probe),
+    }
+}
+
+/// A function that is no task.
+fn stranger(says: Result<&'static str, String>) -> ExitCode {
+    let serve = lambda_runtime::run(lambda_runtime::service_fn(
+        move |_: lambda_runtime::LambdaEvent<serde_json::Value>| {
+            let says = says.clone();
+            async move { says.map_err(lambda_runtime::Error::from) }
+        },
+    ));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(serve).expect("the Runtime API");
+    ExitCode::SUCCESS
+}

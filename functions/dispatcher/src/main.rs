@@ -1,0 +1,47 @@
+//! The dispatcher's process: reads the environment once, then serves CloudFormation's events under Lambda.
+
+use std::sync::Arc;
+
+use dispatcher::dispatch::{Dispatcher, dispatch};
+use futures::FutureExt;
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lamplighter::{log, random};
+use lamplighter_aws::{clients::Clients, functions::Functions, stacks::Stacks, table::Table};
+use serde_json::{Value, json};
+use tracing::level_filters::LevelFilter;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    log::start(LevelFilter::INFO, log::Output::Stdout);
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
+    let clients = Clients::default();
+    let dispatcher = Arc::new(Dispatcher {
+        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?),
+        functions: Functions::new(clients.config().await),
+        stacks: Stacks::new(clients.config().await),
+        http: reqwest::Client::builder().timeout(std::time::Duration::from_secs(20)).build()?,
+        local: variable("LAMPLIGHTER_ANSWER_ENDPOINT"),
+        own_function: required("AWS_LAMBDA_FUNCTION_NAME")?,
+        random,
+    });
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let dispatcher = Arc::clone(&dispatcher);
+        // On the heap: what the compiler lays out of nested waits has a limit.
+        async move { handle(&dispatcher, event).await }.boxed()
+    }))
+    .await
+}
+
+async fn handle(dispatcher: &Dispatcher, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let deadline =
+        i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    match dispatch(dispatcher, &event.payload, deadline.unwrap_or(Timestamp::MAX)).await {
+        Ok(done) => Ok(json!(format!("{done:?}"))),
+        Err(error) => {
+            tracing::error!("{error}");
+            Err(Diagnostic { error_type: "Dispatch".to_owned(), error_message: error.to_string() })
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! Deliveries that come twice, and dispatchers that die.
+
+use std::{sync::Arc, time::Duration};
+
+use lamplighter_local::Expectation;
+use serde_json::json;
+
+use crate::support::{
+    DISPATCHER, Stage, back,
+    door::{Door, Says},
+    event, eventually, probe,
+    proxy::{Fault, Proxy},
+};
+
+const TABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+async fn delivered_to_everyone(stage: &Stage) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while stage.newest().await.answer.is_none_or(|answer| answer.delivered_to.is_empty()) {
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn l14_a_request_that_is_delivered_again_runs_nothing_twice_and_has_one_answer() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").sleeps(500), probe("seed").needs(&["migrate"])];
+    stage.install_all(&tasks);
+    let event = event("Create", "r1", "1", &tasks);
+    let first = stage.deliver(&event);
+    let same_url = first.url.clone();
+    stage.deliver_to(&event, &same_url);
+    let second = stage.deliver(&event);
+    let answers = [stage.answer(&first).await, stage.answer(&second).await];
+    assert_eq!(answers[0]["Status"], "SUCCESS", "{}", answers[0]);
+    assert_eq!(answers[0], answers[1]);
+    delivered_to_everyone(&stage).await;
+    // Later, and with other properties, as if they mattered.
+    let mut later = event.clone();
+    later["ResourceProperties"]["Version"] = json!("2");
+    let third = stage.deliver(&later);
+    stage.answer(&third).await;
+    stage.deliver_to(&later, &third.url);
+    eventually("all deliveries are done", || stage.log_text().contains("answered SUCCESS")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let bytes = first.received()[0].body.clone();
+    for expected in [&first, &second, &third] {
+        let received = expected.received();
+        assert_eq!(received.len(), 1);
+        assert_eq!(received[0].body, bytes);
+        assert!(matches!(received[0].content_type.as_deref(), None | Some("")));
+    }
+    assert_eq!(stage.journal(), ["run migrate", "run seed"]);
+    stage.end().await;
+}
+
+/// A stage whose dispatcher has a faulty network before its table, and two tasks.
+async fn behind_a_proxy() -> (Stage, Proxy, serde_json::Value) {
+    let stage = Stage::new().await;
+    let proxy = Proxy::before(&stage.endpoints[TABLE]).await;
+    stage.dispatcher(TIMEOUT, &[(TABLE, &proxy.endpoint)]);
+    let tasks = [probe("migrate"), probe("seed").needs(&["migrate"])];
+    stage.install_all(&tasks);
+    (stage, proxy, event("Create", "r1", "1", &tasks))
+}
+
+#[tokio::test]
+async fn l19_killed_before_the_ledger_is_written() {
+    let (stage, proxy, event) = behind_a_proxy().await;
+    let met = proxy.fail("TransactWriteItems", 1, Fault::Swallowed);
+    let expected = stage.deliver(&event);
+    eventually("the ledger is to be opened", || *met.lock().unwrap() == 1).await;
+    assert_eq!(stage.host.kill(DISPATCHER), 1);
+    assert_eq!(stage.answer(&expected).await["Status"], "SUCCESS");
+    assert_eq!(stage.journal(), ["run migrate", "run seed"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l19_killed_mid_wave() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").sleeps(1500), probe("quick"), probe("seed").needs(&["migrate"])];
+    stage.install_all(&tasks);
+    let expected = stage.deliver(&event("Create", "r1", "1", &tasks));
+    for line in ["run migrate", "run quick"] {
+        stage.journal_has(line).await;
+    }
+    assert_eq!(stage.host.kill(DISPATCHER), 1);
+    let answer = stage.answer(&expected).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert_eq!(stage.journal().len(), 3);
+    assert_eq!(stage.journal()[2], "run seed");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l19_killed_after_the_tasks_and_before_the_answer() {
+    let (stage, proxy, event) = behind_a_proxy().await;
+    let mut transactions = 0;
+    let met: Arc<std::sync::Mutex<usize>> = Arc::default();
+    let count = Arc::clone(&met);
+    proxy.rule(move |head| {
+        transactions += usize::from(head.contains("TransactWriteItems"));
+        if transactions == 2 && *count.lock().unwrap() == 0 {
+            *count.lock().unwrap() = 1;
+            return Fault::Swallowed;
+        }
+        Fault::None
+    });
+    let expected = stage.deliver(&event);
+    eventually("the answer is to be decided", || *met.lock().unwrap() == 1).await;
+    assert_eq!(stage.host.kill(DISPATCHER), 1);
+    assert_eq!(stage.answer(&expected).await["Status"], "SUCCESS");
+    assert_eq!(stage.journal(), ["run migrate", "run seed"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l19_killed_after_the_answer_was_decided_and_before_it_was_sent() {
+    let stage = Stage::new().await;
+    let door = Door::with(&[Says::Nothing, Says::Status(200)]).await;
+    stage.dispatcher(TIMEOUT, &[("LAMPLIGHTER_ANSWER_ENDPOINT", &door.endpoint)]);
+    let tasks = [probe("migrate")];
+    stage.install(&tasks[0]);
+    stage.deliver_to(&event("Create", "r1", "1", &tasks), &door.url());
+    eventually("the answer is on its way", || door.received().len() == 1).await;
+    let decided = stage.newest().await.answer.unwrap().body;
+    assert_eq!(stage.host.kill(DISPATCHER), 1);
+    eventually("accepted", || !door.accepted().is_empty()).await;
+    assert_eq!(door.accepted(), [decided]);
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+/// Kills the dispatcher whenever it is there, until the event has no deliveries left and the last word has answered.
+async fn kill_on_every_delivery(stage: &Stage, expected: &Expectation) {
+    eventually("the last word", || {
+        stage.host.kill(DISPATCHER);
+        !expected.received().is_empty()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn l19_killed_on_every_delivery_it_is_still_answered_failed() {
+    let (stage, proxy, event) = behind_a_proxy().await;
+    proxy.rule(|_| Fault::Swallowed);
+    let expected = stage.deliver(&event);
+    kill_on_every_delivery(&stage, &expected).await;
+    let answer = stage.answer(&expected).await;
+    assert_eq!(answer["Status"], "FAILED");
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(
+        reason.contains("on every delivery of request r1") && reason.contains("signal: killed"),
+        "{reason}"
+    );
+    assert_eq!(stage.journal().len(), 0);
+    assert_eq!(expected.received().len(), 1);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l19_killed_on_every_delivery_while_a_task_runs() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").sleeps(2000)];
+    stage.install(&tasks[0]);
+    let expected = stage.deliver(&event("Create", "r1", "1", &tasks));
+    stage.journal_has("run migrate").await;
+    kill_on_every_delivery(&stage, &expected).await;
+    let answer = stage.answer(&expected).await;
+    assert_eq!(answer["Status"], "FAILED", "{answer}");
+    assert_eq!(stage.newest().await.answer.map(|answer| answer.success), Some(false));
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l19_killed_on_every_delivery_a_rollback_still_lets_the_stack_go() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").undoes().set("rollback_mode", "slow")];
+    stage.install(&tasks[0]);
+    for (kind, version) in [("Create", "1"), ("Update", "2")] {
+        stage.status(&format!("{}_IN_PROGRESS", kind.to_uppercase()));
+        assert_eq!(stage.send(&event(kind, version, version, &tasks)).await["Status"], "SUCCESS");
+    }
+    stage.status("UPDATE_ROLLBACK_IN_PROGRESS");
+    let expected = stage.deliver(&back("back", "1", "2", &tasks));
+    stage.journal_has("rollback migrate").await;
+    kill_on_every_delivery(&stage, &expected).await;
+    let answer = stage.answer(&expected).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert!(
+        answer.to_string().contains("on every delivery of request back"),
+        "{answer}\n{}",
+        stage.log_text()
+    );
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l20_tasks_that_take_longer_than_one_invocation_are_handed_on() {
+    let stage = Stage::with_dispatcher_timeout(Duration::from_secs(4)).await;
+    let tasks = [
+        probe("a").sleeps(2000),
+        probe("b").needs(&["a"]).sleeps(5000),
+        probe("c").needs(&["b"]).sleeps(2000),
+    ];
+    stage.install_all(&tasks);
+    let expected = stage.deliver(&event("Create", "r1", "1", &tasks));
+    let answer = stage.answer(&expected).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert_eq!(stage.journal(), ["run a", "run b", "run c"]);
+    assert!(stage.log_text().matches("handing over").count() >= 2);
+    assert!(!stage.log_text().contains("timed out"), "{}", stage.log_text());
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l20_when_cloudformations_patience_ends_it_is_told_in_time_who_was_not_done() {
+    let stage = Stage::new().await;
+    let tasks = [probe("quick"), probe("slow").sleeps(15_000), probe("later").needs(&["slow"])];
+    stage.install_all(&tasks);
+    let mut event = event("Create", "r1", "1", &tasks);
+    event["ResourceProperties"]["ServiceTimeout"] = json!("8");
+    let began = tokio::time::Instant::now();
+    let expected = stage.deliver(&event);
+    let answer = stage.answer(&expected).await;
+    let took = began.elapsed();
+    let reason = answer["Reason"].as_str().unwrap();
+    assert_eq!(answer["Status"], "FAILED");
+    assert!(reason.contains("within the 8 s of the resource's ServiceTimeout"), "{reason}");
+    assert!(reason.contains("slow") && !reason.contains("quick"), "{reason}");
+    assert!(took > Duration::from_secs(4) && took < Duration::from_secs(8), "{took:?}");
+    let mut journal = stage.journal();
+    journal.sort();
+    assert_eq!(journal, ["run quick", "run slow"]);
+    stage.end().await;
+}

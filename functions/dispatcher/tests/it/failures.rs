@@ -1,0 +1,160 @@
+//! Tasks that fail, in all the ways there are.
+
+use lamplighter_core::{deployment::MAX_ANSWER_BYTES, status::Status};
+use serde_json::json;
+
+use crate::support::{Stage, event, probe};
+
+#[tokio::test]
+async fn l13_every_way_to_fail_is_told_and_l16_what_depends_on_it_is_blocked() {
+    let stage = Stage::new().await;
+    for (i, (mode, status, told)) in [
+        ("fail", "FAILED", "told to fail [execution error, attempt 1]"),
+        ("panic", "FAILED", "panicked: told to panic [execution error, attempt 3]"),
+        ("exit", "FAILED", "exit status 7"),
+        ("abort", "FAILED", "signal: aborted"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let tasks = [probe("migrate").mode(mode), probe("seed").needs(&["migrate"]), probe("other")];
+        stage.install_all(&tasks);
+        let answer = stage.send(&event("Create", &format!("r{i}"), "1", &tasks)).await;
+        let reason = answer["Reason"].as_str().unwrap();
+        assert_eq!(answer["Status"], "FAILED", "{mode}");
+        assert!(
+            reason.starts_with(&format!("migrate {status} (run ")) && reason.contains(told),
+            "{mode}: {reason}"
+        );
+        assert!(reason.contains("seed BLOCKED"), "{mode}: {reason}");
+        let entry = stage.newest().await;
+        assert_eq!(stage.run_of(&entry, "seed").await.status, Status::Blocked);
+        assert_eq!(stage.run_of(&entry, "other").await.status, Status::Completed);
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l13_a_task_that_is_killed_fails_its_deployment_at_once() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").sleeps(15_000)];
+    stage.install(&tasks[0]);
+    let expected = stage.deliver(&event("Create", "r1", "1", &tasks));
+    stage.journal_has("run migrate").await;
+    stage.host.kill("shop-migrate");
+    let answer = stage.answer(&expected).await;
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(reason.starts_with("migrate FAILED") && reason.contains("signal: killed"), "{reason}");
+    let run = stage.run_of(&stage.newest().await, "migrate").await;
+    assert!(run.duration_ms() < 10_000, "{run:?}");
+    assert_eq!(run.deployment.map(|it| it.version).as_deref(), Some("1"));
+    // The lock is free: the next deployment need not wait for the lease to run out.
+    stage.install(&probe("migrate"));
+    assert_eq!(stage.send(&event("Update", "r2", "2", &tasks)).await["Status"], "SUCCESS");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l13_functions_that_are_no_tasks_or_not_there_fail_their_deployment() {
+    let stage = Stage::new().await;
+    let tasks = [
+        probe("missing"),
+        probe("stranger").with("PROBE_STRANGER", "returns"),
+        probe("angry").with("PROBE_STRANGER", "fails").with("PROBE_BYTES", "1000000"),
+        probe("exits").with("PROBE_NAME", "not a name"),
+    ];
+    stage.install_all(&tasks[1..]);
+    stage.host.register(lamplighter_local::FunctionSpec::new("shop-exits", "/bin/false"));
+    let expected = stage.deliver(&event("Create", "r1", "1", &tasks));
+    let answer = stage.answer(&expected).await;
+    assert!(expected.received()[0].body.len() <= MAX_ANSWER_BYTES);
+    assert_eq!(answer["Status"], "FAILED");
+    let entry = stage.newest().await;
+    for (name, told) in [
+        ("missing", "was not started: function `shop-missing`"),
+        ("stranger", "returned something that no task returns"),
+        ("angry", "nonono"),
+        ("exits", "exit status 1"),
+    ] {
+        let run = stage.run_of(&entry, name).await;
+        let reason = run.reason().unwrap();
+        assert!(run.status == Status::Failed && reason.contains(told), "{name}: {reason}");
+        assert!(answer["Reason"].as_str().unwrap().contains(name), "{name}: {answer}");
+    }
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l13_a_later_delivery_whose_function_breaks_does_not_end_the_run_of_the_first() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").sleeps(3000)];
+    stage.install(&tasks[0]);
+    let event = event("Create", "r1", "1", &tasks);
+    let first = stage.deliver(&event);
+    stage.journal_has("run migrate").await;
+    stage.host.register(lamplighter_local::FunctionSpec::new("shop-migrate", "/bin/false"));
+    let second = stage.deliver(&event);
+    let (first, second) = (stage.answer(&first).await, stage.answer(&second).await);
+    assert_eq!(first["Status"], "SUCCESS", "{first}");
+    assert_eq!(first, second);
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l13_many_long_messages_still_fit_the_ledger_and_the_answer() {
+    const NAMES: [&str; 60] = names();
+    let stage = Stage::new().await;
+    let tasks = NAMES.map(|name| probe(name).mode("fail").set("bytes", 20_000));
+    stage.install_all(&tasks);
+    let expected = stage.deliver(&event("Create", "r1", "1", &tasks));
+    let answer = stage.answer(&expected).await;
+    assert!(expected.received()[0].body.len() <= MAX_ANSWER_BYTES);
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(reason.contains("told to failxxx"), "{reason}");
+    assert_eq!(stage.journal().len(), 60);
+    stage.end().await;
+}
+
+const fn names() -> [&'static str; 60] {
+    [
+        "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9", "b0", "b1", "b2", "b3", "b4", "b5", "b6",
+        "b7", "b8", "b9", "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "d0", "d1", "d2", "d3",
+        "d4", "d5", "d6", "d7", "d8", "d9", "e0", "e1", "e2", "e3", "e4", "e5", "e6", "e7", "e8", "e9", "f0",
+        "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9",
+    ]
+}
+
+#[tokio::test]
+async fn l23_neither_the_url_nor_its_token_is_anywhere() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate"), probe("seed").mode("fail")];
+    stage.install_all(&tasks);
+    let mut urls = Vec::new();
+    let mut bodies = String::new();
+    let mut malformed = event("Update", "r2", "2", &tasks);
+    malformed["ResourceProperties"]["Tasks"] = json!("none");
+    for event in [event("Create", "r1", "1", &tasks), malformed, event("Delete", "r3", "1", &tasks)] {
+        let expected = stage.deliver(&event);
+        bodies.push_str(&stage.answer(&expected).await.to_string());
+        urls.push(expected.url.clone());
+    }
+    // One that is never accepted, so that its failure is told; and one that cannot be answered.
+    stage.deliver_to(&event("Delete", "r4", "1", &tasks), "http://elsewhere.invalid/secret-token");
+    urls.push("http://elsewhere.invalid/secret-token".to_owned());
+    let gone = stage.answers.expect().unwrap();
+    urls.push(gone.url.clone());
+    stage.deliver_to(&event("Delete", "r5", "1", &tasks), &urls[4]);
+    drop(gone);
+    crate::support::eventually("the refusal is logged", || stage.log_text().contains("not https")).await;
+    crate::support::eventually("the failure is logged", || stage.log_text().contains("was not accepted"))
+        .await;
+    let items = stage.table.client().scan().table_name("lamplighter").send().await.unwrap();
+    let everything = format!("{}{bodies}{:?}", stage.log_text(), items.items());
+    for url in &urls {
+        let token = url.rsplit_once('/').unwrap().1;
+        assert!(!everything.contains(token), "{token} is told");
+    }
+    assert!(everything.contains("migrate"));
+    stage.end().await;
+}

@@ -1,0 +1,12 @@
+//! The dispatcher on real parts: its own binary and real task processes under the local Lambda host, an embedded
+//! table, and CloudFormation's part played by hand.
+
+mod answers;
+mod delivery;
+mod deployment;
+mod events;
+mod failures;
+mod network;
+mod races;
+mod rollback;
+mod support;

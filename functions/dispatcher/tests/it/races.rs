@@ -1,0 +1,106 @@
+//! Many deliveries and deployments at once: whatever their order, each body runs once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::support::{Stage, event, probe};
+
+/// How many rounds the acceptance measure asks for.
+const ROUNDS: usize = 1000;
+/// How many resources race beside each other.
+const LANES: [&str; 8] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"];
+/// How many rounds a resource has before a new one takes its place: reading a ledger takes longer the longer it is.
+const ROUNDS_PER_RESOURCE: usize = 5;
+
+/// Two events at once, in each lane one round after the other. What each was answered, by lane and round.
+async fn race(stage: &Arc<Stage>, rounds: usize, requests: [&'static str; 2]) -> Vec<[Value; 2]> {
+    let lanes = LANES.map(|lane| {
+        let stage = Arc::clone(stage);
+        tokio::spawn(async move {
+            let mut answers = Vec::new();
+            for round in 0..rounds / LANES.len() {
+                let events = requests.map(|request| {
+                    let kind = if round.is_multiple_of(ROUNDS_PER_RESOURCE) { "Create" } else { "Update" };
+                    let mut event = event(kind, &format!("{lane}-{round}{request}"), "1", &[probe(lane)]);
+                    event["LogicalResourceId"] = json!(format!("{lane}x{}", round / ROUNDS_PER_RESOURCE));
+                    event
+                });
+                let expected = events.each_ref().map(|event| stage.deliver(event));
+                answers.push([stage.answer(&expected[0]).await, stage.answer(&expected[1]).await]);
+                for expected in &expected {
+                    assert_eq!(expected.received().len(), 1);
+                }
+            }
+            answers
+        })
+    });
+    let mut answers = Vec::new();
+    for lane in lanes {
+        answers.extend(lane.await.unwrap());
+    }
+    answers
+}
+
+async fn stage() -> Arc<Stage> {
+    let stage = Stage::new().await;
+    stage.install_all(&LANES.map(probe));
+    stage.status("UPDATE_IN_PROGRESS");
+    Arc::new(stage)
+}
+
+/// How often each run's body was started.
+fn starts(stage: &Stage) -> BTreeMap<String, usize> {
+    stage.runs().into_iter().fold(BTreeMap::new(), |mut starts, run| {
+        *starts.entry(run).or_default() += 1;
+        starts
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l14_two_deliveries_of_one_request_race_a_thousand_times() {
+    let stage = stage().await;
+    let began = tokio::time::Instant::now();
+    let answers = race(&stage, ROUNDS, ["", ""]).await;
+    eprintln!("{ROUNDS} rounds in {:?}", began.elapsed());
+    assert_eq!(answers.len(), ROUNDS);
+    for [one, other] in &answers {
+        assert_eq!(one["Status"], "SUCCESS", "{one}");
+        assert_eq!(one, other);
+    }
+    let starts = starts(&stage);
+    assert_eq!(starts.len(), ROUNDS);
+    assert!(starts.values().all(|times| *times == 1));
+    finish(stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn l14_two_requests_race_and_no_body_runs_twice() {
+    const FEWER: usize = 200;
+    let stage = stage().await;
+    let answers = race(&stage, FEWER, ["a", "b"]).await;
+    for pair in &answers {
+        // The newer one always succeeds; the older one may find that it has been overtaken.
+        let succeeded = pair.iter().filter(|answer| answer["Status"] == "SUCCESS").count();
+        assert!(succeeded >= 1, "{pair:?}");
+        for overtaken in pair.iter().filter(|answer| answer["Status"] == "FAILED") {
+            let reason = overtaken["Reason"].as_str().unwrap();
+            assert!(
+                reason.contains("a later deployment") || reason.contains("has been begun since"),
+                "{reason}"
+            );
+        }
+    }
+    let starts = starts(&stage);
+    assert!(starts.len() >= FEWER && starts.values().all(|times| *times == 1));
+    finish(stage).await;
+}
+
+async fn finish(stage: Arc<Stage>) {
+    // Late deliveries may still be looking whether the answer has arrived.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    match Arc::try_unwrap(stage) {
+        Ok(stage) => stage.end().await,
+        Err(_) => unreachable!("all lanes have ended"),
+    }
+}

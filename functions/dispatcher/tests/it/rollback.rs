@@ -1,0 +1,147 @@
+//! Updates that the stack takes back.
+
+use lamplighter_core::{deployment::Course, status::Status};
+use serde_json::json;
+
+use crate::support::{Probe, Stage, back, event, probe};
+
+const BACK: &str = "UPDATE_ROLLBACK_IN_PROGRESS";
+const FORWARD: &str = "UPDATE_IN_PROGRESS";
+
+fn tasks() -> [Probe; 3] {
+    [probe("migrate").undoes(), probe("seed").needs(&["migrate"]).undoes(), probe("other")]
+}
+
+/// A stack at version 1 whose journal is empty again.
+async fn at_version_1(tasks: &[Probe]) -> Stage {
+    let stage = Stage::new().await;
+    stage.install_all(tasks);
+    let created = stage.send(&event("Create", "r1", "1", tasks)).await;
+    assert_eq!(created["Status"], "SUCCESS", "{created}");
+    std::fs::remove_file(stage.journal_file()).ok();
+    stage.status(FORWARD);
+    stage
+}
+
+async fn previous_of_the_next(stage: &Stage, id: &str) -> Option<String> {
+    stage.status(FORWARD);
+    stage.install_all(&tasks());
+    let next = stage.send(&event("Update", id, "9", &tasks())).await;
+    assert_eq!(next["Status"], "SUCCESS", "{next}");
+    stage.newest().await.deployment.previous_version
+}
+
+#[tokio::test]
+async fn l18_an_update_that_is_taken_back_is_undone_in_reverse_once() {
+    let stage = at_version_1(&tasks()).await;
+    assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "SUCCESS");
+    stage.status(BACK);
+    let answer = stage.send(&back("r3", "1", "2", &tasks())).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    let journal = stage.journal();
+    assert_eq!(journal[3..], ["rollback seed", "rollback migrate"]);
+    let entry = stage.newest().await;
+    assert_eq!(entry.course, Course::Rollback);
+    assert_eq!(entry.deployment.rolled_back_version.as_deref(), Some("2"));
+    // A further one has nothing left to undo.
+    assert_eq!(stage.send(&back("r4", "1", "2", &tasks())).await["Status"], "SUCCESS");
+    assert_eq!(stage.journal().len(), 5);
+    assert_eq!(previous_of_the_next(&stage, "r5").await.as_deref(), Some("1"));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l18_of_an_update_that_failed_half_way_only_what_completed_is_undone() {
+    let stage = at_version_1(&tasks()).await;
+    stage.install(&tasks()[1].clone().mode("fail"));
+    assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "FAILED");
+    // The body that failed for good was undone by its own run.
+    let before = stage.journal();
+    assert_eq!(before.last().unwrap(), "rollback seed");
+    stage.status(BACK);
+    assert_eq!(stage.send(&back("r3", "1", "2", &tasks())).await["Status"], "SUCCESS");
+    assert_eq!(stage.journal()[before.len()..], ["rollback migrate"]);
+    assert_eq!(previous_of_the_next(&stage, "r4").await.as_deref(), Some("1"));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l18_an_update_in_flight_is_waited_for_stopped_and_undone() {
+    let stage = at_version_1(&tasks()).await;
+    stage.install(&tasks()[0].clone().sleeps(1500));
+    let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
+    stage.journal_has("run migrate").await;
+    stage.status(BACK);
+    let answer = stage.send(&back("r3", "1", "2", &tasks())).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    let overtaken = stage.answer(&update).await;
+    assert_eq!(overtaken["Status"], "FAILED", "{overtaken}");
+    let mut journal = stage.journal();
+    assert_eq!(journal.pop().unwrap(), "rollback migrate");
+    journal.sort();
+    assert_eq!(journal, ["run migrate", "run other"]);
+    assert_eq!(previous_of_the_next(&stage, "r4").await.as_deref(), Some("1"));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l18_a_run_that_is_on_its_way_when_the_rollback_comes_does_not_start_any_more() {
+    let stage = at_version_1(&tasks()).await;
+    stage.install(&tasks()[0].clone().with("PROBE_START_MS", "2500"));
+    let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
+    stage.journal_has("run other").await;
+    stage.status(BACK);
+    assert_eq!(stage.send(&back("r3", "1", "2", &tasks())).await["Status"], "SUCCESS");
+    let overtaken = stage.answer(&update).await;
+    assert_eq!(overtaken["Status"], "FAILED", "{overtaken}");
+    assert_eq!(stage.journal(), ["run other"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l18_a_rollback_waits_for_a_run_longer_than_one_invocation_lives() {
+    let stage = at_version_1(&tasks()).await;
+    stage.install(&tasks()[0].clone().sleeps(9000));
+    stage.dispatcher(std::time::Duration::from_secs(3), &[]);
+    let _update = stage.deliver(&event("Update", "r2", "2", &tasks()));
+    stage.journal_has("run migrate").await;
+    stage.status(BACK);
+    let answer = stage.send(&back("r3", "1", "2", &tasks())).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert_eq!(stage.journal().last().unwrap(), "rollback migrate");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l18_a_rollback_that_fails_is_recorded_and_holds_up_nothing() {
+    let stage = at_version_1(&tasks()).await;
+    stage.install(&tasks()[1].clone().set("rollback_mode", "fail"));
+    assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "SUCCESS");
+    stage.status(BACK);
+    let answer = stage.send(&back("r3", "1", "2", &tasks())).await;
+    assert_eq!((&answer["Status"], &answer["Data"]["seed.status"]), (&json!("SUCCESS"), &json!("FAILED")));
+    assert!(answer["Reason"].as_str().unwrap().contains("cannot undo"), "{answer}");
+    let entry = stage.newest().await;
+    assert_eq!(stage.run_of(&entry, "seed").await.status, Status::Failed);
+    assert_eq!(stage.run_of(&entry, "migrate").await.status, Status::Completed);
+    assert_eq!(previous_of_the_next(&stage, "r4").await.as_deref(), Some("1"));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l18_what_was_refused_is_not_mistaken_for_the_deployment_before() {
+    let stage = at_version_1(&tasks()).await;
+    // The version stays the same, and the new properties are wrong.
+    let mut circle = event("Update", "r2", "1", &[probe("a").needs(&["a"])]);
+    assert_eq!(stage.send(&circle).await["Status"], "FAILED");
+    stage.status(BACK);
+    assert_eq!(stage.send(&back("r3", "1", "1", &tasks())).await["Status"], "SUCCESS");
+    stage.status(FORWARD);
+    circle["RequestId"] = json!("r4");
+    circle["ResourceProperties"]["Tasks"] = json!("none");
+    assert_eq!(stage.send(&circle).await["Status"], "FAILED");
+    stage.status(BACK);
+    assert_eq!(stage.send(&back("r5", "1", "1", &tasks())).await["Status"], "SUCCESS");
+    assert_eq!(stage.journal().len(), 0);
+    stage.end().await;
+}

@@ -1,0 +1,120 @@
+//! A network that fails: a TCP proxy that can lose the response of a request, or the request itself.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing: it passes.
+    None,
+    /// The connection is cut before the request arrives.
+    Refused,
+    /// The request never arrives, and the connection stays open.
+    Swallowed,
+    /// The request arrives, and the connection is cut when the response comes.
+    ResponseLost,
+    /// The request arrives, the response never does, and the connection stays open.
+    Silence,
+    /// The request arrives, and the connection is cut after a while.
+    CutAfter(Duration),
+}
+
+type Rule = Arc<Mutex<Box<dyn FnMut(&str) -> Fault + Send>>>;
+
+/// A proxy before an endpoint. Its rule sees the head of each request.
+pub struct Proxy {
+    pub endpoint: String,
+    rule: Rule,
+    accepting: AbortHandle,
+}
+
+impl Proxy {
+    /// A proxy that lets everything pass.
+    pub async fn before(endpoint: &str) -> Self {
+        let upstream = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let rule: Rule = Arc::new(Mutex::new(Box::new(|_: &str| Fault::None)));
+        let own = Arc::clone(&rule);
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (upstream, rule) = (upstream.clone(), Arc::clone(&own));
+                tokio::spawn(async move { carry(client, &upstream, &rule).await });
+            }
+        });
+        Self { endpoint, rule, accepting: accepting.abort_handle() }
+    }
+
+    /// From now on requests fare as the rule says.
+    pub fn rule(&self, rule: impl FnMut(&str) -> Fault + Send + 'static) {
+        *self.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// The first `times` requests with `word` in their head meet the fault; returns how many did, to be watched.
+    pub fn fail(&self, word: &'static str, times: usize, fault: Fault) -> Arc<Mutex<usize>> {
+        let met: Arc<Mutex<usize>> = Arc::default();
+        let count = Arc::clone(&met);
+        self.rule(move |head| {
+            let mut count = count.lock().unwrap();
+            if !head.contains(word) || *count >= times {
+                return Fault::None;
+            }
+            *count += 1;
+            fault
+        });
+        met
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn carry(mut client: TcpStream, upstream: &str, rule: &Rule) -> Option<()> {
+    let mut server = TcpStream::connect(upstream).await.ok()?;
+    server.set_nodelay(true).ok()?;
+    client.set_nodelay(true).ok()?;
+    let (mut sent, mut returned) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    let mut fault = Fault::None;
+    let mut cut_at = None;
+    loop {
+        tokio::select! {
+            read = client.read(&mut sent) => {
+                let part = &sent[..read.ok().filter(|n| *n > 0)?];
+                if [b"POST ".as_slice(), b"GET ", b"PUT "].iter().any(|verb| part.starts_with(verb)) {
+                    fault = rule.lock().unwrap()(&String::from_utf8_lossy(part));
+                    cut_at = match fault {
+                        Fault::CutAfter(after) => Some(Instant::now() + after),
+                        _ => None,
+                    };
+                }
+                match fault {
+                    Fault::Refused => return None,
+                    Fault::Swallowed => {}
+                    _ => server.write_all(part).await.ok()?,
+                }
+            }
+            read = server.read(&mut returned) => {
+                let part = &returned[..read.ok().filter(|n| *n > 0)?];
+                match fault {
+                    Fault::ResponseLost => return None,
+                    Fault::Silence => {}
+                    _ => client.write_all(part).await.ok()?,
+                }
+            }
+            () = sleep_until(cut_at.unwrap_or_else(Instant::now)), if cut_at.is_some() => return None,
+        }
+    }
+}

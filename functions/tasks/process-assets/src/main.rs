@@ -1,0 +1,3 @@
+//! The function of the task `process-assets`.
+
+lamplighter::main!(process_assets::ProcessAssets);

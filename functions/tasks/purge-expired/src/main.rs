@@ -1,0 +1,3 @@
+//! The function of the task `purge-expired`.
+
+lamplighter::main!(purge_expired::PurgeExpired);

@@ -1,0 +1,61 @@
+//! What the database has seen, in refinery's own table, and how it sees more.
+
+use database::{Connection, DatabaseError};
+use refinery::{Migration, Runner};
+
+use crate::{MigrationError, Plan, error::Failed};
+
+/// The table in which refinery writes down what it applied.
+const TABLE: &str = "refinery_schema_history";
+
+/// The migrations the database has seen. None if it has never seen any; reading changes nothing.
+pub async fn applied(connection: &mut Connection) -> Result<Vec<Migration>, MigrationError> {
+    let runner = Runner::new(&[]);
+    match connection {
+        Connection::Sqlite(sqlite) => {
+            let read = move |connection: &mut rusqlite::Connection| {
+                if !connection.table_exists(None, TABLE).map_err(DatabaseError::from)? {
+                    return Ok(Vec::new());
+                }
+                runner.get_applied_migrations(connection).map_err(MigrationError::History)
+            };
+            sqlite.call(read).await?
+        }
+        Connection::Postgres(client) => {
+            let exists = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&TABLE]).await;
+            if !exists.map_err(DatabaseError::from)?.get::<_, bool>(0) {
+                return Ok(Vec::new());
+            }
+            runner.get_applied_migrations_async(client).await.map_err(MigrationError::History)
+        }
+    }
+}
+
+/// Applies what is pending, each migration in a transaction of its own.
+pub async fn apply(
+    connection: &mut Connection,
+    migrations: Vec<Migration>,
+    plan: &Plan,
+) -> Result<(), MigrationError> {
+    tracing::info!("applying {}", plan.pending.join(", "));
+    // The plan has refused what refinery would refuse here, except that the database may be ahead.
+    let runner = Runner::new(&migrations).set_abort_missing(false);
+    let report = match connection {
+        Connection::Sqlite(sqlite) => sqlite.call(move |connection| runner.run(connection)).await?,
+        Connection::Postgres(client) => runner.run_async(client).await,
+    };
+    report.map(drop).map_err(|error| failed(error, plan))
+}
+
+/// The migration that failed is the one after those that are reported as applied.
+fn failed(error: refinery::Error, plan: &Plan) -> MigrationError {
+    let Some(report) = error.report() else { return MigrationError::History(error) };
+    let before = report.applied_migrations().len();
+    match plan.pending.get(before) {
+        Some(migration) => {
+            let migration = migration.clone();
+            Failed { migration, before: plan.pending[..before].to_vec(), error }.into()
+        }
+        None => MigrationError::History(error),
+    }
+}

@@ -1,0 +1,198 @@
+//! Applies the SQL migrations of the folder `migrations` to the application's database, in the order of their versions.
+
+mod error;
+mod history;
+mod plan;
+
+use std::path::Path;
+
+use database::{Connection, Location};
+use lamplighter::prelude::*;
+use refinery::Migration;
+
+pub use error::{Failed, MigrationError};
+pub use history::{applied, apply};
+pub use plan::{Plan, plan};
+
+/// What can be changed without a new build.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Only say what would be applied.
+    pub dry_run: bool,
+}
+
+/// Applies the SQL migrations that the database has not seen yet.
+///
+/// The database is the one `DATABASE_URL` names. Each migration is one transaction, so that a failed one leaves
+/// nothing behind and those before it stay.
+#[task(run_on = [Deploy, Update], timeout = "2m", copy_assets = ["migrations"])]
+pub async fn run_migrations(ctx: Context<Config>) -> TaskResult {
+    let location = Location::from_environment().fatal()?;
+    let dry_run = ctx.config.dry_run;
+    match migrate(&location, &ctx.working_directory().join("migrations"), dry_run).await {
+        Ok(plan) => Outcome::success(plan.summary(dry_run)).with_data(&plan.pending),
+        Err(error) if error.is_temporary() => Err(error.into()),
+        Err(error) => Err(error).fatal(),
+    }
+}
+
+/// Brings the database to the newest migration in the folder. A dry run only finds out what that would take.
+pub async fn migrate(location: &Location, folder: &Path, dry_run: bool) -> Result<Plan, MigrationError> {
+    let migrations = load(folder)?;
+    let mut connection = Connection::open(location).await?;
+    let plan = plan(&applied(&mut connection).await?, &migrations)?;
+    if !plan.unknown.is_empty() {
+        // They stay when an older version of the application is deployed again.
+        tracing::warn!("the database has migrations of a newer version: {}", plan.unknown.join(", "));
+    }
+    if !dry_run && !plan.pending.is_empty() {
+        apply(&mut connection, migrations, &plan).await?;
+    }
+    Ok(plan)
+}
+
+/// Reads the folder's `.sql` files, each named `V<number>__<words>.sql`. Other files are left alone.
+pub fn load(folder: &Path) -> Result<Vec<Migration>, MigrationError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        |source| MigrationError::Unreadable { path, source }
+    };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
+        let path = entry.map_err(unreadable(folder))?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: &Path| {
+        let sql = std::fs::read_to_string(path).map_err(unreadable(path))?;
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        named(&stem, &sql).ok_or_else(|| MigrationError::Name { file: format!("{stem}.sql") })
+    };
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// The migration, if its name is one as a whole: refinery ignores what follows the last word.
+fn named(stem: &str, sql: &str) -> Option<Migration> {
+    let migration = stem.starts_with('V').then(|| Migration::unapplied(stem, sql).ok())??;
+    stem.ends_with(&format!("__{}", migration.name())).then_some(migration)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use database::testing::Postgres;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A copy of the migrations that go with the task.
+    fn shipped() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+        }
+        folder
+    }
+
+    fn sqlite(folder: &TempDir) -> Location {
+        Location::Sqlite(folder.path().join("app.sqlite"))
+    }
+
+    /// The whole life of a database.
+    async fn lives(location: &Location) {
+        let folder = shipped();
+        let migrate = async |dry_run| migrate(location, folder.path(), dry_run).await;
+        let both = "2 migrations: V1__create_users, V2__create_sessions";
+        let file = |name: &str| folder.path().join(name);
+
+        assert_eq!(migrate(true).await.unwrap().summary(true), format!("would apply {both}"));
+        assert_eq!(migrate(false).await.unwrap().summary(false), format!("applied {both}"));
+        assert_eq!(migrate(false).await.unwrap().summary(false), "no new migrations");
+
+        // Bad SQL: what came before it stays, nothing of its own does, and it is not worth another attempt.
+        fs::write(file("V3__add_roles.sql"), "CREATE TABLE roles (name TEXT);").unwrap();
+        fs::write(file("V4__broken.sql"), "CREATE TABLE half (id TEXT); CREAT TABLE other (id TEXT);")
+            .unwrap();
+        let error = migrate(false).await.unwrap_err();
+        assert!(!error.is_temporary());
+        let message = TaskError::from(error).to_string();
+        assert!(message.starts_with("V4__broken failed (applied before it: V3__add_roles): "), "{message}");
+        assert!(message.contains("near \"CREAT\"") && message.contains("syntax error"), "{message}");
+        assert!(!message.contains("TABLE half"), "the message repeats the file: {message}");
+        fs::write(file("V4__broken.sql"), "CREATE TABLE half (id TEXT);").unwrap();
+        assert_eq!(migrate(false).await.unwrap().pending, ["V4__broken"]);
+
+        // An edit of what was applied is refused, and named.
+        fs::write(file("V3__add_roles.sql"), "CREATE TABLE roles (name TEXT, rank BIGINT);").unwrap();
+        let error = migrate(false).await.unwrap_err();
+        assert!(
+            matches!(&error, MigrationError::Edited { migration, .. } if migration == "V3__add_roles"),
+            "{error}"
+        );
+        assert!(!error.is_temporary());
+
+        // The application goes back to an older version: its database is ahead, and that is fine.
+        fs::remove_file(file("V4__broken.sql")).unwrap();
+        fs::remove_file(file("V3__add_roles.sql")).unwrap();
+        let plan = migrate(false).await.unwrap();
+        assert_eq!(
+            (plan.pending.len(), plan.unknown),
+            (0, vec!["V3__add_roles".into(), "V4__broken".into()])
+        );
+    }
+
+    #[tokio::test]
+    async fn an_sqlite_file_is_migrated() {
+        lives(&sqlite(&tempfile::tempdir().unwrap())).await;
+    }
+
+    #[tokio::test]
+    async fn a_postgresql_database_is_migrated() {
+        lives(&Postgres::start().url().parse().unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn a_database_that_is_away_is_worth_another_attempt_and_its_password_is_not_shown() {
+        let location = "postgres://app:hunter2@127.0.0.1:1/shop".parse().unwrap();
+        let error = migrate(&location, shipped().path(), false).await.unwrap_err();
+        assert!(error.is_temporary());
+        let message = TaskError::from(error).to_string();
+        assert!(message.contains("127.0.0.1:1/shop") && message.contains("refused"), "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+    }
+
+    #[tokio::test]
+    async fn a_dry_run_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        migrate(&sqlite(&folder), shipped().path(), true).await.unwrap();
+        assert_eq!(fs::metadata(folder.path().join("app.sqlite")).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_named_as_a_migration_is_refused_rather_than_forgotten() {
+        for name in [
+            "create_users.sql",
+            "V__x.sql",
+            "V1_x.sql",
+            "V1.5__x.sql",
+            "V1__a-b.sql",
+            "|1__x.sql",
+            "U1__x.sql",
+        ] {
+            let folder = shipped();
+            fs::write(folder.path().join(name), "SELECT 1;").unwrap();
+            let error = load(folder.path()).unwrap_err();
+            assert!(error.to_string().starts_with(name), "{error}");
+        }
+        let folder = shipped();
+        fs::write(folder.path().join("README.md"), "").unwrap();
+        fs::write(folder.path().join("V03__padded.sql"), "SELECT 1;").unwrap();
+        assert_eq!(load(folder.path()).unwrap().len(), 3);
+        assert!(load(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+    }
+}

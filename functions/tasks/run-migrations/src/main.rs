@@ -1,0 +1,3 @@
+//! The function of the task `run-migrations`.
+
+lamplighter::main!(run_migrations::RunMigrations);

@@ -1,0 +1,107 @@
+//! Decides which migrations are to be applied, from those the database has seen and those there are.
+
+use refinery::Migration;
+
+use crate::MigrationError;
+
+/// What a database lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The migrations to apply, in order.
+    pub pending: Vec<String>,
+    /// What the database has seen and is newer than all there are: a later version of the application put it there.
+    pub unknown: Vec<String>,
+}
+
+impl Plan {
+    /// What was done with it, in one line.
+    pub fn summary(&self, dry_run: bool) -> String {
+        let count = match self.pending.len() {
+            0 => return "no new migrations".to_owned(),
+            1 => "1 migration".to_owned(),
+            count => format!("{count} migrations"),
+        };
+        let verb = if dry_run { "would apply" } else { "applied" };
+        format!("{verb} {count}: {}", self.pending.join(", "))
+    }
+}
+
+/// Decides. Versions only grow: a file may neither change nor go once it was applied, nor come in below one that was.
+pub fn plan(applied: &[Migration], files: &[Migration]) -> Result<Plan, MigrationError> {
+    let mut files: Vec<_> = files.iter().collect();
+    files.sort_by_key(|file| file.version());
+    if let Some(pair) = files.windows(2).find(|pair| pair[0].version() == pair[1].version()) {
+        return Err(MigrationError::Repeated { first: pair[0].to_string(), second: pair[1].to_string() });
+    }
+    let newest_file = files.last().map(|file| file.version());
+    let newest = applied.iter().max_by_key(|migration| migration.version());
+
+    let mut plan = Plan::default();
+    for migration in applied {
+        match files.iter().find(|file| file.version() == migration.version()) {
+            Some(file) if *file == migration => {}
+            Some(file) => {
+                return Err(MigrationError::Edited {
+                    migration: file.to_string(),
+                    then: migration.to_string(),
+                });
+            }
+            None if newest_file.is_none_or(|newest| migration.version() > newest) => {
+                plan.unknown.push(migration.to_string());
+            }
+            None => return Err(MigrationError::Missing { migration: migration.to_string() }),
+        }
+    }
+    for file in files {
+        match newest {
+            Some(newest) if file.version() <= newest.version() => {
+                if !applied.iter().any(|migration| migration.version() == file.version()) {
+                    let (migration, newest) = (file.to_string(), newest.to_string());
+                    return Err(MigrationError::TooLate { migration, newest });
+                }
+            }
+            _ => plan.pending.push(file.to_string()),
+        }
+    }
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(names: &[&str]) -> Vec<Migration> {
+        names.iter().map(|name| Migration::unapplied(name, "SELECT 1;").unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_new_is_pending_in_the_order_of_versions() {
+        for (applied, files, pending, unknown) in [
+            (&[][..], &[][..], &[][..], &[][..]),
+            (&[], &["V10__c", "V1__a", "V2__b"], &["V1__a", "V2__b", "V10__c"], &[]),
+            (&["V1__a"], &["V1__a", "V2__b"], &["V2__b"], &[]),
+            (&["V1__a", "V2__b"], &["V1__a"], &[], &["V2__b"]),
+            (&["V1__a"], &[], &[], &["V1__a"]),
+        ] {
+            let plan = plan(&all(applied), &all(files)).unwrap();
+            assert_eq!((&plan.pending[..], &plan.unknown[..]), (&owned(pending)[..], &owned(unknown)[..]));
+        }
+    }
+
+    #[test]
+    fn a_history_that_does_not_fit_is_refused_with_the_names() {
+        for (applied, files, said) in [
+            (&[][..], &["V1__a", "V1__b"][..], "V1__a and V1__b have the same version"),
+            (&["V1__a"], &["V1__b"], "V1__b differs from what was applied as V1__a"),
+            (&["V1__a", "V2__b"], &["V2__b"], "V1__a was applied, but its file is missing"),
+            (&["V2__b"], &["V1__a", "V2__b"], "V1__a is new, but V2__b has already been applied"),
+        ] {
+            let error = plan(&all(applied), &all(files)).unwrap_err().to_string();
+            assert!(error.starts_with(said), "{error}");
+        }
+    }
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+}

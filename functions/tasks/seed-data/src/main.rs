@@ -1,0 +1,3 @@
+//! The function of the task `seed-data`.
+
+lamplighter::main!(seed_data::SeedData);

@@ -1,0 +1,3 @@
+//! The function of the task `warm-cache`.
+
+lamplighter::main!(warm_cache::WarmCache);

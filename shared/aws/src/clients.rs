@@ -1,0 +1,106 @@
+//! SDK clients that are made when they are first used, so that a cold start pays for nothing it does not use.
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use tokio::sync::OnceCell;
+
+/// The roots that sign the certificates of AWS's own endpoints. Source: Amazon Trust Services repository, its
+/// five root certificates.
+const AMAZON_ROOTS: &str = include_str!("amazon-trust-services.pem");
+
+/// The clients of one process.
+#[derive(Debug, Default)]
+pub struct Clients {
+    config: OnceCell<SdkConfig>,
+    dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
+    #[cfg(feature = "s3")]
+    s3: OnceCell<aws_sdk_s3::Client>,
+}
+
+impl Clients {
+    /// The DynamoDB client.
+    pub async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
+        self.dynamodb.get_or_init(async || aws_sdk_dynamodb::Client::new(self.config().await)).await
+    }
+
+    /// The S3 client. A bucket is addressed by path where the endpoint is a local one, which has no host name
+    /// per bucket.
+    #[cfg(feature = "s3")]
+    pub async fn s3(&self) -> &aws_sdk_s3::Client {
+        let make = async || {
+            let config = self.config().await;
+            let local = has_local_endpoint("S3");
+            aws_sdk_s3::Client::from_conf(
+                aws_sdk_s3::config::Builder::from(config).force_path_style(local).build(),
+            )
+        };
+        self.s3.get_or_init(make).await
+    }
+
+    /// The configuration that all clients share: region, credentials and endpoint as the environment says.
+    pub async fn config(&self) -> &SdkConfig {
+        let load =
+            async || aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await;
+        self.config.get_or_init(load).await
+    }
+}
+
+/// A DynamoDB client for an engine of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
+pub fn local_dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
+        .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "local"))
+        .endpoint_url(endpoint)
+        .http_client(Builder::new().build_http())
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// What an SDK error says, with those of its causes that it does not say already. The SDK's own `DisplayErrorContext`
+/// adds the whole response, with its headers, which nobody can read in a stack's event.
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let message = cause.to_string();
+        if !said.contains(&message) {
+            said = format!("{said}: {message}");
+        }
+        next = cause.source();
+    }
+    said
+}
+
+/// Whether the environment sends the service's requests to an endpoint without TLS, as local ones are.
+#[cfg(feature = "s3")]
+fn has_local_endpoint(service: &str) -> bool {
+    [format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL".to_owned()]
+        .iter()
+        .any(|name| std::env::var(name).is_ok_and(|url| url.starts_with("http://")))
+}
+
+/// The HTTP client of all SDK clients.
+///
+/// In Lambda it trusts the roots of AWS's own endpoints only: to read the machine's whole store takes most of
+/// the time of making a client. Elsewhere, or where the environment brings roots of its own, it reads the store.
+fn http_client() -> SharedHttpClient {
+    let own_roots =
+        ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|n| std::env::var_os(n).is_some());
+    let in_lambda = std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_some();
+    let trust = if in_lambda && !own_roots {
+        TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
+    } else {
+        TrustStore::default()
+    };
+    let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
+    match TlsContext::builder().with_trust_store(trust).build() {
+        Ok(context) => builder.tls_context(context).build_https(),
+        // Only a root that does not parse could be at fault; the machine's own store is still there.
+        Err(_) => builder.build_https(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Starting a task's function, in Lambda.
+
+use std::{fmt, time::Duration};
+
+use aws_config::{
+    SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::clients::cause;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The variables that hold a task's configuration.
+const CONFIGURATION: [&str; 3] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_ENVIRONMENT", "LAMPLIGHTER_SETTINGS"];
+
+/// The functions of an account.
+#[derive(Clone, Debug)]
+pub struct Functions {
+    client: Client,
+}
+
+/// What came back from a function.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// What it returned.
+    Returned(Value),
+    /// It failed, or its process did.
+    Failed(FunctionFailure),
+}
+
+/// How a function failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionFailure {
+    /// The platform's or the function's word for it, such as `Runtime.ExitError`.
+    pub kind: String,
+    /// What it said.
+    pub message: String,
+}
+
+impl FunctionFailure {
+    /// Whether Lambda ended the process because its time was up.
+    pub fn is_timeout(&self) -> bool {
+        self.kind == "Sandbox.Timedout" || self.message.contains("Task timed out after")
+    }
+}
+
+impl fmt::Display for FunctionFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind, self.message)
+    }
+}
+
+/// An invocation of which it is not known whether it started the function.
+#[derive(Debug, thiserror::Error)]
+#[error("function `{function}`: {cause}")]
+pub struct InvokeError {
+    /// The function.
+    pub function: String,
+    /// What the service or the network said.
+    pub cause: String,
+}
+
+impl Functions {
+    /// The functions that `config`'s account has. Nothing is retried here: an invocation whose response was lost may
+    /// have started its task. And a response may be silent for as long as a task runs.
+    pub fn new(config: &SdkConfig) -> Self {
+        let config = aws_sdk_lambda::config::Builder::from(config)
+            .retry_config(RetryConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
+            .build();
+        Self { client: Client::from_conf(config) }
+    }
+
+    /// Invokes a function and waits for what it returns.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> Result<Response, InvokeError> {
+        let output = self
+            .client
+            .invoke()
+            .function_name(function)
+            .payload(Blob::new(payload.to_string()))
+            .send()
+            .await
+            .map_err(|error| failed(function, &error))?;
+        let payload = output.payload.map(Blob::into_inner).unwrap_or_default();
+        let value: Value = serde_json::from_slice(&payload).unwrap_or(Value::Null);
+        if output.function_error.is_none() {
+            return Ok(Response::Returned(value));
+        }
+        let word = |key: &str| value[key].as_str().map(str::to_owned);
+        Ok(Response::Failed(FunctionFailure {
+            kind: word("errorType").unwrap_or_else(|| "Unhandled".to_owned()),
+            message: word("errorMessage").unwrap_or_else(|| String::from_utf8_lossy(&payload).into_owned()),
+        }))
+    }
+
+    /// Invokes a function without waiting.
+    pub async fn start(&self, function: &str, payload: &Value) -> Result<(), InvokeError> {
+        let event = InvocationType::Event;
+        let payload = Blob::new(payload.to_string());
+        let invoke = self.client.invoke().function_name(function).invocation_type(event).payload(payload);
+        invoke.send().await.map(|_| ()).map_err(|error| failed(function, &error))
+    }
+
+    /// A word for a function's content: its code with the assets in it, and its configuration. It changes when one of
+    /// them does, and not with what else is in its environment: on one machine an endpoint's port is new each time.
+    pub async fn content(&self, function: &str) -> Result<String, InvokeError> {
+        let output = self.client.get_function_configuration().function_name(function).send().await;
+        let output = output.map_err(|error| failed(function, &error))?;
+        let variables = output.environment.and_then(|e| e.variables).unwrap_or_default();
+        let configuration = CONFIGURATION.map(|name| variables.get(name));
+        let mut digest = Sha256::new();
+        digest.update(output.code_sha256.unwrap_or_default());
+        digest.update(format!("{configuration:?}"));
+        Ok(crate::hex(&digest.finalize()))
+    }
+}
+
+fn failed<E: std::error::Error>(function: &str, error: &E) -> InvokeError {
+    InvokeError { function: function.to_owned(), cause: cause(error) }
+}

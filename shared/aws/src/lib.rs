@@ -1,0 +1,29 @@
+//! The edges: what Lamplighter reads from and writes to AWS, or to anything that speaks the same APIs.
+//!
+//! Wire formats stay in here; what goes in and comes out are the types of `lamplighter-core`.
+//!
+//! - [`clients`]: SDK clients that are made when they are first used
+//! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
+//! - [`functions`]: starting a task's function (feature `deployments`)
+//! - [`stacks`]: where a stack stands (feature `deployments`)
+//! - [`assets`]: a task's files in S3 (feature `s3`)
+
+#[cfg(feature = "s3")]
+pub mod assets;
+pub mod clients;
+#[cfg(feature = "deployments")]
+pub mod functions;
+#[cfg(feature = "deployments")]
+pub mod stacks;
+pub mod table;
+
+/// Bytes as lowercase hexadecimal digits.
+#[cfg(any(feature = "deployments", feature = "s3"))]
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}

@@ -1,0 +1,89 @@
+//! The one table: locks, history and the deployments' ledgers, in DynamoDB.
+//!
+//! Every change of a lock is one conditional write. No read comes before it, nothing is scanned, and time to
+//! live serves retention only. The rules are `lamplighter_core`'s; here they become conditions, and what a
+//! failed condition brings back becomes a decision again.
+//!
+//! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
+
+mod history;
+mod item;
+mod lease;
+mod ledger;
+mod schema;
+
+use aws_sdk_dynamodb::Client;
+
+pub use history::{History, Page};
+pub use lease::Recorded;
+pub use ledger::Opened;
+pub use schema::create;
+
+use crate::clients::cause;
+
+/// The table, through a client.
+#[derive(Clone, Debug)]
+pub struct Table {
+    client: Client,
+    name: String,
+}
+
+/// Why the table could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The service refused, or was not reached; the SDK's own retries are used up.
+    #[error("table `{table}`: {operation}: {cause}")]
+    Service {
+        /// The table.
+        table: String,
+        /// What was to be done.
+        operation: &'static str,
+        /// What the service or the network said.
+        cause: String,
+    },
+    /// An item is not what Lamplighter writes.
+    #[error("table `{table}`: item {key} cannot be read: {cause}")]
+    Malformed {
+        /// The table.
+        table: String,
+        /// The item's key.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A value is larger than an item may hold.
+    #[error(
+        "{what} has {bytes} bytes, and the table keeps at most {MAX_VALUE_BYTES}: store it elsewhere and return where it is"
+    )]
+    TooLarge {
+        /// Which value.
+        what: &'static str,
+        /// Its size as JSON text.
+        bytes: usize,
+    },
+}
+
+/// The most that configuration and data of a run may have together, as JSON text. With all else they must fit
+/// DynamoDB's 400 KB an item.
+pub const MAX_VALUE_BYTES: usize = 300_000;
+
+impl Table {
+    /// The table of that name.
+    pub fn new(client: Client, name: impl Into<String>) -> Self {
+        Self { client, name: name.into() }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The client it is reached through.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn failed<E: std::error::Error>(&self, operation: &'static str, error: &E) -> TableError {
+        TableError::Service { table: self.name.clone(), operation, cause: cause(error) }
+    }
+}

@@ -1,0 +1,78 @@
+//! The table's keys and indexes, and the names of its items.
+
+use aws_sdk_dynamodb::{
+    operation::create_table::CreateTableError,
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+        ProjectionType, ScalarAttributeType,
+    },
+};
+use lamplighter_core::{id::RunId, name::TaskName};
+
+use super::{Table, TableError};
+
+/// The sort key of a task's own item.
+pub(super) const TASK: &str = "TASK";
+/// The sort key of a ledger's newest state. It sorts after every entry, since those begin with a digit.
+pub(super) const LATEST: &str = "LATEST";
+
+/// The partition of a task's own item.
+pub(super) fn task_pk(task: &TaskName) -> String {
+    format!("TASK#{task}")
+}
+
+/// The partition of a task's runs. Lifecycle and cron tasks stay far below what one partition takes (1000
+/// writes a second), so there is one.
+pub(super) fn runs_pk(task: &TaskName) -> String {
+    format!("RUNS#{task}#0")
+}
+
+/// The partition of a ledger.
+pub(super) fn ledger_pk(ledger: &str) -> String {
+    format!("DEPLOYMENT#{ledger}")
+}
+
+/// A run's key, for messages.
+pub(super) fn run_key(task: &TaskName, id: RunId) -> String {
+    format!("{} / {id}", runs_pk(task))
+}
+
+/// Makes the table on an engine of one's own. In AWS the stack's template makes it, of the same shape.
+pub async fn create(client: &aws_sdk_dynamodb::Client, name: &str) -> Result<(), TableError> {
+    let key =
+        |name: &str, kind: KeyType| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let attribute = |name: &str, kind: ScalarAttributeType| {
+        AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build()
+    };
+    let table = Table::new(client.clone(), name);
+    let incomplete = |error| table.failed("describe the table", &error);
+    let due = GlobalSecondaryIndex::builder()
+        .index_name("due")
+        .key_schema(key("due_pk", KeyType::Hash).map_err(incomplete)?)
+        .key_schema(key("due_at", KeyType::Range).map_err(incomplete)?)
+        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .build()
+        .map_err(incomplete)?;
+    let created = client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key("pk", KeyType::Hash).map_err(incomplete)?)
+        .key_schema(key("sk", KeyType::Range).map_err(incomplete)?)
+        .attribute_definitions(attribute("pk", ScalarAttributeType::S).map_err(incomplete)?)
+        .attribute_definitions(attribute("sk", ScalarAttributeType::S).map_err(incomplete)?)
+        .attribute_definitions(attribute("due_pk", ScalarAttributeType::S).map_err(incomplete)?)
+        .attribute_definitions(attribute("due_at", ScalarAttributeType::N).map_err(incomplete)?)
+        .global_secondary_indexes(due)
+        .send()
+        .await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
+        {
+            Ok(())
+        }
+        Err(error) => Err(table.failed("create the table", &error)),
+    }
+}

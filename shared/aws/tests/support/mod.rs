@@ -1,0 +1,107 @@
+//! A table on an embedded engine, and a meter of what its requests cost.
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_dynamodb::{
+    config::{
+        BehaviorVersion, ConfigBag, Credentials, Intercept, Region, RuntimeComponents,
+        interceptors::{
+            AfterDeserializationInterceptorContextRef, BeforeSerializationInterceptorContextMut,
+            BeforeTransmitInterceptorContextRef,
+        },
+    },
+    error::BoxError,
+    operation::{
+        put_item::{PutItemInput, PutItemOutput},
+        update_item::{UpdateItemInput, UpdateItemOutput},
+    },
+    types::ReturnConsumedCapacity,
+};
+use lamplighter_aws::table::{Table, create};
+use lamplighter_local::Engine;
+
+/// What requests cost: the operation and the units that the engine reports for it.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::type_complexity, reason = "it is named here and nowhere else")]
+pub struct Meter(Arc<Mutex<Vec<(String, Option<f64>)>>>);
+
+impl Meter {
+    /// What has been spent since the last call.
+    pub fn spent(&self) -> Vec<(String, Option<f64>)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let total = Some(ReturnConsumedCapacity::Total);
+        if let Some(input) = context.input_mut().downcast_mut::<UpdateItemInput>() {
+            input.return_consumed_capacity = total;
+        } else if let Some(input) = context.input_mut().downcast_mut::<PutItemInput>() {
+            input.return_consumed_capacity = total;
+        }
+        Ok(())
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let operation = context.request().headers().get("x-amz-target").unwrap_or_default();
+        let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
+        self.0.lock().unwrap().push((operation, None));
+        Ok(())
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Ok(output) = context.output_or_error() {
+            let update = output.downcast_ref::<UpdateItemOutput>().and_then(|o| o.consumed_capacity());
+            let put = output.downcast_ref::<PutItemOutput>().and_then(|o| o.consumed_capacity());
+            if let Some(last) = self.0.lock().unwrap().last_mut() {
+                last.1 = update.or(put).and_then(aws_sdk_dynamodb::types::ConsumedCapacity::capacity_units);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An embedded engine with one table, and the meter of its client.
+pub struct Embedded {
+    pub table: Table,
+    pub meter: Meter,
+    _engine: Engine,
+}
+
+pub async fn embedded() -> Embedded {
+    let engine = Engine::memory().unwrap();
+    let endpoint = engine.serve().await.unwrap();
+    let meter = Meter::default();
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::for_tests())
+        .endpoint_url(endpoint)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .interceptor(meter.clone())
+        .build();
+    let client = aws_sdk_dynamodb::Client::from_conf(config);
+    create(&client, "lamplighter").await.unwrap();
+    meter.spent();
+    Embedded { table: Table::new(client, "lamplighter"), meter, _engine: engine }
+}

@@ -1,0 +1,387 @@
+//! The table on a real engine: the lease under races and lost responses, the history, and what it all costs.
+
+mod support;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use lamplighter_aws::table::{History, Recorded};
+use lamplighter_core::{
+    claim::{Decision, Grant, Occasion, Refusal, Request, TaskState, claim},
+    deployment::{Deployment, EntryKey},
+    id::RunId,
+    name::TaskName,
+    run::{Attempt, Run, Trigger},
+    status::Status,
+};
+use proptest::{prelude::*, test_runner::TestRunner};
+use serde_json::json;
+use support::{Embedded, embedded};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn task() -> TaskName {
+    "run-migrations".parse().unwrap()
+}
+
+fn request(run: u128, now: i64, occasion: Occasion) -> Request {
+    Request {
+        run_id: RunId::new(at(0), run),
+        holder: format!("holder-{run}-{now}"),
+        trigger: Trigger::Manual,
+        occasion,
+        now: at(now),
+        until: at(now + 10),
+    }
+}
+
+fn run(request: &Request, epoch: u64, status: Status) -> Run {
+    Run {
+        id: request.run_id,
+        task: task(),
+        status,
+        trigger: request.trigger,
+        scheduled_for: None,
+        deployment: None,
+        started_at: request.now,
+        completed_at: request.now.checked_add(Duration::from_millis(1500)).unwrap(),
+        attempts: vec![Attempt { started_at: request.now, duration_ms: 1500, error: None }],
+        config: json!({ "batch": 100, "dry_run": false }),
+        message: Some("applied 3 migrations".into()),
+        data: Some(json!(["V1__users", "V2__orders"])),
+        error: None,
+        skipped_reason: None,
+        environment: "dev".into(),
+        epoch,
+        log: Some("/aws/lambda/shop-run-migrations 2027/01/15/[$LATEST]5b2f".into()),
+    }
+}
+
+async fn granted(embedded: &Embedded, request: &Request) -> Grant {
+    match embedded.table.claim(&task(), request).await.unwrap() {
+        Decision::Granted(grant) => grant,
+        Decision::Refused(refusal) => panic!("refused: {refusal}"),
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_one() {
+    let embedded = embedded().await;
+    let first = request(1, 0, Occasion::Tick(at(0)));
+    let grant = granted(&embedded, &first).await;
+    assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), Some(1.0))]);
+
+    let refused = embedded.table.claim(&task(), &request(2, 1, Occasion::Tick(at(60)))).await.unwrap();
+    assert!(matches!(refused, Decision::Refused(_)));
+    // A condition that fails costs what the write would have, and the service does not report it: the item has
+    // one unit's size, as the write before and the one after show.
+    assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), None)]);
+
+    let recorded = embedded.table.finish(&run(&first, grant.epoch, Status::Completed)).await.unwrap();
+    assert_eq!(recorded, Recorded::Written);
+    assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
+}
+
+#[tokio::test]
+async fn c13_of_twenty_racing_claims_one_is_granted() {
+    let embedded = embedded().await;
+    for round in 0..50 {
+        let now = round * 100;
+        let requests: Vec<_> = (0..20).map(|i| request(i, now, Occasion::Wish)).collect();
+        let task = task();
+        let claims = requests.iter().map(|request| embedded.table.claim(&task, request));
+        let decisions = futures::future::try_join_all(claims).await.unwrap();
+        let granted = decisions.iter().filter(|d| matches!(d, Decision::Granted(_))).count();
+        assert_eq!(granted, 1, "round {round}");
+    }
+}
+
+/// The condition that the table checks and the rule that `core` states are one: whatever requests come, both
+/// decide the same.
+#[test]
+fn the_tables_condition_is_the_pure_rule() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..4);
+    let mut runner =
+        TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() });
+    runner
+        .run(&prop::collection::vec(step, 1..25), |steps| {
+            runtime.block_on(async {
+                let embedded = embedded().await;
+                let mut model = TaskState::default();
+                let mut now = 0;
+                for (i, (who, wait, nth, kind, then)) in steps.into_iter().enumerate() {
+                    now += wait;
+                    let occasion = match kind {
+                        0 => Occasion::Wish,
+                        1 => Occasion::Tick(at(nth)),
+                        _ => Occasion::Deployment {
+                            ledger: format!("stack#{kind}"),
+                            entry: format!("{:.3}#r", at(nth)).parse().unwrap(),
+                        },
+                    };
+                    let holder = format!("{i}");
+                    let request = Request { holder, ..request(who, now, occasion) };
+                    let decision = embedded.table.claim(&task(), &request).await.unwrap();
+                    prop_assert_eq!(&decision, &claim(&model, &request));
+                    if let Decision::Granted(grant) = decision {
+                        model = model.claimed(&request, grant.epoch);
+                        if then == 0 {
+                            // Another run id may have had its record already: then its lease runs out by itself.
+                            let status = Status::Completed;
+                            if embedded.table.finish(&run(&request, grant.epoch, status)).await.unwrap()
+                                == Recorded::Written
+                            {
+                                model.lease = None;
+                            }
+                        }
+                    }
+                    if then == 1 {
+                        model.disabled = !model.disabled;
+                        embedded.table.enable(&task(), !model.disabled).await.unwrap();
+                    }
+                    prop_assert_eq!(&embedded.table.state(&task()).await.unwrap(), &model);
+                }
+                Ok(())
+            })
+        })
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_claim_whose_response_was_lost_is_still_ones_own() {
+    let embedded = embedded().await;
+    let first = request(1, 0, Occasion::Tick(at(0)));
+    let grant = granted(&embedded, &first).await;
+    assert_eq!(granted(&embedded, &first).await, Grant { epoch: grant.epoch, lost: None });
+    let delivered_again = Request { holder: "another".into(), ..first.clone() };
+    assert_eq!(
+        embedded.table.claim(&task(), &delivered_again).await.unwrap(),
+        Decision::Refused(Refusal::AlreadyRunning { run_id: first.run_id })
+    );
+}
+
+#[tokio::test]
+async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_release() {
+    let embedded = embedded().await;
+    let first = request(1, 0, Occasion::Wish);
+    let zombie = granted(&embedded, &first).await;
+    let second = request(2, 11, Occasion::Wish);
+    let grant = granted(&embedded, &second).await;
+    assert_eq!(grant.epoch, zombie.epoch + 1);
+
+    let lost = embedded.table.run(&task(), first.run_id).await.unwrap().unwrap();
+    assert_eq!(lost.status, Status::Failed);
+    assert!(lost.reason().unwrap().starts_with("lost: "), "{lost:?}");
+
+    let late = embedded.table.finish(&run(&first, zombie.epoch, Status::Completed)).await.unwrap();
+    assert_eq!(late, Recorded::Before(Box::new(lost)));
+    let lease = embedded.table.state(&task()).await.unwrap().lease.unwrap();
+    assert_eq!(lease.run_id, second.run_id);
+}
+
+#[tokio::test]
+async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
+    let embedded = embedded().await;
+    let first = request(1, 0, Occasion::Tick(at(0)));
+    let grant = granted(&embedded, &first).await;
+    let completed = run(&first, grant.epoch, Status::Completed);
+    assert_eq!(embedded.table.finish(&completed).await.unwrap(), Recorded::Written);
+    assert_eq!(
+        embedded.table.finish(&completed).await.unwrap(),
+        Recorded::Written,
+        "a repeated write of one's own"
+    );
+    let failed = run(&first, grant.epoch, Status::Failed);
+    assert_eq!(embedded.table.finish(&failed).await.unwrap(), Recorded::Before(Box::new(completed.clone())));
+    assert_eq!(embedded.table.run(&task(), first.run_id).await.unwrap(), Some(completed));
+}
+
+#[tokio::test]
+async fn whoever_meets_a_lost_run_ends_it() {
+    let embedded = embedded().await;
+    let first = request(1, 0, Occasion::Wish);
+    granted(&embedded, &first).await;
+    let state = embedded.table.state(&task()).await.unwrap();
+    assert_eq!(state.lost(at(10)), None, "its lease is live");
+    let lost = state.lost(at(11)).unwrap();
+    let ended = embedded.table.end_lost(&task(), &lost, at(11)).await.unwrap();
+    assert_eq!(ended.status, Status::Failed);
+    assert_eq!(embedded.table.state(&task()).await.unwrap().lease, None);
+}
+
+#[tokio::test]
+async fn l18_a_run_that_is_forestalled_does_not_begin_and_one_that_has_begun_is_not_forestalled() {
+    let embedded = embedded().await;
+    let deployment = |second| Deployment {
+        ledger: "shop#Tasks".into(),
+        entry: EntryKey::new(at(second), "request"),
+        version: "1".into(),
+        previous_version: None,
+        is_first_deploy: true,
+        rolled_back_version: None,
+    };
+    let occasion = |second| {
+        let Deployment { ledger, entry, .. } = deployment(second);
+        Occasion::Deployment { ledger, entry }
+    };
+    assert!(embedded.table.forestall(&task(), &deployment(1)).await.unwrap());
+    let decision = embedded.table.claim(&task(), &request(1, 5, occasion(1))).await.unwrap();
+    assert!(matches!(decision, Decision::Refused(Refusal::AlreadyRan { .. })), "{decision:?}");
+    granted(&embedded, &request(2, 5, occasion(2))).await;
+    for begun in [1, 2] {
+        assert!(!embedded.table.forestall(&task(), &deployment(begun)).await.unwrap());
+    }
+    let state = embedded.table.state(&task()).await.unwrap();
+    assert_eq!(state.lease.unwrap().run_id, request(2, 5, occasion(2)).run_id, "its lease is as it was");
+}
+
+#[tokio::test]
+async fn p04_history_is_newest_first_and_goes_on_where_a_page_ended() {
+    let embedded = embedded().await;
+    for i in 0..5 {
+        let request = Request { run_id: RunId::new(at(i), 0), ..request(0, i, Occasion::Wish) };
+        assert_eq!(
+            embedded.table.record(&run(&request, 0, Status::Completed)).await.unwrap(),
+            Recorded::Written
+        );
+    }
+    let mut seen = Vec::new();
+    let mut before = None;
+    loop {
+        let page = embedded.table.history(&History { task: task(), limit: 2, before }).await.unwrap();
+        seen.extend(page.runs.iter().map(|run| run.started_at));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [at(4), at(3), at(2), at(1), at(0)]);
+}
+
+#[tokio::test]
+async fn what_users_bring_comes_back_equal() {
+    let embedded = embedded().await;
+    let deep = (0..60).fold(json!(null), |inner, _| json!([inner]));
+    let brought =
+        json!({ "": "", "größe": 1e300, "deep": deep, "n": u64::MAX, "null": null, "🕯": ["a", {}] });
+    let request = request(1, 0, Occasion::Wish);
+    let kept = Run { data: Some(brought.clone()), config: brought, ..run(&request, 0, Status::Completed) };
+    assert_eq!(embedded.table.record(&kept).await.unwrap(), Recorded::Written);
+    assert_eq!(embedded.table.run(&task(), request.run_id).await.unwrap(), Some(kept));
+}
+
+#[tokio::test]
+async fn data_that_no_item_holds_is_refused_with_its_size() {
+    let embedded = embedded().await;
+    let request = request(1, 0, Occasion::Wish);
+    let large = Run { data: Some(json!("x".repeat(400_000))), ..run(&request, 0, Status::Completed) };
+    let error = embedded.table.record(&large).await.unwrap_err().to_string();
+    assert!(error.contains("data has 400002 bytes, and the table keeps at most 300000"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_table_is_named() {
+    let embedded = embedded().await;
+    let elsewhere = lamplighter_aws::table::Table::new(embedded.table.client().clone(), "elsewhere");
+    let error = elsewhere.state(&task()).await.unwrap_err().to_string();
+    assert!(error.starts_with("table `elsewhere`: read a task: "), "{error}");
+}
+
+mod ledger {
+    //! The deployments' ledgers.
+
+    use lamplighter_aws::table::Opened;
+    use lamplighter_core::deployment::{Answered, Change, Entry, Plan, PlannedTask, StackPhase, plan};
+
+    use super::*;
+
+    fn entry(id: &str, now: i64) -> Entry {
+        let request = lamplighter_core::deployment::Request {
+            change: Change::Create,
+            request_id: id.into(),
+            ledger: "shop#LamplighterBefore".into(),
+            version: "1".into(),
+            old_version: None,
+            tasks: vec![PlannedTask {
+                name: task(),
+                function: "shop-run-migrations".into(),
+                run_on: ["deploy", "update"].iter().map(|w| w.parse().unwrap()).collect(),
+                depends_on: vec![],
+                once_per: "content".parse().unwrap(),
+                rollback: true,
+                timeout: Duration::from_secs(120),
+            }],
+        };
+        let contents = BTreeMap::from([(task(), "sha256".to_owned())]);
+        let ledger = lamplighter_core::deployment::Ledger::default();
+        match plan(&request, &ledger, StackPhase::Forward, &contents, at(now), || 7).unwrap() {
+            Plan::Open(entry) => entry,
+            other => panic!("not opened: {other:?}"),
+        }
+    }
+
+    fn answer(body: &str) -> Answered {
+        Answered { success: true, body: body.into(), at: at(5), delivered_to: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn an_entry_comes_back_as_it_was_opened() {
+        let embedded = embedded().await;
+        let table = &embedded.table;
+        let ledger = "shop#LamplighterBefore";
+        assert_eq!(table.ledger(ledger, "r1").await.unwrap().latest, None);
+        let first = entry("r1", 0);
+        assert_eq!(table.open(&first, None).await.unwrap(), Opened::Yes);
+        let read = table.ledger(ledger, "r1").await.unwrap();
+        assert_eq!((read.own.as_ref(), read.newest.as_ref()), (Some(&first), Some(&first)));
+        assert_eq!(table.ledger(ledger, "r2").await.unwrap().own, None);
+    }
+
+    #[tokio::test]
+    async fn l14_of_two_deliveries_one_opens() {
+        let embedded = embedded().await;
+        let table = &embedded.table;
+        assert_eq!(table.open(&entry("r1", 0), None).await.unwrap(), Opened::Yes);
+        assert_eq!(table.open(&entry("r1", 1), None).await.unwrap(), Opened::Overtaken);
+        let seen = table.ledger("shop#LamplighterBefore", "r2").await.unwrap().latest;
+        assert_eq!(table.open(&entry("r2", 2), seen.as_ref()).await.unwrap(), Opened::Yes);
+        assert_eq!(table.open(&entry("r3", 3), seen.as_ref()).await.unwrap(), Opened::Overtaken);
+    }
+
+    #[tokio::test]
+    async fn l14_the_first_answer_stands() {
+        let embedded = embedded().await;
+        let table = &embedded.table;
+        let mut first = entry("r1", 0);
+        assert_eq!(table.open(&first, None).await.unwrap(), Opened::Yes);
+        first.tasks[0].status = Status::Completed;
+        let success = first.successful_after(true);
+        let closed = table.close(&first, &answer("one"), success.as_ref()).await.unwrap();
+        assert_eq!(closed, (answer("one"), true));
+        let again = table.close(&first, &answer("two"), None).await.unwrap();
+        assert_eq!(again, (answer("one"), false));
+        table.delivered(&first, "digest").await.unwrap();
+
+        let read = table.ledger("shop#LamplighterBefore", "r1").await.unwrap();
+        assert_eq!(read.latest.unwrap().successful, success);
+        assert_eq!(read.own.unwrap().answer.unwrap().delivered_to, ["digest"]);
+    }
+
+    #[tokio::test]
+    async fn an_overtaken_deployment_is_answered_and_leaves_the_newer_ones_standing() {
+        let embedded = embedded().await;
+        let table = &embedded.table;
+        let first = entry("r1", 0);
+        assert_eq!(table.open(&first, None).await.unwrap(), Opened::Yes);
+        let seen = table.ledger("shop#LamplighterBefore", "r2").await.unwrap().latest;
+        assert_eq!(table.open(&entry("r2", 1), seen.as_ref()).await.unwrap(), Opened::Yes);
+        let success = first.successful_after(true);
+        let closed = table.close(&first, &answer("late"), success.as_ref()).await.unwrap();
+        assert_eq!(closed, (answer("late"), true));
+        let latest = table.ledger("shop#LamplighterBefore", "r1").await.unwrap().latest.unwrap();
+        assert_eq!((latest.entry.request_id(), latest.successful), ("r2", None));
+    }
+}

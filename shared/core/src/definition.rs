@@ -1,0 +1,320 @@
+//! What a task says of itself: its kind, its limits, and what it needs. `describe` prints it as JSON.
+
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{assets::Asset, name::TaskName, retry::Retry, schedule::Schedule};
+
+/// The longest time a task may take: what Lambda allows one invocation.
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(900);
+/// The time a task may take unless it says otherwise.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A task's definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Its name, one word everywhere.
+    pub name: TaskName,
+    /// What it does, for people: the doc comment of its function.
+    pub description: String,
+    /// How it is started, and what only such tasks have.
+    #[serde(flatten)]
+    pub kind: Kind,
+    /// The time one run may take, all its attempts together.
+    #[serde(rename = "timeout_ms", with = "crate::duration::as_millis")]
+    pub timeout: Duration,
+    /// How often its body is tried.
+    pub retry: Retry,
+    /// Files and folders that go with the binary.
+    pub copy_assets: Vec<Asset>,
+    /// Whether it can undo what it did.
+    pub rollback: bool,
+    /// Its configuration where nothing overrides it.
+    pub config: Value,
+    /// The JSON Schema of its configuration.
+    pub config_schema: Value,
+}
+
+/// The four kinds of task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Kind {
+    /// Started by a deployment.
+    Lifecycle(Lifecycle),
+    /// Started by a schedule.
+    Cron(Cron),
+    /// Started by whoever enqueues a job for it.
+    Queue(Queue),
+    /// Runs as long as the runner does; never in Lambda.
+    Side(Side),
+}
+
+/// What a lifecycle task has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// Which changes of the stack start it.
+    pub run_on: BTreeSet<RunOn>,
+    /// Whether the application waits for it.
+    pub phase: Phase,
+    /// What must have changed for it to run again.
+    pub once_per: OncePer,
+    /// The tasks that must have completed before it starts.
+    pub depends_on: Vec<TaskName>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self {
+            run_on: BTreeSet::from([RunOn::Deploy, RunOn::Update]),
+            phase: Phase::Before,
+            once_per: OncePer::Deployment,
+            depends_on: Vec::new(),
+        }
+    }
+}
+
+/// What a cron task has. At most one instance runs at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cron {
+    /// When it runs.
+    pub schedule: Schedule,
+    /// The IANA name of the time zone the schedule is read in.
+    pub timezone: String,
+    /// Which of several due tasks goes first.
+    pub priority: Priority,
+}
+
+/// What a queue task has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Which of several waiting jobs goes first.
+    pub priority: Priority,
+}
+
+/// What a side task has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Side {}
+
+/// A word of a closed set, as authors write it in an attribute and as it is stored.
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident: $what:literal, $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(into = "&'static str", try_from = "String")]
+        pub enum $type { $($(#[$variant_doc])* $variant),+ }
+
+        impl $type {
+            /// Every word there is, in order.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The stored word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The name of the variant that the word stands for, for generated code.
+            pub fn variant(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownWord;
+
+            /// Reads the word in any letter case, so that `Deploy` in code is `deploy` in a file.
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                match word.to_ascii_lowercase().as_str() {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownWord { what: $what, word: word.to_owned(), words: Self::WORDS }),
+                }
+            }
+        }
+
+        impl From<$type> for &'static str {
+            fn from(word: $type) -> Self {
+                word.as_str()
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = UnknownWord;
+
+            fn try_from(word: String) -> Result<Self, UnknownWord> {
+                word.parse()
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+/// A word that is not one of those which may stand in its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is not a {what}: it must be one of {}", words.join(", "))]
+pub struct UnknownWord {
+    /// What was wanted.
+    pub what: &'static str,
+    /// What was given.
+    pub word: String,
+    /// What may be given.
+    pub words: &'static [&'static str],
+}
+
+words! {
+    /// Which change of the stack starts a lifecycle task.
+    RunOn: "change to run on",
+    /// The stack is created.
+    #[default]
+    Deploy = "deploy",
+    /// The stack is updated.
+    Update = "update",
+}
+
+words! {
+    /// Where a lifecycle task stands to the application's own functions.
+    Phase: "phase",
+    /// They wait for it: migrations, seeding, assets.
+    #[default]
+    Before = "before",
+    /// It waits for them: cache warming, smoke tests.
+    After = "after",
+}
+
+words! {
+    /// What must have changed for a lifecycle task to run again.
+    OncePer: "scope of once_per",
+    /// Nothing: each deployment runs it.
+    #[default]
+    Deployment = "deployment",
+    /// Its code, its assets or its configuration.
+    Content = "content",
+}
+
+words! {
+    /// Which of several tasks goes first.
+    Priority: "priority",
+    /// Before all others.
+    Critical = "critical",
+    /// Before most.
+    High = "high",
+    /// As most.
+    #[default]
+    Medium = "medium",
+    /// After most.
+    Low = "low",
+    /// After all others.
+    Background = "background",
+}
+
+/// Something in a definition that cannot stand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}`: {reason}")]
+pub struct Fault {
+    /// The key at fault, as the author writes it.
+    pub key: &'static str,
+    /// Why, and what may stand there.
+    pub reason: String,
+}
+
+impl Definition {
+    /// What in this definition cannot stand by itself; what tasks demand of each other, [`waves`] checks.
+    ///
+    /// [`waves`]: crate::deployment::waves
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let mut fault = |key, reason| faults.push(Fault { key, reason });
+        if self.timeout.is_zero() || self.timeout > MAX_TIMEOUT {
+            fault(
+                "timeout",
+                format!("{} is not within 1 ms and 900 s", humantime::format_duration(self.timeout)),
+            );
+        }
+        if self.retry.max_attempts == 0 {
+            fault("attempts", "0 attempts never run the body: give at least 1".into());
+        }
+        for (i, asset) in self.copy_assets.iter().enumerate() {
+            if let Some(twin) = self.copy_assets[..i].iter().find(|a| a.to == asset.to) {
+                let reason = format!("`{}` and `{}` both go to `{}`", twin.from, asset.from, asset.to);
+                fault("copy_assets", reason);
+            }
+        }
+        if let Kind::Lifecycle(lifecycle) = &self.kind
+            && lifecycle.run_on.is_empty()
+        {
+            fault("run_on", format!("an empty list never runs: give some of {}", RunOn::WORDS.join(", ")));
+        }
+        faults
+    }
+
+    /// What the task has if it is a lifecycle task.
+    pub fn lifecycle(&self) -> Option<&Lifecycle> {
+        match &self.kind {
+            Kind::Lifecycle(lifecycle) => Some(lifecycle),
+            Kind::Cron(_) | Kind::Queue(_) | Kind::Side(_) => None,
+        }
+    }
+
+    /// What the task has if it is a cron task.
+    pub fn cron(&self) -> Option<&Cron> {
+        match &self.kind {
+            Kind::Cron(cron) => Some(cron),
+            Kind::Lifecycle(_) | Kind::Queue(_) | Kind::Side(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn definition() -> Definition {
+        Definition {
+            name: "run-migrations".parse().unwrap(),
+            description: String::new(),
+            kind: Kind::Lifecycle(Lifecycle::default()),
+            timeout: DEFAULT_TIMEOUT,
+            retry: Retry::default(),
+            copy_assets: Vec::new(),
+            rollback: false,
+            config: Value::Null,
+            config_schema: json!({}),
+        }
+    }
+
+    #[test]
+    fn l02_what_cannot_stand_names_its_key() {
+        assert_eq!(definition().faults(), []);
+        let faulty = Definition {
+            timeout: Duration::from_secs(901),
+            retry: Retry { max_attempts: 0, ..Retry::default() },
+            kind: Kind::Lifecycle(Lifecycle { run_on: BTreeSet::new(), ..Lifecycle::default() }),
+            copy_assets: vec![Asset::new("a/x", None).unwrap(), Asset::new("b/x", None).unwrap()],
+            ..definition()
+        };
+        let keys: Vec<_> = faulty.faults().iter().map(|f| f.key).collect();
+        assert_eq!(keys, ["timeout", "attempts", "copy_assets", "run_on"]);
+    }
+
+    #[test]
+    fn l02_an_unknown_word_is_named_with_what_may_stand_there() {
+        let error = "delete".parse::<RunOn>().unwrap_err();
+        assert_eq!(error.to_string(), "`delete` is not a change to run on: it must be one of deploy, update");
+    }
+
+    #[test]
+    fn a_definition_survives_its_json() {
+        let json = serde_json::to_value(definition()).unwrap();
+        assert_eq!(json["kind"], "lifecycle");
+        assert_eq!(json["run_on"], json!(["deploy", "update"]));
+        assert_eq!(json["timeout_ms"], 300_000);
+        assert_eq!(serde_json::from_value::<Definition>(json).unwrap(), definition());
+    }
+}

@@ -1,0 +1,36 @@
+//! Which tasks a deployment runs, in which order, with which context, and what CloudFormation is told.
+//!
+//! A *deployment* is one request that CloudFormation sends for one custom resource. Its *entry* in the
+//! resource's *ledger* is written before anything runs, with the run id of each task, so that every delivery
+//! of the same request works on the same runs.
+
+mod answer;
+mod ledger;
+mod plan;
+mod waves;
+
+pub use answer::{Addressee, MAX_ANSWER_BYTES, Verdict, render, shortened};
+pub use ledger::{Answered, Course, Entry, EntryKey, Latest, Ledger, Success, TaskEntry};
+pub use plan::{
+    Change, Plan, PlannedTask, Request, StackPhase, Step, after_delete, next_step, plan, verdict,
+};
+pub use waves::{OrderError, Ordered, waves};
+
+use serde::{Deserialize, Serialize};
+
+/// What a task is told of the deployment it runs in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// The ledger of the resource: the stack's name and the resource's logical id.
+    pub ledger: String,
+    /// The request, in the ledger's order.
+    pub entry: EntryKey,
+    /// The version that is being deployed; in a rollback the one that is returned to.
+    pub version: String,
+    /// The version of the last successful deployment before this one.
+    pub previous_version: Option<String>,
+    /// Whether no deployment has succeeded before.
+    pub is_first_deploy: bool,
+    /// The version that is being undone, in a rollback.
+    pub rolled_back_version: Option<String>,
+}

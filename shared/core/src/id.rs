@@ -1,0 +1,71 @@
+//! Run ids: unique, and in the order of time, so that history is read newest first without an index.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+/// The id of one run: 26 characters, a ULID. Ids of later milliseconds sort after those of earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RunId(Ulid);
+
+/// Why a text is not a run id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a run id: it must be the 26 characters of a ULID")]
+pub struct InvalidRunId {
+    /// What was given.
+    pub text: String,
+}
+
+impl RunId {
+    /// The id of a run that is decided on at `now`, told from others of the same millisecond by the low 80
+    /// bits of `random`. A time before 1970 counts as 1970.
+    pub fn new(now: Timestamp, random: u128) -> Self {
+        Self(Ulid::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), random))
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+impl FromStr for RunId {
+    type Err = InvalidRunId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRunId> {
+        Ulid::from_string(text).map(Self).map_err(|_| InvalidRunId { text: text.to_owned() })
+    }
+}
+
+impl TryFrom<String> for RunId {
+    type Error = InvalidRunId;
+
+    fn try_from(text: String) -> Result<Self, InvalidRunId> {
+        text.parse()
+    }
+}
+
+impl From<RunId> for String {
+    fn from(id: RunId) -> Self {
+        id.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_survive_their_text() {
+        let at = |ms| Timestamp::from_millisecond(ms).unwrap();
+        let early = RunId::new(at(1_000), u128::MAX);
+        let late = RunId::new(at(1_001), 0);
+        assert!(early < late && early.to_string() < late.to_string());
+        assert_eq!(late.to_string().parse(), Ok(late));
+        assert!("not an id".parse::<RunId>().is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! Every decision Lamplighter takes, pure: no async, AWS, clock, randomness, environment or logging.
+//!
+//! What is read from the world (the time, an item of the table, a custom-resource event) comes in as a value,
+//! and what shall happen goes out as one. So each rule is a function that a table of cases or a property can
+//! test, and the crates around it carry the decisions out.
+//!
+//! - [`name`], [`id`]: the words by which tasks and runs are known
+//! - [`definition`]: what a task says of itself
+//! - [`status`], [`run`]: one execution and its record
+//! - [`envelope`]: what a task's function is sent, and what it reports
+//! - [`claim`]: who may run a task now
+//! - [`retry`]: what follows a failed attempt
+//! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
+//! - [`schedule`]: static schedules and their EventBridge form
+//! - [`assets`]: which files go with a task
+//! - [`settings`]: what a project or an environment says differently
+//! - [`secret`]: what must not be shown
+
+pub mod assets;
+pub mod claim;
+pub mod definition;
+pub mod deployment;
+pub mod duration;
+pub mod envelope;
+pub mod id;
+pub mod name;
+pub mod retry;
+pub mod run;
+pub mod schedule;
+pub mod secret;
+pub mod settings;
+pub mod status;

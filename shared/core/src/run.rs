@@ -1,0 +1,181 @@
+//! One execution of a task: its trigger, its attempts, and the record that is kept of it.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{deployment::Deployment, id::RunId, name::TaskName, status::Status};
+
+/// What started a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the design's, and say themselves")]
+pub enum Trigger {
+    Deploy,
+    Update,
+    Rollback,
+    Schedule,
+    Pulse,
+    Manual,
+    Queue,
+}
+
+impl Trigger {
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Update => "update",
+            Self::Rollback => "rollback",
+            Self::Schedule => "schedule",
+            Self::Pulse => "pulse",
+            Self::Manual => "manual",
+            Self::Queue => "queue",
+        }
+    }
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorKind {
+    /// The run's time was up.
+    Timeout,
+    /// The body failed: it returned an error or a failure, or it panicked.
+    Execution,
+    /// What runs the body failed: the process was lost, the table could not be written.
+    System,
+    /// A task that it depends on did not complete.
+    Dependency,
+    /// What it was given cannot be right. Never retried.
+    Configuration,
+}
+
+impl ErrorKind {
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Execution => "execution",
+            Self::System => "system",
+            Self::Dependency => "dependency",
+            Self::Configuration => "configuration",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What went wrong, as it is recorded and told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct RunError {
+    /// Its kind.
+    pub kind: ErrorKind,
+    /// What the author or the platform said.
+    pub message: String,
+}
+
+impl RunError {
+    /// An error of a kind.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+/// One try of the body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why it failed, if it did.
+    pub error: Option<RunError>,
+}
+
+/// The record of a run that is over. Once written it never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Its task.
+    pub task: TaskName,
+    /// How it ended; always terminal.
+    pub status: Status,
+    /// What started it.
+    pub trigger: Trigger,
+    /// The time it was meant for, of a scheduled run.
+    pub scheduled_for: Option<Timestamp>,
+    /// The deployment it belongs to.
+    pub deployment: Option<Deployment>,
+    /// When its task was claimed for it.
+    pub started_at: Timestamp,
+    /// When it was over.
+    pub completed_at: Timestamp,
+    /// Every try of the body, in order.
+    pub attempts: Vec<Attempt>,
+    /// The configuration the body had, without its secrets.
+    pub config: Value,
+    /// What the body said of its success.
+    pub message: Option<String>,
+    /// What the body returned.
+    pub data: Option<Value>,
+    /// Why it failed.
+    pub error: Option<RunError>,
+    /// Why the body was not run at all.
+    pub skipped_reason: Option<String>,
+    /// Where it ran: `dev`, `production`.
+    pub environment: String,
+    /// The fencing number of its claim; 0 if it never had one.
+    pub epoch: u64,
+    /// Where its log is.
+    pub log: Option<String>,
+}
+
+impl Run {
+    /// The record of a run of which nothing is known yet but that it began, or would have, at `at`.
+    pub fn begun(id: RunId, task: TaskName, trigger: Trigger, at: Timestamp) -> Self {
+        Self {
+            id,
+            task,
+            status: Status::Running,
+            trigger,
+            scheduled_for: None,
+            deployment: None,
+            started_at: at,
+            completed_at: at,
+            attempts: Vec::new(),
+            config: Value::Null,
+            message: None,
+            data: None,
+            error: None,
+            skipped_reason: None,
+            environment: String::new(),
+            epoch: 0,
+            log: None,
+        }
+    }
+
+    /// How long it took, from claim to end.
+    pub fn duration_ms(&self) -> u64 {
+        u64::try_from(self.completed_at.duration_since(self.started_at).as_millis()).unwrap_or(0)
+    }
+
+    /// Why it did not complete, in one line for people; nothing if it did.
+    pub fn reason(&self) -> Option<&str> {
+        self.error.as_ref().map(|e| e.message.as_str()).or(self.skipped_reason.as_deref())
+    }
+}

@@ -1,0 +1,96 @@
+//! What a project or an environment says differently from a task's own definition.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::definition::Definition;
+
+/// The name of the environment where nothing names one.
+pub const DEFAULT_ENVIRONMENT: &str = "dev";
+
+/// Overrides of one task; what is left out stays as the task defines it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The time one run may take, all its attempts together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// How often its body is tried, in total.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_attempts: Option<u32>,
+    /// What its configuration has instead of the defaults, key by key.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub config: Value,
+}
+
+impl Settings {
+    /// Reads settings from JSON text. The error names what is wrong, and nothing of the configuration.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        // By way of an object, since a struct would be read from a list as well.
+        let settings: serde_json::Map<String, Value> = serde_json::from_str(text)?;
+        serde_json::from_value(Value::Object(settings))
+    }
+
+    /// The definition as these settings change it.
+    #[must_use]
+    pub fn applied_to(&self, mut definition: Definition) -> Definition {
+        if let Some(timeout_ms) = self.timeout_ms {
+            definition.timeout = Duration::from_millis(timeout_ms);
+        }
+        if let Some(max_attempts) = self.max_attempts {
+            definition.retry.max_attempts = max_attempts;
+        }
+        merge(&mut definition.config, self.config.clone());
+        definition
+    }
+
+    /// These settings, with those of `over` before them.
+    #[must_use]
+    pub fn overridden_by(mut self, over: Self) -> Self {
+        self.timeout_ms = over.timeout_ms.or(self.timeout_ms);
+        self.max_attempts = over.max_attempts.or(self.max_attempts);
+        merge(&mut self.config, over.config);
+        self
+    }
+}
+
+/// Puts `over` over `base`: objects key by key at any depth, anything else as a whole; null changes nothing.
+fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (_, Value::Null) => {}
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn l09_overrides_go_key_by_key_and_keep_their_types() {
+        let base =
+            Settings { config: json!({ "a": 1, "b": { "c": true, "d": "x" } }), ..Settings::default() };
+        let over =
+            Settings { config: json!({ "b": { "d": 7 } }), max_attempts: Some(1), ..Settings::default() };
+        let both = base.overridden_by(over);
+        assert_eq!(both.config, json!({ "a": 1, "b": { "c": true, "d": 7 } }));
+        assert_eq!((both.max_attempts, both.timeout_ms), (Some(1), None));
+    }
+
+    #[test]
+    fn an_unknown_setting_is_an_error() {
+        let error = Settings::parse(r#"{ "timeout": 1 }"#).unwrap_err();
+        assert!(error.to_string().contains("unknown field `timeout`"), "{error}");
+        let error = Settings::parse("[1000, 2]").unwrap_err();
+        assert!(error.to_string().contains("invalid type: sequence, expected a map"), "{error}");
+    }
+}

@@ -1,0 +1,160 @@
+//! A run's status and the steps it may take.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Where a run stands. The last six are terminal and never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[expect(missing_docs, reason = "the words are the design's, and say themselves")]
+pub enum Status {
+    Pending,
+    Running,
+    Completed,
+    Failed,
+    Timeout,
+    Cancelled,
+    Skipped,
+    Blocked,
+}
+
+/// What happens to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Its task was claimed for it.
+    Start,
+    /// Its body returned a success.
+    Complete,
+    /// Its last attempt failed, or its process was lost.
+    Fail,
+    /// Its time was up.
+    TimeOut,
+    /// Somebody ended it.
+    Cancel,
+    /// Its trigger found no reason to run it: disabled, running already, not due.
+    Skip,
+    /// What it depends on did not complete.
+    Block,
+}
+
+/// A step that a run cannot take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a run that is {from} cannot take the step {event:?}")]
+pub struct IllegalTransition {
+    /// Where the run stands.
+    pub from: Status,
+    /// What should have happened to it.
+    pub event: Event,
+}
+
+impl Status {
+    /// All eight, in the order of a run's life.
+    pub const ALL: [Self; 8] = [
+        Self::Pending,
+        Self::Running,
+        Self::Completed,
+        Self::Failed,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Skipped,
+        Self::Blocked,
+    ];
+
+    /// The status after `event`.
+    pub fn next(self, event: Event) -> Result<Self, IllegalTransition> {
+        match (self, event) {
+            (Self::Pending, Event::Start) => Ok(Self::Running),
+            (Self::Pending, Event::Skip) => Ok(Self::Skipped),
+            (Self::Pending, Event::Block) => Ok(Self::Blocked),
+            (Self::Running, Event::Complete) => Ok(Self::Completed),
+            (Self::Running, Event::TimeOut) => Ok(Self::Timeout),
+            (Self::Pending | Self::Running, Event::Fail) => Ok(Self::Failed),
+            (Self::Pending | Self::Running, Event::Cancel) => Ok(Self::Cancelled),
+            (from, event) => Err(IllegalTransition { from, event }),
+        }
+    }
+
+    /// Whether the run is over.
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Pending | Self::Running)
+    }
+
+    /// Whether the run is over and something went wrong: its dependents and its deployment must not go on.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failed | Self::Timeout | Self::Cancelled | Self::Blocked)
+    }
+
+    /// The stored word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Timeout => "TIMEOUT",
+            Self::Cancelled => "CANCELLED",
+            Self::Skipped => "SKIPPED",
+            Self::Blocked => "BLOCKED",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that is no status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is not a status: it must be PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED, SKIPPED or BLOCKED"
+)]
+pub struct InvalidStatus(pub String);
+
+impl FromStr for Status {
+    type Err = InvalidStatus;
+
+    fn from_str(word: &str) -> Result<Self, InvalidStatus> {
+        Self::ALL.into_iter().find(|s| s.as_str() == word).ok_or_else(|| InvalidStatus(word.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENTS: [Event; 7] = [
+        Event::Start,
+        Event::Complete,
+        Event::Fail,
+        Event::TimeOut,
+        Event::Cancel,
+        Event::Skip,
+        Event::Block,
+    ];
+
+    #[test]
+    fn a_terminal_status_never_changes() {
+        for from in Status::ALL.into_iter().filter(|s| s.is_terminal()) {
+            for event in EVENTS {
+                assert_eq!(from.next(event), Err(IllegalTransition { from, event }));
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_nine_steps_are_legal() {
+        let legal = Status::ALL.into_iter().flat_map(|s| EVENTS.map(|e| s.next(e))).flatten();
+        assert_eq!(legal.count(), 9);
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for status in Status::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The AWS parts of a deployment, on one machine.
+//!
+//! `lamplighter up` and the tests give the real dispatcher and the real task binaries what they find in AWS: the
+//! DynamoDB API ([`Engine`]), the S3 API ([`Bucket`]), Lambda ([`LambdaHost`]: functions as child processes behind
+//! the Runtime API, called over the Invoke API), and of CloudFormation the two ends a custom resource touches,
+//! `DescribeStacks` ([`Stacks`]) and the response URL ([`Answers`]).
+//!
+//! Every endpoint listens on a free port of 127.0.0.1, takes the credentials `test` and `test`, and ends with the
+//! value that it came from. Nothing here knows of tasks, and nothing listens on other addresses.
+
+mod answers;
+mod bucket;
+mod lambda;
+mod loopback;
+mod mutex;
+mod random;
+mod stacks;
+mod table;
+
+pub use answers::{Answer, Answers, AnswersError, Expectation};
+pub use bucket::{Bucket, BucketError};
+pub use lambda::{FunctionSpec, HostOptions, Invocation, LambdaError, LambdaHost, LogLine};
+pub use loopback::ServeError;
+pub use stacks::Stacks;
+pub use table::{Engine, TableError};

@@ -1,0 +1,231 @@
+//! The table: a DynamoDB engine on SQLite (`dynoxide`), in a file or in memory, served on loopback.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use dynoxide::{Database, server};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    loopback::{ServeError, listen},
+    mutex::lock,
+};
+
+/// How often expired items are deleted. DynamoDB itself takes from minutes to days.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why the table could not be opened or served.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// Another process, or another engine of this one, has the file open.
+    #[error("the table {} is already open{}", path.display(), holder(*pid))]
+    Locked {
+        /// The table's file.
+        path: PathBuf,
+        /// The process that holds it, where its lock file said so.
+        pid: Option<u32>,
+    },
+    /// The folder or the lock file beside the table could not be made.
+    #[error("cannot lock the table {}", path.display())]
+    Lock {
+        /// The table's file.
+        path: PathBuf,
+        /// What the file system said.
+        source: std::io::Error,
+    },
+    /// The engine refused the file.
+    #[error("cannot open the table {place}: {reason}")]
+    Open {
+        /// The table's file, or `in memory`.
+        place: String,
+        /// The engine's own words.
+        reason: String,
+    },
+    /// The expired items could not be deleted.
+    #[error("cannot delete the expired items: {reason}")]
+    Sweep {
+        /// The engine's own words.
+        reason: String,
+    },
+    /// The endpoint could not be opened.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(" in process {pid}"))
+}
+
+/// A DynamoDB engine. Dropping it, or [`close`](Self::close), ends its endpoints; the file's lock is held until
+/// the last request on them is answered.
+#[derive(Debug)]
+pub struct Engine {
+    open: Open,
+    /// Changes, or closes with the engine, when the endpoints shall end.
+    closing: watch::Sender<()>,
+    serving: Mutex<JoinSet<()>>,
+}
+
+/// The database and the lock that guards its file, which must live exactly as long.
+#[derive(Clone)]
+struct Open {
+    database: Database,
+    _lock: Option<Arc<File>>,
+}
+
+impl std::fmt::Debug for Open {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Open")
+    }
+}
+
+impl Engine {
+    /// Opens the table in the file `path`, made with its folder if it is missing. Only one engine at a time may
+    /// have it open; the lock is on a file of the same name with `.lock` behind it, and dies with the process.
+    ///
+    /// A crash of the machine may lose the last writes, never their order or the file (`synchronous=NORMAL` with
+    /// a write-ahead log); a crash of the process loses nothing.
+    pub fn open(path: &Path) -> Result<Self, TableError> {
+        let held = hold(path)?;
+        let place = path.display().to_string();
+        let failed = |error: dynoxide::DynoxideError| TableError::Open {
+            place: place.clone(),
+            reason: error.to_string(),
+        };
+        let database = Database::new(&place).map_err(failed)?;
+        // Its side effect is `synchronous=NORMAL`, twice as fast as the FULL that the engine opens with.
+        database.disable_bulk_loading().map_err(failed)?;
+        Ok(Self::over(Open { database, _lock: Some(Arc::new(held)) }))
+    }
+
+    /// Opens an empty table that vanishes with the engine.
+    pub fn memory() -> Result<Self, TableError> {
+        let database = Database::memory()
+            .map_err(|error| TableError::Open { place: "in memory".to_owned(), reason: error.to_string() })?;
+        Ok(Self::over(Open { database, _lock: None }))
+    }
+
+    fn over(open: Open) -> Self {
+        Self { open, closing: watch::Sender::new(()), serving: Mutex::default() }
+    }
+
+    /// Serves the DynamoDB API on a free loopback port and returns its endpoint. Any credentials are accepted.
+    /// Items past their TTL are deleted once a minute while it serves.
+    pub async fn serve(&self) -> Result<String, TableError> {
+        let (listener, address) = listen().await?;
+        let open = self.open.clone();
+        let mut closing = self.closing.subscribe();
+        lock(&self.serving).spawn(async move {
+            let shutdown = async move {
+                let _ = closing.changed().await;
+            };
+            tokio::select! {
+                // An accept loop that failed leaves clients with a refused connection, which they report.
+                _ = server::serve_with_shutdown(listener, open.database.clone(), shutdown) => {}
+                () = sweep_for_ever(&open) => {}
+            }
+        });
+        Ok(format!("http://{address}"))
+    }
+
+    /// Deletes the items past their TTL now, and returns how many there were.
+    pub async fn sweep(&self) -> Result<usize, TableError> {
+        sweep(&self.open).await
+    }
+
+    /// Ends the endpoints and returns once their last request is answered and the file is free.
+    pub async fn close(self) {
+        self.closing.send_replace(());
+        let mut serving = std::mem::take(&mut *lock(&self.serving));
+        while serving.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The tasks see the closed channel and end by themselves: cut off, they would leave connections behind
+        // that still write to a file whose lock is gone.
+        lock(&self.serving).detach_all();
+    }
+}
+
+async fn sweep_for_ever(open: &Open) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        // A failed sweep leaves its items to the next one, in a minute.
+        let _ = sweep(open).await;
+    }
+}
+
+async fn sweep(open: &Open) -> Result<usize, TableError> {
+    let database = open.database.clone();
+    let swept = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+    let swept = swept.map_err(|error| TableError::Sweep { reason: error.to_string() })?;
+    swept.map_err(|error| TableError::Sweep { reason: error.to_string() })
+}
+
+fn hold(path: &Path) -> Result<File, TableError> {
+    let failed = |source| TableError::Lock { path: path.to_owned(), source };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(name).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(TableError::Locked { path: path.to_owned(), pid: written_pid(&mut file) });
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    file.set_len(0).map_err(failed)?;
+    write!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+fn written_pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The engine keeps its connection to itself, so this asks the storage below it.
+    #[test]
+    fn disable_bulk_loading_still_sets_synchronous_normal() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("table.db");
+        let storage = dynoxide::storage::Storage::new(path.to_str().unwrap()).unwrap();
+        let pragma = |name: &str| {
+            storage.conn().query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        assert_eq!(pragma("synchronous"), 2, "opens with FULL");
+        storage.disable_bulk_loading().unwrap();
+        assert_eq!(pragma("synchronous"), 1, "NORMAL");
+        let journal: String = storage.conn().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
+        assert_eq!(journal, "wal", "NORMAL is only safe with a write-ahead log");
+    }
+
+    #[test]
+    fn a_second_engine_is_told_who_holds_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/table.db");
+        let first = Engine::open(&path).unwrap();
+        let error = Engine::open(&path).unwrap_err().to_string();
+        let wanted =
+            format!("the table {} is already open in process {}", path.display(), std::process::id());
+        assert_eq!(error, wanted);
+        drop(first);
+        Engine::open(&path).unwrap();
+    }
+}

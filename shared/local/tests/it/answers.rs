@@ -1,0 +1,38 @@
+//! Response URLs.
+
+use std::time::Duration;
+
+use lamplighter_local::Answers;
+
+use crate::http::send;
+
+#[tokio::test]
+async fn an_answer_reaches_who_expects_it_and_repeats_are_counted() {
+    let answers = Answers::serve().await.unwrap();
+    let (mine, other) = (answers.expect().unwrap(), answers.expect().unwrap());
+    let put = |body: &'static str| send("PUT", &mine.url, "content-type: \r\n", body.as_bytes());
+    let (answer, status) = tokio::join!(mine.answer(Duration::from_secs(5)), put("{\"Status\":\"SUCCESS\"}"));
+    assert_eq!(status, 200);
+    let answer = answer.unwrap();
+    assert_eq!(answer.json().unwrap()["Status"], "SUCCESS");
+    assert_eq!(answer.content_type.as_deref(), Some(""));
+    assert_eq!(put("{}").await, 200);
+    assert_eq!(mine.received().len(), 2);
+    assert_eq!(mine.answer(Duration::ZERO).await.unwrap(), answer, "the first one stays the answer");
+    assert_eq!(other.received(), []);
+    assert!(other.answer(Duration::from_millis(10)).await.is_err());
+}
+
+#[tokio::test]
+async fn everything_else_is_refused() {
+    let answers = Answers::serve().await.unwrap();
+    let mine = answers.expect().unwrap();
+    assert_eq!(send("PUT", &mine.url, "", &[b' '; 4096]).await, 200);
+    assert_eq!(send("PUT", &mine.url, "", &[b' '; 4097]).await, 400);
+    assert_eq!(send("POST", &mine.url, "", b"{}").await, 405);
+    assert_eq!(send("PUT", &format!("{}x", mine.url), "", b"{}").await, 404);
+    let url = mine.url.clone();
+    assert_eq!(mine.received().len(), 1);
+    drop(mine);
+    assert_eq!(send("PUT", &url, "", b"{}").await, 404, "nobody expects it any more");
+}

@@ -1,0 +1,43 @@
+//! The bucket through the SDK.
+
+use aws_sdk_s3::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, Region},
+    primitives::ByteStream,
+};
+use lamplighter_local::Bucket;
+
+fn client(endpoint: String, secret: &str) -> Client {
+    Client::from_conf(
+        Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", secret, None, None, "test"))
+            .endpoint_url(endpoint)
+            .force_path_style(true)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build(),
+    )
+}
+
+#[tokio::test]
+async fn objects_are_files_that_outlive_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = vec![7; 3_000_000];
+    {
+        let bucket = Bucket::serve(folder.path(), "assets").await.unwrap();
+        let client = client(bucket.endpoint(), "test");
+        let put =
+            client.put_object().bucket("assets").key("results/one").body(ByteStream::from(body.clone()));
+        put.send().await.unwrap();
+    }
+    let bucket = Bucket::serve(folder.path(), "assets").await.unwrap();
+    let reader = client(bucket.endpoint(), "test");
+    let got = reader.get_object().bucket("assets").key("results/one").send().await.unwrap();
+    assert_eq!(got.body.collect().await.unwrap().to_vec(), body);
+    let missing = reader.get_object().bucket("assets").key("no").send().await.unwrap_err();
+    assert!(missing.into_service_error().is_no_such_key());
+
+    let stranger = client(bucket.endpoint(), "wrong");
+    assert!(stranger.get_object().bucket("assets").key("results/one").send().await.is_err());
+}

@@ -1,0 +1,10 @@
+//! The endpoints, through the real SDK clients, with real child processes.
+
+mod answers;
+mod bucket;
+mod http;
+mod invoke_api;
+mod lambda;
+mod probe;
+mod stacks;
+mod table;

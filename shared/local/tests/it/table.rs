@@ -1,0 +1,116 @@
+//! The table through the SDK.
+
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use aws_sdk_dynamodb::{
+    Client, Config,
+    config::{BehaviorVersion, Credentials, Region},
+    types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    },
+};
+use lamplighter_local::Engine;
+
+fn client(endpoint: &str) -> Client {
+    Client::from_conf(
+        Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(endpoint)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build(),
+    )
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+async fn create(client: &Client) {
+    let pk = AttributeDefinition::builder().attribute_name("pk").attribute_type(ScalarAttributeType::S);
+    let key = KeySchemaElement::builder().attribute_name("pk").key_type(KeyType::Hash);
+    client
+        .create_table()
+        .table_name("locks")
+        .attribute_definitions(pk.build().unwrap())
+        .key_schema(key.build().unwrap())
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .unwrap();
+}
+
+async fn claim(client: &Client, owner: &str) -> bool {
+    let put = client.put_item().table_name("locks").item("pk", text("lock")).item("owner", text(owner));
+    put.condition_expression("attribute_not_exists(pk)").send().await.is_ok()
+}
+
+async fn serve(path: &Path) -> (Engine, Client) {
+    let engine = Engine::open(path).unwrap();
+    let client = client(&engine.serve().await.unwrap());
+    (engine, client)
+}
+
+#[tokio::test]
+async fn one_of_many_racers_wins_and_the_file_remembers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.db");
+    let (engine, writer) = serve(&path).await;
+    create(&writer).await;
+    let racers = (0..8).map(|racer| {
+        let client = writer.clone();
+        tokio::spawn(async move { claim(&client, &racer.to_string()).await })
+    });
+    let mut wins = 0;
+    for racer in racers.collect::<Vec<_>>() {
+        wins += usize::from(racer.await.unwrap());
+    }
+    assert_eq!(wins, 1);
+    engine.close().await;
+    assert!(writer.list_tables().send().await.is_err(), "the endpoint ends with the engine");
+
+    let (engine, reader) = serve(&path).await;
+    assert!(!claim(&reader, "late").await);
+    engine.close().await;
+}
+
+#[tokio::test]
+async fn a_dropped_engine_frees_its_endpoint_and_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("table.db");
+    let (engine, client) = serve(&path).await;
+    create(&client).await;
+    drop(engine);
+    // The lock is free once the server has seen it: wait for that, and for nothing else.
+    let reopened = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        loop {
+            match Engine::open(&path) {
+                Ok(engine) => break engine,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    });
+    reopened.await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_sweep_deletes_what_is_past_its_time() {
+    use aws_sdk_dynamodb::types::TimeToLiveSpecification;
+    let engine = Engine::memory().unwrap();
+    let client = client(&engine.serve().await.unwrap());
+    create(&client).await;
+    let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("expires_at").build().unwrap();
+    client.update_time_to_live().table_name("locks").time_to_live_specification(ttl).send().await.unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for (pk, expires_at) in [("old", now - 60), ("new", now + 3600)] {
+        let put = client.put_item().table_name("locks").item("pk", text(pk));
+        put.item("expires_at", AttributeValue::N(expires_at.to_string())).send().await.unwrap();
+    }
+    assert_eq!(engine.sweep().await.unwrap(), 1);
+    let left = client.scan().table_name("locks").send().await.unwrap();
+    assert_eq!(left.items().iter().map(|item| &item["pk"]).collect::<Vec<_>>(), [&text("new")]);
+}

@@ -1,0 +1,250 @@
+//! A task for the tests: it does to itself what its configuration says. Each start of its body is a line of the file
+//! `bodies`, each rollback one of `rollbacks`, in the folder that the configuration names.
+
+use std::{
+    fmt,
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    path::{Path, PathBuf},
+    process, thread,
+    time::Duration,
+};
+
+use lamplighter::prelude::*;
+use serde_json::json;
+
+/// Far longer than any test waits.
+const LONG: Duration = Duration::from_secs(60);
+
+/// What the probe does, and values of every type.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each is what the tests make of it")]
+pub struct Config {
+    /// What the body does. The file `mode` in the folder, if there is one, says it instead.
+    pub mode: String,
+    pub folder: PathBuf,
+    pub bytes: usize,
+    pub secret: Secret,
+    pub count: i64,
+    pub ratio: f64,
+    pub on: bool,
+    pub names: Vec<String>,
+    pub brittle: Brittle,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        assert!(std::env::var_os("PROBE_DEFAULT").is_none(), "no default today");
+        Self {
+            mode: "context".to_owned(),
+            folder: PathBuf::new(),
+            bytes: 0,
+            secret: Secret::default(),
+            count: 1,
+            ratio: 0.5,
+            on: false,
+            names: Vec::new(),
+            brittle: Brittle::default(),
+        }
+    }
+}
+
+/// A value that panics when it is read as `panic`, and when `panic-in-drop` is dropped.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Brittle(String);
+
+impl<'de> Deserialize<'de> for Brittle {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        assert!(text != "panic", "broken while it was read");
+        Ok(Self(text))
+    }
+}
+
+impl Drop for Brittle {
+    fn drop(&mut self) {
+        assert!(self.0 != "panic-in-drop", "dropped badly");
+    }
+}
+
+/// An error whose message cannot be told.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("beyond words")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// Does to itself what its configuration says.
+#[task(timeout = "20s", attempts = 2, copy_assets = ["files"], validate = validate, rollback = rollback)]
+pub async fn probe(ctx: Context<Config>) -> TaskResult {
+    let folder = ctx.config.folder.clone();
+    append(&folder, "bodies", &format!("{} {}", ctx.run_id(), ctx.attempt()))?;
+    // Held until this body is over or its process is: a second body at the same time cannot have it.
+    let alone = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("alone"))?;
+    if alone.try_lock().is_err() {
+        append(&folder, "overlaps", &ctx.run_id().to_string())?;
+    }
+    match mode(&ctx.config).as_str() {
+        "error" => Err(TaskError::new("it does not work")),
+        "error-once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
+        "unspeakable" => Err(Unspeakable.into()),
+        "fatal" => fs::read("/nowhere").map(|_| Outcome::success("found")).fatal(),
+        "failure" => Ok(Outcome::failure("it cannot be done")),
+        "panic-str" => panic!("as asked"),
+        "panic-string" => panic!("as asked in {}", ctx.environment()),
+        "panic-other" => std::panic::panic_any(7),
+        "exit" => process::exit(0),
+        "abort" => process::abort(),
+        "sleep" => {
+            tokio::time::sleep(LONG).await;
+            Ok(Outcome::success("slept"))
+        }
+        "block" => Ok(block()),
+        "block-everywhere" => {
+            let blocked: Vec<_> = (0..8).map(|_| tokio::spawn(async { block() })).collect();
+            for body in blocked {
+                let _ = body.await;
+            }
+            Ok(block())
+        }
+        "use-the-table-then-block" => {
+            for _ in 0..3 {
+                ctx.clients().dynamodb().await.list_tables().send().await.fatal()?;
+            }
+            Ok(block())
+        }
+        "spin" => loop {
+            std::hint::spin_loop();
+        },
+        "wait-for-cancellation" => {
+            ctx.cancellation().cancelled().await;
+            fs::write(folder.join("cancelled"), "in time")?;
+            tokio::time::sleep(LONG).await;
+            Ok(Outcome::success("not reached"))
+        }
+        "wait-for-go" => {
+            while !folder.join("go").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(Outcome::success("went"))
+        }
+        "large" => Outcome::success("large").with_data(&"x".repeat(ctx.config.bytes)),
+        "long-message" => Err(TaskError::new("🕯".repeat(ctx.config.bytes))),
+        "tell-secrets" => tell_secrets(&ctx),
+        "fail-with-secret" => Err(TaskError::new(format!("refused {:?}", ctx.config.secret.expose()))),
+        "panic-with-secret" => panic!("refused {}", ctx.config.secret.expose()),
+        "talk" => talk(&ctx),
+        "leave-a-thread" => {
+            let secret = ctx.config.secret.expose().to_owned();
+            thread::spawn(move || {
+                while !folder.join("go").exists() {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                tracing::info!("left behind with {secret}");
+                thread::sleep(LONG);
+            });
+            Ok(Outcome::success("left"))
+        }
+        "files" => {
+            let mut files = Vec::new();
+            list(ctx.working_directory(), Path::new(""), &mut files)?;
+            Outcome::success("listed").with_data(&files)
+        }
+        _ => context(&ctx),
+    }
+}
+
+fn validate(ctx: &Context<Config>) -> Validity {
+    match mode(&ctx.config).as_str() {
+        "refuse" => Err(format!("not with {}", ctx.config.secret.expose())),
+        "panic-in-validate" => panic!("invalid validation"),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::unused_async, reason = "a rollback is async as its task is")]
+async fn rollback(ctx: Context<Config>) -> TaskResult {
+    append(&ctx.config.folder, "rollbacks", &format!("{} {}", ctx.run_id(), ctx.trigger()))?;
+    if ctx.config.names.iter().any(|name| name == "bad-rollback") {
+        return Err(TaskError::new("cannot be undone"));
+    }
+    Ok(Outcome::success("undone"))
+}
+
+fn mode(config: &Config) -> String {
+    fs::read_to_string(config.folder.join("mode")).unwrap_or_else(|_| config.mode.clone())
+}
+
+fn append(folder: &Path, file: &str, line: &str) -> std::io::Result<()> {
+    let mut file: File = OpenOptions::new().append(true).create(true).open(folder.join(file))?;
+    file.write_all(format!("{line} {}\n", process::id()).as_bytes())
+}
+
+fn block() -> Outcome {
+    thread::sleep(LONG);
+    Outcome::success("slept")
+}
+
+fn context(ctx: &Context<Config>) -> TaskResult {
+    Outcome::success("seen").with_data(&json!({
+        "pid": process::id(),
+        "attempt": ctx.attempt(),
+        "environment": ctx.environment(),
+        "config": *ctx.config,
+        "secret_length": ctx.config.secret.expose().len(),
+        "scheduled_for": ctx.scheduled_for(),
+        "version": ctx.version(),
+        "previous_version": ctx.previous_version(),
+        "is_first_deploy": ctx.is_first_deploy(),
+        "working_directory": ctx.working_directory(),
+        "remaining_ms": u64::try_from(ctx.remaining().as_millis())?,
+    }))
+}
+
+fn tell_secrets(ctx: &Context<Config>) -> TaskResult {
+    let secret = ctx.config.secret.expose();
+    tracing::info!(config = ?ctx.config, plain = secret, quoted = ?secret, "the secret is {secret}");
+    tracing::error!("as JSON: {}", json!(secret));
+    let data = json!({ "list": [secret], secret: "a key", "text": format!("{secret:?}") });
+    Outcome::success(format!("told {secret}")).with_data(&data)
+}
+
+fn talk(ctx: &Context<Config>) -> TaskResult {
+    tracing::info!(n = 7, ratio = 0.5, yes = true, what = ?[1], "from the body\nin two lines");
+    let threads = (0..4).map(|i| {
+        thread::spawn(move || {
+            for j in 0..50 {
+                tracing::info!("from thread {i}, line {j}");
+            }
+        })
+    });
+    for thread in threads.collect::<Vec<_>>() {
+        let _ = thread.join();
+    }
+    if ctx.attempt() == 1 { Err(TaskError::new("once more")) } else { Ok(Outcome::failure("said enough")) }
+}
+
+/// Every file below, with its mode and text.
+fn list(root: &Path, below: &Path, files: &mut Vec<(PathBuf, u32, String)>) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut entries = fs::read_dir(root.join(below))?.collect::<Result<Vec<_>, _>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = below.join(entry.file_name());
+        if entry.path().is_dir() {
+            list(root, &path, files)?;
+        } else {
+            let mode = entry.metadata()?.permissions().mode() & 0o111;
+            files.push((path, mode, fs::read_to_string(entry.path())?));
+        }
+    }
+    Ok(())
+}
+
+lamplighter::main!(Probe);

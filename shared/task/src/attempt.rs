@@ -1,0 +1,178 @@
+//! Authors' code: run in a runtime of its own, tried until it succeeds, is fatal, or its time is up.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_core::{
+    duration,
+    retry::{Next, Retry},
+    run::{Attempt, ErrorKind, RunError},
+    status::{Event, Status},
+};
+use tokio::{
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{Context, Outcome, TaskResult, context::until, execute::random, log};
+
+/// How long a body may put things in order after its cancellation.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// How the attempts of a run ended.
+pub(crate) struct Conclusion {
+    pub event: Event,
+    pub attempts: Vec<Attempt>,
+    pub outcome: Option<Outcome>,
+    pub error: Option<RunError>,
+    /// The code did not stop when it was told to, and still runs: nothing else may run in this process.
+    pub stuck: bool,
+}
+
+impl Conclusion {
+    /// An end without any attempt.
+    pub(crate) fn refused(error: RunError) -> Self {
+        Self { event: Event::Fail, attempts: Vec::new(), outcome: None, error: Some(error), stuck: false }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        // A run that was claimed is running, and each of the three events is legal then.
+        Status::Running.next(self.event).unwrap_or(Status::Failed)
+    }
+}
+
+/// What became of a piece of an author's code.
+pub(crate) enum Ran<T> {
+    Returned(T),
+    Panicked(RunError),
+    TimedOut { stuck: bool },
+}
+
+/// Waits for a piece of an author's code until its time is up. Then it is cancelled, has [`GRACE`], and is dropped
+/// at its next await, if it comes to one.
+pub(crate) async fn supervise<T>(
+    mut code: JoinHandle<T>,
+    deadline: Timestamp,
+    cancellation: &CancellationToken,
+) -> Ran<T> {
+    match timeout(until(deadline), &mut code).await {
+        Ok(Ok(returned)) => Ran::Returned(returned),
+        Ok(Err(join)) => Ran::Panicked(panicked(join)),
+        Err(_) => {
+            cancellation.cancel();
+            let stopped = timeout(GRACE, &mut code).await.is_ok() || {
+                code.abort();
+                timeout(GRACE, &mut code).await.is_ok()
+            };
+            Ran::TimedOut { stuck: !stopped }
+        }
+    }
+}
+
+/// What a panic said, if it said anything in words.
+fn panicked(join: JoinError) -> RunError {
+    let message = match join.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("panicked: {}", text.as_deref().unwrap_or("without a message"))
+        }
+        Err(_) => "the body was aborted".to_owned(),
+    };
+    RunError::new(ErrorKind::Execution, message)
+}
+
+/// What a body came to, in words: its error has been asked for them where a panic of it does no harm.
+pub(crate) enum Settled {
+    Succeeded(Outcome),
+    Failed { message: String, retryable: bool },
+}
+
+/// Puts a body's result into words.
+pub(crate) fn settle(result: TaskResult) -> Settled {
+    match result {
+        Ok(outcome) if outcome.success => Settled::Succeeded(outcome),
+        Ok(outcome) => Settled::Failed { message: outcome.message, retryable: false },
+        Err(error) => Settled::Failed { message: error.to_string(), retryable: !error.is_fatal() },
+    }
+}
+
+/// How one attempt ended.
+enum Ended {
+    Succeeded(Outcome),
+    Failed { error: RunError, retryable: bool },
+    TimedOut { error: RunError, stuck: bool },
+}
+
+/// Tries a body until it succeeds, fails for good, or its deadline comes.
+pub(crate) async fn attempts<C, F>(retry: Retry, ctx: &Context<C>, body: F) -> Conclusion
+where
+    F: Fn(Context<C>) -> JoinHandle<Settled>,
+{
+    let mut attempts = Vec::new();
+    let mut number = 1;
+    loop {
+        log::attempt(number);
+        let started_at = Timestamp::now();
+        let ended = attempt(ctx, number, started_at, &body).await;
+        let took = Timestamp::now().duration_since(started_at).unsigned_abs();
+        let error = match &ended {
+            Ended::Succeeded(_) => None,
+            Ended::Failed { error, .. } | Ended::TimedOut { error, .. } => Some(error.clone()),
+        };
+        attempts.push(Attempt { started_at, duration_ms: duration::millis(took), error: error.clone() });
+        let conclusion =
+            |event| Conclusion { event, attempts: Vec::new(), outcome: None, error, stuck: false };
+        let (error, retryable) = match ended {
+            Ended::Succeeded(outcome) => {
+                return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete) };
+            }
+            Ended::TimedOut { stuck, .. } => {
+                return Conclusion { attempts, stuck, ..conclusion(Event::TimeOut) };
+            }
+            Ended::Failed { error, retryable } => (error, retryable),
+        };
+        match retry.after_failure(number, retryable, until(ctx.deadline()), jitter()) {
+            Next::RetryAfter(pause) => {
+                let pause_ms = duration::millis(pause);
+                tracing::warn!(pause_ms, "attempt {number} failed, another follows: {error}");
+                tokio::time::sleep(pause).await;
+            }
+            Next::Fatal | Next::Exhausted | Next::OutOfTime => {
+                return Conclusion { attempts, ..conclusion(Event::Fail) };
+            }
+        }
+        number += 1;
+    }
+}
+
+async fn attempt<C, F>(ctx: &Context<C>, number: u32, started_at: Timestamp, body: &F) -> Ended
+where
+    F: Fn(Context<C>) -> JoinHandle<Settled>,
+{
+    let code = body(Context { attempt: number, ..ctx.clone() });
+    match supervise(code, ctx.deadline(), ctx.cancellation()).await {
+        Ran::Returned(Settled::Succeeded(outcome)) => Ended::Succeeded(outcome),
+        Ran::Returned(Settled::Failed { message, retryable }) => {
+            Ended::Failed { error: RunError::new(ErrorKind::Execution, message), retryable }
+        }
+        Ran::Panicked(error) => Ended::Failed { error, retryable: true },
+        Ran::TimedOut { stuck } => {
+            let what = format!("attempt {number} began");
+            Ended::TimedOut { error: timed_out(started_at, ctx.deadline(), &what), stuck }
+        }
+    }
+}
+
+/// The error of a run whose time was up, told from when something began.
+pub(crate) fn timed_out(began: Timestamp, deadline: Timestamp, what: &str) -> RunError {
+    let after = Duration::try_from(deadline.duration_since(began)).unwrap_or(Duration::ZERO).as_secs_f64();
+    RunError::new(ErrorKind::Timeout, format!("timed out: the run's time was up {after:.1} s after {what}"))
+}
+
+/// An even draw between 0 and 1.
+fn jitter() -> f64 {
+    let bits = u32::try_from(random() & u128::from(u32::MAX)).unwrap_or(0);
+    f64::from(bits) / f64::from(u32::MAX)
+}

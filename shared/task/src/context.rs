@@ -1,0 +1,123 @@
+//! What a body is given.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use lamplighter_aws::clients::Clients;
+use lamplighter_core::{deployment::Deployment, id::RunId, run::Trigger};
+use tokio_util::sync::CancellationToken;
+
+/// What a body is given: its configuration, and where and why it runs. Cheap to clone.
+#[derive(Debug)]
+pub struct Context<C = ()> {
+    /// The task's configuration: its default with what the project and the environment override.
+    pub config: Arc<C>,
+    pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) attempt: u32,
+}
+
+/// What is the same in all attempts of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub run_id: RunId,
+    pub trigger: Trigger,
+    pub scheduled_for: Option<Timestamp>,
+    pub deployment: Option<Deployment>,
+    pub environment: String,
+    pub working_directory: PathBuf,
+    pub deadline: Timestamp,
+    pub cancellation: CancellationToken,
+    pub clients: Arc<Clients>,
+}
+
+impl<C> Clone for Context<C> {
+    fn clone(&self) -> Self {
+        Self {
+            config: Arc::clone(&self.config),
+            surroundings: Arc::clone(&self.surroundings),
+            attempt: self.attempt,
+        }
+    }
+}
+
+impl<C> Context<C> {
+    /// The run's id.
+    pub fn run_id(&self) -> RunId {
+        self.surroundings.run_id
+    }
+
+    /// What started the run.
+    pub fn trigger(&self) -> Trigger {
+        self.surroundings.trigger
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// The time the run was meant for, if a schedule started it.
+    pub fn scheduled_for(&self) -> Option<Timestamp> {
+        self.surroundings.scheduled_for
+    }
+
+    /// Where it runs: `dev`, `production`.
+    pub fn environment(&self) -> &str {
+        &self.surroundings.environment
+    }
+
+    /// The deployment the run belongs to, if one started it.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        self.surroundings.deployment.as_ref()
+    }
+
+    /// Whether no deployment has succeeded before this one. False outside a deployment.
+    pub fn is_first_deploy(&self) -> bool {
+        self.deployment().is_some_and(|deployment| deployment.is_first_deploy)
+    }
+
+    /// The version that is being deployed.
+    pub fn version(&self) -> Option<&str> {
+        self.deployment().map(|deployment| deployment.version.as_str())
+    }
+
+    /// The version of the last deployment that succeeded.
+    pub fn previous_version(&self) -> Option<&str> {
+        self.deployment().and_then(|deployment| deployment.previous_version.as_deref())
+    }
+
+    /// The folder that holds the task's copied assets.
+    pub fn working_directory(&self) -> &Path {
+        &self.surroundings.working_directory
+    }
+
+    /// When the run's time is up.
+    pub fn deadline(&self) -> Timestamp {
+        self.surroundings.deadline
+    }
+
+    /// The time that is left until the deadline.
+    pub fn remaining(&self) -> Duration {
+        until(self.deadline())
+    }
+
+    /// Fires when the run's time is up or somebody ends it. A body that waits for it has half a second to put things
+    /// in order; then it is dropped at its next await.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.surroundings.cancellation
+    }
+
+    /// SDK clients for AWS, made at their first use.
+    pub fn clients(&self) -> &Clients {
+        &self.surroundings.clients
+    }
+}
+
+/// The time from now until `at`; none if it has passed.
+pub(crate) fn until(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
+}

@@ -1,0 +1,265 @@
+//! A task's `main`: under Lambda's Runtime API, or by hand from the shell.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lamplighter_aws::clients::Clients;
+use lamplighter_core::{envelope::Report, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
+use serde_json::Value;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::OnceCell,
+};
+use tracing::level_filters::LevelFilter;
+
+use crate::{
+    Bodies, Edges, ExecuteError, Executed, Invocation, Task,
+    assets::Source,
+    execute::{execute, random, read_settings},
+    log::{self, Output},
+};
+
+/// The folder of the assets, beside the binary.
+const ASSETS: &str = "assets";
+/// What a run by hand may take beyond its task's timeout, to write down how it ended.
+const BY_HAND_MARGIN: Duration = Duration::from_secs(10);
+
+/// The environment of a process, read once.
+struct Environment {
+    table: Option<String>,
+    name: String,
+    settings: Option<String>,
+    assets: Source,
+    log: Option<String>,
+    level: LevelFilter,
+    in_lambda: bool,
+}
+
+/// Starts a task's process. Under Lambda it serves invocations for as long as it lives. By hand it does what its
+/// arguments say: `describe` prints the definition as JSON, `run [PAYLOAD]` executes the task once and prints its
+/// report; exit code 0 if that was done, 1 if it failed, 2 on bad usage.
+pub fn start<T: Task>(task: T) -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    // What is not text is no argument that is known.
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
+    let environment = match Environment::read() {
+        Ok(environment) => environment,
+        Err(message) => return failed(&message),
+    };
+    match arguments[..] {
+        [] if environment.in_lambda => serve(task, environment),
+        ["describe"] => describe::<T>(),
+        ["run"] => run(task, environment, "{}"),
+        ["run", payload] => run(task, environment, payload),
+        _ => usage::<T>(),
+    }
+}
+
+fn usage<T: Task>() -> ExitCode {
+    let name = T::definition().name;
+    eprintln!(
+        "usage: {name} describe        print the task's definition as JSON\n       \
+                {name} run [PAYLOAD]   execute the task once; PAYLOAD is JSON, {{}} by default\n\
+         Without arguments it needs Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API)."
+    );
+    ExitCode::from(2)
+}
+
+fn describe<T: Task>() -> ExitCode {
+    let described = serde_json::to_string_pretty(&T::definition()).map_err(|error| error.to_string());
+    // Not with println, which panics when nobody listens any more.
+    let told = described.and_then(|json| writeln!(std::io::stdout(), "{json}").map_err(|e| e.to_string()));
+    match told {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: cannot tell the definition: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The two runtimes of a process. The pipeline has one to itself, in the main thread: whatever a body does to its own,
+/// its deadline is noticed and its end is written down.
+struct Runtimes {
+    pipeline: Runtime,
+    bodies: Runtime,
+}
+
+impl Runtimes {
+    fn start() -> std::io::Result<Self> {
+        Ok(Self {
+            pipeline: Builder::new_current_thread().enable_all().build()?,
+            // Two threads, so that a body that holds one can still be told that its time is up.
+            bodies: Builder::new_multi_thread().worker_threads(2).enable_all().build()?,
+        })
+    }
+}
+
+/// Serves invocations.
+fn serve<T: Task>(task: T, environment: Environment) -> ExitCode {
+    log::start(environment.level, Output::Stdout);
+    let served = Runtimes::start().map_err(|error| error.to_string()).and_then(|runtimes| {
+        let edges = Arc::new(environment.edges(runtimes.bodies.handle()));
+        let task = Arc::new(task);
+        let handler = service_fn(move |event: LambdaEvent<Value>| {
+            let (task, edges) = (Arc::clone(&task), Arc::clone(&edges));
+            async move { invoked(task, event, &edges).await }
+        });
+        let served = runtimes.pipeline.block_on(lambda_runtime::run(handler));
+        // A body that does not stop would hold up the end of its runtime for ever.
+        runtimes.bodies.shutdown_background();
+        served.map_err(|error| error.to_string())
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => failed(&message),
+    }
+}
+
+fn failed(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::FAILURE
+}
+
+/// One invocation under Lambda. A run that failed is a failed invocation too, so that the function's own error
+/// count and alarms see it.
+async fn invoked<T: Task>(
+    task: Arc<T>,
+    event: LambdaEvent<Value>,
+    edges: &Edges,
+) -> Result<Report, Diagnostic> {
+    let deadline = i64::try_from(event.context.deadline).ok();
+    let invocation = Invocation {
+        payload: event.payload,
+        // A retry of an asynchronous invocation has the same request id, so that alone would not tell them apart.
+        holder: format!("{}#{:016x}", event.context.request_id, random() & u128::from(u64::MAX)),
+        deadline: deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now),
+    };
+    let executed = execute(task, invocation, edges).await;
+    if let Ok(Executed { stuck: true, .. }) | Err(ExecuteError::Record { stuck: true, .. }) = executed {
+        // Only the end of the process stops the body, and the next run must not meet it.
+        std::process::exit(1);
+    }
+    let diagnostic =
+        |kind: &str, message: String| Diagnostic { error_type: kind.into(), error_message: message };
+    match executed {
+        Ok(Executed { report, .. }) if report.status.is_failure() => {
+            Err(diagnostic(report.status.as_str(), report.message.unwrap_or_default()))
+        }
+        Ok(Executed { report, .. }) => Ok(report),
+        Err(error) => {
+            let kind = match error {
+                ExecuteError::Envelope(_) => ErrorKind::Configuration,
+                ExecuteError::Definition => ErrorKind::Execution,
+                ExecuteError::Claim(_) | ExecuteError::Record { .. } => ErrorKind::System,
+            };
+            Err(diagnostic(kind.as_str(), error.to_string()))
+        }
+    }
+}
+
+/// One execution by hand.
+fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
+    let payload = match serde_json::from_str(payload) {
+        Ok(payload) => payload,
+        Err(error) => return misused(&format!("the payload is not JSON: {error}")),
+    };
+    log::start(environment.level, Output::Stderr);
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let edges = environment.edges(runtimes.bodies.handle());
+    if edges.table.is_none() {
+        eprintln!("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
+    }
+    let settings = read_settings(edges.settings.as_deref()).unwrap_or_default();
+    let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
+    let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
+    let holder = format!("by-hand#{:032x}", random());
+    let invocation = Invocation { payload, holder, deadline };
+    let code = match runtimes.pipeline.block_on(execute(Arc::new(task), invocation, &edges)) {
+        Ok(Executed { report, .. }) => {
+            let done = report.status == Status::Completed;
+            let report = serde_json::to_value(&report).unwrap_or_default();
+            // The exit code says it too, so nobody has to listen.
+            let _ = writeln!(std::io::stdout(), "{report}");
+            if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(ExecuteError::Envelope(error)) => misused(&error.to_string()),
+        Err(error) => failed(&error.to_string()),
+    };
+    // A body that does not stop would hold up the end of its runtime for ever.
+    runtimes.bodies.shutdown_background();
+    code
+}
+
+fn misused(message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(2)
+}
+
+impl Environment {
+    /// Reads the environment; a value that cannot stand is told with its variable.
+    fn read() -> Result<Self, String> {
+        let variable = |name: &str| match std::env::var(name) {
+            Ok(value) if !value.is_empty() => Ok(Some(value)),
+            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
+            Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8 text")),
+        };
+        let in_lambda = variable("AWS_LAMBDA_RUNTIME_API")?.is_some();
+        let table = variable("LAMPLIGHTER_TABLE")?;
+        if in_lambda && table.is_none() {
+            return Err(
+                "LAMPLIGHTER_TABLE is not set: it must name the table that has locks and history".into()
+            );
+        }
+        let level = match variable("LAMPLIGHTER_LOG")? {
+            None => LevelFilter::INFO,
+            Some(level) => level.parse().map_err(|_| {
+                format!("LAMPLIGHTER_LOG is `{level}`: it must be off, error, warn, info, debug or trace")
+            })?,
+        };
+        let group = variable("AWS_LAMBDA_LOG_GROUP_NAME")?;
+        let stream = variable("AWS_LAMBDA_LOG_STREAM_NAME")?;
+        Ok(Self {
+            table,
+            name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+            settings: variable("LAMPLIGHTER_SETTINGS")?,
+            assets: match variable("LAMPLIGHTER_ASSETS")? {
+                Some(url) => Source::Archive { url, folder: OnceCell::new() },
+                None => Source::Folder(beside_the_binary(variable("LAMBDA_TASK_ROOT")?)),
+            },
+            log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
+            level,
+            in_lambda,
+        })
+    }
+
+    fn edges(self, bodies: &Handle) -> Edges {
+        Edges {
+            clients: Arc::new(Clients::default()),
+            bodies: Bodies { runtime: bodies.clone(), clients: Arc::new(Clients::default()) },
+            table: self.table,
+            environment: self.name,
+            settings: self.settings,
+            assets: self.assets,
+            log: self.log,
+        }
+    }
+}
+
+fn beside_the_binary(task_root: Option<String>) -> PathBuf {
+    let root = task_root.map(PathBuf::from).or_else(|| {
+        let binary = std::env::current_exe().ok()?;
+        binary.parent().map(Path::to_path_buf)
+    });
+    root.unwrap_or_default().join(ASSETS)
+}

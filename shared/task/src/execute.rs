@@ -1,0 +1,255 @@
+//! The pipeline that executes every task: claim, validate, attempt, record, release; and rollback once after the
+//! final failure.
+//!
+//! No author's code runs in here: it is started in a runtime of its own and waited for, so that whatever it does, a
+//! run's end is still written down in time.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::Clients,
+    table::{Table, TableError},
+};
+use lamplighter_core::{
+    claim::{Decision, Grant, Occasion, Refusal, Request, SKEW_MARGIN},
+    definition::Definition,
+    envelope::{Envelope, InvalidEnvelope, Report},
+    id::RunId,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError},
+    secret::Secrets,
+    settings::Settings,
+    status::Status,
+};
+use serde_json::Value;
+use tokio::runtime::Handle;
+
+use crate::{
+    Task, assets,
+    attempt::Conclusion,
+    body::{admit, run_body},
+    log,
+    record::{begun, conclude, finish},
+};
+
+/// The time kept back from a body for writing down how it ended.
+pub(crate) const RESERVE: Duration = Duration::from_millis(1500);
+
+/// What a process has to execute a task with.
+pub struct Edges {
+    /// The pipeline's own SDK clients, made at first use.
+    pub clients: Arc<Clients>,
+    /// What authors' code has to itself.
+    pub bodies: Bodies,
+    /// The table's name. Without one a run has neither lock nor history.
+    pub table: Option<String>,
+    /// The environment's name.
+    pub environment: String,
+    /// What the project says differently from the task, as JSON text.
+    pub settings: Option<String>,
+    /// The folder that has the assets, or the archive in S3 they are fetched from.
+    pub assets: assets::Source,
+    /// Where the log goes, for the record.
+    pub log: Option<String>,
+}
+
+/// What authors' code has to itself. A body that never yields holds up its runtime and every connection that is
+/// served there; neither may be one that the pipeline needs to write down the run's end.
+pub struct Bodies {
+    /// Where it runs. Not the runtime in which [`execute`] is awaited.
+    pub runtime: Handle,
+    /// The SDK clients it is given, made at first use.
+    pub clients: Arc<Clients>,
+}
+
+/// One invocation of a task.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What it was sent: an [`Envelope`] as JSON.
+    pub payload: Value,
+    /// A word that no other invocation has.
+    pub holder: String,
+    /// When the process will be stopped, whatever it does.
+    pub deadline: Timestamp,
+}
+
+/// Why a run could not be carried to its record.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// The task cannot say what it is. Nothing was claimed.
+    #[error("the task's definition panicked: see the line before")]
+    Definition,
+    /// The payload cannot start a run. Nothing was claimed.
+    #[error(transparent)]
+    Envelope(#[from] InvalidEnvelope),
+    /// The table failed before the body was started.
+    #[error(transparent)]
+    Claim(TableError),
+    /// The table failed when the run was over; it will be recorded as lost, by whoever meets its lease.
+    #[error("{source}")]
+    Record {
+        /// What the table said.
+        source: TableError,
+        /// As in [`Executed`].
+        stuck: bool,
+    },
+}
+
+/// What becomes of a process after a run.
+#[derive(Debug)]
+pub struct Executed {
+    /// What is said of the run.
+    pub report: Report,
+    /// The body still runs though it was told to stop, and only the process's end will stop it.
+    pub stuck: bool,
+}
+
+/// Executes a task once.
+///
+/// The task is claimed first; a refused claim runs nothing. Then comes everything that can be wrong with what the
+/// body would be given, then the body with its attempts, then its rollback if it failed for good, then the record,
+/// and last the lease is released. An error means that nothing was claimed or that the table failed: whatever was
+/// started ends in a record all the same, by whoever meets its lease when that has run out.
+///
+/// An error is logged here, and nowhere else.
+pub async fn execute<T: Task>(
+    task: Arc<T>,
+    invocation: Invocation,
+    edges: &Edges,
+) -> Result<Executed, ExecuteError> {
+    let executed = pipeline(task, invocation, edges).await;
+    if let Err(error) = &executed {
+        tracing::error!("{error}");
+    }
+    log::over();
+    executed
+}
+
+async fn pipeline<T: Task>(
+    task: Arc<T>,
+    invocation: Invocation,
+    edges: &Edges,
+) -> Result<Executed, ExecuteError> {
+    let definition = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
+    log::task(&definition.name);
+    let envelope = Envelope::parse(invocation.payload)?;
+    let request = request(&envelope, invocation.holder, invocation.deadline)?;
+    log::begin(request.run_id, request.trigger);
+    let table = edges.table().await;
+
+    let mut run = begun(&definition.name, &envelope, &request, edges);
+    match claim(table.as_ref(), &definition.name, &envelope, &request).await {
+        Ok(Decision::Granted(grant)) => run.epoch = grant.epoch,
+        Ok(Decision::Refused(refusal)) => {
+            let report = skip(table.as_ref(), run, refusal).await.map_err(ExecuteError::Claim)?;
+            return Ok(Executed { report, stuck: false });
+        }
+        Err(error) => return Err(ExecuteError::Claim(error)),
+    }
+
+    let settings = read_settings(edges.settings.as_deref());
+    let definition = match &settings {
+        Ok(settings) => settings.applied_to(definition),
+        Err(_) => definition,
+    };
+    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
+    log::mask(secrets.clone());
+    let deadline = deadline(&definition, &request, invocation.deadline);
+
+    let admitted = match settings {
+        Ok(_) => admit(&task, &definition, &envelope, &request, deadline, edges).await,
+        Err(error) => Err(Conclusion::refused(error)),
+    };
+    let conclusion = match admitted {
+        Ok(ctx) => run_body(&task, &definition, ctx, invocation.deadline, &edges.bodies).await,
+        Err(refused) => refused,
+    };
+
+    run.config = shown;
+    conclude(&mut run, &conclusion, &secrets);
+    let stuck = conclusion.stuck;
+    let run = finish(table.as_ref(), run).await.map_err(|source| ExecuteError::Record { source, stuck })?;
+    log::end(&run);
+    Ok(Executed { report: Report::of(&run), stuck })
+}
+
+fn request(envelope: &Envelope, holder: String, deadline: Timestamp) -> Result<Request, InvalidEnvelope> {
+    let now = Timestamp::now();
+    Ok(Request {
+        run_id: envelope.run_id.unwrap_or_else(|| RunId::new(now, random())),
+        holder,
+        trigger: envelope.trigger,
+        occasion: envelope.occasion()?,
+        now,
+        until: deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX),
+    })
+}
+
+/// Claims the task. A run whose id the sender fixed may be over already, if it was a wish that is delivered again:
+/// the lock knows nothing of that, but the run's record does, and while the lock is held nobody can write another.
+async fn claim(
+    table: Option<&Table>,
+    task: &TaskName,
+    envelope: &Envelope,
+    request: &Request,
+) -> Result<Decision, TableError> {
+    let Some(table) = table else { return Ok(Decision::Granted(Grant { epoch: 0, lost: None })) };
+    let decision = table.claim(task, request).await?;
+    if let Decision::Granted(grant) = &decision
+        && request.occasion == Occasion::Wish
+        && envelope.run_id.is_some()
+        && table.run(task, request.run_id).await?.is_some()
+    {
+        table.give_back(task, request.run_id, grant.epoch).await?;
+        let occasion = format!("the run {}", request.run_id);
+        return Ok(Decision::Refused(Refusal::AlreadyRan { occasion }));
+    }
+    Ok(decision)
+}
+
+/// What is said of a run that does not begin. A run that another one kept out is recorded as SKIPPED; one that has
+/// had its record or will have it from another delivery is not recorded again.
+async fn skip(table: Option<&Table>, mut run: Run, refusal: Refusal) -> Result<Report, TableError> {
+    run.status = Status::Skipped;
+    run.skipped_reason = Some(refusal.to_string());
+    // A deployment's run waits for its turn and is asked for again under the same id.
+    let waits = run.deployment.is_some() && matches!(refusal, Refusal::PreviousInstanceRunning { .. });
+    let is_new = matches!(refusal, Refusal::PreviousInstanceRunning { .. } | Refusal::Disabled);
+    if let Some(table) = table.filter(|_| is_new && !waits) {
+        // A record of that id from an earlier delivery stands.
+        let _ = table.record(&run).await?;
+    }
+    log::end(&run);
+    Ok(Report { refused: Some(refusal), ..Report::of(&run) })
+}
+
+/// What the project says differently. The text itself is not told: it may have secrets, and only a text that can be
+/// read says where they are.
+pub(crate) fn read_settings(text: Option<&str>) -> Result<Settings, RunError> {
+    let settings = Settings::parse(text.unwrap_or("{}"));
+    settings
+        .map_err(|error| RunError::new(ErrorKind::Configuration, format!("LAMPLIGHTER_SETTINGS: {error}")))
+}
+
+/// When the body's time is up: by its own limit, but early enough to write down how it ended.
+fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -> Timestamp {
+    let own = request.now.saturating_add(definition.timeout).unwrap_or(Timestamp::MAX);
+    own.min(invocation.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN))
+}
+
+impl Edges {
+    async fn table(&self) -> Option<Table> {
+        let name = self.table.as_deref()?;
+        Some(Table::new(self.clients.dynamodb().await.clone(), name))
+    }
+}
+
+/// 128 random bits from the operating system.
+pub fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // Without a source of randomness the time still tells runs apart; the table refuses a second use of an id.
+    let filled = getrandom::fill(&mut bytes);
+    let time = Timestamp::now().as_nanosecond().unsigned_abs();
+    filled.map_or(time, |()| u128::from_le_bytes(bytes))
+}

@@ -1,0 +1,69 @@
+//! A run's record: as it begins, as it ends, and its way into the table.
+
+use jiff::Timestamp;
+use lamplighter_aws::table::{Recorded, Table, TableError};
+use lamplighter_core::{
+    claim::Request,
+    envelope::Envelope,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError},
+    secret::Secrets,
+    status::Status,
+};
+use serde_json::Value;
+
+use crate::{attempt::Conclusion, execute::Edges};
+
+/// The longest message that is kept of a run, in bytes.
+const MAX_MESSAGE: usize = 8192;
+/// The longest message that is kept of one attempt, in bytes. There may be many, and all must fit one item.
+const MAX_ATTEMPT_MESSAGE: usize = 1024;
+
+/// The record as far as it is known when the run begins.
+pub(crate) fn begun(task: &TaskName, envelope: &Envelope, request: &Request, edges: &Edges) -> Run {
+    Run {
+        scheduled_for: envelope.scheduled_for,
+        deployment: envelope.deployment.clone(),
+        environment: edges.environment.clone(),
+        log: edges.log.clone(),
+        ..Run::begun(request.run_id, task.clone(), request.trigger, request.now)
+    }
+}
+
+/// Puts the end into the record, without secrets and within bounds.
+pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, secrets: &Secrets) {
+    let shown = |text: &str, most: usize| {
+        let text = secrets.mask(text);
+        text[..text.floor_char_boundary(most)].to_owned()
+    };
+    let told = |error: &RunError, most| RunError::new(error.kind, shown(&error.message, most));
+    run.status = conclusion.status();
+    run.error = conclusion.error.as_ref().map(|error| told(error, MAX_MESSAGE));
+    run.attempts.clone_from(&conclusion.attempts);
+    for attempt in &mut run.attempts {
+        attempt.error = attempt.error.as_ref().map(|error| told(error, MAX_ATTEMPT_MESSAGE));
+    }
+    if let Some(outcome) = &conclusion.outcome {
+        run.message = Some(shown(&outcome.message, MAX_MESSAGE));
+        run.data = outcome.data.clone().map(|data| secrets.mask_value(data));
+    }
+    run.completed_at = Timestamp::now();
+}
+
+/// Writes the record and lets go of the task. Data that no record can hold fails the run, and says so.
+pub(crate) async fn finish(table: Option<&Table>, run: Run) -> Result<Run, TableError> {
+    let Some(table) = table else { return Ok(run) };
+    let (recorded, run) = match table.finish(&run).await {
+        Err(error @ TableError::TooLarge { .. }) => {
+            let error = Some(RunError::new(ErrorKind::Execution, error.to_string()));
+            let status = Status::Failed;
+            let failed = Run { status, message: None, data: None, config: Value::Null, error, ..run };
+            (table.finish(&failed).await?, failed)
+        }
+        recorded => (recorded?, run),
+    };
+    Ok(match recorded {
+        Recorded::Written => run,
+        Recorded::Before(stands) => *stands,
+    })
+}

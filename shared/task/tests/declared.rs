@@ -1,0 +1,136 @@
+//! What the attribute makes of its words, and a task without it.
+
+use std::time::Duration;
+
+use lamplighter::{
+    Task,
+    definition::{Definition, Kind, Lifecycle, Priority},
+};
+
+mod nightly {
+    use lamplighter::prelude::*;
+
+    /// Purges what has expired.
+    ///
+    ///     as it stood
+    #[task(
+        schedule = "0 3 * * MON-FRI",
+        timezone = "Europe/Vienna",
+        priority = High,
+        timeout = "1m 30s",
+        attempts = 1,
+    )]
+    pub async fn purge(_ctx: Context) -> TaskResult {
+        Ok(Outcome::success("purged"))
+    }
+}
+
+mod plain {
+    use lamplighter::prelude::*;
+
+    #[task]
+    pub async fn greet(_ctx: Context) -> TaskResult {
+        Ok(Outcome::success("hello"))
+    }
+}
+
+mod migrations {
+    use lamplighter::prelude::*;
+
+    #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+    pub struct Config {
+        pub dry_run: bool,
+    }
+
+    mod checks {
+        pub fn check(ctx: &lamplighter::Context<super::Config>) -> lamplighter::Validity {
+            if ctx.config.dry_run { Err("not dry".to_owned()) } else { Ok(()) }
+        }
+    }
+
+    #[expect(clippy::unused_async, reason = "a rollback is async as its task is")]
+    async fn undo(_ctx: Context<Config>) -> TaskResult {
+        Ok(Outcome::success("undone"))
+    }
+
+    #[task(
+        run_on = ["deploy"],
+        phase = After,
+        once_per = Content,
+        depends_on = ["seed-data"],
+        copy_assets = ["migrations", ("scripts/setup.sql", "sql/setup.sql")],
+        validate = checks::check,
+        rollback = undo,
+    )]
+    pub(crate) async fn run_migrations(ctx: lamplighter::Context<Config>) -> TaskResult {
+        Ok(Outcome::success(ctx.environment()))
+    }
+}
+
+mod by_hand {
+    use lamplighter::prelude::*;
+
+    use super::{Definition, Duration, Kind, Lifecycle};
+
+    pub(super) struct Seed;
+
+    impl Task for Seed {
+        type Config = ();
+
+        fn definition() -> Definition {
+            Definition {
+                name: "seed".parse().unwrap(),
+                description: "Seeds.".to_owned(),
+                kind: Kind::Lifecycle(Lifecycle::default()),
+                timeout: Duration::from_secs(60),
+                retry: lamplighter_core::retry::Retry::default(),
+                copy_assets: Vec::new(),
+                rollback: false,
+                config: serde_json::Value::Null,
+                config_schema: serde_json::Value::Null,
+            }
+        }
+
+        async fn run(&self, _ctx: Context) -> TaskResult {
+            Ok(Outcome::success("seeded"))
+        }
+    }
+}
+
+#[test]
+fn a_task_can_be_written_by_hand() {
+    assert_eq!(by_hand::Seed::definition().faults(), []);
+    let _: fn(by_hand::Seed) -> std::process::ExitCode = lamplighter::start;
+}
+
+#[test]
+fn every_key_of_a_cron_task_is_in_its_definition() {
+    let purge = nightly::Purge::definition();
+    assert_eq!(purge.faults(), []);
+    assert_eq!(purge.description, "Purges what has expired.\n\n    as it stood");
+    let cron = purge.cron().unwrap();
+    assert_eq!((cron.timezone.as_str(), cron.priority), ("Europe/Vienna", Priority::High));
+    assert_eq!((cron.schedule.as_str(), purge.timeout.as_secs()), ("0 3 * * MON-FRI", 90));
+    assert_eq!(purge.retry.max_attempts, 1);
+}
+
+#[test]
+fn every_key_of_a_lifecycle_task_is_in_its_definition() {
+    let migrations = migrations::RunMigrations::definition();
+    assert_eq!(migrations.faults(), []);
+    assert_eq!(migrations.name.as_str(), "run-migrations");
+    let lifecycle = migrations.lifecycle().unwrap();
+    assert_eq!(lifecycle.run_on.iter().map(|change| change.as_str()).collect::<Vec<_>>(), ["deploy"]);
+    assert_eq!((lifecycle.phase.as_str(), lifecycle.once_per.as_str()), ("after", "content"));
+    assert_eq!(lifecycle.depends_on[0].as_str(), "seed-data");
+    assert_eq!(migrations.copy_assets[1].to, "sql/setup.sql");
+    assert!(migrations.rollback);
+}
+
+#[test]
+fn l03_without_keys_the_defaults_hold() {
+    let plain = plain::Greet::definition();
+    assert_eq!((plain.timeout.as_secs(), plain.retry.max_attempts), (300, 3));
+    assert_eq!(plain.lifecycle(), Some(&Lifecycle::default()));
+    assert_eq!((plain.copy_assets.len(), plain.rollback, plain.description.as_str()), (0, false, ""));
+}

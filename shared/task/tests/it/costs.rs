@@ -1,0 +1,67 @@
+//! What a run costs, counted on the wire: the requests of a whole invocation, and no other.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::world::{PROBE, RUN, World, deploy};
+
+/// Where an operation's name begins in a request's head.
+const TARGET: &str = "x-amz-target: DynamoDB_20120810.";
+
+/// The operations that have passed, in order.
+type Passed = Arc<Mutex<Vec<String>>>;
+
+/// A way to the engine that notes each operation. Requests are small, so that each head comes in one piece.
+async fn meter(engine: &str) -> (String, Passed) {
+    let engine = engine.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let passed = Passed::default();
+    let noting = Arc::clone(&passed);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (server, noting) = (TcpStream::connect(&engine).await.unwrap(), Arc::clone(&noting));
+            let ((mut from, mut back), (mut answer, mut to)) = (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut answer, &mut back).await });
+            tokio::spawn(async move {
+                let mut piece = vec![0; 64 * 1024];
+                while let Ok(read @ 1..) = from.read(&mut piece).await {
+                    let text = String::from_utf8_lossy(&piece[..read]).into_owned();
+                    let operations = text.split(TARGET).skip(1).filter_map(|rest| rest.split("\r\n").next());
+                    noting.lock().unwrap().extend(operations.map(str::to_owned));
+                    to.write_all(&piece[..read]).await.unwrap();
+                }
+            });
+        }
+    });
+    (endpoint, passed)
+}
+
+#[tokio::test]
+async fn a_recorded_run_is_three_writes_and_no_read_and_a_refused_one_is_one() {
+    let world = World::new().await;
+    let (endpoint, passed) = meter(&world.endpoint).await;
+    let mut spec = world.spec(json!({}));
+    spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), endpoint);
+    world.host.register(spec);
+    let spent = || std::mem::take(&mut *passed.lock().unwrap());
+
+    for payload in [json!({}), deploy("deploy", RUN, "r1"), tick("2026-11-21T06:00:00Z")] {
+        let invocation = world.host.invoke(PROBE, payload.to_string()).await.unwrap();
+        assert!(!invocation.failed, "{payload}");
+        assert_eq!(spent(), ["UpdateItem", "PutItem", "UpdateItem"], "{payload}");
+    }
+    for payload in [deploy("deploy", RUN, "r1"), tick("2026-11-21T06:00:00Z")] {
+        world.host.invoke(PROBE, payload.to_string()).await.unwrap();
+        assert_eq!(spent(), ["UpdateItem"], "refused: {payload}");
+    }
+}
+
+fn tick(at: &str) -> serde_json::Value {
+    json!({ "trigger": "schedule", "scheduled_for": at })
+}

@@ -1,0 +1,10 @@
+//! The task library on real parts: the probe's binary under a Lambda host, with the table on an embedded engine.
+
+mod context;
+mod costs;
+mod once;
+mod outcomes;
+mod refusals;
+mod secrecy;
+mod shell;
+mod world;

@@ -1,0 +1,139 @@
+//! A task's binary by hand.
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::world::{World, binary};
+
+/// The binary with an environment of its own.
+pub(crate) fn bare() -> Command {
+    let mut command = Command::new(binary());
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+/// The binary in a world.
+pub(crate) fn command(world: &World, config: &Value) -> Command {
+    let mut command = bare();
+    let spec = world.spec(json!({ "config": config }));
+    command.envs(&spec.environment);
+    for (name, value) in
+        [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]
+    {
+        command.env(name, value);
+    }
+    command
+}
+
+async fn output(mut command: Command) -> Output {
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn describe_prints_the_definition() {
+    let mut describe = bare();
+    describe.arg("describe");
+    let output = output(describe).await;
+    assert_eq!(output.status.code(), Some(0));
+    let definition: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(definition["name"], "probe");
+    assert_eq!(definition["description"], "Does to itself what its configuration says.");
+    assert_eq!((&definition["kind"], &definition["timeout_ms"]), (&json!("lifecycle"), &json!(20_000)));
+    assert_eq!((&definition["retry"]["max_attempts"], &definition["rollback"]), (&json!(2), &json!(true)));
+    assert_eq!(definition["copy_assets"], json!([{ "from": "files", "to": "files" }]));
+    assert_eq!(definition["config"]["count"], 1);
+    assert_eq!(definition["config_schema"]["properties"]["count"]["type"], "integer");
+    assert!(serde_json::from_value::<lamplighter::definition::Definition>(definition).is_ok());
+}
+
+#[tokio::test]
+async fn run_executes_once_and_its_exit_code_says_how_it_went() {
+    let world = World::new().await;
+    for (config, arguments, code) in [
+        (json!({}), vec!["run"], 0),
+        (json!({}), vec!["run", "{}"], 0),
+        (json!({ "mode": "fatal" }), vec!["run"], 1),
+        (json!({ "mode": "panic-str" }), vec!["run"], 1),
+    ] {
+        let before = world.runs().await.len();
+        let mut run = command(&world, &config);
+        run.args(&arguments);
+        let output = output(run).await;
+        assert_eq!(output.status.code(), Some(code), "{config} {arguments:?}: {}", text(&output.stdout));
+        let report: Value = serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap();
+        let record = world.last().await;
+        assert_eq!((&report["run_id"], &report["status"]), (&json!(record.id), &json!(record.status)));
+        assert_eq!(world.runs().await.len(), before + 1);
+    }
+}
+
+#[tokio::test]
+async fn run_ends_though_the_body_does_not() {
+    let world = World::new().await;
+    let mut run = bare();
+    let spec = world.spec(json!({ "config": { "mode": "block-everywhere" }, "timeout_ms": 300 }));
+    run.envs(&spec.environment).env_remove("LAMPLIGHTER_TABLE").arg("run");
+    let output = output(run).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("LAMPLIGHTER_TABLE is not set, so this run has neither lock"));
+    assert!(text(&output.stdout).lines().last().unwrap().contains("\"TIMEOUT\""));
+}
+
+#[tokio::test]
+async fn run_gives_the_body_the_time_that_the_settings_say() {
+    let world = World::new().await;
+    let mut run = command(&world, &json!({}));
+    run.envs(world.spec(json!({ "config": {}, "timeout_ms": 800_000 })).environment).arg("run");
+    assert_eq!(output(run).await.status.code(), Some(0));
+    let remaining = world.last().await.data.unwrap()["remaining_ms"].as_u64().unwrap();
+    assert!(remaining > 700_000, "{remaining}");
+}
+
+#[tokio::test]
+async fn bad_usage_is_told_with_exit_code_2() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let raw = std::ffi::OsString::from_vec(vec![0xff]);
+    let words = |words: &[&str]| words.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
+    for arguments in
+        [words(&[]), words(&["dance"]), words(&["run", "{}", "more"]), words(&["describe", "all"]), vec![raw]]
+    {
+        let mut command = bare();
+        command.args(&arguments);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).starts_with("usage: probe describe"), "{}", text(&output.stderr));
+    }
+    for (payload, wanted) in
+        [("{", "the payload is not JSON: "), ("{\"Records\":[]}", "the payload is not one for a task: ")]
+    {
+        let mut command = bare();
+        command.args(["run", payload]);
+        let output = output(command).await;
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(wanted), "{}", text(&output.stderr));
+    }
+}
+
+#[tokio::test]
+async fn describe_into_a_closed_pipe_is_no_panic() {
+    let mut describe = bare();
+    describe.arg("describe").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = describe.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn a_wrong_environment_is_a_failure_by_hand_too() {
+    let mut command = bare();
+    command.arg("describe").env("LAMPLIGHTER_LOG", "loud");
+    let output = output(command).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("LAMPLIGHTER_LOG is `loud`"));
+}

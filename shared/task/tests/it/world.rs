@@ -1,0 +1,237 @@
+//! One world a test: an engine with the table, a Lambda host, and a folder in which the probe leaves its marks.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use lamplighter_aws::table::{History, Table, create};
+use lamplighter_core::{name::TaskName, run::Run};
+use lamplighter_local::{Engine, FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+/// The name of the function, and of the task.
+pub(crate) const PROBE: &str = "probe";
+
+/// `examples/task_probe.rs`, which `cargo test` builds beside the tests. (`shared/local` has a `probe` of its own, and all
+/// packages share the folder.)
+pub(crate) fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().unwrap().parent().unwrap().join("examples/task_probe");
+    assert!(binary.exists(), "{} is missing: run a whole `cargo test -p lamplighter`", binary.display());
+    binary
+}
+
+pub(crate) struct World {
+    pub(crate) table: Table,
+    pub(crate) host: LambdaHost,
+    _engine: Engine,
+    pub(crate) endpoint: String,
+    lines: watch::Receiver<Vec<LogLine>>,
+    folder: TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let engine = Engine::memory().unwrap();
+        let endpoint = engine.serve().await.unwrap();
+        let client = dynamodb(&endpoint);
+        create(&client, "lamplighter").await.unwrap();
+        let (sender, lines) = watch::channel(Vec::new());
+        let sender = Mutex::new(sender);
+        let sink =
+            move |line| sender.lock().unwrap().send_modify(|lines: &mut Vec<LogLine>| lines.push(line));
+        let options = HostOptions { retry_pause: Duration::from_millis(10) };
+        let host = LambdaHost::start_with(options, sink).await.unwrap();
+        let table = Table::new(client, "lamplighter");
+        Self { table, host, _engine: engine, endpoint, lines, folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A world whose probe does what `config` says.
+    pub(crate) async fn with(config: Value) -> Self {
+        let world = Self::new().await;
+        world.register(json!({ "config": config }));
+        world
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The function as these settings have it; their configuration gets the world's folder.
+    pub(crate) fn spec(&self, mut settings: Value) -> FunctionSpec {
+        settings["config"]["folder"] = json!(self.folder());
+        let mut spec = FunctionSpec::new(PROBE, binary());
+        spec.timeout = Duration::from_secs(20);
+        let folder = self.folder().display().to_string();
+        for (name, value) in [
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint.clone()),
+            ("LAMPLIGHTER_TABLE", "lamplighter".to_owned()),
+            ("LAMPLIGHTER_SETTINGS", settings.to_string()),
+            ("TMPDIR", folder),
+        ] {
+            spec.environment.insert(name.to_owned(), value);
+        }
+        spec
+    }
+
+    /// Registers the function with these settings.
+    pub(crate) fn register(&self, settings: Value) {
+        self.host.register(self.spec(settings));
+    }
+
+    pub(crate) async fn invoke(&self, payload: Value) -> Invocation {
+        self.host.invoke(PROBE, payload.to_string()).await.unwrap()
+    }
+
+    /// Invokes it by hand and gives the run's record.
+    pub(crate) async fn run(&self) -> Run {
+        self.invoke(json!({})).await;
+        self.last().await
+    }
+
+    /// From here on the body does this.
+    pub(crate) fn switch(&self, mode: &str) {
+        std::fs::write(self.folder().join("mode"), mode).unwrap();
+    }
+
+    /// Lets a body that waits for it go on.
+    pub(crate) fn go(&self) {
+        std::fs::write(self.folder().join("go"), "").unwrap();
+    }
+
+    /// All records, newest first.
+    pub(crate) async fn runs(&self) -> Vec<Run> {
+        let wanted = History { task: task(), limit: 100, before: None };
+        self.table.history(&wanted).await.unwrap().runs
+    }
+
+    pub(crate) async fn last(&self) -> Run {
+        self.runs().await.into_iter().next().expect("no run was recorded")
+    }
+
+    /// The lines of a file that the probe writes: `bodies`, `rollbacks`, `overlaps`.
+    pub(crate) fn marks(&self, file: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder().join(file)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn bodies(&self) -> usize {
+        self.marks("bodies").len()
+    }
+
+    /// Waits until a body has begun, and gives the process it is in.
+    pub(crate) async fn body_begun(&self) -> String {
+        let begun = async {
+            loop {
+                if let Some(line) = self.marks("bodies").last() {
+                    return line.rsplit(' ').next().unwrap().to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), begun).await.expect("no body began")
+    }
+
+    /// Everything the functions printed.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.lines.borrow().iter().map(|line| line.line.clone()).collect()
+    }
+
+    /// Everything the functions printed, as JSON.
+    pub(crate) fn logged(&self) -> Vec<Value> {
+        let parse =
+            |line: String| serde_json::from_str(&line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
+        self.lines().into_iter().map(parse).collect()
+    }
+
+    /// The first line that contains a text, once it is there.
+    pub(crate) async fn line(&self, text: &str) -> Value {
+        let mut lines = self.lines.clone();
+        let found = |lines: &Vec<LogLine>| lines.iter().any(|it| it.line.contains(text));
+        let waited = tokio::time::timeout(Duration::from_secs(20), lines.wait_for(found)).await.map(|_| ());
+        waited.unwrap_or_else(|_| panic!("no line with {text:?}: {:#?}", self.lines()));
+        self.logged().into_iter().find(|line| line.to_string().contains(text)).unwrap()
+    }
+}
+
+/// A way to the table that can be shut.
+pub(crate) struct Gate {
+    address: SocketAddr,
+    passing: JoinHandle<()>,
+}
+
+impl Gate {
+    pub(crate) async fn open(endpoint: &str) -> Self {
+        let target = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let passing = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = TcpStream::connect(&target).await.unwrap();
+                connections.spawn(async move {
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        Self { address, passing }
+    }
+
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends every connection, and refuses new ones.
+    pub(crate) fn shut(&mut self) {
+        self.passing.abort();
+    }
+}
+
+pub(crate) fn task() -> TaskName {
+    PROBE.parse().unwrap()
+}
+
+pub(crate) fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::from_conf(
+        aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::for_tests())
+            .endpoint_url(endpoint)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build(),
+    )
+}
+
+/// The payload that came back.
+pub(crate) fn answer(invocation: &Invocation) -> Value {
+    serde_json::from_slice(&invocation.payload).unwrap()
+}
+
+/// What a deployment sends.
+pub(crate) fn deploy(trigger: &str, run_id: &str, request: &str) -> Value {
+    json!({
+        "trigger": trigger,
+        "run_id": run_id,
+        "deployment": {
+            "ledger": "shop#Tasks",
+            "entry": format!("2026-11-21T06:00:00.000Z#{request}"),
+            "version": "2",
+            "previous_version": "1",
+            "is_first_deploy": false,
+        },
+    })
+}
+
+/// A run id.
+pub(crate) const RUN: &str = "01KAJ0000000000000000000RN";

@@ -1,0 +1,8 @@
+use lamplighter::prelude::*;
+
+#[task()]
+async fn migrate() -> TaskResult {
+    Ok(Outcome::success("done"))
+}
+
+fn main() {}

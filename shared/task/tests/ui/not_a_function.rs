@@ -1,0 +1,6 @@
+use lamplighter::prelude::*;
+
+#[task]
+pub struct Migrate;
+
+fn main() {}

@@ -1,0 +1,8 @@
+use lamplighter::prelude::*;
+
+#[task()]
+async fn migrate(_dry_run: bool) -> TaskResult {
+    Ok(Outcome::success("done"))
+}
+
+fn main() {}

@@ -1,0 +1,261 @@
+//! A look into what was deployed: stacks, functions, tables and logs, as the tests need them.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::time::Duration;
+
+use aws_sdk_cloudformation as cloudformation;
+use aws_sdk_dynamodb as dynamodb;
+use aws_sdk_lambda as lambda;
+use cloudformation::operation::describe_stack_events::DescribeStackEventsOutput;
+use dynamodb::types::AttributeValue;
+use lambda::config::StalledStreamProtectionConfig;
+use lambda::config::retry::RetryConfig;
+use lambda::error::DisplayErrorContext;
+use lambda::primitives::Blob;
+use lambda::types::InvocationType;
+use serde_json::{Value, json};
+
+/// A client of the emulator, with every right. Its methods panic where the API answers with an error that a test does
+/// not ask about; the clients themselves are there for the rest.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// The client of CloudFormation.
+    pub cloudformation: cloudformation::Client,
+    /// The client of Lambda. It never sends a request twice, so that what a test counts is what it did.
+    pub lambda: lambda::Client,
+    /// The client of DynamoDB.
+    pub dynamodb: dynamodb::Client,
+    http: reqwest::Client,
+    endpoint: String,
+}
+
+/// One line of a stack's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StackEvent {
+    /// The resource's name in the template, or the stack's own name.
+    pub logical_id: String,
+    /// Such as `UPDATE_FAILED`.
+    pub status: String,
+    /// Empty where CloudFormation gives none.
+    pub reason: String,
+}
+
+/// What a synchronous invocation returned.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use]
+pub struct Invocation {
+    /// `Unhandled` or `Handled` if the function failed.
+    pub function_error: Option<String>,
+    /// The answer, or the error as Lambda words it.
+    pub payload: Value,
+}
+
+/// Makes the configuration of one SDK crate: the same for each, but of a type of its own.
+macro_rules! config {
+    ($sdk:ident, $endpoint:expr) => {
+        $sdk::Config::builder()
+            .behavior_version($sdk::config::BehaviorVersion::latest())
+            .region($sdk::config::Region::new("us-east-1"))
+            .credentials_provider($sdk::config::Credentials::new("test", "test", None, None, "tests"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .endpoint_url($endpoint)
+    };
+}
+
+impl Aws {
+    /// A client of the emulator at `endpoint`.
+    pub fn new(endpoint: &str) -> Self {
+        let lambda = config!(lambda, endpoint)
+            .retry_config(RetryConfig::disabled())
+            // An invocation is silent for as long as the function runs.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        Self {
+            cloudformation: cloudformation::Client::from_conf(config!(cloudformation, endpoint).build()),
+            lambda: lambda::Client::from_conf(lambda),
+            dynamodb: dynamodb::Client::from_conf(config!(dynamodb, endpoint).build()),
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .timeout(Duration::from_secs(60))
+                .build()
+                .expect("an HTTP client can be made"),
+            endpoint: endpoint.to_owned(),
+        }
+    }
+
+    /// The status of a stack, such as `UPDATE_ROLLBACK_COMPLETE`; `None` if there is no such stack.
+    pub async fn stack_status(&self, stack: &str) -> Option<String> {
+        let stack = self.describe(stack).await?;
+        Some(stack.stack_status().expect("a stack has a status").as_str().to_owned())
+    }
+
+    /// The outputs of a stack; none if there is no such stack.
+    pub async fn stack_outputs(&self, stack: &str) -> BTreeMap<String, String> {
+        let stack = self.describe(stack).await;
+        let outputs = stack.iter().flat_map(cloudformation::types::Stack::outputs);
+        outputs
+            .filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned())))
+            .collect()
+    }
+
+    /// The whole history of a stack, oldest event first.
+    pub async fn stack_events(&self, stack: &str) -> Vec<StackEvent> {
+        let pages = self.cloudformation.describe_stack_events().stack_name(stack).into_paginator().send();
+        let pages: Vec<_> = or_panic("DescribeStackEvents", pages.try_collect().await);
+        let mut events: Vec<_> = pages
+            .iter()
+            .flat_map(DescribeStackEventsOutput::stack_events)
+            .map(|event| StackEvent {
+                logical_id: event.logical_resource_id().unwrap_or_default().to_owned(),
+                status: event.resource_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+                reason: event.resource_status_reason().unwrap_or_default().to_owned(),
+            })
+            .collect();
+        events.reverse();
+        events
+    }
+
+    /// Invokes a function and waits for its answer.
+    pub async fn invoke(&self, function: &str, payload: &Value) -> Invocation {
+        let request = self.lambda.invoke().function_name(function).payload(Blob::new(payload.to_string()));
+        let answer = or_panic("Invoke", request.send().await);
+        let payload = answer.payload().map(AsRef::as_ref).unwrap_or_default();
+        Invocation {
+            function_error: answer.function_error().map(str::to_owned),
+            payload: serde_json::from_slice(payload)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(payload).into_owned())),
+        }
+    }
+
+    /// Has Lambda invoke a function some time soon, and again if it fails.
+    pub async fn invoke_async(&self, function: &str, payload: &Value) {
+        let request = self.lambda.invoke().function_name(function).invocation_type(InvocationType::Event);
+        or_panic("Invoke", request.payload(Blob::new(payload.to_string())).send().await);
+    }
+
+    /// Every item of a table as plain JSON, in no order.
+    pub async fn scan(&self, table: &str) -> Vec<Value> {
+        let items =
+            self.dynamodb.scan().table_name(table).consistent_read(true).into_paginator().items().send();
+        let items: Vec<_> = or_panic("Scan", items.try_collect().await);
+        items.into_iter().map(|item| plain(AttributeValue::M(item))).collect()
+    }
+
+    /// What a function logged, oldest first, with Lambda's own START, END and REPORT lines.
+    pub async fn logs(&self, function: &str) -> Vec<String> {
+        let configuration = self.lambda.get_function_configuration().function_name(function).send().await;
+        let configuration = or_panic("GetFunctionConfiguration", configuration);
+        let group = configuration
+            .logging_config()
+            .and_then(|logging| logging.log_group())
+            .map_or_else(|| format!("/aws/lambda/{function}"), str::to_owned);
+
+        let mut messages = Vec::new();
+        let mut request = json!({ "logGroupName": group });
+        loop {
+            let page = self.call_logs("FilterLogEvents", &request).await;
+            // A function that has not run yet has no log group.
+            let Some(events) = page["events"].as_array() else { return messages };
+            messages.extend(events.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned));
+            match page.get("nextToken").filter(|token| !token.is_null()) {
+                Some(token) => request["nextToken"] = token.clone(),
+                None => return messages,
+            }
+        }
+    }
+
+    /// Gets `path` (with its leading slash) of a function URL as the stack's outputs give it, and returns status and body.
+    /// The emulator keeps `/health` to itself, on every host.
+    pub async fn get(&self, function_url: &str, path: &str) -> (u16, String) {
+        // The emulator serves all hosts on its one port.
+        let host = function_url.trim_start_matches("https://").trim_end_matches('/');
+        let request = self.http.get(format!("{}{path}", self.endpoint)).header("host", host);
+        let answer = or_panic("GET of a function URL", request.send().await);
+        (answer.status().as_u16(), or_panic("the body of a function URL", answer.text().await))
+    }
+
+    /// The physical id of a resource of a stack.
+    pub async fn physical_id(&self, stack: &str, logical_id: &str) -> String {
+        let request = self.cloudformation.describe_stack_resource().stack_name(stack);
+        let answer = or_panic("DescribeStackResource", request.logical_resource_id(logical_id).send().await);
+        let detail = answer.stack_resource_detail().and_then(|detail| detail.physical_resource_id());
+        detail.unwrap_or_else(|| panic!("{logical_id} has no physical id")).to_owned()
+    }
+
+    /// The URL of a function, also while its stack is being deployed and has no outputs yet; `None` if there is none.
+    pub async fn function_url(&self, function: &str) -> Option<String> {
+        let answer = self.lambda.get_function_url_config().function_name(function).send().await;
+        answer.ok().map(|answer| answer.function_url().to_owned())
+    }
+
+    /// The keys of a bucket's objects.
+    pub async fn keys(&self, bucket: &str) -> Vec<String> {
+        let request = self.http.get(format!("{}/{bucket}?list-type=2", self.endpoint));
+        let answer = or_panic("ListObjectsV2", signed(request, "s3").send().await);
+        let listing = or_panic("ListObjectsV2", answer.text().await);
+        let keys = listing.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        keys.map(str::to_owned).collect()
+    }
+
+    /// A schedule of EventBridge Scheduler, as its API shows it.
+    pub async fn schedule(&self, name: &str) -> Value {
+        let request = self.http.get(format!("{}/schedules/{name}", self.endpoint));
+        let answer = or_panic("GetSchedule", signed(request, "scheduler").send().await);
+        or_panic("GetSchedule", serde_json::from_str(&or_panic("GetSchedule", answer.text().await)))
+    }
+
+    async fn describe(&self, stack: &str) -> Option<cloudformation::types::Stack> {
+        match self.cloudformation.describe_stacks().stack_name(stack).send().await {
+            Ok(answer) => answer.stacks.unwrap_or_default().pop(),
+            Err(error) if DisplayErrorContext(&error).to_string().contains("does not exist") => None,
+            Err(error) => panic!("DescribeStacks: {}", DisplayErrorContext(error)),
+        }
+    }
+
+    /// One call of CloudWatch Logs.
+    async fn call_logs(&self, operation: &str, request: &Value) -> Value {
+        let answer = signed(self.http.post(&self.endpoint), "logs")
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", format!("Logs_20140328.{operation}"))
+            .body(request.to_string())
+            .send()
+            .await;
+        let body = or_panic(operation, or_panic(operation, answer).text().await);
+        let answer: Value = or_panic(operation, serde_json::from_str(&body));
+        match answer["__type"].as_str() {
+            None => answer,
+            Some(kind) if kind.ends_with("ResourceNotFoundException") => answer,
+            Some(_) => panic!("{operation}: {answer}"),
+        }
+    }
+}
+
+/// The request, to a service without an SDK client here. The emulator wants to be told who calls, but believes it of the
+/// user `test`, so no signature has to be computed.
+fn signed(request: reqwest::RequestBuilder, service: &str) -> reqwest::RequestBuilder {
+    let credential = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
+    let authorization = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature={:064}", 0);
+    request.header("x-amz-date", "20260101T000000Z").header("authorization", authorization)
+}
+
+/// A value of DynamoDB as JSON: numbers as numbers, sets as arrays, bytes as how many they are.
+fn plain(value: AttributeValue) -> Value {
+    let number = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
+    match value {
+        AttributeValue::S(text) => Value::String(text),
+        AttributeValue::N(text) => number(text),
+        AttributeValue::Bool(flag) => Value::Bool(flag),
+        AttributeValue::L(items) => items.into_iter().map(plain).collect(),
+        AttributeValue::M(fields) => fields.into_iter().map(|(name, field)| (name, plain(field))).collect(),
+        AttributeValue::Ss(texts) => texts.into_iter().map(Value::String).collect(),
+        AttributeValue::Ns(texts) => texts.into_iter().map(number).collect(),
+        AttributeValue::B(bytes) => json!({ "bytes": bytes.as_ref().len() }),
+        AttributeValue::Null(_) => Value::Null,
+        other => panic!("no JSON for {other:?}"),
+    }
+}
+
+fn or_panic<T, E: Error>(what: &str, result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{what}: {}", DisplayErrorContext(error)))
+}

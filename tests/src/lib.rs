@@ -1,0 +1,18 @@
+//! What the end-to-end tests stand on: an AWS emulator, the SAM CLI, the linters, and a look into what was deployed.
+//!
+//! The tools come from `tests/setup`. Everything here is test support: it panics, with the output of the tool, where a
+//! test could do nothing better than fail.
+
+mod aws;
+mod cli;
+mod emulator;
+mod lint;
+mod sam;
+mod tools;
+
+pub use aws::{Aws, Invocation, StackEvent};
+pub use cli::lamplighter;
+pub use emulator::Emulator;
+pub use lint::{cfn_lint, checkov, sam_validate};
+pub use sam::{OnFailure, Sam};
+pub use tools::{Finished, repository, run};

@@ -1,0 +1,74 @@
+//! The SAM CLI against the emulator, called as a user calls it.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::tools::{Finished, command, program, run};
+
+/// The SAM CLI, pointed at an emulator.
+#[derive(Debug)]
+pub struct Sam {
+    endpoint: String,
+    home: TempDir,
+}
+
+/// What a stack does when a deployment fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It returns to what was before.
+    RollBack,
+    /// It stays as it is then, with all that it has already.
+    Stop,
+}
+
+impl Sam {
+    /// A CLI that talks to the emulator at `endpoint` and to nothing else.
+    pub fn new(endpoint: &str) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder can be made");
+        Self { endpoint: endpoint.to_owned(), home }
+    }
+
+    /// Creates the stack or updates it, and returns when CloudFormation is done. A deployment that failed is not a
+    /// success; the reasons are in [`crate::Aws::stack_events`].
+    pub fn deploy(
+        &self,
+        template: &Path,
+        stack: &str,
+        parameters: &[(&str, &str)],
+        on_failure: OnFailure,
+    ) -> Finished {
+        let mut command = self.command();
+        command
+            .arg("deploy")
+            .arg("--template-file")
+            .arg(template)
+            .args(["--stack-name", stack, "--resolve-s3", "--no-confirm-changeset"])
+            .args(["--no-fail-on-empty-changeset", "--no-progressbar", "--region", "us-east-1"])
+            .args(["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"]);
+        if on_failure == OnFailure::Stop {
+            command.arg("--disable-rollback");
+        }
+        if !parameters.is_empty() {
+            command.arg("--parameter-overrides");
+            command.args(parameters.iter().map(|(name, value)| format!("{name}={value}")));
+        }
+        run(&mut command)
+    }
+
+    /// Deletes the stack, and returns when it is gone.
+    pub fn delete(&self, stack: &str) -> Finished {
+        run(self.command().args(["delete", "--stack-name", stack, "--no-prompts", "--region", "us-east-1"]))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = command(&program("sam", "sam"), self.home.path());
+        command
+            .env("SAM_CLI_TELEMETRY", "0")
+            .env("AWS_ENDPOINT_URL", &self.endpoint)
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command
+    }
+}

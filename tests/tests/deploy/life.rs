@@ -1,0 +1,245 @@
+//! One stack through its life: created, updated, failed and rolled back, repaired, disturbed, and deleted.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::pages::{Pages, version};
+use crate::version::Version;
+use crate::world::{Stack, World, statuses};
+
+pub const BEFORE: &str = "LamplighterBefore";
+pub const AFTER: &str = "LamplighterAfter";
+
+/// A stack in the middle of its life.
+pub struct Life {
+    pub stack: Stack,
+    pub pages: Pages,
+    /// Has the database, and the events that the dispatcher was sent.
+    folder: TempDir,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_from_its_creation_to_its_deletion() {
+    let world = tokio::task::spawn_blocking(World::shared).await.unwrap();
+    let stack = world.stack("life");
+    let pages = Pages::start(&world.aws, &stack.function("site")).await;
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("events")).unwrap();
+    let life = Life { stack, pages, folder };
+
+    life.l04_it_is_created().await;
+    life.l10_assets_are_published().await;
+    life.l15_it_is_updated().await;
+    life.l13_a_failed_migration_rolls_it_back().await;
+    life.l07_the_next_update_knows_which_version_served().await;
+    life.l14_events_delivered_again_run_nothing().await;
+    life.l22_malformed_events_are_answered_or_logged().await;
+    life.l19_a_killed_dispatcher_is_gone_on_for().await;
+    life.g04_a_tick_runs_its_task_once().await;
+    life.g03_a_role_without_its_permission_fails_the_deployment().await;
+    life.l23_no_secret_is_told().await;
+    life.l06_a_delete_runs_nothing().await;
+}
+
+impl Life {
+    async fn l04_it_is_created(&self) {
+        let (deployed, status) = self.stack.deploy(&self.version(), "1").await;
+        let succeeded = deployed.success && status == "CREATE_COMPLETE";
+        assert!(succeeded, "{status}: {:#?}\n{}", self.stack.events().await, deployed.output);
+        for task in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
+            let runs = self.stack.runs(task).await;
+            assert_eq!(statuses(&runs), ["COMPLETED"], "{task}: {runs:#?}");
+            let (run, told) = (&runs[0], &runs[0]["deployment"]);
+            assert_eq!((&run["trigger"], &run["environment"]), (&json!("deploy"), &json!("dev")), "{task}");
+            assert_eq!((&told["version"], &told["is_first_deploy"]), (&json!("1"), &json!(true)), "{task}");
+            assert_eq!(told.get("previous_version").filter(|version| !version.is_null()), None, "{task}");
+        }
+        assert_eq!(self.message("seed-data").await, "added 2 of 2 initial users");
+        assert_eq!(self.version_served().await, "1");
+        // When the page was requested, it was this version's already.
+        assert_eq!(self.pages.versions(), ["1"]);
+
+        let answer = self.answer(BEFORE).await;
+        assert_eq!(answer["Status"], "SUCCESS");
+        let data = &answer["Data"];
+        assert_eq!((&data["Version"], &data["IsFirstDeploy"]), (&json!("1"), &json!("true")));
+        assert_eq!(data["seed-data.status"], "COMPLETED");
+        assert_eq!(data["seed-data.message"], "added 2 of 2 initial users");
+    }
+
+    /// The migrations' and the public files are those of the packages' assets, so the working directory had them.
+    async fn l10_assets_are_published(&self) {
+        let migrations = self.message("run-migrations").await;
+        assert!(migrations.contains("2 migrations"), "{migrations}");
+        let bucket = self.stack.world.aws.physical_id(&self.stack.name, "LamplighterBucket").await;
+        let keys = self.stack.world.aws.keys(&bucket).await;
+        assert!(keys.iter().any(|key| key == "public/manifest.json"), "{keys:?}");
+        assert!(keys.len() > 1 && keys.iter().all(|key| key.starts_with("public/")), "{keys:?}");
+    }
+
+    async fn l15_it_is_updated(&self) {
+        let ids = self.physical_ids().await;
+        self.expect_update("2").await;
+        assert_eq!(self.physical_ids().await, ids);
+        assert_eq!(self.stack.runs("run-migrations").await.len(), 2);
+        self.expect_told("run-migrations", "2", "1").await;
+        self.expect_told("warm-cache", "2", "1").await;
+        // It runs on deploy only, and the other one only if what it is made of has changed.
+        assert_eq!(self.stack.runs("seed-data").await.len(), 1);
+        assert_eq!(self.stack.runs("process-assets").await.len(), 1);
+        assert_eq!(self.answer(BEFORE).await["Data"]["process-assets.status"], "SKIPPED");
+        assert_eq!(self.version_served().await, "2");
+        assert_eq!(self.pages.versions(), ["1", "2"]);
+
+        let events = self.stack.events().await;
+        let last = |id: &str, status: &str| {
+            let found = events.iter().rposition(|event| event.logical_id == id && event.status == status);
+            found.unwrap_or_else(|| panic!("no {status} of {id} in {events:#?}"))
+        };
+        assert!(last(BEFORE, "UPDATE_COMPLETE") < last("SiteFunction", "UPDATE_IN_PROGRESS"), "{events:#?}");
+        assert!(last("SiteFunction", "UPDATE_COMPLETE") < last(AFTER, "UPDATE_IN_PROGRESS"), "{events:#?}");
+        assert!(!events.iter().any(|event| event.status.starts_with("DELETE")), "{events:#?}");
+    }
+
+    async fn l13_a_failed_migration_rolls_it_back(&self) {
+        let others = ["seed-data", "process-assets", "warm-cache"];
+        let mut before = Vec::new();
+        for task in others {
+            before.push(self.stack.runs(task).await.len());
+        }
+        let broken = self
+            .version()
+            .with_migration("V3__add_orders", "CREATE TABLE orders (id INTEGER,, total INTEGER);");
+        let over = Arc::new(AtomicBool::new(false));
+        let watching = tokio::spawn(watch(self.stack.clone(), Arc::clone(&over)));
+        let (deployed, status) = self.stack.deploy(&broken, "3").await;
+        over.store(true, Ordering::Relaxed);
+        let served = watching.await.unwrap();
+        deployed.expect_failure("sam deploy of a version whose migration fails");
+        assert_eq!(status, "UPDATE_ROLLBACK_COMPLETE");
+        assert!(served.len() > 3 && served.iter().all(|version| version == "2"), "{served:?}");
+
+        let runs = self.stack.runs("run-migrations").await;
+        assert_eq!(statuses(&runs), ["COMPLETED", "COMPLETED", "FAILED"]);
+        let reason = self.stack.reason(BEFORE, "UPDATE_FAILED").await;
+        let run_id = runs[2]["sk"].as_str().unwrap();
+        for expected in [
+            format!("run-migrations FAILED (run {run_id})"),
+            "V3__add_orders failed".into(),
+            "syntax error".into(),
+        ] {
+            assert!(reason.contains(&expected), "no `{expected}` in: {reason}");
+        }
+        // Nothing else ran, forward or back, and the ledger says which way it went.
+        for (task, before) in others.into_iter().zip(before) {
+            assert_eq!(self.stack.runs(task).await.len(), before, "{task}");
+        }
+        let courses: Vec<_> =
+            self.stack.deployments(BEFORE).await.iter().map(|entry| entry["course"].clone()).collect();
+        assert_eq!(courses, ["deploy", "update", "update", "rollback"]);
+        assert_eq!(self.pages.versions(), ["1", "2"]);
+    }
+
+    async fn l07_the_next_update_knows_which_version_served(&self) {
+        let ids = self.physical_ids().await;
+        self.expect_update("4").await;
+        self.expect_told("run-migrations", "4", "2").await;
+        self.expect_told("warm-cache", "4", "2").await;
+        assert_eq!(self.physical_ids().await, ids);
+        assert_eq!(self.version_served().await, "4");
+    }
+
+    pub fn version(&self) -> Version {
+        let database = format!("sqlite:{}", self.folder.path().join("app.sqlite").display());
+        Version::new(&database).warming(&self.pages.url).tapped(&self.events_folder())
+    }
+
+    fn events_folder(&self) -> std::path::PathBuf {
+        self.folder.path().join("events")
+    }
+
+    async fn expect_update(&self, number: &str) {
+        let (deployed, status) = self.stack.deploy(&self.version(), number).await;
+        let succeeded = deployed.success && status == "UPDATE_COMPLETE";
+        assert!(succeeded, "{status}: {:#?}\n{}", self.stack.events().await, deployed.output);
+    }
+
+    /// Expects of a task's newest run that it completed, and that it was told these versions.
+    pub async fn expect_told(&self, task: &str, version: &str, previous: &str) {
+        let runs = self.stack.runs(task).await;
+        let run = runs.last().unwrap();
+        assert_eq!((&run["status"], &run["trigger"]), (&json!("COMPLETED"), &json!("update")), "{run:#}");
+        let told = &run["deployment"];
+        assert_eq!(told["version"], version, "{run:#}");
+        assert_eq!(told["previous_version"], previous, "{run:#}");
+        assert_eq!(told["is_first_deploy"], false, "{run:#}");
+    }
+
+    /// What a task's newest run said of itself.
+    async fn message(&self, task: &str) -> String {
+        let runs = self.stack.runs(task).await;
+        runs.last().and_then(|run| run["message"].as_str()).unwrap_or_default().to_owned()
+    }
+
+    /// The newest answer of a resource.
+    pub async fn answer(&self, logical_id: &str) -> Value {
+        let deployments = self.stack.deployments(logical_id).await;
+        let body = deployments.last().and_then(|entry| entry["answer"]["body"].as_str());
+        serde_json::from_str(body.unwrap()).unwrap()
+    }
+
+    /// Every run that has a record.
+    pub async fn all_runs(&self) -> BTreeSet<String> {
+        let items = self.stack.items().await;
+        let keys = items.iter().map(|item| format!("{} / {}", item["pk"], item["sk"]));
+        keys.filter(|key| key.starts_with("\"RUNS#")).collect()
+    }
+
+    pub async fn version_served(&self) -> String {
+        version(&self.stack.world.aws, &self.stack.function("site")).await
+    }
+
+    async fn physical_ids(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for logical_id in [BEFORE, AFTER] {
+            ids.push(self.stack.world.aws.physical_id(&self.stack.name, logical_id).await);
+        }
+        ids
+    }
+
+    /// Everything the dispatcher was sent, in order.
+    pub fn events(&self) -> Vec<Value> {
+        let mut files: Vec<_> =
+            fs::read_dir(self.events_folder()).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        files.iter().filter_map(|file| read(file)).collect()
+    }
+
+    /// The newest event of a resource.
+    pub fn last_event(&self, logical_id: &str) -> Value {
+        let events = self.events();
+        events.into_iter().rfind(|event| event["LogicalResourceId"] == logical_id).unwrap()
+    }
+}
+
+/// An event, unless it is just being written.
+fn read(file: &Path) -> Option<Value> {
+    serde_json::from_slice(&fs::read(file).unwrap()).ok()
+}
+
+/// Asks the site again and again which version it is, until this is over.
+async fn watch(stack: Stack, over: Arc<AtomicBool>) -> Vec<String> {
+    let mut versions = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        versions.push(version(&stack.world.aws, &stack.function("site")).await);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    versions
+}

@@ -1,0 +1,12 @@
+//! The example stack, deployed by `sam deploy` to an emulated AWS that enforces IAM.
+//!
+//! - [`life`]: one stack from its creation to its deletion; the later part of it is in [`disturbed`]
+//! - [`first`]: a stack whose first deployment fails
+
+mod disturbed;
+mod first;
+mod life;
+mod pages;
+mod processes;
+mod version;
+mod world;

@@ -1,0 +1,107 @@
+//! A version of the example stack: a copy of its template and packages, with what a test wants to be different.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use lamplighter_e2e::repository;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
+
+/// The functions that reach the application's database.
+const WITH_DATABASE: [&str; 3] = ["RunMigrationsFunction", "SeedDataFunction", "PurgeExpiredFunction"];
+
+/// A version that can be deployed. Its folder is laid out as the repository is.
+pub struct Version {
+    folder: TempDir,
+    template: Value,
+}
+
+impl Version {
+    /// What the repository has, with the application's database at `database`.
+    pub fn new(database: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = folder.path().join("target/lamplighter");
+        fs::create_dir_all(&packages).unwrap();
+        fs::create_dir(folder.path().join("infra")).unwrap();
+        for package in fs::read_dir(repository().join("target/lamplighter")).unwrap() {
+            let package = package.unwrap();
+            if package.path().extension().is_some_and(|extension| extension == "zip") {
+                symlink(package.path(), packages.join(package.file_name())).unwrap();
+            }
+        }
+        let template = fs::read_to_string(repository().join("infra/template.yaml")).unwrap();
+        let template = serde_yaml_ng::from_str(&template).unwrap();
+        let version = Self { folder, template };
+        WITH_DATABASE.iter().fold(version, |version, id| version.with_variable(id, "DATABASE_URL", database))
+    }
+
+    /// With one more variable in a function's environment.
+    pub fn with_variable(mut self, function: &str, name: &str, value: &str) -> Self {
+        self.template["Resources"][function]["Properties"]["Environment"]["Variables"][name] = json!(value);
+        self
+    }
+
+    /// With this address to be requested after the application.
+    pub fn warming(self, url: &str) -> Self {
+        let settings = json!({ "config": { "urls": [url] } });
+        self.with_variable("WarmCacheFunction", "LAMPLIGHTER_SETTINGS", &settings.to_string())
+    }
+
+    /// With one more migration.
+    pub fn with_migration(self, name: &str, sql: &str) -> Self {
+        let package = self.package("run-migrations");
+        let original = fs::canonicalize(&package).unwrap();
+        fs::remove_file(&package).unwrap();
+        fs::copy(original, &package).unwrap();
+        let file = File::options().read(true).write(true).open(&package).unwrap();
+        let mut zip = ZipWriter::new_append(file).unwrap();
+        let options = SimpleFileOptions::default().unix_permissions(0o644);
+        zip.start_file(format!("assets/migrations/{name}.sql"), options).unwrap();
+        zip.write_all(sql.as_bytes()).unwrap();
+        zip.finish().unwrap();
+        self
+    }
+
+    /// With a dispatcher that keeps each event it is sent in the folder `events`; see `tests/fixtures/tap`.
+    pub fn tapped(self, events: &Path) -> Self {
+        let package = self.package("dispatcher");
+        let mut original = ZipArchive::new(File::open(&package).unwrap()).unwrap();
+        fs::remove_file(&package).unwrap();
+        let mut zip = ZipWriter::new(File::create(&package).unwrap());
+        zip.raw_copy_file_rename(original.by_name("bootstrap").unwrap(), "dispatcher").unwrap();
+        zip.start_file("bootstrap", SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
+        zip.write_all(&fs::read(repository().join("tests/fixtures/tap/bootstrap")).unwrap()).unwrap();
+        zip.finish().unwrap();
+        let tapped = self.with_variable("LamplighterDispatcherFunction", "EVENTS", events.to_str().unwrap());
+        tapped.with_variable("LamplighterLastWordFunction", "EVENTS", events.to_str().unwrap())
+    }
+
+    /// With a role that may not do this any more.
+    pub fn forbidding(mut self, role: &str, action: &str) -> Self {
+        let policy = &mut self.template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"];
+        let mut removed = 0;
+        for statement in policy["Statement"].as_array_mut().unwrap() {
+            let actions = statement["Action"].as_array_mut().unwrap();
+            let before = actions.len();
+            actions.retain(|allowed| allowed != action);
+            removed += before - actions.len();
+        }
+        assert_eq!(removed, 1, "{role} allows {action} {removed} times");
+        self
+    }
+
+    /// Writes the template. As JSON, which is YAML that nobody reads differently.
+    pub fn template(&self) -> PathBuf {
+        let path = self.folder.path().join("infra/template.yaml");
+        fs::write(&path, self.template.to_string()).unwrap();
+        path
+    }
+
+    fn package(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("target/lamplighter/{name}.zip"))
+    }
+}

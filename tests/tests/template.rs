@@ -1,0 +1,106 @@
+//! The committed template: current, without a finding, and with what the emulator does not look at.
+
+use std::fs;
+
+use lamplighter_e2e::{cfn_lint, checkov, lamplighter, repository, run, sam_validate};
+use serde_json::{Value, json};
+
+#[test]
+fn g01_it_is_what_generate_writes() {
+    let generated =
+        run(lamplighter().args(["generate", "--check"])).expect_success("lamplighter generate --check");
+    assert!(generated.contains("infra/template.yaml is current"), "{generated}");
+}
+
+#[test]
+fn g02_linters_find_nothing() {
+    let template = repository().join("infra/template.yaml");
+    sam_validate(&template).expect_success("sam validate --lint");
+    let found = cfn_lint(&template).expect_success("cfn-lint");
+    assert_eq!(found.trim(), "");
+    checkov(&template).expect_success("checkov");
+}
+
+#[test]
+fn g02_every_exception_is_explained() {
+    for (id, resource) in resources(&template()) {
+        let skipped = resource["Metadata"]["checkov"]["skip"].as_array().cloned().unwrap_or_default();
+        for skip in skipped {
+            let comment = skip["comment"].as_str().unwrap_or_default();
+            assert!(comment.split_whitespace().count() >= 3, "{id}: {skip}");
+        }
+    }
+}
+
+#[test]
+fn g06_functions_and_logs_have_their_bounds() {
+    let template = template();
+    let functions: Vec<_> = of_type(&template, "AWS::Serverless::Function").collect();
+    assert_eq!(functions.len(), 8);
+    for (id, function) in functions {
+        let properties = &function["Properties"];
+        assert_eq!(properties["Runtime"], "provided.al2023", "{id}");
+        assert_eq!(properties["Architectures"], json!(["x86_64"]), "{id}");
+        assert!((128..=1024).contains(&properties["MemorySize"].as_u64().unwrap()), "{id}");
+        assert!((1..=900).contains(&properties["Timeout"].as_u64().unwrap()), "{id}");
+        let code = properties["CodeUri"].as_str().unwrap();
+        let package = code.strip_prefix("../target/lamplighter/").and_then(|code| code.strip_suffix(".zip"));
+        assert!(package.is_some_and(|name| !name.contains('/')), "{id}: {code}");
+        let group = properties["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap();
+        assert_eq!(template["Resources"][group]["Properties"]["RetentionInDays"], 30, "{id}");
+    }
+    // A task's function lives longer than its run may take, so that the run's end is written down.
+    for (function, timeout) in
+        [("RunMigrationsFunction", 130), ("SeedDataFunction", 70), ("PurgeExpiredFunction", 610)]
+    {
+        assert_eq!(template["Resources"][function]["Properties"]["Timeout"], timeout, "{function}");
+    }
+}
+
+#[test]
+fn what_the_emulator_ignores_is_there() {
+    let template = template();
+    let table = &template["Resources"]["LamplighterTable"]["Properties"];
+    assert_eq!(table["TimeToLiveSpecification"], json!({ "AttributeName": "expires_at", "Enabled": true }));
+    let bucket = &template["Resources"]["LamplighterBucketPolicy"];
+    assert_eq!(bucket["Condition"], "OnAws");
+    assert_eq!(bucket["Properties"]["PolicyDocument"]["Statement"][0]["Effect"], "Deny");
+    let retries = &template["Resources"]["LamplighterDispatcherRetries"]["Properties"];
+    assert_eq!(retries["MaximumRetryAttempts"], 2);
+    let last_word = &retries["DestinationConfig"]["OnFailure"]["Destination"];
+    assert_eq!(last_word, &json!({ "Fn::GetAtt": ["LamplighterLastWordFunction", "Arn"] }));
+    for resource in ["LamplighterBefore", "LamplighterAfter"] {
+        let timeout = template["Resources"][resource]["Properties"]["ServiceTimeout"].as_u64().unwrap();
+        assert!((120..=3600).contains(&timeout), "{resource}: {timeout}");
+    }
+}
+
+#[test]
+fn g03_no_role_may_do_anything_to_everything() {
+    for (id, role) in of_type(&template(), "AWS::IAM::Role") {
+        for policy in role["Properties"]["Policies"].as_array().unwrap() {
+            for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                assert_eq!(statement["Effect"], "Allow", "{id}");
+                for part in ["Action", "Resource"] {
+                    let text = statement[part].to_string();
+                    assert!(!text.contains(r#""*""#) && !text.contains(r#":*""#), "{id}: {statement}");
+                }
+            }
+        }
+    }
+}
+
+/// The committed template.
+fn template() -> Value {
+    let text =
+        fs::read_to_string(repository().join("infra/template.yaml")).expect("the template is committed");
+    serde_yaml_ng::from_str(&text).expect("the template is YAML")
+}
+
+fn resources(template: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    template["Resources"].as_object().into_iter().flatten()
+}
+
+fn of_type<'a>(template: &'a Value, kind: &'a str) -> impl Iterator<Item = (&'a String, &'a Value)> {
+    resources(template).filter(move |(_, resource)| resource["Type"] == kind)
+}
