@@ -252,9 +252,9 @@ async fn the_host_that_is_killed() {
     let print = |line: LogLine| println!("{}", line.line);
     let host = LambdaHost::start(print).await.unwrap();
     host.register(probe("f"));
-    let ended = json(&host.invoke("f", r#"{"op":"sleep"}"#).await.unwrap())["pid"].to_string();
+    host.invoke("f", r#"{"op":"sleep"}"#).await.unwrap();
+    // The killed process is still dying when the next event comes, and does not get it.
     assert_eq!(host.kill("f"), 1);
-    until_gone(&ended).await;
     host.invoke("f", r#"{"op":"child"}"#).await.unwrap();
 }
 

@@ -1,0 +1,88 @@
+//! A registered function: its warm sandboxes, and one invocation from start to end.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::OnceCell;
+
+use super::{
+    code::code_sha256,
+    invocation::{End, Invocation, Request, conclude, not_started},
+    sandbox::{Launcher, Sandbox},
+    spec::FunctionSpec,
+};
+use crate::mutex::lock;
+
+/// A sandbox that was idle for so long is not kept.
+const IDLE_LIMIT: Duration = Duration::from_secs(600);
+
+pub(crate) struct Function {
+    pub(crate) spec: FunctionSpec,
+    launcher: Arc<Launcher>,
+    /// None once the function is retired: nothing is kept for it then.
+    idle: Mutex<Option<Vec<Idle>>>,
+    code_sha256: OnceCell<String>,
+}
+
+struct Idle {
+    sandbox: Sandbox,
+    since: Instant,
+}
+
+impl Function {
+    pub(crate) fn new(spec: FunctionSpec, launcher: Arc<Launcher>) -> Self {
+        Self { spec, launcher, idle: Mutex::new(Some(Vec::new())), code_sha256: OnceCell::new() }
+    }
+
+    /// Runs one invocation in a warm sandbox, or in a new one.
+    pub(crate) async fn run(&self, request: &Request) -> Invocation {
+        // A warm process that died before it took the event did nothing with it: the next one gets it.
+        while let Some(warm) = self.take_idle() {
+            match self.run_in(warm, request).await {
+                End::NeverTook { .. } => {}
+                end => return conclude(&request.id, end),
+            }
+        }
+        match self.launcher.launch(&self.spec).await {
+            Ok(cold) => conclude(&request.id, self.run_in(cold, request).await),
+            Err(error) => not_started(&request.id, error),
+        }
+    }
+
+    async fn run_in(&self, mut sandbox: Sandbox, request: &Request) -> End {
+        let end = sandbox.invoke(request.clone(), self.spec.timeout).await;
+        if matches!(end, End::Answered(_)) {
+            self.keep(sandbox);
+        }
+        end
+    }
+
+    fn take_idle(&self) -> Option<Sandbox> {
+        let mut idle = lock(&self.idle);
+        let idle = idle.as_mut()?;
+        idle.retain_mut(|it| it.since.elapsed() < IDLE_LIMIT && !it.sandbox.has_ended());
+        idle.pop().map(|it| it.sandbox)
+    }
+
+    fn keep(&self, sandbox: Sandbox) {
+        if let Some(idle) = lock(&self.idle).as_mut() {
+            idle.push(Idle { sandbox, since: Instant::now() });
+        }
+    }
+
+    /// Throws the idle sandboxes away, and the busy ones once they are idle.
+    pub(crate) fn retire(&self) {
+        lock(&self.idle).take();
+    }
+
+    /// Computed when first asked for, and then kept: the code of a registration does not change.
+    pub(crate) async fn code_sha256(&self) -> std::io::Result<&str> {
+        let compute = || async {
+            let spec = self.spec.clone();
+            tokio::task::spawn_blocking(move || code_sha256(&spec)).await.map_err(std::io::Error::other)?
+        };
+        self.code_sha256.get_or_try_init(compute).await.map(String::as_str)
+    }
+}

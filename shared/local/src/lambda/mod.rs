@@ -1,0 +1,19 @@
+//! Lambda on one machine: functions are child processes that speak the Runtime API, and are called over the
+//! Invoke API or in process.
+
+mod api;
+mod code;
+mod event;
+mod function;
+mod host;
+mod invocation;
+mod living;
+mod log;
+mod runtime_api;
+mod sandbox;
+mod spec;
+
+pub use host::{HostOptions, LambdaError, LambdaHost};
+pub use invocation::Invocation;
+pub use log::LogLine;
+pub use spec::FunctionSpec;

@@ -1,0 +1,138 @@
+//! The Lambda Runtime API of one sandbox: the process asks for its next event here and answers it.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, to_bytes},
+    extract::{Path, State},
+    http::{HeaderName, StatusCode},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+use super::invocation::{Answer, MAX_PAYLOAD_BYTES, Request};
+use crate::mutex::lock;
+
+/// What the sandbox and its process share.
+#[derive(Debug)]
+pub(crate) struct RuntimeApi {
+    function_arn: String,
+    timeout: Duration,
+    offers: tokio::sync::Mutex<mpsc::Receiver<Offer>>,
+    in_flight: Mutex<Option<InFlight>>,
+    init_error: Mutex<Option<axum::body::Bytes>>,
+    /// The invocation of the moment, or the last one: what a printed line belongs to.
+    pub(crate) request_id: Arc<Mutex<Option<String>>>,
+}
+
+/// An event for the process to take.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) request: Request,
+    /// Told the deadline once the process has the event.
+    pub(crate) taken: oneshot::Sender<Instant>,
+    pub(crate) answered: oneshot::Sender<Answer>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    request_id: String,
+    answered: oneshot::Sender<Answer>,
+}
+
+impl RuntimeApi {
+    /// The API of a function's sandbox, and where its events are offered.
+    pub(crate) fn new(function_arn: String, timeout: Duration) -> (Arc<Self>, mpsc::Sender<Offer>) {
+        let (sender, offers) = mpsc::channel(1);
+        let api = Self {
+            function_arn,
+            timeout,
+            offers: tokio::sync::Mutex::new(offers),
+            in_flight: Mutex::default(),
+            init_error: Mutex::default(),
+            request_id: Arc::default(),
+        };
+        (Arc::new(api), sender)
+    }
+
+    /// What the process said before it gave up starting.
+    pub(crate) fn take_init_error(&self) -> Option<axum::body::Bytes> {
+        lock(&self.init_error).take()
+    }
+}
+
+pub(crate) fn router(api: Arc<RuntimeApi>) -> Router {
+    Router::new()
+        .route("/2018-06-01/runtime/invocation/next", get(next))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+        .route("/2018-06-01/runtime/init/error", post(init_error))
+        .with_state(api)
+}
+
+async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
+    let Some(Offer { request, taken, answered }) = api.offers.lock().await.recv().await else {
+        return StatusCode::GONE.into_response();
+    };
+    *lock(&api.request_id) = Some(request.id.clone());
+    *lock(&api.in_flight) = Some(InFlight { request_id: request.id.clone(), answered });
+    let deadline_ms =
+        (SystemTime::now() + api.timeout).duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    // Nobody listens any more when the host is being shut down, and then this process is killed as well.
+    let _ = taken.send(Instant::now() + api.timeout);
+    let headers = [
+        (HeaderName::from_static("lambda-runtime-trace-id"), trace_id(&request.id)),
+        (HeaderName::from_static("lambda-runtime-aws-request-id"), request.id),
+        (HeaderName::from_static("lambda-runtime-deadline-ms"), deadline_ms.to_string()),
+        (HeaderName::from_static("lambda-runtime-invoked-function-arn"), api.function_arn.clone()),
+        (axum::http::header::CONTENT_TYPE, "application/json".to_owned()),
+    ];
+    (headers, request.payload).into_response()
+}
+
+/// An X-Ray id of the right form, which tells the invocations apart.
+fn trace_id(request_id: &str) -> String {
+    let digits: String = request_id.chars().filter(char::is_ascii_hexdigit).take(24).collect();
+    format!("Root=1-00000000-{digits};Sampled=0")
+}
+
+async fn response(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>, body: Body) -> Response {
+    match to_bytes(body, MAX_PAYLOAD_BYTES).await {
+        Ok(payload) => settle(&api, &id, Answer::Response(payload), StatusCode::ACCEPTED),
+        Err(_) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+    }
+}
+
+async fn error(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>, body: Body) -> Response {
+    match to_bytes(body, MAX_PAYLOAD_BYTES).await {
+        Ok(payload) => settle(&api, &id, Answer::Error(payload), StatusCode::ACCEPTED),
+        Err(_) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+    }
+}
+
+fn settle(api: &RuntimeApi, request_id: &str, answer: Answer, status: StatusCode) -> Response {
+    let Some(in_flight) = lock(&api.in_flight).take_if(|it| it.request_id == request_id) else {
+        let message = format!("invocation {request_id} is not in progress");
+        let body = json!({ "errorType": "InvalidRequestID", "errorMessage": message });
+        return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+    };
+    let _ = in_flight.answered.send(answer);
+    (status, Json(json!({ "status": "OK" }))).into_response()
+}
+
+async fn init_error(State(api): State<Arc<RuntimeApi>>, body: Body) -> Response {
+    let Ok(payload) = to_bytes(body, MAX_PAYLOAD_BYTES).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
+    *lock(&api.init_error) = Some(payload);
+    (StatusCode::ACCEPTED, Json(json!({ "status": "OK" }))).into_response()
+}
