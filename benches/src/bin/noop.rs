@@ -7,7 +7,6 @@ use lamplighter::{
     definition::{Definition, Kind, Lifecycle},
     prelude::*,
 };
-use lamplighter_core::retry::Retry;
 
 /// How long it takes.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -22,16 +21,13 @@ impl Task for Noop {
 
     fn definition() -> Definition {
         let name = std::env::var("NOOP_NAME").unwrap_or_else(|_| "noop".to_owned());
+        let name = name.parse().expect("the benchmark gives a task's name");
         Definition {
-            name: name.parse().expect("the benchmark gives a task's name"),
             description: "Does nothing.".to_owned(),
-            kind: Kind::Lifecycle(Lifecycle::default()),
             timeout: Duration::from_secs(20),
-            retry: Retry::default(),
-            copy_assets: Vec::new(),
-            rollback: false,
             config: serde_json::json!({ "sleep_ms": 0 }),
             config_schema: schemars::schema_for!(Config).to_value(),
+            ..Definition::new(name, Kind::Lifecycle(Lifecycle::default()))
         }
     }
 

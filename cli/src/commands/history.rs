@@ -83,7 +83,7 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
     let mut runs = Vec::new();
     for task in tasks {
         let now = Timestamp::now();
-        if let Some(lost) = table.state(task).await?.lost(now) {
+        for lost in table.state(task).await?.lost(now) {
             table.end_lost(task, &lost, now).await?;
         }
         let wanted = History { task: task.clone(), limit: arguments.limit, before: None };

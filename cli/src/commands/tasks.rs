@@ -1,6 +1,6 @@
 //! `lamplighter tasks`: which tasks there are, as the project and the environment have them.
 
-use lamplighter_core::definition::Kind;
+use lamplighter_core::{definition::Kind, schedule::Schedule};
 
 use crate::project::Task;
 
@@ -41,7 +41,11 @@ fn row(task: &Task) -> [String; 4] {
             let order = if needs.is_empty() { String::new() } else { format!(", needs {}", needs.join(" ")) };
             format!("{} ({}{order})", words.join(" "), lifecycle.phase)
         }
-        Kind::Cron(cron) => format!("{} {}", cron.schedule.as_str(), cron.timezone),
+        Kind::Cron(cron) => format!(
+            "{} {}",
+            cron.schedule.as_ref().map_or("by its function", Schedule::as_str),
+            cron.timezone
+        ),
         Kind::Queue(_) => "queue".to_owned(),
         Kind::Side(_) => "side".to_owned(),
     };

@@ -132,8 +132,12 @@ fn group(project: &Project, task: &Task) -> Option<Group> {
             }
             let retries = map! { "MaximumRetryAttempts" => 2 };
             function.properties.insert("EventInvokeConfig".into(), retries);
-            let comment =
-                format!("{}: runs at `{}`, {}.", task.name(), cron.schedule.as_str(), cron.timezone);
+            let comment = match &cron.schedule {
+                Some(schedule) => {
+                    format!("{}: runs at `{}`, {}.", task.name(), schedule.as_str(), cron.timezone)
+                }
+                None => format!("{}: runs when its function says so.", task.name()),
+            };
             let group = Group::new(comment).with_all(resources(project, &ids, function));
             Some(group.with_all(schedules::resources(task.name(), cron)))
         }

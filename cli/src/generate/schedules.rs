@@ -26,13 +26,14 @@ const TICKS: usize = 200;
 /// The schedule of a task, and the role that lets it invoke the task's function and nothing else. A schedule that
 /// EventBridge cannot express has neither; it has been refused before.
 pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
-    let Ok(expression) = cron.schedule.to_eventbridge() else { return Vec::new() };
+    let Some(schedule) = &cron.schedule else { return Vec::new() };
+    let Ok(expression) = schedule.to_eventbridge() else { return Vec::new() };
     let function = Ids::of(task).function;
     let prefix = task.to_pascal_case();
     let invoke = roles::allow(&["lambda:InvokeFunction"], vec![attribute(&function, "Arn")]);
     let role = roles::role(roles::trusts_scheduler(), vec![invoke]);
     let role_id = format!("{prefix}ScheduleRole");
-    let schedule = map! {
+    let resource = map! {
         "Type" => "AWS::Scheduler::Schedule",
         "Properties" => map! {
             "Name" => sub(own(task.as_str())),
@@ -44,13 +45,13 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
                 "RoleArn" => attribute(&role_id, "Arn"),
                 "Input" => INPUT,
                 "RetryPolicy" => map! {
-                    "MaximumEventAgeInSeconds" => retry_seconds(cron.schedule.as_str()),
+                    "MaximumEventAgeInSeconds" => retry_seconds(schedule.as_str()),
                     "MaximumRetryAttempts" => RETRIES,
                 },
             },
         },
     };
-    vec![(role_id, role), (format!("{prefix}Schedule"), schedule)]
+    vec![(role_id, role), (format!("{prefix}Schedule"), resource)]
 }
 
 /// For how long a tick that could not be delivered is tried again: until the next one, which makes it stale.

@@ -6,6 +6,7 @@ use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
     name::TaskName,
+    schedule::Schedule,
 };
 
 use super::{InOrder, Task, secrets};
@@ -188,7 +189,7 @@ impl super::Project {
             match &task.definition.kind {
                 Kind::Queue(_) => faults.add(&task.source, "queue", "queue tasks are not deployed yet"),
                 Kind::Cron(cron) => {
-                    if let Err(error) = cron.schedule.to_eventbridge() {
+                    if let Some(Err(error)) = cron.schedule.as_ref().map(Schedule::to_eventbridge) {
                         faults.add(&task.source, "schedule", error);
                     }
                 }

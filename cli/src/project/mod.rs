@@ -111,6 +111,7 @@ impl Task {
                 timeout_ms: timeout.map(duration::millis),
                 max_attempts: layer.attempts,
                 config,
+                ..Settings::default()
             });
             memory_mb = layer.memory_mb.unwrap_or(memory_mb);
             permissions.extend(layer.permissions.iter().cloned());

@@ -16,7 +16,6 @@ use lamplighter_aws::{
     table::{self, Table, TableError},
 };
 use lamplighter_core::{
-    claim::Lost,
     name::TaskName,
     run::{ErrorKind, Run, RunError},
 };
@@ -76,13 +75,13 @@ impl Storage {
     /// open to one process at a time, so nobody has to wait until their leases have run out.
     pub async fn end_abandoned(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<(), TableError> {
         for task in tasks {
-            let state = self.table.state(task).await?;
-            let Some(lease) = state.lease else { continue };
-            let (lost, now) = (Lost { lease, epoch: state.epoch }, Timestamp::now());
-            let message = "lost: the program that ran its function was ended before it was over";
-            let error = RunError::new(ErrorKind::System, message);
-            let _ = self.table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;
-            self.table.end_lost(task, &lost, now).await?;
+            let now = Timestamp::now();
+            for lost in self.table.state(task).await?.held() {
+                let message = "lost: the program that ran its function was ended before it was over";
+                let error = RunError::new(ErrorKind::System, message);
+                let _ = self.table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;
+                self.table.end_lost(task, &lost, now).await?;
+            }
         }
         Ok(())
     }

@@ -30,16 +30,13 @@ impl Task for Probe {
 
     fn definition() -> Definition {
         let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
+        let name = name.parse().expect("the test gives a task name");
         Definition {
-            name: name.parse().expect("the test gives a task name"),
-            description: String::new(),
-            kind: Kind::Lifecycle(Lifecycle::default()),
             timeout: Duration::from_secs(20),
-            retry: lamplighter_core::retry::Retry::default(),
-            copy_assets: Vec::new(),
             rollback: std::env::var_os("PROBE_ROLLBACK").is_some(),
             config: serde_json::to_value(Config::default()).expect("plain fields"),
             config_schema: schemars::schema_for!(Config).to_value(),
+            ..Definition::new(name, Kind::Lifecycle(Lifecycle::default()))
         }
     }
 

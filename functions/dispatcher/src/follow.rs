@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, InvokeError, Response},
-    table::{Recorded, Table, TableError},
+    table::{Recorded, Table, TableError, Then},
 };
 use lamplighter_core::{
-    claim::{Lost, Refusal},
+    claim::{Hold, Lost, Refusal},
     deployment::{Deployment, TaskEntry, shortened},
     envelope::{Envelope, Report},
     run::{ErrorKind, Run, RunError, Trigger},
@@ -177,11 +177,11 @@ pub async fn look(table: &Table, task: &TaskEntry) -> Result<Seen, TableError> {
     }
     let now = Timestamp::now();
     let state = table.state(&task.name).await?;
-    if let Some(lost) = state.lost(now).filter(|lost| lost.lease.run_id == task.run_id) {
+    if let Some(lost) = state.lost(now).into_iter().find(|lost| lost.lease.run_id == task.run_id) {
         return Ok(Seen::Over(Box::new(table.end_lost(&task.name, &lost, now).await?)));
     }
     if let Some(lease) = state.lease.filter(|lease| lease.run_id == task.run_id) {
-        return Ok(Seen::Held(Lost { lease, epoch: state.epoch }));
+        return Ok(Seen::Held(Lost { lease, hold: Hold::Exclusive { epoch: state.epoch } }));
     }
     // A run writes its record and then lets go, which may have been since the first look.
     let run = table.run(&task.name, task.run_id).await?;
@@ -202,7 +202,7 @@ async fn end(
         deployment: Some(deployment.clone()),
         ..held.run(&task.name, Timestamp::now())
     };
-    Ok(standing(table.finish(&run).await?, run))
+    Ok(standing(table.finish(&run, held.hold, Then::Nothing).await?, run))
 }
 
 /// Writes the record of a run that failed before its task was claimed, unless that has happened after all.

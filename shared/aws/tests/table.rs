@@ -5,9 +5,10 @@ mod support;
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{History, Recorded};
+use lamplighter_aws::table::{History, Recorded, Then};
 use lamplighter_core::{
-    claim::{Decision, Grant, Occasion, Refusal, Request, TaskState, claim},
+    claim::{Decision, Grant, Hold, Occasion, Refusal, Request, TaskState, claim},
+    definition::Overlap,
     deployment::{Deployment, EntryKey},
     id::RunId,
     name::TaskName,
@@ -32,12 +33,13 @@ fn request(run: u128, now: i64, occasion: Occasion) -> Request {
         holder: format!("holder-{run}-{now}"),
         trigger: Trigger::Manual,
         occasion,
+        overlap: Overlap::Skip,
         now: at(now),
         until: at(now + 10),
     }
 }
 
-fn run(request: &Request, epoch: u64, status: Status) -> Run {
+fn run(request: &Request, hold: Hold, status: Status) -> Run {
     Run {
         id: request.run_id,
         task: task(),
@@ -54,7 +56,7 @@ fn run(request: &Request, epoch: u64, status: Status) -> Run {
         error: None,
         skipped_reason: None,
         environment: "dev".into(),
-        epoch,
+        epoch: hold.epoch(),
         log: Some("/aws/lambda/shop-run-migrations 2027/01/15/[$LATEST]5b2f".into()),
     }
 }
@@ -79,7 +81,11 @@ async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_
     // one unit's size, as the write before and the one after show.
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), None)]);
 
-    let recorded = embedded.table.finish(&run(&first, grant.epoch, Status::Completed)).await.unwrap();
+    let recorded = embedded
+        .table
+        .finish(&run(&first, grant.hold, Status::Completed), grant.hold, Then::Nothing)
+        .await
+        .unwrap();
     assert_eq!(recorded, Recorded::Written);
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
@@ -103,7 +109,7 @@ async fn c13_of_twenty_racing_claims_one_is_granted() {
 #[test]
 fn the_tables_condition_is_the_pure_rule() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..4);
+    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..4, any::<bool>());
     let mut runner =
         TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() });
     runner
@@ -112,7 +118,7 @@ fn the_tables_condition_is_the_pure_rule() {
                 let embedded = embedded().await;
                 let mut model = TaskState::default();
                 let mut now = 0;
-                for (i, (who, wait, nth, kind, then)) in steps.into_iter().enumerate() {
+                for (i, (who, wait, nth, kind, then, shared)) in steps.into_iter().enumerate() {
                     now += wait;
                     let occasion = match kind {
                         0 => Occasion::Wish,
@@ -123,18 +129,24 @@ fn the_tables_condition_is_the_pure_rule() {
                         },
                     };
                     let holder = format!("{i}");
-                    let request = Request { holder, ..request(who, now, occasion) };
+                    let overlap = if shared { Overlap::Allow } else { Overlap::Skip };
+                    let request = Request { holder, overlap, ..request(who, now, occasion) };
                     let decision = embedded.table.claim(&task(), &request).await.unwrap();
                     prop_assert_eq!(&decision, &claim(&model, &request));
                     if let Decision::Granted(grant) = decision {
-                        model = model.claimed(&request, grant.epoch);
+                        model = model.claimed(&request, grant.hold);
+                        // A run that was lost beside one that shares the task is let go of, with the status it has.
+                        for lost in &grant.lost {
+                            let run = embedded.table.run(&task(), lost.lease.run_id).await.unwrap().unwrap();
+                            model = model.released(run.id, lost.hold, run.status);
+                        }
                         if then == 0 {
                             // Another run id may have had its record already: then its lease runs out by itself.
-                            let status = Status::Completed;
-                            if embedded.table.finish(&run(&request, grant.epoch, status)).await.unwrap()
+                            let run = run(&request, grant.hold, Status::Completed);
+                            if embedded.table.finish(&run, grant.hold, Then::Nothing).await.unwrap()
                                 == Recorded::Written
                             {
-                                model.lease = None;
+                                model = model.released(run.id, grant.hold, run.status);
                             }
                         }
                     }
@@ -155,7 +167,7 @@ async fn a_claim_whose_response_was_lost_is_still_ones_own() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Tick(at(0)));
     let grant = granted(&embedded, &first).await;
-    assert_eq!(granted(&embedded, &first).await, Grant { epoch: grant.epoch, lost: None });
+    assert_eq!(granted(&embedded, &first).await, Grant { lost: Vec::new(), ..grant });
     let delivered_again = Request { holder: "another".into(), ..first.clone() };
     assert_eq!(
         embedded.table.claim(&task(), &delivered_again).await.unwrap(),
@@ -170,13 +182,17 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
     let zombie = granted(&embedded, &first).await;
     let second = request(2, 11, Occasion::Wish);
     let grant = granted(&embedded, &second).await;
-    assert_eq!(grant.epoch, zombie.epoch + 1);
+    assert_eq!(grant.hold.epoch(), zombie.hold.epoch() + 1);
 
     let lost = embedded.table.run(&task(), first.run_id).await.unwrap().unwrap();
     assert_eq!(lost.status, Status::Failed);
     assert!(lost.reason().unwrap().starts_with("lost: "), "{lost:?}");
 
-    let late = embedded.table.finish(&run(&first, zombie.epoch, Status::Completed)).await.unwrap();
+    let late = embedded
+        .table
+        .finish(&run(&first, zombie.hold, Status::Completed), zombie.hold, Then::Nothing)
+        .await
+        .unwrap();
     assert_eq!(late, Recorded::Before(Box::new(lost)));
     let lease = embedded.table.state(&task()).await.unwrap().lease.unwrap();
     assert_eq!(lease.run_id, second.run_id);
@@ -187,15 +203,21 @@ async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Tick(at(0)));
     let grant = granted(&embedded, &first).await;
-    let completed = run(&first, grant.epoch, Status::Completed);
-    assert_eq!(embedded.table.finish(&completed).await.unwrap(), Recorded::Written);
+    let completed = run(&first, grant.hold, Status::Completed);
     assert_eq!(
-        embedded.table.finish(&completed).await.unwrap(),
+        embedded.table.finish(&completed, grant.hold, Then::Nothing).await.unwrap(),
+        Recorded::Written
+    );
+    assert_eq!(
+        embedded.table.finish(&completed, grant.hold, Then::Nothing).await.unwrap(),
         Recorded::Written,
         "a repeated write of one's own"
     );
-    let failed = run(&first, grant.epoch, Status::Failed);
-    assert_eq!(embedded.table.finish(&failed).await.unwrap(), Recorded::Before(Box::new(completed.clone())));
+    let failed = run(&first, grant.hold, Status::Failed);
+    assert_eq!(
+        embedded.table.finish(&failed, grant.hold, Then::Nothing).await.unwrap(),
+        Recorded::Before(Box::new(completed.clone()))
+    );
     assert_eq!(embedded.table.run(&task(), first.run_id).await.unwrap(), Some(completed));
 }
 
@@ -205,8 +227,8 @@ async fn whoever_meets_a_lost_run_ends_it() {
     let first = request(1, 0, Occasion::Wish);
     granted(&embedded, &first).await;
     let state = embedded.table.state(&task()).await.unwrap();
-    assert_eq!(state.lost(at(10)), None, "its lease is live");
-    let lost = state.lost(at(11)).unwrap();
+    assert_eq!(state.lost(at(10)), [], "its lease is live");
+    let lost = state.lost(at(11)).remove(0);
     let ended = embedded.table.end_lost(&task(), &lost, at(11)).await.unwrap();
     assert_eq!(ended.status, Status::Failed);
     assert_eq!(embedded.table.state(&task()).await.unwrap().lease, None);
@@ -244,7 +266,7 @@ async fn p04_history_is_newest_first_and_goes_on_where_a_page_ended() {
     for i in 0..5 {
         let request = Request { run_id: RunId::new(at(i), 0), ..request(0, i, Occasion::Wish) };
         assert_eq!(
-            embedded.table.record(&run(&request, 0, Status::Completed)).await.unwrap(),
+            embedded.table.record(&run(&request, Hold::Shared, Status::Completed)).await.unwrap(),
             Recorded::Written
         );
     }
@@ -268,7 +290,11 @@ async fn what_users_bring_comes_back_equal() {
     let brought =
         json!({ "": "", "größe": 1e300, "deep": deep, "n": u64::MAX, "null": null, "🕯": ["a", {}] });
     let request = request(1, 0, Occasion::Wish);
-    let kept = Run { data: Some(brought.clone()), config: brought, ..run(&request, 0, Status::Completed) };
+    let kept = Run {
+        data: Some(brought.clone()),
+        config: brought,
+        ..run(&request, Hold::Shared, Status::Completed)
+    };
     assert_eq!(embedded.table.record(&kept).await.unwrap(), Recorded::Written);
     assert_eq!(embedded.table.run(&task(), request.run_id).await.unwrap(), Some(kept));
 }
@@ -277,7 +303,8 @@ async fn what_users_bring_comes_back_equal() {
 async fn data_that_no_item_holds_is_refused_with_its_size() {
     let embedded = embedded().await;
     let request = request(1, 0, Occasion::Wish);
-    let large = Run { data: Some(json!("x".repeat(400_000))), ..run(&request, 0, Status::Completed) };
+    let large =
+        Run { data: Some(json!("x".repeat(400_000))), ..run(&request, Hold::Shared, Status::Completed) };
     let error = embedded.table.record(&large).await.unwrap_err().to_string();
     assert!(error.contains("data has 400002 bytes, and the table keeps at most 300000"), "{error}");
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    definition::Overlap,
     deployment::EntryKey,
     id::RunId,
     name::TaskName,
@@ -25,14 +26,31 @@ pub const SKEW_MARGIN: Duration = Duration::from_secs(2);
 pub struct TaskState {
     /// Whether somebody switched it off.
     pub disabled: bool,
-    /// The current run's hold on the task.
+    /// The current run's hold on the task, if it has the task to itself.
     pub lease: Option<Lease>,
+    /// The holds of runs beside which others may begin, in the order of their ids.
+    pub shared: Vec<Lease>,
     /// How many claims there have been: the fencing number of the last one.
     pub epoch: u64,
     /// The newest scheduled time that started a run.
     pub last_tick: Option<Timestamp>,
     /// The newest deployment of each resource that started a run, by the resource's ledger.
     pub last_deployments: BTreeMap<String, EntryKey>,
+    /// What somebody set at run time, as JSON text: [`crate::settings::Settings`].
+    pub settings: Option<String>,
+    /// The last run that is over, of those that began.
+    pub last_run: Option<LastRun>,
+    /// How many runs have failed since one completed.
+    pub failure_streak: u64,
+}
+
+/// How a task's last run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// The run.
+    pub run_id: RunId,
+    /// How it ended.
+    pub status: Status,
 }
 
 /// A run's hold on its task.
@@ -48,6 +66,12 @@ pub struct Lease {
     pub started_at: Timestamp,
     /// What started the run.
     pub trigger: Trigger,
+    /// The time the run was meant for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled_for: Option<Timestamp>,
+    /// Whether somebody asked the run to end.
+    #[serde(default)]
+    pub cancelled: bool,
 }
 
 /// What may start at most one run.
@@ -77,6 +101,9 @@ pub struct Request {
     pub trigger: Trigger,
     /// What it may be the only run of.
     pub occasion: Occasion,
+    /// The task's policy. Only [`Overlap::Allow`] lets it begin beside another run; what the others do once it is
+    /// refused is the pipeline's.
+    pub overlap: Overlap,
     /// The time of the request.
     pub now: Timestamp,
     /// When the lease shall end: the invocation's deadline and [`SKEW_MARGIN`].
@@ -96,19 +123,43 @@ pub enum Decision {
 /// A claim that holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The fencing number: only who has the task's current one may write for it.
-    pub epoch: u64,
-    /// The hold of an earlier run that ended by itself. Its record must be written before the body starts.
-    pub lost: Option<Lost>,
+    /// By what the run may write for its task.
+    pub hold: Hold,
+    /// The holds of earlier runs that ended by themselves. Their records must be written before the body starts.
+    pub lost: Vec<Lost>,
+    /// What somebody set at run time, as JSON text.
+    pub settings: Option<String>,
+}
+
+/// By what a run may write for its task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The task is its own: only who has the task's current epoch may write for it.
+    Exclusive {
+        /// The fencing number.
+        epoch: u64,
+    },
+    /// Other runs may be beside it; its own hold is there as long as nobody took the run for lost.
+    Shared,
+}
+
+impl Hold {
+    /// The fencing number, as it is recorded; 0 where there is none.
+    pub fn epoch(self) -> u64 {
+        match self {
+            Self::Exclusive { epoch } => epoch,
+            Self::Shared => 0,
+        }
+    }
 }
 
 /// A run that started and whose end nobody wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// Its hold on the task.
+    /// Its lease of the task.
     pub lease: Lease,
-    /// The fencing number it had.
-    pub epoch: u64,
+    /// By what it could write.
+    pub hold: Hold,
 }
 
 /// Why a run does not begin.
@@ -142,20 +193,36 @@ pub enum Refusal {
 
 /// Decides on a request in the state that the table had when it arrived.
 ///
-/// A run is refused while the task is disabled; while another run's lease is live; and if its occasion, or a
-/// newer one of the same kind, has had a run. A lease that already names the request's own holder is the
-/// request's own earlier write whose response was lost, and is granted.
+/// A run is refused while the task is disabled; while another run's lease is live, unless overlaps are allowed; and if
+/// its occasion, or a newer one of the same kind, has had a run. A lease that already names the request's own holder is
+/// the request's own earlier write whose response was lost, and is granted.
+///
+/// A policy that changes while runs are in progress holds for the runs that begin after it: a run that has the task to
+/// itself and runs that share it do not see each other.
 pub fn claim(state: &TaskState, request: &Request) -> Decision {
-    if let Some(lease) = &state.lease {
-        if lease.holder == request.holder {
-            return Decision::Granted(Grant { epoch: state.epoch, lost: None });
+    match request.overlap {
+        Overlap::Allow => {
+            if let Some(lease) = state.shared.iter().find(|lease| lease.run_id == request.run_id) {
+                return if lease.holder == request.holder {
+                    state.granted(Hold::Shared, Vec::new())
+                } else {
+                    Decision::Refused(Refusal::AlreadyRunning { run_id: lease.run_id })
+                };
+            }
         }
-        if lease.until >= request.now {
-            return Decision::Refused(if lease.run_id == request.run_id {
-                Refusal::AlreadyRunning { run_id: lease.run_id }
-            } else {
-                Refusal::PreviousInstanceRunning { run_id: lease.run_id, until: lease.until }
-            });
+        Overlap::Skip | Overlap::Buffer | Overlap::Replace => {
+            if let Some(lease) = &state.lease {
+                if lease.holder == request.holder {
+                    return state.granted(Hold::Exclusive { epoch: state.epoch }, Vec::new());
+                }
+                if lease.until >= request.now {
+                    return Decision::Refused(if lease.run_id == request.run_id {
+                        Refusal::AlreadyRunning { run_id: lease.run_id }
+                    } else {
+                        Refusal::PreviousInstanceRunning { run_id: lease.run_id, until: lease.until }
+                    });
+                }
+            }
         }
     }
     if state.disabled {
@@ -174,25 +241,37 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
     };
     match had_its_run {
         Some(occasion) => Decision::Refused(Refusal::AlreadyRan { occasion }),
-        None => Decision::Granted(Grant {
-            epoch: state.epoch + 1,
-            lost: state.lease.clone().map(|lease| Lost { lease, epoch: state.epoch }),
-        }),
+        None => state.granted(state.next_hold(request.overlap), state.lost(request.now)),
     }
 }
 
 impl TaskState {
-    /// The state after `request` was granted with `epoch`.
+    fn granted(&self, hold: Hold, lost: Vec<Lost>) -> Decision {
+        Decision::Granted(Grant { hold, lost, settings: self.settings.clone() })
+    }
+
+    /// The hold that the next claim gets.
+    pub fn next_hold(&self, overlap: Overlap) -> Hold {
+        match overlap {
+            Overlap::Allow => Hold::Shared,
+            Overlap::Skip | Overlap::Buffer | Overlap::Replace => Hold::Exclusive { epoch: self.epoch + 1 },
+        }
+    }
+
+    /// The state after `request` was granted with `hold`.
     #[must_use]
-    pub fn claimed(mut self, request: &Request, epoch: u64) -> Self {
-        self.epoch = epoch;
-        self.lease = Some(Lease {
-            run_id: request.run_id,
-            holder: request.holder.clone(),
-            until: request.until,
-            started_at: request.now,
-            trigger: request.trigger,
-        });
+    pub fn claimed(mut self, request: &Request, hold: Hold) -> Self {
+        let lease = request.lease();
+        match hold {
+            Hold::Exclusive { epoch } => {
+                self.epoch = epoch;
+                self.lease = Some(lease);
+            }
+            Hold::Shared => {
+                self.shared.push(lease);
+                self.shared.sort_by_key(|lease| lease.run_id);
+            }
+        }
         match &request.occasion {
             Occasion::Tick(tick) => self.last_tick = Some(*tick),
             Occasion::Deployment { ledger, entry } => {
@@ -203,10 +282,62 @@ impl TaskState {
         self
     }
 
-    /// The run whose hold on the task has ended by itself, and whose end nobody wrote.
-    pub fn lost(&self, now: Timestamp) -> Option<Lost> {
-        let lease = self.lease.clone().filter(|lease| lease.until < now)?;
-        Some(Lost { lease, epoch: self.epoch })
+    /// The state after `run` is over, if it still has its hold; otherwise it changes nothing.
+    #[must_use]
+    pub fn released(mut self, run_id: RunId, hold: Hold, status: Status) -> Self {
+        match hold {
+            Hold::Exclusive { epoch } => {
+                if epoch != self.epoch || self.lease.as_ref().is_none_or(|lease| lease.run_id != run_id) {
+                    return self;
+                }
+                self.lease = None;
+            }
+            Hold::Shared => {
+                let before = self.shared.len();
+                self.shared.retain(|lease| lease.run_id != run_id);
+                if self.shared.len() == before {
+                    return self;
+                }
+            }
+        }
+        self.last_run = Some(LastRun { run_id, status });
+        self.failure_streak = if status == Status::Completed { 0 } else { self.failure_streak + 1 };
+        self
+    }
+
+    /// The runs whose hold on the task has ended by itself, and whose end nobody wrote.
+    pub fn lost(&self, now: Timestamp) -> Vec<Lost> {
+        self.held().filter(|lost| lost.lease.until < now).collect()
+    }
+
+    /// Every run that has a hold on the task, as who knows that it is lost would end it.
+    pub fn held(&self) -> impl Iterator<Item = Lost> {
+        let exclusive = self.lease.iter().map(|lease| (lease, Hold::Exclusive { epoch: self.epoch }));
+        let shared = self.shared.iter().map(|lease| (lease, Hold::Shared));
+        exclusive.chain(shared).map(|(lease, hold)| Lost { lease: lease.clone(), hold })
+    }
+
+    /// Every run that has a hold on the task, whether or not it has ended by itself.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.lease.iter().chain(&self.shared)
+    }
+}
+
+impl Request {
+    /// The lease that the request would get.
+    pub fn lease(&self) -> Lease {
+        Lease {
+            run_id: self.run_id,
+            holder: self.holder.clone(),
+            until: self.until,
+            started_at: self.now,
+            trigger: self.trigger,
+            scheduled_for: match self.occasion {
+                Occasion::Tick(tick) => Some(tick),
+                Occasion::Deployment { .. } | Occasion::Wish => None,
+            },
+            cancelled: false,
+        }
     }
 }
 
@@ -219,7 +350,8 @@ impl Lost {
             status: Status::Failed,
             completed_at: now,
             error: Some(RunError::new(ErrorKind::System, message)),
-            epoch: self.epoch,
+            scheduled_for: self.lease.scheduled_for,
+            epoch: self.hold.epoch(),
             ..Run::begun(self.lease.run_id, task.clone(), self.lease.trigger, self.lease.started_at)
         }
     }
@@ -241,6 +373,7 @@ mod tests {
             holder: format!("holder-{run}-{now}"),
             trigger: Trigger::Manual,
             occasion,
+            overlap: Overlap::Skip,
             now: at(now),
             until: at(now + 10),
         }
@@ -248,7 +381,7 @@ mod tests {
 
     fn granted(state: TaskState, request: &Request) -> TaskState {
         match claim(&state, request) {
-            Decision::Granted(grant) => state.claimed(request, grant.epoch),
+            Decision::Granted(grant) => state.claimed(request, grant.hold),
             Decision::Refused(refusal) => panic!("refused: {refusal}"),
         }
     }
@@ -277,14 +410,17 @@ mod tests {
         let Decision::Granted(grant) = claim(&state, &request(2, 111, Occasion::Wish)) else {
             panic!("refused")
         };
-        assert_eq!((grant.epoch, grant.lost.unwrap().lease.run_id), (2, first.run_id));
+        assert_eq!((grant.hold, grant.lost[0].lease.run_id), (Hold::Exclusive { epoch: 2 }, first.run_id));
     }
 
     #[test]
     fn a_lost_response_is_told_from_another_delivery() {
         let first = request(1, 100, Occasion::Wish);
         let state = granted(TaskState::default(), &first);
-        assert_eq!(claim(&state, &first), Decision::Granted(Grant { epoch: 1, lost: None }));
+        assert_eq!(
+            claim(&state, &first),
+            Decision::Granted(Grant { hold: Hold::Exclusive { epoch: 1 }, lost: Vec::new(), settings: None })
+        );
         let again = Request { holder: "another".into(), ..first.clone() };
         assert_eq!(refusal(&state, &again), Refusal::AlreadyRunning { run_id: first.run_id });
     }
@@ -336,11 +472,11 @@ mod tests {
                     if state.lease.as_ref().is_some_and(|lease| lease.holder == request.holder) {
                         continue;
                     }
-                    prop_assert!(grant.epoch == state.epoch + 1);
+                    prop_assert_eq!(grant.hold, Hold::Exclusive { epoch: state.epoch + 1 });
                     prop_assert!(!ticks.contains(&tick));
                     ticks.push(tick);
                     prop_assert!(held_until < now);
-                    state = state.claimed(&request, grant.epoch);
+                    state = state.claimed(&request, grant.hold);
                     held_until = now + 10;
                     if finish {
                         state.lease = None;

@@ -5,10 +5,12 @@ use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{assets::Asset, name::TaskName, retry::Retry, schedule::Schedule};
+use crate::{assets::Asset, catch_up::CatchUp, name::TaskName, retry::Retry, schedule::Schedule};
 
 /// The longest time a task may take: what Lambda allows one invocation.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long a run's record is kept unless its task says otherwise.
+pub const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The time a task may take unless it says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -31,10 +33,26 @@ pub struct Definition {
     pub copy_assets: Vec<Asset>,
     /// Whether it can undo what it did.
     pub rollback: bool,
+    /// What it belongs to, for lists: `billing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// Further words to find it by.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tags: BTreeSet<String>,
+    /// How long the records of its runs are kept.
+    #[serde(default = "default_retention", rename = "retention_ms", with = "crate::duration::as_millis")]
+    pub retention: Duration,
     /// Its configuration where nothing overrides it.
     pub config: Value,
     /// The JSON Schema of its configuration.
     pub config_schema: Value,
+    /// The JSON Schema of its data, if it promises one.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub result_schema: Value,
+}
+
+fn default_retention() -> Duration {
+    DEFAULT_RETENTION
 }
 
 /// The four kinds of task.
@@ -75,15 +93,46 @@ impl Default for Lifecycle {
     }
 }
 
-/// What a cron task has. At most one instance runs at a time.
+/// What a cron task has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cron {
-    /// When it runs.
-    pub schedule: Schedule,
+    /// When it runs. Nothing if the task's own function is asked, each minute.
+    pub schedule: Option<Schedule>,
     /// The IANA name of the time zone the schedule is read in.
     pub timezone: String,
     /// Which of several due tasks goes first.
     pub priority: Priority,
+    /// What a tick does that comes while a run is in progress.
+    #[serde(default)]
+    pub overlap: Overlap,
+    /// What becomes of ticks that had no run because nothing was there to start it.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// The tasks whose last run must have completed before it starts.
+    #[serde(default)]
+    pub depends_on: Vec<TaskName>,
+    /// By how much its ticks may be put off, so that not all tasks start at once. Each task has its own fixed share of it.
+    #[serde(default, rename = "jitter_ms", with = "crate::duration::as_millis")]
+    pub jitter: Duration,
+    /// Whether it is disabled after its first run.
+    #[serde(default)]
+    pub run_once: bool,
+}
+
+impl Cron {
+    /// A cron task of that schedule, in UTC, without overlaps.
+    pub fn new(schedule: Option<Schedule>) -> Self {
+        Self {
+            schedule,
+            timezone: "UTC".to_owned(),
+            priority: Priority::default(),
+            overlap: Overlap::default(),
+            catch_up: CatchUp::default(),
+            depends_on: Vec::new(),
+            jitter: Duration::ZERO,
+            run_once: false,
+        }
+    }
 }
 
 /// What a queue task has.
@@ -197,6 +246,20 @@ words! {
 }
 
 words! {
+    /// What a tick does that comes while a run is in progress.
+    Overlap: "policy of overlap",
+    /// It is skipped, and recorded as such.
+    #[default]
+    Skip = "skip",
+    /// It starts another run beside the first.
+    Allow = "allow",
+    /// It waits until the run is over; of several that wait the last one runs.
+    Buffer = "buffer",
+    /// It ends the run in progress, which is recorded as CANCELLED, and takes its place.
+    Replace = "replace",
+}
+
+words! {
     /// Which of several tasks goes first.
     Priority: "priority",
     /// Before all others.
@@ -223,6 +286,38 @@ pub struct Fault {
 }
 
 impl Definition {
+    /// A task of that name and kind that says nothing else: everything is what it is by default.
+    pub fn new(name: TaskName, kind: Kind) -> Self {
+        Self {
+            name,
+            description: String::new(),
+            kind,
+            timeout: DEFAULT_TIMEOUT,
+            retry: Retry::default(),
+            copy_assets: Vec::new(),
+            rollback: false,
+            category: None,
+            tags: BTreeSet::new(),
+            retention: DEFAULT_RETENTION,
+            config: Value::Null,
+            config_schema: Value::Null,
+            result_schema: Value::Null,
+        }
+    }
+
+    /// What a run does that would begin beside another one. Only cron tasks may choose.
+    pub fn overlap(&self) -> Overlap {
+        match &self.kind {
+            Kind::Cron(cron) => cron.overlap,
+            Kind::Lifecycle(_) | Kind::Queue(_) | Kind::Side(_) => Overlap::Skip,
+        }
+    }
+
+    /// Whether it is disabled after its first run.
+    pub fn runs_once(&self) -> bool {
+        matches!(&self.kind, Kind::Cron(Cron { run_once: true, .. }))
+    }
+
     /// What in this definition cannot stand by itself; what tasks demand of each other, [`waves`] checks.
     ///
     /// [`waves`]: crate::deployment::waves
@@ -284,8 +379,12 @@ mod tests {
             retry: Retry::default(),
             copy_assets: Vec::new(),
             rollback: false,
+            category: None,
+            tags: BTreeSet::new(),
+            retention: DEFAULT_RETENTION,
             config: Value::Null,
             config_schema: json!({}),
+            result_schema: Value::Null,
         }
     }
 

@@ -11,12 +11,13 @@
 //! - [`claim`]: who may run a task now
 //! - [`retry`]: what follows a failed attempt
 //! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
-//! - [`schedule`]: static schedules and their EventBridge form
+//! - [`schedule`], [`catch_up`]: when a cron task is due, and the EventBridge form of its schedule
 //! - [`assets`]: which files go with a task
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
 
 pub mod assets;
+pub mod catch_up;
 pub mod claim;
 pub mod definition;
 pub mod deployment;

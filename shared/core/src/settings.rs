@@ -5,7 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::definition::Definition;
+use crate::{
+    catch_up::CatchUp,
+    definition::{Definition, Kind, Overlap, Priority},
+    schedule::Schedule,
+};
 
 /// The name of the environment where nothing names one.
 pub const DEFAULT_ENVIRONMENT: &str = "dev";
@@ -20,6 +24,24 @@ pub struct Settings {
     /// How often its body is tried, in total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
+    /// When it runs, of a cron task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// The IANA name of the time zone its schedule is read in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// Which of several due tasks goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// What a tick does that comes while a run is in progress.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
+    /// What becomes of ticks that had no run because nothing was there to start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up: Option<CatchUp>,
+    /// How long the records of its runs are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     /// What its configuration has instead of the defaults, key by key.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
@@ -42,6 +64,16 @@ impl Settings {
         if let Some(max_attempts) = self.max_attempts {
             definition.retry.max_attempts = max_attempts;
         }
+        if let Some(days) = self.retention_days {
+            definition.retention = Duration::from_secs(u64::from(days) * 24 * 3600);
+        }
+        if let Kind::Cron(cron) = &mut definition.kind {
+            cron.schedule = self.schedule.clone().or(cron.schedule.take());
+            cron.timezone = self.timezone.clone().unwrap_or(std::mem::take(&mut cron.timezone));
+            cron.priority = self.priority.unwrap_or(cron.priority);
+            cron.overlap = self.overlap.unwrap_or(cron.overlap);
+            cron.catch_up = self.catch_up.unwrap_or(cron.catch_up);
+        }
         merge(&mut definition.config, self.config.clone());
         definition
     }
@@ -51,6 +83,12 @@ impl Settings {
     pub fn overridden_by(mut self, over: Self) -> Self {
         self.timeout_ms = over.timeout_ms.or(self.timeout_ms);
         self.max_attempts = over.max_attempts.or(self.max_attempts);
+        self.schedule = over.schedule.or(self.schedule);
+        self.timezone = over.timezone.or(self.timezone);
+        self.priority = over.priority.or(self.priority);
+        self.overlap = over.overlap.or(self.overlap);
+        self.catch_up = over.catch_up.or(self.catch_up);
+        self.retention_days = over.retention_days.or(self.retention_days);
         merge(&mut self.config, over.config);
         self
     }

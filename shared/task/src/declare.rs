@@ -54,16 +54,14 @@ impl Declared {
                 depends_on: depends_on.iter().map(|name| name.parse().expect(CHECKED)).collect(),
             }),
             DeclaredKind::Cron { schedule, timezone, priority } => Kind::Cron(Cron {
-                schedule: schedule.parse().expect(CHECKED),
                 timezone: (*timezone).to_owned(),
                 priority: *priority,
+                ..Cron::new(Some(schedule.parse().expect(CHECKED)))
             }),
         };
         let retry = Retry::default();
         Definition {
-            name: self.name.parse().expect(CHECKED),
             description: self.description.to_owned(),
-            kind,
             timeout: self.timeout_ms.map_or(DEFAULT_TIMEOUT, Duration::from_millis),
             retry: Retry { max_attempts: self.attempts.unwrap_or(retry.max_attempts), ..retry },
             copy_assets: self
@@ -75,6 +73,7 @@ impl Declared {
             // A default that has no JSON leaves the configuration to what overrides it.
             config: serde_json::to_value(T::Config::default()).unwrap_or(Value::Null),
             config_schema: schemars::schema_for!(T::Config).to_value(),
+            ..Definition::new(self.name.parse().expect(CHECKED), kind)
         }
     }
 }

@@ -180,7 +180,7 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     if edges.table.is_none() {
         eprintln!("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
     }
-    let settings = read_settings(edges.settings.as_deref()).unwrap_or_default();
+    let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref()).unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
     let holder = format!("by-hand#{:032x}", random());

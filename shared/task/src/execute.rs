@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    table::{Table, TableError},
+    table::{Table, TableError, Then},
 };
 use lamplighter_core::{
-    claim::{Decision, Grant, Occasion, Refusal, Request, SKEW_MARGIN},
-    definition::Definition,
+    claim::{Decision, Grant, Hold, Occasion, Refusal, Request, SKEW_MARGIN},
+    definition::{Definition, Overlap},
     envelope::{Envelope, InvalidEnvelope, Report},
     id::RunId,
     name::TaskName,
@@ -134,21 +134,27 @@ async fn pipeline<T: Task>(
     let definition = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
     log::task(&definition.name);
     let envelope = Envelope::parse(invocation.payload)?;
-    let request = request(&envelope, invocation.holder, invocation.deadline)?;
+    let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref());
+    let overlap = settings.as_ref().map_or(Overlap::Skip, |it| it.applied_to(definition.clone()).overlap());
+    let request = request(&envelope, overlap, invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
     let table = edges.table().await;
 
     let mut run = begun(&definition.name, &envelope, &request, edges);
-    match claim(table.as_ref(), &definition.name, &envelope, &request).await {
-        Ok(Decision::Granted(grant)) => run.epoch = grant.epoch,
+    let grant = match claim(table.as_ref(), &definition.name, &envelope, &request).await {
+        Ok(Decision::Granted(grant)) => grant,
         Ok(Decision::Refused(refusal)) => {
             let report = skip(table.as_ref(), run, refusal).await.map_err(ExecuteError::Claim)?;
             return Ok(Executed { report, stuck: false });
         }
         Err(error) => return Err(ExecuteError::Claim(error)),
-    }
+    };
+    run.epoch = grant.hold.epoch();
 
-    let settings = read_settings(edges.settings.as_deref());
+    let settings = settings.and_then(|settings| {
+        let at_run_time = read_settings("the task's settings in the table", grant.settings.as_deref())?;
+        Ok(settings.overridden_by(at_run_time))
+    });
     let definition = match &settings {
         Ok(settings) => settings.applied_to(definition),
         Err(_) => definition,
@@ -169,18 +175,27 @@ async fn pipeline<T: Task>(
     run.config = shown;
     conclude(&mut run, &conclusion, &secrets);
     let stuck = conclusion.stuck;
-    let run = finish(table.as_ref(), run).await.map_err(|source| ExecuteError::Record { source, stuck })?;
+    let then = if definition.runs_once() { Then::Disable } else { Then::Nothing };
+    let run = finish(table.as_ref(), run, grant.hold, then)
+        .await
+        .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);
     Ok(Executed { report: Report::of(&run), stuck })
 }
 
-fn request(envelope: &Envelope, holder: String, deadline: Timestamp) -> Result<Request, InvalidEnvelope> {
+fn request(
+    envelope: &Envelope,
+    overlap: Overlap,
+    holder: String,
+    deadline: Timestamp,
+) -> Result<Request, InvalidEnvelope> {
     let now = Timestamp::now();
     Ok(Request {
         run_id: envelope.run_id.unwrap_or_else(|| RunId::new(now, random())),
         holder,
         trigger: envelope.trigger,
         occasion: envelope.occasion()?,
+        overlap,
         now,
         until: deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX),
     })
@@ -194,14 +209,17 @@ async fn claim(
     envelope: &Envelope,
     request: &Request,
 ) -> Result<Decision, TableError> {
-    let Some(table) = table else { return Ok(Decision::Granted(Grant { epoch: 0, lost: None })) };
+    let Some(table) = table else {
+        let hold = Hold::Exclusive { epoch: 0 };
+        return Ok(Decision::Granted(Grant { hold, lost: Vec::new(), settings: None }));
+    };
     let decision = table.claim(task, request).await?;
     if let Decision::Granted(grant) = &decision
         && request.occasion == Occasion::Wish
         && envelope.run_id.is_some()
         && table.run(task, request.run_id).await?.is_some()
     {
-        table.give_back(task, request.run_id, grant.epoch).await?;
+        table.give_back(task, request.run_id, grant.hold).await?;
         let occasion = format!("the run {}", request.run_id);
         return Ok(Decision::Refused(Refusal::AlreadyRan { occasion }));
     }
@@ -226,10 +244,9 @@ async fn skip(table: Option<&Table>, mut run: Run, refusal: Refusal) -> Result<R
 
 /// What the project says differently. The text itself is not told: it may have secrets, and only a text that can be
 /// read says where they are.
-pub(crate) fn read_settings(text: Option<&str>) -> Result<Settings, RunError> {
+pub(crate) fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunError> {
     let settings = Settings::parse(text.unwrap_or("{}"));
-    settings
-        .map_err(|error| RunError::new(ErrorKind::Configuration, format!("LAMPLIGHTER_SETTINGS: {error}")))
+    settings.map_err(|error| RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}")))
 }
 
 /// When the body's time is up: by its own limit, but early enough to write down how it ended.

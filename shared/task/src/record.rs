@@ -1,9 +1,9 @@
 //! A run's record: as it begins, as it ends, and its way into the table.
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Recorded, Table, TableError};
+use lamplighter_aws::table::{Recorded, Table, TableError, Then};
 use lamplighter_core::{
-    claim::Request,
+    claim::{Hold, Request},
     envelope::Envelope,
     name::TaskName,
     run::{ErrorKind, Run, RunError},
@@ -51,14 +51,19 @@ pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, secrets: &Secrets
 }
 
 /// Writes the record and lets go of the task. Data that no record can hold fails the run, and says so.
-pub(crate) async fn finish(table: Option<&Table>, run: Run) -> Result<Run, TableError> {
+pub(crate) async fn finish(
+    table: Option<&Table>,
+    run: Run,
+    hold: Hold,
+    then: Then,
+) -> Result<Run, TableError> {
     let Some(table) = table else { return Ok(run) };
-    let (recorded, run) = match table.finish(&run).await {
+    let (recorded, run) = match table.finish(&run, hold, then).await {
         Err(error @ TableError::TooLarge { .. }) => {
             let error = Some(RunError::new(ErrorKind::Execution, error.to_string()));
             let status = Status::Failed;
             let failed = Run { status, message: None, data: None, config: Value::Null, error, ..run };
-            (table.finish(&failed).await?, failed)
+            (table.finish(&failed, hold, then).await?, failed)
         }
         recorded => (recorded?, run),
     };

@@ -79,15 +79,9 @@ mod by_hand {
 
         fn definition() -> Definition {
             Definition {
-                name: "seed".parse().unwrap(),
                 description: "Seeds.".to_owned(),
-                kind: Kind::Lifecycle(Lifecycle::default()),
                 timeout: Duration::from_secs(60),
-                retry: lamplighter_core::retry::Retry::default(),
-                copy_assets: Vec::new(),
-                rollback: false,
-                config: serde_json::Value::Null,
-                config_schema: serde_json::Value::Null,
+                ..Definition::new("seed".parse().unwrap(), Kind::Lifecycle(Lifecycle::default()))
             }
         }
 
@@ -110,7 +104,7 @@ fn every_key_of_a_cron_task_is_in_its_definition() {
     assert_eq!(purge.description, "Purges what has expired.\n\n    as it stood");
     let cron = purge.cron().unwrap();
     assert_eq!((cron.timezone.as_str(), cron.priority), ("Europe/Vienna", Priority::High));
-    assert_eq!((cron.schedule.as_str(), purge.timeout.as_secs()), ("0 3 * * MON-FRI", 90));
+    assert_eq!((cron.schedule.as_ref().unwrap().as_str(), purge.timeout.as_secs()), ("0 3 * * MON-FRI", 90));
     assert_eq!(purge.retry.max_attempts, 1);
 }
 

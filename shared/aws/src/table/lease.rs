@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::{
     error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::{
+        put_item::PutItemError,
+        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    },
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Decision, Grant, Lease, Lost, Occasion, Request, TaskState, claim},
+    claim::{Decision, Grant, Hold, LastRun, Lease, Lost, Occasion, Request, TaskState, claim},
+    definition::Overlap,
     deployment::{Deployment, EntryKey},
     id::RunId,
     name::TaskName,
@@ -27,10 +31,23 @@ use super::{
 /// Before a ledger's name: the attribute that holds its newest deployment which started a run of the task.
 const DEPLOYED: &str = "deployed#";
 
+/// Before a run's id: the attribute that holds its lease, if others may begin beside it.
+const SHARED: &str = "lease#";
+
 /// Takes a run's hold off its task.
-const RELEASE: &str = "REMOVE run_id, holder, lease_until, started_at, #trigger";
+const RELEASE: &str = "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled";
 /// Whether a run still has its hold.
 const HELD: &str = "epoch = :epoch AND run_id = :run_id";
+
+/// What happens to a task when its run is over, beside its being free again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Then {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It is switched off: it was to run once.
+    Disable,
+}
 
 /// What became of a run's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,65 +62,24 @@ pub enum Recorded {
 impl Table {
     /// Claims a task for a run. One write, no read; nothing has changed if it is refused.
     ///
-    /// If the claim took over from a run that was lost, that run's record has been written when this returns.
+    /// If the claim found runs that were lost, their records have been written when this returns.
     pub async fn claim(&self, task: &TaskName, request: &Request) -> Result<Decision, TableError> {
-        let (newest, value) = match &request.occasion {
-            Occasion::Tick(tick) => ("last_tick".to_owned(), Some(n(tick.as_millisecond()))),
-            Occasion::Deployment { ledger, entry } => {
-                (format!("{DEPLOYED}{ledger}"), Some(s(entry.as_str())))
-            }
-            Occasion::Wish => (String::new(), None),
-        };
-        let mut set = "SET epoch = if_not_exists(epoch, :zero) + :one, run_id = :run_id, holder = :holder, \
-                       lease_until = :until, started_at = :now, #trigger = :trigger, \
-                       failure_streak = if_not_exists(failure_streak, :zero)"
-            .to_owned();
-        let mut condition = "(attribute_not_exists(enabled) OR enabled = :true) \
-                             AND (attribute_not_exists(lease_until) OR lease_until < :now)"
-            .to_owned();
-        if value.is_some() {
-            set.push_str(", #newest = :newest");
-            condition.push_str(" AND (attribute_not_exists(#newest) OR #newest < :newest)");
-        }
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
-            .update_expression(set)
-            .condition_expression(condition)
-            .set_expression_attribute_names(Some(
-                [("#trigger".to_owned(), "trigger".to_owned())]
-                    .into_iter()
-                    .chain(value.is_some().then(|| ("#newest".to_owned(), newest)))
-                    .collect(),
-            ))
-            .set_expression_attribute_values(Some(
-                [
-                    (":zero", n(0)),
-                    (":one", n(1)),
-                    (":true", AttributeValue::Bool(true)),
-                    (":run_id", s(request.run_id.to_string())),
-                    (":holder", s(&request.holder)),
-                    (":until", n(request.until.as_millisecond())),
-                    (":now", n(request.now.as_millisecond())),
-                    (":trigger", s(request.trigger.as_str())),
-                ]
-                .into_iter()
-                .chain(value.map(|value| (":newest", value)))
-                .map(|(name, value)| (name.to_owned(), value))
-                .collect(),
-            ))
-            .return_values(ReturnValue::AllOld)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
+        match self.claim_update(task, request).send().await {
             Ok(output) => {
                 let before = self.task_state(task, output.attributes.unwrap_or_default())?;
-                // What the condition allowed is what the rule allows; only the grant's numbers are taken from it.
-                let grant = Grant { epoch: before.epoch + 1, lost: before.lost(request.now) };
-                if let Some(lost) = &grant.lost {
-                    self.record_lost(task, lost, request.now).await?;
+                // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
+                let hold = before.next_hold(request.overlap);
+                let grant = Grant { hold, lost: before.lost(request.now), settings: before.settings };
+                for lost in &grant.lost {
+                    match (lost.hold, hold) {
+                        // The claim has put its own hold in its place.
+                        (Hold::Exclusive { .. }, Hold::Exclusive { .. }) => {
+                            self.record_lost(task, lost, request.now).await?;
+                        }
+                        _ => {
+                            self.end_lost(task, lost, request.now).await?;
+                        }
+                    }
                 }
                 Ok(Decision::Granted(grant))
             }
@@ -117,13 +93,72 @@ impl Table {
         }
     }
 
+    /// The rule of [`claim`] as the condition of one write.
+    fn claim_update(&self, task: &TaskName, request: &Request) -> UpdateItemFluentBuilder {
+        let lease = request.lease();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(task_pk(task)))
+            .key("sk", s(TASK))
+            .expression_attribute_values(":zero", n(0))
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut set = "SET failure_streak = if_not_exists(failure_streak, :zero)".to_owned();
+        let mut condition = "(attribute_not_exists(enabled) OR enabled = :true)".to_owned();
+        let update = match &request.occasion {
+            Occasion::Tick(tick) => Some(("last_tick".to_owned(), n(tick.as_millisecond()))),
+            Occasion::Deployment { ledger, entry } => {
+                Some((format!("{DEPLOYED}{ledger}"), s(entry.as_str())))
+            }
+            Occasion::Wish => None,
+        }
+        .into_iter()
+        .fold(update, |update, (newest, value)| {
+            set.push_str(", #newest = :newest");
+            condition.push_str(" AND (attribute_not_exists(#newest) OR #newest < :newest)");
+            update.expression_attribute_names("#newest", newest).expression_attribute_values(":newest", value)
+        });
+        let update = if request.overlap == Overlap::Allow {
+            set.push_str(", #lease = :lease");
+            condition.push_str(" AND attribute_not_exists(#lease)");
+            update
+                .expression_attribute_names("#lease", shared(lease.run_id))
+                .expression_attribute_values(":lease", AttributeValue::M(shared_item(&lease)))
+        } else {
+            set.push_str(
+                ", epoch = if_not_exists(epoch, :zero) + :one, run_id = :run_id, holder = :holder, \
+                 lease_until = :until, started_at = :now, #trigger = :trigger",
+            );
+            condition.push_str(" AND (attribute_not_exists(lease_until) OR lease_until < :now)");
+            let update = update
+                .expression_attribute_names("#trigger", "trigger")
+                .expression_attribute_values(":one", n(1))
+                .expression_attribute_values(":run_id", s(lease.run_id.to_string()))
+                .expression_attribute_values(":holder", s(&lease.holder))
+                .expression_attribute_values(":until", n(lease.until.as_millisecond()))
+                .expression_attribute_values(":now", n(lease.started_at.as_millisecond()))
+                .expression_attribute_values(":trigger", s(lease.trigger.as_str()));
+            if let Some(tick) = lease.scheduled_for {
+                set.push_str(", scheduled_for = :tick REMOVE cancelled");
+                update.expression_attribute_values(":tick", n(tick.as_millisecond()))
+            } else {
+                set.push_str(" REMOVE cancelled, scheduled_for");
+                update
+            }
+        };
+        update.update_expression(set).condition_expression(condition)
+    }
+
     /// Writes the record of a run that is over, then lets go of the task. Two writes.
     ///
     /// A run whose lease was taken over can do neither: its record as lost was written by who took over.
-    pub async fn finish(&self, run: &Run) -> Result<Recorded, TableError> {
+    pub async fn finish(&self, run: &Run, hold: Hold, then: Then) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
         if recorded == Recorded::Written {
-            self.release(run).await?;
+            self.release(run, hold, then).await?;
         }
         Ok(recorded)
     }
@@ -151,31 +186,45 @@ impl Table {
         }
     }
 
-    /// Lets go of the task, if it is still held with the run's epoch. One write.
-    async fn release(&self, run: &Run) -> Result<(), TableError> {
+    /// Lets go of the task, if the run still has its hold. One write.
+    async fn release(&self, run: &Run, hold: Hold, then: Then) -> Result<(), TableError> {
         // A value that no expression uses is refused, so each way has its own.
         let (streak, by) = match run.status {
             Status::Completed => (":streak", 0),
             _ => ("failure_streak + :streak", 1),
         };
-        let released = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(&run.task)))
-            .key("sk", s(TASK))
-            .update_expression(format!(
-                "{RELEASE} SET last_run = :run_id, last_status = :status, failure_streak = {streak}"
-            ))
-            .condition_expression(HELD)
-            .expression_attribute_names("#trigger", "trigger")
-            .expression_attribute_values(":run_id", s(run.id.to_string()))
+        let mut set = format!("SET last_run = :last_run, last_status = :status, failure_streak = {streak}");
+        if then == Then::Disable {
+            set.push_str(", enabled = :enabled");
+        }
+        let update = self
+            .letting_go(&run.task, run.id, hold, &set)
+            .expression_attribute_values(":last_run", s(run.id.to_string()))
             .expression_attribute_values(":status", s(run.status.as_str()))
-            .expression_attribute_values(":epoch", n(run.epoch))
-            .expression_attribute_values(":streak", n(by))
-            .send()
-            .await;
-        self.released(released)
+            .expression_attribute_values(":streak", n(by));
+        let update = match then {
+            Then::Disable => update.expression_attribute_values(":enabled", AttributeValue::Bool(false)),
+            Then::Nothing => update,
+        };
+        self.released(update.send().await)
+    }
+
+    /// The update that takes a run's hold off its task, if it is still there.
+    fn letting_go(&self, task: &TaskName, run: RunId, hold: Hold, set: &str) -> UpdateItemFluentBuilder {
+        let update =
+            self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        match hold {
+            Hold::Exclusive { epoch } => update
+                .update_expression(format!("{RELEASE} {set}"))
+                .condition_expression(HELD)
+                .expression_attribute_names("#trigger", "trigger")
+                .expression_attribute_values(":run_id", s(run.to_string()))
+                .expression_attribute_values(":epoch", n(epoch)),
+            Hold::Shared => update
+                .update_expression(format!("REMOVE #lease {set}"))
+                .condition_expression("attribute_exists(#lease)")
+                .expression_attribute_names("#lease", shared(run)),
+        }
     }
 
     fn released<T>(&self, released: Result<T, SdkError<UpdateItemError>>) -> Result<(), TableError> {
@@ -189,29 +238,16 @@ impl Table {
         }
     }
 
-    /// Lets go of a task that was claimed for a run which is over already, if it is still held with this epoch. What
-    /// the table says of the task's last run stays. One write.
-    pub async fn give_back(&self, task: &TaskName, run_id: RunId, epoch: u64) -> Result<(), TableError> {
-        let given_back = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
-            .update_expression(RELEASE)
-            .condition_expression(HELD)
-            .expression_attribute_names("#trigger", "trigger")
-            .expression_attribute_values(":run_id", s(run_id.to_string()))
-            .expression_attribute_values(":epoch", n(epoch))
-            .send()
-            .await;
-        self.released(given_back)
+    /// Lets go of a task that was claimed for a run which is over already, if it still has that hold. What the table says
+    /// of the task's last run stays. One write.
+    pub async fn give_back(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<(), TableError> {
+        self.released(self.letting_go(task, run_id, hold, "").send().await)
     }
 
     /// Ends a run that was lost: writes its record and lets go of its task. Its own record stands if it has one.
     pub async fn end_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
         let stands = self.record_lost(task, lost, now).await?;
-        self.release(&Run { epoch: lost.epoch, ..stands.clone() }).await?;
+        self.release(&stands, lost.hold, Then::Nothing).await?;
         Ok(stands)
     }
 
@@ -262,6 +298,50 @@ impl Table {
         }
     }
 
+    /// Asks a run in progress to end. False if it is not in progress: then nothing has changed. One write.
+    pub async fn cancel(&self, task: &TaskName, run_id: RunId) -> Result<bool, TableError> {
+        let asked = |update: &str, condition: &str| {
+            self.client
+                .update_item()
+                .table_name(&self.name)
+                .key("pk", s(task_pk(task)))
+                .key("sk", s(TASK))
+                .update_expression(update)
+                .condition_expression(condition)
+                .expression_attribute_values(":true", AttributeValue::Bool(true))
+        };
+        let ways = [
+            asked("SET cancelled = :true", "run_id = :run_id")
+                .expression_attribute_values(":run_id", s(run_id.to_string())),
+            asked("SET #lease.cancelled = :true", "attribute_exists(#lease)")
+                .expression_attribute_names("#lease", shared(run_id)),
+        ];
+        for way in ways {
+            match way.send().await {
+                Ok(_) => return Ok(true),
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
+                    _ => return Err(self.failed("cancel a run", &error)),
+                },
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sets what a task shall have at run time instead of what it and the project say; nothing takes it back. The text is
+    /// that of [`lamplighter_core::settings::Settings`]. One write.
+    pub async fn set(&self, task: &TaskName, settings: Option<&str>) -> Result<(), TableError> {
+        let update =
+            self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let update = match settings {
+            Some(text) => update
+                .update_expression("SET settings = :settings")
+                .expression_attribute_values(":settings", s(text)),
+            None => update.update_expression("REMOVE settings"),
+        };
+        update.send().await.map(|_| ()).map_err(|error| self.failed("set a task's settings", &error))
+    }
+
     /// Switches a task on or off. One write.
     pub async fn enable(&self, task: &TaskName, enabled: bool) -> Result<(), TableError> {
         self.client
@@ -282,26 +362,67 @@ impl Table {
             |cause: String| TableError::Malformed { table: self.name.clone(), key: task_pk(task), cause };
         let value = to_json(item);
         let time = |key: &str| value[key].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let lease = if value["run_id"].is_null() {
-            None
-        } else {
-            let mut lease = value.clone();
-            for (name, attribute) in [("until", "lease_until"), ("started_at", "started_at")] {
-                let at = time(attribute).ok_or_else(|| malformed(format!("`{attribute}` is not a time")))?;
-                lease[name] = Value::String(at.to_string());
-            }
-            Some(serde_json::from_value::<Lease>(lease).map_err(|error| malformed(error.to_string()))?)
+        let lease = match value["run_id"].is_null() {
+            true => None,
+            false => Some(lease_of(value.clone()).map_err(malformed)?),
         };
-        let last_deployments = value.as_object().into_iter().flatten().filter_map(|(key, entry)| {
+        let entries = || value.as_object().into_iter().flatten();
+        let shared =
+            entries().filter(|(key, _)| key.starts_with(SHARED)).map(|(_, lease)| lease_of(lease.clone()));
+        let mut shared = shared.collect::<Result<Vec<_>, _>>().map_err(malformed)?;
+        shared.sort_by_key(|lease| lease.run_id);
+        let last_deployments = entries().filter_map(|(key, entry)| {
             let entry: EntryKey = entry.as_str()?.parse().ok()?;
             Some((key.strip_prefix(DEPLOYED)?.to_owned(), entry))
         });
+        let last_run = || {
+            let run_id = value["last_run"].as_str()?.parse().ok()?;
+            Some(LastRun { run_id, status: value["last_status"].as_str()?.parse().ok()? })
+        };
         Ok(TaskState {
             disabled: value["enabled"] == Value::Bool(false),
             lease,
+            shared,
             epoch: value["epoch"].as_u64().unwrap_or(0),
             last_tick: time("last_tick"),
             last_deployments: last_deployments.collect::<BTreeMap<_, _>>(),
+            settings: value["settings"].as_str().map(str::to_owned),
+            last_run: last_run(),
+            failure_streak: value["failure_streak"].as_u64().unwrap_or(0),
         })
     }
+}
+
+/// The attribute that holds the lease of a run beside which others may begin.
+fn shared(run: RunId) -> String {
+    format!("{SHARED}{run}")
+}
+
+/// The lease as the map of that attribute, with the names that an exclusive one has in the task's item.
+fn shared_item(lease: &Lease) -> Item {
+    let mut item = Item::from([
+        ("run_id".to_owned(), s(lease.run_id.to_string())),
+        ("holder".to_owned(), s(&lease.holder)),
+        ("lease_until".to_owned(), n(lease.until.as_millisecond())),
+        ("started_at".to_owned(), n(lease.started_at.as_millisecond())),
+        ("trigger".to_owned(), s(lease.trigger.as_str())),
+    ]);
+    if let Some(tick) = lease.scheduled_for {
+        item.insert("scheduled_for".to_owned(), n(tick.as_millisecond()));
+    }
+    item
+}
+
+/// The lease that stands among these attributes.
+fn lease_of(mut attributes: Value) -> Result<Lease, String> {
+    for (name, attribute) in
+        [("until", "lease_until"), ("started_at", "started_at"), ("scheduled_for", "scheduled_for")]
+    {
+        let at = attributes[attribute].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        if at.is_none() && !attributes[attribute].is_null() {
+            return Err(format!("`{attribute}` is not a time"));
+        }
+        attributes[name] = at.map_or(Value::Null, |at| Value::String(at.to_string()));
+    }
+    serde_json::from_value(attributes).map_err(|error| error.to_string())
 }

@@ -15,7 +15,7 @@ mod schema;
 use aws_sdk_dynamodb::Client;
 
 pub use history::{History, Page};
-pub use lease::Recorded;
+pub use lease::{Recorded, Then};
 pub use ledger::Opened;
 pub use schema::create;
 
