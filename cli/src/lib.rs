@@ -6,6 +6,7 @@
 //! - [`generate`]: the template of the stack, pure
 //! - [`assets`], [`package`]: what goes with a binary, and the packages of the functions
 //! - [`runner`]: a deployment on this machine
+//! - [`target`]: the stack that a command works on, here or in AWS
 //! - [`show`]: runs and deployments as people read them
 //! - [`fault`]: what cannot stand, each with its file and key, all told at once
 
@@ -21,6 +22,7 @@ pub mod package;
 pub mod project;
 pub mod runner;
 pub mod show;
+pub mod target;
 pub mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -117,6 +117,11 @@ impl Workspace {
         faults.none_or(Self { root: root.to_owned(), cargo_target, tasks, functions })
     }
 
+    /// What its folder is called.
+    pub fn folder_name(&self) -> String {
+        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// Where the packages of the functions are, whatever `CARGO_TARGET_DIR` says, since the template names it.
     pub fn packages(&self) -> PathBuf {
         self.root.join("target/lamplighter")

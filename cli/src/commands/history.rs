@@ -1,19 +1,13 @@
 //! `lamplighter history`: what ran, when, and how it ended.
 
-use std::path::PathBuf;
-
 use anstream::println;
 use jiff::Timestamp;
-use lamplighter_aws::{
-    clients::Clients,
-    table::{History, Table},
-};
+use lamplighter_aws::table::{History, Table};
 use lamplighter_core::{name::TaskName, run::Run, status::Status};
 
 use crate::{
-    config::Config,
-    runner::{machine::Storage, stack::Stack},
     show::{self, aligned, sign},
+    target::Place,
 };
 
 /// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
@@ -27,18 +21,11 @@ pub(crate) struct Arguments {
     /// How many runs of each task are looked at.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// The stack's name on this machine. Left out: the project's.
-    #[arg(long, conflicts_with = "table")]
-    stack: Option<String>,
-    /// The folder that keeps this machine's table.
-    #[arg(long, default_value = super::HOME, conflicts_with = "table")]
-    home: PathBuf,
-    /// A table in AWS, by name; the account and the region are those of the environment.
-    #[arg(long)]
-    table: Option<String>,
     /// Prints JSON: the runs' whole records.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -48,22 +35,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
     };
     let runs = super::runtime()?.block_on(async {
-        if let Some(name) = &arguments.table {
-            let clients = Clients::default();
-            let table = Table::new(clients.dynamodb().await.clone(), name);
-            return read(&table, &tasks, arguments).await;
-        }
-        let home = workspace.root.join(&arguments.home);
-        let config = Config::load(&workspace.root)?;
-        let name = arguments.stack.clone().or(config.name);
-        let stack = Stack::open(&home, &name.unwrap_or_else(|| super::folder_name(&workspace.root)))?;
-        let storage = Storage::open(&home, &stack.name).await?;
+        let target = arguments.place.open(&workspace).await?;
         let runs = async {
-            storage.end_abandoned(&tasks).await?;
-            read(&storage.table, &tasks, arguments).await
+            target.end_abandoned(&tasks).await?;
+            read(&target.table, &tasks, arguments).await
         };
         let runs = runs.await;
-        storage.close().await;
+        target.close().await;
         runs
     })?;
     if arguments.json {

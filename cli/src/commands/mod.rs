@@ -6,15 +6,12 @@ mod history;
 mod tasks;
 mod up;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::{compile, config::Config, describe, project::Project, workspace::Workspace};
-
-/// The folder that keeps the table, the bucket and the logs of this machine's stacks.
-const HOME: &str = ".lamplighter";
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -52,11 +49,7 @@ fn current_folder() -> anyhow::Result<PathBuf> {
 fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<Project> {
     let config = Config::load(&workspace.root)?;
     let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
-    Ok(Project::resolve(&folder_name(&workspace.root), described, &config, environment)?)
-}
-
-fn folder_name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    Ok(Project::resolve(&workspace.folder_name(), described, &config, environment)?)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -26,6 +26,7 @@ use crate::{
         stack::Stack,
     },
     show::{self, aligned, sign},
+    target::HOME,
 };
 
 /// Deploys the workspace on this machine: the real dispatcher and the real task binaries, without an account.
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     stack: Option<String>,
     /// The folder that keeps the table, the bucket and the logs.
-    #[arg(long, default_value = super::HOME)]
+    #[arg(long, default_value = HOME)]
     home: PathBuf,
     /// Prints JSON.
     #[arg(long)]
@@ -53,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let packages = package_all(&workspace, Profile::Dev)?;
     let config = Config::load(&workspace.root)?;
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-    let folder = super::folder_name(&workspace.root);
+    let folder = workspace.folder_name();
     let project = Project::resolve(&folder, described, &config, arguments.environment.as_deref())?;
     let home = workspace.root.join(&arguments.home);
     let mut stack = Stack::open(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;

@@ -37,6 +37,8 @@ pub const TEMPLATE: &str = "infra/template.yaml";
 const ANSWER_ENDPOINT: &str = "AnswerEndpoint";
 /// The condition that holds in AWS, where everything is reached by TLS.
 const ON_AWS: &str = "OnAws";
+/// The output that says what the table is called.
+pub(crate) const TABLE_OUTPUT: &str = "LamplighterTableName";
 
 /// For how many days CloudWatch can keep logs. Source: CloudWatch Logs API Reference, `PutRetentionPolicy`.
 pub const LOG_RETENTION_DAYS: [u32; 22] =
@@ -105,7 +107,7 @@ fn outputs(project: &Project) -> Vec<(String, Value)> {
         (id.to_owned(), map! { "Description" => description, "Value" => value })
     };
     let mut outputs = vec![
-        output("LamplighterTableName", "Locks, history and ledgers.", reference(storage::TABLE)),
+        output(TABLE_OUTPUT, "Locks, history and ledgers.", reference(storage::TABLE)),
         output("LamplighterBucketName", "What tasks put into files.", reference(storage::BUCKET)),
     ];
     if project.tasks.iter().any(|task| task.definition.lifecycle().is_some()) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{Functions, InvokeError},
-    stacks::{Stacks, StatusError},
+    stacks::{StackError, Stacks},
     table::{Opened, Table, TableError},
 };
 use lamplighter_core::{
@@ -63,7 +63,7 @@ pub enum DispatchError {
     Table(#[from] TableError),
     /// The stack's status is not known.
     #[error(transparent)]
-    Status(#[from] StatusError),
+    Status(#[from] StackError),
     /// A function was not reached.
     #[error(transparent)]
     Invoke(#[from] InvokeError),

@@ -1,6 +1,6 @@
 //! SDK clients that are made when they are first used, so that a cold start pays for nothing it does not use.
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -12,9 +12,19 @@ use tokio::sync::OnceCell;
 /// five root certificates.
 const AMAZON_ROOTS: &str = include_str!("amazon-trust-services.pem");
 
+/// Whose resources, where the environment is not to say it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The profile of AWS's shared files. Left out: that of the environment.
+    pub profile: Option<String>,
+    /// The region. Left out: that of the environment, or of the profile.
+    pub region: Option<String>,
+}
+
 /// The clients of one process.
 #[derive(Debug, Default)]
 pub struct Clients {
+    account: Account,
     config: OnceCell<SdkConfig>,
     dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
     #[cfg(feature = "s3")]
@@ -22,6 +32,11 @@ pub struct Clients {
 }
 
 impl Clients {
+    /// The clients for an account; those of [`Clients::default`] are for the environment's.
+    pub fn of(account: Account) -> Self {
+        Self { account, ..Self::default() }
+    }
+
     /// The DynamoDB client.
     pub async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
         self.dynamodb.get_or_init(async || aws_sdk_dynamodb::Client::new(self.config().await)).await
@@ -43,8 +58,12 @@ impl Clients {
 
     /// The configuration that all clients share: region, credentials and endpoint as the environment says.
     pub async fn config(&self) -> &SdkConfig {
-        let load =
-            async || aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).load().await;
+        let load = async || {
+            let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
+            let Account { profile, region } = self.account.clone();
+            let loader = profile.into_iter().fold(loader, aws_config::ConfigLoader::profile_name);
+            region.map(Region::new).into_iter().fold(loader, aws_config::ConfigLoader::region).load().await
+        };
         self.config.get_or_init(load).await
     }
 }

@@ -1,7 +1,9 @@
-//! Where a stack stands, in CloudFormation.
+//! Where a stack stands and what it says of itself, in CloudFormation.
+
+use std::collections::BTreeMap;
 
 use aws_config::SdkConfig;
-use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::{Client, types::Stack};
 
 use crate::clients::cause;
 
@@ -11,10 +13,10 @@ pub struct Stacks {
     client: Client,
 }
 
-/// Why it is not known where a stack stands.
+/// Why a stack could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the status of stack `{stack}` cannot be read: {cause}")]
-pub struct StatusError {
+#[error("stack `{stack}` cannot be read: {cause}")]
+pub struct StackError {
     /// The stack.
     pub stack: String,
     /// What the service or the network said.
@@ -28,11 +30,28 @@ impl Stacks {
     }
 
     /// A stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`.
-    pub async fn status(&self, stack_id: &str) -> Result<String, StatusError> {
-        let failed = |cause: String| StatusError { stack: stack_id.to_owned(), cause };
-        let output = self.client.describe_stacks().stack_name(stack_id).send().await;
-        let output = output.map_err(|error| failed(cause(&error)))?;
-        let status = output.stacks().first().and_then(|stack| stack.stack_status());
-        status.map(|status| status.as_str().to_owned()).ok_or_else(|| failed("no such stack".to_owned()))
+    pub async fn status(&self, stack_id: &str) -> Result<String, StackError> {
+        let stack = self.describe(stack_id).await?;
+        let status = stack.stack_status().map(|status| status.as_str().to_owned());
+        status.ok_or_else(|| failed(stack_id, "it has no status"))
     }
+
+    /// A stack's outputs, by key.
+    pub async fn outputs(&self, stack: &str) -> Result<BTreeMap<String, String>, StackError> {
+        let outputs = self.describe(stack).await?.outputs.unwrap_or_default();
+        Ok(outputs
+            .into_iter()
+            .filter_map(|output| Some((output.output_key?, output.output_value?)))
+            .collect())
+    }
+
+    async fn describe(&self, stack: &str) -> Result<Stack, StackError> {
+        let output = self.client.describe_stacks().stack_name(stack).send().await;
+        let stacks = output.map_err(|error| failed(stack, cause(&error)))?.stacks.unwrap_or_default();
+        stacks.into_iter().next().ok_or_else(|| failed(stack, "no such stack"))
+    }
+}
+
+fn failed(stack: &str, cause: impl Into<String>) -> StackError {
+    StackError { stack: stack.to_owned(), cause: cause.into() }
 }

@@ -362,10 +362,8 @@ impl Table {
             |cause: String| TableError::Malformed { table: self.name.clone(), key: task_pk(task), cause };
         let value = to_json(item);
         let time = |key: &str| value[key].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let lease = match value["run_id"].is_null() {
-            true => None,
-            false => Some(lease_of(value.clone()).map_err(malformed)?),
-        };
+        let lease =
+            if value["run_id"].is_null() { None } else { Some(lease_of(value.clone()).map_err(malformed)?) };
         let entries = || value.as_object().into_iter().flatten();
         let shared =
             entries().filter(|(key, _)| key.starts_with(SHARED)).map(|(_, lease)| lease_of(lease.clone()));

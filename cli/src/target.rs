@@ -1,0 +1,176 @@
+//! Where a command works: on a stack of this machine, or on one in AWS.
+//!
+//! One rule: a command means this machine, unless `--aws`, `--profile`, `--region` or `--table` is there. What the
+//! environment says (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) is honoured in AWS and never chooses it, so that
+//! nobody switches off a task of production because of a variable.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use lamplighter_aws::{
+    clients::{Account, Clients},
+    functions::Functions,
+    stacks::Stacks,
+    table::Table,
+};
+use lamplighter_core::name::TaskName;
+
+use crate::{
+    config::Config,
+    generate::TABLE_OUTPUT,
+    runner::{machine::Storage, stack::Stack},
+    workspace::Workspace,
+};
+
+/// The folder that keeps the table, the bucket and the logs of this machine's stacks.
+pub const HOME: &str = ".lamplighter";
+
+/// A place as the command line names it.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Where")]
+pub struct Place {
+    /// The stack's name. Left out: the project's.
+    #[arg(long, value_name = "NAME")]
+    pub stack: Option<String>,
+    /// The stack in AWS, not the one of this machine; so do --profile, --region and --table.
+    #[arg(long)]
+    pub aws: bool,
+    /// The profile of AWS's configuration files. Left out: `AWS_PROFILE`.
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The region in AWS. Left out: `AWS_REGION`, or the profile's.
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The table in AWS, for those who may not read the stack. Left out: the stack's output says it.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    /// The folder that keeps the table, the bucket and the logs of this machine's stacks.
+    #[arg(long, value_name = "FOLDER", default_value = HOME, conflicts_with_all = ["aws", "profile", "region", "table"])]
+    pub home: PathBuf,
+}
+
+/// A stack whose table is open.
+pub struct Target {
+    /// The stack's name.
+    pub stack: String,
+    /// Its table.
+    pub table: Table,
+    kind: Kind,
+}
+
+enum Kind {
+    Here(Storage),
+    Aws(Box<Clients>),
+}
+
+impl Place {
+    /// Whether it is in AWS.
+    pub fn is_aws(&self) -> bool {
+        self.aws || self.profile.is_some() || self.region.is_some() || self.table.is_some()
+    }
+
+    /// The stack's name: its own, or the project's.
+    pub fn stack(&self, workspace: &Workspace) -> anyhow::Result<String> {
+        let named = match &self.stack {
+            Some(name) => Some(name.clone()),
+            None => Config::load(&workspace.root)?.name,
+        };
+        Ok(named.unwrap_or_else(|| workspace.folder_name()))
+    }
+
+    /// The folder of this machine's stacks.
+    pub fn home(&self, workspace: &Workspace) -> PathBuf {
+        workspace.root.join(&self.home)
+    }
+
+    /// Opens the stack's table.
+    pub async fn open(&self, workspace: &Workspace) -> anyhow::Result<Target> {
+        let stack = self.stack(workspace)?;
+        if self.is_aws() { self.open_in_aws(stack).await } else { self.open_here(workspace, &stack).await }
+    }
+
+    async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
+        let home = self.home(workspace);
+        let stack = Stack::open(&home, stack)?.name;
+        let storage = Storage::open(&home, &stack).await?;
+        Ok(Target { stack, table: storage.table.clone(), kind: Kind::Here(storage) })
+    }
+
+    async fn open_in_aws(&self, stack: String) -> anyhow::Result<Target> {
+        let account = Account { profile: self.profile.clone(), region: self.region.clone() };
+        let clients = Clients::of(account);
+        let name = if let Some(name) = &self.table {
+            name.clone()
+        } else {
+            let outputs = Stacks::new(clients.config().await).outputs(&stack).await?;
+            let missing =
+                || format!("stack `{stack}` has no output {TABLE_OUTPUT}: is it one of Lamplighter's?");
+            outputs.get(TABLE_OUTPUT).with_context(missing)?.clone()
+        };
+        let table = Table::new(clients.dynamodb().await.clone(), name);
+        Ok(Target { stack, table, kind: Kind::Aws(Box::new(clients)) })
+    }
+}
+
+impl Target {
+    /// Ends the runs of these tasks that nothing will end any more: on this machine those of a process that was killed.
+    pub async fn end_abandoned(&self, tasks: impl IntoIterator<Item = &TaskName>) -> anyhow::Result<()> {
+        if let Kind::Here(storage) = &self.kind {
+            storage.end_abandoned(tasks).await?;
+        }
+        Ok(())
+    }
+
+    /// The functions of the account; nothing on this machine, where they run in a machine only.
+    pub async fn functions(&self) -> Option<Functions> {
+        match &self.kind {
+            Kind::Here(_) => None,
+            Kind::Aws(clients) => Some(Functions::new(clients.config().await)),
+        }
+    }
+
+    /// The name of a function of the stack.
+    pub fn function(&self, name: &str) -> String {
+        format!("{}-{name}", self.stack)
+    }
+
+    /// Closes the table.
+    pub async fn close(self) {
+        if let Kind::Here(storage) = self.kind {
+            storage.close().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        place: Place,
+    }
+
+    fn place(words: &[&str]) -> Result<Place, clap::Error> {
+        Line::try_parse_from([&["x"], words].concat()).map(|line| line.place)
+    }
+
+    #[test]
+    fn a_place_is_in_aws_if_the_line_says_so() {
+        for here in [&[][..], &["--stack", "shop"], &["--home", "x"]] {
+            assert!(!place(here).unwrap().is_aws(), "{here:?}");
+        }
+        for aws in [
+            &["--aws"][..],
+            &["--profile", "p"],
+            &["--region", "eu-west-1"],
+            &["--table", "t", "--stack", "s"],
+        ] {
+            assert!(place(aws).unwrap().is_aws(), "{aws:?}");
+        }
+        assert!(place(&["--home", "x", "--aws"]).is_err());
+    }
+}
