@@ -29,6 +29,9 @@ pub struct Envelope {
     /// The deployment the run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Deployment>,
+    /// What the task's configuration has instead, key by key, in this run only.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub config: Value,
 }
 
 fn manual() -> Trigger {
@@ -46,7 +49,7 @@ pub enum InvalidEnvelope {
     /// It is not an envelope at all.
     #[error(
         "the payload is not one for a task: {0}; send `{{}}` to run it by hand, or an object with `trigger`, \
-         `run_id`, `scheduled_for` and `deployment`"
+         `run_id`, `scheduled_for`, `deployment` and `config`"
     )]
     Malformed(String),
     /// What its trigger needs is not there.

@@ -153,7 +153,8 @@ async fn pipeline<T: Task>(
 
     let settings = settings.and_then(|settings| {
         let at_run_time = read_settings("the task's settings in the table", grant.settings.as_deref())?;
-        Ok(settings.overridden_by(at_run_time))
+        let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
+        Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
     });
     let definition = match &settings {
         Ok(settings) => settings.applied_to(definition),

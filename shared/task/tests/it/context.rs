@@ -37,6 +37,16 @@ async fn l09_the_configuration_is_the_default_with_the_overrides_and_keeps_its_t
 }
 
 #[tokio::test]
+async fn c08_one_run_may_have_a_configuration_of_its_own() {
+    let world = World::with(json!({ "count": 1, "names": ["a"] })).await;
+    world.invoke(json!({ "config": { "count": 2 } })).await;
+    let run = world.last().await;
+    assert_eq!((&run.config["count"], &run.config["names"]), (&json!(2), &json!(["a"])));
+    assert_eq!(run.data.unwrap()["config"]["count"], 2);
+    assert_eq!(seen(&world).await["config"]["count"], 1, "the next one has the task's");
+}
+
+#[tokio::test]
 async fn l07_the_deployment_is_told() {
     let world = World::with(json!({})).await;
     world.invoke(deploy("update", RUN, "r1")).await;
