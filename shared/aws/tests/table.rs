@@ -134,20 +134,21 @@ fn the_tables_condition_is_the_pure_rule() {
                     let decision = embedded.table.claim(&task(), &request).await.unwrap();
                     prop_assert_eq!(&decision, &claim(&model, &request));
                     if let Decision::Granted(grant) = decision {
-                        model = model.claimed(&request, grant.hold);
-                        // A run that was lost beside one that shares the task is let go of, with the status it has.
+                        // A run that was lost is let go of, with the status it has.
                         for lost in &grant.lost {
                             let run = embedded.table.run(&task(), lost.lease.run_id).await.unwrap().unwrap();
                             model = model.released(run.id, lost.hold, run.status);
                         }
+                        model = model.claimed(&request, grant.hold);
                         if then == 0 {
-                            // Another run id may have had its record already: then its lease runs out by itself.
+                            // The run id may have had its record already: that stands.
                             let run = run(&request, grant.hold, Status::Completed);
-                            if embedded.table.finish(&run, grant.hold, Then::Nothing).await.unwrap()
-                                == Recorded::Written
-                            {
-                                model = model.released(run.id, grant.hold, run.status);
-                            }
+                            let status =
+                                match embedded.table.finish(&run, grant.hold, Then::Nothing).await.unwrap() {
+                                    Recorded::Written => run.status,
+                                    Recorded::Before(stands) => stands.status,
+                                };
+                            model = model.released(run.id, grant.hold, status);
                         }
                     }
                     if then == 1 {
@@ -196,6 +197,40 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
     assert_eq!(late, Recorded::Before(Box::new(lost)));
     let lease = embedded.table.state(&task()).await.unwrap().lease.unwrap();
     assert_eq!(lease.run_id, second.run_id);
+}
+
+/// The claim once replaced the lost run's lease, and only then wrote its record: who died in between took the last
+/// trace of the run with it.
+#[tokio::test]
+async fn c15_a_lost_run_is_not_forgotten_when_who_finds_it_dies() {
+    for requests in 0..6 {
+        let embedded = embedded().await;
+        let first = request(1, 0, Occasion::Wish);
+        granted(&embedded, &first).await;
+        let second = request(2, 11, Occasion::Wish);
+        let _ = embedded.dying_after(requests).claim(&task(), &second).await;
+        let recorded = || async { embedded.table.run(&task(), first.run_id).await.unwrap() };
+        let held = embedded.table.state(&task()).await.unwrap().leases().any(|it| it.run_id == first.run_id);
+        assert!(held || recorded().await.is_some(), "after {requests} requests");
+
+        granted(&embedded, &request(3, 30, Occasion::Wish)).await;
+        assert_eq!(recorded().await.unwrap().status, Status::Failed, "after {requests} requests");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_was_taken_for_lost_by_who_then_died_lets_go_itself() {
+    let embedded = embedded().await;
+    let first = request(1, 0, Occasion::Wish);
+    let grant = granted(&embedded, &first).await;
+    let lost = embedded.table.state(&task()).await.unwrap().lost(at(11)).remove(0);
+    embedded.dying_after(1).end_lost(&task(), &lost, at(11)).await.unwrap_err();
+    let done = run(&first, grant.hold, Status::Completed);
+    let finished = embedded.table.finish(&done, grant.hold, Then::Nothing).await.unwrap();
+    let Recorded::Before(stands) = finished else { panic!("{finished:?}") };
+    let state = embedded.table.state(&task()).await.unwrap();
+    assert_eq!((stands.status, state.lease), (Status::Failed, None));
+    assert_eq!(state.last_run.unwrap().status, Status::Failed, "as its record says");
 }
 
 #[tokio::test]

@@ -125,7 +125,8 @@ pub enum Decision {
 pub struct Grant {
     /// By what the run may write for its task.
     pub hold: Hold,
-    /// The holds of earlier runs that ended by themselves. Their records must be written before the body starts.
+    /// The holds of earlier runs that ended by themselves. Each run's record must be written before its hold is taken
+    /// away, since the hold is all that is known of it, and both before the body starts.
     pub lost: Vec<Lost>,
     /// What somebody set at run time, as JSON text.
     pub settings: Option<String>,
@@ -195,7 +196,8 @@ pub enum Refusal {
 ///
 /// A run is refused while the task is disabled; while another run's lease is live, unless overlaps are allowed; and if
 /// its occasion, or a newer one of the same kind, has had a run. A lease that already names the request's own holder is
-/// the request's own earlier write whose response was lost, and is granted.
+/// the request's own earlier write whose response was lost, and is granted. A lease that has ended by itself keeps
+/// nobody out, but it must be ended before the claim is written: see [`Grant::lost`].
 ///
 /// A policy that changes while runs are in progress holds for the runs that begin after it: a run that has the task to
 /// itself and runs that share it do not see each other.

@@ -62,35 +62,44 @@ pub enum Recorded {
 impl Table {
     /// Claims a task for a run. One write, no read; nothing has changed if it is refused.
     ///
-    /// If the claim found runs that were lost, their records have been written when this returns.
+    /// A run that was lost and still holds the task is ended first, and the claim is then written again: its lease is
+    /// all that is known of it, so that it must not be replaced before the record is there. The runs that were lost
+    /// beside it are ended as well when this returns.
     pub async fn claim(&self, task: &TaskName, request: &Request) -> Result<Decision, TableError> {
-        match self.claim_update(task, request).send().await {
-            Ok(output) => {
-                let before = self.task_state(task, output.attributes.unwrap_or_default())?;
-                // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
-                let hold = before.next_hold(request.overlap);
-                let grant = Grant { hold, lost: before.lost(request.now), settings: before.settings };
-                for lost in &grant.lost {
-                    match (lost.hold, hold) {
-                        // The claim has put its own hold in its place.
-                        (Hold::Exclusive { .. }, Hold::Exclusive { .. }) => {
-                            self.record_lost(task, lost, request.now).await?;
-                        }
-                        _ => {
-                            self.end_lost(task, lost, request.now).await?;
+        let mut ended = Vec::new();
+        loop {
+            match self.claim_update(task, request).send().await {
+                Ok(output) => {
+                    let before = self.task_state(task, output.attributes.unwrap_or_default())?;
+                    // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
+                    let hold = before.next_hold(request.overlap);
+                    let lost = before.lost(request.now);
+                    self.end_all(task, &lost, request.now).await?;
+                    ended.extend(lost);
+                    return Ok(Decision::Granted(Grant { hold, lost: ended, settings: before.settings }));
+                }
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                        let state = self.task_state(task, refused.item.clone().unwrap_or_default())?;
+                        match claim(&state, request) {
+                            Decision::Granted(Grant { lost, .. }) if !lost.is_empty() => {
+                                self.end_all(task, &lost, request.now).await?;
+                                ended.extend(lost);
+                            }
+                            decision => return Ok(decision),
                         }
                     }
-                }
-                Ok(Decision::Granted(grant))
+                    _ => return Err(self.failed("claim", &error)),
+                },
             }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let state = self.task_state(task, refused.item.clone().unwrap_or_default())?;
-                    Ok(claim(&state, request))
-                }
-                _ => Err(self.failed("claim", &error)),
-            },
         }
+    }
+
+    async fn end_all(&self, task: &TaskName, lost: &[Lost], now: Timestamp) -> Result<(), TableError> {
+        for lost in lost {
+            self.end_lost(task, lost, now).await?;
+        }
+        Ok(())
     }
 
     /// The rule of [`claim`] as the condition of one write.
@@ -132,7 +141,7 @@ impl Table {
                 ", epoch = if_not_exists(epoch, :zero) + :one, run_id = :run_id, holder = :holder, \
                  lease_until = :until, started_at = :now, #trigger = :trigger",
             );
-            condition.push_str(" AND (attribute_not_exists(lease_until) OR lease_until < :now)");
+            condition.push_str(" AND attribute_not_exists(run_id)");
             let update = update
                 .expression_attribute_names("#trigger", "trigger")
                 .expression_attribute_values(":one", n(1))
@@ -154,11 +163,13 @@ impl Table {
 
     /// Writes the record of a run that is over, then lets go of the task. Two writes.
     ///
-    /// A run whose lease was taken over can do neither: its record as lost was written by who took over.
+    /// A run that was taken for lost can do neither: its record and its hold's end were written by who found it.
     pub async fn finish(&self, run: &Run, hold: Hold, then: Then) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
-        if recorded == Recorded::Written {
-            self.release(run, hold, then).await?;
+        match &recorded {
+            Recorded::Written => self.release(run, hold, then).await?,
+            // Who found the run lost may have died before the release.
+            Recorded::Before(stands) => self.release(stands, hold, then).await?,
         }
         Ok(recorded)
     }
@@ -246,17 +257,13 @@ impl Table {
 
     /// Ends a run that was lost: writes its record and lets go of its task. Its own record stands if it has one.
     pub async fn end_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
-        let stands = self.record_lost(task, lost, now).await?;
-        self.release(&stands, lost.hold, Then::Nothing).await?;
-        Ok(stands)
-    }
-
-    async fn record_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
         let run = lost.run(task, now);
-        Ok(match self.record(&run).await? {
+        let stands = match self.record(&run).await? {
             Recorded::Written => run,
             Recorded::Before(stands) => *stands,
-        })
+        };
+        self.release(&stands, lost.hold, Then::Nothing).await?;
+        Ok(stands)
     }
 
     /// What the table holds of a task now. One consistent read.

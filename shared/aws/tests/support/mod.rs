@@ -1,6 +1,9 @@
 //! A table on an embedded engine, and a meter of what its requests cost.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use aws_sdk_dynamodb::{
     config::{
@@ -81,11 +84,40 @@ impl Intercept for Meter {
     }
 }
 
+/// Lets some requests through, and then none: to the table it looks as if the process had died.
+#[derive(Debug)]
+struct Dying(AtomicUsize);
+
+impl Intercept for Dying {
+    fn name(&self) -> &'static str {
+        "Dying"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let left = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        left.map(|_| ()).map_err(|_| "the process has died".into())
+    }
+}
+
 /// An embedded engine with one table, and the meter of its client.
 pub struct Embedded {
     pub table: Table,
     pub meter: Meter,
     _engine: Engine,
+}
+
+impl Embedded {
+    /// The table as a process has it that dies after so many requests.
+    pub fn dying_after(&self, requests: usize) -> Table {
+        let config = self.table.client().config().to_builder();
+        let client = config.interceptor(Dying(requests.into())).build();
+        Table::new(aws_sdk_dynamodb::Client::from_conf(client), "lamplighter")
+    }
 }
 
 pub async fn embedded() -> Embedded {
