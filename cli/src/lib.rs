@@ -8,6 +8,7 @@
 //! - [`runner`]: a deployment on this machine
 //! - [`target`]: the stack that a command works on, here or in AWS
 //! - [`show`]: runs and deployments as people read them
+//! - [`words`]: everything people read, in their language
 //! - [`fault`]: what cannot stand, each with its file and key, all told at once
 
 pub mod assets;
@@ -23,18 +24,26 @@ pub mod project;
 pub mod runner;
 pub mod show;
 pub mod target;
+pub mod words;
 pub mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Parser;
 
-use crate::commands::Command;
+use crate::{
+    commands::Command,
+    words::{Locale, Words},
+};
 
 /// Runs the tasks around a serverless application.
 #[derive(Debug, Parser)]
 #[command(name = "lamplighter", version)]
 struct Arguments {
+    /// The language: en, de or pl. Left out: that of `LAMPLIGHTER_LOCALE`, `LC_ALL`, `LC_MESSAGES`
+    /// or `LANG`.
+    #[arg(long, global = true)]
+    locale: Option<Locale>,
     #[command(subcommand)]
     command: Command,
 }
@@ -49,10 +58,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
-    match arguments.command.run() {
+    let environment = || Locale::of_environment(|name| std::env::var(name).ok());
+    let words = &Words::new(arguments.locale.unwrap_or_else(environment));
+    match arguments.command.run(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -15,15 +15,6 @@ pub fn sign(status: Status) -> (&'static str, Style) {
     }
 }
 
-/// A duration as people say it: `85 ms`, `1.2 s`, `2 min 5 s`.
-pub fn duration(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-    }
-}
-
 /// Rows with their columns aligned by the characters that are seen; the last column is left as it is.
 pub fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -32,14 +23,4 @@ pub fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_said_as_people_say_them() {
-        assert_eq!([85, 1_250, 125_000].map(duration), ["85 ms", "1.2 s", "2 min 5 s"]);
-    }
 }

@@ -12,7 +12,7 @@ use crate::tools::repository;
 pub fn lamplighter() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let mut command = Command::new(PROGRAM.get_or_init(build));
-    command.current_dir(repository()).env("RUST_BACKTRACE", "0");
+    command.current_dir(repository()).env("RUST_BACKTRACE", "0").env("LAMPLIGHTER_LOCALE", "en");
     command
 }
 

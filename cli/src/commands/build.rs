@@ -4,6 +4,8 @@ use crate::{
     compile::{Linker, Profile},
     config::Config,
     package::{self, Package},
+    say,
+    words::Words,
 };
 
 /// Compiles every task, the dispatcher and the other functions, and packages them below target/lamplighter.
@@ -21,7 +23,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let Arguments { dev, native, json } = *arguments;
     let profile = if dev {
@@ -34,30 +36,41 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&packages)?);
     } else {
-        print!("{}", lines(&packages));
+        print!("{}", lines(words, &packages));
     }
     Ok(())
 }
 
-fn lines(packages: &[Package]) -> String {
+fn lines(words: &Words, packages: &[Package]) -> String {
     let width = packages.iter().map(|package| package.name.len()).max().unwrap_or(0);
-    let line = |package: &Package| format!("{:width$}  {}\n", package.name, size(package.zip_bytes));
+    let line = |package: &Package| format!("{:width$}  {}\n", package.name, size(words, package.zip_bytes));
     packages.iter().map(line).collect()
 }
 
 /// A size in megabytes or kilobytes, with one decimal.
-fn size(bytes: u64) -> String {
-    let tenths = |unit: u64| (bytes * 10).div_ceil(unit);
-    let (tenths, unit) = if bytes < 1_000_000 { (tenths(1000), "kB") } else { (tenths(1_000_000), "MB") };
-    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+fn size(words: &Words, bytes: u64) -> String {
+    let tenths = |unit: u64| {
+        let tenths = (bytes * 10).div_ceil(unit);
+        words.decimal(&format!("{}.{}", tenths / 10, tenths % 10))
+    };
+    if bytes < 1_000_000 {
+        say!(words, "build-size-kb", size = tenths(1000))
+    } else {
+        say!(words, "build-size-mb", size = tenths(1_000_000))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Locale;
 
     #[test]
     fn sizes_are_rounded_up() {
-        assert_eq!([0, 1, 999_999, 1_000_001].map(size), ["0.0 kB", "0.1 kB", "1000.0 kB", "1.1 MB"]);
+        let words = Words::new(Locale::En);
+        assert_eq!(
+            [0, 1, 999_999, 1_000_001].map(|bytes| size(&words, bytes)),
+            ["0.0 kB", "0.1 kB", "1000.0 kB", "1.1 MB"]
+        );
     }
 }

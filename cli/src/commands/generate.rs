@@ -11,6 +11,8 @@ use crate::{
     files::write_atomically,
     generate::{Application, TEMPLATE, render},
     project::Project,
+    say,
+    words::Words,
 };
 
 /// How many lines of a difference are shown.
@@ -30,7 +32,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let mut faults = project.undeployable();
@@ -50,19 +52,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.json {
         println!("{}", report(&project, changed));
     } else {
-        left_out(&project);
+        left_out(words, &project);
         match (changed, arguments.check) {
             (true, true) => {}
-            (true, false) => println!("{TEMPLATE} is written"),
-            (false, _) => println!("{TEMPLATE} is current"),
+            (true, false) => println!("{}", say!(words, "generate-written", file = TEMPLATE)),
+            (false, _) => println!("{}", say!(words, "generate-current", file = TEMPLATE)),
         }
     }
     match (changed && arguments.check, committed) {
         (false, _) => Ok(()),
-        (true, None) => bail!("{TEMPLATE} is missing: run `lamplighter generate` and commit it"),
+        (true, None) => bail!(say!(words, "generate-missing", file = TEMPLATE)),
         (true, Some(committed)) => Err(anyhow!(
-            "{TEMPLATE} is not what would be written: run `lamplighter generate` and commit it\n{}",
-            difference(&committed, &template)
+            "{}\n{}",
+            say!(words, "generate-differs", file = TEMPLATE),
+            difference(words, &committed, &template)
         )),
     }
 }
@@ -86,9 +89,9 @@ fn side_tasks(project: &Project) -> Vec<&str> {
     side.map(|task| task.name().as_str()).collect()
 }
 
-fn left_out(project: &Project) {
+fn left_out(words: &Words, project: &Project) {
     for name in side_tasks(project) {
-        eprintln!("note: {name} is a side task, which only the runner runs: it is left out");
+        eprintln!("{}", say!(words, "generate-side-task", task = name));
     }
 }
 
@@ -106,7 +109,7 @@ fn report(project: &Project, changed: bool) -> serde_json::Value {
 }
 
 /// Where two texts differ first and last, and the lines between, as far as they can be shown.
-fn difference(old: &str, new: &str) -> String {
+fn difference(words: &Words, old: &str, new: &str) -> String {
     let [old, new]: [Vec<_>; 2] = [old, new].map(|text| text.lines().collect());
     let same = |pairs: &mut dyn Iterator<Item = (&&str, &&str)>| pairs.take_while(|(a, b)| a == b).count();
     let first = same(&mut old.iter().zip(&new));
@@ -114,21 +117,27 @@ fn difference(old: &str, new: &str) -> String {
     let show = |sign: char, lines: &[&str]| {
         let mut shown: Vec<_> = lines.iter().take(SHOWN).map(|line| format!("\n{sign} {line}")).collect();
         if lines.len() > SHOWN {
-            shown.push(format!("\n{sign} ({} more lines)", lines.len() - SHOWN));
+            shown.push(format!(
+                "\n{sign} {}",
+                say!(words, "generate-more-lines", count = lines.len() - SHOWN)
+            ));
         }
         shown.concat()
     };
     let removed = show('-', &old[first..old.len() - last]);
     let added = show('+', &new[first..new.len() - last]);
-    format!("from line {}:{removed}{added}", first + 1)
+    format!("{}{removed}{added}", say!(words, "generate-from-line", line = first + 1))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words::Locale;
 
     #[test]
     fn a_difference_shows_what_changed() {
+        let words = Words::new(Locale::En);
+        let difference = |old: &str, new: &str| difference(&words, old, new);
         assert_eq!(difference("a\nb\nc\n", "a\nx\ny\nc\n"), "from line 2:\n- b\n+ x\n+ y");
         assert_eq!(difference("a\n", "a\nb\n"), "from line 2:\n+ b");
         let many: Vec<_> = (0..20).map(|i| i.to_string()).collect();

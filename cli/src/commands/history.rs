@@ -6,8 +6,10 @@ use lamplighter_aws::table::{History, Table};
 use lamplighter_core::{name::TaskName, run::Run, status::Status};
 
 use crate::{
-    show::{self, aligned, sign},
+    say,
+    show::{aligned, sign},
     target::Place,
+    words::Words,
 };
 
 /// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
@@ -28,7 +30,7 @@ pub(crate) struct Arguments {
     place: Place,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let tasks: Vec<_> = match &arguments.task {
         Some(task) => vec![task.clone()],
@@ -47,9 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.json {
         std::println!("{}", serde_json::to_string_pretty(&runs)?);
     } else if runs.is_empty() {
-        println!("no runs");
+        println!("{}", say!(words, "history-none"));
     } else {
-        for line in lines(&runs) {
+        for line in lines(words, &runs) {
             println!("{line}");
         }
     }
@@ -73,18 +75,18 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
 }
 
 /// One line a run: when, task, status, trigger, time, and what it said.
-fn lines(runs: &[Run]) -> Vec<String> {
+fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
     let cells: Vec<_> = runs
         .iter()
         .map(|run| {
             let version = run.deployment.as_ref().map(|deployment| format!(" {}", deployment.version));
             let took =
-                if run.attempts.is_empty() { String::new() } else { show::duration(run.duration_ms()) };
+                if run.attempts.is_empty() { String::new() } else { words.duration(run.duration_ms()) };
             [
-                format!("{:.0}", run.started_at),
+                words.time(run.started_at),
                 run.task.to_string(),
-                run.status.to_string(),
-                format!("{}{}", run.trigger, version.unwrap_or_default()),
+                words.status(run.status),
+                format!("{}{}", words.trigger(run.trigger), version.unwrap_or_default()),
                 took,
                 run.reason().or(run.message.as_deref()).unwrap_or_default().replace('\n', " "),
             ]

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Subcommand;
 
-use crate::{compile, config::Config, describe, project::Project, workspace::Workspace};
+use crate::{compile, config::Config, describe, project::Project, words::Words, workspace::Workspace};
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -25,13 +25,13 @@ pub(crate) enum Command {
 
 impl Command {
     /// Does it.
-    pub(crate) fn run(self) -> anyhow::Result<()> {
+    pub(crate) fn run(self, words: &Words) -> anyhow::Result<()> {
         match self {
-            Self::Generate(arguments) => generate::run(&arguments),
-            Self::Build(arguments) => build::run(&arguments),
-            Self::Tasks(arguments) => tasks::run(&arguments),
-            Self::Up(arguments) => up::run(&arguments),
-            Self::History(arguments) => history::run(&arguments),
+            Self::Generate(arguments) => generate::run(words, &arguments),
+            Self::Build(arguments) => build::run(words, &arguments),
+            Self::Tasks(arguments) => tasks::run(words, &arguments),
+            Self::Up(arguments) => up::run(words, &arguments),
+            Self::History(arguments) => history::run(words, &arguments),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `lamplighter tasks`: which tasks there are, as the project and the environment have them.
 
-use lamplighter_core::{definition::Kind, schedule::Schedule};
+use lamplighter_core::definition::{Kind, Phase};
 
-use crate::project::Task;
+use crate::{project::Task, say, show::aligned, words::Words};
 
 /// Lists the tasks of the workspace.
 #[derive(Debug, clap::Args)]
@@ -15,7 +15,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     if arguments.json {
@@ -24,57 +24,60 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if project.tasks.is_empty() {
-        println!("no tasks below {}", crate::workspace::TASKS);
+        println!("{}", say!(words, "tasks-none", folder = crate::workspace::TASKS));
     }
-    let rows: Vec<_> = project.tasks.iter().map(row).collect();
-    print!("{}", table(&rows));
+    for line in lines(words, &project.tasks) {
+        println!("{line}");
+    }
     Ok(())
 }
 
 /// Name, start, time, description.
-fn row(task: &Task) -> [String; 4] {
+fn row(words: &Words, task: &Task) -> [String; 4] {
     let definition = &task.definition;
     let start = match &definition.kind {
         Kind::Lifecycle(lifecycle) => {
-            let words: Vec<_> = lifecycle.run_on.iter().map(|word| word.as_str()).collect();
-            let needs = lifecycle.depends_on.iter().map(ToString::to_string).collect::<Vec<_>>();
-            let order = if needs.is_empty() { String::new() } else { format!(", needs {}", needs.join(" ")) };
-            format!("{} ({}{order})", words.join(" "), lifecycle.phase)
+            let on: Vec<_> = lifecycle.run_on.iter().map(|on| words.occasion(*on)).collect();
+            let on = on.join(" ");
+            let phase = match lifecycle.phase {
+                Phase::Before => say!(words, "tasks-before"),
+                Phase::After => say!(words, "tasks-after"),
+            };
+            let needs: Vec<_> = lifecycle.depends_on.iter().map(ToString::to_string).collect();
+            if needs.is_empty() {
+                say!(words, "tasks-lifecycle", on = on, phase = phase)
+            } else {
+                say!(words, "tasks-lifecycle-needs", on = on, phase = phase, needs = needs.join(" "))
+            }
         }
         Kind::Cron(cron) => format!(
             "{} {}",
-            cron.schedule.as_ref().map_or("by its function", Schedule::as_str),
+            cron.schedule
+                .as_ref()
+                .map_or_else(|| say!(words, "tasks-by-function"), |schedule| schedule.as_str().to_owned()),
             cron.timezone
         ),
-        Kind::Queue(_) => "queue".to_owned(),
-        Kind::Side(_) => "side".to_owned(),
+        Kind::Queue(_) => say!(words, "tasks-queue"),
+        Kind::Side(_) => say!(words, "tasks-side"),
     };
-    let attempts = match definition.retry.max_attempts {
-        1 => "1 attempt".to_owned(),
-        more => format!("{more} attempts"),
-    };
+    let attempts = say!(words, "tasks-attempts", count = definition.retry.max_attempts);
     let limits = format!("{:?}, {attempts}", definition.timeout);
     let line = definition.description.trim().lines().next().unwrap_or_default();
     [task.name().to_string(), start, limits, line.to_owned()]
 }
 
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let line = |row: &[String; N]| {
-        let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell:0$}", width(i)));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
+fn lines(words: &Words, tasks: &[Task]) -> Vec<String> {
+    aligned(&tasks.iter().map(|task| row(words, task)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generate::fixtures;
+    use crate::{generate::fixtures, words::Locale};
 
     #[test]
     fn the_list_reads_well() {
-        let rows: Vec<_> = fixtures::shop().tasks.iter().map(row).collect();
-        insta::assert_snapshot!("tasks", table(&rows));
+        let lines = lines(&Words::new(Locale::En), &fixtures::shop().tasks);
+        insta::assert_snapshot!("tasks", lines.join("\n"));
     }
 }

@@ -25,8 +25,10 @@ use crate::{
         machine::Machine,
         stack::Stack,
     },
-    show::{self, aligned, sign},
+    say,
+    show::{aligned, sign},
     target::HOME,
+    words::Words,
 };
 
 /// Deploys the workspace on this machine: the real dispatcher and the real task binaries, without an account.
@@ -49,7 +51,7 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let packages = package_all(&workspace, Profile::Dev)?;
     let config = Config::load(&workspace.root)?;
@@ -59,18 +61,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let home = workspace.root.join(&arguments.home);
     let mut stack = Stack::open(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
-        (Some(version), _) if version.is_empty() => bail!("a version cannot be empty"),
+        (Some(version), _) if version.is_empty() => bail!(say!(words, "deploy-no-version")),
         (Some(version), _) => version.clone(),
         (None, Some(next)) => next,
-        (None, None) => bail!("the version that serves is not a number, so say which comes next: --version"),
+        (None, None) => bail!(say!(words, "deploy-which-version")),
     };
     let before = stack.memory.version.clone();
     let deployed = super::runtime()?.block_on(async {
         let machine = Machine::start(&home, &stack.name).await?;
         machine.install(&project, &packages)?;
         machine.storage.end_abandoned(project.tasks.iter().map(Task::name)).await?;
-        let mut teller =
-            Teller { table: machine.storage.table.clone(), json: arguments.json, chapters: Vec::new() };
+        let table = machine.storage.table.clone();
+        let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };
         teller.headline(&stack.name, before.as_deref(), &version);
         let started = Instant::now();
         let deployed = deploy(&machine, &mut stack, &project, &version, &mut teller).await;
@@ -80,19 +82,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         anyhow::Ok(deployed)
     })?;
     match deployed.failure {
-        Some(reason) => bail!("version {version} was not deployed: {reason}"),
+        Some(reason) => bail!(say!(words, "deploy-failed", version = version, reason = reason)),
         None => Ok(()),
     }
 }
 
 /// Prints a deployment while it goes on, or collects it as JSON.
-struct Teller {
+struct Teller<'a> {
+    words: &'a Words,
     table: Table,
     json: bool,
     chapters: Vec<Value>,
 }
 
-impl Observer for Teller {
+impl Observer for Teller<'_> {
     async fn answered(
         &mut self,
         logical_id: &'static str,
@@ -106,8 +109,8 @@ impl Observer for Teller {
         if self.json {
             self.chapters.push(chapter(logical_id, answer, entry, &tasks));
         } else if let Some(entry) = entry {
-            self.line(title(logical_id, entry.course));
-            for row in rows(&tasks) {
+            self.line(&title(self.words, logical_id, entry.course));
+            for row in rows(self.words, &tasks) {
                 self.line(&format!("  {row}"));
             }
         }
@@ -115,16 +118,16 @@ impl Observer for Teller {
     }
 
     fn application(&mut self, version: &str) {
-        self.line("application");
-        self.line(&format!("  version {version} takes over"));
+        self.line(&say!(self.words, "deploy-application"));
+        self.line(&format!("  {}", say!(self.words, "deploy-takes-over", version = version)));
     }
 
     fn rolling_back(&mut self) {
-        self.line("rolling back");
+        self.line(&say!(self.words, "deploy-rolling-back"));
     }
 }
 
-impl Teller {
+impl Teller<'_> {
     fn line(&self, text: &str) {
         if !self.json {
             println!("  {text}");
@@ -134,10 +137,12 @@ impl Teller {
     fn headline(&self, stack: &str, before: Option<&str>, version: &str) {
         if !self.json {
             let bold = anstyle::Style::new().bold();
-            match before {
-                Some(before) => println!("{bold}{stack}: update from version {before} to {version}{bold:#}"),
-                None => println!("{bold}{stack}: first deployment, version {version}{bold:#}"),
-            }
+            let line = if let Some(before) = before {
+                say!(self.words, "deploy-update", stack = stack, before = before, version = version)
+            } else {
+                say!(self.words, "deploy-first", stack = stack, version = version)
+            };
+            println!("{bold}{line}{bold:#}");
         }
     }
 
@@ -159,40 +164,41 @@ impl Teller {
         let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
         let (sign, style) = sign(status);
         let serves = match (serving, &deployed.failure) {
-            (Some(version), None) => format!("version {version} serves"),
-            (Some(version), Some(_)) => format!("version {version} keeps serving"),
-            (None, _) => "nothing serves yet".to_owned(),
+            (Some(version), None) => say!(self.words, "deploy-serves", version = version),
+            (Some(version), Some(_)) => say!(self.words, "deploy-keeps-serving", version = version),
+            (None, _) => say!(self.words, "deploy-nothing-serves"),
         };
-        println!("{style}{sign} {}{style:#} in {}: {serves}\n", deployed.status, show::duration(took_ms));
+        let took = say!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
+        println!("{style}{sign} {}{style:#} {took}\n", deployed.status);
     }
 }
 
-fn title(id: &str, course: Course) -> &'static str {
+fn title(words: &Words, id: &str, course: Course) -> String {
     match (course, id == logical_id(Phase::Before)) {
-        (Course::Rollback, true) => "undo what ran before the application",
-        (Course::Rollback, false) => "undo what ran after the application",
-        (_, true) => "before the application",
-        (_, false) => "after the application",
+        (Course::Rollback, true) => say!(words, "deploy-undo-before"),
+        (Course::Rollback, false) => say!(words, "deploy-undo-after"),
+        (_, true) => say!(words, "deploy-before"),
+        (_, false) => say!(words, "deploy-after"),
     }
 }
 
 /// One line a task: sign, name, status, time, attempts, and what it said.
-fn rows(tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
+fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
     let cells: Vec<_> = tasks
         .iter()
         .map(|(task, run)| {
             let took = run
                 .as_ref()
                 .filter(|run| !run.attempts.is_empty())
-                .map(|run| show::duration(run.duration_ms()));
+                .map(|run| words.duration(run.duration_ms()));
             let attempts = match run.as_ref().map_or(0, |run| run.attempts.len()) {
                 0 | 1 => String::new(),
-                more => format!("{more} attempts"),
+                more => say!(words, "tasks-attempts", count = more),
             };
             let said =
                 run.as_ref().and_then(|run| run.reason().map(str::to_owned).or_else(|| run.message.clone()));
             let said = said.or_else(|| task.message.clone()).unwrap_or_default();
-            [task.name.to_string(), task.status.to_string(), took.unwrap_or_default(), attempts, said]
+            [task.name.to_string(), words.status(task.status), took.unwrap_or_default(), attempts, said]
         })
         .collect();
     let styled = |((task, _), line): (&(&TaskEntry, Option<Run>), String)| {

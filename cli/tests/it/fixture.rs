@@ -94,6 +94,7 @@ impl Workspace {
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
             .env("CARGO_NET_OFFLINE", "true")
+            .env("LAMPLIGHTER_LOCALE", "en")
             .envs(environment.iter().copied())
             .output()
             .unwrap();

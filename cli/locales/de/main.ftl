@@ -1,0 +1,2 @@
+# Was `main` über einen Befehl im Ganzen sagt.
+main-error = Fehler: { $reason }

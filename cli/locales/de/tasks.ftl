@@ -1,0 +1,13 @@
+tasks-none = keine Aufgaben unter { $folder }
+tasks-attempts = { $count ->
+    [one] { $count } Versuch
+   *[other] { $count } Versuche
+}
+# Wann eine Aufgabe eines Deployments läuft: `Deployment Update (vorher, braucht run-migrations)`.
+tasks-lifecycle = { $on } ({ $phase })
+tasks-lifecycle-needs = { $on } ({ $phase }, braucht { $needs })
+tasks-before = vorher
+tasks-after = nachher
+tasks-by-function = nach ihrer Funktion
+tasks-queue = Warteschlange
+tasks-side = Nebenaufgabe

@@ -1,0 +1,2 @@
+# What `main` says of a command as a whole.
+main-error = error: { $reason }

@@ -1,0 +1,13 @@
+tasks-none = no tasks below { $folder }
+tasks-attempts = { $count ->
+    [one] { $count } attempt
+   *[other] { $count } attempts
+}
+# When a lifecycle task runs: `deploy update (before, needs run-migrations)`.
+tasks-lifecycle = { $on } ({ $phase })
+tasks-lifecycle-needs = { $on } ({ $phase }, needs { $needs })
+tasks-before = before
+tasks-after = after
+tasks-by-function = by its function
+tasks-queue = queue
+tasks-side = side

@@ -1,0 +1,2 @@
+build-size-kb = { $size } kB
+build-size-mb = { $size } MB

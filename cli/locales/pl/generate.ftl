@@ -1,0 +1,11 @@
+generate-written = { $file }: zapisano
+generate-current = { $file } jest aktualny
+generate-missing = brakuje { $file }: uruchom `lamplighter generate` i zatwierdź plik
+generate-differs = { $file } nie odpowiada temu, co zostałoby zapisane: uruchom `lamplighter generate` i zatwierdź plik
+generate-from-line = od wiersza { $line }:
+generate-more-lines = { $count ->
+    [one] (jeszcze { $count } wiersz)
+    [few] (jeszcze { $count } wiersze)
+   *[other] (jeszcze { $count } wierszy)
+}
+generate-side-task = uwaga: { $task } to zadanie poboczne, które wykonuje tylko runner: zostaje pominięte

@@ -1,0 +1,2 @@
+# Co `main` mówi o poleceniu jako całości.
+main-error = błąd: { $reason }

@@ -1,0 +1,17 @@
+# W jakim stanie jest przebieg.
+status-pending = oczekuje
+status-running = w toku
+status-completed = zakończony
+status-failed = nieudany
+status-timeout = przekroczony czas
+status-cancelled = anulowany
+status-skipped = pominięty
+status-blocked = zablokowany
+# Co uruchomiło przebieg.
+status-by-deploy = wdrożenie
+status-by-update = aktualizacja
+status-by-rollback = wycofanie
+status-by-schedule = harmonogram
+status-by-pulse = puls
+status-by-hand = ręcznie
+status-by-queue = kolejka

@@ -1,0 +1,14 @@
+tasks-none = brak zadań w { $folder }
+tasks-attempts = { $count ->
+    [one] { $count } próba
+    [few] { $count } próby
+   *[other] { $count } prób
+}
+# Kiedy działa zadanie wdrożenia: `wdrożenie aktualizacja (przed, wymaga run-migrations)`.
+tasks-lifecycle = { $on } ({ $phase })
+tasks-lifecycle-needs = { $on } ({ $phase }, wymaga { $needs })
+tasks-before = przed
+tasks-after = po
+tasks-by-function = według własnej funkcji
+tasks-queue = kolejka
+tasks-side = poboczne

@@ -1,0 +1,104 @@
+//! Which language is spoken: the flag, else the environment, else English.
+
+use std::{fmt, str::FromStr};
+
+use unic_langid::LanguageIdentifier;
+
+/// The variables that name a language, the first that says something decides. The last three are POSIX's.
+const VARIABLES: [&str; 4] = ["LAMPLIGHTER_LOCALE", "LC_ALL", "LC_MESSAGES", "LANG"];
+
+/// A language that the catalogue has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the codes of ISO 639 say themselves")]
+pub enum Locale {
+    #[default]
+    En,
+    De,
+    Pl,
+}
+
+/// A language that the catalogue has not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is not a language of this program: write `en`, `de` or `pl`")]
+pub struct UnknownLocale {
+    /// What was given.
+    pub given: String,
+}
+
+impl Locale {
+    /// All three, in the order of the catalogue.
+    pub const ALL: [Self; 3] = [Self::En, Self::De, Self::Pl];
+
+    /// The code, as `--locale` takes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::De => "de",
+            Self::Pl => "pl",
+        }
+    }
+
+    /// The language of an environment. A language that is not there is no fault of who started the program: it is
+    /// English then.
+    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let said = VARIABLES.into_iter().filter_map(variable).find(|value| !value.is_empty());
+        said.and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// What Fluent chooses its plurals by.
+    pub(super) fn language(self) -> LanguageIdentifier {
+        // The codes above parse; a test says so.
+        self.as_str().parse().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Locale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Locale {
+    type Err = UnknownLocale;
+
+    /// Takes `de`, `de-AT` and `de_AT.UTF-8` alike: the catalogue has one text a language.
+    fn from_str(text: &str) -> Result<Self, UnknownLocale> {
+        let language = text.split(['-', '_', '.', '@']).next().unwrap_or_default();
+        let known = |locale: &Self| locale.as_str().eq_ignore_ascii_case(language);
+        Self::ALL.into_iter().find(known).ok_or_else(|| UnknownLocale { given: text.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k04_the_first_variable_that_says_something_decides() {
+        let of = |variables: &[(&str, &str)]| {
+            Locale::of_environment(|name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert_eq!(of(&[]), Locale::En);
+        assert_eq!(of(&[("LANG", "de_AT.UTF-8")]), Locale::De);
+        assert_eq!(of(&[("LC_ALL", ""), ("LC_MESSAGES", "pl_PL"), ("LANG", "de_DE")]), Locale::Pl);
+        assert_eq!(of(&[("LC_ALL", "C.UTF-8"), ("LANG", "de_DE")]), Locale::En);
+        assert_eq!(of(&[("LC_ALL", "POSIX")]), Locale::En);
+        assert_eq!(of(&[("LAMPLIGHTER_LOCALE", "PL"), ("LC_ALL", "de_DE")]), Locale::Pl);
+        assert_eq!(of(&[("LANG", "fr_FR.UTF-8")]), Locale::En);
+    }
+
+    #[test]
+    fn k04_an_unknown_language_says_which_there_are() {
+        let refused = "fr-CA".parse::<Locale>().unwrap_err().to_string();
+        assert_eq!(refused, "`fr-CA` is not a language of this program: write `en`, `de` or `pl`");
+    }
+
+    #[test]
+    fn every_code_is_a_language() {
+        for locale in Locale::ALL {
+            assert_eq!(locale.language().to_string(), locale.as_str());
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What people read, in their language: one Fluent catalogue a language below `cli/locales`, and [`say!`] to say it.
+//!
+//! To add a text:
+//! 1. write its line into `cli/locales/{en,de,pl}/<file>.ftl`, under a key that begins with the file's name:
+//!    `history-more = { $count } more runs of { $task }`
+//! 2. say it: `say!(words, "history-more", count = left, task = name)`, which is a `String`
+//!
+//! A new file is named in [`FILES`]. What may stand in a text is whatever is [`Sayable`]: text, numbers (whose plurals
+//! the catalogue chooses), names, statuses, triggers, times and durations; each is said in the language of the rest.
+//! The tests beside this file hold every key and every variable of every `say!` to all three languages.
+//!
+//! Not translated: `--json`, whose words are stable; what a task's author wrote; the reasons of errors, which come from
+//! `core`, from AWS and from the system as they are; and clap's `--help`, whose frame has no other language.
+
+mod locale;
+mod sayable;
+
+use std::sync::OnceLock;
+
+use fluent_bundle::{FluentArgs, FluentResource, FluentValue, concurrent::FluentBundle};
+use lamplighter_core::status::Status;
+
+pub use self::{
+    locale::{Locale, UnknownLocale},
+    sayable::Sayable,
+};
+
+/// Says a text of the catalogue: `say!(words, "history-more", count = left, task = name)`.
+#[macro_export]
+macro_rules! say {
+    ($words:expr, $key:literal $(, $name:ident = $value:expr)* $(,)?) => {{
+        let words: &$crate::words::Words = $words;
+        words.text($key, &[$((stringify!($name), $crate::words::Sayable::in_words(&$value, words))),*])
+    }};
+}
+
+/// The files of the catalogue, each in the order of [`Locale::ALL`].
+const FILES: &[[&str; 3]] =
+    &files!["build", "deploy", "generate", "history", "main", "status", "tasks", "time"];
+
+macro_rules! files {
+    ($($name:literal),+) => {
+        [$([
+            include_str!(concat!("../../locales/en/", $name, ".ftl")),
+            include_str!(concat!("../../locales/de/", $name, ".ftl")),
+            include_str!(concat!("../../locales/pl/", $name, ".ftl")),
+        ]),+]
+    };
+}
+use files;
+
+type Bundle = FluentBundle<FluentResource>;
+
+/// The texts of one language, made once in a program's life.
+pub struct Words {
+    locale: Locale,
+    bundle: Bundle,
+    english: OnceLock<Bundle>,
+}
+
+impl Words {
+    /// The texts of a language.
+    pub fn new(locale: Locale) -> Self {
+        Self { locale, bundle: bundle(locale), english: OnceLock::new() }
+    }
+
+    /// The language.
+    pub fn locale(&self) -> Locale {
+        self.locale
+    }
+
+    /// The text of a key. Callers use [`say!`], whose keys and variables the tests know.
+    ///
+    /// A text that the language lacks is said in English. One that English lacks is a fault of this program, which its
+    /// tests find; people then read nothing rather than a key.
+    pub fn text(&self, key: &str, variables: &[(&str, FluentValue<'static>)]) -> String {
+        let variables: FluentArgs<'_> =
+            variables.iter().map(|(name, value)| (*name, value.clone())).collect();
+        let said = formatted(&self.bundle, key, &variables)
+            .or_else(|| formatted(self.english.get_or_init(|| bundle(Locale::En)), key, &variables));
+        debug_assert!(said.is_some(), "the catalogue has no text `{key}`");
+        said.unwrap_or_default()
+    }
+
+    /// A status in words.
+    pub fn status(&self, status: Status) -> String {
+        match status {
+            Status::Pending => say!(self, "status-pending"),
+            Status::Running => say!(self, "status-running"),
+            Status::Completed => say!(self, "status-completed"),
+            Status::Failed => say!(self, "status-failed"),
+            Status::Timeout => say!(self, "status-timeout"),
+            Status::Cancelled => say!(self, "status-cancelled"),
+            Status::Skipped => say!(self, "status-skipped"),
+            Status::Blocked => say!(self, "status-blocked"),
+        }
+    }
+}
+
+fn bundle(locale: Locale) -> Bundle {
+    let mut bundle = Bundle::new_concurrent(vec![locale.language()]);
+    // The marks around what is filled in keep right-to-left texts in order; in a terminal they are only seen as dirt.
+    bundle.set_use_isolating(false);
+    bundle.set_formatter(Some(match locale {
+        Locale::En => |value, _| sayable::number(value, Locale::En),
+        Locale::De => |value, _| sayable::number(value, Locale::De),
+        Locale::Pl => |value, _| sayable::number(value, Locale::Pl),
+    }));
+    for texts in FILES {
+        // What does not parse, or is there twice, is left out here and found by the tests.
+        let resource = FluentResource::try_new(texts[locale as usize].to_owned());
+        let _ = bundle.add_resource(resource.unwrap_or_else(|(resource, _)| resource));
+    }
+    bundle
+}
+
+fn formatted(bundle: &Bundle, key: &str, variables: &FluentArgs<'_>) -> Option<String> {
+    let pattern = bundle.get_message(key)?.value()?;
+    let mut errors = Vec::new();
+    let text = bundle.format_pattern(pattern, Some(variables), &mut errors);
+    debug_assert!(errors.is_empty(), "the text `{key}` cannot be said: {errors:?}");
+    Some(text.into_owned())
+}
+
+#[cfg(test)]
+mod tests;

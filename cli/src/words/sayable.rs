@@ -1,0 +1,203 @@
+//! What may stand in a text, and how each language writes it.
+
+use std::time::Duration;
+
+use fluent_bundle::FluentValue;
+use jiff::{Timestamp, tz::TimeZone};
+use lamplighter_core::{
+    definition::RunOn, duration, id::RunId, name::TaskName, run::Trigger, status::Status,
+};
+
+use super::{Locale, Words};
+use crate::say;
+
+/// What stands between the groups of a number where languages would leave a space: it does not break a line.
+const NARROW: char = '\u{202f}';
+
+/// Something that may stand in a text.
+pub trait Sayable {
+    /// It, in the language of `words`.
+    fn in_words(&self, words: &Words) -> FluentValue<'static>;
+}
+
+impl<T: Sayable + ?Sized> Sayable for &T {
+    fn in_words(&self, words: &Words) -> FluentValue<'static> {
+        (**self).in_words(words)
+    }
+}
+
+macro_rules! as_they_are {
+    ($($type:ty),+) => {
+        $(impl Sayable for $type {
+            fn in_words(&self, _: &Words) -> FluentValue<'static> {
+                FluentValue::from(self.to_string())
+            }
+        })+
+    };
+}
+as_they_are![str, String, TaskName, RunId];
+
+macro_rules! numbers {
+    ($($type:ty),+) => {
+        $(impl Sayable for $type {
+            fn in_words(&self, _: &Words) -> FluentValue<'static> {
+                FluentValue::from(*self)
+            }
+        })+
+    };
+}
+numbers![u8, u16, u32, u64, usize, i32, i64];
+
+impl Sayable for Status {
+    fn in_words(&self, words: &Words) -> FluentValue<'static> {
+        FluentValue::from(words.status(*self))
+    }
+}
+
+impl Sayable for Trigger {
+    fn in_words(&self, words: &Words) -> FluentValue<'static> {
+        FluentValue::from(words.trigger(*self))
+    }
+}
+
+impl Sayable for Duration {
+    fn in_words(&self, words: &Words) -> FluentValue<'static> {
+        FluentValue::from(words.duration(duration::millis(*self)))
+    }
+}
+
+impl Sayable for Timestamp {
+    fn in_words(&self, words: &Words) -> FluentValue<'static> {
+        FluentValue::from(words.time(*self))
+    }
+}
+
+impl Words {
+    /// What started a run, in words.
+    pub fn trigger(&self, trigger: Trigger) -> String {
+        match trigger {
+            Trigger::Deploy => say!(self, "status-by-deploy"),
+            Trigger::Update => say!(self, "status-by-update"),
+            Trigger::Rollback => say!(self, "status-by-rollback"),
+            Trigger::Schedule => say!(self, "status-by-schedule"),
+            Trigger::Pulse => say!(self, "status-by-pulse"),
+            Trigger::Manual => say!(self, "status-by-hand"),
+            Trigger::Queue => say!(self, "status-by-queue"),
+        }
+    }
+
+    /// An occasion of a deployment, in words.
+    pub fn occasion(&self, on: RunOn) -> String {
+        match on {
+            RunOn::Deploy => say!(self, "status-by-deploy"),
+            RunOn::Update => say!(self, "status-by-update"),
+        }
+    }
+
+    /// A number, as text with a point, with the language's decimal sign.
+    pub fn decimal(&self, number: &str) -> String {
+        decimal(number, self.locale())
+    }
+
+    /// A duration as people say it: `85 ms`, `1.2 s`, `2 min 5 s`, `3 h 20 min`, `2 days 4 h`.
+    pub fn duration(&self, ms: u64) -> String {
+        let (seconds, minutes, hours) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
+        match ms {
+            0..1_000 => say!(self, "time-ms", ms = ms),
+            1_000..60_000 => {
+                let seconds = decimal(&format!("{seconds}.{}", ms % 1_000 / 100), self.locale());
+                say!(self, "time-s", seconds = seconds)
+            }
+            60_000..3_600_000 => say!(self, "time-min", minutes = minutes, seconds = seconds % 60),
+            3_600_000..86_400_000 => say!(self, "time-h", hours = hours, minutes = minutes % 60),
+            _ => say!(self, "time-days", days = hours / 24, hours = hours % 24),
+        }
+    }
+
+    /// An instant, to the second, in UTC.
+    pub fn time(&self, at: Timestamp) -> String {
+        let at = at.to_zoned(TimeZone::UTC);
+        match self.locale() {
+            Locale::En => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            Locale::De | Locale::Pl => at.strftime("%d.%m.%Y %H:%M:%S UTC").to_string(),
+        }
+    }
+}
+
+/// A number with the language's decimal sign.
+fn decimal(number: &str, locale: Locale) -> String {
+    match locale {
+        Locale::En => number.to_owned(),
+        Locale::De | Locale::Pl => number.replace('.', ","),
+    }
+}
+
+/// A number as the language writes it: from 10 000 on in groups of three.
+pub(super) fn number(value: &FluentValue<'_>, locale: Locale) -> Option<String> {
+    let FluentValue::Number(number) = value else { return None };
+    let written = number.as_string().into_owned();
+    let (whole, rest) = written.split_once('.').unwrap_or((&written, ""));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let grouped: String = match digits.len() {
+        0..5 => digits.to_owned(),
+        length => digits
+            .chars()
+            .enumerate()
+            .flat_map(|(i, digit)| {
+                let gap = (i > 0 && (length - i).is_multiple_of(3)).then_some(match locale {
+                    Locale::En => ',',
+                    Locale::De => '.',
+                    Locale::Pl => NARROW,
+                });
+                gap.into_iter().chain([digit])
+            })
+            .collect(),
+    };
+    let rest = if rest.is_empty() { String::new() } else { decimal(&format!(".{rest}"), locale) };
+    Some(format!("{sign}{grouped}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k04_durations_are_said_as_people_say_them() {
+        let said = |locale, ms: [u64; 7]| ms.map(|ms| Words::new(locale).duration(ms));
+        let ms = [85, 1_250, 125_000, 3_600_000, 11_999_000, 86_400_000, 187_200_000];
+        assert_eq!(
+            said(Locale::En, ms),
+            ["85 ms", "1.2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 day 0 h", "2 days 4 h"]
+        );
+        assert_eq!(
+            said(Locale::De, ms),
+            ["85 ms", "1,2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 Tag 0 h", "2 Tage 4 h"]
+        );
+        assert_eq!(
+            said(Locale::Pl, ms),
+            ["85 ms", "1,2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 dzień 0 h", "2 dni 4 h"]
+        );
+    }
+
+    #[test]
+    fn k04_numbers_have_the_signs_of_the_language() {
+        let said = |locale, n: f64| number(&FluentValue::from(n), locale).unwrap();
+        for (n, en, de, pl) in [
+            (7.0, "7", "7", "7"),
+            (1000.0, "1000", "1000", "1000"),
+            (12345.0, "12,345", "12.345", "12\u{202f}345"),
+            (-1_234_567.5, "-1,234,567.5", "-1.234.567,5", "-1\u{202f}234\u{202f}567,5"),
+        ] {
+            assert_eq!([said(Locale::En, n), said(Locale::De, n), said(Locale::Pl, n)], [en, de, pl]);
+        }
+    }
+
+    #[test]
+    fn k04_times_are_in_the_order_of_the_language() {
+        let at: Timestamp = "2026-11-03T04:05:06.789Z".parse().unwrap();
+        assert_eq!(
+            Locale::ALL.map(|locale| Words::new(locale).time(at)),
+            ["2026-11-03T04:05:06Z", "03.11.2026 04:05:06 UTC", "03.11.2026 04:05:06 UTC"]
+        );
+    }
+}
