@@ -66,7 +66,7 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         for lost in table.state(task).await?.lost(now) {
             table.end_lost(task, &lost, now).await?;
         }
-        let wanted = History { task: task.clone(), limit: arguments.limit, before: None };
+        let wanted = History::of(task.clone(), arguments.limit);
         runs.extend(table.history(&wanted).await?.runs);
     }
     runs.retain(|run| arguments.status.is_none_or(|status| status == run.status));

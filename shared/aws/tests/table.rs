@@ -1,11 +1,11 @@
-//! The table on a real engine: the lease under races and lost responses, the history, and what it all costs.
+//! The table on a real engine: the lease under races and lost responses, and what it all costs.
 
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{History, Recorded, Then};
+use lamplighter_aws::table::{Recorded, Then};
 use lamplighter_core::{
     claim::{Decision, Grant, Hold, Occasion, Refusal, Request, TaskState, claim},
     definition::Overlap,
@@ -293,29 +293,6 @@ async fn l18_a_run_that_is_forestalled_does_not_begin_and_one_that_has_begun_is_
     }
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!(state.lease.unwrap().run_id, request(2, 5, occasion(2)).run_id, "its lease is as it was");
-}
-
-#[tokio::test]
-async fn p04_history_is_newest_first_and_goes_on_where_a_page_ended() {
-    let embedded = embedded().await;
-    for i in 0..5 {
-        let request = Request { run_id: RunId::new(at(i), 0), ..request(0, i, Occasion::Wish) };
-        assert_eq!(
-            embedded.table.record(&run(&request, Hold::Shared, Status::Completed)).await.unwrap(),
-            Recorded::Written
-        );
-    }
-    let mut seen = Vec::new();
-    let mut before = None;
-    loop {
-        let page = embedded.table.history(&History { task: task(), limit: 2, before }).await.unwrap();
-        seen.extend(page.runs.iter().map(|run| run.started_at));
-        before = page.next;
-        if before.is_none() {
-            break;
-        }
-    }
-    assert_eq!(seen, [at(4), at(3), at(2), at(1), at(0)]);
 }
 
 #[tokio::test]

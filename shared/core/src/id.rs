@@ -25,6 +25,13 @@ impl RunId {
     pub fn new(now: Timestamp, random: u128) -> Self {
         Self(Ulid::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), random))
     }
+
+    /// When the run was decided on, to the millisecond. An id of a time that no clock shows counts as one of the last time
+    /// there is.
+    pub fn made_at(&self) -> Timestamp {
+        let ms = i64::try_from(self.0.timestamp_ms()).ok();
+        ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)
+    }
 }
 
 impl fmt::Display for RunId {
@@ -66,6 +73,7 @@ mod tests {
         let late = RunId::new(at(1_001), 0);
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(late.to_string().parse(), Ok(late));
+        assert_eq!(late.made_at(), at(1_001));
         assert!("not an id".parse::<RunId>().is_err());
     }
 }

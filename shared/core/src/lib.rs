@@ -15,6 +15,7 @@
 //! - [`assets`]: which files go with a task
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
+//! - [`statistics`]: what many runs come to, and which of it is kept
 
 pub mod assets;
 pub mod catch_up;
@@ -30,4 +31,5 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod settings;
+pub mod statistics;
 pub mod status;

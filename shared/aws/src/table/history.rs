@@ -1,7 +1,16 @@
 //! Runs: their records, read one by one or newest first.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use lamplighter_core::{id::RunId, name::TaskName, run::Run};
+use std::{fmt, ops::Range, str::FromStr, time::Duration};
+
+use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
+use jiff::Timestamp;
+use lamplighter_core::{
+    id::RunId,
+    name::TaskName,
+    run::{Run, Trigger},
+    status::Status,
+};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
@@ -16,24 +25,109 @@ const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// What users brought, kept as JSON text.
 const TEXTS: [&str; 2] = ["config", "data"];
 
+/// How many records a page looks at, at most, to find those that its filters want. So a page costs the same however many
+/// runs there are: at most 1000 records, read eventually consistent (a record of 1 KB is an eighth of a read unit).
+pub const LOOKED_AT: u16 = 1000;
+/// How many records a query looks at while filters are on.
+const CHUNK: u16 = 100;
+/// Sorts after every run id.
+const LAST: &str = "~";
+
+/// Before a cursor that is no run's id.
+const ODD: &str = "key:";
+
 /// Which runs are wanted.
 #[derive(Clone, Debug)]
 pub struct History {
     /// Their task.
     pub task: TaskName,
+    /// Only those with one of these statuses; empty: with any.
+    pub statuses: Vec<Status>,
+    /// Only those with this trigger.
+    pub trigger: Option<Trigger>,
+    /// Only those of this time or later, by their ids: when the trigger came.
+    pub from: Option<Timestamp>,
+    /// Only those of before this time.
+    pub until: Option<Timestamp>,
     /// How many at most.
     pub limit: u16,
-    /// Only those older than this one.
-    pub before: Option<RunId>,
+    /// Only those behind where an earlier page ended.
+    pub cursor: Option<Cursor>,
 }
+
+/// Where a page ended. It holds for every task's history alike, since run ids sort by time across tasks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor(String);
+
+/// A text that is no cursor.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a cursor: it must be one that an earlier page ended with")]
+pub struct InvalidCursor(pub String);
 
 /// Some runs, newest first.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// The runs.
     pub runs: Vec<Run>,
+    /// The items among them that are no runs.
+    pub unreadable: Vec<Unreadable>,
+    /// How many records were looked at.
+    pub looked_at: usize,
     /// Where the next page begins; nothing if there are no older runs.
-    pub next: Option<RunId>,
+    pub next: Option<Cursor>,
+}
+
+/// An item of the table that is not what Lamplighter writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unreadable {
+    /// Its key.
+    pub key: String,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+impl History {
+    /// The newest runs of a task.
+    pub fn of(task: TaskName, limit: u16) -> Self {
+        Self { task, statuses: Vec::new(), trigger: None, from: None, until: None, limit, cursor: None }
+    }
+
+    fn filters(&self) -> bool {
+        !self.statuses.is_empty() || self.trigger.is_some()
+    }
+}
+
+impl Cursor {
+    /// Where a page ends whose last run is this one.
+    pub fn behind(run: RunId) -> Self {
+        Self(run.to_string())
+    }
+
+    /// Whether a page that ended here has had this run, or has looked at where it would be.
+    pub fn reaches(&self, run: RunId) -> bool {
+        self.0 <= run.to_string()
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.parse::<RunId>() {
+            Ok(_) => f.pad(&self.0),
+            // A page may end with an item that is no run's.
+            Err(_) => write!(f, "{ODD}{}", self.0),
+        }
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = InvalidCursor;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        match text.strip_prefix(ODD).filter(|key| !key.is_empty()) {
+            Some(key) => Ok(Self(key.to_owned())),
+            None => text.parse().map(Self::behind).map_err(|_| InvalidCursor(text.to_owned())),
+        }
+    }
 }
 
 impl Table {
@@ -52,27 +146,75 @@ impl Table {
         output.item.map(|item| self.run_of(item)).transpose()
     }
 
-    /// The runs of a task, newest first. One query.
+    /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,
+    /// so that a page may be short, or empty, and still have a next one.
     pub async fn history(&self, wanted: &History) -> Result<Page, TableError> {
-        // `~` sorts after every run id.
-        let before = wanted.before.map_or_else(|| "~".to_owned(), |id| id.to_string());
-        let output = self
+        let mut page = Page { runs: Vec::new(), unreadable: Vec::new(), looked_at: 0, next: None };
+        let (limit, most) = (usize::from(wanted.limit), usize::from(LOOKED_AT));
+        let Some(range) = keys(wanted.from, wanted.until) else { return Ok(page) };
+        let mut behind = wanted.cursor.clone().map(|cursor| cursor.0);
+        loop {
+            if behind.as_ref().is_some_and(|key| *key <= range.start) {
+                page.next = None;
+                return Ok(page);
+            }
+            let chunk = if wanted.filters() { wanted.limit.max(CHUNK) } else { wanted.limit };
+            let chunk = usize::from(chunk).min(most - page.looked_at).max(1);
+            let query = self.runs_between(&wanted.task, &range, behind.as_deref());
+            let query = query.scan_index_forward(false).limit(i32::try_from(chunk).unwrap_or(i32::MAX));
+            let output = filtered(query, wanted)
+                .send()
+                .await
+                .map_err(|error| self.failed("read the history", &error))?;
+            page.looked_at += usize::try_from(output.scanned_count).unwrap_or(0);
+            for item in output.items.unwrap_or_default() {
+                let key = sort_key(&item);
+                if page.runs.len() == limit {
+                    // More was found than is wanted: the next page finds it again.
+                    return Ok(page);
+                }
+                match self.run_of(item) {
+                    Ok(run) => page.runs.push(run),
+                    Err(TableError::Malformed { key, cause, .. }) => {
+                        page.unreadable.push(Unreadable { key, cause });
+                    }
+                    Err(error) => return Err(error),
+                }
+                page.next = Some(Cursor(key));
+            }
+            let Some(last) = output.last_evaluated_key else {
+                page.next = None;
+                return Ok(page);
+            };
+            let last = sort_key(&last);
+            page.next = Some(Cursor(last.clone()));
+            behind = Some(last);
+            if page.runs.len() == limit || page.looked_at >= most || !wanted.filters() {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// A query of the runs of a task within these keys, and behind a key if there is one.
+    pub(super) fn runs_between(
+        &self,
+        task: &TaskName,
+        keys: &Range<String>,
+        behind: Option<&str>,
+    ) -> QueryFluentBuilder {
+        let query = self
             .client
             .query()
             .table_name(&self.name)
-            .key_condition_expression("pk = :pk AND sk < :before")
-            .expression_attribute_values(":pk", s(runs_pk(&wanted.task)))
-            .expression_attribute_values(":before", s(before))
-            .scan_index_forward(false)
-            .limit(i32::from(wanted.limit))
-            .send()
-            .await
-            .map_err(|error| self.failed("read the history", &error))?;
-        let more = output.last_evaluated_key.is_some();
-        let runs = output.items.unwrap_or_default().into_iter().map(|item| self.run_of(item));
-        let runs = runs.collect::<Result<Vec<_>, _>>()?;
-        let next = runs.last().map(|run| run.id).filter(|_| more);
-        Ok(Page { runs, next })
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", s(runs_pk(task)))
+            .expression_attribute_values(":first", s(&keys.start))
+            .expression_attribute_values(":last", s(&keys.end));
+        // A key to begin behind must be one of those that the condition lets through.
+        match behind.filter(|key| *key <= keys.end.as_str()) {
+            Some(key) => query.exclusive_start_key("pk", s(runs_pk(task))).exclusive_start_key("sk", s(key)),
+            None => query,
+        }
     }
 
     /// The run that an item holds.
@@ -91,6 +233,44 @@ impl Table {
         }
         serde_json::from_value(value).map_err(|error| malformed(error.to_string()))
     }
+}
+
+/// The first and the last sort key that a run of this time can have; nothing if there is no such time.
+pub(super) fn keys(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<Range<String>> {
+    let first = from.map_or_else(|| "0".to_owned(), |from| RunId::new(from, 0).to_string());
+    let last = match until {
+        None => LAST.to_owned(),
+        Some(until) => {
+            let before = until.checked_sub(Duration::from_millis(1)).ok()?;
+            RunId::new(before, u128::MAX).to_string()
+        }
+    };
+    (first <= last && until.is_none_or(|until| until > Timestamp::UNIX_EPOCH)).then_some(first..last)
+}
+
+/// The query with the filters that are wanted. What they leave out is paid for like the rest, and not sent.
+fn filtered(mut query: QueryFluentBuilder, wanted: &History) -> QueryFluentBuilder {
+    let mut conditions = Vec::new();
+    if !wanted.statuses.is_empty() {
+        let words: Vec<_> = (0..wanted.statuses.len()).map(|i| format!(":status{i}")).collect();
+        conditions.push(format!("#status IN ({})", words.join(", ")));
+        query = query.expression_attribute_names("#status", "status");
+        for (word, status) in words.into_iter().zip(&wanted.statuses) {
+            query = query.expression_attribute_values(word, s(status.as_str()));
+        }
+    }
+    if let Some(trigger) = wanted.trigger {
+        conditions.push("#trigger = :trigger".to_owned());
+        query = query
+            .expression_attribute_names("#trigger", "trigger")
+            .expression_attribute_values(":trigger", s(trigger.as_str()));
+    }
+    if conditions.is_empty() { query } else { query.filter_expression(conditions.join(" AND ")) }
+}
+
+/// An item's sort key.
+pub(super) fn sort_key(item: &Item) -> String {
+    item.get("sk").and_then(|key| key.as_s().ok()).cloned().unwrap_or_default()
 }
 
 /// The item of a run.

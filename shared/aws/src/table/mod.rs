@@ -10,13 +10,15 @@ mod history;
 mod item;
 mod lease;
 mod ledger;
+mod rollup;
 mod schema;
 
 use aws_sdk_dynamodb::Client;
 
-pub use history::{History, Page};
+pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use lease::{Recorded, Then};
 pub use ledger::Opened;
+pub use rollup::{Counted, RETENTION};
 pub use schema::create;
 
 use crate::clients::cause;

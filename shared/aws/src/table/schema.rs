@@ -16,6 +16,9 @@ pub(super) const TASK: &str = "TASK";
 /// The sort key of a ledger's newest state. It sorts after every entry, since those begin with a digit.
 pub(super) const LATEST: &str = "LATEST";
 
+/// The sort key of the time whose rollups have been made. It sorts after every hour, since those begin with a digit.
+pub(super) const COVERED: &str = "COVERED";
+
 /// The partition of a task's own item.
 pub(super) fn task_pk(task: &TaskName) -> String {
     format!("TASK#{task}")
@@ -25,6 +28,11 @@ pub(super) fn task_pk(task: &TaskName) -> String {
 /// writes a second), so there is one.
 pub(super) fn runs_pk(task: &TaskName) -> String {
     format!("RUNS#{task}#0")
+}
+
+/// The partition of a task's rollups.
+pub(super) fn stats_pk(task: &TaskName) -> String {
+    format!("STATS#{task}")
 }
 
 /// The partition of a ledger.

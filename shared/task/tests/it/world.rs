@@ -111,8 +111,7 @@ impl World {
 
     /// All records, newest first.
     pub(crate) async fn runs(&self) -> Vec<Run> {
-        let wanted = History { task: task(), limit: 100, before: None };
-        self.table.history(&wanted).await.unwrap().runs
+        self.table.history(&History::of(task(), 100)).await.unwrap().runs
     }
 
     pub(crate) async fn last(&self) -> Run {

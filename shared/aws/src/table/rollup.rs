@@ -1,0 +1,298 @@
+//! Rollups: what the runs of a closed hour came to, counted once, when somebody first asks.
+//!
+//! Nobody pays for statistics that nobody reads. Asking for the first time reads the records of the missing hours, with one
+//! query for each week, and writes one item for each hour that had runs; asking again reads those items and the records of
+//! the last two to three hours.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
+use jiff::Timestamp;
+use lamplighter_core::{
+    id::RunId,
+    name::TaskName,
+    statistics::{HOUR, Statistics, floor, plan},
+    status::Status,
+};
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::{
+    Table, TableError, Unreadable,
+    history::{keys, sort_key},
+    item::{Item, n, s, to_item, to_json},
+    schema::{COVERED, runs_pk, stats_pk},
+};
+
+/// How long a rollup is kept: a year and a day.
+pub const RETENTION: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How many rollups are written at once.
+const WRITERS: usize = 16;
+
+/// The runs of a task in some time, counted.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// What they come to.
+    pub statistics: Statistics,
+    /// How many runs have failed since one completed, whatever the time asked for.
+    pub failure_streak: u64,
+    /// The items that could not be counted.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Table {
+    /// Counts the runs of a task whose triggers came in `wanted`. What closed hours came to is kept; runs that were lost are
+    /// recorded as such first, so that nothing is added to a closed hour later.
+    ///
+    /// Records that were deleted before anybody asked are not counted.
+    pub async fn statistics(
+        &self,
+        task: &TaskName,
+        wanted: &Range<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Counted, TableError> {
+        let mut state = self.state(task).await?;
+        let lost = state.lost(now);
+        for lost in &lost {
+            self.end_lost(task, lost, now).await?;
+        }
+        if !lost.is_empty() {
+            state = self.state(task).await?;
+        }
+        let mut counted = Counted { failure_streak: state.failure_streak, ..Counted::default() };
+        let mut covered = self.covered(task, &mut counted.unreadable).await?;
+        let plan = plan(wanted, covered.as_ref(), now);
+        for stretch in plan.missing {
+            let hours = self.count_runs(task, &stretch, &mut counted.unreadable).await?;
+            self.keep(task, &hours).await?;
+            covered = Some(self.cover(task, covered, &stretch).await?);
+            for (_, hour) in hours.iter().filter(|(hour, _)| plan.hours.contains(hour)) {
+                counted.statistics = counted.statistics.merged(hour);
+            }
+        }
+        if !plan.kept.is_empty() {
+            self.merge_kept(task, &plan.kept, &mut counted).await?;
+        }
+        for range in plan.one_by_one {
+            for hour in self.count_runs(task, &range, &mut counted.unreadable).await?.values() {
+                counted.statistics = counted.statistics.merged(hour);
+            }
+        }
+        Ok(counted)
+    }
+
+    /// The hours that have had their rollups made. One consistent read.
+    async fn covered(
+        &self,
+        task: &TaskName,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<Option<Range<Timestamp>>, TableError> {
+        let output = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .key("pk", s(stats_pk(task)))
+            .key("sk", s(COVERED))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| self.failed("read the rollups", &error))?;
+        let Some(item) = output.item else { return Ok(None) };
+        let value = to_json(item);
+        let time = |key: &str| value[key].as_i64().and_then(|second| Timestamp::from_second(second).ok());
+        let covered = time("from").zip(time("until"));
+        if covered.is_none() {
+            let key = format!("{} / {COVERED}", stats_pk(task));
+            unreadable.push(Unreadable { key, cause: "`from` or `until` is not a time".to_owned() });
+        }
+        Ok(covered.map(|(from, until)| from..until))
+    }
+
+    /// Writes the rollups of some hours. One that is there already stands.
+    async fn keep(&self, task: &TaskName, hours: &BTreeMap<Timestamp, Statistics>) -> Result<(), TableError> {
+        let mut writes = JoinSet::new();
+        for (hour, statistics) in hours {
+            if writes.len() >= WRITERS {
+                joined(writes.join_next().await)?;
+            }
+            let key = format!("{} / {}", stats_pk(task), hour_key(*hour));
+            let malformed = |cause: serde_json::Error| TableError::Malformed {
+                table: self.name.clone(),
+                key,
+                cause: cause.to_string(),
+            };
+            let mut item = to_item(serde_json::to_value(statistics).map_err(malformed)?);
+            item.insert("pk".into(), s(stats_pk(task)));
+            item.insert("sk".into(), s(hour_key(*hour)));
+            item.insert("expires_at".into(), n(kept_until(*hour)));
+            let table = self.clone();
+            writes.spawn(async move { table.keep_hour(item).await });
+        }
+        while !writes.is_empty() {
+            joined(writes.join_next().await)?;
+        }
+        Ok(())
+    }
+
+    async fn keep_hour(&self, item: Item) -> Result<(), TableError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)");
+        match put.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(self.failed("keep a rollup", &error)),
+            },
+        }
+    }
+
+    /// Notes that the hours of `stretch`, which adjoin those of `covered`, have had their rollups made. If somebody else has
+    /// noted more meanwhile, theirs stands.
+    async fn cover(
+        &self,
+        task: &TaskName,
+        covered: Option<Range<Timestamp>>,
+        stretch: &Range<Timestamp>,
+    ) -> Result<Range<Timestamp>, TableError> {
+        let all = covered
+            .as_ref()
+            .map_or_else(|| stretch.clone(), |old| old.start.min(stretch.start)..old.end.max(stretch.end));
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(stats_pk(task)))
+            .key("sk", s(COVERED))
+            .update_expression("SET #from = :from, #until = :until, expires_at = :expires_at")
+            .expression_attribute_names("#from", "from")
+            .expression_attribute_names("#until", "until")
+            .expression_attribute_values(":from", n(all.start.as_second()))
+            .expression_attribute_values(":until", n(all.end.as_second()))
+            .expression_attribute_values(":expires_at", n(kept_until(all.end)));
+        let update = match covered {
+            None => update.condition_expression("attribute_not_exists(pk)"),
+            Some(old) => update
+                .condition_expression("#from = :old_from AND #until = :old_until")
+                .expression_attribute_values(":old_from", n(old.start.as_second()))
+                .expression_attribute_values(":old_until", n(old.end.as_second())),
+        };
+        match update.send().await {
+            Ok(_) => Ok(all),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(all),
+                _ => Err(self.failed("note the rollups", &error)),
+            },
+        }
+    }
+
+    /// Adds what the kept rollups of these hours say.
+    async fn merge_kept(
+        &self,
+        task: &TaskName,
+        hours: &Range<Timestamp>,
+        counted: &mut Counted,
+    ) -> Result<(), TableError> {
+        let last = hours.end.checked_sub(HOUR).unwrap_or(hours.start);
+        let mut behind: Option<Item> = None;
+        loop {
+            let output = self
+                .client
+                .query()
+                .table_name(&self.name)
+                .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+                .expression_attribute_values(":pk", s(stats_pk(task)))
+                .expression_attribute_values(":first", s(hour_key(hours.start)))
+                .expression_attribute_values(":last", s(hour_key(last)))
+                .set_exclusive_start_key(behind)
+                .send()
+                .await
+                .map_err(|error| self.failed("read the rollups", &error))?;
+            for item in output.items.unwrap_or_default() {
+                let key = format!("{} / {}", stats_pk(task), sort_key(&item));
+                match serde_json::from_value::<Statistics>(to_json(item)) {
+                    Ok(hour) => {
+                        counted.statistics = std::mem::take(&mut counted.statistics).merged(&hour);
+                    }
+                    Err(error) => counted.unreadable.push(Unreadable { key, cause: error.to_string() }),
+                }
+            }
+            behind = output.last_evaluated_key;
+            if behind.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Counts the runs of some time by their hours, from their records.
+    async fn count_runs(
+        &self,
+        task: &TaskName,
+        range: &Range<Timestamp>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<BTreeMap<Timestamp, Statistics>, TableError> {
+        let mut hours = BTreeMap::<_, Statistics>::new();
+        let Some(keys) = keys(Some(range.start), Some(range.end)) else { return Ok(hours) };
+        let mut behind: Option<String> = None;
+        loop {
+            let output = self
+                .runs_between(task, &keys, behind.as_deref())
+                .projection_expression("sk, #status, duration_ms, attempts[0].started_at")
+                .expression_attribute_names("#status", "status")
+                .send()
+                .await
+                .map_err(|error| self.failed("count the runs", &error))?;
+            for item in output.items.unwrap_or_default() {
+                let key = sort_key(&item);
+                match brief(&key, &to_json(item)) {
+                    Ok((id, status, ran_ms)) => {
+                        hours.entry(floor(id.made_at())).or_default().count(status, ran_ms);
+                    }
+                    Err(cause) => {
+                        let key = format!("{} / {key}", runs_pk(task));
+                        unreadable.push(Unreadable { key, cause });
+                    }
+                }
+            }
+            behind = output.last_evaluated_key.as_ref().map(sort_key);
+            if behind.is_none() {
+                return Ok(hours);
+            }
+        }
+    }
+}
+
+/// A run's id, its status, and how long it took if its body was run.
+fn brief(key: &str, record: &Value) -> Result<(RunId, Status, Option<u64>), String> {
+    let id = key.parse::<RunId>().map_err(|error| error.to_string())?;
+    let status = record["status"].as_str().ok_or("it has no `status`")?;
+    let status = status.parse::<Status>().map_err(|error| error.to_string())?;
+    let ran = record["attempts"].as_array().is_some_and(|attempts| !attempts.is_empty());
+    Ok((id, status, record["duration_ms"].as_u64().filter(|_| ran)))
+}
+
+/// The sort key of an hour's rollup: `2026-11-21T13`.
+fn hour_key(hour: Timestamp) -> String {
+    format!("{hour:.0}").chars().take(13).collect()
+}
+
+/// When the rollup of an hour may be deleted, in seconds.
+fn kept_until(hour: Timestamp) -> i64 {
+    hour.saturating_add(RETENTION).unwrap_or(Timestamp::MAX).as_second()
+}
+
+/// What a write came to. One that panicked goes on panicking here.
+fn joined(ended: Option<Result<Result<(), TableError>, tokio::task::JoinError>>) -> Result<(), TableError> {
+    match ended {
+        None => Ok(()),
+        Some(Ok(written)) => written,
+        Some(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Nobody cancels it.
+            Err(_) => Ok(()),
+        },
+    }
+}
