@@ -1,9 +1,7 @@
 //! Schedules: EventBridge Scheduler invokes a cron task's function directly.
 
-use std::str::FromStr;
-
-use jiff::civil::{DateTime, date};
-use lamplighter_core::{definition::Cron, name::TaskName};
+use jiff::{Timestamp, tz::TimeZone};
+use lamplighter_core::{definition::Cron, name::TaskName, schedule::Schedule};
 use serde_yaml_ng::Value;
 
 use super::{
@@ -22,6 +20,8 @@ const RETRIES: u32 = 185;
 const RETRY_SECONDS: std::ops::RangeInclusive<i64> = 60..=86_400;
 /// As many ticks show the shortest pause of any schedule that people write.
 const TICKS: usize = 200;
+/// From when on they are counted: 2024-01-01.
+const FROM: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
 /// The schedule of a task, and the role that lets it invoke the task's function and nothing else. A schedule that
 /// EventBridge cannot express has neither; it has been refused before.
@@ -45,7 +45,7 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
                 "RoleArn" => attribute(&role_id, "Arn"),
                 "Input" => INPUT,
                 "RetryPolicy" => map! {
-                    "MaximumEventAgeInSeconds" => retry_seconds(schedule.as_str()),
+                    "MaximumEventAgeInSeconds" => retry_seconds(schedule),
                     "MaximumRetryAttempts" => RETRIES,
                 },
             },
@@ -55,14 +55,10 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
 }
 
 /// For how long a tick that could not be delivered is tried again: until the next one, which makes it stale.
-fn retry_seconds(schedule: &str) -> i64 {
-    let shortest = croner::Cron::from_str(schedule).ok().and_then(|cron| {
-        let start: DateTime = date(2024, 1, 1).at(0, 0, 0, 0);
-        let ticks: Vec<_> = cron.iter_after(start).take(TICKS).collect();
-        let pauses = ticks.windows(2).map(|pair| pair[0].duration_until(pair[1]).as_secs());
-        pauses.min()
-    });
-    shortest.unwrap_or(*RETRY_SECONDS.end()).clamp(*RETRY_SECONDS.start(), *RETRY_SECONDS.end())
+fn retry_seconds(schedule: &Schedule) -> i64 {
+    let ticks: Vec<_> = schedule.ticks(&TimeZone::UTC, FROM).take(TICKS).collect();
+    let pauses = ticks.windows(2).map(|pair| pair[0].duration_until(pair[1]).as_secs());
+    pauses.min().unwrap_or(*RETRY_SECONDS.end()).clamp(*RETRY_SECONDS.start(), *RETRY_SECONDS.end())
 }
 
 #[cfg(test)]
@@ -79,7 +75,7 @@ mod tests {
             ("0 6 * * 1", 86_400),
             ("0 0 29 2 *", 86_400),
         ] {
-            assert_eq!(retry_seconds(schedule), seconds, "{schedule}");
+            assert_eq!(retry_seconds(&schedule.parse().unwrap()), seconds, "{schedule}");
         }
     }
 

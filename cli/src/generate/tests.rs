@@ -90,12 +90,12 @@ fn g04_a_cron_task_has_a_schedule_of_its_own() {
 
 #[test]
 fn g04_what_eventbridge_cannot_express_is_refused() {
-    let keys = json!({ "kind": "cron", "schedule": "0 0 L * *", "timezone": "UTC", "priority": "low" });
+    let keys = json!({ "kind": "cron", "schedule": "0 0 LW * *", "timezone": "UTC", "priority": "low" });
     let tasks = vec![fixtures::described("close-month", keys)];
     let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
     let faults = project.undeployable().to_string();
     let expected =
-        "functions/tasks/close-month/src/lib.rs: schedule: EventBridge Scheduler cannot express `0 0 L * *`";
+        "functions/tasks/close-month/src/lib.rs: schedule: EventBridge Scheduler cannot express `0 0 LW * *`";
     assert!(faults.starts_with(expected), "{faults}");
 }
 

@@ -11,7 +11,8 @@
 //! - [`claim`]: who may run a task now
 //! - [`retry`]: what follows a failed attempt
 //! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
-//! - [`schedule`], [`catch_up`]: when a cron task is due, and the EventBridge form of its schedule
+//! - [`schedule`], [`catch_up`], [`zone`]: when a cron task is due, and the EventBridge form of its schedule
+//! - [`near`]: what somebody may have meant
 //! - [`assets`]: which files go with a task
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
@@ -26,6 +27,7 @@ pub mod duration;
 pub mod envelope;
 pub mod id;
 pub mod name;
+pub mod near;
 pub mod retry;
 pub mod run;
 pub mod schedule;
@@ -33,3 +35,4 @@ pub mod secret;
 pub mod settings;
 pub mod statistics;
 pub mod status;
+pub mod zone;

@@ -2,12 +2,14 @@
 
 use std::{fmt::Display, str::FromStr};
 
+use jiff::tz::TimeZoneName;
 use lamplighter_core::{
     assets::Asset,
     definition::{MAX_TIMEOUT, OncePer, Phase, Priority, RunOn},
     duration,
     name::TaskName,
     schedule::Schedule,
+    zone::UnknownZone,
 };
 use proc_macro2::{Span, TokenStream};
 use syn::{
@@ -152,13 +154,11 @@ fn known_word<T: FromStr<Err: Display>>(value: &Expr) -> Result<T> {
 
 fn timezone(value: &Expr) -> Result<String> {
     let name = text(value)?;
-    match jiff::tz::db().get(&name) {
-        Ok(_) => Ok(name),
-        Err(_) => Err(refused(
-            value.span(),
-            format!("`{name}` is not a time zone: write its IANA name, such as `Europe/Vienna`"),
-        )),
+    if jiff::tz::db().get(&name).is_ok() {
+        return Ok(name);
     }
+    let known: Vec<_> = jiff::tz::db().available().collect();
+    Err(refused(value.span(), UnknownZone::new(&name, known.iter().map(TimeZoneName::as_str))))
 }
 
 fn timeout(value: &Expr) -> Result<u64> {

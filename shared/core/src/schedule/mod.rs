@@ -1,0 +1,127 @@
+//! Schedules: the language they are written in, their ticks, which of them are due, and their form for EventBridge
+//! Scheduler. docs/schedules.md tells authors of it.
+
+mod clock;
+mod due;
+mod eventbridge;
+mod fault;
+mod fields;
+mod shorthand;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
+
+use croner::parser::CronParser;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    due::{Due, GRACE, MOST_TICKS, Missed, PULSE, due, put_off},
+    eventbridge::Inexpressible,
+    fault::InvalidSchedule,
+    fields::{Field, Fields, Item},
+};
+
+/// The longest text of a schedule, in bytes.
+pub const MAX_TEXT: usize = 256;
+
+/// A schedule as it was written, known to parse: a cron expression of five fields (minute, hour, day of month, month,
+/// day of week), with seconds and year optional; a nickname such as `@daily`; or `every 5 minutes`.
+///
+/// Two schedules are equal if their texts are. A clone is cheap.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Schedule {
+    text: Arc<str>,
+    parsed: Arc<Parsed>,
+}
+
+/// What a text says, and croner's own form of it.
+struct Parsed {
+    fields: Fields,
+    cron: croner::Cron,
+}
+
+impl Schedule {
+    /// The schedule as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What it says, of words as well: `every 5 minutes` is `*/5 * * * *`. Displayed they are a cron expression in
+    /// numbers.
+    pub fn fields(&self) -> &Fields {
+        &self.parsed.fields
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = InvalidSchedule;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSchedule> {
+        if text.len() > MAX_TEXT {
+            let shown: String = text.chars().take(40).chain(['…']).collect();
+            let reason = format!("it is longer than {MAX_TEXT} bytes");
+            return Err(InvalidSchedule::new(&shown, 0..shown.len(), reason));
+        }
+        if text.trim().is_empty() {
+            let fault = InvalidSchedule::new(text, text.len()..text.len(), "it is empty");
+            return Err(fault.hint("write a cron expression such as `*/5 * * * *`, or `every 5 minutes`"));
+        }
+        let fields = match shorthand::expand(text).transpose()? {
+            Some(expression) => Fields::parse(&expression)?,
+            None => Fields::parse(text)?,
+        };
+        let cron = CronParser::new().parse(&fields.to_string()).map_err(|error| {
+            let reason = error.to_string().trim_end_matches('.').to_owned();
+            InvalidSchedule::new(text, 0..text.len(), reason)
+        })?;
+        Ok(Self { text: text.into(), parsed: Arc::new(Parsed { fields, cron }) })
+    }
+}
+
+impl PartialEq for Schedule {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Schedule {}
+
+impl Hash for Schedule {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+    }
+}
+
+impl fmt::Debug for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Schedule").field(&self.text).finish()
+    }
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
+impl TryFrom<String> for Schedule {
+    type Error = InvalidSchedule;
+
+    fn try_from(text: String) -> Result<Self, InvalidSchedule> {
+        text.parse()
+    }
+}
+
+impl From<Schedule> for String {
+    fn from(schedule: Schedule) -> Self {
+        schedule.text.as_ref().to_owned()
+    }
+}
