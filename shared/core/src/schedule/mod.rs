@@ -2,6 +2,7 @@
 //! Scheduler. docs/schedules.md tells authors of it.
 
 mod clock;
+mod driver;
 mod due;
 mod eventbridge;
 mod fault;
@@ -22,6 +23,7 @@ use croner::parser::CronParser;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    driver::{Driver, Reason, driver},
     due::{Due, GRACE, MOST_TICKS, Missed, PULSE, due, put_off},
     eventbridge::Inexpressible,
     fault::InvalidSchedule,

@@ -1,0 +1,129 @@
+//! Who starts a cron task in AWS: EventBridge Scheduler, which costs nothing between two ticks, or the pulse.
+
+use super::eventbridge::Inexpressible;
+use crate::{
+    catch_up::CatchUp,
+    definition::{Cron, Overlap},
+};
+
+/// Who starts a cron task in AWS. On one machine it is always the pulse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// A schedule of its own in EventBridge Scheduler.
+    EventBridge {
+        /// Its expression, which is read in the task's time zone.
+        expression: String,
+    },
+    /// The pulse.
+    Pulse {
+        /// Everything that EventBridge cannot do, at least one thing.
+        reasons: Vec<Reason>,
+    },
+}
+
+/// What EventBridge Scheduler cannot do for a task.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// It asks nobody whether a tick is due.
+    #[error("its own function says when it is due")]
+    Dynamic,
+    /// It has no expression for it.
+    #[error(transparent)]
+    Inexpressible(#[from] Inexpressible),
+    /// It does not wait for other tasks.
+    #[error("it depends on other tasks")]
+    Dependencies,
+    /// It does not hold a tick back until a run is over.
+    #[error("its overlap is `buffer`: a tick waits until the run is over")]
+    Buffer,
+    /// It tries a tick that it could not deliver only until the next one.
+    #[error("its catch-up is `{0}`: each tick of a pause has its run")]
+    CatchUpAll(CatchUp),
+    /// It has only a window in which every tick falls somewhere else.
+    #[error("it has jitter: its ticks are put off by its own fixed share")]
+    Jitter,
+}
+
+/// Who starts the task in AWS.
+pub fn driver(cron: &Cron) -> Driver {
+    let mut reasons = Vec::new();
+    let expression = match cron.schedule.as_ref().map(super::Schedule::to_eventbridge) {
+        Some(Ok(expression)) => Some(expression),
+        Some(Err(inexpressible)) => {
+            reasons.push(inexpressible.into());
+            None
+        }
+        None => {
+            reasons.push(Reason::Dynamic);
+            None
+        }
+    };
+    if !cron.depends_on.is_empty() {
+        reasons.push(Reason::Dependencies);
+    }
+    match cron.overlap {
+        Overlap::Buffer => reasons.push(Reason::Buffer),
+        // The claim and the task's own function see to these.
+        Overlap::Skip | Overlap::Allow | Overlap::Replace => {}
+    }
+    match cron.catch_up {
+        CatchUp::All { .. } => reasons.push(Reason::CatchUpAll(cron.catch_up)),
+        // For how long a tick is tried says the schedule's retry policy.
+        CatchUp::None | CatchUp::Last => {}
+    }
+    if !cron.jitter.is_zero() {
+        reasons.push(Reason::Jitter);
+    }
+    match expression {
+        Some(expression) if reasons.is_empty() => Driver::EventBridge { expression },
+        _ => Driver::Pulse { reasons },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn g04_what_eventbridge_cannot_do_goes_to_the_pulse_with_every_reason() {
+        let plain = Cron::new(Some("*/5 * * * *".parse().unwrap()));
+        assert_eq!(driver(&plain), Driver::EventBridge { expression: "cron(0/5 * * * ? *)".to_owned() });
+        for catch_up in [CatchUp::None, CatchUp::Last] {
+            for overlap in [Overlap::Skip, Overlap::Allow, Overlap::Replace] {
+                let cron = Cron { catch_up, overlap, run_once: true, ..plain.clone() };
+                assert!(matches!(driver(&cron), Driver::EventBridge { .. }), "{cron:?}");
+            }
+        }
+        let reasons = |cron: &Cron| match driver(cron) {
+            Driver::EventBridge { expression } => vec![expression],
+            Driver::Pulse { reasons } => reasons.iter().map(ToString::to_string).collect(),
+        };
+        let everything = Cron {
+            schedule: None,
+            depends_on: vec!["other".parse().unwrap()],
+            overlap: Overlap::Buffer,
+            catch_up: CatchUp::All { within: Duration::from_secs(3600) },
+            jitter: Duration::from_secs(30),
+            ..plain.clone()
+        };
+        assert_eq!(
+            reasons(&everything),
+            [
+                "its own function says when it is due",
+                "it depends on other tasks",
+                "its overlap is `buffer`: a tick waits until the run is over",
+                "its catch-up is `all within 1h`: each tick of a pause has its run",
+                "it has jitter: its ticks are put off by its own fixed share",
+            ]
+        );
+        let seconds = Cron::new(Some("every 30 seconds".parse().unwrap()));
+        assert_eq!(
+            reasons(&seconds),
+            [
+                "EventBridge Scheduler cannot express `every 30 seconds`: its precision is a minute, and this has seconds"
+            ]
+        );
+    }
+}
