@@ -29,7 +29,7 @@ pub mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::{
     commands::Command,
@@ -46,6 +46,11 @@ struct Arguments {
     locale: Option<Locale>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The program as clap knows it, for what describes it.
+pub(crate) fn program() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
@@ -65,6 +70,31 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k06_every_command_has_an_example_that_it_understands() {
+        let mut program = program();
+        program.build();
+        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines: Vec<_> = help.lines().filter(|line| line.starts_with("  lamplighter ")).collect();
+            assert!(!lines.is_empty(), "`{}` has no example", command.get_name());
+            for line in lines {
+                // What stands behind `>` or `#` is the shell's.
+                let words = line.split_whitespace().take_while(|word| ![">", "#"].contains(word));
+                let words: Vec<_> = words.map(|word| word.trim_matches('\'')).collect();
+                assert_eq!(words[1], command.get_name(), "{line}");
+                if let Err(refusal) = Arguments::try_parse_from(words) {
+                    panic!("`{line}`: {refusal}");
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ tasks-lifecycle = { $on } ({ $phase })
 tasks-lifecycle-needs = { $on } ({ $phase }, braucht { $needs })
 tasks-before = vorher
 tasks-after = nachher
+tasks-cron = { $schedule } ({ $zone })
 tasks-by-function = nach ihrer Funktion
 tasks-queue = Warteschlange
 tasks-side = Nebenaufgabe

@@ -8,6 +8,7 @@ tasks-lifecycle = { $on } ({ $phase })
 tasks-lifecycle-needs = { $on } ({ $phase }, needs { $needs })
 tasks-before = before
 tasks-after = after
+tasks-cron = { $schedule } ({ $zone })
 tasks-by-function = by its function
 tasks-queue = queue
 tasks-side = side

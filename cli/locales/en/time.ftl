@@ -6,3 +6,38 @@ time-days = { $days ->
     [one] { $days } day
    *[other] { $days } days
 } { $hours } h
+time-list = { $rest } and { $last }
+# How far away something is, and how long ago it was.
+time-now = now
+time-in-seconds = { $n ->
+    [one] in { $n } second
+   *[other] in { $n } seconds
+}
+time-in-minutes = { $n ->
+    [one] in { $n } minute
+   *[other] in { $n } minutes
+}
+time-in-hours = { $n ->
+    [one] in { $n } hour
+   *[other] in { $n } hours
+}
+time-in-days = { $n ->
+    [one] in { $n } day
+   *[other] in { $n } days
+}
+time-seconds-ago = { $n ->
+    [one] { $n } second ago
+   *[other] { $n } seconds ago
+}
+time-minutes-ago = { $n ->
+    [one] { $n } minute ago
+   *[other] { $n } minutes ago
+}
+time-hours-ago = { $n ->
+    [one] { $n } hour ago
+   *[other] { $n } hours ago
+}
+time-days-ago = { $n ->
+    [one] { $n } day ago
+   *[other] { $n } days ago
+}

@@ -9,6 +9,7 @@ tasks-lifecycle = { $on } ({ $phase })
 tasks-lifecycle-needs = { $on } ({ $phase }, wymaga { $needs })
 tasks-before = przed
 tasks-after = po
+tasks-cron = { $schedule } ({ $zone })
 tasks-by-function = według własnej funkcji
 tasks-queue = kolejka
 tasks-side = poboczne

@@ -6,3 +6,46 @@ time-days = { $days ->
     [one] { $days } dzień
    *[other] { $days } dni
 } { $hours } h
+time-list = { $rest } i { $last }
+# Za ile coś nastąpi i jak dawno było.
+time-now = teraz
+time-in-seconds = { $n ->
+    [one] za { $n } sekundę
+    [few] za { $n } sekundy
+   *[other] za { $n } sekund
+}
+time-in-minutes = { $n ->
+    [one] za { $n } minutę
+    [few] za { $n } minuty
+   *[other] za { $n } minut
+}
+time-in-hours = { $n ->
+    [one] za { $n } godzinę
+    [few] za { $n } godziny
+   *[other] za { $n } godzin
+}
+time-in-days = { $n ->
+    [one] za { $n } dzień
+    [few] za { $n } dni
+   *[other] za { $n } dni
+}
+time-seconds-ago = { $n ->
+    [one] { $n } sekundę temu
+    [few] { $n } sekundy temu
+   *[other] { $n } sekund temu
+}
+time-minutes-ago = { $n ->
+    [one] { $n } minutę temu
+    [few] { $n } minuty temu
+   *[other] { $n } minut temu
+}
+time-hours-ago = { $n ->
+    [one] { $n } godzinę temu
+    [few] { $n } godziny temu
+   *[other] { $n } godzin temu
+}
+time-days-ago = { $n ->
+    [one] { $n } dzień temu
+    [few] { $n } dni temu
+   *[other] { $n } dni temu
+}

@@ -11,6 +11,7 @@ use crate::{
 /// Compiles every task, the dispatcher and the other functions, and packages them below target/lamplighter.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("how").args(["dev", "native"])))]
+#[command(after_help = "Example:\n  lamplighter build --native")]
 pub(crate) struct Arguments {
     /// Builds quickly with plain cargo, for this machine only.
     #[arg(long)]

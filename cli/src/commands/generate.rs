@@ -20,6 +20,7 @@ const SHOWN: usize = 8;
 
 /// Writes infra/template.yaml, the SAM template of the tasks' stack.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter generate --check")]
 pub(crate) struct Arguments {
     /// The environment; goes before `environment` in lamplighter.toml.
     #[arg(long)]

@@ -14,6 +14,7 @@ use crate::{
 
 /// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter history run-migrations --status FAILED")]
 pub(crate) struct Arguments {
     /// Only runs of this task.
     task: Option<TaskName>,

@@ -1,6 +1,7 @@
 //! The commands: one file each.
 
 mod build;
+mod completions;
 mod generate;
 mod history;
 mod tasks;
@@ -21,6 +22,7 @@ pub(crate) enum Command {
     Tasks(tasks::Arguments),
     Up(up::Arguments),
     History(history::Arguments),
+    Completions(completions::Arguments),
 }
 
 impl Command {
@@ -32,6 +34,10 @@ impl Command {
             Self::Tasks(arguments) => tasks::run(words, &arguments),
             Self::Up(arguments) => up::run(words, &arguments),
             Self::History(arguments) => history::run(words, &arguments),
+            Self::Completions(arguments) => {
+                completions::run(&arguments, crate::program());
+                Ok(())
+            }
         }
     }
 }

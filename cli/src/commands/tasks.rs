@@ -6,6 +6,7 @@ use crate::{project::Task, say, show::aligned, words::Words};
 
 /// Lists the tasks of the workspace.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter tasks --environment production")]
 pub(crate) struct Arguments {
     /// The environment; goes before `environment` in lamplighter.toml.
     #[arg(long)]
@@ -50,13 +51,11 @@ fn row(words: &Words, task: &Task) -> [String; 4] {
                 say!(words, "tasks-lifecycle-needs", on = on, phase = phase, needs = needs.join(" "))
             }
         }
-        Kind::Cron(cron) => format!(
-            "{} {}",
-            cron.schedule
-                .as_ref()
-                .map_or_else(|| say!(words, "tasks-by-function"), |schedule| schedule.as_str().to_owned()),
-            cron.timezone
-        ),
+        Kind::Cron(cron) => {
+            let schedule = cron.schedule.as_ref().map(|schedule| words.schedule(schedule));
+            let schedule = schedule.unwrap_or_else(|| say!(words, "tasks-by-function"));
+            say!(words, "tasks-cron", schedule = schedule, zone = cron.timezone)
+        }
         Kind::Queue(_) => say!(words, "tasks-queue"),
         Kind::Side(_) => say!(words, "tasks-side"),
     };

@@ -33,6 +33,7 @@ use crate::{
 
 /// Deploys the workspace on this machine: the real dispatcher and the real task binaries, without an account.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter up --version 7")]
 pub(crate) struct Arguments {
     /// The version to deploy. Left out: the number after the one that serves.
     #[arg(long)]

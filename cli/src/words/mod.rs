@@ -13,7 +13,9 @@
 //! `core`, from AWS and from the system as they are; and clap's `--help`, whose frame has no other language.
 
 mod locale;
+mod phrase;
 mod sayable;
+mod schedule;
 
 use std::sync::OnceLock;
 
@@ -36,7 +38,7 @@ macro_rules! say {
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
 const FILES: &[[&str; 3]] =
-    &files!["build", "deploy", "generate", "history", "main", "status", "tasks", "time"];
+    &files!["build", "deploy", "generate", "history", "main", "schedule", "status", "tasks", "time"];
 
 macro_rules! files {
     ($($name:literal),+) => {

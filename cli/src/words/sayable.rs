@@ -114,6 +114,24 @@ impl Words {
         }
     }
 
+    /// How long ago something was, or how far it is away, in its largest unit: `5 minutes ago`, `in 2 hours`.
+    pub fn from_now(&self, at: Timestamp, now: Timestamp) -> String {
+        let seconds = at.duration_since(now).as_secs();
+        let n = seconds.unsigned_abs();
+        let is_ahead = seconds > 0;
+        match n {
+            0 => say!(self, "time-now"),
+            1..60 if is_ahead => say!(self, "time-in-seconds", n = n),
+            1..60 => say!(self, "time-seconds-ago", n = n),
+            60..3_600 if is_ahead => say!(self, "time-in-minutes", n = n / 60),
+            60..3_600 => say!(self, "time-minutes-ago", n = n / 60),
+            3_600..172_800 if is_ahead => say!(self, "time-in-hours", n = n / 3_600),
+            3_600..172_800 => say!(self, "time-hours-ago", n = n / 3_600),
+            _ if is_ahead => say!(self, "time-in-days", n = n / 86_400),
+            _ => say!(self, "time-days-ago", n = n / 86_400),
+        }
+    }
+
     /// An instant, to the second, in UTC.
     pub fn time(&self, at: Timestamp) -> String {
         let at = at.to_zoned(TimeZone::UTC);
@@ -177,6 +195,26 @@ mod tests {
             said(Locale::Pl, ms),
             ["85 ms", "1,2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 dzień 0 h", "2 dni 4 h"]
         );
+    }
+
+    #[test]
+    fn k04_relative_times_are_said_in_the_largest_unit() {
+        let now: Timestamp = "2026-11-03T12:00:00Z".parse().unwrap();
+        for (seconds, en, de, pl) in [
+            (0, "now", "jetzt", "teraz"),
+            (1, "in 1 second", "in 1 Sekunde", "za 1 sekundę"),
+            (-59, "59 seconds ago", "vor 59 Sekunden", "59 sekund temu"),
+            (300, "in 5 minutes", "in 5 Minuten", "za 5 minut"),
+            (-120, "2 minutes ago", "vor 2 Minuten", "2 minuty temu"),
+            (-7_200, "2 hours ago", "vor 2 Stunden", "2 godziny temu"),
+            (3_600, "in 1 hour", "in 1 Stunde", "za 1 godzinę"),
+            (86_400, "in 24 hours", "in 24 Stunden", "za 24 godziny"),
+            (172_800, "in 2 days", "in 2 Tagen", "za 2 dni"),
+            (-1_036_800, "12 days ago", "vor 12 Tagen", "12 dni temu"),
+        ] {
+            let at = now + jiff::SignedDuration::from_secs(seconds);
+            assert_eq!(Locale::ALL.map(|locale| Words::new(locale).from_now(at, now)), [en, de, pl]);
+        }
     }
 
     #[test]

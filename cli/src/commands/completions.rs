@@ -1,0 +1,21 @@
+//! `lamplighter completions`: what a shell needs to complete the program's words.
+
+use clap_complete::{Shell, generate};
+
+/// Prints the completion script of a shell.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  lamplighter completions bash > ~/.local/share/bash-completion/completions/lamplighter"
+)]
+pub(crate) struct Arguments {
+    /// The shell.
+    shell: Shell,
+}
+
+pub(crate) fn run(arguments: &Arguments, mut program: clap::Command) {
+    let name = program.get_name().to_owned();
+    // Into memory first: a pipe that closes early is no reason to panic.
+    let mut script = Vec::new();
+    generate(arguments.shell, &mut program, name, &mut script);
+    anstream::print!("{}", String::from_utf8_lossy(&script));
+}
