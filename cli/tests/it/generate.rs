@@ -106,20 +106,25 @@ fn what_cannot_be_deployed_is_refused() {
     workspace.task(
         "month",
         "month",
-        json!({ "kind": "cron", "schedule": "0 0 L * *", "timezone": "UTC", "priority": "low" }),
+        json!({ "kind": "cron", "schedule": "0 0 13 * 5", "timezone": "UTC", "priority": "low" }),
     );
     workspace
         .write("lamplighter.toml", "[build]\nlog_retention_days = 31\napplication = \"infra/app.yaml\"\n");
     let error = workspace.run(&["generate"]).failed();
     for fault in [
         "functions/tasks/mail/src/main.rs: queue: queue tasks are not deployed yet",
-        "functions/tasks/month/src/main.rs: schedule: EventBridge Scheduler cannot express `0 0 L * *`",
+        "functions/tasks/month/src/main.rs: schedule: EventBridge Scheduler cannot express `0 0 13 * 5`",
         "lamplighter.toml: build.log_retention_days: CloudWatch keeps no logs for 31 days",
         "lamplighter.toml: build.application: cannot read `infra/app.yaml`: No such file",
     ] {
         assert!(error.contains(fault), "{fault}\n{error}");
     }
-    assert!(workspace.run(&["tasks"]).succeeded().contains("month  0 0 L * * UTC"));
+    assert!(
+        workspace
+            .run(&["tasks"])
+            .succeeded()
+            .contains("month  at 00:00 on day 13 of the month and on Fridays (UTC)")
+    );
 }
 
 #[test]
