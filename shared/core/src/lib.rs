@@ -17,10 +17,12 @@
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
 //! - [`statistics`]: what many runs come to, and which of it is kept
+//! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
 pub mod assets;
 pub mod catch_up;
 pub mod claim;
+pub mod coming;
 pub mod definition;
 pub mod deployment;
 pub mod duration;
@@ -35,4 +37,5 @@ pub mod secret;
 pub mod settings;
 pub mod statistics;
 pub mod status;
+pub mod why;
 pub mod zone;

@@ -1,0 +1,405 @@
+//! Why a task ran at some time, or did not: from its definition, its state, the records around that time, and now.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    claim::TaskState,
+    definition::{Definition, Kind},
+    id::RunId,
+    run::{ErrorKind, Run},
+    status::Status,
+};
+
+/// How long after its time a tick's run may begin and still count as in time: EventBridge's and the pulse's precision is a
+/// minute, and a cold start takes seconds.
+pub const IN_TIME: Duration = Duration::from_secs(150);
+
+/// What is asked, and what is known.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// The task.
+    pub definition: &'a Definition,
+    /// What the table holds of it.
+    pub state: &'a TaskState,
+    /// The time asked about.
+    pub at: Timestamp,
+    /// The task's ticks around that time.
+    pub ticks: Around,
+    /// The records of its runs whose triggers came from a little before that time on.
+    pub runs: &'a [Run],
+    /// When a pulse noted that the tick would have no run, if one did.
+    pub given_up: Option<Timestamp>,
+    /// The time of the question.
+    pub now: Timestamp,
+}
+
+/// The ticks around a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Around {
+    /// Whether the time itself is one.
+    pub exact: bool,
+    /// The last one before it.
+    pub before: Option<Timestamp>,
+    /// The first one after it.
+    pub after: Option<Timestamp>,
+}
+
+/// Why a task ran, or did not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    /// It ran.
+    Ran {
+        /// The run.
+        run_id: RunId,
+        /// How it ended.
+        status: Status,
+        /// Why it did not complete, if it did not.
+        reason: Option<String>,
+    },
+    /// It ran, but later than [`IN_TIME`]: it was caught up.
+    CaughtUp {
+        /// The run.
+        run_id: RunId,
+        /// How it ended.
+        status: Status,
+        /// How much later.
+        late_ms: u64,
+    },
+    /// It is running.
+    Running {
+        /// The run.
+        run_id: RunId,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// It began, and nobody heard of its end.
+    Lost {
+        /// The run.
+        run_id: RunId,
+        /// What its record says.
+        reason: String,
+    },
+    /// It was switched off, or is now.
+    Disabled {
+        /// The record of it, if the trigger came.
+        run_id: Option<RunId>,
+    },
+    /// A task that it depends on had not completed.
+    Blocked {
+        /// The record of it.
+        run_id: RunId,
+        /// What it says.
+        reason: String,
+    },
+    /// Another run was in progress.
+    Skipped {
+        /// The record of it.
+        run_id: RunId,
+        /// The run that was in progress, where the record names it.
+        by: Option<RunId>,
+        /// What the record says.
+        reason: String,
+    },
+    /// Nothing started it.
+    Missed {
+        /// When a pulse noted it.
+        noted_at: Option<Timestamp>,
+        /// The run of a later tick, which stands for this one too where the policy of catch-up is `last`.
+        instead: Option<RunId>,
+    },
+    /// Its own schedule function said no, or was not asked.
+    NotAsked,
+    /// Its time has only just come.
+    Waiting,
+    /// That time is yet to come.
+    Future {
+        /// Whether it would run, as things stand.
+        disabled: bool,
+    },
+    /// It is not due at that time.
+    NotDue {
+        /// The last tick before it.
+        before: Option<Timestamp>,
+        /// The first tick after it.
+        after: Option<Timestamp>,
+    },
+    /// It has no schedule: deployments, jobs or the runner start it.
+    Unscheduled,
+    /// That is longer ago than records are kept.
+    Forgotten,
+}
+
+/// Why the task ran at the time asked about, or did not.
+pub fn why(question: &Question<'_>) -> Answer {
+    let Question { definition, state, at, ticks, runs, now, .. } = *question;
+    let Kind::Cron(cron) = &definition.kind else { return Answer::Unscheduled };
+    // What was recorded for that time says more than the schedule, which may have been another one then.
+    let recorded: Vec<_> = runs.iter().filter(|run| run.scheduled_for == Some(at)).collect();
+    let began = |run: &&&Run| !matches!(run.status, Status::Skipped | Status::Blocked);
+    if let Some(lease) = state.leases().find(|lease| lease.scheduled_for == Some(at)) {
+        return Answer::Running { run_id: lease.run_id, since: lease.started_at };
+    }
+    if let Some(run) = recorded.iter().find(began) {
+        return of_run(run, at);
+    }
+    if let Some(run) = recorded.iter().find(|run| run.status == Status::Blocked).or(recorded.first()) {
+        return kept_out(run);
+    }
+    if !ticks.exact {
+        return Answer::NotDue { before: ticks.before, after: ticks.after };
+    }
+    if at > now {
+        return Answer::Future { disabled: state.disabled };
+    }
+    if state.disabled {
+        return Answer::Disabled { run_id: None };
+    }
+    let put_off = crate::schedule::put_off(cron, &definition.name);
+    let age = Duration::try_from(now.duration_since(at)).unwrap_or_default();
+    if age < IN_TIME + put_off && question.given_up.is_none() {
+        return Answer::Waiting;
+    }
+    if age > definition.retention {
+        return Answer::Forgotten;
+    }
+    if cron.schedule.is_none() {
+        return Answer::NotAsked;
+    }
+    let later = runs.iter().filter(|run| began(&run) && run.scheduled_for > Some(at));
+    let instead = later.min_by_key(|run| run.scheduled_for).map(|run| run.id);
+    Answer::Missed { noted_at: question.given_up, instead }
+}
+
+fn of_run(run: &Run, at: Timestamp) -> Answer {
+    let (run_id, status) = (run.id, run.status);
+    let reason = run.reason().map(str::to_owned);
+    let is_lost = run.error.as_ref().is_some_and(|error| {
+        error.kind == ErrorKind::System && error.message.starts_with("lost: ") && run.attempts.is_empty()
+    });
+    if is_lost {
+        return Answer::Lost { run_id, reason: reason.unwrap_or_default() };
+    }
+    let late = Duration::try_from(run.started_at.duration_since(at)).unwrap_or_default();
+    if late > IN_TIME {
+        return Answer::CaughtUp { run_id, status, late_ms: crate::duration::millis(late) };
+    }
+    Answer::Ran { run_id, status, reason: reason.filter(|_| status != Status::Completed) }
+}
+
+/// The answer of a record whose body was not run.
+fn kept_out(run: &Run) -> Answer {
+    let run_id = run.id;
+    let reason = run.reason().unwrap_or_default().to_owned();
+    if run.status == Status::Blocked {
+        return Answer::Blocked { run_id, reason };
+    }
+    if reason.to_ascii_lowercase().starts_with("disabled") {
+        return Answer::Disabled { run_id: Some(run_id) };
+    }
+    let by = reason.split(|c: char| !c.is_ascii_alphanumeric()).find_map(|word| word.parse().ok());
+    Answer::Skipped { run_id, by, reason }
+}
+
+impl Answer {
+    /// The run or the record that the answer is of.
+    pub fn run_id(&self) -> Option<RunId> {
+        match self {
+            Self::Ran { run_id, .. }
+            | Self::CaughtUp { run_id, .. }
+            | Self::Running { run_id, .. }
+            | Self::Lost { run_id, .. }
+            | Self::Blocked { run_id, .. }
+            | Self::Skipped { run_id, .. } => Some(*run_id),
+            Self::Disabled { run_id } => *run_id,
+            Self::Missed { instead, .. } => *instead,
+            Self::NotAsked
+            | Self::Waiting
+            | Self::Future { .. }
+            | Self::NotDue { .. }
+            | Self::Unscheduled
+            | Self::Forgotten => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        claim::{Lease, Refusal, TaskState},
+        definition::{Cron, Lifecycle},
+        run::{Attempt, RunError, Trigger},
+    };
+
+    const TICK: i64 = 1_800_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(TICK + second).unwrap()
+    }
+
+    fn id(number: u128) -> RunId {
+        RunId::new(at(0), number)
+    }
+
+    fn definition() -> Definition {
+        let schedule = "0 6 * * *".parse().unwrap();
+        Definition::new("purge-expired".parse().unwrap(), Kind::Cron(Cron::new(Some(schedule))))
+    }
+
+    /// A run for the tick, which began so many seconds after it.
+    fn run(number: u128, after: i64, status: Status) -> Run {
+        let ran = !matches!(status, Status::Skipped | Status::Blocked);
+        let attempt = Attempt { started_at: at(after), duration_ms: 10, error: None };
+        Run {
+            status,
+            scheduled_for: Some(at(0)),
+            attempts: if ran { vec![attempt] } else { Vec::new() },
+            ..Run::begun(id(number), "purge-expired".parse().unwrap(), Trigger::Schedule, at(after))
+        }
+    }
+
+    fn skipped(number: u128, reason: &str) -> Run {
+        Run { skipped_reason: Some(reason.to_owned()), ..run(number, 1, Status::Skipped) }
+    }
+
+    fn ask(change: impl FnOnce(&mut Question<'_>)) -> Answer {
+        let (definition, state) = (definition(), TaskState::default());
+        let mut question = Question {
+            definition: &definition,
+            state: &state,
+            at: at(0),
+            ticks: Around { exact: true, before: Some(at(-86_400)), after: Some(at(86_400)) },
+            runs: &[],
+            given_up: None,
+            now: at(3600),
+        };
+        change(&mut question);
+        why(&question)
+    }
+
+    #[test]
+    fn k05_why_a_tick_had_its_run() {
+        let completed = [run(1, 2, Status::Completed)];
+        let ran = Answer::Ran { run_id: id(1), status: Status::Completed, reason: None };
+        assert_eq!(ask(|q| q.runs = &completed), ran);
+        // Nineteen others were kept out of the same tick.
+        let crowd = [skipped(2, "previous_instance_running: x"), run(1, 2, Status::Completed)];
+        assert_eq!(ask(|q| q.runs = &crowd), ran);
+        assert_eq!(
+            ask(|q| {
+                q.runs = &completed;
+                q.ticks.exact = false;
+            }),
+            ran,
+            "the schedule has changed since"
+        );
+        let late = [run(1, 600, Status::Completed)];
+        let caught_up = Answer::CaughtUp { run_id: id(1), status: Status::Completed, late_ms: 600_000 };
+        assert_eq!(ask(|q| q.runs = &late), caught_up);
+        let error = |message: &str| Some(RunError::new(ErrorKind::System, message));
+        let failed = [Run { error: error("no table"), ..run(1, 2, Status::Failed) }];
+        let reason = Some("no table".to_owned());
+        assert_eq!(ask(|q| q.runs = &failed), Answer::Ran { run_id: id(1), status: Status::Failed, reason });
+        let lost = [Run { error: error("lost: x"), attempts: Vec::new(), ..run(1, 2, Status::Failed) }];
+        assert_eq!(ask(|q| q.runs = &lost), Answer::Lost { run_id: id(1), reason: "lost: x".into() });
+    }
+
+    #[test]
+    fn k05_why_a_tick_is_running() {
+        let lease = Lease {
+            run_id: id(3),
+            holder: String::new(),
+            until: at(900),
+            started_at: at(2),
+            trigger: Trigger::Schedule,
+            scheduled_for: Some(at(0)),
+            cancelled: false,
+        };
+        let alone = TaskState { lease: Some(lease.clone()), ..TaskState::default() };
+        let beside = TaskState { shared: vec![lease], ..TaskState::default() };
+        for state in [alone, beside] {
+            let definition = definition();
+            let question = Question {
+                definition: &definition,
+                state: &state,
+                at: at(0),
+                ticks: Around { exact: true, ..Around::default() },
+                runs: &[],
+                given_up: None,
+                now: at(60),
+            };
+            assert_eq!(why(&question), Answer::Running { run_id: id(3), since: at(2) });
+        }
+    }
+
+    #[test]
+    fn k05_why_a_tick_was_kept_out() {
+        let refusal = Refusal::PreviousInstanceRunning { run_id: id(9), until: at(60) };
+        let runs = [skipped(1, &refusal.to_string())];
+        assert!(matches!(
+            ask(|q| q.runs = &runs),
+            Answer::Skipped { run_id, by: Some(by), .. } if (run_id, by) == (id(1), id(9))
+        ));
+        let runs = [skipped(1, &Refusal::Disabled.to_string())];
+        assert_eq!(ask(|q| q.runs = &runs), Answer::Disabled { run_id: Some(id(1)) });
+        let error = Some(RunError::new(ErrorKind::Dependency, "run-migrations failed"));
+        let runs = [Run { error, ..run(1, 1, Status::Blocked) }];
+        let reason = "run-migrations failed".to_owned();
+        assert_eq!(ask(|q| q.runs = &runs), Answer::Blocked { run_id: id(1), reason });
+    }
+
+    #[test]
+    fn k05_why_a_tick_had_nothing() {
+        assert_eq!(ask(|_| ()), Answer::Missed { noted_at: None, instead: None });
+        let noted_at = Some(at(180));
+        assert_eq!(ask(|q| q.given_up = noted_at), Answer::Missed { noted_at, instead: None });
+        let next = [Run { scheduled_for: Some(at(86_400)), ..run(4, 86_401, Status::Completed) }];
+        assert_eq!(ask(|q| q.runs = &next), Answer::Missed { noted_at: None, instead: Some(id(4)) });
+        let disabled = TaskState { disabled: true, ..TaskState::default() };
+        let definition = definition();
+        let question = Question {
+            definition: &definition,
+            state: &disabled,
+            at: at(0),
+            ticks: Around { exact: true, ..Around::default() },
+            runs: &[],
+            given_up: None,
+            now: at(3600),
+        };
+        assert_eq!(why(&question), Answer::Disabled { run_id: None });
+        assert_eq!(why(&Question { now: at(-60), ..question }), Answer::Future { disabled: true });
+        assert_eq!(ask(|q| q.now = at(100)), Answer::Waiting);
+        assert_eq!(ask(|q| q.now = at(-1)), Answer::Future { disabled: false });
+        assert_eq!(ask(|q| q.now = at(31 * 86_400)), Answer::Forgotten);
+        let (before, after) = (Some(at(-60)), Some(at(60)));
+        assert_eq!(
+            ask(|q| q.ticks = Around { exact: false, before, after }),
+            Answer::NotDue { before, after }
+        );
+    }
+
+    #[test]
+    fn k05_why_without_a_schedule() {
+        let state = TaskState::default();
+        let name = || "x".parse().unwrap();
+        let ask = |definition: &Definition| {
+            why(&Question {
+                definition,
+                state: &state,
+                at: at(0),
+                ticks: Around { exact: true, ..Around::default() },
+                runs: &[],
+                given_up: None,
+                now: at(3600),
+            })
+        };
+        let by_function = Definition::new(name(), Kind::Cron(Cron::new(None)));
+        assert_eq!(ask(&by_function), Answer::NotAsked);
+        let lifecycle = Definition::new(name(), Kind::Lifecycle(Lifecycle::default()));
+        assert_eq!(ask(&lifecycle), Answer::Unscheduled);
+    }
+}
