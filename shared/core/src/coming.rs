@@ -52,8 +52,7 @@ pub fn coming(
     limit: usize,
 ) -> Vec<Coming> {
     let ticks = schedule.ticks(zone, after).take_while(|tick| *tick <= until).take(limit);
-    let mut all: Vec<_> =
-        ticks.map(|at| (at, Coming::Tick { at, local: zone.to_datetime(at) })).collect();
+    let mut all: Vec<_> = ticks.map(|at| (at, Coming::Tick { at, local: zone.to_datetime(at) })).collect();
     // Behind the last of the ticks that are shown, a change would stand in the wrong place.
     let end = if all.len() == limit { all.last().map_or(until, |(at, _)| *at) } else { until };
     for change in zone.following(after).map(|change| change.timestamp()).take_while(|at| *at <= end) {

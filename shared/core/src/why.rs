@@ -266,14 +266,14 @@ mod tests {
         Run { skipped_reason: Some(reason.to_owned()), ..run(number, 1, Status::Skipped) }
     }
 
-    fn ask(change: impl FnOnce(&mut Question<'_>)) -> Answer {
+    fn ask(runs: &[Run], change: impl FnOnce(&mut Question<'_>)) -> Answer {
         let (definition, state) = (definition(), TaskState::default());
         let mut question = Question {
             definition: &definition,
             state: &state,
             at: at(0),
             ticks: Around { exact: true, before: Some(at(-86_400)), after: Some(at(86_400)) },
-            runs: &[],
+            runs,
             given_up: None,
             now: at(3600),
         };
@@ -285,27 +285,20 @@ mod tests {
     fn k05_why_a_tick_had_its_run() {
         let completed = [run(1, 2, Status::Completed)];
         let ran = Answer::Ran { run_id: id(1), status: Status::Completed, reason: None };
-        assert_eq!(ask(|q| q.runs = &completed), ran);
+        assert_eq!(ask(&completed, |_| ()), ran);
         // Nineteen others were kept out of the same tick.
         let crowd = [skipped(2, "previous_instance_running: x"), run(1, 2, Status::Completed)];
-        assert_eq!(ask(|q| q.runs = &crowd), ran);
-        assert_eq!(
-            ask(|q| {
-                q.runs = &completed;
-                q.ticks.exact = false;
-            }),
-            ran,
-            "the schedule has changed since"
-        );
+        assert_eq!(ask(&crowd, |_| ()), ran);
+        assert_eq!(ask(&completed, |q| q.ticks.exact = false), ran, "the schedule has changed since");
         let late = [run(1, 600, Status::Completed)];
         let caught_up = Answer::CaughtUp { run_id: id(1), status: Status::Completed, late_ms: 600_000 };
-        assert_eq!(ask(|q| q.runs = &late), caught_up);
+        assert_eq!(ask(&late, |_| ()), caught_up);
         let error = |message: &str| Some(RunError::new(ErrorKind::System, message));
         let failed = [Run { error: error("no table"), ..run(1, 2, Status::Failed) }];
         let reason = Some("no table".to_owned());
-        assert_eq!(ask(|q| q.runs = &failed), Answer::Ran { run_id: id(1), status: Status::Failed, reason });
+        assert_eq!(ask(&failed, |_| ()), Answer::Ran { run_id: id(1), status: Status::Failed, reason });
         let lost = [Run { error: error("lost: x"), attempts: Vec::new(), ..run(1, 2, Status::Failed) }];
-        assert_eq!(ask(|q| q.runs = &lost), Answer::Lost { run_id: id(1), reason: "lost: x".into() });
+        assert_eq!(ask(&lost, |_| ()), Answer::Lost { run_id: id(1), reason: "lost: x".into() });
     }
 
     #[test]
@@ -341,24 +334,24 @@ mod tests {
         let refusal = Refusal::PreviousInstanceRunning { run_id: id(9), until: at(60) };
         let runs = [skipped(1, &refusal.to_string())];
         assert!(matches!(
-            ask(|q| q.runs = &runs),
+            ask(&runs, |_| ()),
             Answer::Skipped { run_id, by: Some(by), .. } if (run_id, by) == (id(1), id(9))
         ));
         let runs = [skipped(1, &Refusal::Disabled.to_string())];
-        assert_eq!(ask(|q| q.runs = &runs), Answer::Disabled { run_id: Some(id(1)) });
+        assert_eq!(ask(&runs, |_| ()), Answer::Disabled { run_id: Some(id(1)) });
         let error = Some(RunError::new(ErrorKind::Dependency, "run-migrations failed"));
         let runs = [Run { error, ..run(1, 1, Status::Blocked) }];
         let reason = "run-migrations failed".to_owned();
-        assert_eq!(ask(|q| q.runs = &runs), Answer::Blocked { run_id: id(1), reason });
+        assert_eq!(ask(&runs, |_| ()), Answer::Blocked { run_id: id(1), reason });
     }
 
     #[test]
     fn k05_why_a_tick_had_nothing() {
-        assert_eq!(ask(|_| ()), Answer::Missed { noted_at: None, instead: None });
+        assert_eq!(ask(&[], |_| ()), Answer::Missed { noted_at: None, instead: None });
         let noted_at = Some(at(180));
-        assert_eq!(ask(|q| q.given_up = noted_at), Answer::Missed { noted_at, instead: None });
+        assert_eq!(ask(&[], |q| q.given_up = noted_at), Answer::Missed { noted_at, instead: None });
         let next = [Run { scheduled_for: Some(at(86_400)), ..run(4, 86_401, Status::Completed) }];
-        assert_eq!(ask(|q| q.runs = &next), Answer::Missed { noted_at: None, instead: Some(id(4)) });
+        assert_eq!(ask(&next, |_| ()), Answer::Missed { noted_at: None, instead: Some(id(4)) });
         let disabled = TaskState { disabled: true, ..TaskState::default() };
         let definition = definition();
         let question = Question {
@@ -372,12 +365,12 @@ mod tests {
         };
         assert_eq!(why(&question), Answer::Disabled { run_id: None });
         assert_eq!(why(&Question { now: at(-60), ..question }), Answer::Future { disabled: true });
-        assert_eq!(ask(|q| q.now = at(100)), Answer::Waiting);
-        assert_eq!(ask(|q| q.now = at(-1)), Answer::Future { disabled: false });
-        assert_eq!(ask(|q| q.now = at(31 * 86_400)), Answer::Forgotten);
+        assert_eq!(ask(&[], |q| q.now = at(100)), Answer::Waiting);
+        assert_eq!(ask(&[], |q| q.now = at(-1)), Answer::Future { disabled: false });
+        assert_eq!(ask(&[], |q| q.now = at(31 * 86_400)), Answer::Forgotten);
         let (before, after) = (Some(at(-60)), Some(at(60)));
         assert_eq!(
-            ask(|q| q.ticks = Around { exact: false, before, after }),
+            ask(&[], |q| q.ticks = Around { exact: false, before, after }),
             Answer::NotDue { before, after }
         );
     }
