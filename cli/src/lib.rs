@@ -53,6 +53,13 @@ pub(crate) fn program() -> clap::Command {
     Arguments::command()
 }
 
+/// The width of what is written to: `COLUMNS`, else that of the terminal. What is piped has none.
+fn columns() -> Option<usize> {
+    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    said.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
+        .filter(|columns| *columns > 0)
+}
+
 /// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments = match Arguments::try_parse_from(arguments) {
@@ -64,7 +71,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let environment = || Locale::of_environment(|name| std::env::var(name).ok());
-    let words = &Words::new(arguments.locale.unwrap_or_else(environment));
+    let words = &Words::new(arguments.locale.unwrap_or_else(environment)).within(columns());
     match arguments.command.run(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

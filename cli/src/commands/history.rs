@@ -7,7 +7,7 @@ use lamplighter_core::{name::TaskName, run::Run, status::Status};
 
 use crate::{
     say,
-    show::{aligned, sign},
+    show::{sign, table},
     target::Place,
     words::Words,
 };
@@ -97,5 +97,5 @@ fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
         let (sign, style) = sign(run.status);
         format!("{style}{sign}{style:#} {line}")
     };
-    runs.iter().zip(aligned(&cells)).map(styled).collect()
+    runs.iter().zip(table(words, 2, &cells)).map(styled).collect()
 }

@@ -2,7 +2,7 @@
 
 use lamplighter_core::definition::{Kind, Phase};
 
-use crate::{project::Task, say, show::aligned, words::Words};
+use crate::{project::Task, say, show::table, words::Words};
 
 /// Lists the tasks of the workspace.
 #[derive(Debug, clap::Args)]
@@ -66,7 +66,7 @@ fn row(words: &Words, task: &Task) -> [String; 4] {
 }
 
 fn lines(words: &Words, tasks: &[Task]) -> Vec<String> {
-    aligned(&tasks.iter().map(|task| row(words, task)).collect::<Vec<_>>())
+    table(words, 0, &tasks.iter().map(|task| row(words, task)).collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{
         stack::Stack,
     },
     say,
-    show::{aligned, sign},
+    show::{sign, table},
     target::HOME,
     words::Words,
 };
@@ -206,7 +206,7 @@ fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
         let (sign, style) = sign(task.status);
         format!("{style}{sign}{style:#} {line}")
     };
-    tasks.iter().zip(aligned(&cells)).map(styled).collect()
+    tasks.iter().zip(table(words, 6, &cells)).map(styled).collect()
 }
 
 fn chapter(id: &str, answer: &Answer, entry: Option<&Entry>, tasks: &[(&TaskEntry, Option<Run>)]) -> Value {

@@ -58,12 +58,24 @@ pub struct Words {
     locale: Locale,
     bundle: Bundle,
     english: OnceLock<Bundle>,
+    columns: Option<usize>,
 }
 
 impl Words {
     /// The texts of a language.
     pub fn new(locale: Locale) -> Self {
-        Self { locale, bundle: bundle(locale), english: OnceLock::new() }
+        Self { locale, bundle: bundle(locale), english: OnceLock::new(), columns: None }
+    }
+
+    /// The same, for a terminal of that many columns; nothing: lines may be as long as they are.
+    #[must_use]
+    pub fn within(self, columns: Option<usize>) -> Self {
+        Self { columns, ..self }
+    }
+
+    /// How many columns a line may have.
+    pub fn columns(&self) -> Option<usize> {
+        self.columns
     }
 
     /// The language.
