@@ -41,3 +41,12 @@ time-days-ago = { $n ->
     [one] vor { $n } Tag
    *[other] vor { $n } Tagen
 }
+time-weekday = { $day ->
+    [1] Mo
+    [2] Di
+    [3] Mi
+    [4] Do
+    [5] Fr
+    [6] Sa
+   *[7] So
+}

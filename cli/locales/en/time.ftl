@@ -41,3 +41,12 @@ time-days-ago = { $n ->
     [one] { $n } day ago
    *[other] { $n } days ago
 }
+time-weekday = { $day ->
+    [1] Mon
+    [2] Tue
+    [3] Wed
+    [4] Thu
+    [5] Fri
+    [6] Sat
+   *[7] Sun
+}

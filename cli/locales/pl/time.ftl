@@ -49,3 +49,12 @@ time-days-ago = { $n ->
     [few] { $n } dni temu
    *[other] { $n } dni temu
 }
+time-weekday = { $day ->
+    [1] pon.
+    [2] wt.
+    [3] śr.
+    [4] czw.
+    [5] pt.
+    [6] sob.
+   *[7] niedz.
+}

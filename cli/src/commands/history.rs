@@ -89,7 +89,7 @@ fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
                 words.status(run.status),
                 format!("{}{}", words.trigger(run.trigger), version.unwrap_or_default()),
                 took,
-                run.reason().or(run.message.as_deref()).unwrap_or_default().replace('\n', " "),
+                words.reason(run).or_else(|| run.message.clone()).unwrap_or_default(),
             ]
         })
         .collect();

@@ -196,8 +196,7 @@ fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
                 0 | 1 => String::new(),
                 more => say!(words, "tasks-attempts", count = more),
             };
-            let said =
-                run.as_ref().and_then(|run| run.reason().map(str::to_owned).or_else(|| run.message.clone()));
+            let said = run.as_ref().and_then(|run| words.reason(run).or_else(|| run.message.clone()));
             let said = said.or_else(|| task.message.clone()).unwrap_or_default();
             [task.name.to_string(), words.status(task.status), took.unwrap_or_default(), attempts, said]
         })

@@ -14,6 +14,7 @@
 
 mod locale;
 mod phrase;
+mod reason;
 mod sayable;
 mod schedule;
 
@@ -37,8 +38,9 @@ macro_rules! say {
 }
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
-const FILES: &[[&str; 3]] =
-    &files!["build", "deploy", "generate", "history", "main", "schedule", "status", "tasks", "time"];
+const FILES: &[[&str; 3]] = &files![
+    "build", "deploy", "generate", "history", "main", "reason", "schedule", "status", "tasks", "time"
+];
 
 macro_rules! files {
     ($($name:literal),+) => {

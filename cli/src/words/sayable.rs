@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fluent_bundle::FluentValue;
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use lamplighter_core::{
     definition::RunOn, duration, id::RunId, name::TaskName, run::Trigger, status::Status,
 };
@@ -132,6 +132,16 @@ impl Words {
         }
     }
 
+    /// A local time with its day of the week, to the minute.
+    pub fn local(&self, at: DateTime) -> String {
+        let day = say!(self, "time-weekday", day = at.weekday().to_monday_one_offset().unsigned_abs());
+        let written = match self.locale() {
+            Locale::En => at.strftime("%Y-%m-%d %H:%M"),
+            Locale::De | Locale::Pl => at.strftime("%d.%m.%Y %H:%M"),
+        };
+        format!("{day} {written}")
+    }
+
     /// An instant, to the second, in UTC.
     pub fn time(&self, at: Timestamp) -> String {
         let at = at.to_zoned(TimeZone::UTC);
@@ -228,6 +238,15 @@ mod tests {
         ] {
             assert_eq!([said(Locale::En, n), said(Locale::De, n), said(Locale::Pl, n)], [en, de, pl]);
         }
+    }
+
+    #[test]
+    fn k04_local_times_say_their_day() {
+        let at = jiff::civil::date(2026, 11, 25).at(6, 5, 0, 0);
+        assert_eq!(
+            Locale::ALL.map(|locale| Words::new(locale).local(at)),
+            ["Wed 2026-11-25 06:05", "Mi 25.11.2026 06:05", "śr. 25.11.2026 06:05"]
+        );
     }
 
     #[test]
