@@ -1,0 +1,159 @@
+//! K01, K03, K04, K06: what every command does alike. A command that is not in the tables here fails the first test.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use lamplighter_cli::{
+    target::{HOME, Place},
+    words::Locale,
+    workspace::Workspace as Project,
+};
+use lamplighter_core::{
+    id::RunId,
+    run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    status::Status,
+};
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
+
+use crate::fixture::Workspace;
+
+/// Commands, each with what it needs to begin.
+const COMMANDS: [&[&str]; 6] =
+    [&["generate"], &["build", "--dev"], &["tasks"], &["up"], &["history"], &["completions", "bash"]];
+
+/// Commands that only read, as the workspace below answers them.
+const READING: [&[&str]; 3] = [&["tasks"], &["history"], &["history", "migrate", "--status", "FAILED"]];
+
+/// The commands that the program itself names.
+fn named() -> Vec<String> {
+    let help = Workspace::empty().run(&["--help"]).succeeded();
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| line.starts_with("  "));
+    // A line that goes on with a long description begins further right.
+    let words =
+        lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    words.filter(|word| *word != "help").map(str::to_owned).collect()
+}
+
+/// A workspace whose table has a run of each status, with long messages, words of any script and a terminal's codes.
+fn used() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.task("migrate", "migrate", json!({ "description": "Brings the tables of the shop to where the code expects them, whatever they were." }));
+    workspace.task(
+        "purge-expired-sessions-and-carts",
+        "purge-expired-sessions-and-carts",
+        json!({ "kind": "cron", "schedule": "*/15 8-17 * * mon-fri", "timezone": "America/Argentina/ComodRivadavia", "priority": "low" }),
+    );
+    let project = Project::discover(&workspace.path("")).unwrap();
+    let place = Place { home: HOME.into(), ..Place::default() };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let target = place.open(&project).await.unwrap();
+        for (i, status) in Status::ALL.into_iter().filter(|status| status.is_terminal()).enumerate() {
+            let at = Timestamp::now() - SignedDuration::from_hours(i64::try_from(i).unwrap());
+            let task = ["migrate", "purge-expired-sessions-and-carts"][i % 2].parse().unwrap();
+            let run = Run::begun(RunId::new(at, u128::try_from(i).unwrap()), task, Trigger::Manual, at);
+            let said = "\u{1b}[31mthe table 日本語テーブル cannot be read\u{1b}[0m:\nno such column, which is a pity\u{7}";
+            let error = RunError::new(ErrorKind::Execution, said);
+            let attempt = Attempt { started_at: at, duration_ms: 61_000, error: Some(error.clone()) };
+            let run = Run { status, completed_at: at, attempts: vec![attempt], error: Some(error), ..run };
+            let _ = target.table.record(&run).await.unwrap();
+        }
+        target.close().await;
+    });
+    workspace
+}
+
+#[test]
+fn k01_every_command_ends_with_0_for_help_2_for_what_it_does_not_know_and_1_if_it_fails() {
+    let nowhere = Workspace::empty();
+    let known: Vec<_> = COMMANDS.iter().map(|line| line[0].to_owned()).collect();
+    for name in named() {
+        assert!(known.contains(&name), "`{name}` is not in the table of this test");
+    }
+    for line in COMMANDS {
+        let with = |more| nowhere.run(&[line, &[more]].concat());
+        let help = with("--help");
+        assert_eq!((help.code, help.stderr.as_str()), (0, ""), "{line:?}");
+        assert!(help.stdout.contains("Example"), "{line:?}: {}", help.stdout);
+        let refused = with("--nonsense");
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{line:?}: {}", refused.stderr);
+        if line[0] == "completions" {
+            continue;
+        }
+        let failed = nowhere.run(line);
+        assert_eq!((failed.code, failed.stdout.as_str()), (1, ""), "{line:?}: {}", failed.stderr);
+        assert_eq!(failed.stderr.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{line:?}");
+    }
+}
+
+#[test]
+fn k03_what_is_read_fits_has_no_colour_in_a_pipe_and_is_json_if_asked() {
+    let workspace = used();
+    for line in READING {
+        for locale in Locale::ALL {
+            let line = [line, &["--locale", locale.as_str()]].concat();
+            for columns in [80, 120] {
+                let columns = columns.to_string();
+                let text = workspace.run_with(&line, &[("COLUMNS", Path::new(&columns))]).succeeded();
+                assert!(
+                    !text.is_empty() && !text.contains('\u{1b}') && !text.contains('\u{7}'),
+                    "{line:?}: {text:?}"
+                );
+                for row in text.lines() {
+                    assert!(row.width() <= columns.parse().unwrap(), "{line:?} in {columns}: {row}");
+                }
+            }
+        }
+        let line = [line, &["--json"]].concat();
+        let json = workspace.run_with(&line, &[("CLICOLOR_FORCE", Path::new("1"))]).succeeded();
+        let english: Value =
+            serde_json::from_str(&json).unwrap_or_else(|error| panic!("{line:?}: {error}\n{json}"));
+        let polish = workspace.run(&[&line[..], &["--locale", "pl"]].concat()).succeeded();
+        assert_eq!(
+            english,
+            serde_json::from_str::<Value>(&polish).unwrap(),
+            "{line:?} is the same in every language"
+        );
+    }
+}
+
+#[test]
+fn k03_colour_is_asked_for_or_refused_by_the_environment() {
+    let workspace = used();
+    let one = Path::new("1");
+    let forced = workspace.run_with(&["history"], &[("CLICOLOR_FORCE", one)]).succeeded();
+    assert!(forced.contains("\u{1b}["), "{forced}");
+    let refused = workspace.run_with(&["history"], &[("CLICOLOR_FORCE", one), ("NO_COLOR", one)]).succeeded();
+    assert!(!refused.contains('\u{1b}'), "{refused:?}");
+}
+
+#[test]
+fn k04_the_language_is_that_of_the_flag_else_of_the_environment() {
+    let workspace = used();
+    let history = |arguments: &[&str], locale: &str| {
+        workspace
+            .run_with(&[&["history"], arguments].concat(), &[("LAMPLIGHTER_LOCALE", Path::new(locale))])
+            .succeeded()
+    };
+    assert!(history(&[], "de_AT.UTF-8").contains("fehlgeschlagen"));
+    assert!(history(&[], "xx").contains("FAILED"));
+    assert!(history(&["--locale", "pl"], "de").contains("nieudany"));
+    assert!(workspace.run(&["--locale", "de", "history"]).succeeded().contains("übersprungen"));
+    let refused = workspace.run(&["history", "--locale", "fr"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("`fr` is not a language of this program: write `en`, `de` or `pl`"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn k06_there_is_a_completion_script_for_each_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = Workspace::empty().run(&["completions", shell]).succeeded();
+        assert!(script.contains("lamplighter") && script.contains("generate"), "{shell}");
+    }
+}
