@@ -22,7 +22,7 @@ use crate::{
 pub const SKEW_MARGIN: Duration = Duration::from_secs(2);
 
 /// What the table holds of a task between and during its runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskState {
     /// Whether somebody switched it off.
     pub disabled: bool,
@@ -45,7 +45,7 @@ pub struct TaskState {
 }
 
 /// How a task's last run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LastRun {
     /// The run.
     pub run_id: RunId,
@@ -54,7 +54,7 @@ pub struct LastRun {
 }
 
 /// A run's hold on its task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
     /// The run that holds it.
     pub run_id: RunId,
@@ -75,7 +75,7 @@ pub struct Lease {
 }
 
 /// What may start at most one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Occasion {
     /// A scheduled time.
     Tick(Timestamp),
@@ -91,7 +91,7 @@ pub enum Occasion {
 }
 
 /// A wish to run a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The run that would begin.
     pub run_id: RunId,
@@ -133,7 +133,7 @@ pub struct Grant {
 }
 
 /// By what a run may write for its task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {
     /// The task is its own: only who has the task's current epoch may write for it.
     Exclusive {
@@ -155,7 +155,7 @@ impl Hold {
 }
 
 /// A run that started and whose end nobody wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lost {
     /// Its lease of the task.
     pub lease: Lease,
