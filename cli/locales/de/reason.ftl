@@ -1,5 +1,5 @@
 # Warum ein Lauf nicht begann oder nicht abgeschlossen wurde.
-reason-disabled = abgeschaltet
+reason-disabled = ausgeschaltet
 reason-not-due = ihre Zeitplan-Funktion hat nein gesagt
 reason-held = der Lauf { $run } hält die Aufgabe bis { $until }
 reason-would-not-end = der Lauf { $run } sollte enden und tat es nicht rechtzeitig; er hält die Aufgabe bis { $until }

@@ -1,8 +1,18 @@
 time-ms = { $ms } ms
 time-s = { $seconds } s
-time-min = { $minutes } min { $seconds } s
-time-h = { $hours } h { $minutes } min
+time-min = { $seconds ->
+    [0] { $minutes } min
+   *[other] { $minutes } min { $seconds } s
+}
+time-h = { $minutes ->
+    [0] { $hours } h
+   *[other] { $hours } h { $minutes } min
+}
 time-days = { $days ->
+    [one] { $days } dzień
+   *[other] { $days } dni
+}
+time-days-hours = { $days ->
     [one] { $days } dzień
    *[other] { $days } dni
 } { $hours } h

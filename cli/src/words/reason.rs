@@ -109,7 +109,7 @@ mod tests {
         let until: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
         let run_id = RUN.parse().unwrap();
         for (refusal, expected) in [
-            (Refusal::Disabled, ["disabled", "abgeschaltet", "wyłączone"].map(str::to_owned)),
+            (Refusal::Disabled, ["disabled", "ausgeschaltet", "wyłączone"].map(str::to_owned)),
             (
                 Refusal::PreviousInstanceRunning { run_id, until },
                 [

@@ -99,7 +99,7 @@ impl Words {
         decimal(number, self.locale())
     }
 
-    /// A duration as people say it: `85 ms`, `1.2 s`, `2 min 5 s`, `3 h 20 min`, `2 days 4 h`.
+    /// A duration as people say it: `85 ms`, `1.2 s`, `2 min`, `2 min 5 s`, `3 h 20 min`, `2 days 4 h`.
     pub fn duration(&self, ms: u64) -> String {
         let (seconds, minutes, hours) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
         match ms {
@@ -110,7 +110,8 @@ impl Words {
             }
             60_000..3_600_000 => say!(self, "time-min", minutes = minutes, seconds = seconds % 60),
             3_600_000..86_400_000 => say!(self, "time-h", hours = hours, minutes = minutes % 60),
-            _ => say!(self, "time-days", days = hours / 24, hours = hours % 24),
+            _ if hours % 24 == 0 => say!(self, "time-days", days = hours / 24),
+            _ => say!(self, "time-days-hours", days = hours / 24, hours = hours % 24),
         }
     }
 
@@ -195,15 +196,15 @@ mod tests {
         let ms = [85, 1_250, 125_000, 3_600_000, 11_999_000, 86_400_000, 187_200_000];
         assert_eq!(
             said(Locale::En, ms),
-            ["85 ms", "1.2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 day 0 h", "2 days 4 h"]
+            ["85 ms", "1.2 s", "2 min 5 s", "1 h", "3 h 19 min", "1 day", "2 days 4 h"]
         );
         assert_eq!(
             said(Locale::De, ms),
-            ["85 ms", "1,2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 Tag 0 h", "2 Tage 4 h"]
+            ["85 ms", "1,2 s", "2 min 5 s", "1 h", "3 h 19 min", "1 Tag", "2 Tage 4 h"]
         );
         assert_eq!(
             said(Locale::Pl, ms),
-            ["85 ms", "1,2 s", "2 min 5 s", "1 h 0 min", "3 h 19 min", "1 dzień 0 h", "2 dni 4 h"]
+            ["85 ms", "1,2 s", "2 min 5 s", "1 h", "3 h 19 min", "1 dzień", "2 dni 4 h"]
         );
     }
 
