@@ -6,6 +6,7 @@
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
+//! - [`notify`]: telling somebody of a failure (feature `notify`)
 //! - [`assets`]: a task's files in S3 (feature `s3`)
 
 #[cfg(feature = "s3")]
@@ -13,6 +14,8 @@ pub mod assets;
 pub mod clients;
 #[cfg(feature = "deployments")]
 pub mod functions;
+#[cfg(feature = "notify")]
+pub mod notify;
 #[cfg(feature = "deployments")]
 pub mod stacks;
 pub mod table;

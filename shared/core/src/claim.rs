@@ -218,7 +218,10 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
                     return state.granted(Hold::Exclusive { epoch: state.epoch }, Vec::new());
                 }
                 if lease.until >= request.now {
-                    return Decision::Refused(if lease.run_id == request.run_id {
+                    // Another delivery of the same tick is no other run, whatever id it came with.
+                    let is_the_same = lease.run_id == request.run_id
+                        || matches!(request.occasion, Occasion::Tick(tick) if lease.scheduled_for == Some(tick));
+                    return Decision::Refused(if is_the_same {
                         Refusal::AlreadyRunning { run_id: lease.run_id }
                     } else {
                         Refusal::PreviousInstanceRunning { run_id: lease.run_id, until: lease.until }
@@ -436,6 +439,18 @@ mod tests {
             assert!(matches!(refused, Refusal::AlreadyRan { .. }));
         }
         granted(state, &request(2, 200, Occasion::Tick(at(150))));
+    }
+
+    #[test]
+    fn c20_a_tick_that_is_delivered_again_during_its_run_is_not_another_run() {
+        let first = request(1, 100, Occasion::Tick(at(90)));
+        let state = granted(TaskState::default(), &first);
+        assert_eq!(
+            refusal(&state, &request(2, 101, Occasion::Tick(at(90)))),
+            Refusal::AlreadyRunning { run_id: first.run_id }
+        );
+        let next = refusal(&state, &request(2, 101, Occasion::Tick(at(150))));
+        assert!(matches!(next, Refusal::PreviousInstanceRunning { .. }), "{next}");
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
 //! - [`schedule`], [`catch_up`], [`zone`]: when a cron task is due, and the EventBridge form of its schedule
 //! - [`near`]: what somebody may have meant
+//! - [`pulse`]: once a minute, which ticks are due and what to do with them
+//! - [`notify`]: who is told when a task fails, and what
 //! - [`assets`]: which files go with a task
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
@@ -30,6 +32,8 @@ pub mod envelope;
 pub mod id;
 pub mod name;
 pub mod near;
+pub mod notify;
+pub mod pulse;
 pub mod retry;
 pub mod run;
 pub mod schedule;

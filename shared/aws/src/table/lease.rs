@@ -364,7 +364,7 @@ impl Table {
         Ok(())
     }
 
-    fn task_state(&self, task: &TaskName, item: Item) -> Result<TaskState, TableError> {
+    pub(super) fn task_state(&self, task: &TaskName, item: Item) -> Result<TaskState, TableError> {
         let malformed =
             |cause: String| TableError::Malformed { table: self.name.clone(), key: task_pk(task), cause };
         let value = to_json(item);

@@ -11,6 +11,7 @@ mod item;
 mod lease;
 mod ledger;
 mod rollup;
+mod pulse;
 mod schema;
 
 use aws_sdk_dynamodb::Client;
@@ -19,6 +20,7 @@ pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use lease::{Recorded, Then};
 pub use ledger::Opened;
 pub use rollup::{Counted, RETENTION};
+pub use pulse::{Notice, Pulses, States};
 pub use schema::create;
 
 use crate::clients::cause;

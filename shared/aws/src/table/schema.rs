@@ -19,6 +19,11 @@ pub(super) const LATEST: &str = "LATEST";
 /// The sort key of the time whose rollups have been made. It sorts after every hour, since those begin with a digit.
 pub(super) const COVERED: &str = "COVERED";
 
+/// The partition of the pulse.
+pub(super) const PULSE: &str = "PULSE";
+/// The sort key of what the pulse remembers. It sorts after every record, since those begin with a digit.
+pub(super) const STATE: &str = "STATE";
+
 /// The partition of a task's own item.
 pub(super) fn task_pk(task: &TaskName) -> String {
     format!("TASK#{task}")
@@ -33,6 +38,11 @@ pub(super) fn runs_pk(task: &TaskName) -> String {
 /// The partition of a task's rollups.
 pub(super) fn stats_pk(task: &TaskName) -> String {
     format!("STATS#{task}")
+}
+
+/// The partition of what somebody was told of a task's failures.
+pub(super) fn notices_pk(task: &TaskName) -> String {
+    format!("NOTICES#{task}")
 }
 
 /// The partition of a ledger.

@@ -1,0 +1,91 @@
+//! Telling somebody of a failure: a topic, an event bus, or whatever takes a POST.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use lamplighter_core::notify::{Message, Target};
+
+use crate::clients::cause;
+
+/// The source of the events, and their type.
+const SOURCE: &str = "lamplighter";
+const DETAIL_TYPE: &str = "Lamplighter Task Failure";
+/// The longest subject of a message to a topic, in characters. Source: SNS API Reference, `Publish`.
+const SUBJECT: usize = 99;
+/// How long a webhook may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whoever is told of failures.
+#[derive(Debug)]
+pub struct Notifier {
+    target: Target,
+    way: Way,
+}
+
+#[derive(Debug)]
+enum Way {
+    Topic(aws_sdk_sns::Client),
+    EventBus(aws_sdk_eventbridge::Client),
+    Webhook(reqwest::Client),
+}
+
+/// Why nobody was told. A webhook's URL may be a secret and is not repeated.
+#[derive(Debug, thiserror::Error)]
+#[error("the {target} could not be told of a failure: {cause}")]
+pub struct NotifyError {
+    /// What should have been told.
+    pub target: &'static str,
+    /// What it or the network said.
+    pub cause: String,
+}
+
+impl Notifier {
+    /// Whoever the target names. `config` is used for those in AWS.
+    pub fn new(target: Target, config: &SdkConfig) -> Result<Self, NotifyError> {
+        let way = match &target {
+            Target::Topic(_) => Way::Topic(aws_sdk_sns::Client::new(config)),
+            Target::EventBus(_) => Way::EventBus(aws_sdk_eventbridge::Client::new(config)),
+            Target::Webhook(_) => {
+                let client = reqwest::Client::builder().timeout(PATIENCE).build();
+                let failed = |error| NotifyError { target: target.key(), cause: cause(&error) };
+                Way::Webhook(client.map_err(failed)?)
+            }
+        };
+        Ok(Self { target, way })
+    }
+
+    /// Sends one message, as JSON.
+    pub async fn send(&self, message: &Message) -> Result<(), NotifyError> {
+        let failed = |cause: String| NotifyError { target: self.target.key(), cause };
+        let text = serde_json::to_string(message).map_err(|error| failed(error.to_string()))?;
+        let to = self.target.value();
+        match &self.way {
+            Way::Topic(client) => {
+                let subject: String = message.subject().chars().take(SUBJECT).collect();
+                let sent = client.publish().topic_arn(to).subject(subject).message(text).send().await;
+                sent.map(drop).map_err(|error| failed(cause(&error)))
+            }
+            Way::EventBus(client) => {
+                let event = PutEventsRequestEntry::builder()
+                    .event_bus_name(to)
+                    .source(SOURCE)
+                    .detail_type(DETAIL_TYPE)
+                    .detail(text)
+                    .build();
+                let sent = client.put_events().entries(event).send().await;
+                let sent = sent.map_err(|error| failed(cause(&error)))?;
+                let refused = sent.entries.unwrap_or_default().into_iter().find_map(|entry| entry.error_message);
+                refused.map_or(Ok(()), |reason| Err(failed(reason)))
+            }
+            Way::Webhook(client) => {
+                let post = client.post(to).header("content-type", "application/json").body(text);
+                let answer = post.send().await.map_err(|error| failed(cause(&error.without_url())))?;
+                match answer.status() {
+                    status if status.is_success() => Ok(()),
+                    status => Err(failed(format!("it answered {status}"))),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The pulse's items: what it remembers, its records, and what it reads of many tasks at once.
+//!
+//! A pulse in which nothing is due costs three write units (its minute, its memory, its record) and reads one item, and
+//! those of the tasks that it looks at for lost runs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    error::SdkError,
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::KeysAndAttributes,
+};
+use jiff::Timestamp;
+use lamplighter_core::{
+    claim::TaskState,
+    id::RunId,
+    name::TaskName,
+    pulse::{Record, State},
+    run::Run,
+    status::Status,
+};
+use serde_json::Value;
+
+use super::{
+    Table, TableError,
+    item::{Item, n, s, to_item, to_json},
+    schema::{PULSE, STATE, TASK, notices_pk, runs_pk, task_pk},
+};
+
+/// How long records of pulses and notices are kept, in seconds: 30 days.
+const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
+/// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
+const BATCH: usize = 100;
+/// How often keys are asked for that the service left unanswered.
+const ASKED: u32 = 8;
+/// The pause before they are asked for again, doubled each time.
+const PAUSE: Duration = Duration::from_millis(25);
+/// How long who has begun to tell somebody of a failure may take, before another one does.
+const TELLING: Duration = Duration::from_secs(60);
+/// How many runs of a task are looked at for one that was meant for a tick.
+const RUNS_OF_TICK: i32 = 100;
+
+/// What was read of many tasks.
+#[derive(Debug, Default)]
+pub struct States {
+    /// What the table holds of each; a task that never ran has an empty state.
+    pub states: BTreeMap<TaskName, TaskState>,
+    /// What could not be read, by its key.
+    pub unreadable: Vec<TableError>,
+}
+
+/// Records of pulses.
+#[derive(Debug, Default)]
+pub struct Pulses {
+    /// Newest first.
+    pub records: Vec<Record>,
+    /// What could not be read, by its key.
+    pub unreadable: Vec<TableError>,
+}
+
+/// Whether somebody is to be told of a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Notice {
+    /// Yes, and whoever asked does it.
+    Due,
+    /// No: it was done, or somebody else is doing it.
+    Given,
+}
+
+impl Table {
+    /// Takes a minute's work: true for the first who asks, false for everybody else. One write.
+    pub async fn begin_pulse(&self, record: &Record) -> Result<bool, TableError> {
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(self.pulse_item(record)?))
+            .condition_expression("attribute_not_exists(pk)");
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_refused(&error) => Ok(false),
+            Err(error) => Err(self.failed("begin a pulse", &error)),
+        }
+    }
+
+    /// Writes what became of a pulse, in the place of what was written when it began. One write.
+    pub async fn end_pulse(&self, record: &Record) -> Result<(), TableError> {
+        let item = Some(self.pulse_item(record)?);
+        let put = self.client.put_item().table_name(&self.name).set_item(item);
+        put.send().await.map(drop).map_err(|error| self.failed("record a pulse", &error))
+    }
+
+    /// The records of the newest pulses, newest first. One query.
+    pub async fn pulses(&self, limit: u16) -> Result<Pulses, TableError> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :pk AND sk < :state")
+            .expression_attribute_values(":pk", s(PULSE))
+            .expression_attribute_values(":state", s(STATE))
+            .scan_index_forward(false)
+            .limit(i32::from(limit))
+            .send()
+            .await
+            .map_err(|error| self.failed("read the pulses", &error))?;
+        let mut pulses = Pulses::default();
+        for item in output.items.unwrap_or_default() {
+            let key = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default();
+            match serde_json::from_value(to_json(item)) {
+                Ok(record) => pulses.records.push(record),
+                Err(error) => pulses.unreadable.push(self.malformed(format!("{PULSE} / {key}"), &error)),
+            }
+        }
+        Ok(pulses)
+    }
+
+    /// What the last pulse remembered. One consistent read.
+    pub async fn pulse_state(&self) -> Result<State, TableError> {
+        let get = self.client.get_item().table_name(&self.name).key("pk", s(PULSE)).key("sk", s(STATE));
+        let output = get.consistent_read(true).send().await;
+        let output = output.map_err(|error| self.failed("read the pulse's state", &error))?;
+        let Some(item) = output.item else { return Ok(State::default()) };
+        serde_json::from_value(to_json(item))
+            .map_err(|error| self.malformed(format!("{PULSE} / {STATE}"), &error))
+    }
+
+    /// Remembers `state`, if the table still holds what was `seen`: of two pulses at once, the one that is done first
+    /// goes on for both. False if it does not. One write.
+    pub async fn keep_pulse_state(&self, state: &State, seen: &State) -> Result<bool, TableError> {
+        let value = serde_json::to_value(state);
+        let value = value.map_err(|error| self.malformed(format!("{PULSE} / {STATE}"), &error))?;
+        let mut item = to_item(value);
+        item.insert("pk".into(), s(PULSE));
+        item.insert("sk".into(), s(STATE));
+        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        let put = match seen.watermark {
+            Some(watermark) => put
+                .condition_expression("watermark = :seen")
+                .expression_attribute_values(":seen", s(watermark.to_string())),
+            None => put.condition_expression("attribute_not_exists(watermark)"),
+        };
+        match put.send().await {
+            Ok(_) => Ok(true),
+            Err(error) if is_refused(&error) => Ok(false),
+            Err(error) => Err(self.failed("keep the pulse's state", &error)),
+        }
+    }
+
+    /// Forgets what the pulse remembers, so that one whose state cannot be read goes on. One write.
+    pub async fn forget_pulse_state(&self) -> Result<(), TableError> {
+        let delete = self.client.delete_item().table_name(&self.name).key("pk", s(PULSE)).key("sk", s(STATE));
+        delete.send().await.map(drop).map_err(|error| self.failed("forget the pulse's state", &error))
+    }
+
+    /// What the table holds of many tasks: consistent reads, 100 at a time. An item that cannot be read is reported, and
+    /// the others are read.
+    pub async fn states(
+        &self,
+        tasks: impl IntoIterator<Item = &TaskName>,
+    ) -> Result<States, TableError> {
+        let mut by_key: BTreeMap<_, _> = tasks.into_iter().map(|task| (task_pk(task), task.clone())).collect();
+        let keys: Vec<_> = by_key.keys().map(|pk| (pk.clone(), TASK.to_owned())).collect();
+        let mut found = States::default();
+        for item in self.batch(keys, "read the tasks").await? {
+            let Some(task) = item.get("pk").and_then(|pk| pk.as_s().ok()).and_then(|pk| by_key.remove(pk)) else {
+                continue;
+            };
+            match self.task_state(&task, item) {
+                Ok(state) => drop(found.states.insert(task, state)),
+                Err(error) => found.unreadable.push(error),
+            }
+        }
+        found.states.extend(by_key.into_values().map(|task| (task, TaskState::default())));
+        Ok(found)
+    }
+
+    /// Those of the runs that are over: consistent reads, 100 at a time. A record that cannot be read is reported.
+    pub async fn ended(
+        &self,
+        runs: impl IntoIterator<Item = (&TaskName, RunId)>,
+    ) -> Result<(Vec<Run>, Vec<TableError>), TableError> {
+        let keys = runs.into_iter().map(|(task, id)| (runs_pk(task), id.to_string())).collect();
+        let (mut ended, mut unreadable) = (Vec::new(), Vec::new());
+        for item in self.batch(keys, "read runs").await? {
+            match self.run_of(item) {
+                Ok(run) => ended.push(run),
+                Err(error) => unreadable.push(error),
+            }
+        }
+        Ok((ended, unreadable))
+    }
+
+    /// The newest run of a task that was meant for a tick and is over, whatever its id. One query.
+    pub async fn run_for(&self, task: &TaskName, tick: Timestamp) -> Result<Option<Run>, TableError> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :pk AND sk >= :first")
+            .expression_attribute_values(":pk", s(runs_pk(task)))
+            // No id that is made for the tick, or after it, sorts before this one.
+            .expression_attribute_values(":first", s(RunId::new(tick, 0).to_string()))
+            .limit(RUNS_OF_TICK)
+            .send()
+            .await
+            .map_err(|error| self.failed("look for a tick's run", &error))?;
+        let runs = output.items.unwrap_or_default().into_iter();
+        // One that cannot be read is another tick's or nobody's.
+        let runs = runs.filter_map(|item| self.run_of(item).ok()).filter(|run| run.scheduled_for == Some(tick));
+        Ok(runs.max_by_key(|run| run.completed_at))
+    }
+
+    /// Notes a tick's run that was BLOCKED as its task's last run, so that those which depend on it are blocked too, and
+    /// the tick as one that has been had. Nothing changes if a run is in progress or a newer tick has been had. One write.
+    pub async fn note_blocked(&self, run: &Run) -> Result<(), TableError> {
+        let Some(tick) = run.scheduled_for else { return Ok(()) };
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(task_pk(&run.task)))
+            .key("sk", s(TASK))
+            .update_expression(
+                "SET last_tick = :tick, last_run = :run, last_status = :status, \
+                 failure_streak = if_not_exists(failure_streak, :zero) + :one",
+            )
+            .condition_expression(
+                "attribute_not_exists(run_id) AND (attribute_not_exists(last_tick) OR last_tick < :tick)",
+            )
+            .expression_attribute_values(":tick", n(tick.as_millisecond()))
+            .expression_attribute_values(":run", s(run.id.to_string()))
+            .expression_attribute_values(":status", s(Status::Blocked.as_str()))
+            .expression_attribute_values(":zero", n(0))
+            .expression_attribute_values(":one", n(1));
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(self.failed("note a blocked run", &error)),
+        }
+    }
+
+    /// Asks whether somebody is to be told of a failure, by the word that stands for it. Who is told [`Notice::Due`] tells
+    /// them and then says so with [`notified`](Self::notified); if it does not, another one may after a while. One write.
+    pub async fn notice(&self, task: &TaskName, occasion: &str, now: Timestamp) -> Result<Notice, TableError> {
+        let until = now.saturating_add(TELLING).unwrap_or(Timestamp::MAX);
+        let item = Item::from([
+            ("pk".to_owned(), s(notices_pk(task))),
+            ("sk".to_owned(), s(occasion)),
+            ("telling_until".to_owned(), n(until.as_millisecond())),
+            ("expires_at".to_owned(), n(now.as_second() + RETENTION_SECONDS)),
+        ]);
+        let put = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk) OR telling_until < :now")
+            .expression_attribute_values(":now", n(now.as_millisecond()));
+        match put.send().await {
+            Ok(_) => Ok(Notice::Due),
+            Err(error) if is_refused(&error) => Ok(Notice::Given),
+            Err(error) => Err(self.failed("ask whether a failure was told", &error)),
+        }
+    }
+
+    /// Notes that somebody was told of a failure, or with false that it must be tried again. One write.
+    pub async fn notified(&self, task: &TaskName, occasion: &str, told: bool) -> Result<(), TableError> {
+        let until = if told { n(i64::MAX) } else { n(0) };
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(notices_pk(task)))
+            .key("sk", s(occasion))
+            .update_expression("SET telling_until = :until")
+            .expression_attribute_values(":until", until)
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| self.failed("note that a failure was told", &error))
+    }
+
+    fn pulse_item(&self, record: &Record) -> Result<Item, TableError> {
+        let minute = minute(record.started_at);
+        let value = serde_json::to_value(record);
+        let value: Value = value.map_err(|error| self.malformed(format!("{PULSE} / {minute}"), &error))?;
+        let mut item = to_item(value);
+        item.insert("pk".into(), s(PULSE));
+        item.insert("sk".into(), s(minute));
+        item.insert("expires_at".into(), n(record.started_at.as_second() + RETENTION_SECONDS));
+        Ok(item)
+    }
+
+    fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
+        TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
+    }
+
+    /// The items that are there of these keys, in any order.
+    async fn batch(&self, keys: Vec<(String, String)>, what: &'static str) -> Result<Vec<Item>, TableError> {
+        let mut found = Vec::new();
+        for some in keys.chunks(BATCH) {
+            let key = |(pk, sk): &(String, String)| {
+                Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
+            };
+            let mut open: Vec<Item> = some.iter().map(key).collect();
+            let mut pause = PAUSE;
+            for asked in 1.. {
+                let wanted = KeysAndAttributes::builder().set_keys(Some(open)).consistent_read(true).build();
+                let wanted = wanted.map_err(|error| self.failed(what, &error))?;
+                let output = self.client.batch_get_item().request_items(&self.name, wanted).send().await;
+                let output = output.map_err(|error| self.failed(what, &error))?;
+                found.extend(output.responses.into_iter().flatten().flat_map(|(_, items)| items));
+                let unprocessed = output.unprocessed_keys.into_iter().flatten().flat_map(|(_, of)| of.keys);
+                open = unprocessed.collect();
+                if open.is_empty() {
+                    break;
+                }
+                if asked == ASKED {
+                    let cause = format!("{} keys were left unanswered {ASKED} times", open.len());
+                    return Err(TableError::Service { table: self.name.clone(), operation: what, cause });
+                }
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The minute that a time is in, as a sort key.
+fn minute(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
+}
+
+fn is_refused<R>(error: &SdkError<PutItemError, R>) -> bool {
+    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
+}

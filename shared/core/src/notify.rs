@@ -1,0 +1,185 @@
+//! Who is told when a task fails, and what.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::RunId,
+    name::TaskName,
+    run::{ErrorKind, Run, Trigger},
+};
+
+/// The longest name of an event bus. Source: `EventBridge` API Reference, `PutEventsRequestEntry`.
+const BUS_NAME: usize = 256;
+
+/// Who is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// An SNS topic, by its ARN.
+    Topic(String),
+    /// An event bus, by its name or its ARN.
+    EventBus(String),
+    /// Whatever takes a POST of JSON at this URL.
+    Webhook(String),
+}
+
+/// Why a text cannot be a target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{value}` is not {wanted}")]
+pub struct InvalidTarget {
+    /// What was given.
+    pub value: String,
+    /// What may stand there.
+    pub wanted: &'static str,
+}
+
+impl Target {
+    /// The keys by which a target is written.
+    pub const KEYS: [&'static str; 3] = ["topic", "event_bus", "webhook"];
+
+    /// The target's key.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Topic(_) => "topic",
+            Self::EventBus(_) => "event_bus",
+            Self::Webhook(_) => "webhook",
+        }
+    }
+
+    /// The target as it is written.
+    pub fn value(&self) -> &str {
+        match self {
+            Self::Topic(value) | Self::EventBus(value) | Self::Webhook(value) => value,
+        }
+    }
+
+    /// Whether only CloudFormation can say what it is: it names a resource or a secret.
+    pub fn is_template(&self) -> bool {
+        self.value().contains("${") || self.value().starts_with("{{resolve:")
+    }
+
+    /// The target, if it can be one. What CloudFormation will put in is not known yet and is let through.
+    pub fn checked(self) -> Result<Self, InvalidTarget> {
+        let refused = |wanted| Err(InvalidTarget { value: self.value().to_owned(), wanted });
+        if self.is_template() {
+            return Ok(self);
+        }
+        match &self {
+            Self::Topic(arn) if !is_arn(arn, "sns") => {
+                refused("the ARN of an SNS topic, such as `arn:aws:sns:eu-central-1:123456789012:alerts`")
+            }
+            Self::EventBus(bus) if !is_arn(bus, "events") && !is_bus_name(bus) => refused(
+                "an event bus: give its name, such as `default`, or its ARN, such as \
+                 `arn:aws:events:eu-central-1:123456789012:event-bus/alerts`",
+            ),
+            Self::Webhook(url) if !is_safe_url(url) => {
+                refused("a URL that can be told a failure: it must begin with `https://`, or lead to this machine")
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+fn is_arn(text: &str, service: &str) -> bool {
+    let parts: Vec<_> = text.splitn(6, ':').collect();
+    matches!(parts[..], ["arn", partition, of, region, account, name]
+        if of == service && ![partition, region, account, name].contains(&""))
+}
+
+fn is_bus_name(text: &str) -> bool {
+    (1..=BUS_NAME).contains(&text.len())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/'))
+}
+
+fn is_safe_url(text: &str) -> bool {
+    let host = |rest: &str| rest.split(['/', ':', '?', '#']).next().unwrap_or_default().to_owned();
+    match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => !host(rest).is_empty() && !text.contains(char::is_whitespace),
+        (_, Some(rest)) => ["127.0.0.1", "localhost"].contains(&host(rest).as_str()),
+        _ => false,
+    }
+}
+
+/// What is told of one failure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The task.
+    pub task: TaskName,
+    /// The run; nothing if there was none.
+    pub run_id: Option<RunId>,
+    /// How the run ended, such as FAILED; MISSED if there was none.
+    pub status: String,
+    /// What kind of thing went wrong.
+    pub kind: Option<ErrorKind>,
+    /// What went wrong.
+    pub message: String,
+    /// The time the run was meant for.
+    pub scheduled_for: Option<Timestamp>,
+    /// Where it ran.
+    pub environment: String,
+    /// The stack it is of.
+    pub stack: String,
+}
+
+impl Message {
+    /// What is told of a run that is over and did not complete.
+    pub fn of(run: &Run, environment: &str, stack: &str) -> Self {
+        Self {
+            task: run.task.clone(),
+            run_id: Some(run.id),
+            status: run.status.as_str().to_owned(),
+            kind: run.error.as_ref().map(|error| error.kind),
+            message: run.reason().unwrap_or_default().to_owned(),
+            scheduled_for: run.scheduled_for,
+            environment: environment.to_owned(),
+            stack: stack.to_owned(),
+        }
+    }
+
+    /// One line for people.
+    pub fn subject(&self) -> String {
+        format!("{} {} in {}", self.task, self.status, self.stack)
+    }
+}
+
+/// The word by which a failure is told once: the tick that a run was started for, or else the run.
+pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> String {
+    match (trigger, tick) {
+        (Trigger::Schedule | Trigger::Pulse, Some(tick)) => tick.to_string(),
+        _ => run_id.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p06_a_target_is_read_or_refused_with_what_may_stand_there() {
+        for good in [
+            Target::Topic("arn:aws:sns:eu-central-1:123456789012:alerts".into()),
+            Target::Topic("${Alerts}".into()),
+            Target::EventBus("default".into()),
+            Target::EventBus("arn:aws-cn:events:cn-north-1:123456789012:event-bus/alerts".into()),
+            Target::Webhook("https://hooks.example/x?y=z".into()),
+            Target::Webhook("{{resolve:secretsmanager:hook}}".into()),
+            Target::Webhook("http://127.0.0.1:8080/".into()),
+        ] {
+            assert_eq!(good.clone().checked(), Ok(good));
+        }
+        for bad in [
+            Target::Topic("alerts".into()),
+            Target::Topic("arn:aws:sqs:eu-central-1:123456789012:alerts".into()),
+            Target::EventBus(String::new()),
+            Target::EventBus("a b".into()),
+            Target::Webhook("http://hooks.example/".into()),
+            Target::Webhook("http://127.0.0.1.example/".into()),
+            Target::Webhook("https://".into()),
+            Target::Webhook("hooks.example".into()),
+        ] {
+            let error = bad.clone().checked().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{}` is not", bad.value())), "{error}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What there is to look at in a pulse, from the plan, the time, and what the last pulse left.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{
+    GRACE,
+    keep::{State, Waiting, kept},
+    plan::{Driver, Plan, Planned, run_id},
+    record::GivenUp,
+    round::{Pending, wanted},
+    stand_in::{Due, due},
+};
+use crate::{catch_up::CatchUp, definition::Cron, name::TaskName};
+
+/// The time zones of a plan, by name.
+pub type Zones = BTreeMap<String, TimeZone>;
+
+/// How far back the first pulse looks: one that nothing was before answers for its own minute.
+const FIRST: Duration = Duration::from_secs(60);
+/// How many tasks are looked at for lost runs that there is no other reason to look at.
+const OTHERS: usize = 100;
+
+/// What there is to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Considered<'a> {
+    /// The ticks that are due: by priority, then by task, oldest first.
+    pub pending: Vec<Pending<'a>>,
+    /// The tasks whose own schedule function is asked.
+    pub asked: Vec<Pending<'a>>,
+    /// Ticks that something else had to start.
+    pub expected: Vec<Expected<'a>>,
+    /// Ticks that will have no run, unless they have had it.
+    pub given_up: Vec<GivenUp>,
+    /// Tasks that are only looked at for lost runs.
+    pub others: Vec<&'a TaskName>,
+    /// The last of those that were looked at, for the next pulse.
+    pub cursor: Option<TaskName>,
+    /// What is wrong with the plan. The tasks at fault are left out.
+    pub faults: Vec<String>,
+}
+
+/// A tick that something else had to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected<'a> {
+    /// Its task.
+    pub task: &'a Planned,
+    /// The tick.
+    pub tick: Timestamp,
+}
+
+impl<'a> Considered<'a> {
+    /// The tasks whose items are to be read.
+    pub fn tasks(&self) -> BTreeSet<TaskName> {
+        let mut tasks: BTreeSet<_> = wanted(&self.pending).into_iter().cloned().collect();
+        tasks.extend(self.expected.iter().map(|expected| expected.task.name().clone()));
+        tasks.extend(self.given_up.iter().map(|given_up| given_up.task.clone()));
+        tasks.extend(self.others.iter().map(|name| (*name).clone()));
+        tasks
+    }
+
+    /// Only what concerns one task.
+    #[must_use]
+    pub fn only(mut self, task: &TaskName) -> Self {
+        self.pending.retain(|tick| tick.task.name() == task);
+        self.asked.retain(|tick| tick.task.name() == task);
+        self.expected.retain(|expected| expected.task.name() == task);
+        self.given_up.retain(|given_up| given_up.task == *task);
+        self.others.retain(|other| *other == task);
+        self
+    }
+}
+
+/// What there is to look at, of the ticks in (watermark, now] and those that wait from before.
+///
+/// Ticks of tasks that EventBridge starts are looked for [`GRACE`] later, when they must have begun. Of all other tasks
+/// at most 100 are looked at, in turn. No task is looked at that is not due, and not in turn.
+pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -> Considered<'a> {
+    let last = state.watermark.unwrap_or_else(|| now.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
+    let mut waiting: BTreeMap<&TaskName, Vec<&Waiting>> = BTreeMap::new();
+    for tick in &state.waiting {
+        waiting.entry(&tick.task).or_default().push(tick);
+    }
+    let mut found = Considered {
+        pending: Vec::new(),
+        asked: Vec::new(),
+        expected: Vec::new(),
+        given_up: Vec::new(),
+        others: Vec::new(),
+        cursor: state.cursor.clone(),
+        faults: Vec::new(),
+    };
+    for task in plan.tasks() {
+        let Some(cron) = task.cron() else { continue };
+        let Some(zone) = zones.get(&cron.timezone) else {
+            found.faults.push(format!("{}: there is no time zone `{}`", task.name(), cron.timezone));
+            continue;
+        };
+        match task.driver {
+            Driver::Pulse if cron.schedule.is_none() => found.asked.extend(question(task, last, now)),
+            Driver::Pulse => {
+                let waiting = waiting.remove(task.name()).unwrap_or_default();
+                let ticks = match due(cron, task.name(), zone, last, now) {
+                    Due::Waiting { .. } => Vec::new(),
+                    Due::Come { run, missed, .. } => {
+                        found.give_up(task.name(), missed.ticks);
+                        run
+                    }
+                };
+                found.add(task, cron, ticks, &waiting, now);
+            }
+            Driver::Schedule => {
+                let early = |time: Timestamp| time.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
+                let tick = newest(cron, task.name(), zone, early(last), early(now));
+                found.expected.extend(tick.map(|tick| Expected { task, tick }));
+            }
+            Driver::Other => {}
+        }
+    }
+    // What waits for a task that is no more, or is not the pulse's any more.
+    for (task, ticks) in waiting {
+        found.give_up(task, ticks.iter().map(|tick| tick.tick).collect());
+    }
+    found.pending.sort_by_key(|tick| (tick.task.cron().map(|cron| cron.priority), tick.task.name(), tick.tick));
+    for tick in &mut found.pending {
+        tick.after = after(tick, plan, zones);
+    }
+    found.look_round(plan);
+    found
+}
+
+/// The same for a person who wants tasks to run now, due or not: the one of that name, or all that the pulse starts.
+pub fn forced<'a>(plan: &'a Plan, task: Option<&TaskName>, now: Timestamp) -> Considered<'a> {
+    let chosen = plan.tasks().iter().filter(|it| match task {
+        Some(name) => it.name() == name,
+        None => it.driver == Driver::Pulse,
+    });
+    let pending = chosen.map(|task| Pending { late: false, ..pending(task, now) });
+    let mut pending: Vec<_> = pending.collect();
+    pending.sort_by_key(|tick| (tick.task.cron().map(|cron| cron.priority), tick.task.name()));
+    Considered {
+        pending,
+        asked: Vec::new(),
+        expected: Vec::new(),
+        given_up: Vec::new(),
+        others: Vec::new(),
+        cursor: None,
+        faults: Vec::new(),
+    }
+}
+
+fn pending(task: &Planned, tick: Timestamp) -> Pending<'_> {
+    Pending { task, tick, run_id: run_id(task.name(), tick), late: false, handed: None, after: Vec::new() }
+}
+
+/// The minute for which a task's own schedule function is asked, once a minute.
+fn question(task: &Planned, last: Timestamp, now: Timestamp) -> Option<Pending<'_>> {
+    let minute = Timestamp::from_second(now.as_second().div_euclid(60) * 60).ok()?;
+    (minute > last).then(|| pending(task, minute))
+}
+
+impl<'a> Considered<'a> {
+    fn give_up(&mut self, task: &TaskName, ticks: Vec<Timestamp>) {
+        if !ticks.is_empty() {
+            self.given_up.push(GivenUp { task: task.clone(), ticks });
+        }
+    }
+
+    /// Adds a task's ticks: those that have come due, and those that wait.
+    fn add(
+        &mut self,
+        task: &'a Planned,
+        cron: &Cron,
+        ticks: Vec<Timestamp>,
+        waiting: &[&Waiting],
+        now: Timestamp,
+    ) {
+        if ticks.is_empty() && waiting.is_empty() {
+            return;
+        }
+        let mut all: BTreeMap<_, Option<&Waiting>> = ticks.into_iter().map(|tick| (tick, None)).collect();
+        all.extend(waiting.iter().map(|waiting| (waiting.tick, Some(*waiting))));
+        let (kept, given_up) = kept(all.into_iter().collect(), cron.catch_up, cron.overlap, now);
+        self.give_up(task.name(), given_up);
+        let late = kept.len() > 1;
+        self.pending.extend(kept.into_iter().map(|(tick, waiting)| Pending {
+            late: late || waiting.is_some(),
+            handed: waiting.and_then(|waiting| waiting.handed),
+            ..pending(task, tick)
+        }));
+    }
+
+    /// Chooses the other tasks that are looked at, from where the last pulse stopped.
+    fn look_round(&mut self, plan: &'a Plan) {
+        let tasks = plan.tasks();
+        let chosen = self.tasks();
+        let start = self.cursor.as_ref().map_or(0, |last| tasks.partition_point(|task| task.name() <= last));
+        let (before, from) = tasks.split_at(start);
+        let others = from.iter().chain(before).map(Planned::name).filter(|name| !chosen.contains(*name));
+        self.others = others.take(OTHERS).collect();
+        self.cursor = self.others.last().map(|name| (*name).clone());
+    }
+}
+
+/// The newest ticks, not after this one, of the tasks it depends on that something else starts.
+fn after(pending: &Pending<'_>, plan: &Plan, zones: &Zones) -> Vec<(TaskName, Timestamp)> {
+    let dependencies = pending.task.depends_on().iter().filter_map(|name| plan.get(name));
+    let ticks = dependencies.filter(|task| task.driver == Driver::Schedule).filter_map(|task| {
+        let cron = task.cron()?;
+        let start = pending.tick.saturating_sub(GRACE).ok()?;
+        let tick = newest(cron, task.name(), zones.get(&cron.timezone)?, start, pending.tick)?;
+        Some((task.name().clone(), tick))
+    });
+    ticks.collect()
+}
+
+/// The newest tick in (last, now].
+fn newest(cron: &Cron, name: &TaskName, zone: &TimeZone, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let newest_only = Cron { catch_up: CatchUp::Last, ..cron.clone() };
+    match due(&newest_only, name, zone, last, now) {
+        Due::Waiting { .. } => None,
+        Due::Come { run, .. } => run.last().copied(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::{Definition, Kind};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn task(name: &str, driver: Driver, change: impl FnOnce(&mut Cron)) -> Planned {
+        let mut cron = Cron::new(Some("* * * * *".parse().unwrap()));
+        change(&mut cron);
+        Planned::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), driver)
+    }
+
+    fn zones() -> Zones {
+        Zones::from([("UTC".to_owned(), TimeZone::UTC)])
+    }
+
+    fn since(second: i64) -> State {
+        State { watermark: Some(at(second)), ..State::default() }
+    }
+
+    fn ticks(found: &Considered<'_>) -> Vec<i64> {
+        found.pending.iter().map(|tick| tick.tick.as_second()).collect()
+    }
+
+    #[test]
+    fn c21_after_ten_minutes_each_policy_does_what_it_says() {
+        for (policy, due, missed) in [
+            ("none", vec![1200], 9),
+            ("last", vec![1200], 9),
+            ("all within 5m", vec![960, 1020, 1080, 1140, 1200], 5),
+            ("all within 1h", (660..=1200).step_by(60).collect(), 0),
+        ] {
+            let plan = Plan::from(vec![task("a", Driver::Pulse, |cron| cron.catch_up = policy.parse().unwrap())]);
+            let found = pulse(&plan, &zones(), &since(630), at(1230));
+            assert_eq!(ticks(&found), due, "{policy}");
+            assert_eq!(found.given_up.iter().map(|it| it.ticks.len()).sum::<usize>(), missed, "{policy}");
+            assert!(found.pending.iter().all(|tick| tick.late == (due.len() > 1)));
+        }
+    }
+
+    #[test]
+    fn c22_what_eventbridge_starts_is_looked_for_when_it_must_have_begun() {
+        let plan = Plan::from(vec![task("a", Driver::Schedule, |_| {})]);
+        let found = pulse(&plan, &zones(), &since(600), at(660));
+        assert_eq!(ticks(&found), [] as [i64; 0]);
+        assert_eq!(found.expected.iter().map(|it| it.tick.as_second()).collect::<Vec<_>>(), [480]);
+    }
+
+    #[test]
+    fn a_dynamic_schedule_is_asked_once_a_minute() {
+        let plan = Plan::from(vec![task("a", Driver::Pulse, |cron| cron.schedule = None)]);
+        let asked = |last, now| pulse(&plan, &zones(), &since(last), at(now)).asked.len();
+        assert_eq!([asked(600, 610), asked(590, 610), asked(10, 610)], [0, 1, 1]);
+    }
+
+    #[test]
+    fn every_task_has_its_turn_to_be_looked_at() {
+        let never = |cron: &mut Cron| cron.schedule = Some("0 0 1 1 *".parse().unwrap());
+        let tasks = (0..250).map(|i| task(&format!("t{i}"), Driver::Pulse, never));
+        let plan = Plan::from(tasks.collect::<Vec<_>>());
+        let (mut state, mut seen) = (since(100_000_000), BTreeSet::new());
+        for _ in 0..3 {
+            let found = pulse(&plan, &zones(), &state, at(100_000_060));
+            assert_eq!((found.others.len(), found.tasks().len()), (OTHERS, OTHERS));
+            seen.extend(found.tasks());
+            state.cursor = found.cursor;
+        }
+        assert_eq!(seen.len(), 250);
+    }
+
+    #[test]
+    fn an_unknown_zone_and_a_task_that_is_gone_are_told() {
+        let lost = task("a", Driver::Pulse, |cron| cron.timezone = "Mars/Olympus".into());
+        let (plan, mut state) = (Plan::from(vec![lost]), since(600));
+        state.waiting.push(Waiting {
+            task: "gone".parse().unwrap(),
+            tick: at(540),
+            why: super::super::Why::Refused,
+            handed: None,
+        });
+        let found = pulse(&plan, &zones(), &state, at(660));
+        assert_eq!(found.faults, ["a: there is no time zone `Mars/Olympus`"]);
+        assert_eq!(found.given_up, [GivenUp { task: "gone".parse().unwrap(), ticks: vec![at(540)] }]);
+    }
+}

@@ -1,0 +1,348 @@
+//! What is done with a tick, case by case, and over hours of pulses that fail.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    catch_up::CatchUp,
+    claim::{Decision, Hold, LastRun, Occasion, Refusal, Request, claim},
+    definition::{Cron, Definition, Kind},
+    pulse::{Driver, GivenUp, Plan, State, Zones, keep, pulse, run_id},
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn cron(name: &str, change: impl FnOnce(&mut Cron)) -> Planned {
+    let mut cron = Cron::new(Some("* * * * *".parse().unwrap()));
+    change(&mut cron);
+    Planned::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), Driver::Pulse)
+}
+
+fn tick(task: &Planned, second: i64) -> Pending<'_> {
+    let tick = at(second);
+    Pending { task, tick, run_id: run_id(task.name(), tick), late: false, handed: None, after: Vec::new() }
+}
+
+fn seen(states: impl IntoIterator<Item = (&'static str, TaskState)>) -> Seen {
+    let states = states.into_iter().map(|(name, state)| (name.parse().unwrap(), state));
+    Seen { states: states.collect(), runs: BTreeMap::new() }
+}
+
+fn last(status: Status) -> TaskState {
+    TaskState { last_run: Some(LastRun { run_id: RunId::new(at(0), 1), status }), ..TaskState::default() }
+}
+
+fn running(second: i64) -> TaskState {
+    let lease = Lease {
+        run_id: RunId::new(at(second), 7),
+        holder: String::new(),
+        until: at(second + 900),
+        started_at: at(second),
+        trigger: Trigger::Schedule,
+        scheduled_for: Some(at(second)),
+        cancelled: false,
+    };
+    TaskState { lease: Some(lease), last_tick: Some(at(second)), ..TaskState::default() }
+}
+
+fn only(pending: &Pending<'_>, seen: &Seen, now: i64) -> Step {
+    round(std::slice::from_ref(pending), seen, at(now)).remove(0)
+}
+
+#[test]
+fn c06_a_lower_priority_stands_back_until_the_higher_ones_have_begun() {
+    let order = ["background", "low", "medium", "high", "critical"];
+    let tasks = order.map(|word| cron(word, |cron| cron.priority = word.parse().unwrap()));
+    let mut pending: Vec<_> = tasks.iter().map(|task| tick(task, 600)).collect();
+    let mut seen = seen(order.map(|word| (word, TaskState::default())));
+    for front in (0..5).rev() {
+        let steps = round(&pending, &seen, at(610));
+        for (place, step) in steps.iter().enumerate() {
+            let wanted = match place.cmp(&front) {
+                std::cmp::Ordering::Less => Step::Wait(Why::Priority),
+                std::cmp::Ordering::Equal => Step::Hand,
+                std::cmp::Ordering::Greater => Step::Follow,
+            };
+            assert_eq!(*step, wanted, "{} behind {}", order[place], order[front]);
+        }
+        pending[front].handed = Some(at(610));
+        assert_eq!(round(&pending, &seen, at(611))[front], Step::Wait(Why::Handed));
+        assert!(!round(&pending, &seen, at(611)).contains(&Step::Hand), "{} has not begun", order[front]);
+        if front > 0 {
+            assert_eq!(round(&pending, &seen, at(616))[front - 1], Step::Hand, "it has had its head start");
+        }
+        seen.states.insert(order[front].parse().unwrap(), running(600));
+    }
+}
+
+#[test]
+fn c10_a_dependency_decides_by_its_last_run() {
+    let task = cron("b", |cron| cron.depends_on = vec!["a".parse().unwrap()]);
+    let b = tick(&task, 600);
+    let blocked = |a: TaskState| match only(&b, &seen([("a", a), ("b", TaskState::default())]), 610) {
+        Step::Record(run) => {
+            assert_eq!((run.status, run.scheduled_for, run.id), (Status::Blocked, Some(at(600)), b.run_id));
+            let error = run.error.unwrap();
+            assert_eq!(error.kind, ErrorKind::Dependency);
+            error.message
+        }
+        step => panic!("{step:?}"),
+    };
+    assert_eq!(blocked(TaskState::default()), "`a` has never run, and this task depends on it");
+    for status in [Status::Failed, Status::Timeout, Status::Cancelled, Status::Blocked] {
+        let message = blocked(last(status));
+        assert!(message.contains(&format!("the last run of `a` ended {status}")), "{message}");
+    }
+    let step = |a: TaskState| only(&b, &seen([("a", a), ("b", TaskState::default())]), 610);
+    assert_eq!(step(last(Status::Completed)), Step::Hand);
+    let awaited = Step::Wait(Why::Dependency("a".parse().unwrap()));
+    assert_eq!(step(running(600)), awaited, "it is running for the same time");
+    assert_eq!(
+        step(TaskState { last_run: last(Status::Completed).last_run, ..running(605) }),
+        Step::Hand,
+        "what runs is meant for a later time"
+    );
+}
+
+#[test]
+fn c10_the_same_ticks_of_a_dependency_come_first() {
+    let (a, b) = (cron("a", |_| {}), cron("b", |cron| cron.depends_on = vec!["a".parse().unwrap()]));
+    let both = [tick(&a, 600), tick(&b, 600)];
+    let mut seen = seen([("a", last(Status::Completed)), ("b", TaskState::default())]);
+    let awaited = Step::Wait(Why::Dependency("a".parse().unwrap()));
+    assert_eq!(round(&both, &seen, at(610)), [Step::Hand, awaited.clone()]);
+    // Where EventBridge starts it, it is waited for as long as it may be late.
+    let b = Pending { after: vec![("a".parse().unwrap(), at(600))], ..tick(&b, 600) };
+    assert_eq!(only(&b, &seen, 610), awaited);
+    assert_eq!(only(&b, &seen, 781), Step::Hand);
+    seen.states.get_mut(&"a".parse::<TaskName>().unwrap()).unwrap().last_tick = Some(at(600));
+    assert_eq!(only(&b, &seen, 610), Step::Hand);
+}
+
+#[test]
+fn c05_a_disabled_tasks_tick_is_skipped_with_its_reason() {
+    let task = cron("a", |_| {});
+    let disabled = TaskState { disabled: true, ..TaskState::default() };
+    match only(&tick(&task, 600), &seen([("a", disabled)]), 610) {
+        Step::Record(run) => {
+            assert_eq!((run.status, run.skipped_reason.as_deref()), (Status::Skipped, Some("disabled")));
+        }
+        step => panic!("{step:?}"),
+    }
+}
+
+#[test]
+fn c20_a_tick_that_another_delivery_has_begun_is_followed_and_not_started() {
+    let task = cron("a", |_| {});
+    assert_eq!(only(&tick(&task, 600), &seen([("a", running(600))]), 610), Step::Follow);
+    let over = TaskState { last_tick: Some(at(600)), ..TaskState::default() };
+    assert_eq!(only(&tick(&task, 600), &seen([("a", over)]), 610), Step::Over(None));
+    let mut ended = seen([("a", TaskState::default())]);
+    ended.runs.insert(run_id(task.name(), at(600)), Status::Failed);
+    assert_eq!(only(&tick(&task, 600), &ended, 610), Step::Over(Some(Status::Failed)));
+}
+
+#[test]
+fn what_comes_while_a_run_is_in_progress_follows_the_policy_of_overlap() {
+    for (overlap, late, wanted) in [
+        (Overlap::Skip, false, Step::Hand),
+        (Overlap::Skip, true, Step::Wait(Why::Running)),
+        (Overlap::Allow, true, Step::Hand),
+        (Overlap::Buffer, false, Step::Wait(Why::Running)),
+        (Overlap::Replace, false, Step::Hand),
+        (Overlap::Replace, true, Step::Wait(Why::Running)),
+    ] {
+        let task = cron("a", |cron| cron.overlap = overlap);
+        let pending = Pending { late, ..tick(&task, 600) };
+        assert_eq!(only(&pending, &seen([("a", running(540))]), 610), wanted, "{overlap} {late}");
+        assert_eq!(only(&pending, &seen([("a", TaskState::default())]), 610), Step::Hand);
+    }
+}
+
+#[test]
+fn a_task_whose_item_cannot_be_read_waits_and_the_others_run() {
+    let (a, b) = (cron("a", |_| {}), cron("b", |_| {}));
+    let steps = round(&[tick(&a, 600), tick(&b, 600)], &seen([("b", TaskState::default())]), at(610));
+    assert_eq!(steps, [Step::Wait(Why::Unreadable("a".parse().unwrap())), Step::Hand]);
+}
+
+#[test]
+fn an_accepted_invocation_that_does_not_begin_is_sent_again_after_a_while() {
+    let task = cron("a", |_| {});
+    let pending = Pending { handed: Some(at(610)), ..tick(&task, 600) };
+    let seen = seen([("a", TaskState::default())]);
+    assert_eq!(only(&pending, &seen, 900), Step::Wait(Why::Handed));
+    assert_eq!(only(&pending, &seen, 910), Step::Hand);
+}
+
+/// A world in which functions run, are slow, throttled, fail, or never begin.
+struct World {
+    states: BTreeMap<TaskName, TaskState>,
+    runs: BTreeMap<RunId, Status>,
+    in_progress: Vec<(TaskName, RunId, Hold, Timestamp)>,
+    /// The ticks that had a run, were recorded without one, or were given up: one entry each time.
+    had: Vec<(TaskName, Timestamp)>,
+    recorded: Vec<(TaskName, Timestamp)>,
+    missed: usize,
+}
+
+impl World {
+    fn seen(&self) -> Seen {
+        Seen { states: self.states.clone(), runs: self.runs.clone() }
+    }
+
+    fn invoke(&mut self, pending: &Pending<'_>, now: Timestamp, takes: i64) {
+        let name = pending.task.name();
+        let request = Request {
+            run_id: pending.run_id,
+            holder: format!("{}-{now}", pending.run_id),
+            trigger: Trigger::Pulse,
+            occasion: Occasion::Tick(pending.tick),
+            overlap: pending.task.definition.overlap(),
+            now,
+            until: now + Duration::from_secs(1000),
+        };
+        let state = self.states.get_mut(name).unwrap();
+        match claim(state, &request) {
+            Decision::Granted(grant) => {
+                self.had.push((name.clone(), pending.tick));
+                *state = std::mem::take(state).claimed(&request, grant.hold);
+                let end = now + Duration::from_secs(takes.unsigned_abs());
+                self.in_progress.push((name.clone(), pending.run_id, grant.hold, end));
+            }
+            Decision::Refused(Refusal::PreviousInstanceRunning { .. }) => {
+                self.runs.insert(pending.run_id, Status::Skipped);
+                self.recorded.push((name.clone(), pending.tick));
+            }
+            Decision::Refused(_) => {}
+        }
+    }
+
+    fn pass(&mut self, now: Timestamp) {
+        let (over, rest) = std::mem::take(&mut self.in_progress).into_iter().partition(|run| run.3 <= now);
+        self.in_progress = rest;
+        for (name, run_id, hold, _) in Vec::from_iter::<Vec<_>>(over) {
+            self.runs.insert(run_id, Status::Completed);
+            let state = self.states.get_mut(&name).unwrap();
+            *state = std::mem::take(state).released(run_id, hold, Status::Completed);
+        }
+    }
+}
+
+/// What one pulse of the world is like.
+#[derive(Clone, Debug)]
+struct Minute {
+    /// There is none.
+    down: bool,
+    /// It is killed before it keeps anything.
+    killed: bool,
+    /// Functions take no invocations.
+    throttled: bool,
+    /// How long runs take that begin in it, in seconds.
+    takes: i64,
+}
+
+fn minutes() -> impl Strategy<Value = Vec<Minute>> {
+    let minute = (0..4_u8, 0..6_u8, 0..4_u8, prop::sample::select(vec![1_i64, 20, 130]));
+    let minute = minute.prop_map(|(down, killed, throttled, takes)| Minute {
+        down: down == 0,
+        killed: killed == 0,
+        throttled: throttled == 0,
+        takes,
+    });
+    prop::collection::vec(minute, 1..60)
+}
+
+fn policies() -> impl Strategy<Value = (CatchUp, Overlap)> {
+    let within = CatchUp::All { within: Duration::from_secs(600) };
+    let catch_up = prop::sample::select(vec![CatchUp::None, CatchUp::Last, within]);
+    let overlap = vec![Overlap::Skip, Overlap::Allow, Overlap::Buffer, Overlap::Replace];
+    (catch_up, prop::sample::select(overlap))
+}
+
+proptest! {
+    /// Invariant 2, and that no tick is forgotten: whatever pulses are killed, missing or throttled, each tick has one run,
+    /// or one record that says why not, or is told as missed, or waits.
+    #[test]
+    fn each_tick_is_accounted_for_once(minutes in minutes(), policies in prop::collection::vec(policies(), 1..4)) {
+        let plan = Plan::from(policies.iter().enumerate().map(|(i, (catch_up, overlap))| {
+            cron(&format!("t{i}"), |cron| (cron.catch_up, cron.overlap) = (*catch_up, *overlap))
+        }).collect::<Vec<_>>());
+        let zones = Zones::from([("UTC".to_owned(), TimeZone::UTC)]);
+        let names: Vec<TaskName> = plan.tasks().iter().map(|task| task.name().clone()).collect();
+        let mut world = World {
+            states: names.iter().map(|name| (name.clone(), TaskState::default())).collect(),
+            runs: BTreeMap::new(), in_progress: vec![], had: vec![], recorded: vec![], missed: 0,
+        };
+        let mut state = State { watermark: Some(at(30)), ..State::default() };
+        let minutes_killed = minutes.iter().any(|minute| minute.killed);
+        for (i, minute) in minutes.iter().enumerate() {
+            let mut now = at(90 + 60 * i64::try_from(i).unwrap());
+            world.pass(now);
+            if minute.down {
+                continue;
+            }
+            let considered = pulse(&plan, &zones, &state, now);
+            let before = world.states.clone();
+            let mut pending = considered.pending;
+            let mut refused = Vec::new();
+            for _ in 0..50 {
+                let steps = round(&pending, &world.seen(), now);
+                let idle = !steps.iter().any(|step| matches!(step, Step::Hand | Step::Over(_)));
+                let mut left = Vec::new();
+                for (mut tick, step) in pending.into_iter().zip(steps) {
+                    match step {
+                        Step::Hand if minute.throttled => refused.push((tick, Why::Refused)),
+                        Step::Hand => {
+                            world.invoke(&tick, now, minute.takes);
+                            tick.handed = Some(now);
+                            left.push(tick);
+                        }
+                        Step::Over(_) => {}
+                        Step::Wait(_) | Step::Follow => left.push(tick),
+                        Step::Record(run) => prop_assert!(false, "{run:?}"),
+                    }
+                }
+                pending = left;
+                now += Duration::from_secs(1);
+                world.pass(now);
+                if idle {
+                    break;
+                }
+            }
+            if minute.killed {
+                continue;
+            }
+            let seen = world.seen();
+            let steps = round(&pending, &seen, now);
+            let waiting = pending.into_iter().zip(steps).filter_map(|(tick, step)| match step {
+                Step::Wait(why) => Some((tick, why)),
+                _ => None,
+            });
+            let left: Vec<_> = waiting.chain(refused).collect();
+            let watermark = at(90 + 60 * i64::try_from(i).unwrap());
+            let (kept, given_up) = keep(&left, considered.cursor, watermark);
+            state = kept;
+            let missed = |it: &GivenUp| it.missed(before[&it.task].last_tick).map_or(0, |missed| missed.ticks);
+            world.missed += considered.given_up.iter().chain(&given_up).map(missed).sum::<usize>();
+        }
+        let mut once: Vec<_> = world.had.iter().chain(&world.recorded).cloned().collect();
+        let all = once.len();
+        once.sort();
+        once.dedup();
+        prop_assert_eq!(once.len(), all, "a tick has two runs or records");
+        let considered = |tick: &Timestamp| Some(*tick) <= state.watermark;
+        let accounted = once.iter().filter(|(_, tick)| considered(tick)).count() + world.missed + state.waiting.len();
+        let minutes = (state.watermark.unwrap().as_second() - 30) / 60;
+        let all = names.len() * usize::try_from(minutes).unwrap();
+        // A pulse that was killed tells nobody of what it gave up, and what it skipped is given up again.
+        if !minutes_killed {
+            prop_assert_eq!(accounted, all, "{:?}", state);
+        }
+    }
+}
