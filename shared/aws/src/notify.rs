@@ -75,7 +75,8 @@ impl Notifier {
                     .build();
                 let sent = client.put_events().entries(event).send().await;
                 let sent = sent.map_err(|error| failed(cause(&error)))?;
-                let refused = sent.entries.unwrap_or_default().into_iter().find_map(|entry| entry.error_message);
+                let refused =
+                    sent.entries.unwrap_or_default().into_iter().find_map(|entry| entry.error_message);
                 refused.map_or(Ok(()), |reason| Err(failed(reason)))
             }
             Way::Webhook(client) => {

@@ -1,5 +1,6 @@
 //! The pulse's items on a real engine: one worker a minute, what is remembered, and many tasks at once.
 
+#[expect(dead_code, reason = "the tests of the lease need more of it")]
 mod support;
 
 use std::collections::BTreeMap;

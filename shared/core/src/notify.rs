@@ -73,9 +73,9 @@ impl Target {
                 "an event bus: give its name, such as `default`, or its ARN, such as \
                  `arn:aws:events:eu-central-1:123456789012:event-bus/alerts`",
             ),
-            Self::Webhook(url) if !is_safe_url(url) => {
-                refused("a URL that can be told a failure: it must begin with `https://`, or lead to this machine")
-            }
+            Self::Webhook(url) if !is_safe_url(url) => refused(
+                "a URL that can be told a failure: it must begin with `https://`, or lead to this machine",
+            ),
             _ => Ok(self),
         }
     }

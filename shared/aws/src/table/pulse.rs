@@ -156,15 +156,14 @@ impl Table {
 
     /// What the table holds of many tasks: consistent reads, 100 at a time. An item that cannot be read is reported, and
     /// the others are read.
-    pub async fn states(
-        &self,
-        tasks: impl IntoIterator<Item = &TaskName>,
-    ) -> Result<States, TableError> {
-        let mut by_key: BTreeMap<_, _> = tasks.into_iter().map(|task| (task_pk(task), task.clone())).collect();
+    pub async fn states(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<States, TableError> {
+        let mut by_key: BTreeMap<_, _> =
+            tasks.into_iter().map(|task| (task_pk(task), task.clone())).collect();
         let keys: Vec<_> = by_key.keys().map(|pk| (pk.clone(), TASK.to_owned())).collect();
         let mut found = States::default();
         for item in self.batch(keys, "read the tasks").await? {
-            let Some(task) = item.get("pk").and_then(|pk| pk.as_s().ok()).and_then(|pk| by_key.remove(pk)) else {
+            let Some(task) = item.get("pk").and_then(|pk| pk.as_s().ok()).and_then(|pk| by_key.remove(pk))
+            else {
                 continue;
             };
             match self.task_state(&task, item) {
@@ -208,7 +207,8 @@ impl Table {
             .map_err(|error| self.failed("look for a tick's run", &error))?;
         let runs = output.items.unwrap_or_default().into_iter();
         // One that cannot be read is another tick's or nobody's.
-        let runs = runs.filter_map(|item| self.run_of(item).ok()).filter(|run| run.scheduled_for == Some(tick));
+        let runs =
+            runs.filter_map(|item| self.run_of(item).ok()).filter(|run| run.scheduled_for == Some(tick));
         Ok(runs.max_by_key(|run| run.completed_at))
     }
 
@@ -249,7 +249,12 @@ impl Table {
 
     /// Asks whether somebody is to be told of a failure, by the word that stands for it. Who is told [`Notice::Due`] tells
     /// them and then says so with [`notified`](Self::notified); if it does not, another one may after a while. One write.
-    pub async fn notice(&self, task: &TaskName, occasion: &str, now: Timestamp) -> Result<Notice, TableError> {
+    pub async fn notice(
+        &self,
+        task: &TaskName,
+        occasion: &str,
+        now: Timestamp,
+    ) -> Result<Notice, TableError> {
         let until = now.saturating_add(TELLING).unwrap_or(Timestamp::MAX);
         let item = Item::from([
             ("pk".to_owned(), s(notices_pk(task))),

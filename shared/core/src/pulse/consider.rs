@@ -54,7 +54,7 @@ pub struct Expected<'a> {
     pub tick: Timestamp,
 }
 
-impl<'a> Considered<'a> {
+impl Considered<'_> {
     /// The tasks whose items are to be read.
     pub fn tasks(&self) -> BTreeSet<TaskName> {
         let mut tasks: BTreeSet<_> = wanted(&self.pending).into_iter().cloned().collect();
@@ -65,7 +65,6 @@ impl<'a> Considered<'a> {
     }
 
     /// Only what concerns one task.
-    #[must_use]
     pub fn only(mut self, task: &TaskName) -> Self {
         self.pending.retain(|tick| tick.task.name() == task);
         self.asked.retain(|tick| tick.task.name() == task);
@@ -126,7 +125,9 @@ pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -
     for (task, ticks) in waiting {
         found.give_up(task, ticks.iter().map(|tick| tick.tick).collect());
     }
-    found.pending.sort_by_key(|tick| (tick.task.cron().map(|cron| cron.priority), tick.task.name(), tick.tick));
+    found
+        .pending
+        .sort_by_key(|tick| (tick.task.cron().map(|cron| cron.priority), tick.task.name(), tick.tick));
     for tick in &mut found.pending {
         tick.after = after(tick, plan, zones);
     }
@@ -155,7 +156,15 @@ pub fn forced<'a>(plan: &'a Plan, task: Option<&TaskName>, now: Timestamp) -> Co
 }
 
 fn pending(task: &Planned, tick: Timestamp) -> Pending<'_> {
-    Pending { task, tick, run_id: run_id(task.name(), tick), late: false, handed: None, after: Vec::new() }
+    Pending {
+        task,
+        tick,
+        run_id: run_id(task.name(), tick),
+        late: false,
+        handed: None,
+        refused: false,
+        after: Vec::new(),
+    }
 }
 
 /// The minute for which a task's own schedule function is asked, once a minute.
@@ -220,7 +229,13 @@ fn after(pending: &Pending<'_>, plan: &Plan, zones: &Zones) -> Vec<(TaskName, Ti
 }
 
 /// The newest tick in (last, now].
-fn newest(cron: &Cron, name: &TaskName, zone: &TimeZone, last: Timestamp, now: Timestamp) -> Option<Timestamp> {
+fn newest(
+    cron: &Cron,
+    name: &TaskName,
+    zone: &TimeZone,
+    last: Timestamp,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let newest_only = Cron { catch_up: CatchUp::Last, ..cron.clone() };
     match due(&newest_only, name, zone, last, now) {
         Due::Waiting { .. } => None,
@@ -263,7 +278,8 @@ mod tests {
             ("all within 5m", vec![960, 1020, 1080, 1140, 1200], 5),
             ("all within 1h", (660..=1200).step_by(60).collect(), 0),
         ] {
-            let plan = Plan::from(vec![task("a", Driver::Pulse, |cron| cron.catch_up = policy.parse().unwrap())]);
+            let plan =
+                Plan::from(vec![task("a", Driver::Pulse, |cron| cron.catch_up = policy.parse().unwrap())]);
             let found = pulse(&plan, &zones(), &since(630), at(1230));
             assert_eq!(ticks(&found), due, "{policy}");
             assert_eq!(found.given_up.iter().map(|it| it.ticks.len()).sum::<usize>(), missed, "{policy}");

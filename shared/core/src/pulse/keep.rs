@@ -57,9 +57,7 @@ pub(super) fn kept(
         CatchUp::All { within } if overlap != Overlap::Buffer => {
             tick.saturating_add(within).is_ok_and(|end| end >= now)
         }
-        CatchUp::None => {
-            Some(*tick) == newest && waiting.is_none_or(|waiting| waiting.why.is_of_policy())
-        }
+        CatchUp::None => Some(*tick) == newest && waiting.is_none_or(|waiting| waiting.why.is_of_policy()),
         CatchUp::All { .. } | CatchUp::Last => Some(*tick) == newest,
     };
     let (kept, given_up): (Vec<_>, Vec<_>) = ticks.into_iter().partition(stays);

@@ -18,8 +18,8 @@ mod stand_in;
 pub use consider::{Considered, Expected, Zones, forced, pulse};
 pub use keep::{MAX_WAITING, State, Waiting, keep};
 pub use plan::{Driver, PLAN, Plan, Planned, run_id};
-pub use record::{GivenUp, Health, Missed, Record, Tally, health};
-pub use round::{Pending, Seen, Step, Why, round};
+pub use record::{GivenUp, Health, Missed, Record, Report, Tally, Told, health};
+pub use round::{Pending, Seen, Step, Why, round, wanted};
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::round::Why;
-use crate::{name::TaskName, status::Status};
+use crate::{id::RunId, name::TaskName, status::Status};
 
 /// The record of one pulse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,12 +105,11 @@ impl Tally {
 
     /// Counts a tick that is left when the pulse ends.
     pub fn left(&mut self, why: Option<&Why>) {
-        match why {
-            Some(_) => self.waiting += 1,
-            None => {
-                self.executed += 1;
-                self.running += 1;
-            }
+        if why.is_some() {
+            self.waiting += 1;
+        } else {
+            self.executed += 1;
+            self.running += 1;
         }
     }
 
@@ -124,6 +123,47 @@ impl Record {
     /// Whether the pulse came to its end and everything went as it should.
     pub fn is_success(&self) -> bool {
         self.duration_ms.is_some() && self.errors.is_empty() && self.tally.is_success()
+    }
+}
+
+/// What a pulse says of itself to whoever invoked it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Whether it did this minute's work. If not, another pulse does it, or has done it.
+    pub worked: bool,
+    /// Whether it only said what it would do.
+    pub dry_run: bool,
+    /// Its record.
+    #[serde(flatten)]
+    pub record: Record,
+    /// What became of each tick, in the order in which it was known.
+    pub ticks: Vec<Told>,
+}
+
+/// What became of one tick.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Its task.
+    pub task: TaskName,
+    /// The tick.
+    pub scheduled_for: Timestamp,
+    /// The id of its run.
+    pub run_id: RunId,
+    /// A run's status; `RUNNING` for one in progress, `WAITING` and why, or `HAD` for one that had its run before. Of a
+    /// dry run `DUE` for one that would be started.
+    pub became: String,
+}
+
+impl Record {
+    /// The record of a pulse that begins.
+    pub fn begun(started_at: Timestamp) -> Self {
+        Self {
+            started_at,
+            duration_ms: None,
+            tally: Tally::default(),
+            misses: Vec::new(),
+            errors: Vec::new(),
+        }
     }
 }
 
@@ -155,7 +195,8 @@ impl Health {
 
 /// How the pulses fare, from their records, newest first. A pulse that is still in progress says nothing yet.
 pub fn health(records: &[Record], now: Timestamp) -> Health {
-    let young = |record: &Record| now.duration_since(record.started_at) < super::GRACE.try_into().unwrap_or_default();
+    let young =
+        |record: &Record| now.duration_since(record.started_at) < super::GRACE.try_into().unwrap_or_default();
     match records.iter().find(|record| record.duration_ms.is_some() || !young(record)) {
         None if records.is_empty() => Health::Unknown,
         None => Health::Healthy,

@@ -38,6 +38,8 @@ pub struct Pending<'a> {
     pub late: bool,
     /// When its invocation was accepted, by this pulse or an earlier one.
     pub handed: Option<Timestamp>,
+    /// Its function would not take the invocation; it is not sent again by this pulse.
+    pub refused: bool,
     /// The newest ticks of tasks it depends on that something else than the pulse starts. They come first.
     pub after: Vec<(TaskName, Timestamp)>,
 }
@@ -127,12 +129,7 @@ pub fn round(pending: &[Pending<'_>], seen: &Seen, now: Timestamp) -> Vec<Step> 
     steps
 }
 
-fn step(
-    pending: &Pending<'_>,
-    first: &BTreeMap<&TaskName, Timestamp>,
-    seen: &Seen,
-    now: Timestamp,
-) -> Step {
+fn step(pending: &Pending<'_>, first: &BTreeMap<&TaskName, Timestamp>, seen: &Seen, now: Timestamp) -> Step {
     let name = pending.task.name();
     if let Some(status) = seen.runs.get(&pending.run_id) {
         return Step::Over(Some(*status));
@@ -140,7 +137,8 @@ fn step(
     let Some(state) = seen.states.get(name) else {
         return Step::Wait(Why::Unreadable(name.clone()));
     };
-    if state.leases().any(|lease| lease.run_id == pending.run_id || lease.scheduled_for == Some(pending.tick)) {
+    if state.leases().any(|lease| lease.run_id == pending.run_id || lease.scheduled_for == Some(pending.tick))
+    {
         return Step::Follow;
     }
     if state.last_tick >= Some(pending.tick) {
@@ -150,7 +148,8 @@ fn step(
         return Step::Wait(Why::Turn);
     }
     if state.disabled {
-        let skipped = Run { skipped_reason: Some("disabled".to_owned()), ..run(pending, Status::Skipped, now) };
+        let skipped =
+            Run { skipped_reason: Some("disabled".to_owned()), ..run(pending, Status::Skipped, now) };
         return Step::Record(Box::new(skipped));
     }
     for dependency in pending.task.depends_on() {
@@ -167,6 +166,9 @@ fn step(
     let waits = overlap == Overlap::Buffer || (pending.late && overlap != Overlap::Allow);
     if waits && state.lease.as_ref().is_some_and(|lease| is_live(lease, now)) {
         return Step::Wait(Why::Running);
+    }
+    if pending.refused {
+        return Step::Wait(Why::Refused);
     }
     if pending.handed.is_some_and(|at| is_within(at, ASK_AGAIN, now)) {
         return Step::Wait(Why::Handed);
@@ -202,7 +204,9 @@ fn needed(
         return awaited();
     }
     let expected = pending.after.iter().find(|(name, _)| name == dependency).map(|(_, tick)| *tick);
-    if expected.is_some_and(|tick| state.last_tick < Some(tick) && is_within(tick, GRACE, now)) && !state.disabled {
+    if expected.is_some_and(|tick| state.last_tick < Some(tick) && is_within(tick, GRACE, now))
+        && !state.disabled
+    {
         return awaited();
     }
     match &state.last_run {
@@ -238,8 +242,8 @@ fn is_within(start: Timestamp, time: Duration, now: Timestamp) -> bool {
     start.saturating_add(time).is_ok_and(|end| now < end)
 }
 
-/// Every task of which something must be seen for these ticks.
-pub(super) fn wanted<'a>(pending: &[Pending<'a>]) -> BTreeSet<&'a TaskName> {
+/// Every task of which something must be seen for these ticks: their own, and those they depend on.
+pub fn wanted<'a>(pending: &[Pending<'a>]) -> BTreeSet<&'a TaskName> {
     pending.iter().flat_map(|tick| std::iter::once(tick.task.name()).chain(tick.task.depends_on())).collect()
 }
 

@@ -7,8 +7,16 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::{catch_up::CatchUp, definition::Cron, name::TaskName};
 
 pub(super) enum Due {
-    Waiting { #[expect(dead_code, reason = "as in what it stands for")] next: Option<Timestamp> },
-    Come { run: Vec<Timestamp>, missed: Missed, #[expect(dead_code, reason = "as in what it stands for")] next: Option<Timestamp> },
+    Waiting {
+        #[expect(dead_code, reason = "as in what it stands for")]
+        next: Option<Timestamp>,
+    },
+    Come {
+        run: Vec<Timestamp>,
+        missed: Missed,
+        #[expect(dead_code, reason = "as in what it stands for")]
+        next: Option<Timestamp>,
+    },
 }
 
 #[derive(Default)]

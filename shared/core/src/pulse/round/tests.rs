@@ -25,7 +25,15 @@ fn cron(name: &str, change: impl FnOnce(&mut Cron)) -> Planned {
 
 fn tick(task: &Planned, second: i64) -> Pending<'_> {
     let tick = at(second);
-    Pending { task, tick, run_id: run_id(task.name(), tick), late: false, handed: None, after: Vec::new() }
+    Pending {
+        task,
+        tick,
+        run_id: run_id(task.name(), tick),
+        late: false,
+        handed: None,
+        refused: false,
+        after: Vec::new(),
+    }
 }
 
 fn seen(states: impl IntoIterator<Item = (&'static str, TaskState)>) -> Seen {
@@ -290,14 +298,16 @@ proptest! {
             let considered = pulse(&plan, &zones, &state, now);
             let before = world.states.clone();
             let mut pending = considered.pending;
-            let mut refused = Vec::new();
             for _ in 0..50 {
                 let steps = round(&pending, &world.seen(), now);
                 let idle = !steps.iter().any(|step| matches!(step, Step::Hand | Step::Over(_)));
                 let mut left = Vec::new();
                 for (mut tick, step) in pending.into_iter().zip(steps) {
                     match step {
-                        Step::Hand if minute.throttled => refused.push((tick, Why::Refused)),
+                        Step::Hand if minute.throttled => {
+                            tick.refused = true;
+                            left.push(tick);
+                        }
                         Step::Hand => {
                             world.invoke(&tick, now, minute.takes);
                             tick.handed = Some(now);
@@ -324,7 +334,7 @@ proptest! {
                 Step::Wait(why) => Some((tick, why)),
                 _ => None,
             });
-            let left: Vec<_> = waiting.chain(refused).collect();
+            let left: Vec<_> = waiting.collect();
             let watermark = at(90 + 60 * i64::try_from(i).unwrap());
             let (kept, given_up) = keep(&left, considered.cursor, watermark);
             state = kept;

@@ -1,0 +1,155 @@
+//! One pulse: what is due, what becomes of it, and its record.
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    functions::Functions,
+    notify::Notifier,
+    table::{Table, TableError},
+};
+use lamplighter_core::{
+    claim::TaskState,
+    name::TaskName,
+    pulse::{Considered, Missed, Plan, Record, Report, State, Zones, forced, keep, pulse},
+    run::Trigger,
+};
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    carry::{Carry, dry},
+    event::Wish,
+    tell,
+};
+
+/// What a pulse works with.
+pub struct Pulse {
+    /// The table.
+    pub table: Table,
+    /// The tasks' functions.
+    pub functions: Functions,
+    /// Whoever is told of failures.
+    pub notifier: Option<Notifier>,
+    /// The tasks.
+    pub plan: Plan,
+    /// The time zones of their schedules.
+    pub zones: Zones,
+    /// The stack's name, with which the functions' names begin.
+    pub stack: String,
+    /// The environment's name.
+    pub environment: String,
+}
+
+/// The time before a process's end that is kept for writing down what became of a pulse.
+const RESERVE: Duration = Duration::from_secs(8);
+/// How many misses and errors a record keeps.
+const KEPT: usize = 20;
+
+/// Does what is wanted. `deadline` is when the process will be stopped.
+///
+/// An error means that the table failed; then nothing is remembered, and the next pulse finds the same ticks.
+pub async fn beat(it: &Pulse, wish: &Wish, deadline: Timestamp) -> Result<Report, TableError> {
+    let now = Timestamp::now();
+    let mut record = Record::begun(now);
+    let is_own = wish.is_the_minutes_work();
+    if is_own && !it.table.begin_pulse(&record).await? {
+        return Ok(Report { worked: false, dry_run: false, record, ticks: Vec::new() });
+    }
+    let state = remembered(it, wish, &mut record).await?;
+    let considered = if wish.force {
+        forced(&it.plan, wish.task.as_ref(), now)
+    } else {
+        let all = pulse(&it.plan, &it.zones, &state, now);
+        wish.task.iter().fold(all, Considered::only)
+    };
+    record.errors.extend(considered.faults.iter().cloned());
+    if let Some(task) = wish.task.as_ref().filter(|task| it.plan.get(task).is_none()) {
+        let known: Vec<_> = it.plan.tasks().iter().map(|task| task.name().as_str()).collect();
+        record.errors.push(format!("there is no task `{task}`: there are {}", known.join(", ")));
+    }
+    record.tally.due = considered.pending.len();
+    if wish.dry_run {
+        let ticks = dry(it, &considered, &mut record).await?;
+        return Ok(Report { worked: true, dry_run: true, record, ticks });
+    }
+
+    let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
+    let mut carry = Carry::new(it, trigger, considered.pending.clone(), &mut record);
+    let states = carry.look(&considered.tasks()).await?;
+    carry.ask(&considered.asked).await;
+    let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
+    carry.on(states.clone(), end).await?;
+    let (left, ticks) = carry.done();
+    let misses = misses(it, &considered, &states).await?;
+    if is_own {
+        let (next, given_up) = keep(&left, considered.cursor, now);
+        let given_up = given_up.iter().filter_map(|it| it.missed(None));
+        tell_missed(it, misses.into_iter().chain(given_up), &mut record).await;
+        if !it.table.keep_pulse_state(&next, &state).await? {
+            tracing::info!("another pulse was faster, and goes on for both");
+        }
+        close(&mut record);
+        it.table.end_pulse(&record).await?;
+    } else {
+        close(&mut record);
+    }
+    Ok(Report { worked: true, dry_run: false, record, ticks })
+}
+
+/// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.
+async fn remembered(it: &Pulse, wish: &Wish, record: &mut Record) -> Result<State, TableError> {
+    match it.table.pulse_state().await {
+        Err(error @ TableError::Malformed { .. }) => {
+            tracing::error!("{error}");
+            record.errors.push(error.to_string());
+            if wish.is_the_minutes_work() {
+                it.table.forget_pulse_state().await?;
+            }
+            Ok(State::default())
+        }
+        state => state,
+    }
+}
+
+/// The ticks that have had no run: those that are given up, and those that something else had to start and that nobody
+/// has run, refused or switched off.
+async fn misses(
+    it: &Pulse,
+    considered: &Considered<'_>,
+    states: &BTreeMap<TaskName, TaskState>,
+) -> Result<Vec<Missed>, TableError> {
+    let last_tick = |task: &TaskName| states.get(task).and_then(|state| state.last_tick);
+    let given_up = considered.given_up.iter();
+    let mut misses: Vec<_> = given_up.filter_map(|it| it.missed(last_tick(&it.task))).collect();
+    for expected in &considered.expected {
+        let task = expected.task.name();
+        let Some(state) = states.get(task) else { continue };
+        let had = state.disabled || state.last_tick >= Some(expected.tick);
+        if !had && it.table.run_for(task, expected.tick).await?.is_none() {
+            let (first, last) = (expected.tick, expected.tick);
+            misses.push(Missed { task: task.clone(), ticks: 1, first, last });
+        }
+    }
+    Ok(misses)
+}
+
+async fn tell_missed(it: &Pulse, misses: impl Iterator<Item = Missed>, record: &mut Record) {
+    for missed in misses {
+        record.tally.missed += missed.ticks;
+        if let Err(error) = tell::missed(it, &missed).await {
+            fault(record, &error);
+        }
+        record.misses.push(missed);
+    }
+}
+
+/// Notes what went wrong with the pulse itself.
+pub(crate) fn fault(record: &mut Record, error: &dyn std::error::Error) {
+    tracing::error!("{error}");
+    record.errors.push(error.to_string());
+}
+
+fn close(record: &mut Record) {
+    record.misses.truncate(KEPT);
+    record.errors.truncate(KEPT);
+    let took = Timestamp::now().duration_since(record.started_at);
+    record.duration_ms = Some(u64::try_from(took.as_millis()).unwrap_or(0));
+}

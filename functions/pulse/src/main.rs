@@ -1,0 +1,91 @@
+//! The pulse's process: reads the environment and the plan once, then serves events under Lambda.
+
+use std::{path::PathBuf, sync::Arc};
+
+use futures::FutureExt;
+use jiff::{Timestamp, tz::TimeZone};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lamplighter::log;
+use lamplighter_aws::{clients::Clients, functions::Functions, notify::Notifier, table::Table};
+use lamplighter_core::{
+    notify::Target,
+    pulse::{PLAN, Plan, Zones},
+    settings::DEFAULT_ENVIRONMENT,
+};
+use pulse::{
+    beat::{Pulse, beat},
+    event::Event,
+    tell,
+};
+use serde_json::Value;
+use tracing::level_filters::LevelFilter;
+
+#[tokio::main]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    log::start(LevelFilter::INFO, log::Output::Stdout);
+    let pulse = Arc::new(start().await?);
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+        let pulse = Arc::clone(&pulse);
+        // On the heap: what the compiler lays out of nested waits has a limit.
+        async move { handle(&pulse, event).await }.boxed()
+    }))
+    .await
+}
+
+async fn start() -> Result<Pulse, lambda_runtime::Error> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
+    let file = PathBuf::from(variable("LAMBDA_TASK_ROOT").unwrap_or_default()).join(PLAN);
+    let failed = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", file.display());
+    let text = std::fs::read_to_string(&file).map_err(|error| failed(&error))?;
+    let plan: Plan = serde_json::from_str(&text).map_err(|error| failed(&error))?;
+    let plan = match variable("LAMPLIGHTER_SCHEDULER").as_deref() {
+        None | Some("eventbridge") => plan,
+        Some("pulse") => plan.without_schedules(),
+        Some(word) => {
+            return Err(format!("LAMPLIGHTER_SCHEDULER is `{word}`: it must be eventbridge or pulse").into());
+        }
+    };
+    let names = plan.tasks().iter().filter_map(|task| Some(task.cron()?.timezone.clone()));
+    // A zone that is not known is left out, and told of each task that has it.
+    let zones: Zones = names.filter_map(|name| Some((name.clone(), TimeZone::get(&name).ok()?))).collect();
+    let clients = Clients::default();
+    let notifier = match variable("LAMPLIGHTER_NOTIFY") {
+        None => None,
+        Some(text) => {
+            // The text itself is not told: a webhook's URL may be a secret.
+            let target: Target = serde_json::from_str(&text)
+                .map_err(|_| "LAMPLIGHTER_NOTIFY is not JSON such as `{\"topic\": \"arn:..\"}`")?;
+            Some(Notifier::new(target, clients.config().await)?)
+        }
+    };
+    Ok(Pulse {
+        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?),
+        functions: Functions::new(clients.config().await),
+        notifier,
+        plan,
+        zones,
+        stack: required("LAMPLIGHTER_STACK")?,
+        environment: variable("LAMPLIGHTER_ENVIRONMENT").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+    })
+}
+
+async fn handle(pulse: &Pulse, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+    let deadline =
+        i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let failed = |kind: &str, error: &dyn std::error::Error| {
+        tracing::error!("{error}");
+        Diagnostic { error_type: kind.to_owned(), error_message: error.to_string() }
+    };
+    match Event::parse(event.payload).map_err(|error| failed("Event", &error))? {
+        Event::Pulse(wish) => {
+            let report = beat(pulse, &wish, deadline.unwrap_or(Timestamp::MAX)).await;
+            let report = report.map_err(|error| failed("Pulse", &error))?;
+            serde_json::to_value(report).map_err(|error| failed("Report", &error))
+        }
+        Event::Failed(record) => {
+            tell::failed(pulse, &record).await.map_err(|error| failed("Notify", &error))?;
+            Ok(Value::Null)
+        }
+    }
+}
