@@ -91,24 +91,14 @@ impl<'a, 'r> Carry<'a, 'r> {
         end: Timestamp,
     ) -> Result<(), TableError> {
         let mut pause = FIRST_PAUSE;
-        let mut handed_at = Timestamp::now();
+        let mut moved_at = Timestamp::now();
         while !self.pending.is_empty() {
             let seen = self.seen(states).await?;
-            if self.step(&seen).await? {
-                (pause, handed_at) = (FIRST_PAUSE, Timestamp::now());
+            let has_moved = self.step(&seen).await?;
+            if has_moved {
+                (pause, moved_at) = (FIRST_PAUSE, Timestamp::now());
             }
-            let now = Timestamp::now();
-            let in_progress = |(tick, why): (&Pending<'_>, &Option<Why>)| match why {
-                None => true,
-                Some(Why::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
-                Some(_) => false,
-            };
-            let awaited =
-                |why: &Option<Why>| matches!(why, Some(Why::Turn | Why::Dependency(_) | Why::Priority));
-            let goes_on = self.pending.iter().zip(&self.left).any(in_progress);
-            let is_awaited = self.left.iter().any(awaited);
-            let is_young = now.duration_since(handed_at).unsigned_abs() < FOLLOWED;
-            if !goes_on || now >= end || !(is_awaited || is_young) {
+            if Timestamp::now() >= end || !(has_moved || self.goes_on(moved_at)) {
                 break;
             }
             sleep(pause).await;
@@ -117,6 +107,21 @@ impl<'a, 'r> Carry<'a, 'r> {
             states = self.look(&tasks).await?;
         }
         Ok(())
+    }
+
+    /// Whether something will change by itself: a run is in progress, or about to be, and somebody waits for it, or it has
+    /// not been followed for long.
+    fn goes_on(&self, moved_at: Timestamp) -> bool {
+        let is_in_progress = |(tick, why): (&Pending<'_>, &Option<Why>)| match why {
+            None => true,
+            Some(Why::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
+            Some(_) => false,
+        };
+        let is_awaited =
+            |why: &Option<Why>| matches!(why, Some(Why::Turn | Why::Dependency(_) | Why::Priority));
+        let is_young = Timestamp::now().duration_since(moved_at).unsigned_abs() < FOLLOWED;
+        self.pending.iter().zip(&self.left).any(is_in_progress)
+            && (is_young || self.left.iter().any(is_awaited))
     }
 
     /// What is seen of the ticks that are left. The records are read after the states.
@@ -182,23 +187,24 @@ impl<'a, 'r> Carry<'a, 'r> {
         self.ticks.push(told(tick, status.map_or("HAD", Status::as_str)));
     }
 
-    /// Sends the ticks' invocations, in their order as far as that is noticed.
+    /// Sends the ticks' invocations.
     async fn send(&self, ticks: Vec<Pending<'a>>) -> Vec<(Pending<'a>, Result<(), InvokeError>)> {
-        let send = async |tick: Pending<'a>| {
-            let function = format!("{}-{}", self.it.stack, tick.task.name());
-            let scheduled_for = (self.trigger == Trigger::Pulse).then_some(tick.tick);
-            let envelope = Envelope {
-                trigger: self.trigger,
-                run_id: Some(tick.run_id),
-                scheduled_for,
-                deployment: None,
-                config: None,
-            };
-            let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
-            let sent = self.it.functions.start(&function, &payload).await;
-            (tick, sent)
+        let sends: Vec<_> = ticks.into_iter().map(|tick| self.send_one(tick)).collect();
+        stream::iter(sends).buffered(AT_ONCE).collect().await
+    }
+
+    async fn send_one(&self, tick: Pending<'a>) -> (Pending<'a>, Result<(), InvokeError>) {
+        let function = format!("{}-{}", self.it.stack, tick.task.name());
+        let envelope = Envelope {
+            trigger: self.trigger,
+            run_id: Some(tick.run_id),
+            scheduled_for: (self.trigger == Trigger::Pulse).then_some(tick.tick),
+            deployment: None,
+            config: Value::Null,
         };
-        stream::iter(ticks).map(send).buffered(AT_ONCE).collect().await
+        let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
+        let sent = self.it.functions.start(&function, &payload).await;
+        (tick, sent)
     }
 
     /// Writes the record of a tick that has no run. How its run stands by then.

@@ -10,8 +10,8 @@ mod history;
 mod item;
 mod lease;
 mod ledger;
-mod rollup;
 mod pulse;
+mod rollup;
 mod schema;
 
 use aws_sdk_dynamodb::Client;
@@ -19,8 +19,8 @@ use aws_sdk_dynamodb::Client;
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use lease::{Recorded, Then};
 pub use ledger::Opened;
-pub use rollup::{Counted, RETENTION};
 pub use pulse::{Notice, Pulses, States};
+pub use rollup::{Counted, RETENTION};
 pub use schema::create;
 
 use crate::clients::cause;

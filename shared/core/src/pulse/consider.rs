@@ -13,9 +13,13 @@ use super::{
     plan::{Driver, Plan, Planned, run_id},
     record::GivenUp,
     round::{Pending, wanted},
-    stand_in::{Due, due},
 };
-use crate::{catch_up::CatchUp, definition::Cron, name::TaskName};
+use crate::{
+    catch_up::CatchUp,
+    definition::Cron,
+    name::TaskName,
+    schedule::{Due, due},
+};
 
 /// The time zones of a plan, by name.
 pub type Zones = BTreeMap<String, TimeZone>;

@@ -13,7 +13,6 @@ mod keep;
 mod plan;
 mod record;
 mod round;
-mod stand_in;
 
 pub use consider::{Considered, Expected, Zones, forced, pulse};
 pub use keep::{MAX_WAITING, State, Waiting, keep};
