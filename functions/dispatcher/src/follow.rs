@@ -89,6 +89,7 @@ pub async fn follow(
         run_id: Some(task.run_id),
         scheduled_for: None,
         deployment: Some(deployment.clone()),
+        retry_of: None,
         config: Value::Null,
     };
     let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);

@@ -47,6 +47,7 @@ fn run(request: &Request, hold: Hold, status: Status) -> Run {
         trigger: request.trigger,
         scheduled_for: None,
         deployment: None,
+        retry_of: Some(RunId::new(at(0), 7)),
         started_at: request.now,
         completed_at: request.now.checked_add(Duration::from_millis(1500)).unwrap(),
         attempts: vec![Attempt { started_at: request.now, duration_ms: 1500, error: None }],

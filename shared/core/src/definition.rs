@@ -11,6 +11,8 @@ use crate::{assets::Asset, catch_up::CatchUp, name::TaskName, retry::Retry, sche
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(900);
 /// How long a run's record is kept unless its task says otherwise.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// By how much a task's ticks may be put off at most.
+pub const MAX_JITTER: Duration = Duration::from_secs(3600);
 /// The time a task may take unless it says otherwise.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -275,6 +277,38 @@ words! {
     Background = "background",
 }
 
+/// The longest category or tag, in bytes.
+const MAX_LABEL: usize = 64;
+
+/// A text to find tasks by: a category or a tag. 1 to 64 bytes, without control characters and without spaces at its ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label(String);
+
+/// A text that is no category or tag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a category or a tag: it must be 1 to 64 bytes of text, without spaces at its ends")]
+pub struct InvalidLabel(pub String);
+
+impl Label {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Label {
+    type Err = InvalidLabel;
+
+    fn from_str(text: &str) -> Result<Self, InvalidLabel> {
+        let fits = (1..=MAX_LABEL).contains(&text.len()) && text.trim() == text;
+        if fits && !text.contains(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidLabel(text.to_owned()))
+        }
+    }
+}
+
 /// Something in a definition that cannot stand.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {reason}")]
@@ -332,6 +366,21 @@ impl Definition {
         }
         if self.retry.max_attempts == 0 {
             fault("attempts", "0 attempts never run the body: give at least 1".into());
+        }
+        if self.retention.is_zero() {
+            fault("retention", "records that are not kept at all cannot tell what ran".into());
+        }
+        let labels =
+            self.category.iter().map(|it| ("category", it)).chain(self.tags.iter().map(|it| ("tags", it)));
+        for (key, label) in labels {
+            if let Err(error) = label.parse::<Label>() {
+                fault(key, error.to_string());
+            }
+        }
+        if let Some(cron) = self.cron()
+            && cron.jitter > MAX_JITTER
+        {
+            fault("jitter", format!("{} is more than 1 h", humantime::format_duration(cron.jitter)));
         }
         for (i, asset) in self.copy_assets.iter().enumerate() {
             if let Some(twin) = self.copy_assets[..i].iter().find(|a| a.to == asset.to) {
@@ -394,12 +443,15 @@ mod tests {
         let faulty = Definition {
             timeout: Duration::from_secs(901),
             retry: Retry { max_attempts: 0, ..Retry::default() },
+            retention: Duration::ZERO,
+            category: Some(String::new()),
+            tags: BTreeSet::from([" daily".to_owned()]),
             kind: Kind::Lifecycle(Lifecycle { run_on: BTreeSet::new(), ..Lifecycle::default() }),
             copy_assets: vec![Asset::new("a/x", None).unwrap(), Asset::new("b/x", None).unwrap()],
             ..definition()
         };
         let keys: Vec<_> = faulty.faults().iter().map(|f| f.key).collect();
-        assert_eq!(keys, ["timeout", "attempts", "copy_assets", "run_on"]);
+        assert_eq!(keys, ["timeout", "attempts", "retention", "category", "tags", "copy_assets", "run_on"]);
     }
 
     #[test]

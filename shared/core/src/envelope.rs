@@ -29,6 +29,9 @@ pub struct Envelope {
     /// The deployment the run belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Deployment>,
+    /// The run that this one does over, of somebody's wish.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
     /// What the task's configuration has instead, key by key, in this run only.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
@@ -49,7 +52,7 @@ pub enum InvalidEnvelope {
     /// It is not an envelope at all.
     #[error(
         "the payload is not one for a task: {0}; send `{{}}` to run it by hand, or an object with `trigger`, \
-         `run_id`, `scheduled_for`, `deployment` and `config`"
+         `run_id`, `scheduled_for`, `deployment`, `config` and `retry_of`"
     )]
     Malformed(String),
     /// What its trigger needs is not there.

@@ -121,6 +121,8 @@ pub struct Run {
     pub scheduled_for: Option<Timestamp>,
     /// The deployment it belongs to.
     pub deployment: Option<Deployment>,
+    /// The run that this one does over.
+    pub retry_of: Option<RunId>,
     /// When its task was claimed for it.
     pub started_at: Timestamp,
     /// When it was over.
@@ -155,6 +157,7 @@ impl Run {
             trigger,
             scheduled_for: None,
             deployment: None,
+            retry_of: None,
             started_at: at,
             completed_at: at,
             attempts: Vec::new(),

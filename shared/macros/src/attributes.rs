@@ -5,7 +5,8 @@ use std::{fmt::Display, str::FromStr};
 use jiff::tz::TimeZoneName;
 use lamplighter_core::{
     assets::Asset,
-    definition::{MAX_TIMEOUT, OncePer, Phase, Priority, RunOn},
+    catch_up::CatchUp,
+    definition::{Label, MAX_JITTER, MAX_TIMEOUT, OncePer, Overlap, Phase, Priority, RunOn},
     duration,
     name::TaskName,
     schedule::Schedule,
@@ -13,7 +14,7 @@ use lamplighter_core::{
 };
 use proc_macro2::{Span, TokenStream};
 use syn::{
-    Error, Expr, ExprArray, ExprLit, ExprPath, ExprTuple, Ident, Lit, Path, Result, Token,
+    Error, Expr, ExprArray, ExprLit, ExprPath, ExprTuple, Ident, Lit, LitBool, Path, Result, Token, Type,
     parse::{Parse, ParseStream, Parser},
     punctuated::Punctuated,
     spanned::Spanned,
@@ -26,9 +27,17 @@ pub(crate) struct Attributes {
     pub phase: Option<Phase>,
     pub once_per: Option<OncePer>,
     pub depends_on: Vec<String>,
-    pub schedule: Option<String>,
+    pub schedule: Option<When>,
     pub timezone: Option<String>,
     pub priority: Option<Priority>,
+    pub overlap: Option<Overlap>,
+    pub catch_up: Option<CatchUp>,
+    pub jitter_ms: Option<u64>,
+    pub run_once: Option<bool>,
+    pub category: Option<String>,
+    pub tags: Vec<String>,
+    pub retention_ms: Option<u64>,
+    pub result: Option<Type>,
     pub timeout_ms: Option<u64>,
     pub attempts: Option<u32>,
     pub copy_assets: Vec<(String, Option<String>)>,
@@ -36,23 +45,43 @@ pub(crate) struct Attributes {
     pub rollback: Option<Path>,
 }
 
-const KEYS: &str = "run_on, phase, once_per, depends_on, schedule, timezone, priority, timeout, attempts, \
-                    copy_assets, validate, rollback";
+/// When a cron task runs.
+pub(crate) enum When {
+    /// At the times of a cron expression.
+    Expression(String),
+    /// When this function says so.
+    Function(Path),
+}
+
+const KEYS: &str = "run_on, phase, once_per, depends_on, schedule, timezone, priority, overlap, catch_up, jitter, \
+                    run_once, timeout, attempts, copy_assets, validate, rollback, category, tags, retention, result";
 /// What only cron tasks have.
-const OF_CRON: [&str; 2] = ["timezone", "priority"];
+const OF_CRON: [&str; 6] = ["timezone", "priority", "overlap", "catch_up", "jitter", "run_once"];
 /// What only lifecycle tasks have.
-const OF_LIFECYCLE: [&str; 4] = ["run_on", "phase", "once_per", "depends_on"];
+const OF_LIFECYCLE: [&str; 3] = ["run_on", "phase", "once_per"];
+/// What only the times of an expression have.
+const OF_EXPRESSION: [&str; 2] = ["timezone", "jitter"];
 
 /// `key = value`, or a bare key.
 struct Entry {
     key: Ident,
-    value: Option<Expr>,
+    value: Option<Value>,
+}
+
+enum Value {
+    Expression(Expr),
+    /// A type is no expression where it has arguments or is a tuple: `result = Vec<String>`.
+    Type(Type),
 }
 
 impl Parse for Entry {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let key = input.parse()?;
-        let value = if input.parse::<Option<Token![=]>>()?.is_some() { Some(input.parse()?) } else { None };
+        let key: Ident = input.parse()?;
+        let value = match input.parse::<Option<Token![=]>>()? {
+            Some(_) if key == "result" => Some(Value::Type(input.parse()?)),
+            Some(_) => Some(Value::Expression(input.parse()?)),
+            None => None,
+        };
         Ok(Self { key, value })
     }
 }
@@ -68,18 +97,28 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Attributes> {
         read(&mut attributes, &key, value)?;
         seen.push(key);
     }
-    let (foreign, reason): (&[&str], _) = if attributes.schedule.is_some() {
-        (&OF_LIFECYCLE, "is for lifecycle tasks, and this one has a `schedule`")
-    } else {
-        (&OF_CRON, "is for cron tasks, and this one has no `schedule`")
+    let foreign: &[(&[&str], _)] = match attributes.schedule {
+        None => &[(&OF_CRON, "is for cron tasks, and this one has no `schedule`")],
+        Some(When::Expression(_)) => &[(&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK)],
+        Some(When::Function(_)) => &[
+            (&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK),
+            (
+                &OF_EXPRESSION,
+                "is for a schedule in quotes, and this one is a function, which is asked each minute",
+            ),
+        ],
     };
-    match seen.iter().find(|key| foreign.iter().any(|word| *key == word)) {
-        Some(key) => Err(Error::new(key.span(), format!("`{key}` {reason}"))),
-        None => Ok(attributes),
+    for key in &seen {
+        if let Some((_, reason)) = foreign.iter().find(|(words, _)| words.iter().any(|word| key == word)) {
+            return Err(Error::new(key.span(), format!("`{key}` {reason}")));
+        }
     }
+    Ok(attributes)
 }
 
-fn read(attributes: &mut Attributes, key: &Ident, value: Option<Expr>) -> Result<()> {
+const OF_A_LIFECYCLE_TASK: &str = "is for lifecycle tasks, and this one has a `schedule`";
+
+fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Result<()> {
     let word = key.to_string();
     if matches!(word.as_str(), "queue" | "side") {
         let message =
@@ -90,6 +129,13 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Expr>) -> Result
         Some(_) => Error::new(key.span(), format!("`{key}` needs a value: `{key} = ..`")),
         None => unknown(key),
     })?;
+    let value = match value {
+        Value::Type(result) => {
+            attributes.result = Some(result);
+            return Ok(());
+        }
+        Value::Expression(value) => value,
+    };
     match word.as_str() {
         "run_on" => attributes.run_on = Some(list(&value, known_word)?),
         "phase" => attributes.phase = Some(known_word(&value)?),
@@ -97,9 +143,21 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Expr>) -> Result
         "depends_on" => {
             attributes.depends_on = list(&value, |name| Ok(parsed::<TaskName>(name)?.0))?;
         }
-        "schedule" => attributes.schedule = Some(parsed::<Schedule>(&value)?.0),
+        "schedule" => {
+            attributes.schedule = Some(match &value {
+                Expr::Path(ExprPath { path, .. }) => When::Function(path.clone()),
+                _ => When::Expression(parsed::<Schedule>(&value)?.0),
+            });
+        }
         "timezone" => attributes.timezone = Some(timezone(&value)?),
         "priority" => attributes.priority = Some(known_word(&value)?),
+        "overlap" => attributes.overlap = Some(known_word(&value)?),
+        "catch_up" => attributes.catch_up = Some(known_word(&value)?),
+        "jitter" => attributes.jitter_ms = Some(jitter(&value)?),
+        "run_once" => attributes.run_once = Some(flag(&value)?),
+        "category" => attributes.category = Some(parsed::<Label>(&value)?.0),
+        "tags" => attributes.tags = list(&value, |tag| Ok(parsed::<Label>(tag)?.0))?,
+        "retention" => attributes.retention_ms = Some(retention(&value)?),
         "timeout" => attributes.timeout_ms = Some(timeout(&value)?),
         "attempts" => attributes.attempts = Some(attempts(&value)?),
         "copy_assets" => attributes.copy_assets = list(&value, asset)?,
@@ -170,6 +228,32 @@ fn timeout(value: &Expr) -> Result<u64> {
         ));
     }
     Ok(duration::millis(timeout))
+}
+
+fn jitter(value: &Expr) -> Result<u64> {
+    let jitter = duration::parse(&text(value)?).map_err(|error| refused(value.span(), error))?;
+    if jitter > MAX_JITTER {
+        return Err(refused(value.span(), "a jitter must be at most 1 h"));
+    }
+    Ok(duration::millis(jitter))
+}
+
+fn retention(value: &Expr) -> Result<u64> {
+    let retention = duration::parse(&text(value)?).map_err(|error| refused(value.span(), error))?;
+    if retention.is_zero() {
+        return Err(refused(
+            value.span(),
+            "records that are not kept at all cannot tell what ran: give a time such as `30d`",
+        ));
+    }
+    Ok(duration::millis(retention))
+}
+
+fn flag(value: &Expr) -> Result<bool> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Bool(LitBool { value, .. }), .. }) => Ok(*value),
+        other => Err(refused(other.span(), "`true` or `false` must stand here")),
+    }
 }
 
 fn attempts(value: &Expr) -> Result<u32> {

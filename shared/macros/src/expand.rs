@@ -8,7 +8,7 @@ use syn::{
     spanned::Spanned,
 };
 
-use crate::attributes::Attributes;
+use crate::attributes::{Attributes, When};
 
 pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<TokenStream> {
     let ident = &function.sig.ident;
@@ -45,6 +45,14 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
             }
         }
     });
+    let due = match &attributes.schedule {
+        Some(When::Function(due)) => Some(quote_spanned! { due.span() =>
+            async fn due(&self, ctx: ::lamplighter::Context<Self::Config>) -> ::lamplighter::Due {
+                #due(ctx).await
+            }
+        }),
+        Some(When::Expression(_)) | None => None,
+    };
     // Where it stands if the function returns something else.
     let run = quote_spanned!(result.span() => #ident(ctx).await);
     Ok(quote! {
@@ -69,6 +77,7 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
             }
 
             #validate
+            #due
             #rollback
         }
     })
@@ -119,14 +128,28 @@ fn description(function: &ItemFn) -> String {
 fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStream {
     let definition = quote!(::lamplighter::definition);
     let generated = quote!(::lamplighter::generated);
+    let depends_on = &attributes.depends_on;
     let kind = if let Some(schedule) = &attributes.schedule {
+        let schedule = optional(match schedule {
+            When::Expression(expression) => Some(quote!(#expression)),
+            When::Function(_) => None,
+        });
         let timezone = attributes.timezone.as_deref().unwrap_or("UTC");
         let priority = format_ident!("{}", attributes.priority.unwrap_or_default().variant());
+        let overlap = format_ident!("{}", attributes.overlap.unwrap_or_default().variant());
+        let catch_up = attributes.catch_up.unwrap_or_default().to_string();
+        let jitter_ms = attributes.jitter_ms.unwrap_or_default();
+        let run_once = attributes.run_once.unwrap_or_default();
         quote! {
             #generated::DeclaredKind::Cron {
                 schedule: #schedule,
                 timezone: #timezone,
                 priority: #definition::Priority::#priority,
+                overlap: #definition::Overlap::#overlap,
+                catch_up: #catch_up,
+                depends_on: &[#(#depends_on),*],
+                jitter_ms: #jitter_ms,
+                run_once: #run_once,
             }
         }
     } else {
@@ -136,7 +159,6 @@ fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStre
         }));
         let phase = format_ident!("{}", attributes.phase.unwrap_or_default().variant());
         let once_per = format_ident!("{}", attributes.once_per.unwrap_or_default().variant());
-        let depends_on = &attributes.depends_on;
         quote! {
             #generated::DeclaredKind::Lifecycle {
                 run_on: #run_on,
@@ -153,6 +175,15 @@ fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStre
         let to = optional(to.as_ref().map(|to| quote!(#to)));
         quote!((#from, #to))
     });
+    let category = optional(attributes.category.as_ref().map(|category| quote!(#category)));
+    let tags = &attributes.tags;
+    let retention_ms = optional(attributes.retention_ms.map(|ms| quote!(#ms)));
+    let result = optional(
+        attributes
+            .result
+            .as_ref()
+            .map(|result| quote_spanned!(result.span() => #generated::schema::<#result>)),
+    );
     quote! {
         #generated::Declared {
             name: #name,
@@ -162,6 +193,10 @@ fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStre
             attempts: #attempts,
             copy_assets: &[#(#assets),*],
             rollback: #rollback,
+            category: #category,
+            tags: &[#(#tags),*],
+            retention_ms: #retention_ms,
+            result: #result,
         }
     }
 }

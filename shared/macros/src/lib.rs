@@ -17,14 +17,22 @@ use proc_macro::TokenStream;
 /// | `phase` | `Before` or `After` the application | `Before` |
 /// | `once_per` | `Deployment` or `Content` | `Deployment` |
 /// | `depends_on` | a list of names of tasks | none |
-/// | `schedule` | a cron expression; makes it a cron task | a lifecycle task |
-/// | `timezone` | an IANA name, with `schedule` | `UTC` |
+/// | `schedule` | a cron expression in quotes, or a function `async fn(Context<Config>) -> Due` that is asked each minute; makes it a cron task | a lifecycle task |
+/// | `timezone` | an IANA name, with a `schedule` in quotes | `UTC` |
 /// | `priority` | `Critical`, `High`, `Medium`, `Low`, `Background`, with `schedule` | `Medium` |
+/// | `overlap` | `Skip`, `Allow`, `Buffer`, `Replace`, with `schedule` | `Skip` |
+/// | `catch_up` | `None`, `Last`, `"all within 1h"`, with `schedule` | `Last` |
+/// | `jitter` | such as `"5m"`, at most 1 h, with a `schedule` in quotes | none |
+/// | `run_once` | `true`: disabled after its first run, with `schedule` | `false` |
 /// | `timeout` | such as `"90s"`, `"2m"`; at most 900 s | 300 s |
 /// | `attempts` | how often the body is tried in total | 3 |
 /// | `copy_assets` | a list of paths in the package, or of `("from", "to")` | none |
 /// | `validate` | a function `fn(&Context<Config>) -> Validity` | always valid |
 /// | `rollback` | a function like the task's | nothing is undone |
+/// | `category` | a text in quotes, for lists | none |
+/// | `tags` | a list of texts, for lists | none |
+/// | `retention` | how long records of runs are kept, such as `"90d"` | 30 days |
+/// | `result` | the type of its data, which is then checked against its JSON Schema | any data |
 #[proc_macro_attribute]
 pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function: syn::ItemFn = match syn::parse(item) {

@@ -4,9 +4,14 @@ use std::time::Duration;
 
 use lamplighter_core::{
     assets::Asset,
-    definition::{Cron, DEFAULT_TIMEOUT, Definition, Kind, Lifecycle, OncePer, Phase, Priority, RunOn},
+    definition::{
+        Cron, DEFAULT_RETENTION, DEFAULT_TIMEOUT, Definition, Kind, Lifecycle, OncePer, Overlap, Phase,
+        Priority, RunOn,
+    },
+    name::TaskName,
     retry::Retry,
 };
+use schemars::JsonSchema;
 use serde_json::Value;
 
 use crate::Task;
@@ -21,6 +26,10 @@ pub struct Declared {
     pub attempts: Option<u32>,
     pub copy_assets: &'static [(&'static str, Option<&'static str>)],
     pub rollback: bool,
+    pub category: Option<&'static str>,
+    pub tags: &'static [&'static str],
+    pub retention_ms: Option<u64>,
+    pub result: Option<fn() -> Value>,
 }
 
 /// What only tasks of one kind have.
@@ -33,14 +42,28 @@ pub enum DeclaredKind {
         depends_on: &'static [&'static str],
     },
     Cron {
-        schedule: &'static str,
+        schedule: Option<&'static str>,
         timezone: &'static str,
         priority: Priority,
+        overlap: Overlap,
+        catch_up: &'static str,
+        depends_on: &'static [&'static str],
+        jitter_ms: u64,
+        run_once: bool,
     },
 }
 
 /// The reason why a declared word parses.
 const CHECKED: &str = "#[task] has parsed this word at compile time";
+
+/// The JSON Schema of a type.
+pub fn schema<T: JsonSchema>() -> Value {
+    schemars::schema_for!(T).to_value()
+}
+
+fn names(names: &[&str]) -> Vec<TaskName> {
+    names.iter().map(|name| name.parse().expect(CHECKED)).collect()
+}
 
 impl Declared {
     /// The definition.
@@ -51,12 +74,26 @@ impl Declared {
                     .map_or_else(|| Lifecycle::default().run_on, |words| words.iter().copied().collect()),
                 phase: *phase,
                 once_per: *once_per,
-                depends_on: depends_on.iter().map(|name| name.parse().expect(CHECKED)).collect(),
+                depends_on: names(depends_on),
             }),
-            DeclaredKind::Cron { schedule, timezone, priority } => Kind::Cron(Cron {
+            DeclaredKind::Cron {
+                schedule,
+                timezone,
+                priority,
+                overlap,
+                catch_up,
+                depends_on,
+                jitter_ms,
+                run_once,
+            } => Kind::Cron(Cron {
+                schedule: schedule.map(|expression| expression.parse().expect(CHECKED)),
                 timezone: (*timezone).to_owned(),
                 priority: *priority,
-                ..Cron::new(Some(schedule.parse().expect(CHECKED)))
+                overlap: *overlap,
+                catch_up: catch_up.parse().expect(CHECKED),
+                depends_on: names(depends_on),
+                jitter: Duration::from_millis(*jitter_ms),
+                run_once: *run_once,
             }),
         };
         let retry = Retry::default();
@@ -72,7 +109,11 @@ impl Declared {
             rollback: self.rollback,
             // A default that has no JSON leaves the configuration to what overrides it.
             config: serde_json::to_value(T::Config::default()).unwrap_or(Value::Null),
-            config_schema: schemars::schema_for!(T::Config).to_value(),
+            config_schema: schema::<T::Config>(),
+            result_schema: self.result.map_or(Value::Null, |schema| schema()),
+            category: self.category.map(str::to_owned),
+            tags: self.tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            retention: self.retention_ms.map_or(DEFAULT_RETENTION, Duration::from_millis),
             ..Definition::new(self.name.parse().expect(CHECKED), kind)
         }
     }

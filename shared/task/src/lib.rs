@@ -48,7 +48,7 @@ pub use lamplighter_core::{definition, deployment::Deployment, run::Trigger};
 pub use lamplighter_macros::task;
 pub use outcome::{Outcome, TaskResult};
 pub use secret::Secret;
-pub use task::{Task, Validity};
+pub use task::{Due, Task, Validity};
 pub use tokio_util::sync::CancellationToken;
 
 /// What a task's source needs, all at once.
@@ -56,13 +56,15 @@ pub mod prelude {
     pub use schemars::{self, JsonSchema};
     pub use serde::{self, Deserialize, Serialize};
 
-    pub use crate::{Context, Fatal, Outcome, Secret, Task, TaskError, TaskResult, Trigger, Validity, task};
+    pub use crate::{
+        Context, Due, Fatal, Outcome, Secret, Task, TaskError, TaskResult, Trigger, Validity, task,
+    };
 }
 
 /// What generated code uses; not for hands.
 #[doc(hidden)]
 pub mod generated {
-    pub use crate::declare::{Declared, DeclaredKind};
+    pub use crate::declare::{Declared, DeclaredKind, schema};
 }
 
 /// The whole `main.rs` of a task: `lamplighter::main!(run_migrations::RunMigrations);`

@@ -24,6 +24,7 @@ pub(crate) fn begun(task: &TaskName, envelope: &Envelope, request: &Request, edg
     Run {
         scheduled_for: envelope.scheduled_for,
         deployment: envelope.deployment.clone(),
+        retry_of: envelope.retry_of,
         environment: edges.environment.clone(),
         log: edges.log.clone(),
         ..Run::begun(request.run_id, task.clone(), request.trigger, request.now)

@@ -6,10 +6,13 @@ use lamplighter_core::definition::Definition;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Context, Outcome, TaskResult};
+use crate::{Context, Outcome, TaskError, TaskResult};
 
 /// Whether a run may begin; the text says why not.
 pub type Validity = Result<(), String>;
+
+/// Whether a run is due now; an error says that nobody knows.
+pub type Due = Result<bool, TaskError>;
 
 /// A task: a definition and a body.
 pub trait Task: Send + Sync + 'static {
@@ -30,6 +33,13 @@ pub trait Task: Send + Sync + 'static {
     /// error, and there is nothing to undo.
     fn validate(&self, _ctx: &Context<Self::Config>) -> Validity {
         Ok(())
+    }
+
+    /// Whether a cron task without a schedule in its definition is due. It is asked each minute, before the task is
+    /// claimed: the context's `scheduled_for` is that minute. False runs and records nothing; an error, a panic or
+    /// taking longer than the run might is recorded as FAILED, and nothing runs. Nobody asks for a run by hand.
+    fn due(&self, _ctx: Context<Self::Config>) -> impl Future<Output = Due> + Send {
+        ready(Err(TaskError::new("the task has neither a schedule nor a function that says when it is due")))
     }
 
     /// Undoes what the body did. Called once after the final failure of a run, as long as the process has time for it

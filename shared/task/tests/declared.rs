@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use lamplighter::{
     Task,
-    definition::{Definition, Kind, Lifecycle, Priority},
+    definition::{Definition, Kind, Lifecycle, Overlap, Priority},
 };
+use lamplighter_core::catch_up::CatchUp;
 
 mod nightly {
     use lamplighter::prelude::*;
@@ -17,11 +18,44 @@ mod nightly {
         schedule = "0 3 * * MON-FRI",
         timezone = "Europe/Vienna",
         priority = High,
+        overlap = Buffer,
+        catch_up = "all within 1h",
+        jitter = "5m",
         timeout = "1m 30s",
         attempts = 1,
     )]
     pub async fn purge(_ctx: Context) -> TaskResult {
         Ok(Outcome::success("purged"))
+    }
+}
+
+mod watched {
+    use lamplighter::prelude::*;
+
+    #[derive(Serialize, JsonSchema)]
+    pub struct Found {
+        pub files: u32,
+    }
+
+    #[expect(clippy::unused_async, reason = "whether it is due may be asked of anybody")]
+    async fn has_files(ctx: Context) -> Due {
+        Ok(ctx.scheduled_for().is_some())
+    }
+
+    /// Takes in what lies there.
+    #[task(
+        schedule = has_files,
+        overlap = Replace,
+        catch_up = None,
+        depends_on = ["seed-data"],
+        run_once = true,
+        category = "intake",
+        tags = ["files", "nightly"],
+        retention = "90d",
+        result = Vec<Found>,
+    )]
+    pub async fn take_in(_ctx: Context) -> TaskResult {
+        Outcome::success("taken").with_data(&[Found { files: 1 }])
     }
 }
 
@@ -106,6 +140,23 @@ fn every_key_of_a_cron_task_is_in_its_definition() {
     assert_eq!((cron.timezone.as_str(), cron.priority), ("Europe/Vienna", Priority::High));
     assert_eq!((cron.schedule.as_ref().unwrap().as_str(), purge.timeout.as_secs()), ("0 3 * * MON-FRI", 90));
     assert_eq!(purge.retry.max_attempts, 1);
+    assert_eq!((cron.overlap, cron.catch_up.to_string().as_str()), (Overlap::Buffer, "all within 1h"));
+    assert_eq!((cron.jitter.as_secs(), cron.run_once, cron.depends_on.len()), (300, false, 0));
+    assert_eq!(purge.result_schema, serde_json::Value::Null);
+}
+
+#[test]
+fn c04_a_function_stands_in_the_place_of_a_schedule() {
+    let take_in = watched::TakeIn::definition();
+    assert_eq!(take_in.faults(), []);
+    let cron = take_in.cron().unwrap();
+    assert_eq!((&cron.schedule, cron.overlap, cron.catch_up), (&None, Overlap::Replace, CatchUp::None));
+    assert_eq!((cron.depends_on[0].as_str(), cron.run_once), ("seed-data", true));
+    assert_eq!(take_in.category.as_deref(), Some("intake"));
+    assert_eq!(take_in.tags.iter().collect::<Vec<_>>(), ["files", "nightly"]);
+    assert_eq!(take_in.retention.as_secs(), 90 * 24 * 3600);
+    assert_eq!(take_in.result_schema["type"], "array");
+    assert_eq!(take_in.result_schema["$defs"]["Found"]["required"][0], "files");
 }
 
 #[test]
