@@ -16,6 +16,7 @@
 //! - [`pulse`]: once a minute, which ticks are due and what to do with them
 //! - [`notify`]: who is told when a task fails, and what
 //! - [`assets`]: which files go with a task
+//! - [`schema`]: whether a value is what a JSON Schema says
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
 //! - [`statistics`]: what many runs come to, and which of it is kept
@@ -37,6 +38,7 @@ pub mod pulse;
 pub mod retry;
 pub mod run;
 pub mod schedule;
+pub mod schema;
 pub mod secret;
 pub mod settings;
 pub mod statistics;
