@@ -4,8 +4,9 @@ mod support;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use jiff::Timestamp;
-use lamplighter_aws::table::{Recorded, Then};
+use lamplighter_aws::table::{CommitError, Recorded, Then, TransactWriteItem};
 use lamplighter_core::{
     claim::{Decision, Grant, Hold, Occasion, Refusal, Request, TaskState, claim},
     definition::Overlap,
@@ -232,6 +233,37 @@ async fn a_run_that_was_taken_for_lost_by_who_then_died_lets_go_itself() {
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!((stands.status, state.lease), (Status::Failed, None));
     assert_eq!(state.last_run.unwrap().status, Status::Failed, "as its record says");
+}
+
+/// An author's own write, in a transaction.
+fn effect(name: &str) -> TransactWriteItem {
+    let put = Put::builder().table_name("lamplighter").item("pk", text(name)).item("sk", text("EFFECT"));
+    let put = put.condition_expression("attribute_not_exists(pk)").build().unwrap();
+    TransactWriteItem::builder().put(put).build()
+}
+
+fn text(text: &str) -> AttributeValue {
+    AttributeValue::S(text.to_owned())
+}
+
+#[tokio::test]
+async fn a_zombies_commit_is_refused_and_the_next_runs_is_written() {
+    for overlap in [Overlap::Skip, Overlap::Allow] {
+        let embedded = embedded().await;
+        let table = &embedded.table;
+        let first = Request { overlap, ..request(1, 0, Occasion::Wish) };
+        let zombie = granted(&embedded, &first).await;
+        table.commit(&task(), first.run_id, zombie.hold, vec![effect("a")]).await.unwrap();
+        let second = Request { overlap, ..request(2, 11, Occasion::Wish) };
+        let grant = granted(&embedded, &second).await;
+        let late = table.commit(&task(), first.run_id, zombie.hold, vec![effect("b"), effect("c")]).await;
+        assert!(matches!(late, Err(CommitError::LostHold)), "{late:?}");
+        // Had any of the zombie's writes happened, this would be refused.
+        table.commit(&task(), second.run_id, grant.hold, vec![effect("b"), effect("c")]).await.unwrap();
+        let refused = table.commit(&task(), second.run_id, grant.hold, vec![effect("d"), effect("c")]).await;
+        assert!(matches!(refused, Err(CommitError::Refused { index: 1 })), "{refused:?}");
+        table.commit(&task(), second.run_id, grant.hold, vec![effect("d")]).await.unwrap();
+    }
 }
 
 #[tokio::test]

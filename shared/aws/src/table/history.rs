@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, str::FromStr, time::Duration};
 
-use aws_sdk_dynamodb::{operation::query::builders::QueryFluentBuilder, types::AttributeValue};
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
@@ -18,9 +18,6 @@ use super::{
     item::{self, Item, n, s},
     schema::{run_key, runs_pk},
 };
-
-/// How long a run's record is kept, in seconds: 30 days.
-const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 
 /// What users brought, kept as JSON text.
 const TEXTS: [&str; 2] = ["config", "data"];
@@ -273,8 +270,8 @@ pub(super) fn sort_key(item: &Item) -> String {
     item.get("sk").and_then(|key| key.as_s().ok()).cloned().unwrap_or_default()
 }
 
-/// The item of a run.
-pub(super) fn to_item(run: &Run) -> Result<Item, TableError> {
+/// The item of a run, which is kept for that long.
+pub(super) fn to_item(run: &Run, retention: Duration) -> Result<Item, TableError> {
     // A run is a plain record of texts, numbers and JSON: it has no key that JSON cannot have.
     let unwritable = |error: serde_json::Error| TableError::Malformed {
         table: String::new(),
@@ -300,9 +297,7 @@ pub(super) fn to_item(run: &Run) -> Result<Item, TableError> {
     item.insert("pk".into(), s(runs_pk(&run.task)));
     item.insert("sk".into(), s(run.id.to_string()));
     item.insert("duration_ms".into(), n(run.duration_ms()));
-    item.insert(
-        "expires_at".into(),
-        AttributeValue::N((run.completed_at.as_second() + RETENTION_SECONDS).to_string()),
-    );
+    let retention = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
+    item.insert("expires_at".into(), n(run.completed_at.as_second().saturating_add(retention)));
     Ok(item)
 }

@@ -36,8 +36,10 @@ const SHARED: &str = "lease#";
 
 /// Takes a run's hold off its task.
 const RELEASE: &str = "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled";
+/// Whether a run that shares its task still has its hold.
+pub(super) const SHARED_HELD: &str = "attribute_exists(#lease)";
 /// Whether a run still has its hold.
-const HELD: &str = "epoch = :epoch AND run_id = :run_id";
+pub(super) const HELD: &str = "epoch = :epoch AND run_id = :run_id";
 
 /// What happens to a task when its run is over, beside its being free again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +182,7 @@ impl Table {
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(super::history::to_item(run)?))
+            .set_item(Some(super::history::to_item(run, self.retention)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -233,7 +235,7 @@ impl Table {
                 .expression_attribute_values(":epoch", n(epoch)),
             Hold::Shared => update
                 .update_expression(format!("REMOVE #lease {set}"))
-                .condition_expression("attribute_exists(#lease)")
+                .condition_expression(SHARED_HELD)
                 .expression_attribute_names("#lease", shared(run)),
         }
     }
@@ -335,6 +337,26 @@ impl Table {
         Ok(false)
     }
 
+    /// Whether somebody asked a run in progress to end. One read, which may be some moments old: half a read unit.
+    pub async fn is_cancelled(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<bool, TableError> {
+        let read =
+            self.client.get_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let read = match hold {
+            Hold::Exclusive { .. } => read.projection_expression("run_id, cancelled"),
+            Hold::Shared => read
+                .projection_expression("#lease.cancelled")
+                .expression_attribute_names("#lease", shared(run_id)),
+        };
+        let output = read.send().await.map_err(|error| self.failed("look at a run", &error))?;
+        let found = to_json(output.item.unwrap_or_default());
+        Ok(match hold {
+            Hold::Exclusive { .. } => {
+                found["cancelled"] == Value::Bool(true) && found["run_id"] == run_id.to_string()
+            }
+            Hold::Shared => found[shared(run_id)]["cancelled"] == Value::Bool(true),
+        })
+    }
+
     /// Sets what a task shall have at run time instead of what it and the project say; nothing takes it back. The text is
     /// that of [`lamplighter_core::settings::Settings`]. One write.
     pub async fn set(&self, task: &TaskName, settings: Option<&str>) -> Result<(), TableError> {
@@ -399,7 +421,7 @@ impl Table {
 }
 
 /// The attribute that holds the lease of a run beside which others may begin.
-fn shared(run: RunId) -> String {
+pub(super) fn shared(run: RunId) -> String {
     format!("{SHARED}{run}")
 }
 

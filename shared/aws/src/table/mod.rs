@@ -6,6 +6,7 @@
 //!
 //! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
 
+mod commit;
 mod history;
 mod item;
 mod lease;
@@ -14,8 +15,12 @@ mod pulse;
 mod rollup;
 mod schema;
 
-use aws_sdk_dynamodb::Client;
+use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use lamplighter_core::definition::DEFAULT_RETENTION;
+
+pub use commit::{CommitError, TransactWriteItem, transact};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use lease::{Recorded, Then};
 pub use ledger::Opened;
@@ -30,6 +35,7 @@ use crate::clients::cause;
 pub struct Table {
     client: Client,
     name: String,
+    retention: Duration,
 }
 
 /// Why the table could not be read or written.
@@ -74,7 +80,13 @@ pub const MAX_VALUE_BYTES: usize = 300_000;
 impl Table {
     /// The table of that name.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into() }
+        Self { client, name: name.into(), retention: DEFAULT_RETENTION }
+    }
+
+    /// The same table, which keeps the records that are written from here on for this long.
+    #[must_use]
+    pub fn keeping(self, retention: Duration) -> Self {
+        Self { retention, ..self }
     }
 
     /// Its name.

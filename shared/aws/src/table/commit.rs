@@ -1,0 +1,85 @@
+//! An author's own transaction, which happens only while the run still has its task.
+
+use aws_sdk_dynamodb::{
+    Client, operation::transact_write_items::TransactWriteItemsError, types::ConditionCheck,
+};
+use lamplighter_core::{claim::Hold, id::RunId, name::TaskName};
+
+pub use aws_sdk_dynamodb::types::TransactWriteItem;
+
+use super::{
+    Table,
+    item::{n, s},
+    lease::{HELD, SHARED_HELD, shared},
+    schema::{TASK, task_pk},
+};
+use crate::clients::cause;
+
+/// Why a transaction did not happen. Nothing of it did, unless the service was not reached.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The run does not have its task any more: somebody took it for lost.
+    #[error("the run does not have its task any more, so that nothing was written")]
+    LostHold,
+    /// A condition of one of the author's own writes does not hold.
+    #[error("the condition of write {index} does not hold, so that nothing was written")]
+    Refused {
+        /// Which of them, from 0.
+        index: usize,
+    },
+    /// The service refused, or was not reached: what became of the transaction may be unknown. The SDK's own retries,
+    /// which cannot write it twice, are used up.
+    #[error("the writes were not committed: {0}")]
+    Service(String),
+}
+
+/// What DynamoDB says of an item whose condition does not hold.
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+
+impl Table {
+    /// Writes all of `writes`, if the run still has its task, or nothing. At most 99 writes, as DynamoDB takes 100 with
+    /// the check of the hold, which costs two write units.
+    pub async fn commit(
+        &self,
+        task: &TaskName,
+        run_id: RunId,
+        hold: Hold,
+        mut writes: Vec<TransactWriteItem>,
+    ) -> Result<(), CommitError> {
+        let check =
+            ConditionCheck::builder().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let check = match hold {
+            Hold::Exclusive { epoch } => check
+                .condition_expression(HELD)
+                .expression_attribute_values(":epoch", n(epoch))
+                .expression_attribute_values(":run_id", s(run_id.to_string())),
+            Hold::Shared => {
+                check.condition_expression(SHARED_HELD).expression_attribute_names("#lease", shared(run_id))
+            }
+        };
+        let check = check.build().map_err(|error| CommitError::Service(error.to_string()))?;
+        writes.insert(0, TransactWriteItem::builder().condition_check(check).build());
+        transact(&self.client, writes).await.map_err(|error| match error {
+            CommitError::Refused { index } => {
+                index.checked_sub(1).map_or(CommitError::LostHold, |index| CommitError::Refused { index })
+            }
+            other => other,
+        })
+    }
+}
+
+/// Writes all of `writes` or nothing, whoever has which task.
+pub async fn transact(client: &Client, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
+    // The SDK gives the transaction a token of its own, by which one whose response was lost is not written twice.
+    let transaction = client.transact_write_items().set_transact_items(Some(writes));
+    let Err(error) = transaction.send().await else { return Ok(()) };
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+    else {
+        return Err(CommitError::Service(cause(&error)));
+    };
+    let codes: Vec<_> = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
+    Err(match codes.iter().position(|code| *code == CONDITION_FAILED) {
+        Some(index) => CommitError::Refused { index },
+        None => CommitError::Service(format!("the transaction was cancelled: {}", codes.join(", "))),
+    })
+}
