@@ -6,7 +6,8 @@ mod secrets;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use lamplighter_core::{
-    definition::{Definition, Lifecycle, Phase},
+    claim::REPLACE_WAIT,
+    definition::{Definition, Lifecycle, Overlap, Phase},
     deployment::Ordered,
     duration,
     name::TaskName,
@@ -126,10 +127,12 @@ impl Task {
         &self.definition.name
     }
 
-    /// The time its function may take: its own time in whole seconds, and some for what is around it.
+    /// The time its function may take: its own time in whole seconds, and some for what is around it. If it replaces the
+    /// run in progress, also what it waits for that to end.
     pub fn function_seconds(&self) -> u64 {
         let own = duration::millis(self.definition.timeout).div_ceil(1000);
-        (own + MARGIN_SECONDS).min(MAX_FUNCTION_SECONDS)
+        let waits = if self.definition.overlap() == Overlap::Replace { REPLACE_WAIT.as_secs() } else { 0 };
+        (own + waits + MARGIN_SECONDS).min(MAX_FUNCTION_SECONDS)
     }
 
     /// The environment variables that tell its function what was overridden and declared. The table, the bucket

@@ -152,7 +152,8 @@ fn told_by(response: Response) -> Told {
         Response::Returned(value) => serde_json::from_value::<Report>(value),
     };
     match report.map(|report| report.refused) {
-        Ok(None | Some(Refusal::AlreadyRan { .. })) => Told::Look(None),
+        // Only a time makes a task ask whether it is due.
+        Ok(None | Some(Refusal::AlreadyRan { .. } | Refusal::NotDue)) => Told::Look(None),
         Ok(Some(Refusal::Disabled)) => Told::Disabled,
         Ok(Some(Refusal::AlreadyRunning { .. })) => Told::Running,
         Ok(Some(Refusal::PreviousInstanceRunning { .. })) => Told::Later,

@@ -21,6 +21,10 @@ use crate::{
 /// By how much the clocks of two machines may differ before only the epoch keeps a second run's effects out.
 pub const SKEW_MARGIN: Duration = Duration::from_secs(2);
 
+/// How long a run that replaces another one waits for that to end: the other looks every few seconds whether it was
+/// asked to, at the latest 10 s after its own beginning, and has some more to put things in order and be recorded.
+pub const REPLACE_WAIT: Duration = Duration::from_secs(20);
+
 /// What the table holds of a task between and during its runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskState {
@@ -190,6 +194,9 @@ pub enum Refusal {
         /// The scheduled time or the deployment, for people.
         occasion: String,
     },
+    /// The task's own schedule function was asked and said no.
+    #[error("not_due: the task's schedule function says so")]
+    NotDue,
 }
 
 /// Decides on a request in the state that the table had when it arrived.

@@ -49,11 +49,11 @@ impl fmt::Display for Trigger {
 pub enum ErrorKind {
     /// The run's time was up.
     Timeout,
-    /// The body failed: it returned an error or a failure, or it panicked.
+    /// The body failed: it returned an error or a failure, it panicked, or somebody ended it.
     Execution,
     /// What runs the body failed: the process was lost, the table could not be written.
     System,
-    /// A task that it depends on did not complete.
+    /// What it depends on did not do its part: a task that did not complete, or what the body names itself.
     Dependency,
     /// What it was given cannot be right. Never retried.
     Configuration,

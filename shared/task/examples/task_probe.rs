@@ -10,7 +10,12 @@ use std::{
     time::Duration,
 };
 
-use lamplighter::prelude::*;
+use aws_sdk_dynamodb::types::{AttributeValue, Put};
+use lamplighter::{
+    TransactWriteItem,
+    definition::{Cron, Definition, Kind},
+    prelude::*,
+};
 use serde_json::json;
 
 /// Far longer than any test waits.
@@ -24,6 +29,7 @@ pub struct Config {
     /// What the body does. The file `mode` in the folder, if there is one, says it instead.
     pub mode: String,
     pub folder: PathBuf,
+    #[schemars(range(max = 10_000_000))]
     pub bytes: usize,
     pub secret: Secret,
     pub count: i64,
@@ -95,6 +101,9 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
         "error-once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "unspeakable" => Err(Unspeakable.into()),
         "fatal" => fs::read("/nowhere").map(|_| Outcome::success("found")).fatal(),
+        "configuration" => Err(TaskError::configuration("nobody said where")),
+        "dependency" => Err(TaskError::dependency("the shop is closed")),
+        "commit" => commit(&ctx).await,
         "failure" => Ok(Outcome::failure("it cannot be done")),
         "panic-str" => panic!("as asked"),
         "panic-string" => panic!("as asked in {}", ctx.environment()),
@@ -207,6 +216,21 @@ fn context(ctx: &Context<Config>) -> TaskResult {
     }))
 }
 
+/// Writes an item of the run's own, once.
+async fn commit(ctx: &Context<Config>) -> TaskResult {
+    let text = |text: &str| AttributeValue::S(text.to_owned());
+    let put = Put::builder()
+        .table_name("lamplighter")
+        .item("pk", text("EFFECT"))
+        .item("sk", text(&ctx.run_id().to_string()))
+        .condition_expression("attribute_not_exists(pk)")
+        .build()?;
+    let write = TransactWriteItem::builder().put(put).build();
+    ctx.commit(vec![write.clone()]).await?;
+    let again = ctx.commit(vec![write]).await.err().map(|error| error.to_string());
+    Outcome::success("committed").with_data(&again)
+}
+
 fn tell_secrets(ctx: &Context<Config>) -> TaskResult {
     let secret = ctx.config.secret.expose();
     tracing::info!(config = ?ctx.config, plain = secret, quoted = ?secret, "the secret is {secret}");
@@ -247,4 +271,50 @@ fn list(root: &Path, below: &Path, files: &mut Vec<(PathBuf, u32, String)>) -> s
     Ok(())
 }
 
-lamplighter::main!(Probe);
+/// The probe as a cron task, written by hand. What its definition says besides is in the environment.
+struct Scheduled;
+
+impl Task for Scheduled {
+    type Config = Config;
+
+    fn definition() -> Definition {
+        let says = |name: &str| std::env::var_os(name).is_some();
+        let schedule = if says("PROBE_DYNAMIC") { None } else { "@hourly".parse().ok() };
+        Definition {
+            kind: Kind::Cron(Cron { run_once: says("PROBE_RUN_ONCE"), ..Cron::new(schedule) }),
+            rollback: false,
+            result_schema: json!({
+                "type": ["object", "null"],
+                "properties": { "pid": { "type": "integer" }, "attempt": { "maximum": 1 } },
+            }),
+            ..Probe::definition()
+        }
+    }
+
+    async fn run(&self, ctx: Context<Config>) -> TaskResult {
+        probe(ctx).await
+    }
+
+    /// As the file `due` says.
+    async fn due(&self, ctx: Context<Config>) -> Due {
+        append(&ctx.config.folder, "asked", &ctx.scheduled_for().unwrap_or_default().to_string())?;
+        match fs::read_to_string(ctx.config.folder.join("due"))?.as_str() {
+            "yes" => Ok(true),
+            "panic" => panic!("who knows"),
+            "sleep" => {
+                tokio::time::sleep(LONG).await;
+                Ok(true)
+            }
+            "block" => Ok(block().eq(&Outcome::success(""))),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn main() -> process::ExitCode {
+    if std::env::var_os("PROBE_CRON").is_some() {
+        lamplighter::start(Scheduled)
+    } else {
+        lamplighter::start(Probe)
+    }
+}

@@ -46,28 +46,88 @@ impl Conclusion {
 pub(crate) enum Ran<T> {
     Returned(T),
     Panicked(RunError),
-    TimedOut { stuck: bool },
+    Stopped { by: Stop, stuck: bool },
 }
 
-/// Waits for a piece of an author's code until its time is up. Then it is cancelled, has [`GRACE`], and is dropped
-/// at its next await, if it comes to one.
-pub(crate) async fn supervise<T>(
-    mut code: JoinHandle<T>,
-    deadline: Timestamp,
-    cancellation: &CancellationToken,
-) -> Ran<T> {
-    match timeout(until(deadline), &mut code).await {
-        Ok(Ok(returned)) => Ran::Returned(returned),
-        Ok(Err(join)) => Ran::Panicked(panicked(join)),
-        Err(_) => {
-            cancellation.cancel();
-            let stopped = timeout(GRACE, &mut code).await.is_ok() || {
-                code.abort();
-                timeout(GRACE, &mut code).await.is_ok()
-            };
-            Ran::TimedOut { stuck: !stopped }
+/// What stops a run before it is over by itself.
+#[derive(Clone, Copy)]
+pub(crate) enum Stop {
+    /// Its time is up.
+    Deadline,
+    /// Somebody asked for it.
+    Asked,
+}
+
+impl Stop {
+    /// What it makes of the run.
+    pub(crate) fn event(self) -> Event {
+        match self {
+            Self::Deadline => Event::TimeOut,
+            Self::Asked => Event::Cancel,
         }
     }
+
+    /// The error of a run that was stopped, told from when something began.
+    pub(crate) fn error(self, began: Timestamp, deadline: Timestamp, what: &str) -> RunError {
+        let after = |at: Timestamp| {
+            Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO).as_secs_f64()
+        };
+        match self {
+            Self::Deadline => {
+                let after = after(deadline);
+                let message = format!("timed out: the run's time was up {after:.1} s after {what}");
+                RunError::new(ErrorKind::Timeout, message)
+            }
+            Self::Asked => {
+                let after = after(Timestamp::now());
+                let message = format!(
+                    "cancelled: somebody asked for the run's end, which was noticed {after:.1} s after {what}"
+                );
+                RunError::new(ErrorKind::Execution, message)
+            }
+        }
+    }
+}
+
+/// When a piece of an author's code must end.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    /// When its time is up.
+    pub deadline: Timestamp,
+    /// Fires when somebody asked for the end of the run.
+    pub asked: CancellationToken,
+    /// What the code is told either by.
+    pub cancellation: CancellationToken,
+}
+
+impl Limits {
+    /// Limits of which nothing but the deadline is known yet.
+    pub(crate) fn until(deadline: Timestamp) -> Self {
+        Self { deadline, asked: CancellationToken::new(), cancellation: CancellationToken::new() }
+    }
+}
+
+/// Waits for a piece of an author's code until its time is up or somebody asked for its end. Then it is cancelled, has
+/// [`GRACE`], and is dropped at its next await, if it comes to one.
+pub(crate) async fn supervise<T>(mut code: JoinHandle<T>, limits: &Limits) -> Ran<T> {
+    let by = tokio::select! {
+        // What has returned has returned, whatever else is the case by then.
+        biased;
+        returned = &mut code => {
+            return match returned {
+                Ok(returned) => Ran::Returned(returned),
+                Err(join) => Ran::Panicked(panicked(join)),
+            };
+        }
+        () = tokio::time::sleep(until(limits.deadline)) => Stop::Deadline,
+        () = limits.asked.cancelled() => Stop::Asked,
+    };
+    limits.cancellation.cancel();
+    let stopped = timeout(GRACE, &mut code).await.is_ok() || {
+        code.abort();
+        timeout(GRACE, &mut code).await.is_ok()
+    };
+    Ran::Stopped { by, stuck: !stopped }
 }
 
 /// What a panic said, if it said anything in words.
@@ -86,15 +146,20 @@ fn panicked(join: JoinError) -> RunError {
 /// What a body came to, in words: its error has been asked for them where a panic of it does no harm.
 pub(crate) enum Settled {
     Succeeded(Outcome),
-    Failed { message: String, retryable: bool },
+    Failed { error: RunError, retryable: bool },
 }
 
 /// Puts a body's result into words.
 pub(crate) fn settle(result: TaskResult) -> Settled {
     match result {
         Ok(outcome) if outcome.success => Settled::Succeeded(outcome),
-        Ok(outcome) => Settled::Failed { message: outcome.message, retryable: false },
-        Err(error) => Settled::Failed { message: error.to_string(), retryable: !error.is_fatal() },
+        Ok(outcome) => {
+            Settled::Failed { error: RunError::new(ErrorKind::Execution, outcome.message), retryable: false }
+        }
+        Err(error) => Settled::Failed {
+            error: RunError::new(error.kind(), error.to_string()),
+            retryable: !error.is_fatal(),
+        },
     }
 }
 
@@ -102,14 +167,15 @@ pub(crate) fn settle(result: TaskResult) -> Settled {
 enum Ended {
     Succeeded(Outcome),
     Failed { error: RunError, retryable: bool },
-    TimedOut { error: RunError, stuck: bool },
+    Stopped { by: Stop, error: RunError, stuck: bool },
 }
 
-/// Tries a body until it succeeds, fails for good, or its deadline comes.
+/// Tries a body until it succeeds, fails for good, or is stopped.
 pub(crate) async fn attempts<C, F>(retry: Retry, ctx: &Context<C>, body: F) -> Conclusion
 where
     F: Fn(Context<C>) -> JoinHandle<Settled>,
 {
+    let limits = &ctx.surroundings.limits;
     let mut attempts = Vec::new();
     let mut number = 1;
     loop {
@@ -119,28 +185,32 @@ where
         let took = Timestamp::now().duration_since(started_at).unsigned_abs();
         let error = match &ended {
             Ended::Succeeded(_) => None,
-            Ended::Failed { error, .. } | Ended::TimedOut { error, .. } => Some(error.clone()),
+            Ended::Failed { error, .. } | Ended::Stopped { error, .. } => Some(error.clone()),
         };
         attempts.push(Attempt { started_at, duration_ms: duration::millis(took), error: error.clone() });
         let conclusion =
-            |event| Conclusion { event, attempts: Vec::new(), outcome: None, error, stuck: false };
-        let (error, retryable) = match ended {
+            |event, error| Conclusion { event, attempts: Vec::new(), outcome: None, error, stuck: false };
+        let (failed, retryable) = match ended {
             Ended::Succeeded(outcome) => {
-                return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete) };
+                return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete, None) };
             }
-            Ended::TimedOut { stuck, .. } => {
-                return Conclusion { attempts, stuck, ..conclusion(Event::TimeOut) };
+            Ended::Stopped { by, stuck, .. } => {
+                return Conclusion { attempts, stuck, ..conclusion(by.event(), error) };
             }
             Ended::Failed { error, retryable } => (error, retryable),
         };
-        match retry.after_failure(number, retryable, until(ctx.deadline()), jitter()) {
+        match retry.after_failure(number, retryable, until(limits.deadline), jitter()) {
             Next::RetryAfter(pause) => {
                 let pause_ms = duration::millis(pause);
-                tracing::warn!(pause_ms, "attempt {number} failed, another follows: {error}");
-                tokio::time::sleep(pause).await;
+                tracing::warn!(pause_ms, "attempt {number} failed, another follows: {failed}");
+                if timeout(pause, limits.asked.cancelled()).await.is_ok() {
+                    let what = format!("attempt {number} failed: {failed}");
+                    let error = Stop::Asked.error(Timestamp::now(), limits.deadline, &what);
+                    return Conclusion { attempts, ..conclusion(Event::Cancel, Some(error)) };
+                }
             }
             Next::Fatal | Next::Exhausted | Next::OutOfTime => {
-                return Conclusion { attempts, ..conclusion(Event::Fail) };
+                return Conclusion { attempts, ..conclusion(Event::Fail, error) };
             }
         }
         number += 1;
@@ -151,24 +221,17 @@ async fn attempt<C, F>(ctx: &Context<C>, number: u32, started_at: Timestamp, bod
 where
     F: Fn(Context<C>) -> JoinHandle<Settled>,
 {
+    let limits = &ctx.surroundings.limits;
     let code = body(Context { attempt: number, ..ctx.clone() });
-    match supervise(code, ctx.deadline(), ctx.cancellation()).await {
+    match supervise(code, limits).await {
         Ran::Returned(Settled::Succeeded(outcome)) => Ended::Succeeded(outcome),
-        Ran::Returned(Settled::Failed { message, retryable }) => {
-            Ended::Failed { error: RunError::new(ErrorKind::Execution, message), retryable }
-        }
+        Ran::Returned(Settled::Failed { error, retryable }) => Ended::Failed { error, retryable },
         Ran::Panicked(error) => Ended::Failed { error, retryable: true },
-        Ran::TimedOut { stuck } => {
+        Ran::Stopped { by, stuck } => {
             let what = format!("attempt {number} began");
-            Ended::TimedOut { error: timed_out(started_at, ctx.deadline(), &what), stuck }
+            Ended::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
         }
     }
-}
-
-/// The error of a run whose time was up, told from when something began.
-pub(crate) fn timed_out(began: Timestamp, deadline: Timestamp, what: &str) -> RunError {
-    let after = Duration::try_from(deadline.duration_since(began)).unwrap_or(Duration::ZERO).as_secs_f64();
-    RunError::new(ErrorKind::Timeout, format!("timed out: the run's time was up {after:.1} s after {what}"))
 }
 
 /// An even draw between 0 and 1.

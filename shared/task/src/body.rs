@@ -9,19 +9,20 @@ use std::{
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::Request,
+    claim::{Hold, Request},
     definition::Definition,
     envelope::Envelope,
     retry::Retry,
     run::{ErrorKind, RunError, Trigger},
-    status::Event,
+    schema,
 };
+use serde::Deserialize as _;
+use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     Context, Task,
-    attempt::{Conclusion, Ran, Settled, attempts, settle, supervise, timed_out},
+    attempt::{Conclusion, Limits, Ran, Settled, attempts, settle, supervise},
     context::{Surroundings, until},
     execute::{Bodies, Edges, RESERVE},
 };
@@ -38,54 +39,82 @@ fn working_directory<T: Task>(
     }
 }
 
-/// Makes what the body is given, unless something says that the body must not run.
-pub(crate) async fn admit<T: Task>(
-    task: &Arc<T>,
-    definition: &Definition,
-    envelope: &Envelope,
-    request: &Request,
-    deadline: Timestamp,
-    edges: &Edges,
-) -> Result<Context<T::Config>, Conclusion> {
+/// What is to be run, as far as it is known.
+pub(crate) struct Order<'a> {
+    /// The task as it is overridden.
+    pub definition: &'a Definition,
+    pub envelope: &'a Envelope,
+    pub request: &'a Request,
+    pub limits: Limits,
+    pub edges: &'a Edges,
+}
+
+/// What is around the author's code. With the hold on the task, if it has been claimed.
+pub(crate) async fn surroundings<T: Task>(
+    order: &Order<'_>,
+    hold: Option<Hold>,
+) -> Result<Surroundings, Conclusion> {
+    let Order { definition, envelope, request, limits, edges } = order;
     if let Some(fault) = definition.faults().into_iter().next() {
-        return Err(refused(fault.to_string()));
+        return Err(Conclusion::refused(refused(fault.to_string())));
     }
     let late = |_| RunError::new(ErrorKind::System, "assets: not there when the run's time was up");
-    let fetched = timeout(until(deadline), working_directory::<T>(edges)).await;
+    let fetched = timeout(until(limits.deadline), working_directory::<T>(edges)).await;
     let working_directory = fetched.map_err(late).flatten().map_err(Conclusion::refused)?;
-    let surroundings = Surroundings {
+    Ok(Surroundings {
+        task: definition.name.clone(),
         run_id: request.run_id,
         trigger: request.trigger,
         scheduled_for: envelope.scheduled_for,
         deployment: envelope.deployment.clone(),
         environment: edges.environment.clone(),
         working_directory,
-        deadline,
-        cancellation: CancellationToken::new(),
+        limits: limits.clone(),
         clients: Arc::clone(&edges.bodies.clients),
-    };
-    let cancellation = surroundings.cancellation.clone();
-    let (task, config) = (Arc::clone(task), definition.config.clone());
-    let checking = edges.bodies.runtime.spawn(async move {
-        let config = serde_json::from_value(config)
-            .map_err(|error| format!("the configuration does not fit: {error}"))?;
-        let ctx = Context { config: Arc::new(config), surroundings: Arc::new(surroundings), attempt: 1 };
-        task.validate(&ctx).map_err(|why| format!("refused: {why}"))?;
+        table: edges.table.clone(),
+        hold,
+    })
+}
+
+/// Makes what the author's code is given. Runs where the author's code does, which may panic as it reads its
+/// configuration.
+pub(crate) fn configured<T: Task>(
+    definition: &Definition,
+    surroundings: Surroundings,
+) -> Result<Context<T::Config>, RunError> {
+    let Definition { config, config_schema, .. } = definition;
+    let unfit = |why: String| refused(format!("the configuration does not fit: {why}"));
+    schema::check(config, config_schema).map_err(|violation| unfit(violation.to_string()))?;
+    let config = T::Config::deserialize(config).map_err(|error| unfit(error.to_string()))?;
+    Ok(Context { config: Arc::new(config), surroundings: Arc::new(surroundings), attempt: 1 })
+}
+
+/// Makes what the body is given, unless something says that the body must not run.
+pub(crate) async fn admit<T: Task>(
+    task: &Arc<T>,
+    order: &Order<'_>,
+    hold: Hold,
+) -> Result<Context<T::Config>, Conclusion> {
+    let surroundings = surroundings::<T>(order, Some(hold)).await?;
+    let (task, definition) = (Arc::clone(task), order.definition.clone());
+    let checking = order.edges.bodies.runtime.spawn(async move {
+        let ctx = configured::<T>(&definition, surroundings)?;
+        task.validate(&ctx).map_err(|why| refused(format!("refused: {why}")))?;
         Ok(ctx)
     });
-    match supervise(checking, deadline, &cancellation).await {
+    match supervise(checking, &order.limits).await {
         Ran::Returned(Ok(ctx)) => Ok(ctx),
-        Ran::Returned(Err(message)) => Err(refused(message)),
-        Ran::Panicked(error) => Err(Conclusion::refused(error)),
-        Ran::TimedOut { stuck } => {
-            let error = timed_out(request.now, deadline, "it began, before the body was started");
-            Err(Conclusion { event: Event::TimeOut, stuck, ..Conclusion::refused(error) })
+        Ran::Returned(Err(error)) | Ran::Panicked(error) => Err(Conclusion::refused(error)),
+        Ran::Stopped { by, stuck } => {
+            let what = "it began, before the body was started";
+            let error = by.error(order.request.now, order.limits.deadline, what);
+            Err(Conclusion { event: by.event(), stuck, ..Conclusion::refused(error) })
         }
     }
 }
 
-fn refused(message: String) -> Conclusion {
-    Conclusion::refused(RunError::new(ErrorKind::Configuration, message))
+fn refused(message: String) -> RunError {
+    RunError::new(ErrorKind::Configuration, message)
 }
 
 /// Runs the body with its attempts, and its rollback once if it failed for good. In a rollback of the stack the
@@ -97,9 +126,11 @@ pub(crate) async fn run_body<T: Task>(
     process_ends: Timestamp,
     bodies: &Bodies,
 ) -> Conclusion {
+    let promised = Arc::new(definition.result_schema.clone());
     let body = |ctx: Context<T::Config>| {
         let task = Arc::clone(task);
-        bodies.runtime.spawn(async move { settle(task.run(ctx).await) })
+        let promised = Arc::clone(&promised);
+        bodies.runtime.spawn(async move { keeping(&promised, settle(task.run(ctx).await)) })
     };
     let undo = |ctx: Context<T::Config>| {
         let task = Arc::clone(task);
@@ -127,6 +158,21 @@ pub(crate) async fn run_body<T: Task>(
     conclusion
 }
 
+/// A success whose data is what the task promised, or the failure that it is not.
+fn keeping(promised: &Value, settled: Settled) -> Settled {
+    let Settled::Succeeded(outcome) = &settled else { return settled };
+    if promised.is_null() {
+        return settled;
+    }
+    match schema::check(outcome.data.as_ref().unwrap_or(&Value::Null), promised) {
+        Ok(()) => settled,
+        Err(violation) => {
+            let message = format!("the data is not what the task promises: {violation}");
+            Settled::Failed { error: RunError::new(ErrorKind::Execution, message), retryable: false }
+        }
+    }
+}
+
 /// Undoes what a body did that failed for good, as long as the process has time for it, and says whether that code
 /// is stuck. What came of it is told in the log: the run's record is about the body.
 async fn roll_back<C, F>(ctx: &Context<C>, once: Retry, process_ends: Timestamp, undo: F) -> bool
@@ -138,8 +184,8 @@ where
         tracing::error!("could not roll back: no time is left");
         return false;
     }
-    let cancellation = CancellationToken::new();
-    let surroundings = Surroundings { deadline, cancellation, ..Surroundings::clone(&ctx.surroundings) };
+    let limits = Limits::until(deadline);
+    let surroundings = Surroundings { limits, ..Surroundings::clone(&ctx.surroundings) };
     let ctx = Context { surroundings: Arc::new(surroundings), ..ctx.clone() };
     let undone = attempts(once, &ctx, undo).await;
     match undone.error {

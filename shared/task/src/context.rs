@@ -7,9 +7,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lamplighter_aws::clients::Clients;
-use lamplighter_core::{deployment::Deployment, id::RunId, run::Trigger};
+use lamplighter_aws::{
+    clients::Clients,
+    table::{CommitError, Table, TransactWriteItem, transact},
+};
+use lamplighter_core::{claim::Hold, deployment::Deployment, id::RunId, name::TaskName, run::Trigger};
 use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Limits;
 
 /// What a body is given: its configuration, and where and why it runs. Cheap to clone.
 #[derive(Debug)]
@@ -23,15 +28,18 @@ pub struct Context<C = ()> {
 /// What is the same in all attempts of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
+    pub task: TaskName,
     pub run_id: RunId,
     pub trigger: Trigger,
     pub scheduled_for: Option<Timestamp>,
     pub deployment: Option<Deployment>,
     pub environment: String,
     pub working_directory: PathBuf,
-    pub deadline: Timestamp,
-    pub cancellation: CancellationToken,
+    pub limits: Limits,
     pub clients: Arc<Clients>,
+    pub table: Option<String>,
+    /// By what the run may write for its task, once that is claimed.
+    pub hold: Option<Hold>,
 }
 
 impl<C> Clone for Context<C> {
@@ -97,7 +105,7 @@ impl<C> Context<C> {
 
     /// When the run's time is up.
     pub fn deadline(&self) -> Timestamp {
-        self.surroundings.deadline
+        self.surroundings.limits.deadline
     }
 
     /// The time that is left until the deadline.
@@ -108,7 +116,24 @@ impl<C> Context<C> {
     /// Fires when the run's time is up or somebody ends it. A body that waits for it has half a second to put things
     /// in order; then it is dropped at its next await.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.surroundings.cancellation
+        &self.surroundings.limits.cancellation
+    }
+
+    /// Writes all of `writes` in one DynamoDB transaction, if this run still has its task, or nothing: a run that was
+    /// taken for lost, as a new one may have begun, cannot write any more. At most 99 writes; they may be to any table of
+    /// the same account and region that the task may write.
+    ///
+    /// A transaction that was committed is not taken back if the attempt fails after it: let the writes' own conditions
+    /// say whether they have happened. Without a table for locks (a run by hand) they are written as they are.
+    pub async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
+        let Surroundings { clients, table, task, run_id, hold, .. } = &*self.surroundings;
+        let client = clients.dynamodb().await.clone();
+        match (table, hold) {
+            (Some(table), Some(hold)) => Table::new(client, table).commit(task, *run_id, *hold, writes).await,
+            // Whoever is asked whether a run is due has no run yet.
+            (Some(_), None) => Err(CommitError::LostHold),
+            (None, _) => transact(&client, writes).await,
+        }
     }
 
     /// SDK clients for AWS, made at their first use.

@@ -2,23 +2,43 @@
 
 use std::{error::Error, fmt};
 
+use lamplighter_core::run::ErrorKind;
+
 /// An error of a body. Anything that is an error becomes one by `?`, and is then worth another attempt; `.fatal()`
 /// on the result says that it is not.
 pub struct TaskError {
     source: Box<dyn Error + Send + Sync>,
+    kind: ErrorKind,
     fatal: bool,
 }
 
 impl TaskError {
     /// An error that is only a message.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { source: message.into().into(), fatal: false }
+        Self { source: message.into().into(), kind: ErrorKind::Execution, fatal: false }
+    }
+
+    /// What the task was given cannot be right, and only somebody's change of it will mend that: not worth another
+    /// attempt, and recorded as an error of the configuration.
+    pub fn configuration(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Configuration, fatal: true, ..Self::new(message) }
+    }
+
+    /// What the task depends on did not do its part. Worth another attempt, as it may by then, and recorded as an error
+    /// of a dependency.
+    pub fn dependency(message: impl Into<String>) -> Self {
+        Self { kind: ErrorKind::Dependency, ..Self::new(message) }
     }
 
     /// The same error, not worth another attempt.
     #[must_use]
     pub fn fatal(self) -> Self {
         Self { fatal: true, ..self }
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
     }
 
     /// Whether another attempt is worthless.
@@ -47,13 +67,14 @@ impl fmt::Display for TaskError {
 
 impl fmt::Debug for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TaskError").field("source", &self.source).field("fatal", &self.fatal).finish()
+        let Self { source, kind, fatal } = self;
+        f.debug_struct("TaskError").field("source", source).field("kind", kind).field("fatal", fatal).finish()
     }
 }
 
 impl<E: Error + Send + Sync + 'static> From<E> for TaskError {
     fn from(source: E) -> Self {
-        Self { source: Box::new(source), fatal: false }
+        Self { source: Box::new(source), kind: ErrorKind::Execution, fatal: false }
     }
 }
 

@@ -12,25 +12,26 @@ use lamplighter_aws::{
     table::{Table, TableError, Then},
 };
 use lamplighter_core::{
-    claim::{Decision, Grant, Hold, Occasion, Refusal, Request, SKEW_MARGIN},
+    claim::{Decision, Refusal, Request, SKEW_MARGIN},
     definition::{Definition, Overlap},
     envelope::{Envelope, InvalidEnvelope, Report},
     id::RunId,
-    name::TaskName,
-    run::{ErrorKind, Run, RunError},
+    run::{ErrorKind, RunError},
     secret::Secrets,
     settings::Settings,
-    status::Status,
 };
 use serde_json::Value;
 use tokio::runtime::Handle;
 
 use crate::{
     Task, assets,
-    attempt::Conclusion,
-    body::{admit, run_body},
+    attempt::{Conclusion, Limits},
+    body::{Order, admit, run_body},
+    claim::{claim, skip},
+    due::{ask, is_asked},
     log,
     record::{begun, conclude, finish},
+    watch::watch,
 };
 
 /// The time kept back from a body for writing down how it ended.
@@ -131,23 +132,33 @@ async fn pipeline<T: Task>(
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Executed, ExecuteError> {
-    let definition = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
-    log::task(&definition.name);
+    let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
+    log::task(&declared.name);
     let envelope = Envelope::parse(invocation.payload)?;
     let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref());
-    let overlap = settings.as_ref().map_or(Overlap::Skip, |it| it.applied_to(definition.clone()).overlap());
-    let request = request(&envelope, overlap, invocation.holder, invocation.deadline)?;
+    let definition = applied(&settings, &declared);
+    let mut request = request(&envelope, definition.overlap(), invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
-    let table = edges.table().await;
+    let table = edges.table(definition.retention).await;
 
-    let mut run = begun(&definition.name, &envelope, &request, edges);
-    let grant = match claim(table.as_ref(), &definition.name, &envelope, &request).await {
-        Ok(Decision::Granted(grant)) => grant,
-        Ok(Decision::Refused(refusal)) => {
-            let report = skip(table.as_ref(), run, refusal).await.map_err(ExecuteError::Claim)?;
-            return Ok(Executed { report, stuck: false });
+    if settings.is_ok() && is_asked(&definition, request.trigger) {
+        let limits = Limits::until(deadline(&definition, &request, invocation.deadline));
+        let order = Order { definition: &definition, envelope: &envelope, request: &request, limits, edges };
+        if let Some(executed) = not_due(&task, &order, table.as_ref()).await? {
+            return Ok(executed);
         }
-        Err(error) => return Err(ExecuteError::Claim(error)),
+        request.now = Timestamp::now();
+    }
+
+    let latest = invocation.deadline.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
+    let claimed = claim(table.as_ref(), &definition.name, &envelope, &mut request, latest).await;
+    let mut run = begun(&definition.name, &envelope, &request, edges);
+    let grant = match claimed.map_err(ExecuteError::Claim)? {
+        Decision::Granted(grant) => grant,
+        Decision::Refused(refusal) => {
+            let skipped = skip(table.as_ref(), run, request.overlap, refusal).await;
+            return Ok(Executed { report: skipped.map_err(ExecuteError::Claim)?, stuck: false });
+        }
     };
     run.epoch = grant.hold.epoch();
 
@@ -156,22 +167,23 @@ async fn pipeline<T: Task>(
         let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
         Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
     });
-    let definition = match &settings {
-        Ok(settings) => settings.applied_to(definition),
-        Err(_) => definition,
-    };
+    let definition = applied(&settings, &declared);
+    let table = table.map(|table| table.keeping(definition.retention));
     let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
     log::mask(secrets.clone());
-    let deadline = deadline(&definition, &request, invocation.deadline);
+    let limits = Limits::until(deadline(&definition, &request, invocation.deadline));
+    let order = Order { definition: &definition, envelope: &envelope, request: &request, limits, edges };
 
-    let admitted = match settings {
-        Ok(_) => admit(&task, &definition, &envelope, &request, deadline, edges).await,
-        Err(error) => Err(Conclusion::refused(error)),
+    let executing = async {
+        settings.map_err(Conclusion::refused)?;
+        let ctx = admit(&task, &order, grant.hold).await?;
+        Ok(run_body(&task, &definition, ctx, invocation.deadline, &edges.bodies).await)
     };
-    let conclusion = match admitted {
-        Ok(ctx) => run_body(&task, &definition, ctx, invocation.deadline, &edges.bodies).await,
-        Err(refused) => refused,
+    let conclusion: Result<_, Conclusion> = tokio::select! {
+        conclusion = executing => conclusion,
+        never = watch(table.as_ref(), &run.task, run.id, grant.hold, &order.limits.asked) => match never {},
     };
+    let conclusion = conclusion.unwrap_or_else(|refused| refused);
 
     run.config = shown;
     conclude(&mut run, &conclusion, &secrets);
@@ -182,6 +194,50 @@ async fn pipeline<T: Task>(
         .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);
     Ok(Executed { report: Report::of(&run), stuck })
+}
+
+/// Asks the task's own function whether the run is due, and says what became of it if it is not: nothing is recorded
+/// of a run that is not due, and a failure of one of which nobody knows.
+async fn not_due<T: Task>(
+    task: &Arc<T>,
+    order: &Order<'_>,
+    table: Option<&Table>,
+) -> Result<Option<Executed>, ExecuteError> {
+    let Order { definition, envelope, request, edges, .. } = order;
+    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
+    log::mask(secrets.clone());
+    let refused = match ask(task, order).await {
+        Ok(true) => return Ok(None),
+        Ok(false) => Ok(Refusal::NotDue),
+        Err(conclusion) => Err(conclusion),
+    };
+    let mut run = begun(&definition.name, envelope, request, edges);
+    match refused {
+        Ok(refusal) => {
+            let skipped = skip(table, run, request.overlap, refusal).await;
+            Ok(Some(Executed { report: skipped.map_err(ExecuteError::Claim)?, stuck: false }))
+        }
+        Err(conclusion) => {
+            run.config = shown;
+            conclude(&mut run, &conclusion, &secrets);
+            let stuck = conclusion.stuck;
+            if let Some(table) = table {
+                // A record of that id from an earlier delivery stands.
+                let recorded = table.record(&run).await;
+                let _ = recorded.map_err(|source| ExecuteError::Record { source, stuck })?;
+            }
+            log::end(&run);
+            Ok(Some(Executed { report: Report::of(&run), stuck }))
+        }
+    }
+}
+
+/// The task as these settings change it, if they could be read.
+fn applied(settings: &Result<Settings, RunError>, declared: &Definition) -> Definition {
+    match settings {
+        Ok(settings) => settings.applied_to(declared.clone()),
+        Err(_) => declared.clone(),
+    }
 }
 
 fn request(
@@ -202,47 +258,6 @@ fn request(
     })
 }
 
-/// Claims the task. A run whose id the sender fixed may be over already, if it was a wish that is delivered again:
-/// the lock knows nothing of that, but the run's record does, and while the lock is held nobody can write another.
-async fn claim(
-    table: Option<&Table>,
-    task: &TaskName,
-    envelope: &Envelope,
-    request: &Request,
-) -> Result<Decision, TableError> {
-    let Some(table) = table else {
-        let hold = Hold::Exclusive { epoch: 0 };
-        return Ok(Decision::Granted(Grant { hold, lost: Vec::new(), settings: None }));
-    };
-    let decision = table.claim(task, request).await?;
-    if let Decision::Granted(grant) = &decision
-        && request.occasion == Occasion::Wish
-        && envelope.run_id.is_some()
-        && table.run(task, request.run_id).await?.is_some()
-    {
-        table.give_back(task, request.run_id, grant.hold).await?;
-        let occasion = format!("the run {}", request.run_id);
-        return Ok(Decision::Refused(Refusal::AlreadyRan { occasion }));
-    }
-    Ok(decision)
-}
-
-/// What is said of a run that does not begin. A run that another one kept out is recorded as SKIPPED; one that has
-/// had its record or will have it from another delivery is not recorded again.
-async fn skip(table: Option<&Table>, mut run: Run, refusal: Refusal) -> Result<Report, TableError> {
-    run.status = Status::Skipped;
-    run.skipped_reason = Some(refusal.to_string());
-    // A deployment's run waits for its turn and is asked for again under the same id.
-    let waits = run.deployment.is_some() && matches!(refusal, Refusal::PreviousInstanceRunning { .. });
-    let is_new = matches!(refusal, Refusal::PreviousInstanceRunning { .. } | Refusal::Disabled);
-    if let Some(table) = table.filter(|_| is_new && !waits) {
-        // A record of that id from an earlier delivery stands.
-        let _ = table.record(&run).await?;
-    }
-    log::end(&run);
-    Ok(Report { refused: Some(refusal), ..Report::of(&run) })
-}
-
 /// What the project says differently. The text itself is not told: it may have secrets, and only a text that can be
 /// read says where they are.
 pub(crate) fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunError> {
@@ -257,9 +272,9 @@ fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -
 }
 
 impl Edges {
-    async fn table(&self) -> Option<Table> {
+    async fn table(&self, retention: Duration) -> Option<Table> {
         let name = self.table.as_deref()?;
-        Some(Table::new(self.clients.dynamodb().await.clone(), name))
+        Some(Table::new(self.clients.dynamodb().await.clone(), name).keeping(retention))
     }
 }
 

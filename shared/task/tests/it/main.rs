@@ -1,7 +1,9 @@
 //! The task library on real parts: the probe's binary under a Lambda host, with the table on an embedded engine.
 
+mod cancel;
 mod context;
 mod costs;
+mod cron;
 mod once;
 mod outcomes;
 mod refusals;

@@ -89,6 +89,45 @@ async fn c16_a_fatal_error_is_not_tried_again_and_says_its_cause() {
 }
 
 #[tokio::test]
+async fn c17_a_body_says_what_kind_of_thing_went_wrong() {
+    for (mode, kind, attempts) in
+        [("configuration", ErrorKind::Configuration, 1), ("dependency", ErrorKind::Dependency, 2)]
+    {
+        let (world, status, recorded, _) = failure(mode).await;
+        assert_eq!((status, recorded, world.bodies()), (Status::Failed, kind, attempts), "{mode}");
+        assert!(world.last().await.attempts.iter().all(|it| it.error.as_ref().unwrap().kind == kind));
+    }
+    // Timeout: l05 and c07. Execution: c16. System: c15.
+}
+
+#[tokio::test]
+async fn a_commit_is_written_once_and_says_whose_condition_failed() {
+    let world = World::with(json!({ "mode": "commit" })).await;
+    let run = world.run().await;
+    assert_eq!(run.status, Status::Completed, "{:?}", run.error);
+    assert_eq!(run.data.unwrap(), "the condition of write 0 does not hold, so that nothing was written");
+}
+
+#[tokio::test]
+async fn p04_a_record_is_kept_as_long_as_the_task_says() {
+    let world = World::new().await;
+    world.register(json!({ "config": {}, "retention_days": 7 }));
+    assert_eq!(expires_after(&world).await, 7 * 24 * 3600);
+    world.table.set(&task(), Some(r#"{"retention_days":90}"#)).await.unwrap();
+    assert_eq!(expires_after(&world).await, 90 * 24 * 3600);
+}
+
+/// For how many seconds the record of a run is kept.
+async fn expires_after(world: &World) -> i64 {
+    let run = world.run().await;
+    let key = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
+    let item = world.table.client().get_item().table_name("lamplighter");
+    let item = item.key("pk", key("RUNS#probe#0")).key("sk", key(&run.id.to_string()));
+    let item = item.send().await.unwrap().item.unwrap();
+    item["expires_at"].as_n().unwrap().parse::<i64>().unwrap() - run.completed_at.as_second()
+}
+
+#[tokio::test]
 async fn l13_a_panic_fails_the_run_and_not_the_process() {
     for (mode, wanted) in [
         ("panic-str", "panicked: as asked"),

@@ -83,7 +83,15 @@ async fn c08_settings_that_cannot_stand_are_a_configuration_error() {
         ("[1000,2]", "LAMPLIGHTER_SETTINGS: invalid type: sequence, expected a map"),
         (r#"{"max_attempts":"many"}"#, "LAMPLIGHTER_SETTINGS: invalid type: string \"many\", expected u32"),
         (r#"{"config":{"secret":"[secret]"}}"#, "the configuration does not fit: a secret has no default"),
-        (r#"{"config":{"count":"many"}}"#, "the configuration does not fit: invalid type: string \"many\""),
+        (
+            r#"{"config":{"count":"many"}}"#,
+            "the configuration does not fit: `count` must be a whole number, and is a text",
+        ),
+        (
+            r#"{"config":{"bytes":10000001}}"#,
+            "the configuration does not fit: `bytes` must be at most 10000000",
+        ),
+        (r#"{"config":{"names":["a",7]}}"#, "the configuration does not fit: `names[1]` must be a text"),
         (r#"{"config":{"secret":["hunter2"]}}"#, "the configuration does not fit: "),
         (r#"{"config":7}"#, "the configuration does not fit: "),
         (r#"{"timeout_ms":0}"#, "`timeout`: 0s is not within 1 ms and 900 s"),

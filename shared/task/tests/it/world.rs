@@ -63,6 +63,17 @@ impl World {
         world
     }
 
+    /// A world whose probe is a cron task with these settings, and with these words in its environment.
+    pub(crate) async fn cron(settings: Value, words: &[&str]) -> Self {
+        let world = Self::new().await;
+        let mut spec = world.spec(settings);
+        for word in ["PROBE_CRON"].iter().chain(words) {
+            spec.environment.insert((*word).to_owned(), "yes".to_owned());
+        }
+        world.host.register(spec);
+        world
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -230,6 +241,11 @@ pub(crate) fn deploy(trigger: &str, run_id: &str, request: &str) -> Value {
             "is_first_deploy": false,
         },
     })
+}
+
+/// What the pulse sends.
+pub(crate) fn tick(at: &str) -> Value {
+    json!({ "trigger": "pulse", "scheduled_for": at })
 }
 
 /// A run id.

@@ -1,0 +1,139 @@
+//! What only cron tasks do: their own schedule functions, ticks that wait, one run and no more.
+
+use lamplighter_core::{run::ErrorKind, status::Status};
+use serde_json::json;
+
+use crate::world::{RUN, World, answer, task, tick};
+
+const AT: &str = "2026-11-21T06:00:00Z";
+
+/// A cron task that runs when the file `due` says so.
+async fn dynamic(says: &str) -> World {
+    let world = World::cron(json!({ "timeout_ms": 700 }), &["PROBE_DYNAMIC"]).await;
+    std::fs::write(world.folder().join("due"), says).unwrap();
+    world
+}
+
+#[tokio::test]
+async fn c04_a_schedule_function_that_says_no_runs_and_records_nothing() {
+    let world = dynamic("no").await;
+    let invocation = world.invoke(tick(AT)).await;
+    assert!(!invocation.failed);
+    assert_eq!(answer(&invocation)["refused"], json!({ "reason": "not_due" }));
+    assert_eq!((world.bodies(), world.runs().await), (0, vec![]));
+    assert_eq!(world.table.state(&task()).await.unwrap().last_tick, None, "nothing was claimed");
+    assert!(world.marks("asked")[0].starts_with(AT), "{:?}", world.marks("asked"));
+
+    std::fs::write(world.folder().join("due"), "yes").unwrap();
+    assert_eq!(answer(&world.invoke(tick(AT)).await)["status"], "COMPLETED");
+    assert_eq!(world.last().await.scheduled_for.unwrap().to_string(), AT);
+    let again = answer(&world.invoke(tick(AT)).await);
+    assert_eq!(again["refused"]["reason"], "already_ran", "{again}");
+}
+
+#[tokio::test]
+async fn c04_a_schedule_function_that_fails_is_recorded_and_the_body_is_not_run() {
+    for (says, kind, wanted) in [
+        ("panic", ErrorKind::Execution, "the schedule function failed: panicked: who knows"),
+        ("sleep", ErrorKind::Timeout, "the schedule function failed: timed out: "),
+        ("block", ErrorKind::Timeout, "the schedule function failed: timed out: "),
+    ] {
+        let world = dynamic(says).await;
+        assert!(world.invoke(tick(AT)).await.failed);
+        let run = world.last().await;
+        let error = run.error.unwrap();
+        assert_eq!((run.status, error.kind), (Status::Failed, kind), "{says}");
+        assert!(error.message.starts_with(wanted), "{}", error.message);
+        assert_eq!((world.bodies(), run.attempts.len(), run.epoch), (0, 0, 0));
+        assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
+    }
+    let world = dynamic("no").await;
+    std::fs::remove_file(world.folder().join("due")).unwrap();
+    world.invoke(tick(AT)).await;
+    let error = world.last().await.error.unwrap();
+    assert!(error.message.starts_with("the schedule function failed: No such file"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn c04_a_run_by_hand_is_not_asked_about() {
+    let world = dynamic("no").await;
+    assert_eq!(world.run().await.status, Status::Completed);
+    assert_eq!(world.marks("asked"), [""; 0]);
+}
+
+#[tokio::test]
+async fn overlap_buffer_leaves_no_record_of_a_tick_that_waits() {
+    let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "buffer" });
+    let world = World::cron(settings, &[]).await;
+    let (_, (waits, wish)) = tokio::join!(world.invoke(tick(AT)), async {
+        world.body_begun().await;
+        let waits = world.invoke(tick("2026-11-21T06:05:00Z")).await;
+        let wish = world.invoke(json!({})).await;
+        world.go();
+        (waits, wish)
+    });
+    assert_eq!(answer(&waits)["refused"]["reason"], "previous_instance_running");
+    assert_eq!(answer(&wish)["status"], "SKIPPED");
+    let statuses: Vec<_> = world.runs().await.iter().map(|run| (run.status, run.trigger.as_str())).collect();
+    assert_eq!(statuses, [(Status::Skipped, "manual"), (Status::Completed, "pulse")]);
+    let later = world.invoke(tick("2026-11-21T06:05:00Z")).await;
+    assert_eq!(answer(&later)["status"], "COMPLETED", "the tick still has its run");
+}
+
+#[tokio::test]
+async fn c14_where_overlaps_are_allowed_both_run() {
+    let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "allow" });
+    let world = World::cron(settings, &[]).await;
+    let (first, second, ()) = tokio::join!(world.invoke(json!({})), world.invoke(json!({})), async {
+        while world.bodies() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        world.go();
+    });
+    assert_eq!(
+        (&answer(&first)["status"], &answer(&second)["status"]),
+        (&json!("COMPLETED"), &json!("COMPLETED"))
+    );
+    assert_eq!((world.runs().await.len(), world.marks("overlaps").len()), (2, 1));
+    assert_eq!(world.table.state(&task()).await.unwrap().leases().count(), 0);
+}
+
+#[tokio::test]
+async fn c23_a_task_that_runs_once_is_disabled_after_it() {
+    let world = World::cron(json!({}), &["PROBE_RUN_ONCE"]).await;
+    assert_eq!(world.run().await.status, Status::Completed);
+    let next = answer(&world.invoke(tick(AT)).await);
+    assert_eq!(next["refused"]["reason"], "disabled", "{next}");
+    assert_eq!(world.bodies(), 1);
+    world.table.enable(&task(), true).await.unwrap();
+    assert_eq!(world.run().await.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn c24_a_run_that_does_another_one_over_names_it() {
+    let world = World::with(json!({ "mode": "fatal" })).await;
+    let failed = world.run().await;
+    world.switch("context");
+    world.invoke(json!({ "run_id": RUN, "retry_of": failed.id })).await;
+    let retried = world.table.run(&task(), RUN.parse().unwrap()).await.unwrap().unwrap();
+    assert_eq!((retried.status, retried.retry_of), (Status::Completed, Some(failed.id)));
+}
+
+#[tokio::test]
+async fn c08_data_that_is_not_what_was_promised_fails_the_run() {
+    let world = World::cron(json!({ "config": { "mode": "large", "bytes": 10 } }), &[]).await;
+    let run = world.run().await;
+    let error = run.error.unwrap();
+    assert_eq!((run.status, error.kind), (Status::Failed, ErrorKind::Execution));
+    assert_eq!(
+        error.message,
+        "the data is not what the task promises: it must be an object or null, and is a text"
+    );
+    assert_eq!((run.attempts.len(), run.data), (1, None), "another attempt would not mend it");
+
+    world.switch("error-once");
+    let error = world.run().await.error.unwrap();
+    assert_eq!(error.message, "the data is not what the task promises: `attempt` must be at most 1");
+    world.switch("context");
+    assert_eq!(world.run().await.status, Status::Completed);
+}
