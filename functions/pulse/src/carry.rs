@@ -200,6 +200,7 @@ impl<'a, 'r> Carry<'a, 'r> {
             run_id: Some(tick.run_id),
             scheduled_for: (self.trigger == Trigger::Pulse).then_some(tick.tick),
             deployment: None,
+            retry_of: None,
             config: Value::Null,
         };
         let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
