@@ -10,3 +10,10 @@ reason-lost = verloren: bis zum Ende der Sperre um { $until } war vom Lauf nicht
 reason-killed = verloren: das Programm, das die Funktion ausführte, wurde vorher beendet
 reason-never-ran = { $task } wird gebraucht und ist noch nie gelaufen
 reason-needs = { $task } wird gebraucht, und der letzte Lauf davon ist { $status } ({ $run })
+# Warum der Puls eine Aufgabe startet und nicht EventBridge Scheduler. Welcher Teil eines Zeitplans gemeint ist, steht auf Englisch.
+reason-dynamic = ihre eigene Funktion sagt, wann sie fällig ist
+reason-inexpressible = EventBridge Scheduler kann `{ $schedule }` nicht ausdrücken: { $part }
+reason-dependencies = sie hängt von anderen Aufgaben ab
+reason-buffer = ihr Overlap ist `buffer`: ein Termin wartet, bis der Lauf vorbei ist
+reason-catch-up = ihr Catch-up ist `{ $policy }`: jeder Termin einer Pause hat seinen Lauf
+reason-jitter = sie hat Jitter: ihre Termine sind um ihren festen Anteil verschoben

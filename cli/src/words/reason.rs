@@ -2,7 +2,7 @@
 //! shows it; here the sentences that `core` and the pulse write are known again. What authors and platforms said stays.
 
 use jiff::Timestamp;
-use lamplighter_core::{run::Run, status::Status};
+use lamplighter_core::{run::Run, schedule, status::Status};
 
 use super::Words;
 use crate::say;
@@ -19,6 +19,22 @@ impl Words {
             .or_else(|| self.lost(reason))
             .or_else(|| self.blocked(reason))
             .unwrap_or_else(|| reason.to_owned())
+    }
+
+    /// Why the pulse starts a task, and not EventBridge Scheduler.
+    pub fn for_the_pulse(&self, reason: &schedule::Reason) -> String {
+        match reason {
+            schedule::Reason::Dynamic => say!(self, "reason-dynamic"),
+            schedule::Reason::Inexpressible(it) => {
+                say!(self, "reason-inexpressible", schedule = it.schedule, part = it.reason)
+            }
+            schedule::Reason::Dependencies => say!(self, "reason-dependencies"),
+            schedule::Reason::Buffer => say!(self, "reason-buffer"),
+            schedule::Reason::CatchUpAll(catch_up) => {
+                say!(self, "reason-catch-up", policy = catch_up.to_string())
+            }
+            schedule::Reason::Jitter => say!(self, "reason-jitter"),
+        }
     }
 
     fn kept_out(&self, reason: &str) -> Option<String> {
