@@ -109,7 +109,7 @@ fn holes<'a, const PARTS: usize, const HOLES: usize>(
 
 #[cfg(test)]
 mod tests {
-    use lamplighter_core::claim::Refusal;
+    use lamplighter_core::{catch_up::CatchUp, claim::Refusal};
 
     use super::*;
     use crate::words::Locale;
@@ -126,6 +126,15 @@ mod tests {
         let run_id = RUN.parse().unwrap();
         for (refusal, expected) in [
             (Refusal::Disabled, ["disabled", "ausgeschaltet", "wyłączone"].map(str::to_owned)),
+            (
+                Refusal::NotDue,
+                [
+                    "its schedule function said no",
+                    "ihre Zeitplan-Funktion hat nein gesagt",
+                    "funkcja harmonogramu zadania odmówiła",
+                ]
+                .map(str::to_owned),
+            ),
             (
                 Refusal::PreviousInstanceRunning { run_id, until },
                 [
@@ -160,6 +169,22 @@ mod tests {
             ),
         ] {
             assert_eq!(told(&refusal.to_string()), expected);
+        }
+    }
+
+    #[test]
+    fn k04_in_english_the_pulse_is_needed_for_what_core_says() {
+        let refused = "*/10 * * * * *".parse::<schedule::Schedule>().unwrap().to_eventbridge().unwrap_err();
+        let all = CatchUp::All { within: std::time::Duration::from_secs(3600) };
+        for reason in [
+            schedule::Reason::Dynamic,
+            schedule::Reason::Inexpressible(refused),
+            schedule::Reason::Dependencies,
+            schedule::Reason::Buffer,
+            schedule::Reason::CatchUpAll(all),
+            schedule::Reason::Jitter,
+        ] {
+            assert_eq!(Words::new(Locale::En).for_the_pulse(&reason), reason.to_string());
         }
     }
 
