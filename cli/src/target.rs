@@ -13,12 +13,11 @@ use lamplighter_aws::{
     stacks::Stacks,
     table::Table,
 };
-use lamplighter_core::name::TaskName;
 
 use crate::{
     config::Config,
     generate::TABLE_OUTPUT,
-    runner::{machine::Storage, stack::Stack},
+    runner::{stack::Stack, storage::Storage},
     workspace::Workspace,
 };
 
@@ -92,7 +91,8 @@ impl Place {
     async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
         let home = self.home(workspace);
         let stack = Stack::open(&home, stack)?.name;
-        let storage = Storage::open(&home, &stack).await?;
+        let tasks = workspace.tasks.iter().map(|task| &task.name);
+        let storage = Storage::open(&home, &stack, tasks).await?;
         Ok(Target { stack, table: storage.table.clone(), kind: Kind::Here(storage) })
     }
 
@@ -113,14 +113,6 @@ impl Place {
 }
 
 impl Target {
-    /// Ends the runs of these tasks that nothing will end any more: on this machine those of a process that was killed.
-    pub async fn end_abandoned(&self, tasks: impl IntoIterator<Item = &TaskName>) -> anyhow::Result<()> {
-        if let Kind::Here(storage) = &self.kind {
-            storage.end_abandoned(tasks).await?;
-        }
-        Ok(())
-    }
-
     /// The functions of the account; nothing on this machine, where they run in a machine only.
     pub async fn functions(&self) -> Option<Functions> {
         match &self.kind {

@@ -39,11 +39,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let runs = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let runs = async {
-            target.end_abandoned(&tasks).await?;
-            read(&target.table, &tasks, arguments).await
-        };
-        let runs = runs.await;
+        let runs = read(&target.table, &tasks, arguments).await;
         target.close().await;
         runs
     })?;

@@ -60,7 +60,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let folder = workspace.folder_name();
     let project = Project::resolve(&folder, described, &config, arguments.environment.as_deref())?;
     let home = workspace.root.join(&arguments.home);
-    let mut stack = Stack::open(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
+    let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(say!(words, "deploy-no-version")),
         (Some(version), _) => version.clone(),
@@ -69,9 +69,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let before = stack.memory.version.clone();
     let deployed = super::runtime()?.block_on(async {
-        let machine = Machine::start(&home, &stack.name).await?;
+        let machine = Machine::start(&home, &stack.name, project.tasks.iter().map(Task::name)).await?;
         machine.install(&project, &packages)?;
-        machine.storage.end_abandoned(project.tasks.iter().map(Task::name)).await?;
         let table = machine.storage.table.clone();
         let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };
         teller.headline(&stack.name, before.as_deref(), &version);

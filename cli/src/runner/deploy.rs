@@ -190,7 +190,7 @@ async fn send(
     let expected = machine.answers.expect()?;
     let to = Addressee {
         stack_id: stack.id(),
-        // The table is open in one process only, so the time tells requests apart.
+        // A stack is deployed by one process at a time, so the time tells requests apart.
         request_id: format!("local-{}", Timestamp::now().as_nanosecond()),
         logical_resource_id: step.logical_id.to_owned(),
         physical_resource_id: step.had.as_ref().map(|had| had.physical_id.clone()),

@@ -10,17 +10,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use jiff::Timestamp;
-use lamplighter_aws::{
-    clients::local_dynamodb,
-    table::{self, Table, TableError},
-};
-use lamplighter_core::{
-    name::TaskName,
-    run::{ErrorKind, Run, RunError},
-};
-use lamplighter_local::{Answers, Bucket, Engine, FunctionSpec, LambdaHost, LogLine, Stacks};
+use lamplighter_core::name::TaskName;
+use lamplighter_local::{Answers, Bucket, FunctionSpec, LambdaHost, LogLine, Stacks};
 
+use super::storage::Storage;
 use crate::{
     package::Package,
     project::{Project, Task},
@@ -35,15 +28,6 @@ const DISPATCHER_PACKAGE: &str = "dispatcher";
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
 /// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
 const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
-
-/// The table of a stack on this machine, without anything that runs.
-pub struct Storage {
-    /// The table.
-    pub table: Table,
-    /// Its endpoint.
-    pub endpoint: String,
-    engine: Engine,
-}
 
 /// The AWS parts of one stack on this machine.
 pub struct Machine {
@@ -60,42 +44,14 @@ pub struct Machine {
     stack: String,
 }
 
-impl Storage {
-    /// Opens the table of a stack, which is kept in a file below `home`, and makes it if it is not there.
-    pub async fn open(home: &Path, stack: &str) -> anyhow::Result<Self> {
-        let engine = Engine::open(&home.join("table.sqlite"))?;
-        let endpoint = engine.serve().await?;
-        let client = local_dynamodb(&endpoint);
-        let name = format!("{stack}-lamplighter");
-        table::create(&client, &name).await?;
-        Ok(Self { table: Table::new(client, name), endpoint, engine })
-    }
-
-    /// Ends the runs that an earlier process left behind when it was killed. Its functions died with it, and the table is
-    /// open to one process at a time, so nobody has to wait until their leases have run out.
-    pub async fn end_abandoned(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<(), TableError> {
-        for task in tasks {
-            let now = Timestamp::now();
-            for lost in self.table.state(task).await?.held() {
-                let message = "lost: the program that ran its function was ended before it was over";
-                let error = RunError::new(ErrorKind::System, message);
-                let _ = self.table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;
-                self.table.end_lost(task, &lost, now).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes it, so that another process may open it.
-    pub async fn close(self) {
-        self.engine.close().await;
-    }
-}
-
 impl Machine {
-    /// Starts the parts. What functions print goes to a file each below `home/logs`.
-    pub async fn start(home: &Path, stack: &str) -> anyhow::Result<Self> {
-        let storage = Storage::open(home, stack).await?;
+    /// Starts the parts. `tasks` are as in [`Storage::open`]. What functions print goes to a file each below `home/logs`.
+    pub async fn start(
+        home: &Path,
+        stack: &str,
+        tasks: impl IntoIterator<Item = &TaskName>,
+    ) -> anyhow::Result<Self> {
+        let storage = Storage::open(home, stack, tasks).await?;
         let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
         let logs = Logs::new(home.join("logs"))?;
         Ok(Self {
@@ -180,7 +136,7 @@ impl Machine {
         .map(|(name, value)| (name.to_owned(), value))
     }
 
-    /// Ends every process and closes the table.
+    /// Ends every process and lets go of the table.
     pub async fn stop(self) {
         self.host.shutdown().await;
         self.storage.close().await;

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -60,6 +61,25 @@ impl Stack {
         Ok(Self { name: name.to_owned(), memory, file })
     }
 
+    /// Opens a stack to deploy it, which one process does at a time: until the second value is dropped.
+    pub fn open_alone(home: &Path, name: &str) -> anyhow::Result<(Self, File)> {
+        let file = Self::open(home, name)?.file.with_extension("lock");
+        let locked = || -> io::Result<Option<File>> {
+            fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
+            let lock = File::create(&file)?;
+            match lock.try_lock() {
+                Ok(()) => Ok(Some(lock)),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(error),
+            }
+        };
+        match locked().with_context(|| format!("cannot lock {}", file.display()))? {
+            // What was remembered may have changed until the lock was there.
+            Some(lock) => Ok((Self::open(home, name)?, lock)),
+            None => bail!("another deployment of stack `{name}` is in progress"),
+        }
+    }
+
     /// The stack's ARN, of the form that CloudFormation gives.
     pub fn id(&self) -> String {
         format!("arn:aws:cloudformation:us-east-1:000000000000:stack/{}/local", self.name)
@@ -101,7 +121,11 @@ mod tests {
         assert_eq!((stack.exists(), stack.next_version().as_deref()), (false, Some("1")));
         stack.memory.version = Some("9".into());
         stack.keep().unwrap();
-        let again = Stack::open(home.path(), "shop").unwrap();
+        let (again, alone) = Stack::open_alone(home.path(), "shop").unwrap();
+        let error = Stack::open_alone(home.path(), "shop").unwrap_err();
+        assert_eq!(error.to_string(), "another deployment of stack `shop` is in progress");
+        drop(alone);
+        Stack::open_alone(home.path(), "shop").unwrap();
         assert_eq!((again.exists(), again.next_version().as_deref()), (true, Some("10")));
         stack.memory.version = Some("v2.1".into());
         assert_eq!(stack.next_version(), None);

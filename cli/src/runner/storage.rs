@@ -1,0 +1,134 @@
+//! The table of a stack on this machine, in a file that the commands of a user share.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    table::{self, Table},
+};
+use lamplighter_core::{
+    name::TaskName,
+    run::{ErrorKind, Run, RunError},
+};
+use lamplighter_local::{Engine, TableError};
+use tokio::time::sleep;
+
+use super::door::{Door, PAUSE, Seat};
+
+/// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a holder stays for its guests before it says so.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
+const TRIES: usize = 5;
+
+/// The table of a stack on this machine, without anything that runs.
+pub struct Storage {
+    /// The table.
+    pub table: Table,
+    /// Its endpoint.
+    pub endpoint: String,
+    access: Access,
+}
+
+/// How a process comes to the table.
+enum Access {
+    /// It has the file, and serves it to others.
+    Holder { engine: Engine, door: Door },
+    /// Another process does.
+    Guest { _seat: Seat },
+}
+
+impl Storage {
+    /// Opens the table of a stack, which is kept in a file below `home`, and makes it if it is not there. If another
+    /// process has the file open, the table is used through it.
+    ///
+    /// The runs of `tasks` that an earlier process left behind when it was killed are ended first: its functions died
+    /// with it, so nobody has to wait until their leases have run out.
+    pub async fn open(
+        home: &Path,
+        stack: &str,
+        tasks: impl IntoIterator<Item = &TaskName>,
+    ) -> anyhow::Result<Self> {
+        let file = home.join("table.sqlite");
+        let door = Door::of(&file);
+        let started = Instant::now();
+        let engine = loop {
+            match Engine::open(&file) {
+                Ok(engine) => break engine,
+                Err(TableError::Locked { .. }) if started.elapsed() < PATIENCE => {}
+                Err(error) => return Err(error.into()),
+            }
+            let entered = door.enter().with_context(|| format!("cannot share {}", file.display()))?;
+            if let Some((seat, endpoint)) = entered {
+                let table = open_table(&endpoint, stack).await?;
+                return Ok(Self { table, endpoint, access: Access::Guest { _seat: seat } });
+            }
+            sleep(PAUSE).await;
+        };
+        let endpoint = engine.serve().await?;
+        let table = open_table(&endpoint, stack).await?;
+        // The guests of a holder that was killed may still be there, with runs of their own.
+        let alone = alone(&door, TRIES).await?;
+        if alone.is_some() {
+            end_abandoned(&table, tasks).await?;
+        }
+        door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+        Ok(Self { table, endpoint, access: Access::Holder { engine, door } })
+    }
+
+    /// Lets go of the table. Who holds it for others stays until they are gone.
+    pub async fn close(self) {
+        let Access::Holder { engine, door } = self.access else { return };
+        let started = Instant::now();
+        let mut told = false;
+        // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
+        let _alone = loop {
+            match door.alone() {
+                Ok(None) => sleep(PAUSE).await,
+                alone => break alone,
+            }
+            if !told && started.elapsed() > SILENCE {
+                told = true;
+                eprintln!("waiting for another command, which uses the table through this one");
+            }
+        };
+        door.close();
+        engine.close().await;
+    }
+}
+
+async fn open_table(endpoint: &str, stack: &str) -> anyhow::Result<Table> {
+    let client = local_dynamodb(endpoint);
+    let name = format!("{stack}-lamplighter");
+    table::create(&client, &name).await?;
+    Ok(Table::new(client, name))
+}
+
+async fn alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
+    for _ in 0..tries {
+        if let Some(seat) = door.alone()? {
+            return Ok(Some(seat));
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(None)
+}
+
+async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>) -> anyhow::Result<()> {
+    for task in tasks {
+        let now = Timestamp::now();
+        for lost in table.state(task).await?.held() {
+            let message = "lost: the program that ran its function was ended before it was over";
+            let error = RunError::new(ErrorKind::System, message);
+            let _ = table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;
+            table.end_lost(task, &lost, now).await?;
+        }
+    }
+    Ok(())
+}
