@@ -7,6 +7,7 @@
 //! - [`assets`], [`package`]: what goes with a binary, and the packages of the functions
 //! - [`runner`]: a deployment on this machine
 //! - [`target`]: the stack that a command works on, here or in AWS
+//! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
 //! - [`show`]: runs and deployments as people read them
 //! - [`words`]: everything people read, in their language
 //! - [`fault`]: what cannot stand, each with its file and key, all told at once
@@ -18,8 +19,11 @@ pub mod config;
 pub mod describe;
 pub mod fault;
 mod files;
+pub mod follow;
 pub mod generate;
+pub mod known;
 pub mod package;
+pub mod progress;
 pub mod project;
 pub mod runner;
 pub mod show;
@@ -33,6 +37,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::{
     commands::Command,
+    known::Misuse,
     words::{Locale, Words},
 };
 
@@ -76,7 +81,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
-            ExitCode::FAILURE
+            if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -6,18 +6,21 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use lamplighter_aws::{
-    clients::{Account, Clients},
+    clients::{Account, Clients, local_config},
     functions::Functions,
     stacks::Stacks,
     table::Table,
 };
 
 use crate::{
+    compile::Profile,
     config::Config,
     generate::TABLE_OUTPUT,
-    runner::{stack::Stack, storage::Storage},
+    package::package_all,
+    project::{Project, Task},
+    runner::{machine::Machine, stack::Stack, storage::Storage},
     workspace::Workspace,
 };
 
@@ -59,6 +62,7 @@ pub struct Target {
 
 enum Kind {
     Here(Storage),
+    Machine(Box<Machine>),
     Aws(Box<Clients>),
 }
 
@@ -88,6 +92,33 @@ impl Place {
         if self.is_aws() { self.open_in_aws(stack).await } else { self.open_here(workspace, &stack).await }
     }
 
+    /// Opens the stack's table and reaches its functions. On this machine they are compiled first, and run as long as the
+    /// target is open.
+    pub async fn open_to_run(
+        &self,
+        workspace: &Workspace,
+        environment: Option<&str>,
+    ) -> anyhow::Result<(Target, Functions)> {
+        let stack = self.stack(workspace)?;
+        if self.is_aws() {
+            let target = self.open_in_aws(stack).await?;
+            let Kind::Aws(clients) = &target.kind else { bail!("stack `{}` is not in AWS", target.stack) };
+            let functions = Functions::new(clients.config().await);
+            return Ok((target, functions));
+        }
+        let packages = package_all(workspace, Profile::Dev)?;
+        let config = Config::load(&workspace.root)?;
+        let described = packages.iter().filter_map(|package| package.task.clone()).collect();
+        let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
+        let home = self.home(workspace);
+        let stack = Stack::open(&home, &stack)?.name;
+        let machine = Machine::start(&home, &stack, project.tasks.iter().map(Task::name)).await?;
+        machine.install(&project, &packages)?;
+        let functions = Functions::new(&local_config(&machine.host.endpoint()));
+        let table = machine.storage.table.clone();
+        Ok((Target { stack, table, kind: Kind::Machine(Box::new(machine)) }, functions))
+    }
+
     async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
         let home = self.home(workspace);
         let stack = Stack::open(&home, stack)?.name;
@@ -113,23 +144,17 @@ impl Place {
 }
 
 impl Target {
-    /// The functions of the account; nothing on this machine, where they run in a machine only.
-    pub async fn functions(&self) -> Option<Functions> {
-        match &self.kind {
-            Kind::Here(_) => None,
-            Kind::Aws(clients) => Some(Functions::new(clients.config().await)),
-        }
-    }
-
     /// The name of a function of the stack.
     pub fn function(&self, name: &str) -> String {
         format!("{}-{name}", self.stack)
     }
 
-    /// Closes the table.
+    /// Ends what runs for it on this machine, and lets go of the table.
     pub async fn close(self) {
-        if let Kind::Here(storage) = self.kind {
-            storage.close().await;
+        match self.kind {
+            Kind::Here(storage) => storage.close().await,
+            Kind::Machine(machine) => machine.stop().await,
+            Kind::Aws(_) => {}
         }
     }
 }

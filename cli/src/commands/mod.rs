@@ -1,9 +1,12 @@
 //! The commands: one file each.
 
 mod build;
+mod cancel;
 mod completions;
 mod generate;
 mod history;
+mod run;
+mod switch;
 mod tasks;
 mod up;
 
@@ -23,6 +26,10 @@ pub(crate) enum Command {
     Up(up::Arguments),
     History(history::Arguments),
     Completions(completions::Arguments),
+    Run(run::Arguments),
+    Cancel(cancel::Arguments),
+    Enable(switch::Enable),
+    Disable(switch::Disable),
 }
 
 impl Command {
@@ -38,6 +45,10 @@ impl Command {
                 completions::run(&arguments, crate::program());
                 Ok(())
             }
+            Self::Run(arguments) => run::run(words, &arguments),
+            Self::Cancel(arguments) => cancel::run(words, &arguments),
+            Self::Enable(arguments) => arguments.run(words),
+            Self::Disable(arguments) => arguments.run(words),
         }
     }
 }

@@ -19,8 +19,18 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Commands, each with what it needs to begin.
-const COMMANDS: [&[&str]; 6] =
-    [&["generate"], &["build", "--dev"], &["tasks"], &["up"], &["history"], &["completions", "bash"]];
+const COMMANDS: [&[&str]; 10] = [
+    &["generate"],
+    &["build", "--dev"],
+    &["tasks"],
+    &["up"],
+    &["history"],
+    &["run", "migrate"],
+    &["cancel", "migrate"],
+    &["enable", "migrate"],
+    &["disable", "migrate"],
+    &["completions", "bash"],
+];
 
 /// Commands that only read, as the workspace below answers them.
 const READING: [&[&str]; 3] = [&["tasks"], &["history"], &["history", "migrate", "--status", "FAILED"]];

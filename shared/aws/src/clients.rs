@@ -1,6 +1,7 @@
 //! SDK clients that are made when they are first used, so that a cold start pays for nothing it does not use.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -68,16 +69,21 @@ impl Clients {
     }
 }
 
-/// A DynamoDB client for an engine of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
-pub fn local_dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
-    let config = aws_sdk_dynamodb::Config::builder()
+/// The configuration of clients for a service of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
+pub fn local_config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "local");
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(aws_sdk_dynamodb::config::Region::new("us-east-1"))
-        .credentials_provider(aws_sdk_dynamodb::config::Credentials::new("test", "test", None, None, "local"))
+        .region(Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
         .http_client(Builder::new().build_http())
-        .build();
-    aws_sdk_dynamodb::Client::from_conf(config)
+        .build()
+}
+
+/// A DynamoDB client for an engine of one's own at `endpoint`.
+pub fn local_dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
+    aws_sdk_dynamodb::Client::new(&local_config(endpoint))
 }
 
 /// What an SDK error says, with those of its causes that it does not say already. The SDK's own `DisplayErrorContext`

@@ -1,5 +1,7 @@
 //! Deletes sessions that have expired, a batch at a time, so that no transaction is long.
 
+use std::time::Duration;
+
 use database::{Connection, DatabaseError, Location};
 use jiff::{SignedDuration, Timestamp};
 use lamplighter::prelude::*;
@@ -12,13 +14,15 @@ pub struct Config {
     /// How many sessions one transaction deletes.
     #[schemars(range(min = 1))]
     pub batch_size: u32,
+    /// How long it rests between two transactions, so that others get at the database.
+    pub pause_ms: u32,
     /// How many days an expired session is kept.
     pub older_than_days: u16,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { batch_size: 500, older_than_days: 7 }
+        Self { batch_size: 500, pause_ms: 0, older_than_days: 7 }
     }
 }
 
@@ -74,6 +78,8 @@ pub async fn purge(
             return Ok(Purged { sessions, stopped_early: false });
         }
         tracing::info!(sessions, "deleted {sessions} expired sessions so far");
+        let pause = Duration::from_millis(config.pause_ms.into());
+        cancellation.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
@@ -116,7 +122,7 @@ mod tests {
 
     async fn purges(location: &Location) {
         with_sessions(location, 20).await;
-        let config = Config { batch_size: 3, older_than_days: 7 };
+        let config = Config { batch_size: 3, pause_ms: 1, older_than_days: 7 };
         let told_to_stop = CancellationToken::new();
         told_to_stop.cancel();
 

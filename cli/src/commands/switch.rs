@@ -1,0 +1,80 @@
+//! `lamplighter enable` and `lamplighter disable`: whether a task runs, without a deployment.
+
+use anstream::println;
+use serde_json::json;
+
+use crate::{known, say, target::Place, words::Words};
+
+/// Lets a task run again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter enable purge-expired --region eu-central-1")]
+pub(crate) struct Enable {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Keeps a task from running until it is enabled. A run in progress goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter disable purge-expired --region eu-central-1")]
+pub(crate) struct Disable {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The task.
+    #[arg(value_name = "TASK")]
+    task: String,
+    /// Prints JSON: the task, whether it is enabled, and whether that is new.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Enable {
+    pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
+        switch(words, &self.which, true)
+    }
+}
+
+impl Disable {
+    pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
+        switch(words, &self.which, false)
+    }
+}
+
+fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let task = known::task(words, &workspace, &which.task)?;
+    let (changed, running) = super::runtime()?.block_on(async {
+        let target = which.place.open(&workspace).await?;
+        let switched = async {
+            let state = target.table.state(&task).await?;
+            let changed = state.disabled == enabled;
+            if changed {
+                target.table.enable(&task, enabled).await?;
+            }
+            anyhow::Ok((changed, state.held().next().is_some()))
+        };
+        let switched = switched.await;
+        target.close().await;
+        switched
+    })?;
+    if which.json {
+        println!("{:#}", json!({ "task": task, "enabled": enabled, "changed": changed }));
+        return Ok(());
+    }
+    let said = match (enabled, changed) {
+        (true, true) => say!(words, "control-enabled", task = task),
+        (true, false) => say!(words, "control-enabled-before", task = task),
+        (false, true) => say!(words, "control-disabled", task = task),
+        (false, false) => say!(words, "control-disabled-before", task = task),
+    };
+    println!("{said}");
+    if !enabled && running {
+        println!("{}", say!(words, "control-goes-on", task = task));
+    }
+    Ok(())
+}

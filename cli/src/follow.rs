@@ -1,0 +1,160 @@
+//! One run that a person asked for: started under a fixed id, and followed to its record.
+//!
+//! The record in the table is the truth, as for the dispatcher: a response only says when to look. Nothing is asked for
+//! twice, since a person can see that nothing has begun and ask again.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use lamplighter_aws::{
+    functions::{FunctionFailure, Functions, Response},
+    table::{Recorded, Table, Then},
+};
+use lamplighter_core::{
+    claim::{Lost, Refusal},
+    envelope::{Envelope, Report},
+    id::RunId,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError},
+    status::Status,
+};
+use tokio::time::sleep;
+
+/// When a run is first looked at although no response has come.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// The longest pause between two looks.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How a wish to run a task ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// The run is over.
+    Over(Box<Run>),
+    /// It did not begin.
+    Refused(Refusal, Box<Run>),
+}
+
+impl Ended {
+    /// The run's record; of one that did not begin, what would be recorded of it.
+    pub fn run(&self) -> &Run {
+        match self {
+            Self::Over(run) | Self::Refused(_, run) => run,
+        }
+    }
+}
+
+/// Runs a task once and returns how it ended. It takes as long as the run.
+pub async fn follow(
+    table: &Table,
+    functions: &Functions,
+    function: &str,
+    task: &TaskName,
+    id: RunId,
+    envelope: Envelope,
+) -> anyhow::Result<Ended> {
+    let trigger = envelope.trigger;
+    let payload = serde_json::to_value(Envelope { run_id: Some(id), ..envelope })?;
+    let invoked = tokio::select! {
+        invoked = functions.invoke(function, &payload) => invoked,
+        run = watch(table, task, id, FIRST_LOOK) => return Ok(Ended::Over(Box::new(run?))),
+    };
+    let response = match invoked {
+        Ok(response) => response,
+        // It may have begun or not. If it has, the table shows it.
+        Err(error) => {
+            return match look(table, task, id).await? {
+                Seen::Over(run) => Ok(Ended::Over(run)),
+                Seen::Held(_) => Ok(Ended::Over(Box::new(watch(table, task, id, FIRST_LOOK).await?))),
+                Seen::Nowhere => bail!(error),
+            };
+        }
+    };
+    match response {
+        Response::Failed(failure) => ended(table, task, id, &failure).await,
+        Response::Returned(value) => {
+            let report: Report = serde_json::from_value(value)
+                .with_context(|| format!("function `{function}` returned something that no task returns"))?;
+            let run = table.run(task, id).await?;
+            match (report.refused, run) {
+                (Some(refusal), run) => {
+                    let skipped = || Run {
+                        status: Status::Skipped,
+                        skipped_reason: Some(refusal.to_string()),
+                        ..Run::begun(id, task.clone(), trigger, Timestamp::now())
+                    };
+                    let run = run.unwrap_or_else(skipped);
+                    Ok(Ended::Refused(refusal, Box::new(run)))
+                }
+                (None, Some(run)) => Ok(Ended::Over(Box::new(run))),
+                (None, None) => bail!("run {id} of `{task}` is {} and has no record", report.status),
+            }
+        }
+    }
+}
+
+/// What the table tells of a run.
+pub enum Seen {
+    /// It is over.
+    Over(Box<Run>),
+    /// It holds its task.
+    Held(Box<Lost>),
+    /// It has no record and does not hold its task.
+    Nowhere,
+}
+
+/// What the table tells of a run now. One whose lease has run out is lost, and is ended here.
+pub async fn look(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Seen> {
+    if let Some(run) = table.run(task, id).await? {
+        return Ok(Seen::Over(Box::new(run)));
+    }
+    let now = Timestamp::now();
+    let state = table.state(task).await?;
+    if let Some(lost) = state.lost(now).into_iter().find(|lost| lost.lease.run_id == id) {
+        return Ok(Seen::Over(Box::new(table.end_lost(task, &lost, now).await?)));
+    }
+    if let Some(held) = state.held().find(|held| held.lease.run_id == id) {
+        return Ok(Seen::Held(Box::new(held)));
+    }
+    // A run writes its record and then lets go, which may have been since the first look.
+    let run = table.run(task, id).await?;
+    Ok(run.map_or(Seen::Nowhere, |run| Seen::Over(Box::new(run))))
+}
+
+/// Looks at a run from time to time until it is over.
+pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -> anyhow::Result<Run> {
+    let mut pause = first;
+    loop {
+        sleep(pause).await;
+        if let Seen::Over(run) = look(table, task, id).await? {
+            return Ok(*run);
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// How a run ended whose function failed. If the run still holds its task, this writes it down.
+async fn ended(
+    table: &Table,
+    task: &TaskName,
+    id: RunId,
+    failure: &FunctionFailure,
+) -> anyhow::Result<Ended> {
+    let held = match look(table, task, id).await? {
+        Seen::Over(run) => return Ok(Ended::Over(run)),
+        Seen::Held(held) => held,
+        Seen::Nowhere => bail!("the function of `{task}` failed: {failure}"),
+    };
+    let (status, kind) = if failure.is_timeout() {
+        (Status::Timeout, ErrorKind::Timeout)
+    } else {
+        (Status::Failed, ErrorKind::System)
+    };
+    let why = format!("the function ended before the run did: {failure}");
+    let run = held.run(task, Timestamp::now());
+    let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
+    Ok(Ended::Over(match table.finish(&run, held.hold, Then::Nothing).await? {
+        Recorded::Written => Box::new(run),
+        Recorded::Before(stands) => stands,
+    }))
+}
