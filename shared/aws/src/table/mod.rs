@@ -6,14 +6,17 @@
 //!
 //! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
 
+mod claim;
 mod commit;
 mod history;
 mod item;
 mod lease;
 mod ledger;
 mod pulse;
+mod release;
 mod rollup;
 mod schema;
+mod state;
 
 use std::time::Duration;
 
@@ -22,9 +25,9 @@ use lamplighter_core::definition::DEFAULT_RETENTION;
 
 pub use commit::{CommitError, TransactWriteItem, transact};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
-pub use lease::{Recorded, Then};
 pub use ledger::Opened;
 pub use pulse::{Notice, Pulses, States};
+pub use release::{Recorded, Then};
 pub use rollup::{Counted, RETENTION};
 pub use schema::create;
 

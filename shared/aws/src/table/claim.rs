@@ -1,0 +1,122 @@
+//! Claiming a task for a run: one conditional write.
+
+use aws_sdk_dynamodb::{
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
+};
+use jiff::Timestamp;
+use lamplighter_core::{
+    claim::{Decision, Grant, Lost, Occasion, Request, claim},
+    definition::Overlap,
+    name::TaskName,
+};
+
+use super::{
+    Table, TableError,
+    item::{n, s},
+    lease::{DEPLOYED, shared, shared_item},
+    schema::{TASK, task_pk},
+};
+
+impl Table {
+    /// Claims a task for a run. One write, no read; nothing has changed if it is refused.
+    ///
+    /// A run that was lost and still holds the task is ended first, and the claim is then written again: its lease is
+    /// all that is known of it, so that it must not be replaced before the record is there. The runs that were lost
+    /// beside it are ended as well when this returns.
+    pub async fn claim(&self, task: &TaskName, request: &Request) -> Result<Decision, TableError> {
+        let mut ended = Vec::new();
+        loop {
+            match self.claim_update(task, request).send().await {
+                Ok(output) => {
+                    let before = self.task_state(task, output.attributes.unwrap_or_default())?;
+                    // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
+                    let hold = before.next_hold(request.overlap);
+                    let lost = before.lost(request.now);
+                    self.end_all(task, &lost, request.now).await?;
+                    ended.extend(lost);
+                    return Ok(Decision::Granted(Grant { hold, lost: ended, settings: before.settings }));
+                }
+                Err(error) => match error.as_service_error() {
+                    Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                        let state = self.task_state(task, refused.item.clone().unwrap_or_default())?;
+                        match claim(&state, request) {
+                            Decision::Granted(Grant { lost, .. }) if !lost.is_empty() => {
+                                self.end_all(task, &lost, request.now).await?;
+                                ended.extend(lost);
+                            }
+                            decision => return Ok(decision),
+                        }
+                    }
+                    _ => return Err(self.failed("claim", &error)),
+                },
+            }
+        }
+    }
+
+    async fn end_all(&self, task: &TaskName, lost: &[Lost], now: Timestamp) -> Result<(), TableError> {
+        for lost in lost {
+            self.end_lost(task, lost, now).await?;
+        }
+        Ok(())
+    }
+
+    /// The rule of [`claim`] as the condition of one write.
+    fn claim_update(&self, task: &TaskName, request: &Request) -> UpdateItemFluentBuilder {
+        let lease = request.lease();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(task_pk(task)))
+            .key("sk", s(TASK))
+            .expression_attribute_values(":zero", n(0))
+            .expression_attribute_values(":true", AttributeValue::Bool(true))
+            .return_values(ReturnValue::AllOld)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut set = "SET failure_streak = if_not_exists(failure_streak, :zero)".to_owned();
+        let mut condition = "(attribute_not_exists(enabled) OR enabled = :true)".to_owned();
+        let update = match &request.occasion {
+            Occasion::Tick(tick) => Some(("last_tick".to_owned(), n(tick.as_millisecond()))),
+            Occasion::Deployment { ledger, entry } => {
+                Some((format!("{DEPLOYED}{ledger}"), s(entry.as_str())))
+            }
+            Occasion::Wish => None,
+        }
+        .into_iter()
+        .fold(update, |update, (newest, value)| {
+            set.push_str(", #newest = :newest");
+            condition.push_str(" AND (attribute_not_exists(#newest) OR #newest < :newest)");
+            update.expression_attribute_names("#newest", newest).expression_attribute_values(":newest", value)
+        });
+        let update = if request.overlap == Overlap::Allow {
+            set.push_str(", #lease = :lease");
+            condition.push_str(" AND attribute_not_exists(#lease)");
+            update
+                .expression_attribute_names("#lease", shared(lease.run_id))
+                .expression_attribute_values(":lease", AttributeValue::M(shared_item(&lease)))
+        } else {
+            set.push_str(
+                ", epoch = if_not_exists(epoch, :zero) + :one, run_id = :run_id, holder = :holder, \
+                 lease_until = :until, started_at = :now, #trigger = :trigger",
+            );
+            condition.push_str(" AND attribute_not_exists(run_id)");
+            let update = update
+                .expression_attribute_names("#trigger", "trigger")
+                .expression_attribute_values(":one", n(1))
+                .expression_attribute_values(":run_id", s(lease.run_id.to_string()))
+                .expression_attribute_values(":holder", s(&lease.holder))
+                .expression_attribute_values(":until", n(lease.until.as_millisecond()))
+                .expression_attribute_values(":now", n(lease.started_at.as_millisecond()))
+                .expression_attribute_values(":trigger", s(lease.trigger.as_str()));
+            if let Some(tick) = lease.scheduled_for {
+                set.push_str(", scheduled_for = :tick REMOVE cancelled");
+                update.expression_attribute_values(":tick", n(tick.as_millisecond()))
+            } else {
+                set.push_str(" REMOVE cancelled, scheduled_for");
+                update
+            }
+        };
+        update.update_expression(set).condition_expression(condition)
+    }
+}
