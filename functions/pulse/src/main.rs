@@ -59,14 +59,16 @@ async fn start() -> Result<Pulse, lambda_runtime::Error> {
             Some(Notifier::new(target, clients.config().await)?)
         }
     };
+    let environment = variable("LAMPLIGHTER_ENVIRONMENT").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
+    let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
     Ok(Pulse {
-        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?),
+        table: table.of_environment(&environment),
         functions: Functions::new(clients.config().await),
         notifier,
         plan,
         zones,
         stack: required("LAMPLIGHTER_STACK")?,
-        environment: variable("LAMPLIGHTER_ENVIRONMENT").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+        environment,
     })
 }
 

@@ -274,7 +274,8 @@ fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -
 impl Edges {
     async fn table(&self, retention: Duration) -> Option<Table> {
         let name = self.table.as_deref()?;
-        Some(Table::new(self.clients.dynamodb().await.clone(), name).keeping(retention))
+        let table = Table::new(self.clients.dynamodb().await.clone(), name);
+        Some(table.keeping(retention).of_environment(&self.environment))
     }
 }
 

@@ -39,6 +39,7 @@ pub struct Table {
     client: Client,
     name: String,
     retention: Duration,
+    environment: String,
 }
 
 /// Why the table could not be read or written.
@@ -83,7 +84,13 @@ pub const MAX_VALUE_BYTES: usize = 300_000;
 impl Table {
     /// The table of that name.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into(), retention: DEFAULT_RETENTION }
+        Self { client, name: name.into(), retention: DEFAULT_RETENTION, environment: String::new() }
+    }
+
+    /// The same table, for processes of this environment: what a run that was lost there cannot say any more.
+    #[must_use]
+    pub fn of_environment(self, environment: impl Into<String>) -> Self {
+        Self { environment: environment.into(), ..self }
     }
 
     /// The same table, which keeps the records that are written from here on for this long.

@@ -141,7 +141,7 @@ impl Table {
 
     /// Ends a run that was lost: writes its record and lets go of its task. Its own record stands if it has one.
     pub async fn end_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
-        let run = lost.run(task, now);
+        let run = Run { environment: self.environment.clone(), ..lost.run(task, now) };
         let stands = match self.record(&run).await? {
             Recorded::Written => run,
             Recorded::Before(stands) => *stands,

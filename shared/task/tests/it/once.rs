@@ -98,6 +98,7 @@ async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
     let error = lost.error.as_ref().unwrap();
     assert_eq!((lost.status, error.kind), (Status::Failed, ErrorKind::System));
     assert!(error.message.starts_with("lost: "), "{}", error.message);
+    assert_eq!(lost.environment, "dev");
     assert_eq!(world.marks("bodies").len(), 2);
 
     // The same deployment, delivered again: it had its run, and what is recorded of that stands.
