@@ -1,4 +1,4 @@
-# Was jemand hört, der einen Task nennt, den es nicht gibt.
-known-nearest = es gibt keinen Task `{ $word }`: war `{ $name }` gemeint?
-known-all = es gibt keinen Task `{ $word }`: es gibt { $all }
-known-none = es gibt keinen Task `{ $word }`: unter { $folder } ist keiner
+# Was jemand hört, der eine Aufgabe nennt, die es nicht gibt.
+known-nearest = die Aufgabe `{ $word }` gibt es nicht: war `{ $name }` gemeint?
+known-all = die Aufgabe `{ $word }` gibt es nicht: es gibt { $all }
+known-none = die Aufgabe `{ $word }` gibt es nicht: unter { $folder } ist keine

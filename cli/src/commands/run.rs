@@ -148,7 +148,7 @@ pub(super) fn tell(words: &Words, ended: &Ended, json: bool) -> anyhow::Result<(
 pub(super) fn line(words: &Words, run: &Run) -> String {
     let (sign, style) = sign(run.status);
     let took = words.duration(run.duration_ms());
-    let said = run.reason().or(run.message.as_deref()).unwrap_or_default();
+    let said = words.reason(run).or_else(|| run.message.clone()).unwrap_or_default();
     let told = match run.attempts.len() {
         0 | 1 => say!(words, "control-over", task = run.task, status = run.status, time = took),
         tries => say!(
@@ -171,7 +171,7 @@ fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {
         Refusal::PreviousInstanceRunning { run_id, until } => {
             say!(words, "control-is-running", task = task, run = run_id, until = until)
         }
-        other => say!(words, "control-refused", task = task, reason = other.to_string()),
+        other => say!(words, "control-refused", task = task, reason = words.recorded(&other.to_string())),
     }
 }
 
