@@ -149,3 +149,16 @@ fn what_a_function_cannot_hold_is_refused() {
         faults.starts_with("lamplighter.toml: tasks.a: its configuration and environment are 4004 bytes")
     );
 }
+
+#[test]
+fn a_task_that_replaces_the_run_in_progress_has_time_to_wait_for_its_end() {
+    let cron = |name: &str, overlap: &str| {
+        let cron = json!({ "kind": "cron", "schedule": "@daily", "timezone": "UTC", "priority": "low",
+                           "overlap": overlap, "timeout_ms": 60_000 });
+        described(name, cron)
+    };
+    let tasks = vec![cron("sweep", "skip"), cron("turn", "replace")];
+    let project = Project::resolve("shop", tasks, &Config::parse("").unwrap(), None).unwrap();
+    let seconds = |name| task(&project, name).function_seconds();
+    assert_eq!((seconds("sweep"), seconds("turn")), (70, 90));
+}
