@@ -133,14 +133,15 @@ impl Words {
         }
     }
 
-    /// A local time with its day of the week, to the minute.
+    /// A local time with its day of the week: to the minute, or to the second if it has some.
     pub fn local(&self, at: DateTime) -> String {
         let day = say!(self, "time-weekday", day = at.weekday().to_monday_one_offset().unsigned_abs());
-        let written = match self.locale() {
-            Locale::En => at.strftime("%Y-%m-%d %H:%M"),
-            Locale::De | Locale::Pl => at.strftime("%d.%m.%Y %H:%M"),
+        let date = match self.locale() {
+            Locale::En => at.strftime("%Y-%m-%d"),
+            Locale::De | Locale::Pl => at.strftime("%d.%m.%Y"),
         };
-        format!("{day} {written}")
+        let time = at.strftime(if at.second() == 0 { "%H:%M" } else { "%H:%M:%S" });
+        format!("{day} {date} {time}")
     }
 
     /// An instant, to the second, in UTC.
