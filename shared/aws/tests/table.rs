@@ -93,6 +93,28 @@ async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_
 }
 
 #[tokio::test]
+async fn c14_a_run_beside_others_and_with_settings_costs_three_write_units_too() {
+    let embedded = embedded().await;
+    embedded
+        .table
+        .set(&task(), Some(r#"{"overlap":"allow","priority":"high","retention_days":7}"#))
+        .await
+        .unwrap();
+    let beside = |run, now| Request { overlap: Overlap::Allow, ..request(run, now, Occasion::Tick(at(now))) };
+    for run in 1..=5 {
+        granted(&embedded, &beside(run, i64::try_from(run).unwrap())).await;
+    }
+    embedded.meter.spent();
+    let last = beside(6, 6);
+    let grant = granted(&embedded, &last).await;
+    assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), Some(1.0))]);
+    assert!(grant.settings.is_some(), "they came with the claim");
+    let run = run(&last, grant.hold, Status::Completed);
+    let _ = embedded.table.finish(&run, grant.hold, Then::Disable).await.unwrap();
+    assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
+}
+
+#[tokio::test]
 async fn c13_of_twenty_racing_claims_one_is_granted() {
     let embedded = embedded().await;
     for round in 0..50 {

@@ -1,6 +1,9 @@
 //! What a run costs, counted on the wire: the requests of a whole invocation, and no other.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::json;
 use tokio::{
@@ -60,6 +63,22 @@ async fn a_recorded_run_is_three_writes_and_no_read_and_a_refused_one_is_one() {
         world.host.invoke(PROBE, payload.to_string()).await.unwrap();
         assert_eq!(spent(), ["UpdateItem"], "refused: {payload}");
     }
+}
+
+/// A served process and an open table are there for a whole minute, and ask nothing of anyone. The other tests run meanwhile.
+#[tokio::test]
+async fn idle_costs_nothing() {
+    let world = World::new().await;
+    let (endpoint, passed) = meter(&world.endpoint).await;
+    let mut spec = world.spec(json!({}));
+    spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), endpoint);
+    world.host.register(spec);
+    let process = async || world.run().await.data.unwrap()["pid"].clone();
+    let first = process().await;
+    assert_eq!(std::mem::take(&mut *passed.lock().unwrap()).len(), 3, "it can be heard");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*passed.lock().unwrap(), [""; 0]);
+    assert_eq!(process().await, first, "it was there all the time");
 }
 
 fn tick(at: &str) -> serde_json::Value {

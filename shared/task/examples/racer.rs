@@ -1,0 +1,103 @@
+//! A process of the race test: it takes one order a line, executes the task that the order names through the real
+//! pipeline, and says in a line what came of it. Its bodies write down when they really began and ended.
+
+use std::{
+    fs::OpenOptions,
+    io::{BufRead as _, Write as _},
+    path::PathBuf,
+    process,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use lamplighter::{
+    AssetsSource, Bodies, Edges, Invocation,
+    definition::{Cron, Definition, Kind},
+    execute,
+    prelude::*,
+    random,
+};
+use lamplighter_aws::clients::Clients;
+use serde_json::{Value, json};
+
+/// What the test orders.
+#[derive(Clone, Debug, Deserialize)]
+struct Order {
+    /// The task's name.
+    task: String,
+    /// How long its body takes.
+    body_ms: u64,
+    /// How long the invocation may take.
+    limit_ms: u64,
+    payload: Value,
+}
+
+/// The order in progress: a definition knows nothing of its invocation.
+static ORDER: Mutex<Option<Order>> = Mutex::new(None);
+
+fn order() -> Order {
+    ORDER.lock().expect("nothing panics with it").clone().expect("a definition is asked for during an order")
+}
+
+struct Racer;
+
+impl Task for Racer {
+    type Config = ();
+
+    fn definition() -> Definition {
+        let every_minute = "* * * * *".parse().expect("it is a schedule");
+        let name = order().task.parse().expect("the test names tasks well");
+        Definition::new(name, Kind::Cron(Cron::new(Some(every_minute))))
+    }
+
+    async fn run(&self, ctx: Context<()>) -> TaskResult {
+        let note = |what: &str| -> std::io::Result<()> {
+            let path = std::env::var_os("RACE_JOURNAL").map(PathBuf::from).unwrap_or_default();
+            let mut journal = OpenOptions::new().append(true).create(true).open(path)?;
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
+            let line = format!("{what} {} {} {} {now}\n", order().task, ctx.run_id(), process::id());
+            journal.write_all(line.as_bytes())
+        };
+        note("begin")?;
+        tell(&json!({ "begun": ctx.run_id() }));
+        tokio::time::sleep(Duration::from_millis(order().body_ms)).await;
+        note("end")?;
+        Ok(Outcome::success("ran"))
+    }
+}
+
+fn tell(line: &Value) {
+    let mut out = std::io::stdout().lock();
+    // Who does not listen any more will end this process soon.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn main() -> std::io::Result<()> {
+    let bodies = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let pipeline = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let edges = Edges {
+        clients: Arc::new(Clients::default()),
+        bodies: Bodies { runtime: bodies.handle().clone(), clients: Arc::new(Clients::default()) },
+        table: std::env::var("LAMPLIGHTER_TABLE").ok(),
+        environment: "race".to_owned(),
+        settings: None,
+        assets: AssetsSource::Folder(PathBuf::from(".")),
+        log: None,
+    };
+    for line in std::io::stdin().lock().lines() {
+        let order: Order = serde_json::from_str(&line?)?;
+        *ORDER.lock().expect("nothing panics with it") = Some(order.clone());
+        let invocation = Invocation {
+            payload: order.payload,
+            holder: format!("{}#{:032x}", process::id(), random()),
+            deadline: (SystemTime::now() + Duration::from_millis(order.limit_ms))
+                .try_into()
+                .map_err(std::io::Error::other)?,
+        };
+        tell(&match pipeline.block_on(execute(Arc::new(Racer), invocation, &edges)) {
+            Ok(executed) => json!({ "report": executed.report }),
+            Err(error) => json!({ "error": error.to_string() }),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! The lock on real parts: twenty processes race for ticks and are killed; invariants 1 to 4 are checked from the table
+//! and from what the bodies wrote down. `RACE_ROUNDS` and `RACE_SEED` say how long and which.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    process::Stdio,
+    time::{Duration, Instant, SystemTime},
+};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use lamplighter_aws::table::{History, Table, create};
+use lamplighter_core::{
+    id::RunId,
+    name::TaskName,
+    run::{ErrorKind, Run},
+    status::Status,
+};
+use lamplighter_local::Engine;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+const PROCESSES: usize = 20;
+/// Tasks that take turns, so that one whose run was killed is not waited for.
+const TASKS: usize = 24;
+/// The time of an invocation, half of which the pipeline keeps back for itself.
+const LIMIT: Duration = Duration::from_secs(3);
+/// Far longer than anything takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A process, and what it was last seen doing.
+struct Racer {
+    child: Child,
+    orders: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+/// When a process is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kill {
+    Never,
+    After(Duration),
+    InBody,
+}
+
+/// What came back from a process, or when it was certainly dead, in nanoseconds.
+enum Answer {
+    Said(Value),
+    Dead { pid: u32, at: u128 },
+}
+
+impl Racer {
+    fn start(folder: &Path, endpoint: &str) -> Self {
+        let test = std::env::current_exe().unwrap();
+        let binary = test.parent().unwrap().parent().unwrap().join("examples/racer");
+        let mut child = Command::new(&binary)
+            .env_clear()
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_ENDPOINT_URL_DYNAMODB", endpoint)
+            .env("LAMPLIGHTER_TABLE", "lamplighter")
+            .env("RACE_JOURNAL", folder.join("journal"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{}: {error}: run a whole `cargo test -p lamplighter`", binary.display())
+            });
+        let orders = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, orders, answers }
+    }
+
+    async fn order(&mut self, order: &str, kill: Kill) -> Answer {
+        let answer = async {
+            self.orders.write_all(order.as_bytes()).await.unwrap();
+            loop {
+                let line = self.answers.next_line().await.unwrap().expect("it died of itself");
+                let said: Value = serde_json::from_str(&line).unwrap();
+                match (said["begun"].is_null(), kill) {
+                    (true, _) => break Some(said),
+                    (false, Kill::InBody) => break None,
+                    (false, _) => {}
+                }
+            }
+        };
+        let answer = match kill {
+            Kill::After(pause) => timeout(pause, answer).await.unwrap_or(None),
+            Kill::Never | Kill::InBody => timeout(LONG, answer).await.expect("it does not answer"),
+        };
+        if let Some(said) = answer {
+            return Answer::Said(said);
+        }
+        let pid = self.child.id().unwrap();
+        self.child.kill().await.unwrap();
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+        Answer::Dead { pid, at }
+    }
+}
+
+/// Chance that can be had again.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+
+    /// When each process is killed in a round: in most, none is.
+    fn kills(&mut self) -> Vec<Kill> {
+        let mut kills = vec![Kill::Never; PROCESSES];
+        match self.below(8) {
+            0 => kills.fill(Kill::InBody),
+            1 | 2 => {
+                for _ in 0..=self.below(3) {
+                    let victim = usize::try_from(self.below(PROCESSES as u64)).unwrap();
+                    kills[victim] = Kill::After(Duration::from_micros(self.below(60_000)));
+                }
+            }
+            _ => {}
+        }
+        kills
+    }
+}
+
+/// The world, and what has been seen of it.
+struct Race {
+    table: Table,
+    endpoint: String,
+    folder: tempfile::TempDir,
+    racers: Vec<Racer>,
+    /// When each task is certainly free again.
+    free: [Instant; TASKS],
+    /// Every record that was ever read.
+    records: BTreeMap<RunId, Run>,
+    /// Every run that is known to have started.
+    started: BTreeSet<RunId>,
+    /// When which process was certainly dead, in nanoseconds.
+    dead: BTreeMap<u32, u128>,
+    _engine: Engine,
+}
+
+fn name(task: usize) -> TaskName {
+    format!("race-{task}").parse().unwrap()
+}
+
+impl Race {
+    async fn new() -> Self {
+        let engine = Engine::memory().unwrap();
+        let endpoint = engine.serve().await.unwrap();
+        let client = aws_sdk_dynamodb::Client::from_conf(
+            aws_sdk_dynamodb::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("us-east-1"))
+                .credentials_provider(Credentials::for_tests())
+                .endpoint_url(&endpoint)
+                .http_client(aws_smithy_http_client::Builder::new().build_http())
+                .build(),
+        );
+        create(&client, "lamplighter").await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let racers = (0..PROCESSES).map(|_| Racer::start(folder.path(), &endpoint)).collect();
+        Self {
+            table: Table::new(client, "lamplighter"),
+            endpoint,
+            folder,
+            racers,
+            free: [Instant::now(); TASKS],
+            records: BTreeMap::new(),
+            started: BTreeSet::new(),
+            dead: BTreeMap::new(),
+            _engine: engine,
+        }
+    }
+
+    /// All processes are told of one tick of one task at once.
+    async fn round(&mut self, round: usize, chance: &mut Chance) {
+        // The one that has been free the longest.
+        let task = (0..TASKS).min_by_key(|task| self.free[*task]).unwrap();
+        sleep(self.free[task].saturating_duration_since(Instant::now())).await;
+        let tick = jiff::Timestamp::from_second(1_800_000_000 + 60 * i64::try_from(round).unwrap()).unwrap();
+        let order = json!({
+            "task": name(task), "body_ms": chance.below(6), "limit_ms": LIMIT.as_millis(),
+            "payload": { "trigger": "schedule", "scheduled_for": tick },
+        });
+        let kills = chance.kills();
+        let mut answering = JoinSet::new();
+        for (mut racer, kill) in std::mem::take(&mut self.racers).into_iter().zip(kills.clone()) {
+            let order = format!("{order}\n");
+            answering.spawn(async move {
+                let answer = racer.order(&order, kill).await;
+                (racer, answer)
+            });
+        }
+        let mut completed = 0;
+        let mut killed = 0;
+        while let Some(answered) = answering.join_next().await {
+            let (racer, answer) = answered.unwrap();
+            match answer {
+                Answer::Said(said) => {
+                    let reason = &said["report"]["refused"]["reason"];
+                    if said["report"]["status"] == "COMPLETED" {
+                        completed += 1;
+                    } else {
+                        let known = ["previous_instance_running", "already_ran"];
+                        assert!(known.iter().any(|it| reason == it), "{said}");
+                    }
+                    self.racers.push(racer);
+                }
+                Answer::Dead { pid, at } => {
+                    killed += 1;
+                    self.dead.insert(pid, at);
+                    self.racers.push(Racer::start(self.folder.path(), &self.endpoint));
+                }
+            }
+        }
+        assert!(
+            completed == 1 || (completed == 0 && killed > 0),
+            "{completed} completed, {killed} were killed"
+        );
+        self.look(task).await;
+    }
+
+    /// Reads a task's newest records, none of which may have changed, and when the task will be free.
+    async fn look(&mut self, task: usize) {
+        let name = name(task);
+        let wanted = History::of(name.clone(), 100);
+        for run in self.table.history(&wanted).await.unwrap().runs {
+            assert!(run.status.is_terminal(), "{run:?}");
+            let before = self.records.insert(run.id, run.clone());
+            assert!(before.is_none_or(|before| before == run), "invariant 3: a record changed: {run:?}");
+        }
+        let state = self.table.state(&name).await.unwrap();
+        let held = state.leases().map(|lease| (lease.run_id, lease.until)).collect::<Vec<_>>();
+        self.started.extend(held.iter().map(|(run, _)| run));
+        let left = held.iter().map(|(_, until)| until.duration_since(jiff::Timestamp::now()));
+        let left = left.filter_map(|left| Duration::try_from(left).ok()).max().unwrap_or_default();
+        self.free[task] = Instant::now() + left + Duration::from_millis(5);
+    }
+
+    /// When all is over: somebody looks at every task once more, and then everything must be in order.
+    async fn verify(&mut self) {
+        for task in 0..TASKS {
+            sleep(self.free[task].saturating_duration_since(Instant::now())).await;
+            let (name, now) = (name(task), jiff::Timestamp::now());
+            for lost in self.table.state(&name).await.unwrap().lost(now) {
+                self.table.end_lost(&name, &lost, now).await.unwrap();
+            }
+            self.look(task).await;
+            assert_eq!(
+                self.table.state(&name).await.unwrap().leases().count(),
+                0,
+                "invariant 4: {name} is held"
+            );
+        }
+        let bodies = self.bodies();
+        self.started.extend(bodies.iter().map(|body| body.run));
+        for run in &self.started {
+            assert!(self.records.contains_key(run), "invariant 4: {run} has no record");
+        }
+        let mut ticks = BTreeMap::new();
+        for run in self.records.values().filter(|run| run.status != Status::Skipped) {
+            let other = ticks.insert((run.task.clone(), run.scheduled_for.unwrap()), run.id);
+            assert_eq!(other, None, "invariant 2: {} ran twice for {:?}", run.task, run.scheduled_for);
+        }
+        let mut latest: BTreeMap<&str, &Body> = BTreeMap::new();
+        let mut runs = BTreeSet::new();
+        for body in &bodies {
+            assert!(runs.insert(body.run), "invariant 1: {body:?} began twice");
+            if let Some(before) = latest.insert(&body.task, body) {
+                assert!(before.ended < body.began, "invariant 1: {before:?} and {body:?}");
+            }
+        }
+        let failed = |run: &&Run| run.status == Status::Failed;
+        for lost in self.records.values().filter(failed) {
+            assert_eq!(lost.error.as_ref().map(|error| error.kind), Some(ErrorKind::System), "{lost:?}");
+        }
+        println!(
+            "{} records, {} bodies, {} processes killed, {} runs lost",
+            self.records.len(),
+            bodies.len(),
+            self.dead.len(),
+            self.records.values().filter(failed).count()
+        );
+    }
+
+    /// What the bodies wrote down, in the order in which they began.
+    fn bodies(&self) -> Vec<Body> {
+        let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap();
+        let mut bodies: BTreeMap<(RunId, u32), Body> = BTreeMap::new();
+        for line in text.lines() {
+            let words: Vec<_> = line.split(' ').collect();
+            let [what, task, run, pid, at] = words[..] else { panic!("{line}") };
+            let (run, pid, at) = (run.parse().unwrap(), pid.parse().unwrap(), at.parse().unwrap());
+            let ended = self.dead.get(&pid).copied().unwrap_or(u128::MAX);
+            let body = bodies.entry((run, pid)).or_insert(Body { task: task.into(), run, began: at, ended });
+            if what == "end" {
+                body.ended = at;
+            }
+        }
+        let mut bodies: Vec<_> = bodies.into_values().collect();
+        bodies.sort_by_key(|body| body.began);
+        bodies
+    }
+}
+
+/// A body, from its first word to its last or to its process's end, in nanoseconds.
+#[derive(Debug)]
+struct Body {
+    task: String,
+    run: RunId,
+    began: u128,
+    ended: u128,
+}
+
+fn given(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c13_c15_c20_twenty_processes_race_and_are_killed() {
+    let seed = given("RACE_SEED", u64::from(std::process::id()) * 0x9E37_79B9 + 1);
+    let rounds = usize::try_from(given("RACE_ROUNDS", 100)).unwrap();
+    println!("RACE_SEED={seed} RACE_ROUNDS={rounds}");
+    let mut chance = Chance(seed);
+    let mut race = Race::new().await;
+    for round in 0..rounds {
+        race.round(round, &mut chance).await;
+    }
+    race.verify().await;
+}
