@@ -22,6 +22,7 @@ test:
 bench:
 	cargo build --release -p lamplighter-benches -p dispatcher --bins
 	$(or $(CARGO_TARGET_DIR),target)/release/measure
+	$(or $(CARGO_TARGET_DIR),target)/release/latency
 
 # infra/template.yaml, from the tasks.
 generate:

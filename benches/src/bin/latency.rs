@@ -1,0 +1,151 @@
+//! How long a run waits for its lock and its record, on the embedded engine: from the order to the body's first line, and
+//! from its last to the end of the pipeline. Printed beside bare conditional writes; nothing is promised of them.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_dynamodb::{Client, types::AttributeValue};
+use lamplighter::{
+    AssetsSource, Bodies, Edges, Invocation,
+    definition::{Definition, Kind, Lifecycle},
+    execute,
+    prelude::*,
+};
+use lamplighter_aws::{
+    clients::{Clients, local_dynamodb},
+    table::create,
+};
+use lamplighter_local::Engine;
+use serde_json::json;
+use tokio::runtime::Builder;
+
+const RUNS: usize = 2_000;
+/// Runs before those that count.
+const WARM_UP: usize = 100;
+const TABLE: &str = "lamplighter";
+
+type Measured<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// When the last body began and ended.
+static BODY: Mutex<Option<(Instant, Instant)>> = Mutex::new(None);
+
+struct Timed;
+
+impl Task for Timed {
+    type Config = ();
+
+    fn definition() -> Definition {
+        let name = "timed".parse().expect("it is a task's name");
+        Definition::new(name, Kind::Lifecycle(Lifecycle::default()))
+    }
+
+    async fn run(&self, _: Context<()>) -> TaskResult {
+        let began = Instant::now();
+        let outcome = Outcome::success("done");
+        *BODY.lock().map_err(|_| TaskError::new("poisoned"))? = Some((began, Instant::now()));
+        Ok(outcome)
+    }
+}
+
+fn main() -> ExitCode {
+    // The task's process is this binary once more: the engine is not in it, as it is not in a function.
+    let done = if std::env::args().len() > 1 { measure() } else { serve() };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves the engine while the task's process measures.
+fn serve() -> Measured<ExitCode> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let engine = Engine::memory()?;
+        let endpoint = engine.serve().await?;
+        create(&local_dynamodb(&endpoint), TABLE).await?;
+        let measured = tokio::process::Command::new(std::env::current_exe()?)
+            .arg("measure")
+            .env_clear()
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)
+            .status()
+            .await?;
+        Ok(if measured.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
+fn measure() -> Measured<ExitCode> {
+    // The runtimes are those of a task's process.
+    let bodies = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let pipeline = Builder::new_current_thread().enable_all().build()?;
+    let edges = Edges {
+        clients: Arc::new(Clients::default()),
+        bodies: Bodies { runtime: bodies.handle().clone(), clients: Arc::new(Clients::default()) },
+        table: Some(TABLE.to_owned()),
+        environment: "bench".to_owned(),
+        settings: None,
+        assets: AssetsSource::Folder(PathBuf::from(".")),
+        log: None,
+    };
+    let (mut to_body, mut to_record, mut writes) = (Vec::new(), Vec::new(), Vec::new());
+    pipeline.block_on(async {
+        let client = edges.clients.dynamodb().await;
+        for run in 0..WARM_UP + RUNS {
+            let invocation = Invocation {
+                payload: json!({}),
+                holder: run.to_string(),
+                deadline: (std::time::SystemTime::now() + Duration::from_secs(60)).try_into()?,
+            };
+            let started = Instant::now();
+            execute(Arc::new(Timed), invocation, &edges).await?;
+            let over = Instant::now();
+            let (began, ended) = BODY.lock().map_err(|_| "poisoned")?.take().ok_or("the body did not run")?;
+            let bare = Instant::now();
+            write(client, run).await?;
+            if run >= WARM_UP {
+                to_body.push(began - started);
+                to_record.push(over - ended);
+                writes.push(bare.elapsed());
+            }
+        }
+        Ok::<_, Box<dyn std::error::Error>>(())
+    })?;
+    println!("a run's lock and record on this machine, of {RUNS}");
+    tell("order to body: definition, claim (one write), configuration", to_body);
+    tell("body to end: record and release (two writes)", to_record);
+    tell("for scale: one bare conditional write", writes);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A conditional write of about the size of a claim.
+async fn write(client: &Client, run: usize) -> Measured<()> {
+    client
+        .update_item()
+        .table_name(TABLE)
+        .key("pk", AttributeValue::S("BARE".to_owned()))
+        .key("sk", AttributeValue::S("BARE".to_owned()))
+        .update_expression("SET run_id = :run_id, holder = :holder, lease_until = :until, epoch = :epoch")
+        .condition_expression("attribute_not_exists(epoch) OR epoch < :epoch")
+        .expression_attribute_values(":run_id", AttributeValue::S("01KAJ0000000000000000000RN".to_owned()))
+        .expression_attribute_values(":holder", AttributeValue::S(run.to_string()))
+        .expression_attribute_values(":until", AttributeValue::N("1800000000000".to_owned()))
+        .expression_attribute_values(":epoch", AttributeValue::N(run.to_string()))
+        .send()
+        .await?;
+    Ok(())
+}
+
+fn tell(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+    println!("        {what:<62} p50 {:>7.3} ms  p99 {:>7.3} ms", at(50), at(99));
+}
