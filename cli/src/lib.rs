@@ -12,6 +12,7 @@
 //! - [`words`]: everything people read, in their language
 //! - [`fault`]: what cannot stand, each with its file and key, all told at once
 
+mod ask;
 pub mod assets;
 pub mod commands;
 pub mod compile;
@@ -67,15 +68,21 @@ fn columns() -> Option<usize> {
 
 /// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(refusal) => {
-            // Asked-for help goes to stdout and is a success. Where it cannot be printed, nothing else can be.
-            let _ = refusal.print();
-            return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
-        }
-    };
     let environment = || Locale::of_environment(|name| std::env::var(name).ok());
+    let mut line: Vec<_> = arguments.into_iter().collect();
+    let arguments = loop {
+        let refusal = match Arguments::try_parse_from(&line) {
+            Ok(arguments) => break arguments,
+            Err(refusal) => refusal,
+        };
+        if let Some(whole) = ask::complete(&Words::new(environment()), &program(), &line, &refusal) {
+            line = whole;
+            continue;
+        }
+        // Asked-for help goes to stdout and is a success. Where it cannot be printed, nothing else can be.
+        let _ = refusal.print();
+        return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+    };
     let words = &Words::new(arguments.locale.unwrap_or_else(environment)).within(columns());
     match arguments.command.run(words) {
         Ok(()) => ExitCode::SUCCESS,

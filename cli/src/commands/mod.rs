@@ -5,7 +5,10 @@ mod cancel;
 mod completions;
 mod generate;
 mod history;
+mod pulse;
+mod retry;
 mod run;
+mod set;
 mod switch;
 mod tasks;
 mod up;
@@ -27,9 +30,12 @@ pub(crate) enum Command {
     History(history::Arguments),
     Completions(completions::Arguments),
     Run(run::Arguments),
+    Retry(retry::Arguments),
     Cancel(cancel::Arguments),
     Enable(switch::Enable),
     Disable(switch::Disable),
+    Set(set::Arguments),
+    Pulse(pulse::Arguments),
 }
 
 impl Command {
@@ -46,9 +52,12 @@ impl Command {
                 Ok(())
             }
             Self::Run(arguments) => run::run(words, &arguments),
+            Self::Retry(arguments) => retry::run(words, &arguments),
             Self::Cancel(arguments) => cancel::run(words, &arguments),
             Self::Enable(arguments) => arguments.run(words),
             Self::Disable(arguments) => arguments.run(words),
+            Self::Set(arguments) => set::run(words, &arguments),
+            Self::Pulse(arguments) => pulse::run(words, &arguments),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
 
 mod checks;
-mod secrets;
+pub(crate) mod secrets;
 
 use std::{collections::BTreeMap, path::PathBuf};
 

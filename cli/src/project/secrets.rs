@@ -9,7 +9,7 @@ const RESOLVED: [&str; 2] = ["{{resolve:secretsmanager:", "{{resolve:ssm:"];
 
 /// The path of every value that the schema marks as secret and that is not looked up by CloudFormation. An empty
 /// one says nothing.
-pub(super) fn in_clear(config: &Value, schema: &Value) -> Vec<Vec<String>> {
+pub(crate) fn in_clear(config: &Value, schema: &Value) -> Vec<Vec<String>> {
     let (_, shown) = Secrets::take(config, schema);
     let mut found = Vec::new();
     compare(config, &shown, &mut Vec::new(), &mut found);

@@ -39,8 +39,8 @@ macro_rules! say {
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
 const FILES: &[[&str; 3]] = &files![
-    "build", "control", "deploy", "generate", "history", "known", "main", "reason", "schedule", "status",
-    "tasks", "time"
+    "ask", "build", "control", "deploy", "generate", "history", "known", "main", "pulse", "reason",
+    "schedule", "status", "tasks", "time"
 ];
 
 macro_rules! files {

@@ -19,13 +19,16 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Commands, each with what it needs to begin.
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 13] = [
     &["generate"],
     &["build", "--dev"],
     &["tasks"],
     &["up"],
     &["history"],
     &["run", "migrate"],
+    &["retry", "migrate"],
+    &["set", "migrate"],
+    &["pulse", "status"],
     &["cancel", "migrate"],
     &["enable", "migrate"],
     &["disable", "migrate"],

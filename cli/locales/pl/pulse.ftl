@@ -1,0 +1,13 @@
+# Co w każdej minucie uruchamia zadania.
+pulse-running = puls pracuje ({ $time })
+pulse-failed = puls się nie powiódł: { $reason }
+pulse-another = inny puls wykonuje pracę tej minuty
+pulse-not-well = nieudane przebiegi w tym pulsie: { $failed }; błędy własne: { $errors ->
+    [none] brak
+   *[other] { $errors }
+}
+pulse-numbers = do uruchomienia { $due }, uruchomione { $executed }, udane { $succeeded }, nieudane { $failed }, pominięte { $skipped }
+pulse-health = stan pulsu: { $health }
+pulse-last = ostatnio { $time }: { $numbers }
+pulse-rate = z ostatnich pulsów ({ $pulses }) udało się { $rate } %; średnio { $average }, najwyżej { $slowest }
+pulse-streak = { $task }: kolejne nieudane przebiegi od ostatniego udanego: { $streak }

@@ -1,0 +1,207 @@
+//! `lamplighter pulse`: what starts tasks each minute, done now, and how it has fared.
+
+use anstream::println;
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+use lamplighter_aws::{functions::Response, table::Table};
+use lamplighter_core::{
+    name::TaskName,
+    pulse::{Health, Record, Report, health},
+};
+use serde_json::{Value, json};
+
+use super::run::How;
+use crate::{
+    known,
+    progress::{beside, is_seen},
+    say,
+    show::aligned,
+    target::Place,
+    words::Words,
+    workspace::Workspace,
+};
+
+/// The pulse's function, behind the stack's name.
+const FUNCTION: &str = "lamplighter-pulse";
+/// How many pulses are looked at for how they fare: an hour's.
+const LOOKED_AT: u16 = 60;
+
+/// Does the work of the pulse now, or tells how it has fared.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter pulse execute --dry-run")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Execute(Execute),
+    Status(Status),
+}
+
+/// Starts what is due, and waits until it is over or the pulse's time is up.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter pulse execute --force --task purge-expired")]
+struct Execute {
+    /// Only says what would be started.
+    #[arg(long)]
+    dry_run: bool,
+    /// Starts tasks whether or not they are due.
+    #[arg(long)]
+    force: bool,
+    /// Only this task.
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Tells how the pulses of the last hour have fared, and each task's failures since it last completed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter pulse status --json")]
+struct Status {
+    /// Prints JSON: the health, the newest record, and the tasks with a failure streak.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    match &arguments.what {
+        What::Execute(arguments) => execute(words, arguments),
+        What::Status(arguments) => status(words, arguments),
+    }
+}
+
+fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let task = arguments.task.as_deref().map(|word| known::task(words, &workspace, word)).transpose()?;
+    let Execute { how, place, .. } = arguments;
+    let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
+    let response = super::runtime()?.block_on(async {
+        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
+        let function = target.function(FUNCTION);
+        let line = |time| say!(words, "pulse-running", time = time);
+        let invoked = beside(is_seen(how.json), line, Box::pin(functions.invoke(&function, &event))).await;
+        target.close().await;
+        anyhow::Ok(invoked?)
+    })?;
+    let report: Report = match response {
+        Response::Returned(report) => {
+            serde_json::from_value(report).context("the pulse returned no report")?
+        }
+        Response::Failed(failure) => bail!(say!(words, "pulse-failed", reason = failure.to_string())),
+    };
+    if how.json {
+        std::println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        for line in told(words, &report) {
+            println!("{line}");
+        }
+    }
+    let errors = &report.record.errors;
+    if !errors.is_empty() || report.record.tally.failed > 0 {
+        bail!(say!(
+            words,
+            "pulse-not-well",
+            failed = report.record.tally.failed,
+            errors = if errors.is_empty() { "none".to_owned() } else { errors.join("; ") }
+        ));
+    }
+    Ok(())
+}
+
+/// A line for each tick, and what became of them in numbers.
+fn told(words: &Words, report: &Report) -> Vec<String> {
+    if !report.worked {
+        return vec![say!(words, "pulse-another")];
+    }
+    let rows: Vec<_> = report
+        .ticks
+        .iter()
+        .map(|tick| [tick.task.to_string(), words.time(tick.scheduled_for), tick.became.clone()])
+        .collect();
+    let mut lines: Vec<_> = aligned(&rows).into_iter().map(|row| format!("  {row}")).collect();
+    lines.push(numbers(words, &report.record));
+    lines
+}
+
+fn numbers(words: &Words, record: &Record) -> String {
+    let tally = &record.tally;
+    say!(
+        words,
+        "pulse-numbers",
+        due = tally.due,
+        executed = tally.executed,
+        succeeded = tally.succeeded,
+        failed = tally.failed,
+        skipped = tally.skipped
+    )
+}
+
+/// How the pulses fare.
+struct Fared {
+    health: Health,
+    records: Vec<Record>,
+    streaks: Vec<(TaskName, u64)>,
+}
+
+fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let fared = super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let fared = fared(&target.table, &workspace).await;
+        target.close().await;
+        fared
+    })?;
+    let well = fared.records.iter().filter(|record| record.is_success()).count();
+    let times = fared.records.iter().filter_map(|record| record.duration_ms);
+    let (slowest, sum) = times.clone().fold((0, 0), |(most, sum), ms| (ms.max(most), sum + ms));
+    let average = sum.checked_div(u64::try_from(times.count())?).unwrap_or(0);
+    let rate = (well * 100).checked_div(fared.records.len());
+    if arguments.json {
+        let streaks: serde_json::Map<_, _> =
+            fared.streaks.iter().map(|(task, streak)| (task.to_string(), Value::from(*streak))).collect();
+        let told = json!({
+            "status": fared.health.as_str(),
+            "pulses": fared.records.len(),
+            "success_rate": rate,
+            "average_ms": average,
+            "slowest_ms": slowest,
+            "last": fared.records.first(),
+            "failure_streaks": streaks,
+        });
+        std::println!("{told:#}");
+        return Ok(());
+    }
+    println!("{}", say!(words, "pulse-health", health = fared.health.as_str()));
+    if let (Some(last), Some(rate)) = (fared.records.first(), rate) {
+        println!("{}", say!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
+        let (average, slowest) = (words.duration(average), words.duration(slowest));
+        let pulses = fared.records.len();
+        println!(
+            "{}",
+            say!(words, "pulse-rate", pulses = pulses, rate = rate, average = average, slowest = slowest)
+        );
+    }
+    for (task, streak) in &fared.streaks {
+        println!("{}", say!(words, "pulse-streak", task = task, streak = streak));
+    }
+    Ok(())
+}
+
+async fn fared(table: &Table, workspace: &Workspace) -> anyhow::Result<Fared> {
+    let records = table.pulses(LOOKED_AT).await?.records;
+    let mut streaks = Vec::new();
+    for task in workspace.tasks.iter().map(|task| &task.name) {
+        let streak = table.state(task).await?.failure_streak;
+        if streak > 0 {
+            streaks.push((task.clone(), streak));
+        }
+    }
+    Ok(Fared { health: health(&records, Timestamp::now()), records, streaks })
+}
