@@ -1,4 +1,4 @@
-//! `run`, `cancel`, `enable` and `disable` as processes, in this repository, with a home and a database of the test's
+//! `run`, `retry`, `cancel`, `enable`, `disable`, `set` and `pulse status` as processes, in this repository, with a home and a database of the test's
 //! own. One test, since everything here packages the same functions into the same folder.
 
 use std::{
@@ -35,6 +35,9 @@ fn k01_tasks_are_run_switched_and_cancelled_by_hand() {
     what_cannot_be_meant_ends_with_2(&home);
     a_task_runs_now_and_says_how_it_went(&home);
     c05_a_task_that_is_switched_off_does_not_run(&home);
+    c24_a_run_that_failed_is_done_over(&home);
+    what_is_set_at_run_time_is_what_the_next_run_has(&home);
+    p03_the_pulse_is_unknown_before_the_first(&home);
     c12_c19_a_run_keeps_others_out_and_is_cancelled(&home);
     two_runs_of_different_tasks_share_the_table(&home);
 }
@@ -87,6 +90,48 @@ fn c05_a_task_that_is_switched_off_does_not_run(home: &Home) {
     assert_eq!(runs.code, Some(0), "{runs:?}");
 }
 
+fn c24_a_run_that_failed_is_done_over(home: &Home) {
+    let config = r#"{"batch_size": 0}"#;
+    let failed = home.run(&["run", "purge-expired", "--json", "--config", config]).json();
+    assert_eq!(failed["status"], "FAILED");
+    let again = home.run(&["retry", "purge-expired", "--json"]);
+    assert_eq!(again.code, Some(1), "it has the same configuration: {again:?}");
+    let again = again.json();
+    assert_eq!((&again["retry_of"], &again["config"]), (&failed["id"], &failed["config"]));
+    assert_ne!(again["id"], failed["id"]);
+    let migrated = home.run(&["retry", "run-migrations"]);
+    assert_eq!(migrated.code, Some(1), "{migrated:?}");
+    assert!(migrated.stderr.contains("only a run that failed is tried again"), "{migrated:?}");
+    let unknown = home.run(&["retry", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]);
+    assert_eq!(unknown.code, Some(1), "{unknown:?}");
+}
+
+fn what_is_set_at_run_time_is_what_the_next_run_has(home: &Home) {
+    let config = r#"{"batch_size": 7}"#;
+    let set = home.run(&["set", "purge-expired", "--timeout", "2m", "--config", config, "--json"]);
+    assert_eq!(set.code, Some(0), "{set:?}");
+    assert_eq!(set.json()["settings"], json!({ "timeout_ms": 120_000, "config": { "batch_size": 7 } }));
+    assert_eq!(home.run(&["run", "purge-expired", "--json"]).json()["config"]["batch_size"], 7);
+    for (option, bad) in [("--config", r#"{"batch_size": "many"}"#), ("--attempts", "0"), ("--timeout", "2h")]
+    {
+        let refused = home.run(&["set", "purge-expired", option, bad]);
+        assert_eq!(refused.code, Some(2), "{option} {bad}: {refused:?}");
+        assert!(refused.stderr.contains(option), "{refused:?}");
+    }
+    let reset = home.run(&["set", "purge-expired", "--reset"]);
+    assert_eq!(reset.stdout, "nothing is set at run time for purge-expired\n", "{reset:?}");
+}
+
+fn p03_the_pulse_is_unknown_before_the_first(home: &Home) {
+    let status = home.run(&["pulse", "status", "--json"]);
+    assert_eq!((status.code, &status.json()["status"]), (Some(0), &json!("UNKNOWN")), "{status:?}");
+    assert_eq!((&status.json()["success_rate"], &status.json()["last"]), (&Value::Null, &Value::Null));
+    let streaks = &status.json()["failure_streaks"];
+    assert_eq!(streaks.get("purge-expired"), None, "it has completed since it failed: {streaks}");
+    let words = home.run(&["pulse", "status"]);
+    assert_eq!(words.stdout, "the pulse is UNKNOWN\n", "{words:?}");
+}
+
 fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
     home.expire_sessions(40);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);
@@ -102,6 +147,8 @@ fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
     let [cancelled] =
         cancelled.json().as_array().unwrap().clone().try_into().unwrap_or_else(|_| panic!("one run"));
     assert_eq!(cancelled["id"], first.json()["id"]);
+    assert_eq!(cancelled["status"], "CANCELLED", "{cancelled:#}");
+    assert_eq!(first.code, Some(1), "{first:?}");
     let reason = second.json()["skipped_reason"].as_str().unwrap().to_owned();
     assert!(reason.contains(cancelled["id"].as_str().unwrap()), "{reason}");
 
