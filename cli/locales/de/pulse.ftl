@@ -11,7 +11,7 @@ pulse-not-well = { $failed ->
 }
 pulse-numbers = fällig { $due }, gestartet { $executed }, abgeschlossen { $succeeded }, fehlgeschlagen { $failed }, übersprungen { $skipped }
 pulse-health = der Puls ist { $health }
-pulse-last = zuletzt { $time }: { $numbers }
+pulse-last = zuletzt um { $time }: { $numbers }
 pulse-rate = von den letzten { $pulses } Pulsen gingen { $rate } % gut; im Mittel { $average }, höchstens { $slowest }
 pulse-streak = { $task } ist seit dem letzten Erfolg { $streak ->
     [one] einmal

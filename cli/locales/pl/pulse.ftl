@@ -9,5 +9,5 @@ pulse-not-well = nieudane przebiegi w tym pulsie: { $failed }; błędy własne: 
 pulse-numbers = do uruchomienia { $due }, uruchomione { $executed }, udane { $succeeded }, nieudane { $failed }, pominięte { $skipped }
 pulse-health = stan pulsu: { $health }
 pulse-last = ostatnio { $time }: { $numbers }
-pulse-rate = z ostatnich pulsów ({ $pulses }) udało się { $rate } %; średnio { $average }, najwyżej { $slowest }
-pulse-streak = { $task }: kolejne nieudane przebiegi od ostatniego udanego: { $streak }
+pulse-rate = udało się { $rate } % ostatnich pulsów ({ $pulses }); średnio { $average }, najdłużej { $slowest }
+pulse-streak = { $task }: nieudane przebiegi z rzędu: { $streak }
