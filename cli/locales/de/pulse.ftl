@@ -10,7 +10,12 @@ pulse-not-well = { $failed ->
    *[other] { $errors }
 }
 pulse-numbers = fällig { $due }, gestartet { $executed }, abgeschlossen { $succeeded }, fehlgeschlagen { $failed }, übersprungen { $skipped }
-pulse-health = der Puls ist { $health }
+pulse-health = der Puls { $health ->
+    [HEALTHY] ist gesund
+    [FAILING] schlägt fehl
+    [SILENT] schweigt
+   *[UNKNOWN] ist noch nicht gelaufen
+}
 pulse-last = zuletzt um { $time }: { $numbers }
 pulse-rate = von den letzten { $pulses } Pulsen gingen { $rate } % gut; im Mittel { $average }, höchstens { $slowest }
 pulse-streak = { $task } ist seit dem letzten Erfolg { $streak ->

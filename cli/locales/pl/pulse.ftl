@@ -7,7 +7,12 @@ pulse-not-well = nieudane przebiegi w tym pulsie: { $failed }; błędy własne: 
    *[other] { $errors }
 }
 pulse-numbers = do uruchomienia { $due }, uruchomione { $executed }, udane { $succeeded }, nieudane { $failed }, pominięte { $skipped }
-pulse-health = stan pulsu: { $health }
+pulse-health = { $health ->
+    [HEALTHY] puls jest zdrowy
+    [FAILING] puls zawodzi
+    [SILENT] puls milczy
+   *[UNKNOWN] puls jeszcze nie działał
+}
 pulse-last = ostatnio { $time }: { $numbers }
 pulse-rate = udało się { $rate } % ostatnich pulsów ({ $pulses }); średnio { $average }, najdłużej { $slowest }
 pulse-streak = { $task }: nieudane przebiegi z rzędu: { $streak }
