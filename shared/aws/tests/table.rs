@@ -138,7 +138,7 @@ async fn c13_of_twenty_racing_claims_one_is_granted() {
 #[test]
 fn the_tables_condition_is_the_pure_rule() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..4, any::<bool>());
+    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..6, any::<bool>());
     let mut runner =
         TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() });
     runner
@@ -169,20 +169,32 @@ fn the_tables_condition_is_the_pure_rule() {
                             model = model.released(run.id, lost.hold, run.status);
                         }
                         model = model.claimed(&request, grant.hold);
-                        if then == 0 {
+                        if then == 0 || then == 5 {
+                            let then = if then == 5 { Then::Disable } else { Then::Nothing };
                             // The run id may have had its record already: that stands.
                             let run = run(&request, grant.hold, Status::Completed);
-                            let status =
-                                match embedded.table.finish(&run, grant.hold, Then::Nothing).await.unwrap() {
-                                    Recorded::Written => run.status,
-                                    Recorded::Before(stands) => stands.status,
-                                };
+                            let status = match embedded.table.finish(&run, grant.hold, then).await.unwrap() {
+                                Recorded::Written => run.status,
+                                Recorded::Before(stands) => stands.status,
+                            };
                             model = model.released(run.id, grant.hold, status);
+                            model.disabled = then == Then::Disable;
                         }
                     }
                     if then == 1 {
                         model.disabled = !model.disabled;
                         embedded.table.enable(&task(), !model.disabled).await.unwrap();
+                    }
+                    if then == 2 {
+                        let held = model.lease.iter_mut().chain(&mut model.shared);
+                        let asked = held.into_iter().find(|lease| lease.run_id == request.run_id);
+                        let cancelled = embedded.table.cancel(&task(), request.run_id).await.unwrap();
+                        prop_assert_eq!(cancelled, asked.is_some());
+                        asked.into_iter().for_each(|lease| lease.cancelled = true);
+                    }
+                    if then == 3 {
+                        model.settings = shared.then(|| format!(r#"{{"retention_days":{}}}"#, nth + 1));
+                        embedded.table.set(&task(), model.settings.as_deref()).await.unwrap();
                     }
                     prop_assert_eq!(&embedded.table.state(&task()).await.unwrap(), &model);
                 }
