@@ -1,17 +1,24 @@
 //! `lamplighter pulse`: what starts tasks each minute, done now, and how it has fared.
 
+use std::time::Duration;
+
 use anstream::println;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_aws::{functions::Response, table::Table};
 use lamplighter_core::{
+    id::RunId,
     name::TaskName,
     pulse::{Health, Record, Report, health},
+    run::Run,
+    status,
 };
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use super::run::How;
 use crate::{
+    follow::{Seen, look},
     known,
     progress::{beside, is_seen},
     say,
@@ -23,6 +30,11 @@ use crate::{
 
 /// The pulse's function, behind the stack's name.
 const FUNCTION: &str = "lamplighter-pulse";
+/// What a report says of a run in progress.
+const RUNNING: &str = "RUNNING";
+/// The pause between two looks at such a run, and how often it may not be seen before it is taken not to begin.
+const PAUSE: Duration = Duration::from_millis(500);
+const UNSEEN: u32 = 20;
 /// How many pulses are looked at for how they fare: an hour's.
 const LOOKED_AT: u16 = 60;
 
@@ -82,20 +94,27 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     let task = arguments.task.as_deref().map(|word| known::task(words, &workspace, word)).transpose()?;
     let Execute { how, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
-    let response = super::runtime()?.block_on(async {
+    let report = super::runtime()?.block_on(async {
         let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
-        let function = target.function(FUNCTION);
         let line = |time| say!(words, "pulse-running", time = time);
-        let invoked = beside(is_seen(how.json), line, Box::pin(functions.invoke(&function, &event))).await;
+        let work = async {
+            let response = functions.invoke(&target.function(FUNCTION), &event).await?;
+            let mut report = match response {
+                Response::Returned(report) => {
+                    serde_json::from_value(report).context("the pulse returned no report")?
+                }
+                Response::Failed(failure) => bail!(say!(words, "pulse-failed", reason = failure.to_string())),
+            };
+            // On this machine the functions end with this program.
+            if !place.is_aws() {
+                see_out(&target.table, &mut report).await?;
+            }
+            anyhow::Ok(report)
+        };
+        let report = beside(is_seen(how.json), line, Box::pin(work)).await;
         target.close().await;
-        anyhow::Ok(invoked?)
+        report
     })?;
-    let report: Report = match response {
-        Response::Returned(report) => {
-            serde_json::from_value(report).context("the pulse returned no report")?
-        }
-        Response::Failed(failure) => bail!(say!(words, "pulse-failed", reason = failure.to_string())),
-    };
     if how.json {
         std::println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
@@ -113,6 +132,36 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Waits for the runs that are in progress, and counts how they ended.
+async fn see_out(table: &Table, report: &mut Report) -> anyhow::Result<()> {
+    for tick in report.ticks.iter_mut().filter(|tick| tick.became == RUNNING) {
+        let Some(run) = over(table, &tick.task, tick.run_id).await? else { continue };
+        run.status.as_str().clone_into(&mut tick.became);
+        let tally = &mut report.record.tally;
+        tally.running = tally.running.saturating_sub(1);
+        if run.status == status::Status::Completed {
+            tally.succeeded += 1;
+        } else {
+            tally.failed += 1;
+        }
+    }
+    Ok(())
+}
+
+/// A run that is over; nothing if it never began.
+async fn over(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Option<Box<Run>>> {
+    let mut unseen = 0;
+    loop {
+        match look(table, task, id).await? {
+            Seen::Over(run) => return Ok(Some(run)),
+            Seen::Held(_) => unseen = 0,
+            Seen::Nowhere if unseen >= UNSEEN => return Ok(None),
+            Seen::Nowhere => unseen += 1,
+        }
+        sleep(PAUSE).await;
+    }
 }
 
 /// A line for each tick, and what became of them in numbers.
