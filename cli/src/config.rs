@@ -70,6 +70,18 @@ pub struct TaskConfig {
     pub timeout: Option<String>,
     /// How often its body is tried, in total.
     pub attempts: Option<u32>,
+    /// When it runs, of a cron task.
+    pub schedule: Option<String>,
+    /// The time zone its schedule is read in.
+    pub timezone: Option<String>,
+    /// Which of several due tasks goes first.
+    pub priority: Option<String>,
+    /// What a tick does that comes while a run is in progress.
+    pub overlap: Option<String>,
+    /// What becomes of ticks that had no run because nothing was there to start it: `all within 1h`.
+    pub catch_up: Option<String>,
+    /// How long the records of its runs are kept.
+    pub retention_days: Option<u32>,
     /// The memory of its function.
     pub memory_mb: Option<u32>,
     /// What its configuration has instead of the defaults, key by key.
@@ -160,7 +172,8 @@ impl Config {
         let mut report_tasks = |prefix: &str, tasks: &BTreeMap<String, TaskConfig>| {
             for (task, config) in tasks {
                 let prefix = format!("{prefix}tasks.{task}.");
-                let known = "timeout, attempts, memory_mb, config, permissions, environment";
+                let known = "timeout, attempts, schedule, timezone, priority, overlap, catch_up, retention_days, \
+                             memory_mb, config, permissions, environment";
                 report(&prefix, &config.unknown, known);
                 for (i, permission) in config.permissions.iter().enumerate() {
                     report(&format!("{prefix}permissions[{i}]."), &permission.unknown, "actions, resources");

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZoneName;
 use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
     name::TaskName,
-    schedule::Schedule,
+    schedule::{Driver, driver},
+    zone::UnknownZone,
 };
 
 use super::{InOrder, Task, secrets};
@@ -63,6 +65,12 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
         };
         faults.add(file, key, fault.reason);
     }
+    if let Some(cron) = task.definition.cron()
+        && let Err(error) = known_zone(&cron.timezone)
+    {
+        let (file, key) = place("timezone", &|layer| layer.timezone.is_some());
+        faults.add(file, key, error);
+    }
     if !MEMORY_MB.contains(&task.memory_mb) {
         let (file, key) = place("memory_mb", &|layer| layer.memory_mb.is_some());
         let reason =
@@ -80,6 +88,13 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
     for (prefix, layer) in layers {
         layer_keys(task, prefix, layer, faults);
     }
+}
+
+/// A time zone must be in the database by exactly its name, since EventBridge knows no other.
+fn known_zone(name: &str) -> Result<(), UnknownZone> {
+    let known: Vec<_> = jiff::tz::db().available().collect();
+    let known = known.iter().map(TimeZoneName::as_str);
+    if known.clone().any(|known| known == name) { Ok(()) } else { Err(UnknownZone::new(name, known)) }
 }
 
 /// What one table of overrides says that no task could have.
@@ -189,8 +204,10 @@ impl super::Project {
             match &task.definition.kind {
                 Kind::Queue(_) => faults.add(&task.source, "queue", "queue tasks are not deployed yet"),
                 Kind::Cron(cron) => {
-                    if let Some(Err(error)) = cron.schedule.as_ref().map(Schedule::to_eventbridge) {
-                        faults.add(&task.source, "schedule", error);
+                    if let Driver::Pulse { reasons } = driver(cron) {
+                        for reason in reasons {
+                            faults.add(&task.source, "schedule", reason);
+                        }
                     }
                 }
                 Kind::Lifecycle(_) | Kind::Side(_) => {}

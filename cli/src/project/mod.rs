@@ -1,6 +1,7 @@
 //! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
 
 mod checks;
+mod overrides;
 pub(crate) mod secrets;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -16,7 +17,7 @@ use lamplighter_core::{
 use serde_json::Value;
 
 use crate::{
-    config::{self, Build, Config, Permission, TaskConfig},
+    config::{Build, Config, Permission, TaskConfig},
     describe::Described,
     fault::Faults,
 };
@@ -103,17 +104,7 @@ impl Task {
         let mut permissions = Vec::new();
         let mut environment = BTreeMap::new();
         for (key, layer) in layers {
-            let timeout = layer.timeout.as_deref().map(duration::parse).transpose().unwrap_or_else(|error| {
-                faults.add(config::FILE, format!("{key}.timeout"), error);
-                None
-            });
-            let config = if layer.config.is_empty() { Value::Null } else { json(&layer.config) };
-            settings = settings.overridden_by(Settings {
-                timeout_ms: timeout.map(duration::millis),
-                max_attempts: layer.attempts,
-                config,
-                ..Settings::default()
-            });
+            settings = settings.overridden_by(overrides::settings(key, layer, &definition, faults));
             memory_mb = layer.memory_mb.unwrap_or(memory_mb);
             permissions.extend(layer.permissions.iter().cloned());
             environment.extend(layer.environment.clone());

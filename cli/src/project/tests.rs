@@ -1,5 +1,6 @@
 //! What stands in a project, and what cannot.
 
+use lamplighter_core::definition::{Overlap, Priority};
 use serde_json::json;
 
 use super::*;
@@ -161,4 +162,71 @@ fn a_task_that_replaces_the_run_in_progress_has_time_to_wait_for_its_end() {
     let project = Project::resolve("shop", tasks, &Config::parse("").unwrap(), None).unwrap();
     let seconds = |name| task(&project, name).function_seconds();
     assert_eq!((seconds("sweep"), seconds("turn")), (70, 90));
+}
+
+#[test]
+fn l09_a_cron_task_is_overridden_by_the_file() {
+    let cron = json!({ "kind": "cron", "schedule": "@daily", "timezone": "UTC", "priority": "low" });
+    let config = r#"
+        [tasks.tick]
+        schedule = "every 5 minutes"
+        timezone = "Europe/Vienna"
+        priority = "critical"
+        overlap = "buffer"
+        catch_up = "all within 1h"
+        retention_days = 7
+        [environments.production.tasks.tick]
+        schedule = "0 6 * * MON"
+    "#;
+    let config = Config::parse(config).unwrap();
+    let resolved = |environment: &str| {
+        let tasks = vec![described("tick", cron.clone())];
+        Project::resolve("shop", tasks, &config, Some(environment)).unwrap()
+    };
+    let project = resolved("dev");
+    let definition = &task(&project, "tick").definition;
+    let cron = definition.cron().unwrap();
+    assert_eq!(cron.schedule.as_ref().unwrap().as_str(), "every 5 minutes");
+    assert_eq!((cron.timezone.as_str(), cron.priority), ("Europe/Vienna", Priority::Critical));
+    assert_eq!((cron.overlap, cron.catch_up.to_string()), (Overlap::Buffer, "all within 1h".to_owned()));
+    assert_eq!(definition.retention.as_secs(), 7 * 24 * 3600);
+    let project = resolved("production");
+    let cron = task(&project, "tick").definition.cron().unwrap();
+    assert_eq!(cron.schedule.as_ref().unwrap().as_str(), "0 6 * * MON");
+}
+
+#[test]
+fn c02_a_wrong_override_is_told_with_file_and_key() {
+    let cron = json!({ "kind": "cron", "schedule": "@daily", "timezone": "Europe/Viena", "priority": "low" });
+    let config = r#"
+        [tasks.tick]
+        schedule = "0 6 * * MOM"
+        priority = "urgent"
+        overlap = "wait"
+        catch_up = "all within soon"
+        retention_days = 0
+        [tasks.late]
+        timezone = "europe/vienna"
+        [tasks.plain]
+        schedule = "@daily"
+    "#;
+    let tasks = vec![described("late", cron.clone()), described("plain", json!({})), described("tick", cron)];
+    let found = faults(tasks, config);
+    for (fault, expected) in found.iter().zip([
+        "lamplighter.toml: tasks.late.timezone: `europe/vienna` is not a time zone: did you mean `Europe/Vienna`?",
+        "lamplighter.toml: tasks.plain.schedule: is for cron tasks, and `plain` has no schedule of its own",
+        "lamplighter.toml: tasks.tick.schedule: `0 6 * * MOM` is not a schedule: `MOM` is not a day of the week: they \
+         are 0 to 7, or SUN to SAT; did you mean MON?\n  0 6 * * MOM\n          ^^^",
+        "lamplighter.toml: tasks.tick.priority: `urgent` is not a priority: it must be one of critical, high, medium, \
+         low, background",
+        "lamplighter.toml: tasks.tick.overlap: `wait` is not a policy of overlap: it must be one of skip, allow, buffer, \
+         replace",
+        "lamplighter.toml: tasks.tick.catch_up: a policy of catch-up: `soon` is not a duration: write a number with \
+         its unit, such as `90s`, `2m` or `1h 30m`",
+        "lamplighter.toml: tasks.tick.retention_days: 0 days keep no record: give at least 1",
+        "functions/tasks/tick/src/lib.rs: timezone: `Europe/Viena` is not a time zone: did you mean `Europe/Vienna`?",
+    ]) {
+        assert_eq!(fault, expected);
+    }
+    assert_eq!(found.len(), 8, "{found:?}");
 }

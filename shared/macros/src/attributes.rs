@@ -212,11 +212,13 @@ fn known_word<T: FromStr<Err: Display>>(value: &Expr) -> Result<T> {
 
 fn timezone(value: &Expr) -> Result<String> {
     let name = text(value)?;
-    if jiff::tz::db().get(&name).is_ok() {
+    // By exactly its name, since EventBridge knows no other.
+    let known: Vec<_> = jiff::tz::db().available().collect();
+    let known = known.iter().map(TimeZoneName::as_str);
+    if known.clone().any(|known| known == name) {
         return Ok(name);
     }
-    let known: Vec<_> = jiff::tz::db().available().collect();
-    Err(refused(value.span(), UnknownZone::new(&name, known.iter().map(TimeZoneName::as_str))))
+    Err(refused(value.span(), UnknownZone::new(&name, known)))
 }
 
 fn timeout(value: &Expr) -> Result<u64> {
