@@ -5,3 +5,5 @@ generate-differs = { $file } is not what would be written: run `lamplighter gene
 generate-from-line = from line { $line }:
 generate-more-lines = ({ $count } more lines)
 generate-side-task = note: { $task } is a side task, which only the runner runs: it is left out
+generate-eventbridge = { $task }: EventBridge Scheduler starts it at { $expression }, { $zone }
+generate-pulse = { $task }: the pulse starts it, because { $reasons }

@@ -3,7 +3,11 @@
 use std::{fs, io, path::Path};
 
 use anyhow::{Context as _, anyhow, bail};
-use lamplighter_core::definition::Kind;
+use lamplighter_core::{
+    definition::{Cron, Kind},
+    name::TaskName,
+    schedule::{Driver, driver},
+};
 use serde_json::json;
 
 use crate::{
@@ -54,6 +58,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         println!("{}", report(&project, changed));
     } else {
         left_out(words, &project);
+        drivers(words, &project);
         match (changed, arguments.check) {
             (true, true) => {}
             (true, false) => println!("{}", say!(words, "generate-written", file = TEMPLATE)),
@@ -96,16 +101,49 @@ fn left_out(words: &Words, project: &Project) {
     }
 }
 
+/// Who starts which cron task, and for what the pulse is needed.
+fn drivers(words: &Words, project: &Project) {
+    for (task, cron) in cron_tasks(project) {
+        match driver(cron) {
+            Driver::EventBridge { expression } => {
+                let zone = &cron.timezone;
+                println!(
+                    "{}",
+                    say!(words, "generate-eventbridge", task = task, expression = expression, zone = zone)
+                );
+            }
+            Driver::Pulse { reasons } => {
+                let reasons: Vec<_> = reasons.iter().map(|reason| words.for_the_pulse(reason)).collect();
+                println!("{}", say!(words, "generate-pulse", task = task, reasons = reasons.join("; ")));
+            }
+        }
+    }
+}
+
+fn cron_tasks(project: &Project) -> impl Iterator<Item = (&TaskName, &Cron)> {
+    project.tasks.iter().filter_map(|task| Some((task.name(), task.definition.cron()?)))
+}
+
 fn report(project: &Project, changed: bool) -> serde_json::Value {
     let side = side_tasks(project);
     let tasks: Vec<_> = project.tasks.iter().map(|task| task.name().as_str()).collect();
     let deployed: Vec<_> = tasks.into_iter().filter(|name| !side.contains(name)).collect();
+    let schedules = cron_tasks(project).map(|(task, cron)| match driver(cron) {
+        Driver::EventBridge { expression } => json!({
+            "task": task, "driver": "eventbridge", "expression": expression, "timezone": cron.timezone,
+        }),
+        Driver::Pulse { reasons } => {
+            let reasons: Vec<_> = reasons.iter().map(ToString::to_string).collect();
+            json!({ "task": task, "driver": "pulse", "reasons": reasons })
+        }
+    });
     json!({
         "template": TEMPLATE,
         "environment": project.environment,
         "changed": changed,
         "tasks": deployed,
         "left_out": side,
+        "schedules": schedules.collect::<Vec<_>>(),
     })
 }
 

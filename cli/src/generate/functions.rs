@@ -3,6 +3,7 @@
 use lamplighter_core::{
     definition::{Kind, Phase},
     name::TaskName,
+    schedule::{Driver, driver},
 };
 use serde_yaml_ng::{Mapping, Value};
 
@@ -134,7 +135,9 @@ fn group(project: &Project, task: &Task) -> Option<Group> {
             function.properties.insert("EventInvokeConfig".into(), retries);
             let comment = match &cron.schedule {
                 Some(schedule) => {
-                    format!("{}: runs at `{}`, {}.", task.name(), schedule.as_str(), cron.timezone)
+                    let by_pulse = matches!(driver(cron), Driver::Pulse { .. });
+                    let by = if by_pulse { ", by the pulse" } else { "" };
+                    format!("{}: runs at `{schedule}`, {}{by}.", task.name(), cron.timezone)
                 }
                 None => format!("{}: runs when its function says so.", task.name()),
             };

@@ -54,6 +54,7 @@ Transform: AWS::Serverless-2016-10-31
 pub fn render(project: &Project, application: Option<&Application>) -> Result<String, Faults> {
     let groups = [
         storage::groups(),
+        schedules::groups(project),
         functions::groups(project),
         deployment::groups(project, application),
         application.map(|own| group_of(project, own)).into_iter().collect(),

@@ -1,15 +1,27 @@
 //! Schedules: EventBridge Scheduler invokes a cron task's function directly.
 
 use jiff::{Timestamp, tz::TimeZone};
-use lamplighter_core::{definition::Cron, name::TaskName, schedule::Schedule};
+use lamplighter_core::{
+    catch_up::CatchUp,
+    definition::Cron,
+    name::TaskName,
+    schedule::{Driver, GRACE, Schedule, driver},
+};
 use serde_yaml_ng::Value;
 
 use super::{
+    Group, Skip,
     functions::Ids,
     intrinsics::{attribute, own, sub},
-    roles,
+    roles, skipping,
     yaml::map,
 };
+use crate::project::Project;
+
+/// Where the ticks go that could not be delivered.
+const UNDELIVERED: &str = "LamplighterUndeliveredTicks";
+/// How long they stay there, in seconds: the longest that SQS keeps a message.
+const UNDELIVERED_SECONDS: u32 = 14 * 24 * 3600;
 
 /// What a schedule sends. EventBridge puts in the tick's own time, which is part of the run's identity.
 const INPUT: &str = r#"{"trigger":"schedule","scheduled_for":"<aws.scheduler.scheduled-time>"}"#;
@@ -23,20 +35,49 @@ const TICKS: usize = 200;
 /// From when on they are counted: 2024-01-01.
 const FROM: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
-/// The schedule of a task, and the role that lets it invoke the task's function and nothing else. A schedule that
-/// EventBridge cannot express has neither; it has been refused before.
+/// The queue of what no schedule could deliver, one for all of them, if there are some.
+pub(super) fn groups(project: &Project) -> Vec<Group> {
+    let by_eventbridge = |cron| matches!(driver(cron), Driver::EventBridge { .. });
+    if !project.tasks.iter().filter_map(|task| task.definition.cron()).any(by_eventbridge) {
+        return Vec::new();
+    }
+    let queue = map! {
+        "Type" => "AWS::SQS::Queue",
+        "DeletionPolicy" => "Delete",
+        "UpdateReplacePolicy" => "Retain",
+        "Properties" => map! {
+            "QueueName" => sub(own("undelivered-ticks")),
+            "MessageRetentionPeriod" => UNDELIVERED_SECONDS,
+            "SqsManagedSseEnabled" => true,
+        },
+    };
+    let queue = skipping(
+        queue,
+        &[Skip("CKV_AWS_27", "encrypted with a key that SQS owns, which the check does not know of")],
+    );
+    vec![
+        Group::new("The ticks that EventBridge Scheduler could not deliver, for two weeks.")
+            .with(UNDELIVERED, queue),
+    ]
+}
+
+/// The schedule of a task, and the role that lets it invoke the task's function, or else set the tick aside, and
+/// nothing else. A task that the pulse drives has neither.
 pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
-    let Some(schedule) = &cron.schedule else { return Vec::new() };
-    let Ok(expression) = schedule.to_eventbridge() else { return Vec::new() };
+    let (Some(schedule), Driver::EventBridge { expression }) = (&cron.schedule, driver(cron)) else {
+        return Vec::new();
+    };
     let function = Ids::of(task).function;
     let prefix = task.to_pascal_case();
     let invoke = roles::allow(&["lambda:InvokeFunction"], vec![attribute(&function, "Arn")]);
-    let role = roles::role(roles::trusts_scheduler(), vec![invoke]);
+    let set_aside = roles::allow(&["sqs:SendMessage"], vec![attribute(UNDELIVERED, "Arn")]);
+    let role = roles::role(roles::trusts_scheduler(), vec![invoke, set_aside]);
     let role_id = format!("{prefix}ScheduleRole");
     let resource = map! {
         "Type" => "AWS::Scheduler::Schedule",
         "Properties" => map! {
             "Name" => sub(own(task.as_str())),
+            "State" => "ENABLED",
             "ScheduleExpression" => expression,
             "ScheduleExpressionTimezone" => cron.timezone.as_str(),
             "FlexibleTimeWindow" => map! { "Mode" => "OFF" },
@@ -44,8 +85,9 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
                 "Arn" => attribute(&function, "Arn"),
                 "RoleArn" => attribute(&role_id, "Arn"),
                 "Input" => INPUT,
+                "DeadLetterConfig" => map! { "Arn" => attribute(UNDELIVERED, "Arn") },
                 "RetryPolicy" => map! {
-                    "MaximumEventAgeInSeconds" => retry_seconds(schedule),
+                    "MaximumEventAgeInSeconds" => retry_seconds(schedule, cron.catch_up),
                     "MaximumRetryAttempts" => RETRIES,
                 },
             },
@@ -54,11 +96,16 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
     vec![(role_id, role), (format!("{prefix}Schedule"), resource)]
 }
 
-/// For how long a tick that could not be delivered is tried again: until the next one, which makes it stale.
-fn retry_seconds(schedule: &Schedule) -> i64 {
+/// For how long a tick that could not be delivered is tried again: until the next one, which makes it stale, or with
+/// catch-up `none` as long as the pulse would run it.
+fn retry_seconds(schedule: &Schedule, catch_up: CatchUp) -> i64 {
+    let longest = match catch_up {
+        CatchUp::None => i64::try_from(GRACE.as_secs()).unwrap_or(i64::MAX),
+        CatchUp::Last | CatchUp::All { .. } => *RETRY_SECONDS.end(),
+    };
     let ticks: Vec<_> = schedule.ticks(&TimeZone::UTC, FROM).take(TICKS).collect();
     let pauses = ticks.windows(2).map(|pair| pair[0].duration_until(pair[1]).as_secs());
-    pauses.min().unwrap_or(*RETRY_SECONDS.end()).clamp(*RETRY_SECONDS.start(), *RETRY_SECONDS.end())
+    pauses.min().unwrap_or(longest).min(longest).clamp(*RETRY_SECONDS.start(), *RETRY_SECONDS.end())
 }
 
 #[cfg(test)]
@@ -75,7 +122,9 @@ mod tests {
             ("0 6 * * 1", 86_400),
             ("0 0 29 2 *", 86_400),
         ] {
-            assert_eq!(retry_seconds(&schedule.parse().unwrap()), seconds, "{schedule}");
+            assert_eq!(retry_seconds(&schedule.parse().unwrap(), CatchUp::Last), seconds, "{schedule}");
+            let soon = retry_seconds(&schedule.parse().unwrap(), CatchUp::None);
+            assert_eq!(soon, seconds.min(120), "{schedule}");
         }
     }
 
