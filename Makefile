@@ -21,6 +21,7 @@ test:
 # The measures, each beside its baseline.
 bench:
 	cargo build --release -p lamplighter-benches -p dispatcher --bins
+	$(or $(CARGO_TARGET_DIR),target)/release/due
 	$(or $(CARGO_TARGET_DIR),target)/release/measure
 	$(or $(CARGO_TARGET_DIR),target)/release/latency
 
