@@ -87,7 +87,9 @@ fn measure() -> Outcome<bool> {
     let kept = ratio <= AT_MOST;
     let sign = if kept { "kept  " } else { "BROKEN" };
     let what = format!("`due` of {TASKS} tasks, {count} of them due");
-    println!("schedules\n{sign}  {what:<58} {mine:>8.2} ms  against {theirs:>8.2} ms  = {ratio:.2} (at most {AT_MOST})");
+    println!(
+        "schedules\n{sign}  {what:<58} {mine:>8.2} ms  against {theirs:>8.2} ms  = {ratio:.2} (at most {AT_MOST})"
+    );
     Ok(kept)
 }
 
@@ -113,7 +115,9 @@ fn by_us(task: &Task, last: Timestamp, now: Timestamp) -> Answer {
 fn by_croner(task: &Task, now: Timestamp) -> Answer {
     let next = |after: &Zoned| task.pattern.find_next_occurrence(after, false).ok();
     match next(&task.last) {
-        Some(tick) if tick.timestamp() <= now => (Some(tick.timestamp()), next(&tick).map(|tick| tick.timestamp())),
+        Some(tick) if tick.timestamp() <= now => {
+            (Some(tick.timestamp()), next(&tick).map(|tick| tick.timestamp()))
+        }
         tick => (None, tick.map(|tick| tick.timestamp())),
     }
 }
