@@ -95,7 +95,7 @@ fn measure() -> Outcome<bool> {
 
 /// One task in a hundred runs each minute; the others take their turns in the schedules and zones.
 fn task(i: usize, last: Timestamp) -> Outcome<Task> {
-    let text = if i % 100 == 0 { "* * * * *" } else { SCHEDULES[i % SCHEDULES.len()] };
+    let text = if i.is_multiple_of(100) { "* * * * *" } else { SCHEDULES[i % SCHEDULES.len()] };
     let cron = Cron::new(Some(text.parse()?));
     let zone = TimeZone::get(ZONES[i / SCHEDULES.len() % ZONES.len()])?;
     let last = last.to_zoned(zone.clone());

@@ -162,8 +162,8 @@ fn values(field: &str, first: i16, last: i16, names: &[&str]) -> BTreeSet<i16> {
 }
 
 fn value(text: &str, first: i16, last: i16, names: &[&str]) -> i16 {
-    let named = names.iter().zip(1..).find(|(name, _)| **name == text).map(|(_, number)| number);
-    let number = named.unwrap_or_else(|| text.parse().unwrap_or_else(|_| panic!("{text} is not a value")));
+    let by_word = names.iter().zip(1..).find(|(name, _)| **name == text).map(|(_, number)| number);
+    let number = by_word.unwrap_or_else(|| text.parse().unwrap_or_else(|_| panic!("{text} is not a value")));
     assert!((first..=last).contains(&number), "{number} is not within {first} and {last}");
     number
 }
