@@ -8,7 +8,9 @@
 //! - [`runner`]: a deployment on this machine
 //! - [`target`]: the stack that a command works on, here or in AWS
 //! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
+//! - [`many`]: one question to many tasks at once
 //! - [`show`]: runs and deployments as people read them
+//! - [`times`]: times as people write them
 //! - [`words`]: everything people read, in their language
 //! - [`fault`]: what cannot stand, each with its file and key, all told at once
 
@@ -23,12 +25,14 @@ mod files;
 pub mod follow;
 pub mod generate;
 pub mod known;
+pub mod many;
 pub mod package;
 pub mod progress;
 pub mod project;
 pub mod runner;
 pub mod show;
 pub mod target;
+pub mod times;
 pub mod words;
 pub mod workspace;
 

@@ -2,11 +2,13 @@
 
 use std::{array, borrow::Cow};
 
+use anstream::eprintln;
 use anstyle::{AnsiColor, Style};
+use lamplighter_aws::table::Unreadable;
 use lamplighter_core::status::Status;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::words::Words;
+use crate::{say, words::Words};
 
 /// What stands between columns.
 const GAP: &str = "  ";
@@ -22,6 +24,13 @@ pub fn sign(status: Status) -> (&'static str, Style) {
         Status::Cancelled | Status::Blocked => ("■", colour(AnsiColor::Yellow)),
         Status::Pending | Status::Running => ("…", colour(AnsiColor::Cyan)),
         Status::Skipped => ("-", Style::new().dimmed()),
+    }
+}
+
+/// Tells, beside the output, of items of the table that could not be read.
+pub fn unreadable(words: &Words, items: &[Unreadable]) {
+    for Unreadable { key, cause } in items {
+        eprintln!("{}", say!(words, "history-unreadable", key = key, cause = cause));
     }
 }
 
@@ -43,6 +52,29 @@ pub fn table<const N: usize>(words: &Words, indent: usize, rows: &[[String; N]])
         cells.collect::<Vec<_>>().join(GAP).trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// A text in as many lines as it needs to fit, broken between words; those after the first begin `indent` columns further
+/// right.
+pub fn wrapped(words: &Words, indent: usize, text: &str) -> Vec<String> {
+    let Some(edge) = words.columns() else { return vec![text.to_owned()] };
+    let start = text.len() - text.trim_start().len();
+    let mut lines = Vec::new();
+    let mut line = text[..start].to_owned();
+    let mut is_begun = false;
+    for word in text.split_whitespace() {
+        if is_begun && line.width() + 1 + word.width() > edge {
+            lines.push(std::mem::replace(&mut line, " ".repeat(start + indent)));
+            is_begun = false;
+        }
+        if is_begun {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_begun = true;
+    }
+    lines.push(line);
+    lines
 }
 
 /// A text of several lines as one, without what would move a terminal's cursor.

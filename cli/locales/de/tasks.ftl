@@ -12,3 +12,9 @@ tasks-cron = { $schedule } ({ $zone })
 tasks-by-function = nach ihrer Funktion
 tasks-queue = Warteschlange
 tasks-side = Nebenaufgabe
+tasks-none-such = keine solchen Aufgaben
+# Wie eine Aufgabe steht.
+tasks-disabled = ausgeschaltet
+tasks-running = läuft
+tasks-last = zuletzt { $status }
+tasks-next = wieder { $far }

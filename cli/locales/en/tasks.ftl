@@ -12,3 +12,9 @@ tasks-cron = { $schedule } ({ $zone })
 tasks-by-function = by its function
 tasks-queue = queue
 tasks-side = side
+tasks-none-such = no such tasks
+# How a task stands.
+tasks-disabled = disabled
+tasks-running = running
+tasks-last = last { $status }
+tasks-next = next { $far }

@@ -13,3 +13,9 @@ tasks-cron = { $schedule } ({ $zone })
 tasks-by-function = według własnej funkcji
 tasks-queue = kolejka
 tasks-side = poboczne
+tasks-none-such = brak takich zadań
+# W jakim stanie jest zadanie.
+tasks-disabled = wyłączone
+tasks-running = w toku
+tasks-last = ostatnio { $status }
+tasks-next = następny przebieg { $far }

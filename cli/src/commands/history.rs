@@ -1,29 +1,54 @@
 //! `lamplighter history`: what ran, when, and how it ended.
 
+use std::collections::BTreeMap;
+
 use anstream::println;
-use jiff::Timestamp;
-use lamplighter_aws::table::{History, Table};
-use lamplighter_core::{name::TaskName, run::Run, status::Status};
+use jiff::{Timestamp, tz::TimeZone};
+use lamplighter_aws::table::{Cursor, History, Page, Table, Unreadable};
+use lamplighter_core::{
+    name::TaskName,
+    run::{Run, Trigger},
+    statistics::Statistics,
+    status::Status,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    say,
-    show::{sign, table},
+    known, many, say,
+    show::{sign, table, unreadable, wrapped},
     target::Place,
+    times::When,
     words::Words,
 };
 
 /// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter history run-migrations --status FAILED")]
+#[command(after_help = "Example:\n  lamplighter history run-migrations --status FAILED --since 2h")]
 pub(crate) struct Arguments {
     /// Only runs of this task.
-    task: Option<TaskName>,
-    /// Only runs with this status, such as FAILED.
+    task: Option<String>,
+    /// Only runs with this status, such as FAILED. May be given several times.
     #[arg(long)]
-    status: Option<Status>,
-    /// How many runs of each task are looked at.
+    status: Vec<Status>,
+    /// Only runs started by this: deploy, update, rollback, schedule, pulse, manual or queue.
+    #[arg(long, value_parser = trigger)]
+    trigger: Option<Trigger>,
+    /// Only runs from this time on: `2h` ago, `2026-11-21`, `2026-11-21T06:00:00Z`. Without a zone it is UTC.
+    #[arg(long, value_name = "TIME")]
+    since: Option<When>,
+    /// Only runs before this time.
+    #[arg(long, value_name = "TIME")]
+    until: Option<When>,
+    /// How many runs.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
+    /// Goes on where an earlier list ended, with what that one said.
+    #[arg(long)]
+    cursor: Option<Cursor>,
+    /// Counts all runs of the time, too. Without --since: of the last 30 days.
+    #[arg(long)]
+    totals: bool,
     /// Prints JSON: the runs' whole records.
     #[arg(long)]
     json: bool,
@@ -31,44 +56,110 @@ pub(crate) struct Arguments {
     place: Place,
 }
 
+/// What is told.
+#[derive(Debug, Serialize)]
+struct Told {
+    runs: Vec<Run>,
+    unreadable: Vec<Unreadable>,
+    /// Where the next list begins.
+    next: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    totals: Option<BTreeMap<Status, u64>>,
+}
+
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let tasks: Vec<_> = match &arguments.task {
-        Some(task) => vec![task.clone()],
+        Some(task) => vec![known::task(words, &workspace, task)?],
         None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
     };
-    let runs = super::runtime()?.block_on(async {
+    let told = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let runs = read(&target.table, &tasks, arguments).await;
+        let told = read(&target.table, &tasks, arguments).await;
         target.close().await;
-        runs
+        told
     })?;
+    unreadable(words, &told.unreadable);
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&runs)?);
-    } else if runs.is_empty() {
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        return Ok(());
+    }
+    if told.runs.is_empty() {
         println!("{}", say!(words, "history-none"));
-    } else {
-        for line in lines(words, &runs) {
-            println!("{line}");
-        }
+    }
+    for line in lines(words, &told.runs) {
+        println!("{line}");
+    }
+    for line in last_lines(words, &told).iter().flat_map(|line| wrapped(words, 2, line)) {
+        println!("{line}");
     }
     Ok(())
 }
 
 /// The runs of the tasks, newest first.
-async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Vec<Run>> {
-    let mut runs = Vec::new();
-    for task in tasks {
-        let now = Timestamp::now();
-        for lost in table.state(task).await?.lost(now) {
-            table.end_lost(task, &lost, now).await?;
-        }
-        let wanted = History::of(task.clone(), arguments.limit);
-        runs.extend(table.history(&wanted).await?.runs);
+async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Told> {
+    let now = Timestamp::now();
+    let instant = |when: &Option<When>| when.map(|when| when.instant(now, &TimeZone::UTC));
+    let (from, until) = (instant(&arguments.since), instant(&arguments.until));
+    let pages = many::each(tasks, async |task| {
+        let (_, unreadable) = many::settled(table, task, now).await?;
+        let wanted = History {
+            statuses: arguments.status.clone(),
+            trigger: arguments.trigger,
+            from,
+            until,
+            cursor: arguments.cursor.clone(),
+            ..History::of(task.clone(), arguments.limit)
+        };
+        let mut page = table.history(&wanted).await?;
+        page.unreadable.extend(unreadable);
+        anyhow::Ok(page)
+    });
+    let mut told = merged(pages.await?, usize::from(arguments.limit));
+    if arguments.totals {
+        let month = lamplighter_core::statistics::Window::Month.before(now);
+        let range = from.unwrap_or(month.start)..until.unwrap_or(month.end);
+        let counted = many::each(tasks, |task| table.statistics(task, &range, now)).await?;
+        let all = counted.iter().fold(Statistics::default(), |all, one| all.merged(&one.statistics));
+        told.totals = Some(all.by_status);
     }
-    runs.retain(|run| arguments.status.is_none_or(|status| status == run.status));
-    runs.sort_by_key(|run| std::cmp::Reverse((run.started_at, run.id)));
-    Ok(runs)
+    Ok(told)
+}
+
+/// The pages of several tasks as one, newest first. Nothing is told that is older than where one of them ended, since
+/// that one may have more in between.
+fn merged(pages: Vec<Page>, limit: usize) -> Told {
+    let end = pages.iter().filter_map(|page| page.next.clone()).max();
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+    for page in pages {
+        runs.extend(page.runs);
+        unreadable.extend(page.unreadable);
+    }
+    runs.retain(|run: &Run| end.as_ref().is_none_or(|end| end.reaches(run.id)));
+    runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+    let next = if runs.len() > limit {
+        runs.truncate(limit);
+        runs.last().map(|run| Cursor::behind(run.id))
+    } else {
+        end
+    };
+    Told { runs, unreadable, next: next.map(|cursor| cursor.to_string()), totals: None }
+}
+
+fn trigger(word: &str) -> Result<Trigger, String> {
+    let all = [
+        Trigger::Deploy,
+        Trigger::Update,
+        Trigger::Rollback,
+        Trigger::Schedule,
+        Trigger::Pulse,
+        Trigger::Manual,
+        Trigger::Queue,
+    ];
+    Trigger::deserialize(Value::from(word.to_ascii_lowercase())).map_err(|_| {
+        let all = all.map(Trigger::as_str).join(", ");
+        format!("`{word}` is not a trigger: it must be one of {all}")
+    })
 }
 
 /// One line a run: when, task, status, trigger, time, and what it said.
@@ -94,4 +185,64 @@ fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
         format!("{style}{sign}{style:#} {line}")
     };
     runs.iter().zip(table(words, 2, &cells)).map(styled).collect()
+}
+
+/// How many there are, and how to go on.
+fn last_lines(words: &Words, told: &Told) -> Vec<String> {
+    let mut lines = Vec::new();
+    let counts = |counts: &BTreeMap<Status, u64>| {
+        let counts = counts.iter().map(|(status, count)| format!("{} {count}", words.status(*status)));
+        counts.collect::<Vec<_>>().join(", ")
+    };
+    if !told.runs.is_empty() {
+        let mut shown = BTreeMap::new();
+        for run in &told.runs {
+            *shown.entry(run.status).or_insert(0) += 1;
+        }
+        lines.push(say!(words, "history-shown", count = told.runs.len(), statuses = counts(&shown)));
+    }
+    if let Some(totals) = &told.totals {
+        let count = totals.values().sum::<u64>();
+        lines.push(say!(words, "history-totals", count = count, statuses = counts(totals)));
+    }
+    if let Some(cursor) = &told.next {
+        lines.push(say!(words, "history-more", cursor = cursor));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use lamplighter_core::id::RunId;
+
+    use super::*;
+
+    fn run(second: i64) -> Run {
+        let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
+        Run::begun(RunId::new(at, 0), "a".parse().unwrap(), Trigger::Manual, at)
+    }
+
+    fn page(seconds: &[i64], more: bool) -> Page {
+        let runs: Vec<_> = seconds.iter().map(|second| run(*second)).collect();
+        let next = runs.last().filter(|_| more).map(|run| Cursor::behind(run.id));
+        Page { looked_at: runs.len(), runs, unreadable: Vec::new(), next }
+    }
+
+    fn told(pages: Vec<Page>, limit: usize) -> (Vec<i64>, Option<i64>) {
+        let told = merged(pages, limit);
+        let second = |id: RunId| id.made_at().as_second() - 1_800_000_000;
+        (
+            told.runs.iter().map(|run| second(run.id)).collect(),
+            told.next.map(|id| second(id.parse().unwrap())),
+        )
+    }
+
+    #[test]
+    fn p04_pages_of_several_tasks_are_told_as_one_without_gaps() {
+        assert_eq!(told(vec![page(&[9, 5], false), page(&[8, 4], false)], 10), (vec![9, 8, 5, 4], None));
+        assert_eq!(told(vec![page(&[9, 5], true), page(&[8, 4], true)], 2), (vec![9, 8], Some(8)));
+        // The first has more runs behind 7, which may be newer than 4.
+        assert_eq!(told(vec![page(&[9, 7], true), page(&[8, 4], false)], 10), (vec![9, 8, 7], Some(7)));
+        assert_eq!(told(Vec::new(), 10), (vec![], None));
+    }
 }

@@ -5,18 +5,24 @@ mod cancel;
 mod completions;
 mod generate;
 mod history;
+mod logs;
+mod next;
 mod pulse;
 mod retry;
 mod run;
 mod set;
+mod stats;
 mod switch;
 mod tasks;
+mod types;
 mod up;
+mod why;
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use lamplighter_core::{definition::Definition, name::TaskName};
 
 use crate::{compile, config::Config, describe, project::Project, words::Words, workspace::Workspace};
 
@@ -28,6 +34,11 @@ pub(crate) enum Command {
     Tasks(tasks::Arguments),
     Up(up::Arguments),
     History(history::Arguments),
+    Stats(stats::Arguments),
+    Next(next::Arguments),
+    Why(why::Arguments),
+    Types(types::Arguments),
+    Logs(logs::Arguments),
     Completions(completions::Arguments),
     Run(run::Arguments),
     Retry(retry::Arguments),
@@ -47,6 +58,11 @@ impl Command {
             Self::Tasks(arguments) => tasks::run(words, &arguments),
             Self::Up(arguments) => up::run(words, &arguments),
             Self::History(arguments) => history::run(words, &arguments),
+            Self::Stats(arguments) => stats::run(words, &arguments),
+            Self::Next(arguments) => next::run(words, &arguments),
+            Self::Why(arguments) => why::run(words, &arguments),
+            Self::Types(arguments) => types::run(words, &arguments),
+            Self::Logs(arguments) => logs::run(words, &arguments),
             Self::Completions(arguments) => {
                 completions::run(&arguments, crate::program());
                 Ok(())
@@ -76,6 +92,12 @@ fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<P
     let config = Config::load(&workspace.root)?;
     let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
     Ok(Project::resolve(&workspace.folder_name(), described, &config, environment)?)
+}
+
+/// The definitions of the tasks that are asked about: of one, or of all.
+fn asked_for(project: Project, task: Option<&TaskName>) -> Vec<Definition> {
+    let definitions = project.tasks.into_iter().map(|task| task.definition);
+    definitions.filter(|definition| task.is_none_or(|task| *task == definition.name)).collect()
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

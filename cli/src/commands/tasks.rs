@@ -1,40 +1,169 @@
 //! `lamplighter tasks`: which tasks there are, as the project and the environment have them.
 
-use lamplighter_core::definition::{Kind, Phase};
+use std::collections::BTreeMap;
 
-use crate::{project::Task, say, show::table, words::Words};
+use anstream::println;
+use jiff::Timestamp;
+use lamplighter_core::{
+    claim::TaskState,
+    definition::{Definition, Kind, Phase, UnknownWord},
+    name::TaskName,
+};
+use serde_json::{Value, json};
 
-/// Lists the tasks of the workspace.
+use crate::{
+    many,
+    project::Task,
+    say,
+    show::{table, unreadable},
+    target::Place,
+    times::zone_of,
+    words::Words,
+    workspace::Workspace,
+};
+
+/// The words of the four kinds.
+const KINDS: [&str; 4] = ["lifecycle", "cron", "queue", "side"];
+
+/// Lists the tasks of the workspace and, where their stack has a table, how they stand.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter tasks --environment production")]
+#[command(after_help = "Example:\n  lamplighter tasks --kind cron --environment production")]
 pub(crate) struct Arguments {
+    /// Only tasks of this category.
+    #[arg(long)]
+    category: Option<String>,
+    /// Only tasks with this tag. Given several times, with all of them.
+    #[arg(long)]
+    tag: Vec<String>,
+    /// Only tasks of this kind: lifecycle, cron, queue or side.
+    #[arg(long, value_parser = kind)]
+    kind: Option<&'static str>,
     /// The environment; goes before `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
-    /// Prints JSON: each task's definition, with the overrides applied.
+    /// Prints JSON: each task's definition, with the overrides applied, and its state.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    place: Place,
 }
+
+/// How the tasks stand, by name.
+type States = BTreeMap<TaskName, TaskState>;
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let mut project = super::project(&workspace, arguments.environment.as_deref())?;
+    let is_empty = project.tasks.is_empty();
+    project.tasks.retain(|task| is_wanted(&task.definition, arguments));
+    let now = Timestamp::now();
+    let names = project.tasks.iter().map(Task::name);
+    let states = super::runtime()?.block_on(states(words, &arguments.place, &workspace, names, now))?;
     if arguments.json {
-        let definitions: Vec<_> = project.tasks.iter().map(|task| &task.definition).collect();
-        println!("{}", serde_json::to_string_pretty(&definitions)?);
+        let told = project.tasks.iter().map(|task| json(task, states.get(task.name()), now));
+        let told = told.collect::<Result<Vec<_>, _>>()?;
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
-    if project.tasks.is_empty() {
+    if is_empty {
         println!("{}", say!(words, "tasks-none", folder = crate::workspace::TASKS));
+    } else if project.tasks.is_empty() {
+        println!("{}", say!(words, "tasks-none-such"));
     }
-    for line in lines(words, &project.tasks) {
+    for line in lines(words, &project.tasks, &states, now) {
         println!("{line}");
     }
     Ok(())
 }
 
-/// Name, start, time, description.
-fn row(words: &Words, task: &Task) -> [String; 4] {
+fn kind(word: &str) -> Result<&'static str, UnknownWord> {
+    let known = KINDS.into_iter().find(|kind| word.eq_ignore_ascii_case(kind));
+    known.ok_or_else(|| UnknownWord { what: "kind of task", word: word.to_owned(), words: &KINDS })
+}
+
+fn kind_of(definition: &Definition) -> &'static str {
+    match definition.kind {
+        Kind::Lifecycle(_) => KINDS[0],
+        Kind::Cron(_) => KINDS[1],
+        Kind::Queue(_) => KINDS[2],
+        Kind::Side(_) => KINDS[3],
+    }
+}
+
+fn is_wanted(definition: &Definition, arguments: &Arguments) -> bool {
+    let Arguments { category, tag, kind, .. } = arguments;
+    category.as_ref().is_none_or(|category| definition.category.as_ref() == Some(category))
+        && tag.iter().all(|tag| definition.tags.contains(tag))
+        && kind.is_none_or(|kind| kind == kind_of(definition))
+}
+
+/// How the tasks stand; nothing where there is no table yet.
+async fn states<'a>(
+    words: &Words,
+    place: &Place,
+    workspace: &Workspace,
+    tasks: impl Iterator<Item = &'a TaskName>,
+    now: Timestamp,
+) -> anyhow::Result<States> {
+    if !place.is_aws() && !place.home(workspace).join("table.sqlite").exists() {
+        return Ok(States::new());
+    }
+    let target = place.open(workspace).await?;
+    let states = many::each(tasks, async |task| {
+        let (state, ignored) = many::settled(&target.table, task, now).await?;
+        anyhow::Ok((task.clone(), state, ignored))
+    });
+    let states = states.await;
+    target.close().await;
+    let mut known = States::new();
+    for (task, state, ignored) in states? {
+        unreadable(words, ignored.as_slice());
+        known.insert(task, state);
+    }
+    Ok(known)
+}
+
+/// The task's definition, with its state if it is known.
+fn json(task: &Task, state: Option<&TaskState>, now: Timestamp) -> Result<Value, serde_json::Error> {
+    let mut told = serde_json::to_value(&task.definition)?;
+    if let Some(state) = state {
+        told["state"] = json!({
+            "enabled": !state.disabled,
+            "running": state.leases().map(|lease| lease.run_id).collect::<Vec<_>>(),
+            "last_run": state.last_run,
+            "failure_streak": state.failure_streak,
+            "next": next(&task.definition, now),
+        });
+    }
+    Ok(told)
+}
+
+/// The task's next scheduled time.
+fn next(definition: &Definition, now: Timestamp) -> Option<Timestamp> {
+    let cron = definition.cron()?;
+    cron.schedule.as_ref()?.next_after(&zone_of(cron).ok()?, now)
+}
+
+/// How a task stands, in a few words.
+fn standing(words: &Words, task: &Task, state: &TaskState, now: Timestamp) -> String {
+    let mut told = Vec::new();
+    if state.disabled {
+        told.push(say!(words, "tasks-disabled"));
+    }
+    if state.leases().next().is_some() {
+        told.push(say!(words, "tasks-running"));
+    }
+    if let Some(last) = &state.last_run {
+        told.push(say!(words, "tasks-last", status = last.status));
+    }
+    if let Some(next) = next(&task.definition, now).filter(|_| !state.disabled) {
+        told.push(say!(words, "tasks-next", far = words.from_now(next, now)));
+    }
+    told.join(", ")
+}
+
+/// Name, start, limits and standing, description.
+fn row(words: &Words, task: &Task, state: Option<&TaskState>, now: Timestamp) -> [String; 4] {
     let definition = &task.definition;
     let start = match &definition.kind {
         Kind::Lifecycle(lifecycle) => {
@@ -60,13 +189,18 @@ fn row(words: &Words, task: &Task) -> [String; 4] {
         Kind::Side(_) => say!(words, "tasks-side"),
     };
     let attempts = say!(words, "tasks-attempts", count = definition.retry.max_attempts);
-    let limits = format!("{:?}, {attempts}", definition.timeout);
+    let mut limits = format!("{:?}, {attempts}", definition.timeout);
+    let standing = state.map(|state| standing(words, task, state, now)).filter(|text| !text.is_empty());
+    if let Some(standing) = standing {
+        limits = format!("{limits}; {standing}");
+    }
     let line = definition.description.trim().lines().next().unwrap_or_default();
     [task.name().to_string(), start, limits, line.to_owned()]
 }
 
-fn lines(words: &Words, tasks: &[Task]) -> Vec<String> {
-    table(words, 0, &tasks.iter().map(|task| row(words, task)).collect::<Vec<_>>())
+fn lines(words: &Words, tasks: &[Task], states: &States, now: Timestamp) -> Vec<String> {
+    let rows = tasks.iter().map(|task| row(words, task, states.get(task.name()), now));
+    table(words, 0, &rows.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -76,7 +210,8 @@ mod tests {
 
     #[test]
     fn the_list_reads_well() {
-        let lines = lines(&Words::new(Locale::En), &fixtures::shop().tasks);
+        let (none, now) = (States::new(), Timestamp::UNIX_EPOCH);
+        let lines = lines(&Words::new(Locale::En), &fixtures::shop().tasks, &none, now);
         insta::assert_snapshot!("tasks", lines.join("\n"));
     }
 }

@@ -5,6 +5,7 @@ mod discovery;
 mod fixture;
 mod generate;
 mod manners;
+mod reading;
 
 use fixture::Workspace;
 

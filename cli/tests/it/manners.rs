@@ -19,7 +19,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Commands, each with what it needs to begin.
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 18] = [
     &["generate"],
     &["build", "--dev"],
     &["tasks"],
@@ -32,11 +32,23 @@ const COMMANDS: [&[&str]; 13] = [
     &["cancel", "migrate"],
     &["enable", "migrate"],
     &["disable", "migrate"],
+    &["stats"],
+    &["next"],
+    &["why", "migrate"],
+    &["types"],
+    &["logs", "migrate"],
     &["completions", "bash"],
 ];
 
 /// Commands that only read, as the workspace below answers them.
-const READING: [&[&str]; 3] = [&["tasks"], &["history"], &["history", "migrate", "--status", "FAILED"]];
+const READING: [&[&str]; 6] = [
+    &["tasks"],
+    &["history"],
+    &["history", "migrate", "--status", "FAILED"],
+    &["next"],
+    &["why", "purge-expired-sessions-and-carts"],
+    &["types"],
+];
 
 /// The commands that the program itself names.
 fn named() -> Vec<String> {

@@ -108,7 +108,7 @@ pub enum Answer {
     Missed {
         /// When a pulse noted it.
         noted_at: Option<Timestamp>,
-        /// The run of a later tick, which stands for this one too where the policy of catch-up is `last`.
+        /// The run of the next tick that had one. Where the policy of catch-up is `last`, it stands for this one too.
         instead: Option<RunId>,
     },
     /// Its own schedule function said no, or was not asked.
@@ -205,6 +205,23 @@ fn kept_out(run: &Run) -> Answer {
 }
 
 impl Answer {
+    /// The status that comes nearest to the answer, for its sign and colour.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Ran { status, .. } | Self::CaughtUp { status, .. } => *status,
+            Self::Running { .. } => Status::Running,
+            Self::Lost { .. } | Self::Missed { .. } => Status::Failed,
+            Self::Blocked { .. } => Status::Blocked,
+            Self::Waiting | Self::Future { .. } => Status::Pending,
+            Self::Disabled { .. }
+            | Self::Skipped { .. }
+            | Self::NotAsked
+            | Self::NotDue { .. }
+            | Self::Unscheduled
+            | Self::Forgotten => Status::Skipped,
+        }
+    }
+
     /// The run or the record that the answer is of.
     pub fn run_id(&self) -> Option<RunId> {
         match self {

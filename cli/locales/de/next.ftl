@@ -1,0 +1,11 @@
+next-none = keine Aufgabe hat einen Zeitplan
+next-unscheduled = die Aufgabe { $task } hat keinen Zeitplan
+next-heading = { $task }: { $schedule }, { $zone }
+next-put-off = jeder Lauf beginnt { $by } später, der Anteil der Aufgabe an ihrer Streuung
+next-tick = { $local }  ({ $utc }, { $far })
+next-forward = { $at }: die Uhren gehen { $minutes } Minuten vor
+next-forward-without = { $at }: die Uhren gehen { $minutes } Minuten vor: { $times } entfällt, ohne Lauf
+next-back = { $at }: die Uhren gehen { $minutes } Minuten zurück
+next-back-once = { $at }: die Uhren gehen { $minutes } Minuten zurück: { $times } kommt zweimal und läuft beim ersten Mal
+next-more = … und weitere: --limit
+next-nothing = nichts in dieser Zeit

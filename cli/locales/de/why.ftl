@@ -1,0 +1,25 @@
+why-ran = { $task } lief für { $at }: { $status }
+why-ran-but = { $task } lief für { $at }: { $status }, { $reason }
+why-caught-up = { $task } lief für { $at }, nachgeholt { $late } später: { $status }
+why-running = { $task } läuft für { $at }, seit { $since }
+why-lost = { $task } begann für { $at }, und von seinem Ende hat niemand gehört: { $reason }
+why-disabled = { $task } lief nicht für { $at }: es war ausgeschaltet
+why-disabled-now = { $task } hat keinen Eintrag für { $at } und ist jetzt ausgeschaltet
+why-blocked = { $task } lief nicht für { $at }: es war blockiert: { $reason }
+why-skipped-by = { $task } lief nicht für { $at }: der Lauf { $run } war im Gang
+why-skipped = { $task } lief nicht für { $at }: { $reason }
+why-missed = { $task } hat { $at } verpasst: kein Auslöser kam
+why-missed-for = { $task } hat { $at } verpasst: kein Auslöser kam; der nächste Lauf war für einen späteren Zeitpunkt
+why-not-asked = { $task } lief nicht für { $at }: seine Funktion sagte nein oder wurde nicht gefragt
+why-waiting = { $task } ist für { $at } an der Reihe, gerade jetzt: der Auslöser kann noch kommen
+why-future = { $task } soll für { $at } laufen, das kommt erst
+why-future-disabled = { $task } wäre für { $at } an der Reihe, ist aber ausgeschaltet
+why-not-due = { $task } ist für { $at } nicht an der Reihe
+why-unscheduled = { $task } hat keinen Zeitplan: Deployments, Aufträge oder der Runner starten es
+why-forgotten = { $task } war für { $at } an der Reihe; so lange werden seine Einträge nicht aufgehoben
+# Woher die Antwort kommt.
+why-record = Lauf { $run }: { $status }, durch { $trigger }, { $at }
+why-holder = Lauf { $run }
+why-before = der Zeitpunkt davor: { $at }
+why-after = der Zeitpunkt danach: { $at }
+why-next = nächster: { $at } ({ $far })

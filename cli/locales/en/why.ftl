@@ -1,0 +1,25 @@
+why-ran = { $task } ran for { $at }: { $status }
+why-ran-but = { $task } ran for { $at }: { $status }, { $reason }
+why-caught-up = { $task } ran for { $at }, caught up { $late } later: { $status }
+why-running = { $task } is running for { $at }, since { $since }
+why-lost = { $task } began for { $at }, and nobody heard of its end: { $reason }
+why-disabled = { $task } did not run for { $at }: it was disabled
+why-disabled-now = { $task } has no record for { $at }, and is disabled now
+why-blocked = { $task } did not run for { $at }: it was blocked: { $reason }
+why-skipped-by = { $task } did not run for { $at }: run { $run } was in progress
+why-skipped = { $task } did not run for { $at }: { $reason }
+why-missed = { $task } missed { $at }: no trigger came
+why-missed-for = { $task } missed { $at }: no trigger came; its next run was for a later time
+why-not-asked = { $task } did not run for { $at }: its schedule function said no, or was not asked
+why-waiting = { $task } is due for { $at }, which is just now: its trigger may still come
+why-future = { $task } is to run for { $at }, which is yet to come
+why-future-disabled = { $task } would be due for { $at }, but is disabled
+why-not-due = { $task } is not due for { $at }
+why-unscheduled = { $task } has no schedule: deployments, jobs or the runner start it
+why-forgotten = { $task } was due for { $at }, longer ago than its records are kept
+# What the answer is taken from.
+why-record = run { $run }: { $status }, by { $trigger }, { $at }
+why-holder = run { $run }
+why-before = the scheduled time before: { $at }
+why-after = the scheduled time after: { $at }
+why-next = next: { $at } ({ $far })

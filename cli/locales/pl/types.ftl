@@ -1,0 +1,4 @@
+types-config = konfiguracja:
+types-no-config = brak konfiguracji
+types-result = wynik: { $kind }
+types-any-result = wynik: dowolne dane, żadne nie są obiecane

@@ -1,0 +1,25 @@
+why-ran = { $task } wykonano za { $at }: { $status }
+why-ran-but = { $task } wykonano za { $at }: { $status }, { $reason }
+why-caught-up = { $task } wykonano za { $at }, nadrobione { $late } później: { $status }
+why-running = { $task } działa za { $at }, od { $since }
+why-lost = { $task } rozpoczęto za { $at }, a o końcu nic nie wiadomo: { $reason }
+why-disabled = { $task } nie wykonano za { $at }: było wyłączone
+why-disabled-now = { $task } nie ma wpisu za { $at } i jest teraz wyłączone
+why-blocked = { $task } nie wykonano za { $at }: było zablokowane: { $reason }
+why-skipped-by = { $task } nie wykonano za { $at }: trwał przebieg { $run }
+why-skipped = { $task } nie wykonano za { $at }: { $reason }
+why-missed = { $task } opuściło { $at }: nic go nie uruchomiło
+why-missed-for = { $task } opuściło { $at }: nic go nie uruchomiło; następny przebieg był za późniejszy termin
+why-not-asked = { $task } nie wykonano za { $at }: jego funkcja odmówiła albo nie była pytana
+why-waiting = { $task } ma działać za { $at }, właśnie teraz: jeszcze może ruszyć
+why-future = { $task } ma działać za { $at }, to dopiero nastąpi
+why-future-disabled = { $task } działałoby za { $at }, ale jest wyłączone
+why-not-due = { $task } nie ma działać za { $at }
+why-unscheduled = { $task } nie ma harmonogramu: uruchamiają je wdrożenia, zlecenia albo runner
+why-forgotten = { $task } miało działać za { $at }; tak długo jego wpisów się nie trzyma
+# Skąd pochodzi odpowiedź.
+why-record = przebieg { $run }: { $status }, przez { $trigger }, { $at }
+why-holder = przebieg { $run }
+why-before = termin przedtem: { $at }
+why-after = termin potem: { $at }
+why-next = następny: { $at } ({ $far })

@@ -1,0 +1,199 @@
+//! `lamplighter next`: when the tasks will run, and what the clock changes do to it.
+
+use anstream::println;
+use anyhow::bail;
+use jiff::{SignedDuration, Timestamp, civil::DateTime};
+use lamplighter_core::{
+    coming::{Coming, coming},
+    definition::{Cron, Definition},
+    duration,
+    name::TaskName,
+    schedule::put_off,
+};
+use serde::Serialize;
+
+use crate::{known, say, show::wrapped, times::zone_of, words::Words};
+
+/// Lists the coming runs of the cron tasks in the tasks' own time zones, with the clock changes between them. What was set
+/// at run time is not asked for.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter next purge-expired --days 30")]
+pub(crate) struct Arguments {
+    /// Only this task.
+    task: Option<String>,
+    /// How many days.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3660))]
+    days: u16,
+    /// How many runs of each task at most.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
+    /// The environment; goes before `environment` in lamplighter.toml.
+    #[arg(long)]
+    environment: Option<String>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is told of a task.
+#[derive(Debug, Serialize)]
+struct Told {
+    task: TaskName,
+    /// Nothing if the task's own function decides each minute.
+    schedule: Option<String>,
+    timezone: String,
+    /// By how much each run is put off, by the task's share of its jitter.
+    put_off_ms: u64,
+    coming: Vec<Coming>,
+    /// Whether more runs come within the time than are told.
+    more: bool,
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let named = arguments.task.as_deref().map(|task| known::task(words, &workspace, task)).transpose()?;
+    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let definitions = super::asked_for(project, named.as_ref());
+    let now = Timestamp::now();
+    let until = now.saturating_add(SignedDuration::from_hours(24 * i64::from(arguments.days)))?;
+    let limit = usize::from(arguments.limit);
+    let cron = definitions.iter().filter_map(|definition| Some((definition, definition.cron()?)));
+    let told = cron.map(|(definition, cron)| told(definition, cron, now, until, limit));
+    let told = told.collect::<anyhow::Result<Vec<_>>>()?;
+    if let (Some(task), true) = (&named, told.is_empty()) {
+        bail!("{}", say!(words, "next-unscheduled", task = task));
+    }
+    if arguments.json {
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        return Ok(());
+    }
+    if told.is_empty() {
+        println!("{}", say!(words, "next-none"));
+    }
+    let lines = told.iter().flat_map(|task| lines(words, task, now));
+    for line in lines.flat_map(|line| wrapped(words, 2, &line)) {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn told(
+    definition: &Definition,
+    cron: &Cron,
+    now: Timestamp,
+    until: Timestamp,
+    limit: usize,
+) -> anyhow::Result<Told> {
+    let zone = zone_of(cron)?;
+    let mut all = Vec::new();
+    if let Some(schedule) = &cron.schedule {
+        all = coming(schedule, &zone, now, until, limit + 1);
+    }
+    let is_tick = |coming: &&Coming| matches!(coming, Coming::Tick { .. });
+    let more = all.iter().filter(is_tick).count() > limit;
+    if more {
+        all.pop();
+    }
+    Ok(Told {
+        task: definition.name.clone(),
+        schedule: cron.schedule.as_ref().map(|schedule| schedule.as_str().to_owned()),
+        timezone: cron.timezone.clone(),
+        put_off_ms: duration::millis(put_off(cron, &definition.name)),
+        coming: all,
+        more,
+    })
+}
+
+/// A heading, and below it one line for each run and each clock change.
+fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
+    let schedule = told.schedule.as_ref().and_then(|schedule| schedule.parse().ok());
+    let heading =
+        schedule.map_or_else(|| say!(words, "tasks-by-function"), |schedule| words.schedule(&schedule));
+    let zone = &told.timezone;
+    let mut lines = vec![say!(words, "next-heading", task = told.task, schedule = heading, zone = zone)];
+    if told.put_off_ms > 0 {
+        lines.push(format!("  {}", say!(words, "next-put-off", by = words.duration(told.put_off_ms))));
+    }
+    lines.extend(told.coming.iter().map(|coming| {
+        let line = match coming {
+            Coming::Tick { at, local } => {
+                say!(
+                    words,
+                    "next-tick",
+                    local = shown(*local),
+                    utc = words.time(*at),
+                    far = words.from_now(*at, now)
+                )
+            }
+            Coming::Forward { at, minutes, left_out } => {
+                let (at, times) = (words.time(*at), times(left_out));
+                if left_out.is_empty() {
+                    say!(words, "next-forward", at = at, minutes = *minutes)
+                } else {
+                    say!(words, "next-forward-without", at = at, minutes = *minutes, times = times)
+                }
+            }
+            Coming::Back { at, minutes, once } => {
+                let (at, times) = (words.time(*at), times(once));
+                if once.is_empty() {
+                    say!(words, "next-back", at = at, minutes = *minutes)
+                } else {
+                    say!(words, "next-back-once", at = at, minutes = *minutes, times = times)
+                }
+            }
+        };
+        format!("  {line}")
+    }));
+    if told.more {
+        lines.push(format!("  {}", say!(words, "next-more")));
+    } else if told.schedule.is_some() && told.coming.is_empty() {
+        lines.push(format!("  {}", say!(words, "next-nothing")));
+    }
+    lines
+}
+
+/// A local time, to the minute, or to the second if it has some.
+fn shown(local: DateTime) -> String {
+    let format = if local.second() == 0 { "%a %Y-%m-%d %H:%M" } else { "%a %Y-%m-%d %H:%M:%S" };
+    local.strftime(format).to_string()
+}
+
+fn times(all: &[DateTime]) -> String {
+    let times = all.iter().map(|local| local.strftime("%H:%M").to_string());
+    times.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use lamplighter_core::definition::Kind;
+
+    use super::*;
+    use crate::words::Locale;
+
+    #[test]
+    fn k05_the_coming_runs_read_well_with_their_clock_changes() {
+        let cron =
+            Cron { timezone: "Europe/Vienna".to_owned(), ..Cron::new(Some("30 2 * * *".parse().unwrap())) };
+        let definition = Definition::new("purge-expired".parse().unwrap(), Kind::Cron(cron));
+        let now: Timestamp = "2026-10-24T12:00:00Z".parse().unwrap();
+        let told = |now: Timestamp, days: i64, limit| {
+            let until = now.saturating_add(SignedDuration::from_hours(24 * days)).unwrap();
+            told(&definition, definition.cron().unwrap(), now, until, limit).unwrap()
+        };
+        let words = Words::new(Locale::En);
+        let autumn = lines(&words, &told(now, 2, 50), now);
+        let spring: Timestamp = "2026-03-28T12:00:00Z".parse().unwrap();
+        let spring = lines(&words, &told(spring, 2, 50), spring);
+        insta::assert_snapshot!([autumn, spring].concat().join("\n"), @r"
+        purge-expired: every day at 02:30, Europe/Vienna
+          Sun 2026-10-25 02:30  (2026-10-25T00:30:00Z, in 12 hours)
+          2026-10-25T01:00:00Z: the clocks go back by 60 minutes: 02:30 comes twice, and runs the first time
+          Mon 2026-10-26 02:30  (2026-10-26T01:30:00Z, in 37 hours)
+        purge-expired: every day at 02:30, Europe/Vienna
+          2026-03-29T01:00:00Z: the clocks go forward by 60 minutes: 02:30 is left out, without a run
+          Mon 2026-03-30 02:30  (2026-03-30T00:30:00Z, in 36 hours)
+        ");
+        let some = told(now, 7, 2);
+        assert_eq!((some.coming.len(), some.more), (3, true), "two runs and the clock change between them");
+    }
+}

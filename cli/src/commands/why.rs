@@ -1,0 +1,313 @@
+//! `lamplighter why`: why a task ran at some time, or did not.
+
+use anstream::println;
+use anyhow::bail;
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use lamplighter_aws::table::{History, Table, Unreadable};
+use lamplighter_core::{
+    claim::TaskState,
+    definition::{Cron, Definition},
+    name::TaskName,
+    run::Run,
+    settings::Settings,
+    why::{Answer, Around, Question, why},
+};
+use serde::Serialize;
+
+use crate::{
+    known, many, say,
+    show::{sign, unreadable, wrapped},
+    target::Place,
+    times::{When, zone_of},
+    words::Words,
+};
+
+/// How many pulses are looked through for one that noted a missed tick: those of about seventeen hours.
+const PULSES: u16 = 1000;
+
+/// Says why a task ran at a time, or why it did not: it was disabled, blocked, kept out by another run, missed, or not due.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter why purge-expired 06:00")]
+pub(crate) struct Arguments {
+    /// The task.
+    task: String,
+    /// The time: `06:00` of today, `2026-11-21T06:00`, `2h` ago, or with a zone; without one it is the task's. Left out: its last
+    /// scheduled time.
+    time: Option<When>,
+    /// The environment; goes before `environment` in lamplighter.toml.
+    #[arg(long)]
+    environment: Option<String>,
+    /// Prints JSON: the question, the answer, and the records that it is taken from.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// The question, its answer, and what it is taken from.
+#[derive(Debug, Serialize)]
+struct Told {
+    task: String,
+    at: Timestamp,
+    timezone: String,
+    #[serde(flatten)]
+    answer: Answer,
+    ticks: Around,
+    /// The records for that time.
+    records: Vec<Run>,
+    enabled: bool,
+    /// The next scheduled time from now on.
+    next: Option<Timestamp>,
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let name = known::task(words, &workspace, &arguments.task)?;
+    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let Some(definition) = super::asked_for(project, Some(&name)).pop() else {
+        bail!("the task `{name}` says nothing of itself")
+    };
+    let now = Timestamp::now();
+    let (told, ignored) = super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let told = answered(&target.table, definition, arguments.time, now).await;
+        target.close().await;
+        told
+    })?;
+    unreadable(words, &ignored);
+    if arguments.json {
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        return Ok(());
+    }
+    let (mark, style) = sign(told.answer.status());
+    // The mark and a space are as wide as the indentation of the lines below.
+    let said = wrapped(words, 0, &format!("  {}", sentence(words, &told)));
+    for (i, line) in said.iter().enumerate() {
+        match i {
+            0 => println!("{style}{mark}{style:#} {}", line.trim_start()),
+            _ => println!("{line}"),
+        }
+    }
+    for line in evidence(words, &told, now) {
+        for line in wrapped(words, 2, &format!("  {line}")) {
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+async fn answered(
+    table: &Table,
+    definition: Definition,
+    time: Option<When>,
+    now: Timestamp,
+) -> anyhow::Result<(Told, Vec<Unreadable>)> {
+    let (state, ignored) = many::settled(table, &definition.name, now).await?;
+    let mut ignored: Vec<_> = ignored.into_iter().collect();
+    // A schedule that was set at run time is the one that counts.
+    let settings = state.settings.as_deref().map(Settings::parse).transpose();
+    let definition = settings.unwrap_or_default().unwrap_or_default().applied_to(definition);
+    let cron = definition.cron();
+    let zone = cron.map_or(Ok(TimeZone::UTC), zone_of)?;
+    let next = cron.and_then(|cron| around(cron, &zone, now).after);
+    let last = || cron.and_then(|cron| around(cron, &zone, now).before);
+    let at = match time {
+        Some(when) => when.instant(now, &zone),
+        None => last().unwrap_or(now),
+    };
+    let ticks = cron.map(|cron| around(cron, &zone, at)).unwrap_or_default();
+    let runs = runs(table, &definition, at, &mut ignored).await?;
+    let given_up = if ticks.exact && at < now { given_up(table, &definition.name, at).await? } else { None };
+    let question = Question { definition: &definition, state: &state, at, ticks, runs: &runs, given_up, now };
+    let answer = why(&question);
+    let TaskState { disabled, .. } = state;
+    let id = answer.run_id();
+    let records =
+        runs.into_iter().filter(|run| run.scheduled_for == Some(at) || Some(run.id) == id).collect();
+    let timezone = cron.map_or_else(|| "UTC".to_owned(), |cron| cron.timezone.clone());
+    let task = definition.name.to_string();
+    Ok((Told { task, at, timezone, answer, ticks, records, enabled: !disabled, next }, ignored))
+}
+
+/// The ticks around a time. A task whose own function is asked has one each minute.
+fn around(cron: &Cron, zone: &TimeZone, at: Timestamp) -> Around {
+    let moment = SignedDuration::from_millis(1);
+    let Some(schedule) = &cron.schedule else {
+        let second = at.as_second() - at.as_second().rem_euclid(60);
+        let minute = |second: i64| Timestamp::from_second(second).ok();
+        let exact = minute(second) == Some(at);
+        return Around {
+            exact,
+            before: minute(if exact { second - 60 } else { second }),
+            after: minute(second + 60),
+        };
+    };
+    let just_before = at.checked_sub(moment).unwrap_or(at);
+    Around {
+        exact: schedule.next_after(zone, just_before) == Some(at),
+        before: schedule.last_before(zone, at),
+        after: schedule.next_after(zone, at),
+    }
+}
+
+/// The runs whose triggers came at the time or in the week after it, those of the first hour for certain.
+async fn runs(
+    table: &Table,
+    definition: &Definition,
+    at: Timestamp,
+    ignored: &mut Vec<Unreadable>,
+) -> anyhow::Result<Vec<Run>> {
+    let later = |hours| at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MAX);
+    // By how much two machines' clocks may differ.
+    let early = at.saturating_sub(SignedDuration::from_secs(2)).unwrap_or(at);
+    let mut all: Vec<Run> = Vec::new();
+    for (from, until) in [(early, later(1)), (later(1), later(7 * 24))] {
+        let wanted =
+            History { from: Some(from), until: Some(until), ..History::of(definition.name.clone(), 1000) };
+        let page = table.history(&wanted).await?;
+        ignored.extend(page.unreadable);
+        all.extend(page.runs);
+        if all.iter().any(|run| run.scheduled_for == Some(at)) {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// When one of the last pulses noted that the tick will have no run.
+async fn given_up(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+    let pulses = table.pulses(PULSES).await?.records;
+    let noted = pulses.into_iter().find(|pulse| {
+        pulse.misses.iter().any(|missed| missed.task == *task && missed.first <= at && at <= missed.last)
+    });
+    Ok(noted.map(|pulse| pulse.started_at))
+}
+
+/// The answer in one sentence.
+fn sentence(words: &Words, told: &Told) -> String {
+    let (task, at) = (&told.task, words.time(told.at));
+    match &told.answer {
+        Answer::Ran { status, reason: None, .. } => {
+            say!(words, "why-ran", task = task, at = at, status = *status)
+        }
+        Answer::Ran { status, reason: Some(reason), .. } => {
+            say!(words, "why-ran-but", task = task, at = at, status = *status, reason = reason)
+        }
+        Answer::CaughtUp { status, late_ms, .. } => {
+            let late = words.duration(*late_ms);
+            say!(words, "why-caught-up", task = task, at = at, status = *status, late = late)
+        }
+        Answer::Running { since, .. } => say!(words, "why-running", task = task, at = at, since = *since),
+        Answer::Lost { reason, .. } => say!(words, "why-lost", task = task, at = at, reason = reason),
+        Answer::Disabled { run_id: Some(_) } => say!(words, "why-disabled", task = task, at = at),
+        Answer::Disabled { run_id: None } => say!(words, "why-disabled-now", task = task, at = at),
+        Answer::Blocked { reason, .. } => say!(words, "why-blocked", task = task, at = at, reason = reason),
+        Answer::Skipped { by: Some(by), .. } => {
+            say!(words, "why-skipped-by", task = task, at = at, run = *by)
+        }
+        Answer::Skipped { reason, .. } => say!(words, "why-skipped", task = task, at = at, reason = reason),
+        Answer::Missed { instead: None, .. } => say!(words, "why-missed", task = task, at = at),
+        Answer::Missed { instead: Some(_), .. } => say!(words, "why-missed-for", task = task, at = at),
+        Answer::NotAsked => say!(words, "why-not-asked", task = task, at = at),
+        Answer::Waiting => say!(words, "why-waiting", task = task, at = at),
+        Answer::Future { disabled: false } => say!(words, "why-future", task = task, at = at),
+        Answer::Future { disabled: true } => say!(words, "why-future-disabled", task = task, at = at),
+        Answer::NotDue { .. } => say!(words, "why-not-due", task = task, at = at),
+        Answer::Unscheduled => say!(words, "why-unscheduled", task = task),
+        Answer::Forgotten => say!(words, "why-forgotten", task = task, at = at),
+    }
+}
+
+/// What the answer is taken from.
+fn evidence(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
+    let mut lines: Vec<_> = told
+        .records
+        .iter()
+        .map(|run| {
+            let (status, at) = (run.status, run.started_at);
+            say!(words, "why-record", run = run.id, status = status, trigger = run.trigger, at = at)
+        })
+        .collect();
+    if let (Answer::Running { run_id, .. }, true) = (&told.answer, told.records.is_empty()) {
+        lines.push(say!(words, "why-holder", run = *run_id));
+    }
+    if let Answer::NotDue { before, after } = &told.answer {
+        lines.extend(before.map(|at| say!(words, "why-before", at = at)));
+        lines.extend(after.map(|at| say!(words, "why-after", at = at)));
+    }
+    if let Some(next) = told.next {
+        lines.push(say!(words, "why-next", at = next, far = words.from_now(next, now)));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use lamplighter_core::{id::RunId, status::Status};
+
+    use super::*;
+    use crate::words::Locale;
+
+    #[test]
+    fn k05_every_answer_is_a_sentence() {
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let run_id = RunId::new(at, 0);
+        let (status, reason) = (Status::Failed, "the disk is full".to_owned());
+        let answers = [
+            Answer::Ran { run_id, status: Status::Completed, reason: None },
+            Answer::Ran { run_id, status, reason: Some(reason.clone()) },
+            Answer::CaughtUp { run_id, status: Status::Completed, late_ms: 600_000 },
+            Answer::Running { run_id, since: at },
+            Answer::Lost { run_id, reason: reason.clone() },
+            Answer::Disabled { run_id: Some(run_id) },
+            Answer::Disabled { run_id: None },
+            Answer::Blocked { run_id, reason: reason.clone() },
+            Answer::Skipped { run_id, by: Some(run_id), reason: reason.clone() },
+            Answer::Skipped { run_id, by: None, reason },
+            Answer::Missed { noted_at: None, instead: None },
+            Answer::Missed { noted_at: None, instead: Some(run_id) },
+            Answer::NotAsked,
+            Answer::Waiting,
+            Answer::Future { disabled: false },
+            Answer::Future { disabled: true },
+            Answer::NotDue { before: Some(at), after: Some(at) },
+            Answer::Unscheduled,
+            Answer::Forgotten,
+        ];
+        let words = Words::new(Locale::En);
+        let said = answers.map(|answer| {
+            let told = Told {
+                task: "purge-expired".into(),
+                at,
+                timezone: "UTC".into(),
+                answer,
+                ticks: Around::default(),
+                records: Vec::new(),
+                enabled: true,
+                next: None,
+            };
+            sentence(&words, &told)
+        });
+        insta::assert_snapshot!(said.join("\n"), @r"
+        purge-expired ran for 2027-01-15T08:00:00Z: COMPLETED
+        purge-expired ran for 2027-01-15T08:00:00Z: FAILED, the disk is full
+        purge-expired ran for 2027-01-15T08:00:00Z, caught up 10 min later: COMPLETED
+        purge-expired is running for 2027-01-15T08:00:00Z, since 2027-01-15T08:00:00Z
+        purge-expired began for 2027-01-15T08:00:00Z, and nobody heard of its end: the disk is full
+        purge-expired did not run for 2027-01-15T08:00:00Z: it was disabled
+        purge-expired has no record for 2027-01-15T08:00:00Z, and is disabled now
+        purge-expired did not run for 2027-01-15T08:00:00Z: it was blocked: the disk is full
+        purge-expired did not run for 2027-01-15T08:00:00Z: run 01MCC5RM000000000000000000 was in progress
+        purge-expired did not run for 2027-01-15T08:00:00Z: the disk is full
+        purge-expired missed 2027-01-15T08:00:00Z: no trigger came
+        purge-expired missed 2027-01-15T08:00:00Z: no trigger came; its next run was for a later time
+        purge-expired did not run for 2027-01-15T08:00:00Z: its schedule function said no, or was not asked
+        purge-expired is due for 2027-01-15T08:00:00Z, which is just now: its trigger may still come
+        purge-expired is to run for 2027-01-15T08:00:00Z, which is yet to come
+        purge-expired would be due for 2027-01-15T08:00:00Z, but is disabled
+        purge-expired is not due for 2027-01-15T08:00:00Z
+        purge-expired has no schedule: deployments, jobs or the runner start it
+        purge-expired was due for 2027-01-15T08:00:00Z, longer ago than its records are kept
+        ");
+    }
+}

@@ -1,0 +1,212 @@
+//! The commands that read, as processes, over a table whose runs are known.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    table::{Recorded, Table, create},
+};
+use lamplighter_core::{
+    claim::Refusal,
+    id::RunId,
+    run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    statistics::floor,
+    status::Status,
+};
+use lamplighter_local::Engine;
+use serde_json::{Value, json};
+
+use crate::fixture::Workspace;
+
+/// A workspace with an hourly task, and the hours at which it completed, was skipped and failed.
+struct World {
+    workspace: Workspace,
+    completed: Run,
+    skipped: Run,
+    failed: Run,
+    missed: Timestamp,
+}
+
+fn run(tick: Timestamp, status: Status) -> Run {
+    let started_at = tick + Duration::from_secs(2);
+    let attempt = Attempt { started_at, duration_ms: 50, error: None };
+    Run {
+        status,
+        scheduled_for: Some(tick),
+        completed_at: started_at + Duration::from_millis(50),
+        attempts: if status == Status::Skipped { Vec::new() } else { vec![attempt] },
+        ..Run::begun(RunId::new(started_at, 7), "purge".parse().unwrap(), Trigger::Schedule, started_at)
+    }
+}
+
+fn world() -> World {
+    let workspace = Workspace::new();
+    workspace.write("lamplighter.toml", "name = \"shop\"\n");
+    let cron = json!({
+        "kind": "cron", "schedule": "0 * * * *", "timezone": "UTC", "priority": "medium",
+        "category": "billing", "tags": ["nightly"], "config": { "batch": 100 },
+        "config_schema": { "properties": { "batch": { "type": "integer" } } },
+    });
+    workspace.task("purge", "purge", cron);
+    workspace.task("seed", "seed", json!({}));
+    let hours_ago = |hours: u64| floor(Timestamp::now()) - Duration::from_secs(hours * 3600);
+    let completed = run(hours_ago(1), Status::Completed);
+    let refusal = Refusal::PreviousInstanceRunning { run_id: completed.id, until: completed.started_at };
+    let skipped = Run { skipped_reason: Some(refusal.to_string()), ..run(hours_ago(2), Status::Skipped) };
+    let error = Some(RunError::new(ErrorKind::Execution, "the disk is full"));
+    let failed = Run { error, ..run(hours_ago(4), Status::Failed) };
+    let world = World { workspace, completed, skipped, failed, missed: hours_ago(3) };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let engine = Engine::open(&world.workspace.path(".lamplighter/table.sqlite")).unwrap();
+        let client = local_dynamodb(&engine.serve().await.unwrap());
+        create(&client, "shop-lamplighter").await.unwrap();
+        let table = Table::new(client, "shop-lamplighter");
+        for run in [&world.completed, &world.skipped, &world.failed] {
+            assert_eq!(table.record(run).await.unwrap(), Recorded::Written);
+        }
+        drop(table);
+        engine.close().await;
+    });
+    world
+}
+
+impl World {
+    fn json(&self, arguments: &[&str]) -> Value {
+        let told = self.workspace.run(&[arguments, &["--json"]].concat()).succeeded();
+        serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"))
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        self.workspace.run(arguments).succeeded()
+    }
+
+    fn ids(&self, arguments: &[&str]) -> Vec<String> {
+        let told = self.json(&[&["history"], arguments].concat());
+        let runs = told["runs"].as_array().unwrap();
+        runs.iter().map(|run| run["id"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+#[test]
+fn k01_the_reading_commands_tell_of_a_table() {
+    let world = world();
+    history(&world);
+    statistics_and_tasks(&world);
+    what_comes_and_why(&world);
+    types_and_logs(&world);
+    what_is_not_understood_is_named(&world);
+}
+
+fn history(world: &World) {
+    let [completed, skipped, failed] =
+        [&world.completed, &world.skipped, &world.failed].map(|run| run.id.to_string());
+    assert_eq!(world.ids(&[]), [completed.clone(), skipped.clone(), failed.clone()]);
+    assert_eq!(world.ids(&["purge", "--status", "FAILED", "--status", "SKIPPED"]), [skipped, failed.clone()]);
+    assert_eq!(world.ids(&["--trigger", "pulse"]), Vec::<String>::new());
+    let since = world.missed.to_string();
+    assert_eq!(world.ids(&["--until", &since]), std::slice::from_ref(&failed));
+    let first = world.json(&["history", "--limit", "2", "--since", "6h", "--totals"]);
+    assert_eq!(first["totals"], json!({ "COMPLETED": 1, "FAILED": 1, "SKIPPED": 1 }));
+    let cursor = first["next"].as_str().unwrap();
+    assert_eq!(world.ids(&["--cursor", cursor]), [failed]);
+    let text = world.text(&["history", "purge"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[2].contains("FAILED") && lines[2].contains("the disk is full"), "{text}");
+    assert_eq!(lines[3], "3 runs: COMPLETED 1, FAILED 1, SKIPPED 1", "{text}");
+    assert!(!text.contains('\u{1b}'), "no colour where nobody sees it: {text:?}");
+}
+
+fn statistics_and_tasks(world: &World) {
+    let told = world.json(&["stats", "purge"]);
+    assert_eq!(
+        (&told[0]["total"], &told[0]["success_rate"], &told[0]["p50_ms"]),
+        (&json!(3), &json!(50.0), &json!(50))
+    );
+    let none = world.json(&["stats", "seed", "--window", "month"]);
+    assert_eq!(
+        (&none[0]["total"], &none[0]["success_rate"], &none[0]["p99_ms"]),
+        (&json!(0), &json!(0.0), &json!(0))
+    );
+    assert!(world.text(&["stats"]).lines().nth(1).unwrap().starts_with("purge  3     50 %"));
+
+    let names = |arguments: &[&str]| {
+        let told = world.json(&[&["tasks"], arguments].concat());
+        told.as_array().unwrap().iter().map(|task| task["name"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[]), ["purge", "seed"]);
+    for arguments in [["--category", "billing"], ["--tag", "nightly"], ["--kind", "cron"]] {
+        assert_eq!(names(&arguments), ["purge"], "c09 {arguments:?}");
+    }
+    assert_eq!(names(&["--category", "billing", "--kind", "lifecycle"]), Vec::<Value>::new());
+    let state = &world.json(&["tasks"])[0]["state"];
+    assert_eq!((&state["enabled"], &state["failure_streak"]), (&json!(true), &json!(0)));
+    assert!(world.text(&["tasks"]).contains("next in "));
+}
+
+fn what_comes_and_why(world: &World) {
+    let told = world.json(&["next", "purge", "--days", "1"]);
+    assert_eq!(told[0]["coming"].as_array().unwrap().len(), 24);
+    assert_eq!(world.json(&["next"])[0]["more"], json!(true), "168 hours are more than 50");
+    assert!(world.text(&["next", "--days", "1"]).starts_with("purge: every hour, UTC"));
+    let error = world.workspace.run(&["next", "seed"]).failed();
+    assert_eq!(error, "error: the task seed has no schedule\n");
+
+    let why = |tick: Timestamp| world.json(&["why", "purge", &tick.to_string()]);
+    let of = |run: &Run| why(run.scheduled_for.unwrap());
+    let ran = of(&world.completed);
+    assert_eq!((&ran["answer"], &ran["run_id"]), (&json!("ran"), &json!(world.completed.id)));
+    assert_eq!(ran["records"][0]["id"], json!(world.completed.id));
+    let skipped = of(&world.skipped);
+    assert_eq!((&skipped["answer"], &skipped["by"]), (&json!("skipped"), &json!(world.completed.id)));
+    let failed = of(&world.failed);
+    assert_eq!((&failed["status"], &failed["reason"]), (&json!("FAILED"), &json!("the disk is full")));
+    let missed = why(world.missed);
+    assert_eq!((&missed["answer"], &missed["instead"]), (&json!("missed"), &json!(world.completed.id)));
+    let not_due = why(world.missed + Duration::from_secs(60));
+    assert_eq!((&not_due["answer"], &not_due["before"]), (&json!("not_due"), &json!(world.missed)));
+    assert_eq!(why(floor(Timestamp::now()) + Duration::from_secs(7200))["answer"], "future");
+    assert!(world.text(&["why", "purge"]).starts_with(['✓', '✗', '…', '-']));
+    assert!(world.text(&["why", "seed"]).contains("seed has no schedule"));
+}
+
+fn types_and_logs(world: &World) {
+    assert_eq!(world.json(&["types", "purge"])[0]["config_schema"]["properties"]["batch"]["type"], "integer");
+    assert!(world.text(&["types", "purge"]).contains("batch: integer = 100"));
+
+    let id = world.completed.id.to_string();
+    let line = json!({ "timestamp": "2026-11-21T06:00:00.000Z", "level": "INFO", "run_id": id, "message": "deleted 12" });
+    world.workspace.write(".lamplighter/logs/shop-purge.log", &format!("starting\n{line}\nend\n"));
+    assert_eq!(
+        world.text(&["logs", "purge", "--limit", "2"]),
+        "2026-11-21T06:00:00.000Z INFO  deleted 12\nend\n"
+    );
+    assert_eq!(world.text(&["logs", &id, "--json"]), format!("{line}\n"));
+    assert_eq!(world.text(&["logs", "seed"]), "no lines\n");
+    let aws = world.text(&["logs", "purge", "--region", "eu-west-1"]);
+    assert!(
+        aws.contains("aws logs filter-log-events --log-group-name /aws/lambda/shop-purge --region eu-west-1"),
+        "{aws}"
+    );
+}
+
+fn what_is_not_understood_is_named(world: &World) {
+    for (arguments, said) in [
+        (&["history", "--since", "yesterday"][..], "`yesterday` is not a time"),
+        (&["history", "--cursor", "x"], "`x` is not a cursor"),
+        (&["history", "--status", "DONE"], "`DONE` is not a status"),
+        (&["history", "--trigger", "moon"], "`moon` is not a trigger"),
+        (&["stats", "--window", "year"], "`year` is not a window"),
+        (&["tasks", "--kind", "cronjob"], "`cronjob` is not a kind of task"),
+        (&["why"], "<TASK>"),
+    ] {
+        let ended = world.workspace.run(arguments);
+        assert!(ended.code == 2 && ended.stderr.contains(said), "{arguments:?}: {ended:?}");
+    }
+    for arguments in
+        [&["history", "purg"][..], &["stats", "purg"], &["next", "purg"], &["why", "purg"], &["logs", "purg"]]
+    {
+        let ended = world.workspace.run(arguments);
+        assert!(ended.code != 0 && ended.stderr.contains("purg"), "{arguments:?}: {ended:?}");
+    }
+}
