@@ -24,6 +24,7 @@ bench:
 	$(or $(CARGO_TARGET_DIR),target)/release/due
 	$(or $(CARGO_TARGET_DIR),target)/release/measure
 	$(or $(CARGO_TARGET_DIR),target)/release/latency
+	$(or $(CARGO_TARGET_DIR),target)/release/pulse_decisions
 
 # infra/template.yaml, from the tasks.
 generate:

@@ -27,6 +27,8 @@ pub enum Content {
         /// Whether the file can be run.
         executable: bool,
     },
+    /// This text.
+    Text(String),
     /// A folder with nothing in it.
     EmptyFolder,
 }

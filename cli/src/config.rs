@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
+use lamplighter_core::notify::Target;
 use serde::{Deserialize, Serialize};
 
 use crate::{compile::Architecture, fault::Faults};
@@ -19,6 +20,8 @@ pub struct Config {
     pub environment: Option<String>,
     /// How it is built and deployed.
     pub build: Build,
+    /// Who is told when a task fails. Left out: nobody.
+    pub notify: Option<Notify>,
     /// Overrides by task.
     pub tasks: BTreeMap<String, TaskConfig>,
     /// What one environment says differently again.
@@ -52,10 +55,26 @@ impl Default for Build {
     }
 }
 
+/// Who is told when a task fails: exactly one of these.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Notify {
+    /// The ARN of an SNS topic, with `${...}` as in `Fn::Sub`.
+    pub topic: Option<String>,
+    /// The name or the ARN of an event bus, with `${...}` as in `Fn::Sub`.
+    pub event_bus: Option<String>,
+    /// A URL that takes a POST of JSON.
+    pub webhook: Option<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
 /// What one environment says differently.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct EnvironmentConfig {
+    /// Who is told when a task fails, instead of whom the project tells.
+    pub notify: Option<Notify>,
     /// Overrides by task, over those of the project.
     pub tasks: BTreeMap<String, TaskConfig>,
     #[serde(flatten)]
@@ -149,6 +168,28 @@ impl Config {
         project.into_iter().chain(of_environment).collect()
     }
 
+    /// Who is told in one environment, with the key in the file; nothing if nobody is.
+    pub fn notify(&self, environment: &str, faults: &mut Faults) -> Option<Target> {
+        let of_environment = self.environments.get(environment).and_then(|config| config.notify.as_ref());
+        let (prefix, notify) = match of_environment {
+            Some(notify) => (format!("environments.{environment}.notify"), notify),
+            None => ("notify".to_owned(), self.notify.as_ref()?),
+        };
+        let targets = [
+            notify.topic.clone().map(Target::Topic),
+            notify.event_bus.clone().map(Target::EventBus),
+            notify.webhook.clone().map(Target::Webhook),
+        ];
+        let mut targets = targets.into_iter().flatten();
+        let (Some(target), None) = (targets.next(), targets.next()) else {
+            let reason = format!("must have exactly one of {}", Target::KEYS.join(", "));
+            faults.add(FILE, prefix, reason);
+            return None;
+        };
+        let key = format!("{prefix}.{}", target.key());
+        target.checked().map_err(|error| faults.add(FILE, key, error)).ok()
+    }
+
     /// Every task that is named, each with its key in the file.
     pub fn named_tasks(&self) -> impl Iterator<Item = (String, &str)> {
         let project = self.tasks.keys().map(|task| (format!("tasks.{task}"), task.as_str()));
@@ -167,8 +208,17 @@ impl Config {
                 faults.add(FILE, format!("{prefix}{key}"), format!("is not a key here: there are {known}"));
             }
         };
-        report("", &self.unknown, "name, environment, build, tasks, environments");
+        report("", &self.unknown, "name, environment, build, notify, tasks, environments");
         report("build.", &self.build.unknown, "architecture, application, log_retention_days");
+        let targets = Target::KEYS.join(", ");
+        if let Some(notify) = &self.notify {
+            report("notify.", &notify.unknown, &targets);
+        }
+        for (environment, config) in &self.environments {
+            if let Some(notify) = &config.notify {
+                report(&format!("environments.{environment}.notify."), &notify.unknown, &targets);
+            }
+        }
         let mut report_tasks = |prefix: &str, tasks: &BTreeMap<String, TaskConfig>| {
             for (task, config) in tasks {
                 let prefix = format!("{prefix}tasks.{task}.");
@@ -187,7 +237,7 @@ impl Config {
         for (environment, config) in &self.environments {
             for key in config.unknown.keys() {
                 let key = format!("environments.{environment}.{key}");
-                faults.add(FILE, key, "is not a key here: there is tasks");
+                faults.add(FILE, key, "is not a key here: there are notify, tasks");
             }
         }
     }
@@ -237,6 +287,35 @@ mod tests {
         assert!(fault.starts_with("lamplighter.toml: line 3: invalid type: string \"two\""), "{fault}");
         let [fault] = &faults("[build]\narchitecture = \"arm\"\n")[..] else { panic!("one fault") };
         assert!(fault.contains("unknown variant `arm`, expected `x86_64` or `arm64`"), "{fault}");
+    }
+
+    #[test]
+    fn p06_who_is_told_is_one_and_a_mistake_is_named() {
+        let notify = |text: &str, environment: &str| {
+            let mut faults = Faults::default();
+            let target = Config::parse(text).unwrap().notify(environment, &mut faults);
+            (target, faults.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let both =
+            "[notify]\nevent_bus = \"default\"\n[environments.p.notify]\nwebhook = \"https://x.example/\"";
+        assert_eq!(notify(both, "dev").0, Some(Target::EventBus("default".into())));
+        assert_eq!(notify(both, "p").0, Some(Target::Webhook("https://x.example/".into())));
+        for (text, wanted) in [
+            ("[notify]", "lamplighter.toml: notify: must have exactly one of topic, event_bus, webhook"),
+            (
+                "[notify]\ntopic = \"${A}\"\nwebhook = \"https://x.example/\"",
+                "lamplighter.toml: notify: must have exactly one of topic, event_bus, webhook",
+            ),
+            (
+                "[environments.dev.notify]\ntopic = \"alerts\"",
+                "lamplighter.toml: environments.dev.notify.topic: `alerts` is not the ARN of an SNS topic",
+            ),
+        ] {
+            let (target, faults) = notify(text, "dev");
+            assert_eq!(target, None);
+            assert!(faults[0].starts_with(wanted), "{faults:?}");
+        }
+        assert!(Config::parse("[notify]\nslack = \"x\"").is_err());
     }
 
     #[test]

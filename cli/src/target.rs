@@ -106,7 +106,7 @@ impl Place {
             let functions = Functions::new(clients.config().await);
             return Ok((target, functions));
         }
-        let packages = package_all(workspace, Profile::Dev)?;
+        let packages = package_all(workspace, Profile::Dev, environment)?;
         let config = Config::load(&workspace.root)?;
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
         let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;

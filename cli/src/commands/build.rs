@@ -16,6 +16,9 @@ pub(crate) struct Arguments {
     /// Builds quickly with plain cargo, for this machine only.
     #[arg(long)]
     dev: bool,
+    /// The environment; goes before `environment` in lamplighter.toml.
+    #[arg(long)]
+    environment: Option<String>,
     /// Links a release with this machine's own linker instead of zig.
     #[arg(long)]
     native: bool,
@@ -26,14 +29,14 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let Arguments { dev, native, json } = *arguments;
+    let Arguments { dev, native, json, .. } = *arguments;
     let profile = if dev {
         Profile::Dev
     } else {
         let architecture = Config::load(&workspace.root)?.build.architecture;
         Profile::Release { architecture, linker: if native { Linker::Native } else { Linker::Zig } }
     };
-    let packages = package::package_all(&workspace, profile)?;
+    let packages = package::package_all(&workspace, profile, arguments.environment.as_deref())?;
     if json {
         println!("{}", serde_json::to_string_pretty(&packages)?);
     } else {

@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let packages = package_all(&workspace, Profile::Dev)?;
+    let packages = package_all(&workspace, Profile::Dev, arguments.environment.as_deref())?;
     let config = Config::load(&workspace.root)?;
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let folder = workspace.folder_name();

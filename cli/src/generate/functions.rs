@@ -10,7 +10,7 @@ use serde_yaml_ng::{Mapping, Value};
 use super::{
     Group, Skip, deployment,
     intrinsics::{attribute, own, reference, sub},
-    roles, schedules, skipping,
+    pulse, roles, schedules, skipping,
     storage::{BUCKET, NO_OWN_KEY, TABLE},
     yaml::{list, map},
 };
@@ -131,8 +131,13 @@ fn group(project: &Project, task: &Task) -> Option<Group> {
             if project.phase(Phase::Before).next().is_some() {
                 function.attributes.insert("DependsOn".into(), deployment::BEFORE.into());
             }
-            let retries = map! { "MaximumRetryAttempts" => 2 };
-            function.properties.insert("EventInvokeConfig".into(), retries);
+            // A tick has one run; tried again it would be refused, which would hide the failure.
+            let mut invoked = mapping(map! { "MaximumRetryAttempts" => 0 });
+            if project.notify.is_some() {
+                invoked.insert("DestinationConfig".into(), pulse::destination());
+                function.statements.push(pulse::told());
+            }
+            function.properties.insert("EventInvokeConfig".into(), invoked.into());
             let comment = match &cron.schedule {
                 Some(schedule) => {
                     let by_pulse = matches!(driver(cron), Driver::Pulse { .. });

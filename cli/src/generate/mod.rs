@@ -7,6 +7,7 @@ mod application;
 mod deployment;
 mod functions;
 mod intrinsics;
+mod pulse;
 mod roles;
 mod schedules;
 mod storage;
@@ -21,6 +22,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 
 pub use application::Application;
 pub use deployment::{AFTER, BEFORE, DISPATCHER, logical_id, properties, service_seconds};
+pub use pulse::PULSE;
 use serde_yaml_ng::Value;
 
 use self::{
@@ -56,6 +58,7 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
         storage::groups(),
         schedules::groups(project),
         functions::groups(project),
+        pulse::groups(project),
         deployment::groups(project, application),
         application.map(|own| group_of(project, own)).into_iter().collect(),
     ];

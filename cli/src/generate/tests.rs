@@ -89,14 +89,25 @@ fn g04_a_cron_task_has_a_schedule_of_its_own() {
 }
 
 #[test]
-fn g04_what_eventbridge_cannot_express_is_refused() {
-    let keys = json!({ "kind": "cron", "schedule": "0 0 LW * *", "timezone": "UTC", "priority": "low" });
-    let tasks = vec![fixtures::described("close-month", keys)];
-    let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
-    let faults = project.undeployable().to_string();
-    let expected =
-        "functions/tasks/close-month/src/lib.rs: schedule: EventBridge Scheduler cannot express `0 0 LW * *`";
-    assert!(faults.starts_with(expected), "{faults}");
+fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
+    let described = |keys| {
+        let tasks = vec![fixtures::described("close-month", keys)];
+        let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
+        project.undeployable().none_or(project).unwrap()
+    };
+    let cron = json!({ "kind": "cron", "schedule": "0 0 LW * *", "timezone": "UTC", "priority": "low" });
+    let mut waits = cron.clone();
+    (waits["schedule"], waits["catch_up"]) = (json!("0 0 * * *"), json!("all within 1h"));
+    for keys in [cron, waits] {
+        let project = described(keys);
+        let text = render(&project, None).unwrap();
+        let resources = &read(&text)["Resources"];
+        assert!(resources["CloseMonthSchedule"].is_null(), "{text}");
+        let pulse = &resources["LamplighterPulseSchedule"]["Properties"];
+        assert_eq!(pulse["ScheduleExpression"], "rate(1 minute)");
+        assert!(text.contains(":function:${AWS::StackName}-close-month"), "{text}");
+        assert_eq!(project.plan().tasks()[0].driver, lamplighter_core::pulse::Driver::Pulse);
+    }
 }
 
 #[test]

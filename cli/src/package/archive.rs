@@ -34,6 +34,10 @@ fn zip_entries(path: &Path, entries: &[Entry], level: i64) -> io::Result<()> {
                 zip.start_file(&entry.to, options.unix_permissions(mode(*executable))).map_err(into_io)?;
                 io::copy(&mut File::open(from)?, &mut zip)?;
             }
+            Content::Text(text) => {
+                zip.start_file(&entry.to, options.unix_permissions(mode(false))).map_err(into_io)?;
+                zip.write_all(text.as_bytes())?;
+            }
             Content::EmptyFolder => {
                 zip.add_directory(&entry.to, options.unix_permissions(0o755)).map_err(into_io)?;
             }

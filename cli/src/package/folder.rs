@@ -29,6 +29,7 @@ pub(super) fn holds(folder: &Path, entries: &[Entry]) -> io::Result<bool> {
                 let mode_there = fs::metadata(&place)?.permissions().mode() & 0o777;
                 place.is_file() && mode_there == mode(*executable) && same_bytes(from, &place)?
             }
+            Content::Text(text) => place.is_file() && fs::read(&place)? == text.as_bytes(),
             Content::EmptyFolder => place.is_dir(),
         };
         if !same {
@@ -69,6 +70,11 @@ pub(super) fn write(path: &Path, entries: &[Entry]) -> io::Result<()> {
                 fs::create_dir_all(place.parent().unwrap_or(&temporary))?;
                 copy(from, &place)?;
                 fs::set_permissions(&place, fs::Permissions::from_mode(mode(*executable)))?;
+            }
+            Content::Text(text) => {
+                fs::create_dir_all(place.parent().unwrap_or(&temporary))?;
+                fs::write(&place, text)?;
+                fs::set_permissions(&place, fs::Permissions::from_mode(mode(false)))?;
             }
             Content::EmptyFolder => fs::create_dir_all(&place)?,
         }

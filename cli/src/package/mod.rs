@@ -9,13 +9,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lamplighter_core::pulse::PLAN;
 use serde::Serialize;
 
 use crate::{
     assets::{self, Content, Entry},
     compile::{self, CompileError, Profile},
+    config::Config,
     describe::{self, Described},
     fault::Faults,
+    generate::PULSE,
+    project::{Project, sorted},
     workspace::Workspace,
 };
 
@@ -60,15 +64,25 @@ pub enum PackageError {
 }
 
 /// Compiles every function of the workspace and packages it below `target/lamplighter`, by name. What is there of
-/// functions that are gone is removed.
-pub fn package_all(workspace: &Workspace, profile: Profile) -> Result<Vec<Package>, PackageError> {
+/// functions that are gone is removed. The pulse's package has the plan of the tasks as they are in the environment;
+/// `environment` goes before the one that lamplighter.toml names.
+pub fn package_all(
+    workspace: &Workspace,
+    profile: Profile,
+    environment: Option<&str>,
+) -> Result<Vec<Package>, PackageError> {
     let binaries = compile::all(workspace, profile)?;
     let described = if profile.runs_here() {
         describe::describe(workspace, &binaries)?
     } else {
         describe::describe(workspace, &compile::tasks(workspace)?)?
     };
-    let contents = contents(&binaries, &described)?;
+    let mut contents = contents(&binaries, &described)?;
+    if let Some(entries) = contents.get_mut(PULSE) {
+        let config = Config::load(&workspace.root)?;
+        let project = Project::resolve(&workspace.folder_name(), described.clone(), &config, environment)?;
+        entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
+    }
     let target = workspace.packages();
     let _alone = alone(&target).map_err(failed(&target))?;
     remove_others(&target, &binaries)?;
@@ -85,6 +99,12 @@ pub fn package_all(workspace: &Workspace, profile: Profile) -> Result<Vec<Packag
         Ok(Package { name: name.clone(), zip, zip_bytes, folder, task })
     };
     contents.iter().map(package).collect()
+}
+
+/// The plan of a project's tasks, the same text for the same tasks.
+fn plan(project: &Project) -> String {
+    // A plan is plain lists and records, which JSON always has.
+    serde_json::to_value(project.plan()).map(|plan| sorted(&plan)).unwrap_or_default()
 }
 
 /// Waits until no other process writes packages here, and keeps others waiting until it is dropped.

@@ -7,7 +7,6 @@ use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
     name::TaskName,
-    schedule::{Driver, driver},
     zone::UnknownZone,
 };
 
@@ -143,6 +142,7 @@ pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
             faults.add(&task.source, "name", reason);
         }
     }
+    cron_dependencies(&by_name, faults);
     let lifecycle: BTreeMap<_, _> = by_name
         .iter()
         .filter_map(|(name, task)| Some((*name, (*task, task.definition.lifecycle()?))))
@@ -186,6 +186,30 @@ pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
     }
 }
 
+/// What cron tasks demand of others: a task that has runs, and no circle.
+fn cron_dependencies(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) {
+    let has_runs = |task: &Task| !matches!(task.definition.kind, Kind::Side(_));
+    let known: Vec<_> =
+        by_name.iter().filter(|(_, task)| has_runs(task)).map(|(name, _)| (*name).clone()).collect();
+    let mut order = Vec::new();
+    for (name, task) in by_name {
+        let needs = task.definition.cron().map_or(&[][..], |cron| &cron.depends_on);
+        for needed in needs.iter().filter(|needed| !known.contains(needed)) {
+            let (task_name, unknown) = ((*name).clone(), needed.clone());
+            let error = OrderError::Unknown { task: task_name, unknown, known: known.clone() };
+            faults.add(&task.source, "depends_on", error);
+        }
+        let depends_on = needs.iter().filter(|needed| by_name.contains_key(needed)).cloned().collect();
+        order.push(InOrder { name, depends_on });
+    }
+    if let Err(error @ OrderError::Cycle(_)) = waves(&order) {
+        let OrderError::Cycle(names) = &error else { return };
+        let first = names.first().and_then(|name| by_name.get(name));
+        let source = first.map_or(crate::workspace::TASKS, |task| task.source.as_str());
+        faults.add(source, "depends_on", error);
+    }
+}
+
 impl super::Project {
     /// What cannot be deployed to AWS, though it may run elsewhere. Reads the files that go with the tasks.
     pub fn undeployable(&self) -> Faults {
@@ -203,14 +227,7 @@ impl super::Project {
         for task in &self.tasks {
             match &task.definition.kind {
                 Kind::Queue(_) => faults.add(&task.source, "queue", "queue tasks are not deployed yet"),
-                Kind::Cron(cron) => {
-                    if let Driver::Pulse { reasons } = driver(cron) {
-                        for reason in reasons {
-                            faults.add(&task.source, "schedule", reason);
-                        }
-                    }
-                }
-                Kind::Lifecycle(_) | Kind::Side(_) => {}
+                Kind::Lifecycle(_) | Kind::Cron(_) | Kind::Side(_) => {}
             }
             let bytes: usize = task.variables().iter().map(|(name, value)| name.len() + value.len()).sum();
             if bytes > VARIABLES_BYTES {

@@ -8,10 +8,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use lamplighter_core::{
     claim::REPLACE_WAIT,
-    definition::{Definition, Lifecycle, Overlap, Phase},
+    definition::{Cron, Definition, Lifecycle, Overlap, Phase},
     deployment::Ordered,
     duration,
     name::TaskName,
+    notify::Target,
+    pulse::{self, Plan, Planned},
+    schedule::{Driver, driver},
     settings::{DEFAULT_ENVIRONMENT, Settings},
 };
 use serde_json::Value;
@@ -39,6 +42,8 @@ pub struct Project {
     pub environment: String,
     /// How it is built and deployed.
     pub build: Build,
+    /// Who is told when a task fails.
+    pub notify: Option<Target>,
     /// Its tasks, by name.
     pub tasks: Vec<Task>,
 }
@@ -86,13 +91,32 @@ impl Project {
         }
         checks::together(&tasks, &mut faults);
         let name = config.name.clone().unwrap_or_else(|| folder.to_owned());
-        faults.none_or(Self { name, environment, build: config.build.clone(), tasks })
+        let notify = config.notify(&environment, &mut faults);
+        faults.none_or(Self { name, environment, build: config.build.clone(), notify, tasks })
     }
 
     /// The lifecycle tasks of a phase.
     pub fn phase(&self, phase: Phase) -> impl Iterator<Item = (&Task, &Lifecycle)> {
         let lifecycle = self.tasks.iter().filter_map(|task| Some((task, task.definition.lifecycle()?)));
         lifecycle.filter(move |(_, lifecycle)| lifecycle.phase == phase)
+    }
+
+    /// The cron tasks.
+    pub fn cron(&self) -> impl Iterator<Item = (&Task, &Cron)> {
+        self.tasks.iter().filter_map(|task| Some((task, task.definition.cron()?)))
+    }
+
+    /// What the pulse knows of the tasks.
+    pub fn plan(&self) -> Plan {
+        let planned = self.tasks.iter().map(|task| {
+            let driver = match task.definition.cron().map(driver) {
+                None => pulse::Driver::Other,
+                Some(Driver::EventBridge { .. }) => pulse::Driver::Schedule,
+                Some(Driver::Pulse { .. }) => pulse::Driver::Pulse,
+            };
+            Planned::new(task.definition.clone(), driver)
+        });
+        planned.collect::<Vec<_>>().into()
     }
 }
 

@@ -230,3 +230,23 @@ fn c02_a_wrong_override_is_told_with_file_and_key() {
     }
     assert_eq!(found.len(), 8, "{found:?}");
 }
+
+#[test]
+fn c10_a_cron_task_depends_on_tasks_that_run_and_not_on_itself() {
+    let cron = |name: &str, needs: &[&str]| {
+        let keys = json!({
+            "kind": "cron", "schedule": "0 3 * * *", "timezone": "UTC", "priority": "low", "depends_on": needs,
+        });
+        crate::generate::fixtures::described(name, keys)
+    };
+    let faults =
+        |tasks| Project::resolve("shop", tasks, &Config::default(), None).err().map(|it| it.to_string());
+    assert_eq!(faults(vec![cron("a", &[]), cron("b", &["a"])]), None);
+    let unknown = faults(vec![cron("b", &["a"])]).unwrap();
+    assert!(
+        unknown.contains("src/lib.rs: depends_on: `b` depends on `a`, which is not a task here"),
+        "{unknown}"
+    );
+    let circle = faults(vec![cron("a", &["b"]), cron("b", &["a"])]).unwrap();
+    assert!(circle.contains("in a circle: a -> b -> a"), "{circle}");
+}

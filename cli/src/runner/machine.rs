@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use lamplighter_core::name::TaskName;
+use lamplighter_core::{name::TaskName, notify::Target};
 use lamplighter_local::{Answers, Bucket, FunctionSpec, LambdaHost, LogLine, Stacks};
 
 use super::storage::Storage;
 use crate::{
+    generate::PULSE,
     package::Package,
     project::{Project, Task},
 };
@@ -24,6 +25,9 @@ const DISPATCHER: &str = "lamplighter-dispatcher";
 const LAST_WORD: &str = "lamplighter-last-word";
 /// The binary of both.
 const DISPATCHER_PACKAGE: &str = "dispatcher";
+/// The pulse's function behind the stack's name, and its time.
+const PULSE_NAME: &str = "lamplighter-pulse";
+const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
 /// The time of one invocation of the dispatcher, as in Lambda.
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
 /// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
@@ -75,6 +79,11 @@ impl Machine {
         self.function(DISPATCHER)
     }
 
+    /// The name of the pulse's function.
+    pub fn pulse(&self) -> String {
+        self.function(PULSE_NAME)
+    }
+
     /// Puts the functions of a project in place.
     pub fn install(&self, project: &Project, packages: &[Package]) -> anyhow::Result<()> {
         let package = |name: &str| packages.iter().find(|package| package.name == name);
@@ -87,11 +96,21 @@ impl Machine {
             let spec = self.spec(name, dispatcher, DISPATCHER_TIMEOUT, BTreeMap::new());
             self.host.register(FunctionSpec { on_failure, ..spec });
         }
+        let pulse = package(PULSE);
+        if let Some(pulse) = pulse {
+            self.host.register(self.spec(PULSE_NAME, pulse, PULSE_TIMEOUT, self.pulse_variables(project)));
+        }
         for task in &project.tasks {
             let name = task.name().as_str();
             let package = package(name).with_context(|| format!("the task `{name}` was not packaged"))?;
             let timeout = Duration::from_secs(task.function_seconds());
-            self.host.register(self.spec(name, package, timeout, self.variables(project, task)));
+            let mut spec = self.spec(name, package, timeout, self.variables(project, task));
+            if task.definition.cron().is_some() {
+                // As in the template; here the pulse also ends a run whose process died, at once.
+                spec.max_retries = 0;
+                spec.on_failure = pulse.map(|_| self.pulse());
+            }
+            self.host.register(spec);
         }
         Ok(())
     }
@@ -121,6 +140,22 @@ impl Machine {
         let mut variables = task.variables();
         variables.insert("LAMPLIGHTER_BUCKET".into(), self.bucket_name.clone());
         variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
+        variables
+    }
+
+    /// What the pulse is told beside the endpoints. Here it starts every cron task, and tells only who can be reached from
+    /// here.
+    fn pulse_variables(&self, project: &Project) -> BTreeMap<String, String> {
+        let mut variables = BTreeMap::from([
+            ("LAMPLIGHTER_STACK".to_owned(), self.stack.clone()),
+            ("LAMPLIGHTER_ENVIRONMENT".to_owned(), project.environment.clone()),
+            ("LAMPLIGHTER_SCHEDULER".to_owned(), "pulse".to_owned()),
+        ]);
+        let reachable = |target: &&Target| matches!(target, Target::Webhook(_)) && !target.is_template();
+        if let Some(target) = project.notify.as_ref().filter(reachable) {
+            let target = serde_json::to_value(target).unwrap_or_default();
+            variables.insert("LAMPLIGHTER_NOTIFY".to_owned(), target.to_string());
+        }
         variables
     }
 

@@ -12,7 +12,8 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 /// The functions that reach the application's database.
-const WITH_DATABASE: [&str; 3] = ["RunMigrationsFunction", "SeedDataFunction", "PurgeExpiredFunction"];
+const WITH_DATABASE: [&str; 4] =
+    ["RunMigrationsFunction", "SeedDataFunction", "PurgeExpiredFunction", "RefreshStatisticsFunction"];
 
 /// A version that can be deployed. Its folder is laid out as the repository is.
 pub struct Version {

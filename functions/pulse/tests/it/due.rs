@@ -38,7 +38,16 @@ async fn c05_a_disabled_task_is_skipped_until_it_is_enabled() {
     // The same tick again is the record that stands; another one runs.
     stage.next_minute(1).await;
     assert_eq!(stage.pulse().await["skipped"], 1);
+    // So it is where Lambda delivers an invocation of that tick late.
+    let late = json!({ "trigger": "pulse", "run_id": run.id, "scheduled_for": tick(now, 0).to_string() });
+    let refused = stage.host.invoke("shop-a", late.to_string()).await.unwrap();
+    let refused: serde_json::Value = serde_json::from_slice(&refused.payload).unwrap();
+    assert_eq!(refused["refused"]["reason"], "already_ran", "{refused}");
     assert_eq!(stage.journal(), [] as [&str; 0]);
+    // Another tick runs.
+    let next = json!({ "trigger": "pulse", "scheduled_for": now.to_string() });
+    assert!(!stage.host.invoke("shop-a", next.to_string()).await.unwrap().failed);
+    assert_eq!(stage.journal().len(), 1);
     stage.end().await;
 }
 
