@@ -8,5 +8,5 @@ generate-more-lines = { $count ->
    *[other] ({ $count } weitere Zeilen)
 }
 generate-side-task = Hinweis: { $task } ist eine Nebenaufgabe, die nur der Runner ausführt: sie wird ausgelassen
-generate-eventbridge = { $task }: EventBridge Scheduler startet sie um { $expression }, { $zone }
-generate-pulse = { $task }: der Puls startet sie, denn { $reasons }
+generate-eventbridge = { $task }: EventBridge Scheduler startet die Aufgabe nach { $expression }, { $zone }
+generate-pulse = { $task }: der Puls startet die Aufgabe: { $reasons }

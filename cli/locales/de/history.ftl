@@ -8,4 +8,4 @@ history-totals = { $count ->
    *[other] insgesamt { $count } Läufe
 }: { $statuses }
 history-more = ältere: --cursor { $cursor }
-history-unreadable = Hinweis: { $key } fehlt hier: { $cause }
+history-unreadable = Hinweis: { $key } ist ausgelassen: { $cause }

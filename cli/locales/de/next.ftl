@@ -1,7 +1,7 @@
 next-none = keine Aufgabe hat einen Zeitplan
 next-unscheduled = die Aufgabe { $task } hat keinen Zeitplan
 next-heading = { $task }: { $schedule }, { $zone }
-next-put-off = jeder Lauf beginnt { $by } später, der Anteil der Aufgabe an ihrer Streuung
+next-put-off = jeder Lauf beginnt { $by } später: so weit verschiebt der Jitter diese Aufgabe
 next-tick = { $local }  ({ $utc }, { $far })
 next-forward = { $at }: die Uhren gehen { $minutes } Minuten vor
 next-forward-without = { $at }: die Uhren gehen { $minutes } Minuten vor: { $times } entfällt, ohne Lauf

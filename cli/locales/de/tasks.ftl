@@ -17,4 +17,4 @@ tasks-none-such = keine solchen Aufgaben
 tasks-disabled = ausgeschaltet
 tasks-running = läuft
 tasks-last = zuletzt { $status }
-tasks-next = wieder { $far }
+tasks-next = nächster Lauf { $far }

@@ -18,7 +18,7 @@ why-not-due = { $task } is not due for { $at }
 why-unscheduled = { $task } has no schedule: deployments, jobs or the runner start it
 why-forgotten = { $task } was due for { $at }, longer ago than its records are kept
 # What the answer is taken from.
-why-record = run { $run }: { $status }, by { $trigger }, { $at }
+why-record = run { $run }: { $status } ({ $trigger }), { $at }
 why-holder = run { $run }
 why-before = the scheduled time before: { $at }
 why-after = the scheduled time after: { $at }

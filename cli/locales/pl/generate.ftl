@@ -9,5 +9,5 @@ generate-more-lines = { $count ->
    *[other] (jeszcze { $count } wierszy)
 }
 generate-side-task = uwaga: { $task } to zadanie poboczne, które wykonuje tylko runner: zostaje pominięte
-generate-eventbridge = { $task }: uruchamia je EventBridge Scheduler o { $expression }, { $zone }
-generate-pulse = { $task }: uruchamia je puls, ponieważ { $reasons }
+generate-eventbridge = { $task }: zadanie uruchamia EventBridge Scheduler według { $expression }, { $zone }
+generate-pulse = { $task }: zadanie uruchamia puls: { $reasons }

@@ -1,11 +1,11 @@
 next-none = żadne zadanie nie ma harmonogramu
 next-unscheduled = zadanie { $task } nie ma harmonogramu
 next-heading = { $task }: { $schedule }, { $zone }
-next-put-off = każdy przebieg zaczyna się później o { $by }, to udział zadania w rozrzucie
+next-put-off = każdy przebieg zaczyna się { $by } później: o tyle przesuwa to zadanie jitter
 next-tick = { $local }  ({ $utc }, { $far })
-next-forward = { $at }: zegary przesuwane są do przodu o { $minutes } min
-next-forward-without = { $at }: zegary przesuwane są do przodu o { $minutes } min: { $times } wypada, bez przebiegu
-next-back = { $at }: zegary cofane są o { $minutes } min
-next-back-once = { $at }: zegary cofane są o { $minutes } min: { $times } wypada dwa razy, przebieg jest za pierwszym
+next-forward = { $at }: zegary idą do przodu o { $minutes } min
+next-forward-without = { $at }: zegary idą do przodu o { $minutes } min: godzina { $times } jest pomijana, bez przebiegu
+next-back = { $at }: zegary cofają się o { $minutes } min
+next-back-once = { $at }: zegary cofają się o { $minutes } min: godzina { $times } wypada dwa razy, a przebieg jest za pierwszym
 next-more = … i dalsze: --limit
 next-nothing = nic w tym czasie

@@ -120,13 +120,13 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
                 say!(
                     words,
                     "next-tick",
-                    local = shown(*local),
+                    local = words.local(*local),
                     utc = words.time(*at),
                     far = words.from_now(*at, now)
                 )
             }
             Coming::Forward { at, minutes, left_out } => {
-                let (at, times) = (words.time(*at), times(left_out));
+                let (at, times) = (words.time(*at), times(words, left_out));
                 if left_out.is_empty() {
                     say!(words, "next-forward", at = at, minutes = *minutes)
                 } else {
@@ -134,7 +134,7 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
                 }
             }
             Coming::Back { at, minutes, once } => {
-                let (at, times) = (words.time(*at), times(once));
+                let (at, times) = (words.time(*at), times(words, once));
                 if once.is_empty() {
                     say!(words, "next-back", at = at, minutes = *minutes)
                 } else {
@@ -152,15 +152,9 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
     lines
 }
 
-/// A local time, to the minute, or to the second if it has some.
-fn shown(local: DateTime) -> String {
-    let format = if local.second() == 0 { "%a %Y-%m-%d %H:%M" } else { "%a %Y-%m-%d %H:%M:%S" };
-    local.strftime(format).to_string()
-}
-
-fn times(all: &[DateTime]) -> String {
-    let times = all.iter().map(|local| local.strftime("%H:%M").to_string());
-    times.collect::<Vec<_>>().join(", ")
+fn times(words: &Words, all: &[DateTime]) -> String {
+    let times: Vec<_> = all.iter().map(|local| local.strftime("%H:%M").to_string()).collect();
+    words.list(&times)
 }
 
 #[cfg(test)]

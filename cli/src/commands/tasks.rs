@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use lamplighter_core::{
     claim::TaskState,
     definition::{Definition, Kind, Phase, UnknownWord},
+    duration,
     name::TaskName,
 };
 use serde_json::{Value, json};
@@ -189,7 +190,7 @@ fn row(words: &Words, task: &Task, state: Option<&TaskState>, now: Timestamp) ->
         Kind::Side(_) => say!(words, "tasks-side"),
     };
     let attempts = say!(words, "tasks-attempts", count = definition.retry.max_attempts);
-    let mut limits = format!("{:?}, {attempts}", definition.timeout);
+    let mut limits = format!("{}, {attempts}", words.duration(duration::millis(definition.timeout)));
     let standing = state.map(|state| standing(words, task, state, now)).filter(|text| !text.is_empty());
     if let Some(standing) = standing {
         limits = format!("{limits}; {standing}");

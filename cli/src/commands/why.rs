@@ -191,21 +191,34 @@ fn sentence(words: &Words, told: &Told) -> String {
             say!(words, "why-ran", task = task, at = at, status = *status)
         }
         Answer::Ran { status, reason: Some(reason), .. } => {
-            say!(words, "why-ran-but", task = task, at = at, status = *status, reason = reason)
+            say!(
+                words,
+                "why-ran-but",
+                task = task,
+                at = at,
+                status = *status,
+                reason = words.recorded(reason)
+            )
         }
         Answer::CaughtUp { status, late_ms, .. } => {
             let late = words.duration(*late_ms);
             say!(words, "why-caught-up", task = task, at = at, status = *status, late = late)
         }
         Answer::Running { since, .. } => say!(words, "why-running", task = task, at = at, since = *since),
-        Answer::Lost { reason, .. } => say!(words, "why-lost", task = task, at = at, reason = reason),
+        Answer::Lost { reason, .. } => {
+            say!(words, "why-lost", task = task, at = at, reason = words.recorded(reason))
+        }
         Answer::Disabled { run_id: Some(_) } => say!(words, "why-disabled", task = task, at = at),
         Answer::Disabled { run_id: None } => say!(words, "why-disabled-now", task = task, at = at),
-        Answer::Blocked { reason, .. } => say!(words, "why-blocked", task = task, at = at, reason = reason),
+        Answer::Blocked { reason, .. } => {
+            say!(words, "why-blocked", task = task, at = at, reason = words.recorded(reason))
+        }
         Answer::Skipped { by: Some(by), .. } => {
             say!(words, "why-skipped-by", task = task, at = at, run = *by)
         }
-        Answer::Skipped { reason, .. } => say!(words, "why-skipped", task = task, at = at, reason = reason),
+        Answer::Skipped { reason, .. } => {
+            say!(words, "why-skipped", task = task, at = at, reason = words.recorded(reason))
+        }
         Answer::Missed { instead: None, .. } => say!(words, "why-missed", task = task, at = at),
         Answer::Missed { instead: Some(_), .. } => say!(words, "why-missed-for", task = task, at = at),
         Answer::NotAsked => say!(words, "why-not-asked", task = task, at = at),

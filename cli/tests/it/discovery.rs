@@ -17,7 +17,7 @@ fn l01_tasks_are_found_by_their_folders() {
     assert_eq!(tasks[1]["retry"]["max_attempts"], 7);
     let text = workspace.run(&["tasks"]).succeeded();
     assert!(
-        text.contains("seed        deploy update (before, needs db-migrate)  300s, 3 attempts"),
+        text.contains("seed        deploy update (before, needs db-migrate)  5 min, 3 attempts"),
         "{text}"
     );
 }
