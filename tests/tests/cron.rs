@@ -1,0 +1,96 @@
+//! Cron on the emulator: a schedule of EventBridge's and the pulse both start one task each minute, with real functions,
+//! and history shows one run for each tick.
+//!
+//! The emulator sends `<aws.scheduler.scheduled-time>` as it stands. So a small script stands before the task's process
+//! and puts in the minute that it is, which is the tick's own: the emulator fires some seconds after it.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, lamplighter, repository, run};
+use serde_json::{Value, json};
+
+const TASK: &str = "refresh-statistics";
+/// How many events of each kind there must have been.
+const EACH: usize = 2;
+const PATIENCE: Duration = Duration::from_secs(170);
+
+#[tokio::test]
+async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
+    run(lamplighter().args(["build", "--dev"])).expect_success("lamplighter build --dev");
+    let folder = tempfile::tempdir().unwrap();
+    let events = folder.path().join("events");
+    fs::create_dir(&events).unwrap();
+    lay_out(folder.path());
+    let emulator = Emulator::start();
+    let (sam, aws) = (Sam::new(&emulator.endpoint()), Aws::new(&emulator.endpoint()));
+    let database = format!("sqlite:{}", folder.path().join("app.sqlite").display());
+    let parameters = [("Events", events.to_str().unwrap()), ("Database", database.as_str())];
+    let deployed = sam.deploy(&folder.path().join("template.yaml"), "cron", &parameters, OnFailure::RollBack);
+    deployed.expect_success("sam deploy");
+    let table = aws.stack_outputs("cron").await["Table"].clone();
+
+    let started = Instant::now();
+    let fired = loop {
+        let fired = fired(&events);
+        let of = |trigger: &str| fired.get(trigger).copied().unwrap_or(0);
+        if of("schedule") >= EACH && of("pulse") >= EACH {
+            break fired;
+        }
+        assert!(started.elapsed() < PATIENCE, "{fired:?} {:#?}", aws.logs("cron-lamplighter-pulse").await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    };
+    // The last one's record.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let items = aws.scan(&table).await;
+    let runs: Vec<_> = items.iter().filter(|item| item["pk"] == format!("RUNS#{TASK}#0")).collect();
+    let mut ticks: BTreeMap<&str, usize> = BTreeMap::new();
+    for run in &runs {
+        assert_eq!(run["status"], "COMPLETED", "{run}");
+        *ticks.entry(run["scheduled_for"].as_str().unwrap()).or_default() += 1;
+    }
+    assert!(ticks.len() >= EACH && ticks.values().all(|runs| *runs == 1), "{fired:?} {ticks:?}");
+    let pulses = items.iter().filter(|item| item["pk"] == "PULSE" && item["sk"] != "STATE");
+    let due: u64 = pulses.filter_map(|pulse| pulse["due"].as_u64()).sum();
+    assert!(due >= u64::try_from(EACH).unwrap(), "{items:#?}");
+}
+
+/// The template with its two functions: the task behind the script, and the pulse with a plan of its own.
+fn lay_out(folder: &Path) {
+    let (fixture, packages) =
+        (repository().join("tests/fixtures/cron"), repository().join("target/lamplighter"));
+    for name in ["task", "pulse"] {
+        fs::create_dir(folder.join(name)).unwrap();
+    }
+    for (from, to) in [
+        (fixture.join("template.yaml"), "template.yaml"),
+        (fixture.join("bootstrap"), "task/bootstrap"),
+        (packages.join(TASK).join("bootstrap"), "task/task"),
+        (packages.join("pulse/bootstrap"), "pulse/bootstrap"),
+    ] {
+        fs::copy(from, folder.join(to)).unwrap();
+    }
+    let plan = fs::read_to_string(packages.join("pulse/tasks.json")).unwrap();
+    let plan: Vec<Value> = serde_json::from_str(&plan).unwrap();
+    let mut task = plan.into_iter().find(|task| task["definition"]["name"] == TASK).unwrap();
+    assert_eq!(task["driver"], "pulse");
+    task["definition"]["schedule"] = json!("* * * * *");
+    task["definition"]["depends_on"] = json!([]);
+    fs::write(folder.join("pulse/tasks.json"), json!([task]).to_string()).unwrap();
+}
+
+/// How many events of each trigger the task was sent.
+fn fired(events: &Path) -> BTreeMap<String, usize> {
+    let mut fired = BTreeMap::new();
+    for event in fs::read_dir(events).unwrap() {
+        let text = fs::read_to_string(event.unwrap().path()).unwrap();
+        if let Ok(event) = serde_json::from_str::<Value>(&text) {
+            *fired.entry(event["trigger"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+    }
+    fired
+}
