@@ -1,5 +1,8 @@
-//! Cron on the emulator: a schedule of EventBridge's and the pulse both start one task each minute, with real functions,
-//! and history shows one run for each tick.
+//! Cron on the emulator: the pulse starts a task each minute and a schedule of EventBridge's each second one, with real
+//! functions, and history shows one run for each tick.
+//!
+//! Where both have the same tick, who comes first runs it; the pulse does not even send what it sees done. So the ticks
+//! that only the pulse has show that it fires.
 //!
 //! The emulator sends `<aws.scheduler.scheduled-time>` as it stands. So a small script stands before the task's process
 //! and puts in the minute that it is, which is the tick's own: the emulator fires some seconds after it.
@@ -15,9 +18,9 @@ use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, lamplighter, repository, ru
 use serde_json::{Value, json};
 
 const TASK: &str = "refresh-statistics";
-/// How many events of each kind there must have been.
-const EACH: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(170);
+/// The pulse begins a minute after its deployment, remembers the time, and has a tick of its own at the latest two
+/// minutes later.
+const PATIENCE: Duration = Duration::from_secs(260);
 
 #[tokio::test]
 async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
@@ -38,7 +41,7 @@ async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
     let fired = loop {
         let fired = fired(&events);
         let of = |trigger: &str| fired.get(trigger).copied().unwrap_or(0);
-        if of("schedule") >= EACH && of("pulse") >= EACH {
+        if of("schedule") > 0 && of("pulse") > 0 {
             break fired;
         }
         assert!(started.elapsed() < PATIENCE, "{fired:?} {:#?}", aws.logs("cron-lamplighter-pulse").await);
@@ -53,10 +56,10 @@ async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
         assert_eq!(run["status"], "COMPLETED", "{run}");
         *ticks.entry(run["scheduled_for"].as_str().unwrap()).or_default() += 1;
     }
-    assert!(ticks.len() >= EACH && ticks.values().all(|runs| *runs == 1), "{fired:?} {ticks:?}");
+    assert!(!ticks.is_empty() && ticks.values().all(|runs| *runs == 1), "{fired:?} {ticks:?}");
     let pulses = items.iter().filter(|item| item["pk"] == "PULSE" && item["sk"] != "STATE");
     let due: u64 = pulses.filter_map(|pulse| pulse["due"].as_u64()).sum();
-    assert!(due >= u64::try_from(EACH).unwrap(), "{items:#?}");
+    assert!(due > 0, "{items:#?}");
 }
 
 /// The template with its two functions: the task behind the script, and the pulse with a plan of its own.
