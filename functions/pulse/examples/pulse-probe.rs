@@ -27,7 +27,9 @@ impl Task for Probe {
     fn definition() -> Definition {
         let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
         let name = name.parse().expect("the test gives a task name");
-        let mut definition = Definition::new(name, Kind::Cron(Cron::new(None)));
+        // When it is due is the plan's to say.
+        let schedule = "@hourly".parse().expect("a nickname");
+        let mut definition = Definition::new(name, Kind::Cron(Cron::new(Some(schedule))));
         definition.timeout = Duration::from_secs(20);
         definition.retry.max_attempts = 1;
         definition.config = serde_json::to_value(Config::default()).expect("plain fields");
