@@ -52,7 +52,8 @@ async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
     let items = aws.scan(&table).await;
     let runs: Vec<_> = items.iter().filter(|item| item["pk"] == format!("RUNS#{TASK}#0")).collect();
     let mut ticks: BTreeMap<&str, usize> = BTreeMap::new();
-    for run in &runs {
+    // One that came while another tick's run was in progress may have been skipped.
+    for run in runs.iter().filter(|run| run["status"] != "SKIPPED") {
         assert_eq!(run["status"], "COMPLETED", "{run}");
         *ticks.entry(run["scheduled_for"].as_str().unwrap()).or_default() += 1;
     }
