@@ -9,10 +9,10 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, Response},
-    table::{Recorded, Table, Then},
+    table::{Recorded, Seen, Table, Then},
 };
 use lamplighter_core::{
-    claim::{Lost, Refusal},
+    claim::Refusal,
     envelope::{Envelope, Report},
     id::RunId,
     name::TaskName,
@@ -63,7 +63,7 @@ pub async fn follow(
         Ok(response) => response,
         // It may have begun or not. If it has, the table shows it.
         Err(error) => {
-            return match look(table, task, id).await? {
+            return match table.look(task, id, Timestamp::now()).await? {
                 Seen::Over(run) => Ok(Ended::Over(run)),
                 Seen::Held(_) => Ok(Ended::Over(Box::new(watch(table, task, id, FIRST_LOOK).await?))),
                 Seen::Nowhere => bail!(error),
@@ -93,40 +93,12 @@ pub async fn follow(
     }
 }
 
-/// What the table tells of a run.
-pub enum Seen {
-    /// It is over.
-    Over(Box<Run>),
-    /// It holds its task.
-    Held(Box<Lost>),
-    /// It has no record and does not hold its task.
-    Nowhere,
-}
-
-/// What the table tells of a run now. One whose lease has run out is lost, and is ended here.
-pub async fn look(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Seen> {
-    if let Some(run) = table.run(task, id).await? {
-        return Ok(Seen::Over(Box::new(run)));
-    }
-    let now = Timestamp::now();
-    let state = table.state(task).await?;
-    if let Some(lost) = state.lost(now).into_iter().find(|lost| lost.lease.run_id == id) {
-        return Ok(Seen::Over(Box::new(table.end_lost(task, &lost, now).await?)));
-    }
-    if let Some(held) = state.held().find(|held| held.lease.run_id == id) {
-        return Ok(Seen::Held(Box::new(held)));
-    }
-    // A run writes its record and then lets go, which may have been since the first look.
-    let run = table.run(task, id).await?;
-    Ok(run.map_or(Seen::Nowhere, |run| Seen::Over(Box::new(run))))
-}
-
 /// Looks at a run from time to time until it is over.
 pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -> anyhow::Result<Run> {
     let mut pause = first;
     loop {
         sleep(pause).await;
-        if let Seen::Over(run) = look(table, task, id).await? {
+        if let Seen::Over(run) = table.look(task, id, Timestamp::now()).await? {
             return Ok(*run);
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -140,7 +112,7 @@ async fn ended(
     id: RunId,
     failure: &FunctionFailure,
 ) -> anyhow::Result<Ended> {
-    let held = match look(table, task, id).await? {
+    let held = match table.look(task, id, Timestamp::now()).await? {
         Seen::Over(run) => return Ok(Ended::Over(run)),
         Seen::Held(held) => held,
         Seen::Nowhere => bail!("the function of `{task}` failed: {failure}"),

@@ -30,10 +30,5 @@ pub async fn settled(
         }
         Err(error) => return Err(error),
     };
-    let lost = state.lost(now);
-    for lost in &lost {
-        table.end_lost(task, lost, now).await?;
-    }
-    let state = if lost.is_empty() { state } else { table.state(task).await? };
-    Ok((state, None))
+    Ok((table.settle(task, state, now).await?, None))
 }

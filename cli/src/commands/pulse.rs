@@ -5,7 +5,10 @@ use std::time::Duration;
 use anstream::println;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use lamplighter_aws::{functions::Response, table::Table};
+use lamplighter_aws::{
+    functions::Response,
+    table::{Seen, Table},
+};
 use lamplighter_core::{
     id::RunId,
     name::TaskName,
@@ -18,7 +21,6 @@ use tokio::time::sleep;
 
 use super::run::How;
 use crate::{
-    follow::{Seen, look},
     known,
     progress::{beside, is_seen},
     say,
@@ -154,7 +156,7 @@ async fn see_out(table: &Table, report: &mut Report) -> anyhow::Result<()> {
 async fn over(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Option<Box<Run>>> {
     let mut unseen = 0;
     loop {
-        match look(table, task, id).await? {
+        match table.look(task, id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(Some(run)),
             Seen::Held(_) => unseen = 0,
             Seen::Nowhere if unseen >= UNSEEN => return Ok(None),

@@ -1,10 +1,11 @@
 //! The steps of a deployment: wave after wave, until nothing is left to do.
 
 use futures::stream::{FuturesUnordered, StreamExt};
+use jiff::Timestamp;
 use lamplighter_aws::{
     functions::Functions,
     stacks::Stacks,
-    table::{Table, TableError},
+    table::{Seen, Table, TableError},
 };
 use lamplighter_core::{
     deployment::{Course, Entry, StackPhase, Step, TaskEntry, next_step},
@@ -13,7 +14,7 @@ use lamplighter_core::{
 };
 use tokio::time::{Duration, sleep};
 
-use crate::follow::{Seen, follow, look, standing, unstarted};
+use crate::follow::{follow, standing, unstarted};
 
 /// The pause between two looks at a run that must end before a rollback can be planned.
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
@@ -138,7 +139,7 @@ pub async fn settle(table: &Table, entry: &mut Entry) -> Result<(), TableError> 
 /// How a run ended, once it is over. One that is nowhere gave way to a later deployment's.
 async fn settled(table: &Table, task: &TaskEntry) -> Result<Status, TableError> {
     loop {
-        match look(table, task).await? {
+        match table.look(&task.name, task.run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(run.status),
             Seen::Nowhere => return Ok(Status::Skipped),
             Seen::Held(_) => sleep(SETTLING_PAUSE).await,

@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, InvokeError, Response},
-    table::{Recorded, Table, TableError, Then},
+    table::{Recorded, Seen, Table, TableError, Then},
 };
 use lamplighter_core::{
-    claim::{Hold, Lost, Refusal},
+    claim::{Lost, Refusal},
     deployment::{Deployment, TaskEntry, shortened},
     envelope::{Envelope, Report},
     run::{ErrorKind, Run, RunError, Trigger},
@@ -65,16 +65,6 @@ struct Failure {
     why: String,
 }
 
-/// What the table tells of a run.
-pub enum Seen {
-    /// It is over.
-    Over(Box<Run>),
-    /// It holds its task.
-    Held(Lost),
-    /// It has no record and does not hold its task.
-    Nowhere,
-}
-
 /// Runs a task of a deployment and returns how it ended. It returns only once the run has a terminal record, or was
 /// kept out by a switch, so it may take as long as a run may.
 pub async fn follow(
@@ -107,7 +97,7 @@ pub async fn follow(
                 told_by(response)
             }
             // It may have begun or not. If it has, the table shows it; if not, it is safe to ask again.
-            Err(error) => match look(table, task).await? {
+            Err(error) => match table.look(&task.name, task.run_id, Timestamp::now()).await? {
                 Seen::Over(run) => return Ok(ended(&run)),
                 Seen::Held(_) => Told::Running,
                 Seen::Nowhere if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR => {
@@ -124,10 +114,10 @@ pub async fn follow(
                 return Ok(Ended { status: Status::Skipped, message: Some("disabled".into()), data: None });
             }
             Told::Look(failure) => {
-                let run = match (look(table, task).await?, failure) {
+                let run = match (table.look(&task.name, task.run_id, Timestamp::now()).await?, failure) {
                     (Seen::Over(run), _) => *run,
                     (Seen::Held(held), Some(failure)) if held.lease.started_at >= sent => {
-                        end(table, task, deployment, held, &failure).await?
+                        end(table, task, deployment, &held, &failure).await?
                     }
                     // The invocation that failed is not the one that has begun the run.
                     (Seen::Held(_), _) => watch(table, task, NEXT_LOOK).await?,
@@ -166,29 +156,11 @@ async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, 
     let mut pause = first;
     loop {
         sleep(pause).await;
-        if let Seen::Over(run) = look(table, task).await? {
+        if let Seen::Over(run) = table.look(&task.name, task.run_id, Timestamp::now()).await? {
             return Ok(*run);
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// What the table tells of a run now. One whose lease has run out is lost, and is ended here.
-pub async fn look(table: &Table, task: &TaskEntry) -> Result<Seen, TableError> {
-    if let Some(run) = table.run(&task.name, task.run_id).await? {
-        return Ok(Seen::Over(Box::new(run)));
-    }
-    let now = Timestamp::now();
-    let state = table.state(&task.name).await?;
-    if let Some(lost) = state.lost(now).into_iter().find(|lost| lost.lease.run_id == task.run_id) {
-        return Ok(Seen::Over(Box::new(table.end_lost(&task.name, &lost, now).await?)));
-    }
-    if let Some(lease) = state.lease.filter(|lease| lease.run_id == task.run_id) {
-        return Ok(Seen::Held(Lost { lease, hold: Hold::Exclusive { epoch: state.epoch } }));
-    }
-    // A run writes its record and then lets go, which may have been since the first look.
-    let run = table.run(&task.name, task.run_id).await?;
-    Ok(run.map_or(Seen::Nowhere, |run| Seen::Over(Box::new(run))))
 }
 
 /// Ends a run whose function is known to have failed while it held its task.
@@ -196,7 +168,7 @@ async fn end(
     table: &Table,
     task: &TaskEntry,
     deployment: &Deployment,
-    held: Lost,
+    held: &Lost,
     failure: &Failure,
 ) -> Result<Run, TableError> {
     let run = Run {
@@ -217,7 +189,7 @@ async fn write_down(
     failure: &Failure,
 ) -> Result<Run, TableError> {
     if !table.forestall(&task.name, deployment).await? {
-        match look(table, task).await? {
+        match table.look(&task.name, task.run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(*run),
             Seen::Held(_) => return watch(table, task, NEXT_LOOK).await,
             Seen::Nowhere => {}

@@ -420,21 +420,8 @@ mod tests {
     use super::*;
 
     fn definition() -> Definition {
-        Definition {
-            name: "run-migrations".parse().unwrap(),
-            description: String::new(),
-            kind: Kind::Lifecycle(Lifecycle::default()),
-            timeout: DEFAULT_TIMEOUT,
-            retry: Retry::default(),
-            copy_assets: Vec::new(),
-            rollback: false,
-            category: None,
-            tags: BTreeSet::new(),
-            retention: DEFAULT_RETENTION,
-            config: Value::Null,
-            config_schema: json!({}),
-            result_schema: Value::Null,
-        }
+        let kind = Kind::Lifecycle(Lifecycle::default());
+        Definition { config_schema: json!({}), ..Definition::new("run-migrations".parse().unwrap(), kind) }
     }
 
     #[test]

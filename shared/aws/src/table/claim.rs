@@ -4,9 +4,8 @@ use aws_sdk_dynamodb::{
     operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
-use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Decision, Grant, Lost, Occasion, Request, claim},
+    claim::{Decision, Grant, Occasion, Request, claim},
     definition::Overlap,
     name::TaskName,
 };
@@ -52,13 +51,6 @@ impl Table {
                 },
             }
         }
-    }
-
-    async fn end_all(&self, task: &TaskName, lost: &[Lost], now: Timestamp) -> Result<(), TableError> {
-        for lost in lost {
-            self.end_lost(task, lost, now).await?;
-        }
-        Ok(())
     }
 
     /// The rule of [`claim`] as the condition of one write.

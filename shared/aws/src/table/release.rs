@@ -149,4 +149,17 @@ impl Table {
         self.release(&stands, lost.hold, Then::Nothing).await?;
         Ok(stands)
     }
+
+    /// Ends runs that were lost, one after the other.
+    pub(super) async fn end_all(
+        &self,
+        task: &TaskName,
+        lost: &[Lost],
+        now: Timestamp,
+    ) -> Result<(), TableError> {
+        for lost in lost {
+            self.end_lost(task, lost, now).await?;
+        }
+        Ok(())
+    }
 }

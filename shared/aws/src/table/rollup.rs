@@ -51,14 +51,7 @@ impl Table {
         wanted: &Range<Timestamp>,
         now: Timestamp,
     ) -> Result<Counted, TableError> {
-        let mut state = self.state(task).await?;
-        let lost = state.lost(now);
-        for lost in &lost {
-            self.end_lost(task, lost, now).await?;
-        }
-        if !lost.is_empty() {
-            state = self.state(task).await?;
-        }
+        let state = self.settle(task, self.state(task).await?, now).await?;
         let mut counted = Counted { failure_streak: state.failure_streak, ..Counted::default() };
         let mut covered = self.covered(task, &mut counted.unreadable).await?;
         let plan = plan(wanted, covered.as_ref(), now);
