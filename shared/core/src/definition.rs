@@ -44,6 +44,9 @@ pub struct Definition {
     /// How long the records of its runs are kept.
     #[serde(default = "default_retention", rename = "retention_ms", with = "crate::duration::as_millis")]
     pub retention: Duration,
+    /// The queue tasks for which it enqueues jobs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enqueues: Vec<TaskName>,
     /// Its configuration where nothing overrides it.
     pub config: Value,
     /// The JSON Schema of its configuration.
@@ -140,8 +143,16 @@ impl Cron {
 /// What a queue task has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    /// Which of several waiting jobs goes first.
+    /// Which of several waiting jobs goes first, where whoever enqueues one does not say. SQS does not know priorities:
+    /// they hold under the runner.
+    #[serde(default)]
     pub priority: Priority,
+    /// How many of its jobs may run at once; as many as there are workers for if it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// The JSON Schema of its arguments: of an object with one key for each.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub arguments_schema: Value,
 }
 
 /// What a side task has.
@@ -333,6 +344,7 @@ impl Definition {
             category: None,
             tags: BTreeSet::new(),
             retention: DEFAULT_RETENTION,
+            enqueues: Vec::new(),
             config: Value::Null,
             config_schema: Value::Null,
             result_schema: Value::Null,
@@ -382,6 +394,11 @@ impl Definition {
         {
             fault("jitter", format!("{} is more than 1 h", humantime::format_duration(cron.jitter)));
         }
+        if let Some(queue) = self.queue()
+            && queue.concurrency == Some(0)
+        {
+            fault("concurrency", "0 jobs at once never run any: give at least 1".into());
+        }
         for (i, asset) in self.copy_assets.iter().enumerate() {
             if let Some(twin) = self.copy_assets[..i].iter().find(|a| a.to == asset.to) {
                 let reason = format!("`{}` and `{}` both go to `{}`", twin.from, asset.from, asset.to);
@@ -409,6 +426,14 @@ impl Definition {
         match &self.kind {
             Kind::Cron(cron) => Some(cron),
             Kind::Lifecycle(_) | Kind::Queue(_) | Kind::Side(_) => None,
+        }
+    }
+
+    /// What the task has if it is a queue task.
+    pub fn queue(&self) -> Option<&Queue> {
+        match &self.kind {
+            Kind::Queue(queue) => Some(queue),
+            Kind::Lifecycle(_) | Kind::Cron(_) | Kind::Side(_) => None,
         }
     }
 }
