@@ -22,6 +22,8 @@ pub struct Config {
     pub build: Build,
     /// Who is told when a task fails. Left out: nobody.
     pub notify: Option<Notify>,
+    /// What the application's own functions do with tasks, by the logical ids of the functions.
+    pub functions: BTreeMap<String, FunctionConfig>,
     /// Overrides by task.
     pub tasks: BTreeMap<String, TaskConfig>,
     /// What one environment says differently again.
@@ -65,6 +67,16 @@ pub struct Notify {
     pub event_bus: Option<String>,
     /// A URL that takes a POST of JSON.
     pub webhook: Option<String>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+/// What a function of the application does with tasks.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct FunctionConfig {
+    /// The queue tasks for which it enqueues jobs.
+    pub enqueues: Vec<String>,
     #[serde(flatten)]
     unknown: Unknown,
 }
@@ -208,11 +220,14 @@ impl Config {
                 faults.add(FILE, format!("{prefix}{key}"), format!("is not a key here: there are {known}"));
             }
         };
-        report("", &self.unknown, "name, environment, build, notify, tasks, environments");
+        report("", &self.unknown, "name, environment, build, notify, functions, tasks, environments");
         report("build.", &self.build.unknown, "architecture, application, log_retention_days");
         let targets = Target::KEYS.join(", ");
         if let Some(notify) = &self.notify {
             report("notify.", &notify.unknown, &targets);
+        }
+        for (function, config) in &self.functions {
+            report(&format!("functions.{function}."), &config.unknown, "enqueues");
         }
         for (environment, config) in &self.environments {
             if let Some(notify) = &config.notify {

@@ -10,3 +10,11 @@ generate-more-lines = { $count ->
 generate-side-task = Hinweis: { $task } ist eine Nebenaufgabe, die nur der Runner ausführt: sie wird ausgelassen
 generate-eventbridge = { $task }: EventBridge Scheduler startet die Aufgabe nach { $expression }, { $zone }
 generate-pulse = { $task }: der Puls startet die Aufgabe: { $reasons }
+generate-queue = { $task }: SQS gibt der Funktion { $batch ->
+    [one] jeweils einen Auftrag
+   *[other] jeweils bis zu { $batch } Aufträge
+}, { $at_once ->
+    [0] in so vielen Aufrufen, wie Platz ist
+    [one] in einem einzigen Aufruf
+   *[other] in bis zu { $at_once } Aufrufen
+} zugleich; nach { $deliveries } Zustellungen kommt eine Nachricht zu den unzustellbaren

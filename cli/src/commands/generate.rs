@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     fault::Faults,
     files::write_atomically,
-    generate::{Application, TEMPLATE, render},
+    generate::{Application, TEMPLATE, deliveries, render, visibility_seconds},
     project::Project,
     say,
     words::Words,
@@ -59,6 +59,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     } else {
         left_out(words, &project);
         drivers(words, &project);
+        queues(words, &project);
         match (changed, arguments.check) {
             (true, true) => {}
             (true, false) => println!("{}", say!(words, "generate-written", file = TEMPLATE)),
@@ -120,6 +121,24 @@ fn drivers(words: &Words, project: &Project) {
     }
 }
 
+/// What the queue of which task does.
+fn queues(words: &Words, project: &Project) {
+    for (task, queue) in project.queues() {
+        let at_once = queue.concurrency.unwrap_or(0);
+        println!(
+            "{}",
+            say!(
+                words,
+                "generate-queue",
+                task = task.name(),
+                batch = task.batch(),
+                at_once = at_once,
+                deliveries = deliveries(task)
+            )
+        );
+    }
+}
+
 fn cron_tasks(project: &Project) -> impl Iterator<Item = (&TaskName, &Cron)> {
     project.tasks.iter().filter_map(|task| Some((task.name(), task.definition.cron()?)))
 }
@@ -137,6 +156,12 @@ fn report(project: &Project, changed: bool) -> serde_json::Value {
             json!({ "task": task, "driver": "pulse", "reasons": reasons })
         }
     });
+    let queues = project.queues().map(|(task, queue)| {
+        json!({
+            "task": task.name(), "batch": task.batch(), "concurrency": queue.concurrency,
+            "deliveries": deliveries(task), "visibility_s": visibility_seconds(task),
+        })
+    });
     json!({
         "template": TEMPLATE,
         "environment": project.environment,
@@ -144,6 +169,7 @@ fn report(project: &Project, changed: bool) -> serde_json::Value {
         "tasks": deployed,
         "left_out": side,
         "schedules": schedules.collect::<Vec<_>>(),
+        "queues": queues.collect::<Vec<_>>(),
     })
 }
 

@@ -2,8 +2,15 @@
 
 use serde_yaml_ng::{Mapping, Value, value::TaggedValue};
 
-use super::{deployment::BEFORE, yaml::list};
-use crate::fault::Faults;
+use super::{
+    deployment::BEFORE,
+    functions::mapping,
+    intrinsics::reference,
+    queues,
+    storage::TABLE,
+    yaml::{list, map},
+};
+use crate::{config, fault::Faults, project::Project};
 
 /// The sections that are taken over. What a template must begin with is ours already.
 const SECTIONS: [&str; 5] = ["Parameters", "Mappings", "Conditions", "Resources", "Outputs"];
@@ -76,13 +83,69 @@ impl Application {
         self.section("Resources").map(|(id, _)| id)
     }
 
-    /// Its resources. Where there are tasks before the application, its functions wait for them.
-    pub(super) fn resources(&self, gated: bool) -> impl Iterator<Item = (String, Value)> {
+    /// Its resources. Where there are tasks before the application, its functions wait for them; those that enqueue jobs
+    /// are told where.
+    pub(super) fn resources(&self, project: &Project, gated: bool) -> impl Iterator<Item = (String, Value)> {
         self.section("Resources").map(move |(id, resource)| {
-            let is_function = resource["Type"].as_str().is_some_and(|kind| FUNCTIONS.contains(&kind));
-            (id, if gated && is_function { waiting(resource) } else { resource.clone() })
+            let resource = if gated && is_function(resource) { waiting(resource) } else { resource.clone() };
+            let enqueues = project.functions.get(&id).is_some_and(|tasks| !tasks.is_empty());
+            let resource = if enqueues { enqueuing(resource, project) } else { resource };
+            (id, resource)
         })
     }
+
+    /// The roles of its functions that enqueue jobs, by the functions' logical ids.
+    pub(super) fn enqueuing_roles(&self, project: &Project, faults: &mut Faults) -> Vec<(String, Value)> {
+        let mut roles = Vec::new();
+        for (id, _) in project.functions.iter().filter(|(_, tasks)| !tasks.is_empty()) {
+            let found = self.section("Resources").find(|(other, _)| other == id);
+            match found.filter(|(_, resource)| is_function(resource)).map(|(_, function)| self.role(id, function)) {
+                Some(Some(role)) => roles.push((id.clone(), role)),
+                Some(None) => faults.add(
+                    &self.file,
+                    format!("Resources.{id}.Properties.Role"),
+                    "must be `!GetAtt` of a role in this file, or left out: what lets it enqueue jobs is added to that",
+                ),
+                None => {
+                    let reason = format!("there is no function `{id}` in {}", self.file);
+                    faults.add(config::FILE, format!("functions.{id}"), reason);
+                }
+            }
+        }
+        roles
+    }
+
+    /// The role of a function, if it is in this template. SAM makes one where it is left out.
+    fn role(&self, id: &str, function: &Value) -> Option<Value> {
+        let of_sam = function["Type"] == FUNCTIONS[0];
+        let arn = match &function["Properties"]["Role"] {
+            Value::Null if of_sam => return Some(reference(&format!("{id}Role"))),
+            role => role.get("Fn::GetAtt")?.as_sequence()?,
+        };
+        let role = arn.first()?.as_str()?;
+        self.resource_ids().any(|other| other == role).then(|| reference(role))
+    }
+}
+
+fn is_function(resource: &Value) -> bool {
+    resource["Type"].as_str().is_some_and(|kind| FUNCTIONS.contains(&kind))
+}
+
+/// The function with the variables of whoever enqueues jobs. What it says itself stands.
+fn enqueuing(function: Value, project: &Project) -> Value {
+    let mut variables = mapping(map! {
+        "LAMPLIGHTER_TABLE" => reference(TABLE),
+        "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
+        queues::VARIABLE => queues::prefix(),
+    });
+    let mut function = mapping(function);
+    let mut properties = mapping(function.get("Properties").cloned().unwrap_or_default());
+    let mut environment = mapping(properties.get("Environment").cloned().unwrap_or_default());
+    variables.extend(mapping(environment.get("Variables").cloned().unwrap_or_default()));
+    environment.insert("Variables".into(), variables.into());
+    properties.insert("Environment".into(), environment.into());
+    function.insert("Properties".into(), properties.into());
+    function.into()
 }
 
 /// The resource, waiting for the tasks before the application besides what it waits for already.
@@ -159,9 +222,11 @@ mod tests {
                     B: {Type: 'AWS::SQS::Queue'}\n  C: {Type: 'AWS::Lambda::Function'}\n  \
                     D: {Type: 'AWS::Lambda::Function', DependsOn: [B, LamplighterBefore]}\n";
         let application = Application::parse("a.yaml", text).unwrap();
-        let waits: Vec<_> = application.resources(true).map(|(_, r)| r["DependsOn"].clone()).collect();
+        let project = super::super::fixtures::shop();
+        let waits: Vec<_> =
+            application.resources(&project, true).map(|(_, r)| r["DependsOn"].clone()).collect();
         assert_eq!(waits, [list!["B", BEFORE], Value::Null, BEFORE.into(), list!["B", BEFORE]]);
-        assert!(application.resources(false).all(|(id, r)| id != "C" || r["DependsOn"].is_null()));
+        assert!(application.resources(&project, false).all(|(id, r)| id != "C" || r["DependsOn"].is_null()));
     }
 
     #[test]

@@ -48,6 +48,9 @@ pub(crate) const CONFIG: &str = r#"
     architecture = "arm64"
     log_retention_days = 14
 
+    [functions.SiteFunction]
+    enqueues = ["send-receipt"]
+
     [tasks.warm-cache]
     timeout = "1m"
     attempts = 2
@@ -113,6 +116,14 @@ pub(crate) fn tasks() -> Vec<Described> {
             "run-migrations",
             json!({ "description": "Applies the SQL \"migrations\".", "timeout_ms": 120_000, "rollback": true }),
         ),
+        described(
+            "send-receipt",
+            json!({
+                "kind": "queue", "priority": "high", "concurrency": 8, "timeout_ms": 20_000,
+                "enqueues": ["write-invoice"],
+            }),
+        ),
+        described("write-invoice", json!({ "kind": "queue", "concurrency": 1 })),
         described("seed-data", json!({ "run_on": ["deploy"], "depends_on": ["run-migrations"] })),
         described("stream", json!({ "kind": "side" })),
         described(

@@ -10,7 +10,7 @@ use serde_yaml_ng::{Mapping, Value};
 use super::{
     Group, Skip, deployment,
     intrinsics::{attribute, own, reference, sub},
-    pulse, roles, schedules, skipping,
+    pulse, queues, roles, schedules, skipping,
     storage::{BUCKET, NO_OWN_KEY, TABLE},
     yaml::{list, map},
 };
@@ -149,7 +149,16 @@ fn group(project: &Project, task: &Task) -> Option<Group> {
             let group = Group::new(comment).with_all(resources(project, &ids, function));
             Some(group.with_all(schedules::resources(task.name(), cron)))
         }
-        Kind::Queue(_) | Kind::Side(_) => None,
+        Kind::Queue(queue) => {
+            // Its new version may need what the deployment's tasks prepare.
+            if project.phase(Phase::Before).next().is_some() {
+                function.attributes.insert("DependsOn".into(), deployment::BEFORE.into());
+            }
+            queues::prepare(&mut function, task, queue);
+            let group = Group::new(format!("{}: runs the jobs of its queue.", task.name()));
+            Some(group.with_all(resources(project, &ids, function)).with_all(queues::resources(task, queue)))
+        }
+        Kind::Side(_) => None,
     }
 }
 
@@ -160,8 +169,19 @@ fn function<'a>(project: &Project, task: &'a Task) -> Function<'a> {
         "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
     });
     variables.extend(task.variables().into_iter().map(|(name, value)| (name.into(), value.into())));
-    let table = ["ConditionCheckItem", "GetItem", "PutItem", "UpdateItem"].map(|a| format!("dynamodb:{a}"));
-    let mut statements = vec![roles::table(&table.each_ref().map(String::as_str))];
+    let name = task.name();
+    let own = format!("TASK#{name}");
+    let mut statements = vec![if task.definition.queue().is_some() {
+        roles::items(&queues::JOBS, [own].into_iter().chain(queues::partitions(name)).collect())
+    } else {
+        let actions =
+            ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
+        roles::items(&actions, vec![own, format!("RUNS#{name}#*")])
+    }];
+    if !task.definition.enqueues.is_empty() {
+        variables.insert(queues::VARIABLE.into(), queues::prefix());
+        statements.extend(queues::may_enqueue(&task.definition.enqueues));
+    }
     statements.extend(task.permissions.iter().map(roles::declared));
     Function {
         name: task.name().as_str(),

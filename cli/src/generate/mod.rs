@@ -8,6 +8,7 @@ mod deployment;
 mod functions;
 mod intrinsics;
 mod pulse;
+mod queues;
 mod roles;
 mod schedules;
 mod storage;
@@ -23,6 +24,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 pub use application::Application;
 pub use deployment::{AFTER, BEFORE, DISPATCHER, logical_id, properties, service_seconds};
 pub use pulse::PULSE;
+pub(crate) use queues::{deliveries, faults as queue_faults, visibility_seconds};
 use serde_yaml_ng::Value;
 
 use self::{
@@ -30,7 +32,7 @@ use self::{
     intrinsics::{attribute, reference},
     yaml::{list, map},
 };
-use crate::{fault::Faults, project::Project};
+use crate::{config, fault::Faults, project::Project};
 
 /// Where the template is, from the workspace's folder.
 pub const TEMPLATE: &str = "infra/template.yaml";
@@ -54,6 +56,8 @@ Transform: AWS::Serverless-2016-10-31
 
 /// The template of the project's stack, or everything in it that clashes.
 pub fn render(project: &Project, application: Option<&Application>) -> Result<String, Faults> {
+    let mut faults = Faults::default();
+    let enqueuing = enqueuing_roles(project, application, &mut faults);
     let groups = [
         storage::groups(),
         schedules::groups(project),
@@ -61,9 +65,9 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
         pulse::groups(project),
         deployment::groups(project, application),
         application.map(|own| group_of(project, own)).into_iter().collect(),
+        queues::groups(project, &enqueuing),
     ];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    let mut faults = Faults::default();
     let file = application.map_or(TEMPLATE, Application::file);
     unique(file, "Resources", groups.iter().flat_map(|g| g.resources.iter().map(|(id, _)| id)), &mut faults);
     let mut text = HEAD.to_owned();
@@ -118,6 +122,10 @@ fn outputs(project: &Project) -> Vec<(String, Value)> {
         let arn = attribute("LamplighterDispatcherFunction", "Arn");
         outputs.push(output("LamplighterDispatcherArn", "Runs the tasks of a deployment.", arn));
     }
+    if project.queues().next().is_some() {
+        let description = "What the URLs of the tasks' queues begin with.";
+        outputs.push(output(queues::OUTPUT, description, queues::prefix()));
+    }
     outputs
 }
 
@@ -125,7 +133,23 @@ fn outputs(project: &Project) -> Vec<(String, Value)> {
 fn group_of(project: &Project, application: &Application) -> Group {
     let gated = project.phase(lamplighter_core::definition::Phase::Before).next().is_some();
     Group::new(format!("The application, from {}.", application.file()))
-        .with_all(application.resources(gated))
+        .with_all(application.resources(project, gated))
+}
+
+/// The roles of the application's functions that enqueue jobs.
+fn enqueuing_roles(
+    project: &Project,
+    application: Option<&Application>,
+    faults: &mut Faults,
+) -> Vec<(String, Value)> {
+    if let Some(application) = application {
+        return application.enqueuing_roles(project, faults);
+    }
+    for id in project.functions.keys() {
+        let reason = "there is no application: `build.application` names its template";
+        faults.add(config::FILE, format!("functions.{id}"), reason);
+    }
+    Vec::new()
 }
 
 /// Writes a section of our own entries and the application's, if there are any.

@@ -1,5 +1,5 @@
-//! The pulse: in the template if a task needs it, because EventBridge cannot drive it or because somebody is to be told of
-//! its failures.
+//! The pulse: in the template if a task needs it, because EventBridge cannot drive it, because its jobs may have to wait
+//! for longer than SQS delays a message, or because somebody is to be told of its failures.
 
 use lamplighter_core::{
     notify::Target,
@@ -11,7 +11,7 @@ use super::{
     Group,
     functions::{self, Function, Ids, mapping},
     intrinsics::{attribute, function_arn, own, reference, sub},
-    roles,
+    queues, roles,
     storage::TABLE,
     yaml::map,
 };
@@ -45,27 +45,33 @@ pub(super) fn told() -> Value {
 pub(super) fn groups(project: &Project) -> Vec<Group> {
     let drives = project.cron().any(|(_, cron)| matches!(driver(cron), Driver::Pulse { .. }));
     let tells = project.notify.is_some() && project.cron().next().is_some();
-    if !drives && !tells {
+    let enqueues = project.queues().next().is_some();
+    if !drives && !tells && !enqueues {
         return Vec::new();
     }
     let mut functions: Vec<_> = project.cron().map(|(task, _)| function_arn(task.name().as_str())).collect();
     functions.dedup();
-    let mut statements = vec![
-        roles::table(&[
-            "dynamodb:BatchGetItem",
-            "dynamodb:DeleteItem",
-            "dynamodb:GetItem",
-            "dynamodb:PutItem",
-            "dynamodb:Query",
-            "dynamodb:UpdateItem",
-        ]),
-        roles::allow(&["lambda:InvokeFunction"], functions),
-    ];
+    let queues: Vec<_> = project.queues().map(|(task, _)| queues::arn(task.name())).collect();
+    let mut statements = vec![roles::table(&[
+        "dynamodb:BatchGetItem",
+        "dynamodb:DeleteItem",
+        "dynamodb:GetItem",
+        "dynamodb:PutItem",
+        "dynamodb:Query",
+        "dynamodb:UpdateItem",
+    ])];
+    if !functions.is_empty() {
+        statements.push(roles::allow(&["lambda:InvokeFunction"], functions));
+    }
     let mut variables = mapping(map! {
         "LAMPLIGHTER_TABLE" => reference(TABLE),
         "LAMPLIGHTER_STACK" => reference("AWS::StackName"),
         "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
     });
+    if enqueues {
+        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues)]);
+        variables.insert(queues::VARIABLE.into(), queues::prefix());
+    }
     let mut invoked = mapping(map! {
         "FunctionName" => reference(&ids().function),
         "Qualifier" => "$LATEST",
@@ -92,8 +98,8 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         attributes: Mapping::new(),
         properties: Mapping::new(),
     };
-    let comment =
-        "Each minute starts the tasks that EventBridge cannot, ends lost runs, and tells of failures.";
+    let comment = "Each minute starts the tasks that EventBridge cannot and the jobs that are due, ends lost runs, and \
+                   tells of failures.";
     let group = Group::new(comment)
         .with_all(functions::resources(project, &ids(), function))
         .with(
@@ -160,9 +166,14 @@ mod tests {
     use crate::config::Config;
 
     fn pulse(config: &str) -> Option<String> {
-        let project =
+        let mut project =
             Project::resolve("shop", fixtures::tasks(), &Config::parse(config).unwrap(), None).unwrap();
-        let groups = groups(&project);
+        project.tasks.retain(|task| task.definition.queue().is_none());
+        pulse_of(&project)
+    }
+
+    fn pulse_of(project: &Project) -> Option<String> {
+        let groups = groups(project);
         let mut text = String::new();
         groups.first()?.write(&mut text);
         Some(text)
@@ -172,6 +183,10 @@ mod tests {
     fn g04_the_pulse_is_there_only_if_something_needs_it() {
         assert_eq!(pulse(""), None);
         assert!(pulse("[notify]\nwebhook = \"https://hooks.example/\"").is_some());
+        let mut queues = fixtures::shop();
+        queues.tasks.retain(|task| task.definition.queue().is_some());
+        let text = pulse_of(&queues).unwrap();
+        assert!(text.contains("/index/due") && !text.contains("lambda:InvokeFunction\""), "{text}");
     }
 
     #[test]

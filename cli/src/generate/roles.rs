@@ -3,6 +3,7 @@
 use serde_yaml_ng::Value;
 
 use super::{
+    functions::mapping,
     intrinsics::{attribute, reference, sub},
     storage::TABLE,
     yaml::{list, map},
@@ -61,6 +62,21 @@ pub(super) fn own_log(log_group: &str) -> Value {
 /// The table, with these actions.
 pub(super) fn table(actions: &[&str]) -> Value {
     allow(actions, vec![attribute(TABLE, "Arn")])
+}
+
+/// The items of the table whose partitions begin so, with these actions.
+pub(super) fn items(actions: &[&str], partitions: Vec<String>) -> Value {
+    let mut statement = mapping(table(actions));
+    // Every request that reaches the statement has a key. Source: Amazon DynamoDB Developer Guide, "Using IAM policy
+    // conditions for fine-grained access control".
+    let condition = map! { "ForAllValues:StringLike" => map! { "dynamodb:LeadingKeys" => partitions } };
+    statement.insert("Condition".into(), condition);
+    statement.into()
+}
+
+/// Asking the table's index for what is due.
+pub(super) fn due() -> Value {
+    allow(&["dynamodb:Query"], vec![sub(format!("${{{TABLE}.Arn}}/index/due"))])
 }
 
 /// What a project allows a task besides.

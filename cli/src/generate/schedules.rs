@@ -20,6 +20,8 @@ use crate::project::Project;
 
 /// Where the ticks go that could not be delivered.
 const UNDELIVERED: &str = "LamplighterUndeliveredTicks";
+/// The name of that queue behind the stack's.
+pub(super) const UNDELIVERED_NAME: &str = "undelivered-ticks";
 /// How long they stay there, in seconds: the longest that SQS keeps a message.
 const UNDELIVERED_SECONDS: u32 = 14 * 24 * 3600;
 
@@ -46,7 +48,7 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         "DeletionPolicy" => "Delete",
         "UpdateReplacePolicy" => "Retain",
         "Properties" => map! {
-            "QueueName" => sub(own("undelivered-ticks")),
+            "QueueName" => sub(own(UNDELIVERED_NAME)),
             "MessageRetentionPeriod" => UNDELIVERED_SECONDS,
             "SqsManagedSseEnabled" => true,
         },

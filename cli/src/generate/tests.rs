@@ -25,7 +25,7 @@ fn g01_the_template_is_always_the_same() {
 fn g01_a_new_task_appears_and_a_removed_one_goes() {
     let mut project = fixtures::shop();
     project.tasks.retain(|task| task.name().as_str() != "seed-data");
-    let fewer = render(&project, None).unwrap();
+    let fewer = render(&project, Some(&fixtures::application())).unwrap();
     assert!(!fewer.contains("SeedData") && !fewer.contains("seed-data"));
     assert!(template().contains("SeedDataFunction:"));
 }
@@ -108,6 +108,92 @@ fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
         assert!(text.contains(":function:${AWS::StackName}-close-month"), "{text}");
         assert_eq!(project.plan().tasks()[0].driver, lamplighter_core::pulse::Driver::Pulse);
     }
+}
+
+#[test]
+fn q15_a_queue_gives_batches_and_takes_back_what_failed() {
+    let template = read(&template());
+    let of = |id: &str| template["Resources"][id]["Properties"].clone();
+    let mapping = of("SendReceiptQueueMapping");
+    assert_eq!(mapping["BatchSize"], 10);
+    assert_eq!(mapping["FunctionResponseTypes"][0], "ReportBatchItemFailures");
+    assert_eq!(mapping["ScalingConfig"]["MaximumConcurrency"], 8);
+    // Ten runs of 20 s, one after the other.
+    assert_eq!(of("SendReceiptFunction")["Timeout"], 210);
+    assert_eq!(of("SendReceiptQueue")["VisibilityTimeout"], 6 * 210);
+    assert_eq!(of("SendReceiptQueue")["RedrivePolicy"]["maxReceiveCount"], 3 + 5);
+    assert_eq!(of("SendReceiptDeadLetters")["RedriveAllowPolicy"]["redrivePermission"], "byQueue");
+
+    // A mapping cannot be bounded to one invocation; a function can.
+    assert_eq!(of("WriteInvoiceFunction")["ReservedConcurrentExecutions"], 1);
+    assert_eq!(of("WriteInvoiceQueueMapping")["ScalingConfig"]["MaximumConcurrency"], 2);
+    assert_eq!(of("WriteInvoiceQueueMapping")["BatchSize"], 1);
+    assert!(of("SendReceiptFunction")["ReservedConcurrentExecutions"].is_null());
+}
+
+#[test]
+fn g03_only_who_enqueues_may_send() {
+    let template = read(&template());
+    let resources = template["Resources"].as_mapping().unwrap();
+    let may_send = |of: &Value| serde_yaml_ng::to_string(of).unwrap().contains("sqs:SendMessage");
+    let senders: Vec<_> = resources
+        .iter()
+        .filter(|(_, resource)| may_send(resource))
+        .map(|(id, _)| id.as_str().unwrap())
+        .collect();
+    // The schedule's role may set ticks aside.
+    assert_eq!(
+        senders,
+        ["PurgeExpiredScheduleRole", "SendReceiptRole", "LamplighterPulseRole", "SiteFunctionEnqueues"]
+    );
+    let site = &resources["SiteFunctionEnqueues"]["Properties"];
+    assert_eq!(site["Roles"][0]["Ref"], "SiteRole");
+    let statements = serde_yaml_ng::to_string(&site["PolicyDocument"]).unwrap();
+    assert!(statements.contains("RUNS#send-receipt#*") && !statements.contains("write-invoice"));
+    let variables = &resources["SiteFunction"]["Properties"]["Environment"]["Variables"];
+    assert!(!variables["LAMPLIGHTER_QUEUES"].is_null() && !variables["VERSION"].is_null());
+}
+
+#[test]
+fn what_no_queue_can_do_is_refused_with_its_place() {
+    let faults = |tasks: Vec<_>, config: &str| {
+        let config = Config::parse(config).unwrap();
+        match Project::resolve("shop", tasks, &config, None) {
+            Ok(project) => {
+                let faults = project.undeployable();
+                match render(&project, Some(&fixtures::application())) {
+                    Ok(_) => faults.to_string(),
+                    Err(error) => error.to_string(),
+                }
+            }
+            Err(error) => error.to_string(),
+        }
+    };
+    let queue = |name: &str, keys: Value| {
+        let mut all = json!({ "kind": "queue" });
+        let keys: serde_json::Map<String, serde_json::Value> = serde_yaml_ng::from_value(keys).unwrap();
+        all.as_object_mut().unwrap().extend(keys);
+        fixtures::described(name, all)
+    };
+    let plain = |name: &str| queue(name, Value::Mapping(serde_yaml_ng::Mapping::new()));
+    let text = faults(vec![plain("a"), plain("a-dead"), plain("undelivered-ticks")], "");
+    assert!(
+        text.contains("a-dead/src/lib.rs: name: `a-dead` is the queue of the dead letters of `a`"),
+        "{text}"
+    );
+    assert!(text.contains("name: `undelivered-ticks` is the queue of ticks"), "{text}");
+    let attempts = "[tasks.a]\nattempts = 996";
+    assert!(faults(vec![plain("a")], attempts).contains("996 are more than SQS delivers a message"));
+    let unknown: Value = serde_yaml_ng::from_str("enqueues: [b, c]").unwrap();
+    let text = faults(vec![queue("a", unknown), plain("b")], "");
+    assert!(text.contains("a/src/lib.rs: enqueues: there is no queue task `c`: there are a, b"), "{text}");
+    let text = faults(vec![plain("a")], "[functions.SiteFunction]\nenqueues = [\"b\"]");
+    assert!(
+        text.contains("lamplighter.toml: functions.SiteFunction.enqueues[0]: there is no queue task `b`"),
+        "{text}"
+    );
+    let text = faults(vec![plain("a")], "[functions.Site]\nenqueues = [\"a\"]");
+    assert!(text.contains("lamplighter.toml: functions.Site: there is no function `Site`"), "{text}");
 }
 
 #[test]

@@ -24,8 +24,13 @@ const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 /// sets. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const VARIABLES_BYTES: usize = 3584;
 /// What the template sets.
-const OWN_VARIABLES: [&str; 4] =
-    ["LAMPLIGHTER_TABLE", "LAMPLIGHTER_BUCKET", "LAMPLIGHTER_ENVIRONMENT", "LAMPLIGHTER_SETTINGS"];
+const OWN_VARIABLES: [&str; 5] = [
+    "LAMPLIGHTER_TABLE",
+    "LAMPLIGHTER_BUCKET",
+    "LAMPLIGHTER_ENVIRONMENT",
+    "LAMPLIGHTER_SETTINGS",
+    "LAMPLIGHTER_QUEUES",
+];
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -143,6 +148,7 @@ pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
         }
     }
     cron_dependencies(&by_name, faults);
+    enqueues(&by_name, faults);
     let lifecycle: BTreeMap<_, _> = by_name
         .iter()
         .filter_map(|(name, task)| Some((*name, (*task, task.definition.lifecycle()?))))
@@ -210,6 +216,54 @@ fn cron_dependencies(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) 
     }
 }
 
+/// A task may enqueue jobs for queue tasks only.
+fn enqueues(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) {
+    let queues = by_name.values().filter(|task| task.definition.queue().is_some()).map(|task| task.name());
+    let queues: Vec<_> = queues.collect();
+    for task in by_name.values() {
+        for name in &task.definition.enqueues {
+            if let Err(reason) = queue_task(name.as_str(), &queues) {
+                faults.add(&task.source, "enqueues", reason);
+            }
+        }
+    }
+}
+
+/// For which tasks the application's functions enqueue jobs.
+pub(super) fn functions(
+    config: &Config,
+    tasks: &[Task],
+    faults: &mut Faults,
+) -> BTreeMap<String, Vec<TaskName>> {
+    let queues: Vec<_> =
+        tasks.iter().filter(|task| task.definition.queue().is_some()).map(Task::name).collect();
+    let mut functions = BTreeMap::new();
+    for (function, said) in &config.functions {
+        let mut named = Vec::new();
+        for (i, name) in said.enqueues.iter().enumerate() {
+            match queue_task(name, &queues) {
+                Ok(task) => named.push(task.clone()),
+                Err(reason) => {
+                    faults.add(config::FILE, format!("functions.{function}.enqueues[{i}]"), reason);
+                }
+            }
+        }
+        named.sort();
+        named.dedup();
+        functions.insert(function.clone(), named);
+    }
+    functions
+}
+
+fn queue_task<'a>(name: &str, queues: &[&'a TaskName]) -> Result<&'a TaskName, String> {
+    let known = queues.iter().map(|task| task.as_str()).collect::<Vec<_>>().join(", ");
+    let found = queues.iter().find(|task| task.as_str() == name).copied();
+    found.ok_or_else(|| match queues {
+        [] => format!("there is no queue task `{name}`, and no other one"),
+        _ => format!("there is no queue task `{name}`: there are {known}"),
+    })
+}
+
 impl super::Project {
     /// What cannot be deployed to AWS, though it may run elsewhere. Reads the files that go with the tasks.
     pub fn undeployable(&self) -> Faults {
@@ -225,9 +279,10 @@ impl super::Project {
             faults.add(config::FILE, "build.log_retention_days", reason);
         }
         for task in &self.tasks {
-            match &task.definition.kind {
-                Kind::Queue(_) => faults.add(&task.source, "queue", "queue tasks are not deployed yet"),
-                Kind::Lifecycle(_) | Kind::Cron(_) | Kind::Side(_) => {}
+            if task.definition.queue().is_some() {
+                for (key, reason) in crate::generate::queue_faults(self, task) {
+                    faults.add(&task.source, key, reason);
+                }
             }
             let bytes: usize = task.variables().iter().map(|(name, value)| name.len() + value.len()).sum();
             if bytes > VARIABLES_BYTES {

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use lamplighter_core::{
     claim::REPLACE_WAIT,
-    definition::{Cron, Definition, Lifecycle, Overlap, Phase},
+    definition::{Cron, Definition, Lifecycle, Overlap, Phase, Queue},
     deployment::Ordered,
     duration,
     name::TaskName,
@@ -32,6 +32,12 @@ const DEFAULT_MEMORY_MB: u32 = 256;
 const MARGIN_SECONDS: u64 = 10;
 /// The longest time of one invocation. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const MAX_FUNCTION_SECONDS: u64 = 900;
+/// The most jobs that one invocation of a queue task is given. Source: AWS Lambda Developer Guide, "Using Lambda with
+/// Amazon SQS": with more, it would wait for them.
+const MAX_BATCH: u64 = 10;
+/// What the jobs of one batch may take together, one after the other. So no job waits longer than this for those before
+/// it, and those of a process that dies come back within half an hour.
+const BATCH_SECONDS: u64 = 300;
 
 /// A project in one environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +50,8 @@ pub struct Project {
     pub build: Build,
     /// Who is told when a task fails.
     pub notify: Option<Target>,
+    /// The application's functions that enqueue jobs, by logical id, and for which tasks.
+    pub functions: BTreeMap<String, Vec<TaskName>>,
     /// Its tasks, by name.
     pub tasks: Vec<Task>,
 }
@@ -92,7 +100,8 @@ impl Project {
         checks::together(&tasks, &mut faults);
         let name = config.name.clone().unwrap_or_else(|| folder.to_owned());
         let notify = config.notify(&environment, &mut faults);
-        faults.none_or(Self { name, environment, build: config.build.clone(), notify, tasks })
+        let functions = checks::functions(config, &tasks, &mut faults);
+        faults.none_or(Self { name, environment, build: config.build.clone(), notify, functions, tasks })
     }
 
     /// The lifecycle tasks of a phase.
@@ -104,6 +113,11 @@ impl Project {
     /// The cron tasks.
     pub fn cron(&self) -> impl Iterator<Item = (&Task, &Cron)> {
         self.tasks.iter().filter_map(|task| Some((task, task.definition.cron()?)))
+    }
+
+    /// The queue tasks.
+    pub fn queues(&self) -> impl Iterator<Item = (&Task, &Queue)> {
+        self.tasks.iter().filter_map(|task| Some((task, task.definition.queue()?)))
     }
 
     /// What the pulse knows of the tasks.
@@ -143,11 +157,24 @@ impl Task {
     }
 
     /// The time its function may take: its own time in whole seconds, and some for what is around it. If it replaces the
-    /// run in progress, also what it waits for that to end.
+    /// run in progress, also what it waits for that to end. If it is a queue task, the time of a whole batch.
     pub fn function_seconds(&self) -> u64 {
-        let own = duration::millis(self.definition.timeout).div_ceil(1000);
         let waits = if self.definition.overlap() == Overlap::Replace { REPLACE_WAIT.as_secs() } else { 0 };
-        (own + waits + MARGIN_SECONDS).min(MAX_FUNCTION_SECONDS)
+        (self.own_seconds() * self.batch() + waits + MARGIN_SECONDS).min(MAX_FUNCTION_SECONDS)
+    }
+
+    /// How many jobs one invocation of its function is given, if it is a queue task: as many as may each take their whole
+    /// time, one after the other. So none has to be given back for want of time, which would count as a delivery.
+    pub fn batch(&self) -> u64 {
+        match self.definition.queue() {
+            Some(_) => (BATCH_SECONDS / self.own_seconds().max(1)).clamp(1, MAX_BATCH),
+            None => 1,
+        }
+    }
+
+    /// The time of one run, in whole seconds.
+    fn own_seconds(&self) -> u64 {
+        duration::millis(self.definition.timeout).div_ceil(1000)
     }
 
     /// The environment variables that tell its function what was overridden and declared. The table, the bucket

@@ -61,8 +61,18 @@ fn g01_json_tells_what_is_deployed() {
         "schedules": [
             { "task": "purge", "driver": "eventbridge", "expression": "cron(0 * * * ? *)", "timezone": "UTC" },
         ],
+        "queues": [],
     });
     assert_eq!(report, expected);
+
+    workspace.task("mail", "mail", json!({ "kind": "queue", "timeout_ms": 60_000, "concurrency": 4 }));
+    let report: Value = serde_json::from_str(&workspace.run(&["generate", "--json"]).succeeded()).unwrap();
+    let mail = json!({ "task": "mail", "batch": 5, "concurrency": 4, "deliveries": 8, "visibility_s": 1860 });
+    assert_eq!(report["queues"], json!([mail]));
+    let said = workspace.run(&["generate"]).succeeded();
+    let expected = "mail: SQS gives its function up to 5 jobs at a time, in up to 4 invocations; after 8 \
+                    deliveries a message is a dead letter\n";
+    assert!(said.contains(expected), "{said}");
 }
 
 #[test]
@@ -107,7 +117,8 @@ fn l02_unknown_keys_are_told_before_anything_is_compiled() {
 #[test]
 fn what_cannot_be_deployed_is_refused() {
     let workspace = Workspace::new();
-    workspace.task("mail", "mail", json!({ "kind": "queue", "priority": "high" }));
+    let often = json!({ "max_attempts": 996, "initial_ms": 1, "max_ms": 1 });
+    workspace.task("mail", "mail", json!({ "kind": "queue", "retry": often }));
     workspace.task(
         "month",
         "month",
@@ -117,7 +128,7 @@ fn what_cannot_be_deployed_is_refused() {
         .write("lamplighter.toml", "[build]\nlog_retention_days = 31\napplication = \"infra/app.yaml\"\n");
     let error = workspace.run(&["generate"]).failed();
     for fault in [
-        "functions/tasks/mail/src/main.rs: queue: queue tasks are not deployed yet",
+        "functions/tasks/mail/src/main.rs: attempts: 996 are more than SQS delivers a message: give at most 995",
         "lamplighter.toml: build.log_retention_days: CloudWatch keeps no logs for 31 days",
         "lamplighter.toml: build.application: cannot read `infra/app.yaml`: No such file",
     ] {

@@ -1,0 +1,221 @@
+//! Queues: of each queue task, with its dead letters and what brings its messages to its function; and what those need
+//! who enqueue jobs.
+
+use lamplighter_core::{definition::Queue, name::TaskName};
+use serde_yaml_ng::Value;
+
+use super::{
+    Group, ON_AWS, Skip,
+    functions::{Function, Ids, mapping},
+    intrinsics::{attribute, own, reference, sub},
+    roles, schedules, skipping,
+    yaml::{list, map},
+};
+use crate::project::{Project, Task};
+
+/// The variable that tells whoever enqueues what the URLs of all queues begin with.
+pub(super) const VARIABLE: &str = "LAMPLIGHTER_QUEUES";
+/// The output that says it.
+pub(super) const OUTPUT: &str = "LamplighterQueues";
+
+/// What comes behind a queue's name in that of its dead letters.
+const DEAD: &str = "-dead";
+/// How many times the function's own time a message stays invisible. Source: AWS Lambda Developer Guide, "Using Lambda
+/// with Amazon SQS".
+const VISIBILITY: u64 = 6;
+/// How often a message may be delivered besides once for each attempt: for workers that die, and for throttling.
+const SPARE_DELIVERIES: u32 = 5;
+/// The most deliveries that a redrive policy can wait for. Source: Amazon SQS API Reference, `SetQueueAttributes`.
+const MAX_DELIVERIES: u32 = 1000;
+/// How many invocations a mapping can be bounded to. Source: AWS Lambda API Reference, `ScalingConfig`.
+const CONCURRENCY: std::ops::RangeInclusive<u32> = 2..=1000;
+/// How long a message is kept, in seconds: the longest that SQS does.
+const KEPT_SECONDS: u32 = 14 * 24 * 3600;
+
+/// What the URLs of all queues begin with; a task's name is the rest.
+pub(super) fn prefix() -> Value {
+    sub(format!("https://sqs.${{AWS::Region}}.${{AWS::URLSuffix}}/${{AWS::AccountId}}/{}", own("")))
+}
+
+/// The ARN of a task's queue, whose name is fixed: its own attribute could be a circle.
+pub(super) fn arn(task: &TaskName) -> Value {
+    sub(format!("arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{}", own(task.as_str())))
+}
+
+/// What lets somebody enqueue jobs for these tasks, and follow or abort them.
+pub(super) fn may_enqueue(tasks: &[TaskName]) -> [Value; 2] {
+    [
+        roles::items(&JOBS, tasks.iter().flat_map(partitions).collect()),
+        roles::allow(&["sqs:SendMessage"], tasks.iter().map(arn).collect()),
+    ]
+}
+
+/// What the table's items of jobs need.
+pub(super) const JOBS: [&str; 6] = [
+    "dynamodb:BatchWriteItem",
+    "dynamodb:ConditionCheckItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:UpdateItem",
+];
+
+/// Where the jobs of a task are, and what keeps them unique.
+pub(super) fn partitions(task: &TaskName) -> [String; 2] {
+    [format!("RUNS#{task}#*"), format!("JOBS#{task}")]
+}
+
+/// Gives the function of a queue task what it needs besides.
+pub(super) fn prepare(function: &mut Function<'_>, task: &Task, queue: &Queue) {
+    let actions =
+        ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+    function.statements.push(roles::allow(&actions, vec![attribute(&id(task), "Arn")]));
+    function.variables.insert(VARIABLE.into(), prefix());
+    // Two is the least that a mapping can be bounded to.
+    if queue.concurrency == Some(1) {
+        function.properties.insert("ReservedConcurrentExecutions".into(), 1.into());
+    }
+}
+
+fn id(task: &Task) -> String {
+    format!("{}Queue", task.name().to_pascal_case())
+}
+
+/// The queue, its dead letters, the policies that ask for TLS, and the mapping to the function.
+pub(super) fn resources(task: &Task, queue: &Queue) -> Vec<(String, Value)> {
+    let (id, dead_id) = (id(task), format!("{}DeadLetters", task.name().to_pascal_case()));
+    let dead = map! {
+        "QueueName" => sub(own(&format!("{}{DEAD}", task.name()))),
+        "MessageRetentionPeriod" => KEPT_SECONDS,
+        "SqsManagedSseEnabled" => true,
+        "RedriveAllowPolicy" => map! {
+            "redrivePermission" => "byQueue",
+            "sourceQueueArns" => list![arn(task.name())],
+        },
+    };
+    let live = map! {
+        "QueueName" => sub(own(task.name().as_str())),
+        "MessageRetentionPeriod" => KEPT_SECONDS,
+        "VisibilityTimeout" => visibility_seconds(task),
+        "SqsManagedSseEnabled" => true,
+        "RedrivePolicy" => map! {
+            "deadLetterTargetArn" => attribute(&dead_id, "Arn"),
+            "maxReceiveCount" => deliveries(task),
+        },
+    };
+    let mut mapped = mapping(map! {
+        "EventSourceArn" => attribute(&id, "Arn"),
+        "FunctionName" => reference(&Ids::of(task.name()).function),
+        "BatchSize" => task.batch(),
+        "FunctionResponseTypes" => list!["ReportBatchItemFailures"],
+    });
+    if let Some(concurrency) = queue.concurrency {
+        let most = concurrency.clamp(*CONCURRENCY.start(), *CONCURRENCY.end());
+        mapped.insert("ScalingConfig".into(), map! { "MaximumConcurrency" => most });
+    }
+    vec![
+        (dead_id.clone(), queue_of(dead)),
+        (id.clone(), queue_of(live)),
+        (format!("{id}Policy"), only_tls(&[&id, &dead_id])),
+        (
+            format!("{id}Mapping"),
+            map! { "Type" => "AWS::Lambda::EventSourceMapping", "Properties" => mapped },
+        ),
+    ]
+}
+
+/// How long a message that was delivered stays invisible, unless a retry says otherwise.
+pub(crate) fn visibility_seconds(task: &Task) -> u64 {
+    VISIBILITY * task.function_seconds()
+}
+
+/// How often a message is delivered before it is one of the dead letters.
+pub(crate) fn deliveries(task: &Task) -> u32 {
+    task.definition.retry.max_attempts.saturating_add(SPARE_DELIVERIES).min(MAX_DELIVERIES)
+}
+
+fn queue_of(properties: Value) -> Value {
+    let queue = map! {
+        "Type" => "AWS::SQS::Queue",
+        "DeletionPolicy" => "Delete",
+        "UpdateReplacePolicy" => "Retain",
+        "Properties" => properties,
+    };
+    skipping(
+        queue,
+        &[Skip("CKV_AWS_27", "encrypted with a key that SQS owns, which the check does not know of")],
+    )
+}
+
+/// The policy that refuses whoever comes without TLS, on AWS, where everybody can.
+fn only_tls(queues: &[&str]) -> Value {
+    map! {
+        "Type" => "AWS::SQS::QueuePolicy",
+        "Condition" => ON_AWS,
+        "Properties" => map! {
+            "Queues" => queues.iter().map(|id| reference(id)).collect::<Vec<_>>(),
+            "PolicyDocument" => map! {
+                "Version" => "2012-10-17",
+                "Statement" => list![map! {
+                    "Sid" => "OnlyEncryptedConnections",
+                    "Effect" => "Deny",
+                    "Principal" => "*",
+                    "Action" => "sqs:*",
+                    "Resource" => queues.iter().map(|id| attribute(id, "Arn")).collect::<Vec<_>>(),
+                    "Condition" => map! { "Bool" => map! { "aws:SecureTransport" => "false" } },
+                }],
+            },
+        },
+    }
+}
+
+/// What lets the application's functions enqueue jobs.
+pub(super) fn groups(project: &Project, roles: &[(String, Value)]) -> Vec<Group> {
+    let policy = |(function, role): &(String, Value)| {
+        let tasks = project.functions.get(function)?;
+        let document = map! { "Version" => "2012-10-17", "Statement" => may_enqueue(tasks).to_vec() };
+        let policy = map! {
+            "Type" => "AWS::IAM::Policy",
+            "Properties" => map! {
+                "PolicyName" => "enqueue",
+                "PolicyDocument" => document,
+                "Roles" => list![role.clone()],
+            },
+        };
+        Some((format!("{function}Enqueues"), policy))
+    };
+    let policies: Vec<_> = roles.iter().filter_map(policy).collect();
+    if policies.is_empty() {
+        return Vec::new();
+    }
+    vec![Group::new("What lets the application's functions enqueue jobs.").with_all(policies)]
+}
+
+/// What of a queue task cannot be in AWS, each with its key.
+pub(crate) fn faults(project: &Project, task: &Task) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let name = task.name().as_str();
+    if name == schedules::UNDELIVERED_NAME {
+        faults.push((
+            "name",
+            format!("`{name}` is the queue of ticks that no schedule could deliver: give it another"),
+        ));
+    }
+    if let Some(dead) = name.strip_suffix(DEAD)
+        && project.queues().any(|(other, _)| other.name().as_str() == dead)
+    {
+        faults.push((
+            "name",
+            format!("`{name}` is the queue of the dead letters of `{dead}`: give it another"),
+        ));
+    }
+    let most = MAX_DELIVERIES - SPARE_DELIVERIES;
+    let attempts = task.definition.retry.max_attempts;
+    if attempts > most {
+        faults.push((
+            "attempts",
+            format!("{attempts} are more than SQS delivers a message: give at most {most}"),
+        ));
+    }
+    faults
+}
