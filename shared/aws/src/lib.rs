@@ -4,6 +4,7 @@
 //!
 //! - [`clients`]: SDK clients that are made when they are first used
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
+//! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
 //! - [`notify`]: telling somebody of a failure (feature `notify`)
@@ -14,6 +15,7 @@ pub mod assets;
 pub mod clients;
 #[cfg(feature = "deployments")]
 pub mod functions;
+pub mod jobs;
 #[cfg(feature = "notify")]
 pub mod notify;
 #[cfg(feature = "deployments")]
@@ -21,7 +23,6 @@ pub mod stacks;
 pub mod table;
 
 /// Bytes as lowercase hexadecimal digits.
-#[cfg(any(feature = "deployments", feature = "s3"))]
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut hex, byte| {

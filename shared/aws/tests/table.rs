@@ -53,6 +53,7 @@ fn run(request: &Request, hold: Hold, status: Status) -> Run {
         completed_at: request.now.checked_add(Duration::from_millis(1500)).unwrap(),
         attempts: vec![Attempt { started_at: request.now, duration_ms: 1500, error: None }],
         config: json!({ "batch": 100, "dry_run": false }),
+        arguments: serde_json::Value::Null,
         message: Some("applied 3 migrations".into()),
         data: Some(json!(["V1__users", "V2__orders"])),
         error: None,

@@ -11,6 +11,11 @@ use ulid::Ulid;
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(Ulid);
 
+/// Over how many partitions the jobs of a task are spread.
+pub const SHARDS: u8 = 16;
+/// The highest four of the 80 random bits.
+const SHARD: u128 = 0xF << 76;
+
 /// Why a text is not a run id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a run id: it must be the 26 characters of a ULID")]
@@ -20,10 +25,31 @@ pub struct InvalidRunId {
 }
 
 impl RunId {
-    /// The id of a run that is decided on at `now`, told from others of the same millisecond by the low 80
+    /// The id of a run that is decided on at `now`, told from others of the same millisecond by the low 76
     /// bits of `random`. A time before 1970 counts as 1970.
     pub fn new(now: Timestamp, random: u128) -> Self {
+        Self::of_parts(now, random & !SHARD)
+    }
+
+    /// The id of a job that is enqueued at `now`, told from others by the low 80 bits of `random`, of which the highest four
+    /// say in which of its task's partitions it is kept.
+    pub fn of_job(now: Timestamp, random: u128) -> Self {
+        Self::of_parts(now, random)
+    }
+
+    /// The last id that a run or a job of that time can have.
+    pub fn last_of(now: Timestamp) -> Self {
+        Self::of_parts(now, u128::MAX)
+    }
+
+    fn of_parts(now: Timestamp, random: u128) -> Self {
         Self(Ulid::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), random))
+    }
+
+    /// In which of its task's partitions its record is: below [`SHARDS`], and 0 for what is no job.
+    pub fn shard(&self) -> u8 {
+        // Four bits fit.
+        ((self.0.0 & SHARD) >> SHARD.trailing_zeros()) as u8
     }
 
     /// When the run was decided on, to the millisecond. An id of a time that no clock shows counts as one of the last time
@@ -75,5 +101,14 @@ mod tests {
         assert_eq!(late.to_string().parse(), Ok(late));
         assert_eq!(late.made_at(), at(1_001));
         assert!("not an id".parse::<RunId>().is_err());
+    }
+
+    #[test]
+    fn only_jobs_are_spread_over_partitions() {
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(RunId::new(now, u128::MAX).shard(), 0);
+        assert_eq!(RunId::of_job(now, 0x3 << 76).shard(), 3);
+        assert_eq!(RunId::last_of(now).shard(), SHARDS - 1);
+        assert!(RunId::new(now, u128::MAX) < RunId::last_of(now));
     }
 }

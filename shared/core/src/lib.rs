@@ -10,6 +10,7 @@
 //! - [`envelope`]: what a task's function is sent, and what it reports
 //! - [`claim`]: who may run a task now
 //! - [`retry`]: what follows a failed attempt
+//! - [`job`]: a run of a queue task, from its enqueue to its record
 //! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
 //! - [`schedule`], [`catch_up`], [`zone`]: when a cron task is due, and the EventBridge form of its schedule
 //! - [`near`]: what somebody may have meant
@@ -31,6 +32,7 @@ pub mod deployment;
 pub mod duration;
 pub mod envelope;
 pub mod id;
+pub mod job;
 pub mod name;
 pub mod near;
 pub mod notify;

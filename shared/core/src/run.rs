@@ -131,6 +131,9 @@ pub struct Run {
     pub attempts: Vec<Attempt>,
     /// The configuration the body had, without its secrets.
     pub config: Value,
+    /// The arguments the body had, of a job.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub arguments: Value,
     /// What the body said of its success.
     pub message: Option<String>,
     /// What the body returned.
@@ -162,6 +165,7 @@ impl Run {
             completed_at: at,
             attempts: Vec::new(),
             config: Value::Null,
+            arguments: Value::Null,
             message: None,
             data: None,
             error: None,

@@ -5,7 +5,7 @@ use std::{fmt, ops::Range, str::FromStr, time::Duration};
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
 use lamplighter_core::{
-    id::RunId,
+    id::{RunId, SHARDS},
     name::TaskName,
     run::{Run, Trigger},
     status::Status,
@@ -16,11 +16,12 @@ use serde_json::Value;
 use super::{
     MAX_VALUE_BYTES, Table, TableError,
     item::{self, Item, n, s},
-    schema::{run_key, runs_pk},
+    job::is_open,
+    schema::{run_key, runs_pk, shard_pk},
 };
 
 /// What users brought, kept as JSON text.
-const TEXTS: [&str; 2] = ["config", "data"];
+const TEXTS: [&str; 3] = ["config", "data", "arguments"];
 
 /// How many records a page looks at, at most, to find those that its filters want. So a page costs the same however many
 /// runs there are: at most 1000 records, read eventually consistent (a record of 1 KB is an eighth of a read unit).
@@ -50,6 +51,8 @@ pub struct History {
     pub limit: u16,
     /// Only those behind where an earlier page ended.
     pub cursor: Option<Cursor>,
+    /// Whether jobs are among them, which are spread over [`SHARDS`] partitions: then that many queries are made.
+    pub jobs: bool,
 }
 
 /// Where a page ended. It holds for every task's history alike, since run ids sort by time across tasks.
@@ -83,10 +86,29 @@ pub struct Unreadable {
     pub cause: String,
 }
 
+/// What one partition has of a page.
+struct Slice {
+    /// Its items, newest first, with their sort keys.
+    items: Vec<(String, Item)>,
+    /// How many records were looked at.
+    looked_at: usize,
+    /// The key to which it was looked at; nothing if there are no older ones.
+    reached: Option<String>,
+}
+
 impl History {
     /// The newest runs of a task.
     pub fn of(task: TaskName, limit: u16) -> Self {
-        Self { task, statuses: Vec::new(), trigger: None, from: None, until: None, limit, cursor: None }
+        Self {
+            task,
+            statuses: Vec::new(),
+            trigger: None,
+            from: None,
+            until: None,
+            limit,
+            cursor: None,
+            jobs: false,
+        }
     }
 
     fn filters(&self) -> bool {
@@ -128,66 +150,91 @@ impl FromStr for Cursor {
 }
 
 impl Table {
-    /// A run's record; nothing while it is not over. One consistent read.
+    /// A run's record; nothing while it is not over, as a job may be for long. One consistent read.
     pub async fn run(&self, task: &TaskName, id: RunId) -> Result<Option<Run>, TableError> {
         let output = self
             .client
             .get_item()
             .table_name(&self.name)
-            .key("pk", s(runs_pk(task)))
+            .key("pk", s(runs_pk(task, id)))
             .key("sk", s(id.to_string()))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| self.failed("read a run", &error))?;
-        output.item.map(|item| self.run_of(item)).transpose()
+        output.item.filter(|item| !is_open(item)).map(|item| self.run_of(item)).transpose()
     }
 
     /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,
     /// so that a page may be short, or empty, and still have a next one.
     pub async fn history(&self, wanted: &History) -> Result<Page, TableError> {
         let mut page = Page { runs: Vec::new(), unreadable: Vec::new(), looked_at: 0, next: None };
-        let (limit, most) = (usize::from(wanted.limit), usize::from(LOOKED_AT));
         let Some(range) = keys(wanted.from, wanted.until) else { return Ok(page) };
+        let shards = if wanted.jobs { SHARDS } else { 1 };
+        let (mut items, mut reached) = (Vec::new(), None);
+        for shard in 0..shards {
+            let slice = self.slice(wanted, shard, &range, LOOKED_AT / u16::from(shards)).await?;
+            page.looked_at += slice.looked_at;
+            items.extend(slice.items);
+            // What is older than the point to which each partition was looked at may lack others between.
+            reached = reached.max(slice.reached);
+        }
+        items.sort_by(|(one, _), (other, _)| other.cmp(one));
+        let limit = usize::from(wanted.limit);
+        for (key, item) in items {
+            if reached.as_ref().is_some_and(|reached| key < *reached) {
+                break;
+            }
+            if page.runs.len() == limit {
+                // More was found than is wanted: the next page finds it again.
+                return Ok(page);
+            }
+            match self.run_of(item) {
+                Ok(run) => page.runs.push(run),
+                Err(TableError::Malformed { key, cause, .. }) => {
+                    page.unreadable.push(Unreadable { key, cause });
+                }
+                Err(error) => return Err(error),
+            }
+            page.next = Some(Cursor(key));
+        }
+        page.next = reached.map(Cursor);
+        Ok(page)
+    }
+
+    /// What one partition has of a page.
+    async fn slice(
+        &self,
+        wanted: &History,
+        shard: u8,
+        range: &Range<String>,
+        most: u16,
+    ) -> Result<Slice, TableError> {
+        let mut slice = Slice { items: Vec::new(), looked_at: 0, reached: None };
+        let (limit, most) = (usize::from(wanted.limit), usize::from(most));
         let mut behind = wanted.cursor.clone().map(|cursor| cursor.0);
         loop {
             if behind.as_ref().is_some_and(|key| *key <= range.start) {
-                page.next = None;
-                return Ok(page);
+                slice.reached = None;
+                return Ok(slice);
             }
             let chunk = if wanted.filters() { wanted.limit.max(CHUNK) } else { wanted.limit };
-            let chunk = usize::from(chunk).min(most - page.looked_at).max(1);
-            let query = self.runs_between(&wanted.task, &range, behind.as_deref());
+            let chunk = usize::from(chunk).min(most.saturating_sub(slice.looked_at)).max(1);
+            let query = self.runs_between(&wanted.task, shard, range, behind.as_deref());
             let query = query.scan_index_forward(false).limit(i32::try_from(chunk).unwrap_or(i32::MAX));
             let output = filtered(query, wanted)
                 .send()
                 .await
                 .map_err(|error| self.failed("read the history", &error))?;
-            page.looked_at += usize::try_from(output.scanned_count).unwrap_or(0);
-            for item in output.items.unwrap_or_default() {
-                let key = sort_key(&item);
-                if page.runs.len() == limit {
-                    // More was found than is wanted: the next page finds it again.
-                    return Ok(page);
-                }
-                match self.run_of(item) {
-                    Ok(run) => page.runs.push(run),
-                    Err(TableError::Malformed { key, cause, .. }) => {
-                        page.unreadable.push(Unreadable { key, cause });
-                    }
-                    Err(error) => return Err(error),
-                }
-                page.next = Some(Cursor(key));
-            }
-            let Some(last) = output.last_evaluated_key else {
-                page.next = None;
-                return Ok(page);
-            };
-            let last = sort_key(&last);
-            page.next = Some(Cursor(last.clone()));
-            behind = Some(last);
-            if page.runs.len() == limit || page.looked_at >= most || !wanted.filters() {
-                return Ok(page);
+            slice.looked_at += usize::try_from(output.scanned_count).unwrap_or(0);
+            slice
+                .items
+                .extend(output.items.unwrap_or_default().into_iter().map(|item| (sort_key(&item), item)));
+            slice.reached = output.last_evaluated_key.as_ref().map(sort_key);
+            behind.clone_from(&slice.reached);
+            if behind.is_none() || slice.items.len() >= limit || slice.looked_at >= most || !wanted.filters()
+            {
+                return Ok(slice);
             }
         }
     }
@@ -196,40 +243,75 @@ impl Table {
     pub(super) fn runs_between(
         &self,
         task: &TaskName,
+        shard: u8,
         keys: &Range<String>,
         behind: Option<&str>,
     ) -> QueryFluentBuilder {
+        let pk = shard_pk(task, shard);
         let query = self
             .client
             .query()
             .table_name(&self.name)
             .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", s(runs_pk(task)))
+            .expression_attribute_values(":pk", s(&pk))
             .expression_attribute_values(":first", s(&keys.start))
             .expression_attribute_values(":last", s(&keys.end));
         // A key to begin behind must be one of those that the condition lets through.
         match behind.filter(|key| *key <= keys.end.as_str()) {
-            Some(key) => query.exclusive_start_key("pk", s(runs_pk(task))).exclusive_start_key("sk", s(key)),
+            Some(key) => query.exclusive_start_key("pk", s(pk)).exclusive_start_key("sk", s(key)),
             None => query,
         }
     }
 
-    /// The run that an item holds.
+    /// The run that an item holds. A job that is not over counts as over when it was last known of.
     pub(super) fn run_of(&self, item: Item) -> Result<Run, TableError> {
-        let key = ["pk", "sk"].map(|k| item.get(k).and_then(|v| v.as_s().ok()).cloned().unwrap_or_default());
-        let malformed =
-            |cause: String| TableError::Malformed { table: self.name.clone(), key: key.join(" / "), cause };
-        let mut value = item::to_json(item);
-        for name in TEXTS {
-            if let Some(text) = value[name].as_str() {
-                value[name] = serde_json::from_str(text).map_err(|e| malformed(format!("`{name}`: {e}")))?;
-            }
+        if is_open(&item) {
+            let job = self.job_of(item)?;
+            let known = job.started_at.unwrap_or(job.id.made_at());
+            return Ok(job.as_run(known));
         }
+        let key = item::key(&item);
+        let malformed =
+            |cause: String| TableError::Malformed { table: self.name.clone(), key: key.clone(), cause };
+        let mut value = item::to_json(item);
+        read_texts(&mut value).map_err(malformed)?;
         if value.get("config").is_none() {
             value["config"] = Value::Null;
         }
         serde_json::from_value(value).map_err(|error| malformed(error.to_string()))
     }
+}
+
+/// What users brought, made JSON again. The error names the attribute.
+pub(super) fn read_texts(value: &mut Value) -> Result<(), String> {
+    for name in TEXTS {
+        if let Some(text) = value[name].as_str() {
+            value[name] = serde_json::from_str(text).map_err(|e| format!("`{name}`: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What users brought, made JSON text.
+pub(super) fn write_texts(value: &mut Value) -> Result<(), TableError> {
+    let mut bytes = 0;
+    for name in TEXTS {
+        if !value[name].is_null() {
+            let text = value[name].to_string();
+            bytes += text.len();
+            if text.len() > MAX_VALUE_BYTES {
+                return Err(TableError::TooLarge { what: name, bytes: text.len() });
+            }
+            if bytes > MAX_VALUE_BYTES {
+                return Err(TableError::TooLarge {
+                    what: "data with the configuration and the arguments",
+                    bytes,
+                });
+            }
+            value[name] = Value::String(text);
+        }
+    }
+    Ok(())
 }
 
 /// The first and the last sort key that a run of this time can have; nothing if there is no such time.
@@ -239,7 +321,7 @@ pub(super) fn keys(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<
         None => LAST.to_owned(),
         Some(until) => {
             let before = until.checked_sub(Duration::from_millis(1)).ok()?;
-            RunId::new(before, u128::MAX).to_string()
+            RunId::last_of(before).to_string()
         }
     };
     (first <= last && until.is_none_or(|until| until > Timestamp::UNIX_EPOCH)).then_some(first..last)
@@ -279,22 +361,9 @@ pub(super) fn to_item(run: &Run, retention: Duration) -> Result<Item, TableError
         cause: error.to_string(),
     };
     let mut value = serde_json::to_value(run).map_err(unwritable)?;
-    let mut bytes = 0;
-    for name in TEXTS {
-        if !value[name].is_null() {
-            let text = value[name].to_string();
-            bytes += text.len();
-            if text.len() > MAX_VALUE_BYTES {
-                return Err(TableError::TooLarge { what: name, bytes: text.len() });
-            }
-            if bytes > MAX_VALUE_BYTES {
-                return Err(TableError::TooLarge { what: "data with the configuration", bytes });
-            }
-            value[name] = Value::String(text);
-        }
-    }
+    write_texts(&mut value)?;
     let mut item = item::to_item(value);
-    item.insert("pk".into(), s(runs_pk(&run.task)));
+    item.insert("pk".into(), s(runs_pk(&run.task, run.id)));
     item.insert("sk".into(), s(run.id.to_string()));
     item.insert("duration_ms".into(), n(run.duration_ms()));
     let retention = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);

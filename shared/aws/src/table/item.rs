@@ -43,6 +43,14 @@ fn from_attribute(attribute: AttributeValue) -> Value {
     }
 }
 
+/// An item's key, for messages.
+pub(super) fn key(item: &Item) -> String {
+    let part = |name| {
+        item.get(name).and_then(|value: &AttributeValue| value.as_s().ok()).cloned().unwrap_or_default()
+    };
+    format!("{} / {}", part("pk"), part("sk"))
+}
+
 /// A text attribute.
 pub(super) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())

@@ -8,8 +8,11 @@
 
 mod claim;
 mod commit;
+mod due;
+mod enqueue;
 mod history;
 mod item;
+mod job;
 mod lease;
 mod ledger;
 mod look;
@@ -25,7 +28,9 @@ use aws_sdk_dynamodb::Client;
 use lamplighter_core::definition::DEFAULT_RETENTION;
 
 pub use commit::{CommitError, TransactWriteItem, transact};
+pub use enqueue::{Enqueued, JobKeys};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
+pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
 pub use ledger::Opened;
 pub use look::Seen;
 pub use pulse::{Notice, Pulses, States};

@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{
     Table, TableError,
     item::{Item, n, s, to_item, to_json},
-    schema::{PULSE, STATE, TASK, notices_pk, runs_pk, task_pk},
+    schema::{PULSE, STATE, TASK, notices_pk, runs_pk, shard_pk, task_pk},
 };
 
 /// How long records of pulses and notices are kept, in seconds: 30 days.
@@ -180,7 +180,7 @@ impl Table {
         &self,
         runs: impl IntoIterator<Item = (&TaskName, RunId)>,
     ) -> Result<(Vec<Run>, Vec<TableError>), TableError> {
-        let keys = runs.into_iter().map(|(task, id)| (runs_pk(task), id.to_string())).collect();
+        let keys = runs.into_iter().map(|(task, id)| (runs_pk(task, id), id.to_string())).collect();
         let (mut ended, mut unreadable) = (Vec::new(), Vec::new());
         for item in self.batch(keys, "read runs").await? {
             match self.run_of(item) {
@@ -198,7 +198,7 @@ impl Table {
             .query()
             .table_name(&self.name)
             .key_condition_expression("pk = :pk AND sk >= :first")
-            .expression_attribute_values(":pk", s(runs_pk(task)))
+            .expression_attribute_values(":pk", s(shard_pk(task, 0)))
             // No id that is made for the tick, or after it, sorts before this one.
             .expression_attribute_values(":first", s(RunId::new(tick, 0).to_string()))
             .limit(RUNS_OF_TICK)

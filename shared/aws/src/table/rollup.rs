@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateIte
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
+    id::SHARDS,
     name::TaskName,
     statistics::{HOUR, Statistics, floor, plan},
     status::Status,
@@ -21,7 +22,7 @@ use super::{
     Table, TableError, Unreadable,
     history::{keys, sort_key},
     item::{Item, n, s, to_item, to_json},
-    schema::{COVERED, runs_pk, stats_pk},
+    schema::{COVERED, shard_pk, stats_pk},
 };
 
 /// How long a rollup is kept: a year and a day.
@@ -229,10 +230,24 @@ impl Table {
     ) -> Result<BTreeMap<Timestamp, Statistics>, TableError> {
         let mut hours = BTreeMap::<_, Statistics>::new();
         let Some(keys) = keys(Some(range.start), Some(range.end)) else { return Ok(hours) };
+        for shard in 0..SHARDS {
+            self.count_shard(task, shard, &keys, &mut hours, unreadable).await?;
+        }
+        Ok(hours)
+    }
+
+    async fn count_shard(
+        &self,
+        task: &TaskName,
+        shard: u8,
+        keys: &Range<String>,
+        hours: &mut BTreeMap<Timestamp, Statistics>,
+        unreadable: &mut Vec<Unreadable>,
+    ) -> Result<(), TableError> {
         let mut behind: Option<String> = None;
         loop {
             let output = self
-                .runs_between(task, &keys, behind.as_deref())
+                .runs_between(task, shard, keys, behind.as_deref())
                 .projection_expression("sk, #status, duration_ms, attempts[0].started_at")
                 .expression_attribute_names("#status", "status")
                 .send()
@@ -241,18 +256,19 @@ impl Table {
             for item in output.items.unwrap_or_default() {
                 let key = sort_key(&item);
                 match brief(&key, &to_json(item)) {
+                    Ok((_, status, _)) if !status.is_terminal() => {}
                     Ok((id, status, ran_ms)) => {
                         hours.entry(floor(id.made_at())).or_default().count(status, ran_ms);
                     }
                     Err(cause) => {
-                        let key = format!("{} / {key}", runs_pk(task));
+                        let key = format!("{} / {key}", shard_pk(task, shard));
                         unreadable.push(Unreadable { key, cause });
                     }
                 }
             }
             behind = output.last_evaluated_key.as_ref().map(sort_key);
             if behind.is_none() {
-                return Ok(hours);
+                return Ok(());
             }
         }
     }

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
         ProjectionType, ScalarAttributeType,
     },
 };
-use lamplighter_core::{id::RunId, name::TaskName};
+use lamplighter_core::{definition::Priority, id::RunId, name::TaskName};
 
 use super::{Table, TableError};
 
@@ -24,15 +24,40 @@ pub(super) const PULSE: &str = "PULSE";
 /// The sort key of what the pulse remembers. It sorts after every record, since those begin with a digit.
 pub(super) const STATE: &str = "STATE";
 
+/// Over how many partitions of the index `due` the jobs are spread that the pulse looks for.
+pub(super) const DUE_SHARDS: u8 = 8;
+
 /// The partition of a task's own item.
 pub(super) fn task_pk(task: &TaskName) -> String {
     format!("TASK#{task}")
 }
 
-/// The partition of a task's runs. Lifecycle and cron tasks stay far below what one partition takes (1000
-/// writes a second), so there is one.
-pub(super) fn runs_pk(task: &TaskName) -> String {
-    format!("RUNS#{task}#0")
+/// The partition of a run of a task. Lifecycle and cron tasks stay far below what one partition takes (1000 writes a
+/// second), so theirs is the first; jobs are spread over [`SHARDS`].
+///
+/// [`SHARDS`]: lamplighter_core::id::SHARDS
+pub(super) fn runs_pk(task: &TaskName, id: RunId) -> String {
+    shard_pk(task, id.shard())
+}
+
+/// One of the partitions of a task's runs.
+pub(super) fn shard_pk(task: &TaskName, shard: u8) -> String {
+    format!("RUNS#{task}#{shard}")
+}
+
+/// The partition of what tells a task's jobs apart.
+pub(super) fn job_keys_pk(task: &TaskName) -> String {
+    format!("JOBS#{task}")
+}
+
+/// Where jobs stand in the index `due` that wait for longer than SQS can, for the pulse.
+pub(super) fn due_pk_of_queues(id: RunId) -> String {
+    format!("DUE#q#{}", id.shard() % DUE_SHARDS)
+}
+
+/// Where a task's jobs of a priority stand in the index `due`, for the runner.
+pub(super) fn due_pk_of_runner(task: &TaskName, priority: Priority) -> String {
+    format!("DUE#{task}#{}", priority as u8)
 }
 
 /// The partition of a task's rollups.
@@ -52,7 +77,7 @@ pub(super) fn ledger_pk(ledger: &str) -> String {
 
 /// A run's key, for messages.
 pub(super) fn run_key(task: &TaskName, id: RunId) -> String {
-    format!("{} / {id}", runs_pk(task))
+    format!("{} / {id}", runs_pk(task, id))
 }
 
 /// Makes the table on an engine of one's own. In AWS the stack's template makes it, of the same shape.
@@ -68,7 +93,7 @@ pub async fn create(client: &aws_sdk_dynamodb::Client, name: &str) -> Result<(),
         .index_name("due")
         .key_schema(key("due_pk", KeyType::Hash).map_err(incomplete)?)
         .key_schema(key("due_at", KeyType::Range).map_err(incomplete)?)
-        .projection(Projection::builder().projection_type(ProjectionType::All).build())
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
         .build()
         .map_err(incomplete)?;
     let created = client

@@ -1,0 +1,174 @@
+//! The bell: how a worker learns that there is a job.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use aws_sdk_sqs::{error::ProvideErrorMetadata as _, types::SendMessageBatchRequestEntry};
+use jiff::Timestamp;
+use lamplighter_core::job::{Job, JobKey};
+use tokio::{net::UdpSocket, sync::OnceCell};
+
+use crate::{
+    clients::{Clients, cause},
+    table::{Lane, MAX_DELAY},
+};
+
+/// How many messages one request takes.
+const BATCH: usize = 10;
+/// The code of SQS's answer when there is no such queue.
+const NO_QUEUE: &str = "QueueDoesNotExist";
+
+/// How a worker learns of a job.
+#[derive(Clone, Debug)]
+pub enum Bell {
+    /// A message in the queue of the job's task, whose URL is this and the task's name.
+    Queues {
+        /// What the URLs of all queues begin with: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
+        prefix: String,
+        /// The client, made at first use.
+        client: Arc<OnceCell<aws_sdk_sqs::Client>>,
+        /// What it is made with.
+        clients: Arc<Clients>,
+    },
+    /// A datagram with the job's key to a runner. Should it be lost, the runner looks for what is due every few seconds.
+    Runner {
+        /// Where it listens; nothing if no runner is there (yet).
+        to: Option<SocketAddr>,
+    },
+}
+
+/// Why nobody heard of a job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BellError {
+    /// There is no queue for its task.
+    #[error("task `{task}` has no queue: {cause}")]
+    NoQueue {
+        /// The task.
+        task: String,
+        /// What was looked for.
+        cause: String,
+    },
+    /// The message was not taken.
+    #[error("{0}")]
+    Unheard(String),
+}
+
+/// What a job's message says: its key as JSON.
+pub fn message(key: &JobKey) -> String {
+    serde_json::json!({ "task": key.task, "run_id": key.run_id }).to_string()
+}
+
+impl Bell {
+    /// Messages in SQS queues whose URLs begin like that.
+    pub fn queues(prefix: impl Into<String>, clients: Arc<Clients>) -> Self {
+        Self::Queues { prefix: prefix.into(), client: Arc::default(), clients }
+    }
+
+    /// By what jobs are noticed that it rings for.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Self::Queues { .. } => Lane::Queue,
+            Self::Runner { .. } => Lane::Runner,
+        }
+    }
+
+    /// Tells of a job that can start, at once or within what SQS can hold back; of others the pulse tells in time.
+    pub async fn ring(&self, job: &Job, now: Timestamp) -> Result<(), BellError> {
+        match self.ring_all(std::slice::from_ref(job), now).await.pop() {
+            None => Ok(()),
+            Some((_, error)) => Err(error),
+        }
+    }
+
+    /// Tells of many jobs. Returns those of which nobody heard, by their places.
+    pub async fn ring_all(&self, jobs: &[Job], now: Timestamp) -> Vec<(usize, BellError)> {
+        match self {
+            Self::Runner { to: None } => Vec::new(),
+            Self::Runner { to: Some(to) } => {
+                // Who looks for one job of a task sees them all.
+                let mut told = std::collections::BTreeSet::new();
+                for job in jobs.iter().filter(|job| told.insert((&job.task, job.priority))) {
+                    tell(*to, &job.key().to_string()).await;
+                }
+                Vec::new()
+            }
+            Self::Queues { prefix, client, clients } => {
+                let client =
+                    client.get_or_init(async || aws_sdk_sqs::Client::new(clients.config().await)).await;
+                send(client, prefix, jobs, now).await
+            }
+        }
+    }
+}
+
+/// Sends a datagram. One that is lost is found again, so nobody needs to know.
+async fn tell(to: SocketAddr, text: &str) {
+    if let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)).await {
+        let _ = socket.send_to(text.as_bytes(), to).await;
+    }
+}
+
+/// For how long SQS is to hold a job's message back, in seconds; nothing if that is longer than it can.
+fn delay(job: &Job, now: Timestamp) -> Option<i32> {
+    let Some(at) = job.not_before else { return Some(0) };
+    let wait = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
+    let seconds = i32::try_from(wait.as_millis().div_ceil(1000)).ok()?;
+    (wait <= MAX_DELAY).then_some(seconds)
+}
+
+/// Sends the messages of jobs, ten with a request, each task's to its own queue.
+async fn send(
+    client: &aws_sdk_sqs::Client,
+    prefix: &str,
+    jobs: &[Job],
+    now: Timestamp,
+) -> Vec<(usize, BellError)> {
+    let mut failed = Vec::new();
+    let mut by_task = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for (place, job) in jobs.iter().enumerate() {
+        if let Some(delay) = delay(job, now) {
+            by_task.entry(&job.task).or_default().push((place, job, delay));
+        }
+    }
+    for (task, jobs) in by_task {
+        let url = format!("{prefix}{task}");
+        for batch in jobs.chunks(BATCH) {
+            let entries = batch.iter().map(|(place, job, delay)| {
+                SendMessageBatchRequestEntry::builder()
+                    .id(place.to_string())
+                    .message_body(message(&job.key()))
+                    .delay_seconds(*delay)
+                    .build()
+            });
+            let all = |error: &BellError| {
+                batch.iter().map(|(place, ..)| (*place, error.clone())).collect::<Vec<_>>()
+            };
+            let entries = match entries.collect::<Result<Vec<_>, _>>() {
+                Ok(entries) => entries,
+                Err(error) => {
+                    failed.extend(all(&BellError::Unheard(error.to_string())));
+                    continue;
+                }
+            };
+            match client.send_message_batch().queue_url(&url).set_entries(Some(entries)).send().await {
+                Ok(output) => failed.extend(output.failed().iter().filter_map(|entry| {
+                    let why =
+                        format!("{}: {}", entry.code(), entry.message().unwrap_or("no reason was given"));
+                    Some((entry.id().parse().ok()?, BellError::Unheard(why)))
+                })),
+                Err(error) => {
+                    let code = error.as_service_error().and_then(|it| it.code()).unwrap_or_default();
+                    let error = if code.contains(NO_QUEUE) || code.contains("NonExistentQueue") {
+                        BellError::NoQueue {
+                            task: task.to_string(),
+                            cause: format!("there is no queue {url}"),
+                        }
+                    } else {
+                        BellError::Unheard(cause(&error))
+                    };
+                    failed.extend(all(&error));
+                }
+            }
+        }
+    }
+    failed
+}

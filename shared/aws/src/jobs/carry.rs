@@ -1,0 +1,111 @@
+//! Carrying a job: the outer half of the pipeline, around one attempt of its body.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_core::{
+    job::{Job, JobKey, Next, Refusal, StartRequest, Tried, next},
+    retry::Retry,
+    run::Run,
+};
+
+use super::Jobs;
+use crate::table::{Ended, Started, TableError};
+
+/// A worker that is to carry a job.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// A word that no other start has.
+    pub holder: String,
+    /// When its hold on the job ends by itself, if it does not renew it.
+    pub until: Timestamp,
+    /// How often the task's body is tried.
+    pub retry: Retry,
+    /// By which part of the longest pause the next attempt is put off, from 0 to 1.
+    pub jitter: f64,
+}
+
+/// What became of a job that a worker was to carry.
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum Carried {
+    /// It is over: by this worker, or before it.
+    Over(Box<Run>),
+    /// Its attempt failed, and it waits for another one for so long.
+    Again {
+        /// The run as far as it went.
+        run: Box<Run>,
+        /// How long it waits.
+        pause: Duration,
+    },
+    /// It does not start now.
+    Refused(Refusal),
+    /// Somebody else took it over, so that this attempt counts for nothing.
+    Lost,
+    /// There is no such job.
+    Unknown,
+}
+
+impl Jobs {
+    /// Carries a job: starts it, has `attempt` make one attempt of its body, and writes down what became of it. Whoever
+    /// comes after it is woken. `attempt` does not run unless the job was started.
+    pub async fn carry(
+        &self,
+        key: &JobKey,
+        worker: &Worker,
+        attempt: impl AsyncFnOnce(&Job) -> Tried,
+    ) -> Result<Carried, TableError> {
+        let job = match self.start(key, worker).await? {
+            Ok(job) => job,
+            Err(carried) => return Ok(carried),
+        };
+        let tried = attempt(&job).await;
+        self.conclude(&job, tried, worker).await
+    }
+
+    /// Starts a job, or says what becomes of it instead.
+    pub async fn start(&self, key: &JobKey, worker: &Worker) -> Result<Result<Job, Carried>, TableError> {
+        let mut looked = false;
+        loop {
+            let request = StartRequest {
+                holder: worker.holder.clone(),
+                now: Timestamp::now(),
+                until: worker.until,
+                max_attempts: worker.retry.max_attempts,
+            };
+            return Ok(Err(match self.table.start_job(key, &request, self.lane()).await? {
+                Started::Granted(job) => return Ok(Ok(*job)),
+                Started::Over(run, followers) => {
+                    self.wake(followers).await?;
+                    Carried::Over(run)
+                }
+                Started::Refused(Refusal::Waits, _) if !looked => {
+                    self.wake(vec![key.clone()]).await?;
+                    looked = true;
+                    continue;
+                }
+                Started::Refused(refusal, _) => Carried::Refused(refusal),
+                Started::Unknown => Carried::Unknown,
+            }));
+        }
+    }
+
+    /// Writes down what came of an attempt at a job that this worker started.
+    pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<Carried, TableError> {
+        match next(job, tried, worker.retry, worker.jitter) {
+            Next::Over(run) => match self.table.end_job(job, &run).await? {
+                Ended::Written(followers) => {
+                    self.wake(followers).await?;
+                    Ok(Carried::Over(run))
+                }
+                Ended::Before(run) => Ok(Carried::Over(run)),
+                Ended::Lost => Ok(Carried::Lost),
+            },
+            Next::Again { run, pause } => {
+                let not_before = Timestamp::now().saturating_add(pause).unwrap_or(Timestamp::MAX);
+                let held = self.table.try_again(job, &run.attempts, not_before, self.lane()).await?;
+                Ok(if held { Carried::Again { run, pause } } else { Carried::Lost })
+            }
+        }
+    }
+}

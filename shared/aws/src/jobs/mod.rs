@@ -1,0 +1,290 @@
+//! Jobs: enqueuing them, asking for them, ending them; and carrying one, for workers.
+//!
+//! The record in the table comes first and is the truth. The bell says that there is work: a message in the task's SQS
+//! queue, or a datagram to the runner. A bell that was lost is found again: by the pulse or the runner, in the index `due`.
+
+mod bell;
+mod carry;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_core::{
+    id::RunId,
+    job::{Before, InvalidJob, Job, JobKey, NewJob, Readiness, ready},
+    run::{ErrorKind, Run},
+    status::Status,
+};
+
+pub use bell::{Bell, BellError};
+pub use carry::{Carried, Worker};
+
+use crate::table::{Aborted, Ended, Enqueued, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError};
+
+/// How long it is from one look at a job's record to the next while somebody waits for its end, at first and at most.
+const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How soon the pulse sends a message that could not be sent.
+const PARKED: Duration = Duration::from_secs(30);
+
+/// The jobs of a table.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    table: Table,
+    bell: Bell,
+}
+
+/// A job that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Which.
+    pub key: JobKey,
+    /// Whether it was there before: somebody else's that stands for it.
+    pub joined: bool,
+}
+
+/// Why a job was not accepted. It will not run.
+#[derive(Debug, thiserror::Error)]
+pub enum EnqueueError {
+    /// It cannot be enqueued as it is.
+    #[error(transparent)]
+    Invalid(#[from] InvalidJob),
+    /// It must be the only one, and is not.
+    #[error("the job {0} is not over, and this one must be the only one")]
+    NotUnique(JobKey),
+    /// Its task has no queue.
+    #[error("task `{task}` has no queue: {cause}")]
+    UnknownTask {
+        /// The task.
+        task: String,
+        /// What was looked for.
+        cause: String,
+    },
+    /// It could not be written down.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// Jobs of which some were not accepted.
+#[derive(Debug, thiserror::Error)]
+#[error("{} of {} jobs were not accepted; the first, number {}: {}", failed.len(), failed.len() + accepted.len(), failed[0].0, failed[0].1)]
+pub struct NotAccepted {
+    /// Those that were, in order.
+    pub accepted: Vec<JobKey>,
+    /// The others by their places, from 0, with the reasons.
+    pub failed: Vec<(usize, EnqueueError)>,
+}
+
+impl Jobs {
+    /// The jobs of that table, of which that bell tells.
+    pub fn new(table: Table, bell: Bell) -> Self {
+        Self { table, bell }
+    }
+
+    /// The table.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn lane(&self) -> Lane {
+        self.bell.lane()
+    }
+
+    /// Enqueues a job. When this returns it has its record, and will be run. Should its message not reach the queue, the
+    /// pulse sends it within a minute or two.
+    pub async fn enqueue(&self, new: NewJob) -> Result<Accepted, EnqueueError> {
+        let now = Timestamp::now();
+        let keys = JobKeys { id: new.id.clone(), unique: new.unique.clone() };
+        let job = new.job(RunId::of_job(now, random()), now)?;
+        let joined = match self.table.enqueue(&job, &keys, self.lane(), now).await? {
+            Enqueued::New => None,
+            Enqueued::Joined(twin) => Some(twin),
+            Enqueued::Refused(twin) => {
+                return Err(EnqueueError::NotUnique(JobKey { task: job.task, run_id: twin }));
+            }
+        };
+        if let Some(run_id) = joined {
+            return Ok(Accepted { key: JobKey { task: job.task, run_id }, joined: true });
+        }
+        if job.after.is_empty() {
+            self.announce(&job, now).await?;
+        } else {
+            for first in &job.after {
+                // One that is over already is found so when the follower is looked at.
+                let _ = self.table.follow(first, &job.key()).await?;
+            }
+            self.wake(vec![job.key()]).await?;
+        }
+        Ok(Accepted { key: job.key(), joined: false })
+    }
+
+    /// Rings for a new job; a queue that is not there takes the job back.
+    async fn announce(&self, job: &Job, now: Timestamp) -> Result<(), EnqueueError> {
+        match self.bell.ring(job, now).await {
+            Ok(()) => Ok(()),
+            Err(BellError::NoQueue { task, cause }) => {
+                self.table.withdraw(job).await?;
+                Err(EnqueueError::UnknownTask { task, cause })
+            }
+            Err(BellError::Unheard(_)) => {
+                Ok(self.table.park(&job.key(), now.saturating_add(PARKED).unwrap_or(Timestamp::MAX)).await?)
+            }
+        }
+    }
+
+    /// Enqueues many jobs, 25 with a request. Those with keys, or that come after others, are enqueued one by one.
+    pub async fn enqueue_many(&self, new: Vec<NewJob>) -> Result<Vec<JobKey>, NotAccepted> {
+        let now = Timestamp::now();
+        let (mut keys, mut failed) = (Vec::with_capacity(new.len()), Vec::new());
+        let (mut places, mut jobs) = (Vec::new(), Vec::new());
+        for (place, new) in new.into_iter().enumerate() {
+            let is_alone = new.id.is_some() || new.unique.is_some() || !new.after.is_empty();
+            let accepted = if is_alone {
+                self.enqueue(new).await.map(|accepted| accepted.key)
+            } else {
+                new.job(RunId::of_job(now, random()), now).map_err(EnqueueError::from).map(|job| {
+                    let key = job.key();
+                    places.push(place);
+                    jobs.push(job);
+                    key
+                })
+            };
+            match accepted {
+                Ok(key) => keys.push((place, key)),
+                Err(error) => failed.push((place, error)),
+            }
+        }
+        let unwritten = self.table.enqueue_all(&jobs, self.lane(), now).await;
+        for (id, error) in unwritten {
+            if let Some(at) = jobs.iter().position(|job| job.id == id) {
+                failed.push((places[at], error.into()));
+                places.remove(at);
+                jobs.remove(at);
+            }
+        }
+        for (at, error) in self.bell.ring_all(&jobs, now).await {
+            let taken = match error {
+                BellError::NoQueue { task, cause } => {
+                    let withdrawn = self.table.withdraw(&jobs[at]).await;
+                    Err(withdrawn.err().map_or(EnqueueError::UnknownTask { task, cause }, EnqueueError::from))
+                }
+                BellError::Unheard(_) => {
+                    let at_last = now.saturating_add(PARKED).unwrap_or(Timestamp::MAX);
+                    self.table.park(&jobs[at].key(), at_last).await.map_err(EnqueueError::from)
+                }
+            };
+            if let Err(error) = taken {
+                failed.push((places[at], error));
+            }
+        }
+        keys.retain(|(place, _)| failed.iter().all(|(other, _)| other != place));
+        let accepted = keys.into_iter().map(|(_, key)| key).collect();
+        if failed.is_empty() {
+            Ok(accepted)
+        } else {
+            failed.sort_by_key(|(place, _)| *place);
+            Err(NotAccepted { accepted, failed })
+        }
+    }
+
+    /// A job, whether or not it is over.
+    pub async fn find(&self, key: &JobKey) -> Result<Option<Found>, TableError> {
+        self.table.job(key).await
+    }
+
+    /// Waits for a job's end, for that long. Nothing if it is not over by then, and goes on.
+    pub async fn wait(&self, key: &JobKey, patience: Duration) -> Result<Option<Run>, TableError> {
+        let until = tokio::time::Instant::now() + patience;
+        let mut pause = LOOKS.0;
+        loop {
+            if let Some(run) = self.table.run(&key.task, key.run_id).await? {
+                return Ok(Some(run));
+            }
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            if left.is_zero() {
+                return Ok(None);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 3 / 2).min(LOOKS.1);
+        }
+    }
+
+    /// Ends a job that has not started, or asks the worker of one that runs to end it.
+    pub async fn abort(&self, key: &JobKey) -> Result<Aborted, TableError> {
+        let aborted = self.table.abort_job(key, Timestamp::now()).await?;
+        if let Aborted::Ended(_, followers) = &aborted {
+            self.wake(followers.clone()).await?;
+        }
+        Ok(aborted)
+    }
+
+    /// Looks at jobs that wait for others: one that waits no more may start, one that waits in vain is BLOCKED, and so are those
+    /// that come after it.
+    pub async fn wake(&self, mut followers: Vec<JobKey>) -> Result<(), TableError> {
+        while let Some(key) = followers.pop() {
+            let Some(Found::Open(job)) = self.table.job(&key).await? else { continue };
+            if job.after.is_empty() {
+                continue;
+            }
+            let mut found = Vec::with_capacity(job.after.len());
+            for first in &job.after {
+                found.push((
+                    first,
+                    match self.table.job(first).await? {
+                        Some(Found::Over(run)) => Before::Over(run),
+                        Some(Found::Open(_)) => Before::Open,
+                        None => Before::Missing,
+                    },
+                ));
+            }
+            let now = Timestamp::now();
+            match ready(&job, &found) {
+                Readiness::Waits => {
+                    let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+                    self.table.look_later(&key, later).await?;
+                }
+                Readiness::Ready(arguments) => {
+                    let free = Job { arguments, ..*job };
+                    if self.table.release_job(&free, self.lane(), now).await? {
+                        let free = Job { after: Vec::new(), ..free };
+                        if self.bell.ring(&free, now).await.is_err() {
+                            self.table.park(&key, now).await?;
+                        }
+                    }
+                }
+                Readiness::Blocked(why) => {
+                    let blocked = job.ended(Status::Blocked, ErrorKind::Dependency, why, now);
+                    if let Ended::Written(further) = self.table.end_job(&job, &blocked).await? {
+                        followers.extend(further);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the messages of the jobs that wait for longer than SQS can hold them back and are due within that time, and looks
+    /// at those that wait for others. Returns how many. For the pulse; `limit` is of each partition of the index.
+    pub async fn ring_due(&self, now: Timestamp, limit: u16) -> Result<usize, TableError> {
+        let due = self.table.due_for_queues(now, limit).await?;
+        let mut rung = 0;
+        for key in due {
+            let Some(Found::Open(job)) = self.table.job(&key).await? else { continue };
+            if !job.after.is_empty() {
+                self.wake(vec![key]).await?;
+            } else if self.bell.ring(&job, now).await.is_ok() {
+                self.table.rung(&key).await?;
+                rung += 1;
+            }
+        }
+        Ok(rung)
+    }
+}
+
+/// 128 random bits from the operating system.
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // Without a source of randomness the time still tells jobs apart.
+    let filled = getrandom::fill(&mut bytes);
+    let time = Timestamp::now().as_nanosecond().unsigned_abs();
+    filled.map_or(time, |()| u128::from_le_bytes(bytes))
+}

@@ -1,0 +1,285 @@
+//! Jobs on an embedded engine: their records from the enqueue to the end.
+
+#[expect(dead_code, reason = "what only the other tests use")]
+mod support;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
+    table::{Aborted, Found, History, JobKeys, Lane, Started},
+};
+use lamplighter_core::{
+    definition::Priority,
+    id::RunId,
+    job::{Job, JobKey, NewJob, OnTwin, Refusal, Scope, StartRequest, Tried, Unique, When},
+    retry::Retry,
+    run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    status::Status,
+};
+use serde_json::json;
+use support::{Embedded, embedded};
+
+fn new() -> NewJob {
+    NewJob {
+        arguments: json!({ "to": "żółw", "deep": [{ "n": null }, 1.5] }),
+        ..NewJob::of("send-mail".parse().unwrap())
+    }
+}
+
+fn jobs(embedded: &Embedded) -> Jobs {
+    Jobs::new(embedded.table.clone(), Bell::Runner { to: None })
+}
+
+fn worker(holder: &str) -> Worker {
+    let until = Timestamp::now().saturating_add(Duration::from_secs(60)).unwrap();
+    Worker { holder: holder.into(), until, retry: Retry::default(), jitter: 0.0 }
+}
+
+fn tried(job: &Job, error: Option<RunError>) -> Tried {
+    let now = Timestamp::now();
+    let status = if error.is_some() { Status::Failed } else { Status::Completed };
+    let attempts = vec![Attempt { started_at: now, duration_ms: 1, error: error.clone() }];
+    let data = error.is_none().then(|| json!({ "sent": job.arguments["to"] }));
+    let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, now);
+    Tried { run: Run { status, attempts, data, error, ..run }, retryable: true }
+}
+
+fn failure() -> Option<RunError> {
+    Some(RunError::new(ErrorKind::Execution, "no"))
+}
+
+async fn succeed(jobs: &Jobs, key: &JobKey) -> Run {
+    let carried = jobs.carry(key, &worker("w"), async |job| tried(job, None)).await.unwrap();
+    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    *run
+}
+
+async fn status(jobs: &Jobs, key: &JobKey) -> Status {
+    match jobs.find(key).await.unwrap().expect("it has a record") {
+        Found::Open(job) => job.status,
+        Found::Over(run) => run.status,
+    }
+}
+
+async fn enqueue(jobs: &Jobs, new: NewJob) -> JobKey {
+    jobs.enqueue(new).await.unwrap().key
+}
+
+#[tokio::test]
+async fn q01_q02_a_job_waits_from_its_enqueue_and_its_values_come_back() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    embedded.meter.spent();
+    let key = enqueue(&jobs, new()).await;
+    assert_eq!(status(&jobs, &key).await, Status::Pending);
+    assert_eq!(jobs.wait(&key, Duration::from_millis(30)).await.unwrap(), None);
+    let run = succeed(&jobs, &key).await;
+    assert_eq!((run.status, run.epoch), (Status::Completed, 1));
+    assert_eq!(run.arguments, new().arguments);
+    assert_eq!(run.data, Some(json!({ "sent": "żółw" })));
+    assert_eq!(jobs.wait(&key, Duration::ZERO).await.unwrap(), Some(run.clone()));
+    // A delivery that comes again finds it over, and runs nothing.
+    let again = jobs.carry(&key, &worker("v"), async |_| panic!("it ran twice")).await.unwrap();
+    assert_eq!(again, Carried::Over(Box::new(run)));
+}
+
+#[tokio::test]
+async fn a_job_costs_three_write_units_and_under_a_runner_the_indexs_besides() {
+    let embedded = embedded().await;
+    for (lane, units) in [(Lane::Queue, [1.0, 1.0, 1.0]), (Lane::Runner, [2.0, 3.0, 2.0])] {
+        let now = Timestamp::now();
+        let job = new().job(RunId::of_job(now, lane as u128), now).unwrap();
+        let _ = embedded.table.enqueue(&job, &JobKeys::default(), lane, now).await.unwrap();
+        let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
+        let started = embedded.table.start_job(&job.key(), &request, lane).await.unwrap();
+        let Started::Granted(job) = started else { panic!("{started:?}") };
+        let _ = embedded.table.end_job(&job, &tried(&job, None).run).await.unwrap();
+        let spent = embedded.meter.spent();
+        let wanted = ["PutItem", "UpdateItem", "PutItem"].map(str::to_owned).into_iter();
+        assert_eq!(spent, wanted.zip(units.map(Some)).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let key = enqueue(&jobs, new()).await;
+    let past = Timestamp::now().saturating_sub(Duration::from_secs(1)).unwrap();
+    let zombie = Worker { until: past, ..worker("zombie") };
+    let theirs = jobs.start(&key, &zombie).await.unwrap().unwrap();
+    let mine = jobs.start(&key, &worker("heir")).await.unwrap().unwrap();
+    assert_eq!((theirs.epoch, mine.epoch, mine.attempts.len()), (1, 2, 1));
+    for error in [None, failure()] {
+        let late = jobs.conclude(&theirs, tried(&theirs, error), &zombie).await.unwrap();
+        assert_eq!(late, Carried::Lost);
+    }
+    let Carried::Over(run) = jobs.conclude(&mine, tried(&mine, None), &worker("heir")).await.unwrap() else {
+        panic!("it is not over")
+    };
+    assert_eq!((run.status, run.attempts.len()), (Status::Completed, 2));
+    let late = jobs.conclude(&theirs, tried(&theirs, None), &zombie).await.unwrap();
+    assert_eq!(late, Carried::Over(run));
+}
+
+#[tokio::test]
+async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let key = enqueue(&jobs, new()).await;
+    for _ in 0..2 {
+        let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, failure())).await.unwrap();
+        assert!(matches!(carried, Carried::Again { .. }), "{carried:?}");
+        assert_eq!(status(&jobs, &key).await, Status::Pending);
+    }
+    let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, failure())).await.unwrap();
+    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    assert_eq!((run.status, run.attempts.len()), (Status::Failed, 3));
+}
+
+#[tokio::test]
+async fn q04_a_waiting_a_running_and_a_finished_job_are_aborted_each_in_its_way() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let delayed = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
+    assert!(matches!(jobs.abort(&delayed).await.unwrap(), Aborted::Ended(..)));
+    assert_eq!(status(&jobs, &delayed).await, Status::Cancelled);
+
+    let running = enqueue(&jobs, new()).await;
+    let job = jobs.start(&running, &worker("w")).await.unwrap().unwrap();
+    assert!(!jobs.table().is_aborted(&running, job.epoch).await.unwrap());
+    assert_eq!(jobs.abort(&running).await.unwrap(), Aborted::Asked);
+    assert!(jobs.table().is_aborted(&running, job.epoch).await.unwrap());
+
+    let done = enqueue(&jobs, new()).await;
+    succeed(&jobs, &done).await;
+    assert!(
+        matches!(jobs.abort(&done).await.unwrap(), Aborted::Over(run) if run.status == Status::Completed)
+    );
+    let nobody = JobKey { run_id: RunId::new(Timestamp::now(), 1), ..done };
+    assert_eq!(jobs.abort(&nobody).await.unwrap(), Aborted::Unknown);
+}
+
+#[tokio::test]
+async fn q05_q08_a_job_starts_neither_before_its_time_nor_after_it_expired() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let delayed = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
+    let carried = jobs.carry(&delayed, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    assert!(matches!(carried, Carried::Refused(Refusal::NotBefore { .. })), "{carried:?}");
+    let due =
+        jobs.table().due_for_runner(&delayed.task, Priority::Medium, Timestamp::now(), 10).await.unwrap();
+    assert_eq!(due, []);
+
+    let hasty = enqueue(&jobs, NewJob { expires_in: Some(Duration::from_millis(1)), ..new() }).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let carried = jobs.carry(&hasty, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
+}
+
+#[tokio::test]
+async fn q07_of_two_jobs_with_one_key_there_is_one() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let named = NewJob { id: Some("order-42".into()), ..new() };
+    let first = jobs.enqueue(named.clone()).await.unwrap();
+    assert_eq!(jobs.enqueue(named.clone()).await.unwrap(), Accepted { joined: true, ..first.clone() });
+    succeed(&jobs, &first.key).await;
+    // An id is the job's own for as long as its record is kept.
+    assert_eq!(jobs.enqueue(named).await.unwrap().key, first.key);
+
+    let within = Duration::from_secs(60);
+    for scope in [Scope::Task, Scope::Arguments, Scope::Key("k".into())] {
+        let only =
+            |on_twin| NewJob { unique: Some(Unique { scope: scope.clone(), within, on_twin }), ..new() };
+        let first = enqueue(&jobs, only(OnTwin::Refuse)).await;
+        match jobs.enqueue(only(OnTwin::Refuse)).await {
+            Err(EnqueueError::NotUnique(twin)) => assert_eq!(twin, first),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(enqueue(&jobs, only(OnTwin::Join)).await, first);
+        if scope == Scope::Arguments {
+            assert_ne!(enqueue(&jobs, NewJob { arguments: json!({}), ..only(OnTwin::Refuse) }).await, first);
+        }
+        succeed(&jobs, &first).await;
+        assert_ne!(enqueue(&jobs, only(OnTwin::Refuse)).await, first);
+    }
+}
+
+#[tokio::test]
+async fn q07_twenty_at_once_with_one_key_make_one_job() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let wanted = NewJob { id: Some("order-42".into()), ..new() };
+    let all = futures::future::join_all((0..20).map(|_| jobs.enqueue(wanted.clone()))).await;
+    let keys: std::collections::BTreeSet<_> = all.into_iter().map(|it| it.unwrap().key).collect();
+    assert_eq!(keys.len(), 1);
+}
+
+#[tokio::test]
+async fn q12_a_job_starts_after_all_others_and_is_blocked_by_a_failure() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let (one, two) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);
+    let both = enqueue(&jobs, NewJob { after: vec![one.clone(), two.clone()], ..new() }).await;
+    let carried = jobs.carry(&both, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    assert_eq!(carried, Carried::Refused(Refusal::Waits));
+    succeed(&jobs, &one).await;
+    succeed(&jobs, &two).await;
+    let run = succeed(&jobs, &both).await;
+    assert_eq!(run.status, Status::Completed);
+    let receives = Some("receipt".to_owned());
+    let then = enqueue(&jobs, NewJob { after: vec![both], receives, ..new() }).await;
+    assert_eq!(succeed(&jobs, &then).await.arguments["receipt"], run.data.unwrap());
+
+    let bad = enqueue(&jobs, new()).await;
+    let next = enqueue(&jobs, NewJob { after: vec![bad.clone()], ..new() }).await;
+    let last = enqueue(&jobs, NewJob { after: vec![next.clone()], ..new() }).await;
+    assert!(matches!(jobs.abort(&bad).await.unwrap(), Aborted::Ended(..)));
+    assert_eq!(status(&jobs, &next).await, Status::Blocked);
+    assert_eq!(status(&jobs, &last).await, Status::Blocked);
+}
+
+#[tokio::test]
+async fn q06_q13_many_jobs_are_enqueued_at_once_and_found_by_priority() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let low = NewJob { priority: Priority::Low, ..new() };
+    let keys = jobs.enqueue_many(vec![low; 130]).await.unwrap();
+    assert_eq!(keys.len(), 130);
+    let high = enqueue(&jobs, NewJob { priority: Priority::High, ..new() }).await;
+    let now = Timestamp::now();
+    let due = async |priority| jobs.table().due_for_runner(&high.task, priority, now, 200).await.unwrap();
+    assert_eq!(due(Priority::Low).await.len(), 130);
+    assert_eq!(due(Priority::High).await, std::slice::from_ref(&high));
+    succeed(&jobs, &high).await;
+    assert_eq!(due(Priority::High).await, []);
+
+    let wrong = NewJob { arguments: json!(1), ..new() };
+    let error = jobs.enqueue_many(vec![new(), wrong, new()]).await.unwrap_err();
+    assert_eq!((error.accepted.len(), error.failed[0].0), (2, 1));
+}
+
+#[tokio::test]
+async fn p04_the_history_has_jobs_of_every_partition_newest_first() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let mut keys = jobs.enqueue_many(vec![new(); 40]).await.unwrap();
+    succeed(&jobs, &keys[0]).await;
+    keys.sort();
+    let mut wanted = History { jobs: true, ..History::of(keys[0].task.clone(), 7) };
+    let mut seen = Vec::new();
+    loop {
+        let page = jobs.table().history(&wanted).await.unwrap();
+        seen.extend(page.runs.into_iter().map(|run| run.id));
+        let Some(next) = page.next else { break };
+        wanted.cursor = Some(next);
+    }
+    seen.reverse();
+    assert_eq!(seen, keys.into_iter().map(|key| key.run_id).collect::<Vec<_>>());
+    let completed = History { statuses: vec![Status::Completed], ..History { cursor: None, ..wanted } };
+    assert_eq!(jobs.table().history(&completed).await.unwrap().runs.len(), 1);
+}

@@ -1,0 +1,86 @@
+//! Jobs that come after others.
+
+use serde_json::Value;
+
+use super::{Job, JobKey};
+use crate::{run::Run, status::Status};
+
+/// What becomes of a job that waits for others.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Readiness {
+    /// One of them is not over.
+    Waits,
+    /// It may start, with these arguments.
+    Ready(Value),
+    /// One of them did not complete, and so it never starts.
+    Blocked(String),
+}
+
+/// Decides whether a job may start, by what became of each of the jobs that it comes after. `found` says of each whether it
+/// is over (its record), is not over, or has no record at all.
+pub fn ready(job: &Job, found: &[(&JobKey, Before)]) -> Readiness {
+    for (key, before) in found {
+        let why = match before {
+            Before::Over(run) if run.status != Status::Completed => format!("is {}", run.status),
+            Before::Missing => "has no record (any more)".to_owned(),
+            Before::Over(_) | Before::Open => continue,
+        };
+        return Readiness::Blocked(format!("{key}, which it comes after, {why}"));
+    }
+    if found.iter().any(|(_, before)| matches!(before, Before::Open)) {
+        return Readiness::Waits;
+    }
+    let mut arguments = job.arguments.clone();
+    if let (Some(name), [(_, Before::Over(run))]) = (&job.receives, found)
+        && let Some(arguments) = arguments.as_object_mut()
+    {
+        arguments.insert(name.clone(), run.data.clone().unwrap_or(Value::Null));
+    }
+    Readiness::Ready(arguments)
+}
+
+/// What became of a job that another one comes after.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Before {
+    /// It is not over.
+    Open,
+    /// It is.
+    Over(Box<Run>),
+    /// It has no record.
+    Missing,
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{id::RunId, job::NewJob, run::Trigger};
+
+    #[test]
+    fn q12_a_job_waits_for_all_and_a_failure_blocks_it() {
+        let at = Timestamp::UNIX_EPOCH;
+        let task: crate::name::TaskName = "send-mail".parse().unwrap();
+        let key = |number| JobKey { task: task.clone(), run_id: RunId::new(at, number) };
+        let keys = [key(1), key(2)];
+        let over = |status, data| {
+            let run = Run::begun(RunId::new(at, 1), task.clone(), Trigger::Queue, at);
+            Before::Over(Box::new(Run { status, data, ..run }))
+        };
+        let job = NewJob { arguments: json!({ "to": "x" }), ..NewJob::of(task.clone()) };
+        let job = job.job(RunId::new(at, 9), at).unwrap();
+        let two = |one, other| ready(&job, &[(&keys[0], one), (&keys[1], other)]);
+        let done = || over(Status::Completed, Some(json!([1])));
+        assert_eq!(two(done(), Before::Open), Readiness::Waits);
+        assert_eq!(two(done(), done()), Readiness::Ready(json!({ "to": "x" })));
+        let Readiness::Blocked(why) = two(Before::Open, over(Status::Timeout, None)) else {
+            panic!("not blocked")
+        };
+        assert!(why.contains("TIMEOUT"), "{why}");
+        assert!(matches!(two(Before::Missing, done()), Readiness::Blocked(_)));
+        let receiving = Job { receives: Some("receipt".into()), ..job.clone() };
+        let given = ready(&receiving, &[(&keys[0], done())]);
+        assert_eq!(given, Readiness::Ready(json!({ "to": "x", "receipt": [1] })));
+    }
+}

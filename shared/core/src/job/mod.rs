@@ -1,0 +1,156 @@
+//! Jobs: runs of queue tasks, from the enqueue to their record.
+//!
+//! A job has one record from its beginning. It is PENDING until a worker starts it, RUNNING while one has it, PENDING
+//! again after an attempt that failed and may be tried again, and terminal at last. The record is the truth; a message
+//! in a queue only says that there is work. The table states [`start`] as the condition of one write.
+
+mod after;
+mod enqueue;
+mod next;
+mod start;
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    definition::Priority,
+    id::RunId,
+    name::TaskName,
+    run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    status::Status,
+};
+
+pub use after::{Before, Readiness, ready};
+pub use enqueue::{InvalidJob, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When};
+pub use next::{Next, Tried, next};
+pub use start::{Refusal, Start, StartRequest, Unstarted, start};
+
+/// Which job: its task and its run's id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobKey {
+    /// Its task.
+    pub task: TaskName,
+    /// Its run.
+    pub run_id: RunId,
+}
+
+/// A text that names no job.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a job: it must be `<task>/<run id>`")]
+pub struct InvalidJobKey(pub String);
+
+impl fmt::Display for JobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.task, self.run_id)
+    }
+}
+
+impl FromStr for JobKey {
+    type Err = InvalidJobKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidJobKey> {
+        let parts = text.split_once('/').and_then(|(task, id)| Some((task.parse().ok()?, id.parse().ok()?)));
+        parts.map(|(task, run_id)| Self { task, run_id }).ok_or_else(|| InvalidJobKey(text.to_owned()))
+    }
+}
+
+/// A job that is not over, as its record has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// Its run's id, which has the time of the enqueue.
+    pub id: RunId,
+    /// Its task.
+    pub task: TaskName,
+    /// PENDING or RUNNING.
+    pub status: Status,
+    /// What its body is given: an object with one key for each argument.
+    #[serde(default)]
+    pub arguments: Value,
+    /// Which of several waiting jobs goes first.
+    #[serde(default)]
+    pub priority: Priority,
+    /// When it may start at the earliest.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
+    /// When it must have been started for the first time.
+    #[serde(default)]
+    pub start_by: Option<Timestamp>,
+    /// The jobs that must have completed before it may start. `after` is a word that DynamoDB keeps to itself.
+    #[serde(default, rename = "waits_for")]
+    pub after: Vec<JobKey>,
+    /// The argument that is the data of the one job it comes after.
+    #[serde(default)]
+    pub receives: Option<String>,
+    /// The run that it does over.
+    #[serde(default)]
+    pub retry_of: Option<RunId>,
+    /// How often it was started: the fencing number of its last start.
+    #[serde(default)]
+    pub epoch: u64,
+    /// The worker that has it.
+    #[serde(default)]
+    pub lease: Option<Lease>,
+    /// When it was first started.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// The attempts that failed.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
+    /// Whether somebody asked for its end while it ran.
+    #[serde(default)]
+    pub cancelled: bool,
+    /// The jobs that come after it, as far as is known.
+    #[serde(default)]
+    pub followers: Vec<JobKey>,
+}
+
+/// A worker's hold on a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// A word that no other start has.
+    pub holder: String,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+impl Job {
+    /// Which job it is.
+    pub fn key(&self) -> JobKey {
+        JobKey { task: self.task.clone(), run_id: self.id }
+    }
+
+    /// The record as a run's, of what is known at `now`.
+    pub fn as_run(&self, now: Timestamp) -> Run {
+        Run {
+            status: self.status,
+            retry_of: self.retry_of,
+            arguments: self.arguments.clone(),
+            attempts: self.attempts.clone(),
+            epoch: self.epoch,
+            completed_at: now,
+            ..Run::begun(self.id, self.task.clone(), Trigger::Queue, self.started_at.unwrap_or(now))
+        }
+    }
+
+    /// Its end without a body: what stopped it, and why.
+    pub fn ended(&self, status: Status, kind: ErrorKind, why: impl Into<String>, now: Timestamp) -> Run {
+        Run { status, error: Some(RunError::new(kind, why)), ..self.as_run(now) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_key_survives_its_text() {
+        let key = JobKey { task: "send-mail".parse().unwrap(), run_id: RunId::new(Timestamp::UNIX_EPOCH, 1) };
+        assert_eq!(key.to_string().parse(), Ok(key));
+        for text in ["", "send-mail", "send-mail/1", "/01K"] {
+            assert_eq!(text.parse::<JobKey>(), Err(InvalidJobKey(text.to_owned())));
+        }
+    }
+}

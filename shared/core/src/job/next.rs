@@ -1,0 +1,99 @@
+//! What follows an attempt at a job.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Job;
+use crate::{
+    retry::{self, Retry},
+    run::Run,
+    status::Status,
+};
+
+/// What came of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The run as if it were over now, with this attempt only.
+    pub run: Run,
+    /// Whether it failed in a way that another attempt may mend.
+    pub retryable: bool,
+}
+
+/// What becomes of the job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// It is over.
+    Over(Box<Run>),
+    /// It waits for its next attempt.
+    Again {
+        /// The run as far as it went, with all its attempts.
+        run: Box<Run>,
+        /// For how long.
+        pause: Duration,
+    },
+}
+
+/// Decides what follows. The attempts that were made before this one go into the record, and the pause is that of
+/// [`Retry::after_failure`] with `jitter`.
+pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
+    let Tried { mut run, retryable } = tried;
+    let mut attempts = job.attempts.clone();
+    attempts.append(&mut run.attempts);
+    let run = Box::new(Run {
+        attempts,
+        started_at: job.started_at.unwrap_or(run.started_at),
+        arguments: job.arguments.clone(),
+        retry_of: job.retry_of,
+        epoch: job.epoch,
+        ..run
+    });
+    let number = u32::try_from(job.epoch).unwrap_or(u32::MAX);
+    match retry.after_failure(number, retryable, Duration::MAX, jitter) {
+        retry::Next::RetryAfter(pause) if run.status == Status::Failed => Next::Again { run, pause },
+        _ => Next::Over(run),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        id::RunId,
+        job::NewJob,
+        run::{Attempt, ErrorKind, RunError, Trigger},
+    };
+
+    fn after(epoch: u64, status: Status, retryable: bool) -> Next {
+        let began = Timestamp::UNIX_EPOCH;
+        let (id, task) = (RunId::new(began, 1), "send-mail".parse().unwrap());
+        let attempt = |error| Attempt { started_at: began, duration_ms: 1, error };
+        let attempts = (1..epoch).map(|_| attempt(None)).collect();
+        let job = Job { epoch, attempts, ..NewJob::of(task).job(id, began).unwrap() };
+        let error = (status != Status::Completed).then(|| RunError::new(ErrorKind::Execution, "no"));
+        let run = Run {
+            status,
+            attempts: vec![attempt(error)],
+            ..Run::begun(id, job.task.clone(), Trigger::Queue, began)
+        };
+        next(&job, Tried { run, retryable }, Retry::default(), 1.0)
+    }
+
+    #[test]
+    fn q09_a_failed_attempt_is_followed_by_others_as_configured() {
+        let Next::Again { pause, run } = after(2, Status::Failed, true) else { panic!("no other follows") };
+        assert_eq!((pause, run.attempts.len()), (Duration::from_secs(1), 2));
+        let Next::Over(run) = after(3, Status::Failed, true) else { panic!("a fourth follows") };
+        assert_eq!(run.attempts.len(), 3);
+        for (status, retryable) in [
+            (Status::Failed, false),
+            (Status::Completed, false),
+            (Status::Timeout, true),
+            (Status::Cancelled, true),
+        ] {
+            assert!(matches!(after(1, status, retryable), Next::Over(_)), "{status}");
+        }
+    }
+}

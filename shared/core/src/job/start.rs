@@ -1,0 +1,190 @@
+//! Whether a worker may start a job.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Job;
+use crate::{
+    run::{Attempt, ErrorKind, Run, RunError},
+    status::Status,
+};
+
+/// A worker's wish to start a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartRequest {
+    /// A word that no other start has.
+    pub holder: String,
+    /// The time of the request.
+    pub now: Timestamp,
+    /// When the lease shall end.
+    pub until: Timestamp,
+    /// How often its task's body is tried.
+    pub max_attempts: u32,
+}
+
+/// The answer to a [`StartRequest`].
+#[derive(Clone, Debug, PartialEq)]
+#[must_use]
+pub enum Start {
+    /// The worker has the job with this fencing number. If the one before it was lost with it, this is the attempt that it
+    /// made of it.
+    Granted {
+        /// The fencing number.
+        epoch: u64,
+        /// The attempt that was lost.
+        lost: Option<Attempt>,
+    },
+    /// Nothing starts, and this is the job's end.
+    Ends(Box<Run>),
+    /// Nothing starts, and nothing has changed.
+    Refused(Refusal),
+}
+
+/// What a worker does with a job that it did not start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Unstarted {
+    /// It is over.
+    Over(Box<Run>),
+    /// It cannot start now.
+    Refused(Refusal),
+    /// There is no such job.
+    Unknown,
+}
+
+/// Why a job does not start now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Refusal {
+    /// Another worker has it.
+    #[error("another worker has it until {until}")]
+    Running {
+        /// When its hold ends by itself.
+        until: Timestamp,
+    },
+    /// Its time has not come.
+    #[error("it may not start before {until}")]
+    NotBefore {
+        /// When it may.
+        until: Timestamp,
+    },
+    /// Jobs that it comes after are not over.
+    #[error("it waits for other jobs")]
+    Waits,
+}
+
+/// Decides on a request in the state that the record had when it arrived.
+///
+/// A job is started if it is PENDING, its time has come, and it waits for no other. One that is RUNNING and whose lease has
+/// ended was lost with its worker: that was an attempt, and the next one begins if there may be one. A lease that already
+/// names the request's own holder is its own earlier write whose response was lost.
+pub fn start(job: &Job, request: &StartRequest) -> Start {
+    if let Some(lease) = &job.lease {
+        if lease.holder == request.holder {
+            return Start::Granted { epoch: job.epoch, lost: None };
+        }
+        if lease.until >= request.now {
+            return Start::Refused(Refusal::Running { until: lease.until });
+        }
+        let message = format!(
+            "lost: attempt {} began and nobody wrote its end; its lease ended at {}",
+            job.epoch, lease.until
+        );
+        let error = RunError::new(ErrorKind::System, message);
+        let began = job.started_at.unwrap_or(lease.until);
+        let took = u64::try_from(lease.until.duration_since(began).as_millis()).unwrap_or(0);
+        let lost = Attempt { started_at: began, duration_ms: took, error: Some(error.clone()) };
+        let ends = |status, error| {
+            let mut run = Run { status, error: Some(error), ..job.as_run(request.now) };
+            run.attempts.push(lost.clone());
+            Start::Ends(Box::new(run))
+        };
+        if job.cancelled {
+            let why = "cancelled: somebody asked for its end, and its worker was lost";
+            return ends(Status::Cancelled, RunError::new(ErrorKind::Execution, why));
+        }
+        if job.epoch >= u64::from(request.max_attempts) {
+            return ends(Status::Failed, error);
+        }
+        return Start::Granted { epoch: job.epoch + 1, lost: Some(lost) };
+    }
+    if !job.after.is_empty() {
+        return Start::Refused(Refusal::Waits);
+    }
+    if let Some(until) = job.not_before.filter(|at| *at > request.now) {
+        return Start::Refused(Refusal::NotBefore { until });
+    }
+    match job.start_by {
+        Some(by) if by < request.now && job.epoch == 0 => {
+            let why = format!("expired: it was to start by {by}, and no worker had taken it by then");
+            let ended = job.ended(Status::Failed, ErrorKind::System, why, request.now);
+            Start::Ends(Box::new(ended))
+        }
+        _ => Start::Granted { epoch: job.epoch + 1, lost: None },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{id::RunId, job::Lease, job::NewJob};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn job() -> Job {
+        NewJob::of("send-mail".parse().unwrap()).job(RunId::new(at(0), 1), at(0)).unwrap()
+    }
+
+    fn request(second: i64) -> StartRequest {
+        StartRequest { holder: "me".into(), now: at(second), until: at(second + 60), max_attempts: 3 }
+    }
+
+    fn running(epoch: u64, holder: &str, until: i64) -> Job {
+        let lease = Some(Lease { holder: holder.into(), until: at(until) });
+        Job { status: Status::Running, epoch, lease, started_at: Some(at(1)), ..job() }
+    }
+
+    #[test]
+    fn a_waiting_job_starts_once_its_time_has_come() {
+        assert_eq!(start(&job(), &request(1)), Start::Granted { epoch: 1, lost: None });
+        let later = Job { not_before: Some(at(5)), ..job() };
+        assert_eq!(start(&later, &request(4)), Start::Refused(Refusal::NotBefore { until: at(5) }));
+        assert_eq!(start(&later, &request(5)), Start::Granted { epoch: 1, lost: None });
+        let follower = Job { after: vec![job().key()], ..job() };
+        assert_eq!(start(&follower, &request(5)), Start::Refused(Refusal::Waits));
+    }
+
+    #[test]
+    fn q08_a_job_that_nobody_started_in_time_expires() {
+        let hasty = Job { start_by: Some(at(10)), ..job() };
+        assert!(matches!(start(&hasty, &request(10)), Start::Granted { .. }));
+        let Start::Ends(run) = start(&hasty, &request(11)) else { panic!("it did not end") };
+        assert_eq!(run.status, Status::Failed);
+        assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
+        // What was started in time may be tried again after it.
+        let again = Job { epoch: 1, ..hasty };
+        assert_eq!(start(&again, &request(11)), Start::Granted { epoch: 2, lost: None });
+    }
+
+    #[test]
+    fn q10_a_lost_workers_job_is_taken_over_after_its_lease_and_not_before() {
+        let theirs = running(1, "them", 60);
+        assert_eq!(start(&theirs, &request(60)), Start::Refused(Refusal::Running { until: at(60) }));
+        let Start::Granted { epoch: 2, lost: Some(lost) } = start(&theirs, &request(61)) else {
+            panic!("it was not taken over")
+        };
+        assert_eq!(lost.error.unwrap().kind, ErrorKind::System);
+        // One's own write whose response was lost.
+        assert_eq!(start(&running(1, "me", 60), &request(2)), Start::Granted { epoch: 1, lost: None });
+    }
+
+    #[test]
+    fn q10_a_job_that_kills_each_of_its_workers_ends() {
+        let Start::Ends(run) = start(&running(3, "them", 60), &request(61)) else { panic!("it did not end") };
+        assert_eq!((run.status, run.attempts.len()), (Status::Failed, 1));
+        let asked = Job { cancelled: true, ..running(1, "them", 60) };
+        let Start::Ends(run) = start(&asked, &request(61)) else { panic!("it did not end") };
+        assert_eq!(run.status, Status::Cancelled);
+    }
+}
