@@ -46,8 +46,8 @@ fn tried(job: &Job, error: Option<RunError>) -> Tried {
     Tried { run: Run { status, attempts, data, error, ..run }, retryable: true }
 }
 
-fn failure() -> Option<RunError> {
-    Some(RunError::new(ErrorKind::Execution, "no"))
+fn failure() -> RunError {
+    RunError::new(ErrorKind::Execution, "no")
 }
 
 async fn succeed(jobs: &Jobs, key: &JobKey) -> Run {
@@ -112,7 +112,7 @@ async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() 
     let theirs = jobs.start(&key, &zombie).await.unwrap().unwrap();
     let mine = jobs.start(&key, &worker("heir")).await.unwrap().unwrap();
     assert_eq!((theirs.epoch, mine.epoch, mine.attempts.len()), (1, 2, 1));
-    for error in [None, failure()] {
+    for error in [None, Some(failure())] {
         let late = jobs.conclude(&theirs, tried(&theirs, error), &zombie).await.unwrap();
         assert_eq!(late, Carried::Lost);
     }
@@ -130,11 +130,11 @@ async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
     let jobs = jobs(&embedded);
     let key = enqueue(&jobs, new()).await;
     for _ in 0..2 {
-        let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, failure())).await.unwrap();
+        let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
         assert!(matches!(carried, Carried::Again { .. }), "{carried:?}");
         assert_eq!(status(&jobs, &key).await, Status::Pending);
     }
-    let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, failure())).await.unwrap();
+    let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
     let Carried::Over(run) = carried else { panic!("{carried:?}") };
     assert_eq!((run.status, run.attempts.len()), (Status::Failed, 3));
 }

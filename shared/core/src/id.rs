@@ -48,8 +48,8 @@ impl RunId {
 
     /// In which of its task's partitions its record is: below [`SHARDS`], and 0 for what is no job.
     pub fn shard(&self) -> u8 {
-        // Four bits fit.
-        ((self.0.0 & SHARD) >> SHARD.trailing_zeros()) as u8
+        let [top, ..] = (self.0.0 << 48).to_be_bytes();
+        top >> 4
     }
 
     /// When the run was decided on, to the millisecond. An id of a time that no clock shows counts as one of the last time

@@ -84,8 +84,8 @@ impl Table {
                 writes.push(TransactWriteItem::builder().put(put).build());
             }
             match transact(&self.client, writes).await {
-                Ok(()) => return Ok(Enqueued::New),
-                Err(CommitError::Refused { index: 0 }) => return Ok(Enqueued::New),
+                // The record is there already: by this very transaction, whose response was lost.
+                Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(Enqueued::New),
                 Err(CommitError::Refused { .. } | CommitError::LostHold) => {}
                 Err(CommitError::Service(cause)) => {
                     return Err(TableError::Service {
