@@ -5,6 +5,7 @@
 //! - [`clients`]: SDK clients that are made when they are first used
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
 //! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
+//! - [`objects`]: single objects of one bucket, in S3
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
 //! - [`notify`]: telling somebody of a failure (feature `notify`)
@@ -18,6 +19,7 @@ pub mod functions;
 pub mod jobs;
 #[cfg(feature = "notify")]
 pub mod notify;
+pub mod objects;
 #[cfg(feature = "deployments")]
 pub mod stacks;
 pub mod table;

@@ -61,6 +61,7 @@ fn run(request: &Request, hold: Hold, status: Status) -> Run {
         environment: "dev".into(),
         epoch: hold.epoch(),
         log: Some("/aws/lambda/shop-run-migrations 2027/01/15/[$LATEST]5b2f".into()),
+        large: BTreeMap::new(),
     }
 }
 
@@ -393,7 +394,12 @@ async fn data_that_no_item_holds_is_refused_with_its_size() {
     let large =
         Run { data: Some(json!("x".repeat(400_000))), ..run(&request, Hold::Shared, Status::Completed) };
     let error = embedded.table.record(&large).await.unwrap_err().to_string();
-    assert!(error.contains("data has 400002 bytes, and the table keeps at most 300000"), "{error}");
+    assert!(
+        error.contains(
+            "data has 400002 bytes, and the table alone keeps at most 300000: set LAMPLIGHTER_BUCKET"
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]

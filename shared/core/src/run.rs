@@ -1,6 +1,6 @@
 //! One execution of a task: its trigger, its attempts, and the record that is kept of it.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,15 @@ pub struct Attempt {
     pub error: Option<RunError>,
 }
 
+/// Where a value is that is too large for the record it belongs to: in an object of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The object's key, in the bucket of the table.
+    pub key: String,
+    /// Its size as JSON text.
+    pub bytes: u64,
+}
+
 /// The record of a run that is over. Once written it never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -148,6 +157,10 @@ pub struct Run {
     pub epoch: u64,
     /// Where its log is.
     pub log: Option<String>,
+    /// The values that are too large for the record and not read with it, by their names (`config`, `arguments`,
+    /// `data`). They count as null here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub large: BTreeMap<String, Stored>,
 }
 
 impl Run {
@@ -173,6 +186,7 @@ impl Run {
             environment: String::new(),
             epoch: 0,
             log: None,
+            large: BTreeMap::new(),
         }
     }
 

@@ -150,7 +150,8 @@ impl FromStr for Cursor {
 }
 
 impl Table {
-    /// A run's record; nothing while it is not over, as a job may be for long. One consistent read.
+    /// A run's record; nothing while it is not over, as a job may be for long. One consistent read. Of large values it says
+    /// where they are; [`Table::whole`] gets them.
     pub async fn run(&self, task: &TaskName, id: RunId) -> Result<Option<Run>, TableError> {
         let output = self
             .client

@@ -21,6 +21,7 @@ mod release;
 mod rollup;
 mod schema;
 mod state;
+mod values;
 
 use std::time::Duration;
 
@@ -37,8 +38,12 @@ pub use pulse::{Notice, Pulses, States};
 pub use release::{Recorded, Then};
 pub use rollup::{Counted, RETENTION};
 pub use schema::create;
+pub use values::{LARGE, is_large};
 
-use crate::clients::cause;
+use crate::{
+    clients::cause,
+    objects::{Objects, ObjectsError},
+};
 
 /// The table, through a client.
 #[derive(Clone, Debug)]
@@ -47,6 +52,7 @@ pub struct Table {
     name: String,
     retention: Duration,
     environment: String,
+    objects: Option<Objects>,
 }
 
 /// Why the table could not be read or written.
@@ -72,9 +78,10 @@ pub enum TableError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A value is larger than an item may hold.
+    /// A value is larger than an item may hold, and there is no bucket.
     #[error(
-        "{what} has {bytes} bytes, and the table keeps at most {MAX_VALUE_BYTES}: store it elsewhere and return where it is"
+        "{what} has {bytes} bytes, and the table alone keeps at most {MAX_VALUE_BYTES}: set LAMPLIGHTER_BUCKET to a \
+         bucket for larger values, or store it elsewhere and return where it is"
     )]
     TooLarge {
         /// Which value.
@@ -82,16 +89,31 @@ pub enum TableError {
         /// Its size as JSON text.
         bytes: usize,
     },
+    /// A large value could not be put into the bucket, or got from it.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
+    /// A large value is in a bucket, and it is not known in which.
+    #[error("`{key}` is in the table's bucket, and no bucket is set: set LAMPLIGHTER_BUCKET to its name")]
+    NoBucket {
+        /// The object's key.
+        key: String,
+    },
 }
 
-/// The most that configuration and data of a run may have together, as JSON text. With all else they must fit
-/// DynamoDB's 400 KB an item.
+/// The most that configuration and data of a run may have together in its item, as JSON text. With all else they must
+/// fit DynamoDB's 400 KB an item.
 pub const MAX_VALUE_BYTES: usize = 300_000;
 
 impl Table {
     /// The table of that name.
     pub fn new(client: Client, name: impl Into<String>) -> Self {
-        Self { client, name: name.into(), retention: DEFAULT_RETENTION, environment: String::new() }
+        Self {
+            client,
+            name: name.into(),
+            retention: DEFAULT_RETENTION,
+            environment: String::new(),
+            objects: None,
+        }
     }
 
     /// The same table, for processes of this environment: what a run that was lost there cannot say any more.
@@ -104,6 +126,12 @@ impl Table {
     #[must_use]
     pub fn keeping(self, retention: Duration) -> Self {
         Self { retention, ..self }
+    }
+
+    /// The same table, with a bucket for values that are too large for an item: they are objects below `runs/`.
+    #[must_use]
+    pub fn with_objects(self, objects: Objects) -> Self {
+        Self { objects: Some(objects), ..self }
     }
 
     /// Its name.

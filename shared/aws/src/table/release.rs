@@ -40,7 +40,7 @@ pub enum Then {
 pub enum Recorded {
     /// It was written, now or by an earlier write of the same whose response was lost.
     Written,
-    /// The run had a terminal record already, and that stands.
+    /// The run had a terminal record already, and that stands. It is as [`Table::run`] gives it.
     Before(Box<Run>),
 }
 
@@ -58,8 +58,9 @@ impl Table {
         Ok(recorded)
     }
 
-    /// Writes the terminal record of a run. One write.
+    /// Writes the terminal record of a run. One write, after one to the bucket for each value that is large.
     pub async fn record(&self, run: &Run) -> Result<Recorded, TableError> {
+        let run = &*self.put_away(run).await?;
         let put = self
             .client
             .put_item()

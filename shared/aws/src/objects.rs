@@ -1,0 +1,260 @@
+//! Single objects of one bucket, in S3: put, and got back whole.
+//!
+//! The requests are signed here, and sent through the machinery that all SDK clients share. S3's own SDK would be a
+//! third of a task's binary, for two requests that few tasks ever make.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::ProvideCredentials;
+use aws_sigv4::{
+    http_request::{
+        PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+        UriPathNormalizationMode, sign,
+    },
+    sign::v4,
+};
+use aws_smithy_runtime::client::{
+    orchestrator::operation::Operation,
+    retries::classifiers::{HttpStatusCodeClassifier, TransientErrorClassifier},
+};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError},
+};
+use aws_smithy_types::body::SdkBody;
+use aws_types::service_config::ServiceConfigKey;
+
+use crate::clients::cause;
+
+/// How often a request is tried in all: the network, S3's own errors and its wish for less are tried again.
+const ATTEMPTS: u32 = 3;
+/// The longest first pause before it is tried again.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// How long a connection may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// What one try may take beside the time for its bytes.
+const ATTEMPT: Duration = Duration::from_secs(4);
+/// How many bytes a connection moves in a second, if it is a slow one.
+const SLOW: u64 = 500_000;
+
+/// The objects of one bucket. To make it costs nothing; credentials are asked for with each request.
+#[derive(Clone, Debug)]
+pub struct Objects {
+    bucket: String,
+    config: SdkConfig,
+}
+
+/// Why an object could not be put or got.
+#[derive(Debug, thiserror::Error)]
+#[error("bucket `{bucket}`: {what} `{key}`: {cause}")]
+pub struct ObjectsError {
+    /// The bucket.
+    pub bucket: String,
+    /// What was to be done.
+    pub what: &'static str,
+    /// The object's key.
+    pub key: String,
+    /// What S3 or the network said.
+    pub cause: String,
+}
+
+/// What S3 answers to a request that it does not carry out.
+#[derive(Debug, thiserror::Error)]
+#[error("status {status}{said}")]
+struct Refused {
+    status: u16,
+    said: String,
+}
+
+/// A request of this module.
+struct Wish<'a> {
+    what: &'static str,
+    method: &'static str,
+    key: &'a str,
+    body: Vec<u8>,
+    /// How many bytes go one way or the other.
+    bytes: u64,
+}
+
+impl Objects {
+    /// The objects of a bucket, as the configuration reaches S3. An endpoint of one's own is given the bucket in the path.
+    pub fn new(bucket: impl Into<String>, config: &SdkConfig) -> Self {
+        Self { bucket: bucket.into(), config: config.clone() }
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// Puts an object. The key is of letters, digits and `-`, `_`, `.`, `/` only.
+    pub async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), ObjectsError> {
+        let bytes = body.len() as u64;
+        self.send(Wish { what: "put", method: "PUT", key, body, bytes }).await.map(|_| ())
+    }
+
+    /// Gets an object whole, which has about so many bytes.
+    pub async fn get(&self, key: &str, bytes: u64) -> Result<Vec<u8>, ObjectsError> {
+        self.send(Wish { what: "get", method: "GET", key, body: Vec::new(), bytes }).await
+    }
+
+    async fn send(&self, wish: Wish<'_>) -> Result<Vec<u8>, ObjectsError> {
+        let failed = |cause: String| ObjectsError {
+            bucket: self.bucket.clone(),
+            what: wish.what,
+            key: wish.key.to_owned(),
+            cause,
+        };
+        let (endpoint, request) = self.signed(&wish).await.map_err(|error| failed(cause(&*error)))?;
+        let attempt = ATTEMPT + Duration::from_secs(wish.bytes / SLOW);
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt).build();
+        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF);
+        let operation = Operation::builder()
+            .service_name("s3")
+            .operation_name(wish.what)
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&endpoint)
+            .no_auth()
+            .standard_retry(&retries)
+            .retry_classifier(TransientErrorClassifier::<Refused>::new())
+            .retry_classifier(HttpStatusCodeClassifier::default())
+            .timeout_config(timeouts)
+            .serializer(|request: HttpRequest| Ok(request))
+            .deserializer(answer);
+        let operation = match self.config.http_client() {
+            Some(client) => operation.http_client(client),
+            None => operation,
+        };
+        operation.build().invoke(request).await.map_err(|error| failed(cause(&error)))
+    }
+
+    /// The endpoint, and the request for it with a signature.
+    async fn signed(&self, wish: &Wish<'_>) -> Result<(String, HttpRequest), BoxError> {
+        let region = self.config.region().ok_or("no region is set, such as by AWS_REGION")?.as_ref();
+        let provider = self.config.credentials_provider().ok_or("there are no credentials")?;
+        let identity = provider.provide_credentials().await?.into();
+        let (endpoint, folder) = self.place(region);
+        let path = format!("{folder}/{}", wish.key);
+        let mut settings = SigningSettings::default();
+        // Source: Amazon S3 User Guide, "Authenticating Requests: Using the Authorization Header".
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name("s3")
+            .time(SystemTime::now())
+            .settings(settings)
+            .build()?
+            .into();
+        let url = format!("{endpoint}{path}");
+        let signable =
+            SignableRequest::new(wish.method, url, std::iter::empty(), SignableBody::Bytes(&wish.body))?;
+        let (instructions, _) = sign(signable, &params)?.into_parts();
+        let mut request = HttpRequest::new(SdkBody::from(wish.body.clone()));
+        request.set_method(wish.method)?;
+        request.set_uri(path)?;
+        for (name, value) in instructions.headers() {
+            request.headers_mut().try_insert(name.to_owned(), value.to_owned())?;
+        }
+        Ok((endpoint, request))
+    }
+
+    /// The endpoint, and the folder in which the bucket's keys are there.
+    fn place(&self, region: &str) -> (String, String) {
+        if let Some(own) = self.own_endpoint() {
+            let (host, folder) = split(own.trim_end_matches('/'));
+            return (host.to_owned(), format!("{folder}/{}", self.bucket));
+        }
+        let fips = if self.config.use_fips() == Some(true) { "-fips" } else { "" };
+        let stack = if self.config.use_dual_stack() == Some(true) { ".dualstack" } else { "" };
+        let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let host = format!("s3{fips}{stack}.{region}.{domain}");
+        if self.bucket.contains('.') {
+            // No certificate is for a name with more parts.
+            (format!("https://{host}"), format!("/{}", self.bucket))
+        } else {
+            (format!("https://{}.{host}", self.bucket), String::new())
+        }
+    }
+
+    /// The endpoint that the environment or the profile gives instead of AWS's, as for every SDK client.
+    fn own_endpoint(&self) -> Option<String> {
+        let key = ServiceConfigKey::builder()
+            .service_id("S3")
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build()
+            .ok()?;
+        let of_s3 = self.config.service_config().and_then(|service| service.load_config(key));
+        of_s3.or_else(|| self.config.endpoint_url().map(str::to_owned))
+    }
+}
+
+/// An endpoint's scheme and host, and its path if it has one.
+fn split(endpoint: &str) -> (&str, &str) {
+    let host = endpoint.find("://").map_or(0, |at| at + 3);
+    let path = endpoint[host..].find('/').map_or(endpoint.len(), |at| host + at);
+    endpoint.split_at(path)
+}
+
+/// The content that S3 answers, or why it has none.
+fn answer(response: &HttpResponse) -> Result<Vec<u8>, OrchestratorError<Refused>> {
+    let content = response.body().bytes().unwrap_or_default();
+    let status = response.status();
+    if status.is_success() {
+        return Ok(content.to_vec());
+    }
+    let text = String::from_utf8_lossy(content);
+    let words = ["Code", "Message"].map(|tag| element(&text, tag));
+    let said = words.into_iter().flatten().fold(String::new(), |said, word| said + ": " + word);
+    Err(OrchestratorError::operation(Refused { status: status.as_u16(), said }))
+}
+
+/// The text of the first XML element of that name.
+fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
+    let (_, rest) = xml.split_once(&format!("<{name}>"))?;
+    rest.split_once(&format!("</{name}>")).map(|(text, _)| text)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_config::Region;
+
+    use super::*;
+
+    fn place(bucket: &str, region: &'static str, endpoint: Option<&str>) -> String {
+        let mut config = SdkConfig::builder().region(Region::new(region));
+        config.set_endpoint_url(endpoint.map(str::to_owned));
+        let (endpoint, folder) = Objects::new(bucket, &config.build()).place(region);
+        format!("{endpoint} {folder}")
+    }
+
+    #[test]
+    fn a_bucket_is_where_its_region_or_its_own_endpoint_is() {
+        for (bucket, region, endpoint, expected) in [
+            ("shop", "eu-west-1", None, "https://shop.s3.eu-west-1.amazonaws.com "),
+            ("shop", "cn-north-1", None, "https://shop.s3.cn-north-1.amazonaws.com.cn "),
+            ("shop.example", "eu-west-1", None, "https://s3.eu-west-1.amazonaws.com /shop.example"),
+            ("shop", "eu-west-1", Some("http://127.0.0.1:9000"), "http://127.0.0.1:9000 /shop"),
+            ("shop", "eu-west-1", Some("https://s3.example/a/"), "https://s3.example /a/shop"),
+        ] {
+            assert_eq!(place(bucket, region, endpoint), expected);
+        }
+    }
+
+    #[test]
+    fn what_s3_says_is_told() {
+        let said = |status: u16, body: &'static str| {
+            let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+            answer(&response).unwrap_err().as_operation_error().unwrap().to_string()
+        };
+        let missing =
+            "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><Message>It is gone.</Message></Error>";
+        assert_eq!(said(404, missing), "status 404: NoSuchKey: It is gone.");
+        assert_eq!(said(503, "busy"), "status 503");
+    }
+}
