@@ -91,6 +91,7 @@ fn measure() -> Measured<ExitCode> {
         clients: Arc::new(Clients::default()),
         bodies: Bodies { runtime: bodies.handle().clone(), clients: Arc::new(Clients::default()) },
         table: Some(TABLE.to_owned()),
+        bucket: None,
         environment: "bench".to_owned(),
         settings: None,
         assets: AssetsSource::Folder(PathBuf::from(".")),

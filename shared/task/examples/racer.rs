@@ -79,6 +79,7 @@ fn main() -> std::io::Result<()> {
         clients: Arc::new(Clients::default()),
         bodies: Bodies { runtime: bodies.handle().clone(), clients: Arc::new(Clients::default()) },
         table: std::env::var("LAMPLIGHTER_TABLE").ok(),
+        bucket: None,
         environment: "race".to_owned(),
         settings: None,
         assets: AssetsSource::Folder(PathBuf::from(".")),

@@ -144,6 +144,9 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
             Ok(Outcome::success("went"))
         }
         "large" => Outcome::success("large").with_data(&"x".repeat(ctx.config.bytes)),
+        "large-with-secret" => {
+            Outcome::success("large").with_data(&vec![ctx.config.secret.expose(); ctx.config.bytes])
+        }
         "long-message" => Err(TaskError::new("🕯".repeat(ctx.config.bytes))),
         "tell-secrets" => tell_secrets(&ctx),
         "fail-with-secret" => Err(TaskError::new(format!("refused {:?}", ctx.config.secret.expose()))),

@@ -34,6 +34,7 @@ const BY_HAND_MARGIN: Duration = Duration::from_secs(10);
 /// The environment of a process, read once.
 struct Environment {
     table: Option<String>,
+    bucket: Option<String>,
     name: String,
     settings: Option<String>,
     assets: Source,
@@ -231,6 +232,7 @@ impl Environment {
         let stream = variable("AWS_LAMBDA_LOG_STREAM_NAME")?;
         Ok(Self {
             table,
+            bucket: variable("LAMPLIGHTER_BUCKET")?,
             name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             settings: variable("LAMPLIGHTER_SETTINGS")?,
             assets: match variable("LAMPLIGHTER_ASSETS")? {
@@ -248,6 +250,7 @@ impl Environment {
             clients: Arc::new(Clients::default()),
             bodies: Bodies { runtime: bodies.clone(), clients: Arc::new(Clients::default()) },
             table: self.table,
+            bucket: self.bucket,
             environment: self.name,
             settings: self.settings,
             assets: self.assets,

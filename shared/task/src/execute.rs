@@ -9,6 +9,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
+    objects::Objects,
     table::{Table, TableError, Then},
 };
 use lamplighter_core::{
@@ -37,6 +38,9 @@ use crate::{
 /// The time kept back from a body for writing down how it ended.
 pub(crate) const RESERVE: Duration = Duration::from_millis(1500);
 
+/// The time kept back from storing what a body returned, for the record itself.
+const RECORDING: Duration = Duration::from_millis(500);
+
 /// What a process has to execute a task with.
 pub struct Edges {
     /// The pipeline's own SDK clients, made at first use.
@@ -45,6 +49,8 @@ pub struct Edges {
     pub bodies: Bodies,
     /// The table's name. Without one a run has neither lock nor history.
     pub table: Option<String>,
+    /// The bucket for values that are too large for the table.
+    pub bucket: Option<String>,
     /// The environment's name.
     pub environment: String,
     /// What the project says differently from the task, as JSON text.
@@ -189,7 +195,8 @@ async fn pipeline<T: Task>(
     conclude(&mut run, &conclusion, &secrets);
     let stuck = conclusion.stuck;
     let then = if definition.runs_once() { Then::Disable } else { Then::Nothing };
-    let run = finish(table.as_ref(), run, grant.hold, then)
+    let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
+    let run = finish(table.as_ref(), run, grant.hold, then, latest)
         .await
         .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);
@@ -275,6 +282,10 @@ impl Edges {
     async fn table(&self, retention: Duration) -> Option<Table> {
         let name = self.table.as_deref()?;
         let table = Table::new(self.clients.dynamodb().await.clone(), name);
+        let table = match &self.bucket {
+            Some(bucket) => table.with_objects(Objects::new(bucket, self.clients.config().await)),
+            None => table,
+        };
         Some(table.keeping(retention).of_environment(&self.environment))
     }
 }

@@ -1,7 +1,9 @@
 //! A run's record: as it begins, as it ends, and its way into the table.
 
+use std::{borrow::Cow, time::Duration};
+
 use jiff::Timestamp;
-use lamplighter_aws::table::{Recorded, Table, TableError, Then};
+use lamplighter_aws::table::{Recorded, Table, TableError, Then, is_large};
 use lamplighter_core::{
     claim::{Hold, Request},
     envelope::Envelope,
@@ -11,6 +13,7 @@ use lamplighter_core::{
     status::Status,
 };
 use serde_json::Value;
+use tokio::time::timeout;
 
 use crate::{attempt::Conclusion, execute::Edges};
 
@@ -51,19 +54,25 @@ pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, secrets: &Secrets
     run.completed_at = Timestamp::now();
 }
 
-/// Writes the record and lets go of the task. Data that no record can hold fails the run, and says so.
+/// Writes the record and lets go of the task. Data that no record can hold, or that cannot be stored until `latest`, fails
+/// the run, and the record says so.
 pub(crate) async fn finish(
     table: Option<&Table>,
     run: Run,
     hold: Hold,
     then: Then,
+    latest: Timestamp,
 ) -> Result<Run, TableError> {
     let Some(table) = table else { return Ok(run) };
+    let run = match stored(table, &run, latest).await {
+        Ok(stored) => stored.into_owned(),
+        Err(why) => {
+            without_values(run, ErrorKind::System, format!("what the run leaves could not be stored: {why}"))
+        }
+    };
     let (recorded, run) = match table.finish(&run, hold, then).await {
         Err(error @ TableError::TooLarge { .. }) => {
-            let error = Some(RunError::new(ErrorKind::Execution, error.to_string()));
-            let status = Status::Failed;
-            let failed = Run { status, message: None, data: None, config: Value::Null, error, ..run };
+            let failed = without_values(run, ErrorKind::Execution, error.to_string());
             (table.finish(&failed, hold, then).await?, failed)
         }
         recorded => (recorded?, run),
@@ -72,4 +81,25 @@ pub(crate) async fn finish(
         Recorded::Written => run,
         Recorded::Before(stands) => *stands,
     })
+}
+
+/// The run with its large values in the bucket.
+async fn stored<'a>(table: &Table, run: &'a Run, latest: Timestamp) -> Result<Cow<'a, Run>, String> {
+    let left = Duration::try_from(latest.duration_since(Timestamp::now())).unwrap_or_default();
+    match timeout(left, table.put_away(run)).await {
+        Ok(stored) => stored.map_err(|error| error.to_string()),
+        Err(_) => Err("the time of the function was up before".to_owned()),
+    }
+}
+
+/// The run as it is recorded if its values cannot be. What failed before tells more than that.
+fn without_values(run: Run, kind: ErrorKind, why: String) -> Run {
+    let config = if is_large(&run.config) { Value::Null } else { run.config };
+    let run = Run { data: None, config, ..run };
+    if run.status != Status::Completed {
+        tracing::warn!("{why}");
+        return run;
+    }
+    let error = Some(RunError::new(kind, why));
+    Run { status: Status::Failed, message: None, error, ..run }
 }

@@ -9,4 +9,5 @@ mod outcomes;
 mod refusals;
 mod secrecy;
 mod shell;
+mod values;
 mod world;

@@ -314,7 +314,7 @@ async fn data_that_no_record_holds_beside_the_configuration_fails_the_run_too() 
     let world = World::with(json!({ "mode": "large", "bytes": 295_000, "names": names })).await;
     let run = world.run().await;
     assert_eq!(run.status, Status::Failed);
-    assert!(run.reason().unwrap().contains("the table keeps at most 300000"), "{:?}", run.reason());
+    assert!(run.reason().unwrap().contains("the table alone keeps at most 300000"), "{:?}", run.reason());
 }
 
 #[tokio::test]
