@@ -127,7 +127,8 @@ impl Objects {
             Some(client) => operation.http_client(client),
             None => operation,
         };
-        operation.build().invoke(request).await.map_err(|error| failed(cause(&error)))
+        // On the heap: what waits for it would be larger by all of it, wherever that is.
+        Box::pin(operation.build().invoke(request)).await.map_err(|error| failed(cause(&error)))
     }
 
     /// The endpoint, and the request for it with a signature.
