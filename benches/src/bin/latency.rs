@@ -10,7 +10,7 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use lamplighter::{
-    AssetsSource, Bodies, Edges, Invocation,
+    AssetsSource, Bodies, Edges, Hosted, Invocation,
     definition::{Definition, Kind, Lifecycle},
     execute,
     prelude::*,
@@ -37,6 +37,7 @@ struct Timed;
 
 impl Task for Timed {
     type Config = ();
+    type State = ();
 
     fn definition() -> Definition {
         let name = "timed".parse().expect("it is a task's name");
@@ -89,7 +90,7 @@ fn measure() -> Measured<ExitCode> {
     let pipeline = Builder::new_current_thread().enable_all().build()?;
     let edges = Edges {
         clients: Arc::new(Clients::default()),
-        bodies: Bodies { runtime: bodies.handle().clone(), clients: Arc::new(Clients::default()) },
+        bodies: Bodies::new(bodies.handle().clone()),
         table: Some(TABLE.to_owned()),
         bucket: None,
         environment: "bench".to_owned(),
@@ -107,7 +108,7 @@ fn measure() -> Measured<ExitCode> {
                 deadline: (std::time::SystemTime::now() + Duration::from_secs(60)).try_into()?,
             };
             let started = Instant::now();
-            execute(Arc::new(Timed), invocation, &edges).await?;
+            execute(Arc::new(Hosted::from(Timed)), invocation, &edges).await?;
             let over = Instant::now();
             let (began, ended) = BODY.lock().map_err(|_| "poisoned")?.take().ok_or("the body did not run")?;
             let bare = Instant::now();

@@ -18,6 +18,7 @@ struct Noop;
 
 impl Task for Noop {
     type Config = Config;
+    type State = ();
 
     fn definition() -> Definition {
         let name = std::env::var("NOOP_NAME").unwrap_or_else(|_| "noop".to_owned());

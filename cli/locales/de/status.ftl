@@ -15,3 +15,4 @@ status-by-schedule = Zeitplan
 status-by-pulse = Puls
 status-by-hand = von Hand
 status-by-queue = Warteschlange
+status-by-runner = Runner

@@ -15,3 +15,4 @@ status-by-schedule = schedule
 status-by-pulse = pulse
 status-by-hand = manual
 status-by-queue = queue
+status-by-runner = runner

@@ -15,3 +15,4 @@ status-by-schedule = harmonogram
 status-by-pulse = puls
 status-by-hand = ręcznie
 status-by-queue = kolejka
+status-by-runner = runner

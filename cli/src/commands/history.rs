@@ -155,6 +155,7 @@ fn trigger(word: &str) -> Result<Trigger, String> {
         Trigger::Pulse,
         Trigger::Manual,
         Trigger::Queue,
+        Trigger::Runner,
     ];
     Trigger::deserialize(Value::from(word.to_ascii_lowercase())).map_err(|_| {
         let all = all.map(Trigger::as_str).join(", ");

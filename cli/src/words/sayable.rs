@@ -83,6 +83,7 @@ impl Words {
             Trigger::Pulse => say!(self, "status-by-pulse"),
             Trigger::Manual => say!(self, "status-by-hand"),
             Trigger::Queue => say!(self, "status-by-queue"),
+            Trigger::Runner => say!(self, "status-by-runner"),
         }
     }
 

@@ -86,7 +86,7 @@ impl Envelope {
             Trigger::Schedule | Trigger::Pulse => {
                 self.scheduled_for.map(Occasion::Tick).ok_or_else(|| missing("scheduled_for"))
             }
-            Trigger::Manual | Trigger::Queue => Ok(Occasion::Wish),
+            Trigger::Manual | Trigger::Queue | Trigger::Runner => Ok(Occasion::Wish),
         }
     }
 }

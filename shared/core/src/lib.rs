@@ -17,6 +17,7 @@
 //! - [`pulse`]: once a minute, which ticks are due and what to do with them
 //! - [`notify`]: who is told when a task fails, and what
 //! - [`assets`]: which files go with a task
+//! - [`side`]: for how long a runner has a side task, and when it is started again
 //! - [`schema`]: whether a value is what a JSON Schema says
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
@@ -43,6 +44,7 @@ pub mod schedule;
 pub mod schema;
 pub mod secret;
 pub mod settings;
+pub mod side;
 pub mod statistics;
 pub mod status;
 pub mod why;

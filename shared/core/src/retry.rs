@@ -51,8 +51,13 @@ impl Retry {
         if attempt >= self.max_attempts {
             return Next::Exhausted;
         }
-        let pause = self.longest_pause(attempt).mul_f64(jitter.clamp(0.0, 1.0));
+        let pause = self.pause(attempt, jitter);
         if pause < remaining { Next::RetryAfter(pause) } else { Next::OutOfTime }
+    }
+
+    /// The pause that follows the attempt numbered `attempt` (from 1), as [`after_failure`](Self::after_failure) has it.
+    pub fn pause(self, attempt: u32, jitter: f64) -> Duration {
+        self.longest_pause(attempt).mul_f64(jitter.clamp(0.0, 1.0))
     }
 
     /// The longest pause that may follow the attempt numbered `attempt` (from 1).

@@ -20,6 +20,7 @@ pub enum Trigger {
     Pulse,
     Manual,
     Queue,
+    Runner,
 }
 
 impl Trigger {
@@ -33,6 +34,7 @@ impl Trigger {
             Self::Pulse => "pulse",
             Self::Manual => "manual",
             Self::Queue => "queue",
+            Self::Runner => "runner",
         }
     }
 }

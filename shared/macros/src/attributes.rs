@@ -23,6 +23,8 @@ use syn::{
 /// The attribute of a task, read.
 #[derive(Default)]
 pub(crate) struct Attributes {
+    pub queue: Option<Ident>,
+    pub side: Option<Ident>,
     pub run_on: Option<Vec<RunOn>>,
     pub phase: Option<Phase>,
     pub once_per: Option<OncePer>,
@@ -34,6 +36,10 @@ pub(crate) struct Attributes {
     pub catch_up: Option<CatchUp>,
     pub jitter_ms: Option<u64>,
     pub run_once: Option<bool>,
+    pub concurrency: Option<u32>,
+    pub enqueues: Vec<String>,
+    pub on_error: Option<Path>,
+    pub on_shutdown: Option<Path>,
     pub category: Option<String>,
     pub tags: Vec<String>,
     pub retention_ms: Option<u64>,
@@ -43,6 +49,8 @@ pub(crate) struct Attributes {
     pub copy_assets: Vec<(String, Option<String>)>,
     pub validate: Option<Path>,
     pub rollback: Option<Path>,
+    pub state: Option<Path>,
+    pub teardown: Option<Path>,
 }
 
 /// When a cron task runs.
@@ -53,10 +61,20 @@ pub(crate) enum When {
     Function(Path),
 }
 
-const KEYS: &str = "run_on, phase, once_per, depends_on, schedule, timezone, priority, overlap, catch_up, jitter, \
-                    run_once, timeout, attempts, copy_assets, validate, rollback, category, tags, retention, result";
+const KEYS: &str = "queue, side, run_on, phase, once_per, depends_on, schedule, timezone, priority, overlap, catch_up, jitter, \
+                    run_once, timeout, attempts, copy_assets, validate, rollback, state, teardown, concurrency, enqueues, \
+                    on_error, on_shutdown, category, tags, \
+                    retention, result";
+/// What stands alone.
+const BARE: [&str; 2] = ["queue", "side"];
 /// What only cron tasks have.
-const OF_CRON: [&str; 6] = ["timezone", "priority", "overlap", "catch_up", "jitter", "run_once"];
+const OF_CRON: [&str; 6] = ["schedule", "timezone", "overlap", "catch_up", "jitter", "run_once"];
+/// What only queue tasks have.
+const OF_QUEUE: [&str; 1] = ["concurrency"];
+/// What only side tasks have.
+const OF_SIDE: [&str; 2] = ["on_error", "on_shutdown"];
+/// What only tasks have that come to an end.
+const OF_AN_END: [&str; 4] = ["timeout", "attempts", "rollback", "result"];
 /// What only lifecycle tasks have.
 const OF_LIFECYCLE: [&str; 3] = ["run_on", "phase", "once_per"];
 /// What only the times of an expression have.
@@ -97,33 +115,73 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Attributes> {
         read(&mut attributes, &key, value)?;
         seen.push(key);
     }
-    let foreign: &[(&[&str], _)] = match attributes.schedule {
-        None => &[(&OF_CRON, "is for cron tasks, and this one has no `schedule`")],
-        Some(When::Expression(_)) => &[(&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK)],
-        Some(When::Function(_)) => &[
-            (&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK),
-            (
-                &OF_EXPRESSION,
-                "is for a schedule in quotes, and this one is a function, which is asked each minute",
-            ),
-        ],
-    };
+    if let (Some(_), Some(side)) = (&attributes.queue, &attributes.side) {
+        return Err(Error::new(side.span(), "a task is of one kind, and this one has a `queue`"));
+    }
+    let foreign = foreign(&attributes);
     for key in &seen {
         if let Some((_, reason)) = foreign.iter().find(|(words, _)| words.iter().any(|word| key == word)) {
             return Err(Error::new(key.span(), format!("`{key}` {reason}")));
         }
     }
+    if let (Some(teardown), None) = (&attributes.teardown, &attributes.state) {
+        return Err(refused(teardown.span(), "there is nothing to tear down: `state` says what is built"));
+    }
     Ok(attributes)
+}
+
+/// The keys that a task of this kind cannot have, and why not.
+fn foreign(attributes: &Attributes) -> Vec<(&'static [&'static str], &'static str)> {
+    let mut foreign: Vec<(&[&str], _)> = Vec::new();
+    if attributes.side.is_some() {
+        foreign.extend([
+            (&OF_LIFECYCLE[..], "is for lifecycle tasks, and this one is a side task"),
+            (&OF_CRON, "is for cron tasks, and this one is a side task"),
+            (&["priority"], "is for cron and queue tasks, and this one is a side task"),
+            (&OF_QUEUE, "is for queue tasks, and this one is a side task"),
+            (&["depends_on"], "is for lifecycle and cron tasks, and this one is a side task"),
+            (&OF_AN_END, "is for tasks that come to an end, and a side task runs as long as its runner does"),
+        ]);
+        return foreign;
+    }
+    foreign.push((&OF_SIDE, "is for side tasks, and this one has no `side`"));
+    if attributes.queue.is_some() {
+        foreign.extend([
+            (&OF_LIFECYCLE[..], "is for lifecycle tasks, and this one has a `queue`"),
+            (&OF_CRON, "is for cron tasks, and this one has a `queue`"),
+            (&["depends_on"], "is for lifecycle and cron tasks: a job waits for others by `.after(&job)`"),
+        ]);
+        return foreign;
+    }
+    foreign.push((&OF_QUEUE, "is for queue tasks, and this one has no `queue`"));
+    match attributes.schedule {
+        None => foreign.extend([
+            (&OF_CRON[..], "is for cron tasks, and this one has no `schedule`"),
+            (&["priority"], "is for cron and queue tasks, and this one has neither `schedule` nor `queue`"),
+        ]),
+        Some(When::Expression(_)) => foreign.push((&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK)),
+        Some(When::Function(_)) => foreign.extend([
+            (&OF_LIFECYCLE[..], OF_A_LIFECYCLE_TASK),
+            (
+                &OF_EXPRESSION,
+                "is for a schedule in quotes, and this one is a function, which is asked each minute",
+            ),
+        ]),
+    }
+    foreign
 }
 
 const OF_A_LIFECYCLE_TASK: &str = "is for lifecycle tasks, and this one has a `schedule`";
 
 fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Result<()> {
     let word = key.to_string();
-    if matches!(word.as_str(), "queue" | "side") {
-        let message =
-            format!("{word} tasks are not there yet: lifecycle tasks and, with `schedule`, cron tasks are");
-        return Err(Error::new(key.span(), message));
+    if BARE.contains(&word.as_str()) {
+        if value.is_some() {
+            return Err(Error::new(key.span(), format!("`{key}` stands alone, without a value")));
+        }
+        let place = if key == "queue" { &mut attributes.queue } else { &mut attributes.side };
+        *place = Some(key.clone());
+        return Ok(());
     }
     let value = value.ok_or_else(|| match KEYS.split(", ").find(|known| *known == word) {
         Some(_) => Error::new(key.span(), format!("`{key}` needs a value: `{key} = ..`")),
@@ -155,6 +213,12 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Resul
         "catch_up" => attributes.catch_up = Some(known_word(&value)?),
         "jitter" => attributes.jitter_ms = Some(jitter(&value)?),
         "run_once" => attributes.run_once = Some(flag(&value)?),
+        "concurrency" => attributes.concurrency = Some(concurrency(&value)?),
+        "enqueues" => {
+            attributes.enqueues = list(&value, |name| Ok(parsed::<TaskName>(name)?.0))?;
+        }
+        "on_error" => attributes.on_error = Some(function(&value)?),
+        "on_shutdown" => attributes.on_shutdown = Some(function(&value)?),
         "category" => attributes.category = Some(parsed::<Label>(&value)?.0),
         "tags" => attributes.tags = list(&value, |tag| Ok(parsed::<Label>(tag)?.0))?,
         "retention" => attributes.retention_ms = Some(retention(&value)?),
@@ -163,6 +227,8 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Resul
         "copy_assets" => attributes.copy_assets = list(&value, asset)?,
         "validate" => attributes.validate = Some(function(&value)?),
         "rollback" => attributes.rollback = Some(function(&value)?),
+        "state" => attributes.state = Some(function(&value)?),
+        "teardown" => attributes.teardown = Some(function(&value)?),
         _ => return Err(unknown(key)),
     }
     Ok(())
@@ -259,13 +325,19 @@ fn flag(value: &Expr) -> Result<bool> {
 }
 
 fn attempts(value: &Expr) -> Result<u32> {
+    positive(value, "attempts are counted in total: a number of at least 1 must stand here")
+}
+
+fn concurrency(value: &Expr) -> Result<u32> {
+    positive(value, "this is how many jobs may run at once: a number of at least 1 must stand here")
+}
+
+fn positive(value: &Expr, otherwise: &str) -> Result<u32> {
     let number = match value {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse::<u32>().ok(),
         _ => None,
     };
-    number.filter(|number| *number > 0).ok_or_else(|| {
-        refused(value.span(), "attempts are counted in total: a number of at least 1 must stand here")
-    })
+    number.filter(|number| *number > 0).ok_or_else(|| refused(value.span(), otherwise))
 }
 
 fn asset(value: &Expr) -> Result<(String, Option<String>)> {

@@ -4,11 +4,14 @@ use lamplighter_core::name::TaskName;
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
-    Error, Expr, ExprLit, FnArg, GenericArgument, ItemFn, Lit, Meta, PathArguments, Result, ReturnType, Type,
-    spanned::Spanned,
+    Error, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemFn, Lit, Meta, PathArguments, Result,
+    ReturnType, Type, spanned::Spanned,
 };
 
-use crate::attributes::{Attributes, When};
+use crate::{
+    arguments,
+    attributes::{Attributes, When},
+};
 
 pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<TokenStream> {
     let ident = &function.sig.ident;
@@ -22,15 +25,71 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     if !function.sig.generics.params.is_empty() {
         return Err(Error::new(function.sig.generics.span(), "a task cannot be generic"));
     }
-    let config = config(function)?;
+    let (config, state) = context(attributes, function)?;
+    match (&attributes.state, &state) {
+        (None, Some(state)) => return Err(Error::new(state.span(), UNBUILT)),
+        (Some(init), None) => return Err(Error::new(init.span(), UNSEEN)),
+        _ => {}
+    }
     let ReturnType::Type(_, result) = &function.sig.output else {
         return Err(Error::new(ident.span(), "a task must return `TaskResult`"));
     };
 
     let task = format_ident!("{}", name.to_pascal_case(), span = ident.span());
-    let declared = declared(attributes, name.as_str(), &description(function));
+    let queue = attributes.queue.as_ref().map(|_| arguments::read(function)).transpose()?;
+    let arguments = queue.as_ref().map(|queue| arguments::declare(&task, visibility, queue));
+    let declared = declared(attributes, name.as_str(), &description(function), &task);
+    let state = state.unwrap_or_else(|| syn::parse_quote!(()));
     let copies_assets = !attributes.copy_assets.is_empty();
     let doc = format!("The task `{name}`.");
+    let tears_down = attributes.teardown.is_some();
+    let functions = functions(attributes);
+    let is_side = attributes.side.is_some();
+    // Where it stands if the function returns something else.
+    let run = if let Some(queue) = &queue {
+        let take = arguments::take(&task, queue);
+        let names = queue.iter().map(|argument| &argument.name);
+        let call = quote_spanned!(result.span() => #ident(ctx, #(#names),*).await);
+        quote!(#take #call)
+    } else {
+        quote_spanned!(result.span() => #ident(ctx).await)
+    };
+    Ok(quote! {
+        #[allow(clippy::unused_async, reason = "a task is async whether or not it waits for anything")]
+        #function
+
+        #[doc = #doc]
+        #[derive(Clone, Copy, Debug, Default)]
+        #visibility struct #task;
+
+        #arguments
+
+        impl ::lamplighter::Task for #task {
+            type Config = #config;
+            type State = #state;
+
+            const COPIES_ASSETS: bool = #copies_assets;
+            const TEARS_DOWN: bool = #tears_down;
+            const IS_SIDE: bool = #is_side;
+
+            fn definition() -> ::lamplighter::definition::Definition {
+                #declared.definition::<Self>()
+            }
+
+            async fn run(
+                &self,
+                ctx: ::lamplighter::Context<Self::Config, Self::State>,
+            ) -> ::lamplighter::TaskResult {
+                #run
+            }
+
+            #functions
+        }
+    })
+}
+
+/// What the author gives functions of their own for, each at the place where it is named.
+fn functions(attributes: &Attributes) -> TokenStream {
     let validate = attributes.validate.as_ref().map(|check| {
         quote_spanned! { check.span() =>
             fn validate(&self, ctx: &::lamplighter::Context<Self::Config>) -> ::lamplighter::Validity {
@@ -40,8 +99,28 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     });
     let rollback = attributes.rollback.as_ref().map(|undo| {
         quote_spanned! { undo.span() =>
-            async fn rollback(&self, ctx: ::lamplighter::Context<Self::Config>) -> ::lamplighter::TaskResult {
+            async fn rollback(
+                &self,
+                ctx: ::lamplighter::Context<Self::Config, Self::State>,
+            ) -> ::lamplighter::TaskResult {
                 #undo(ctx).await
+            }
+        }
+    });
+    let init = attributes.state.as_ref().map(|init| {
+        quote_spanned! { init.span() =>
+            async fn init(
+                &self,
+                ctx: ::lamplighter::Context<Self::Config>,
+            ) -> ::std::result::Result<Self::State, ::lamplighter::TaskError> {
+                #init(ctx).await
+            }
+        }
+    });
+    let teardown = attributes.teardown.as_ref().map(|teardown| {
+        quote_spanned! { teardown.span() =>
+            async fn teardown(&self, state: &Self::State) {
+                #teardown(state).await
             }
         }
     });
@@ -53,56 +132,64 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
         }),
         Some(When::Expression(_)) | None => None,
     };
-    // Where it stands if the function returns something else.
-    let run = quote_spanned!(result.span() => #ident(ctx).await);
-    Ok(quote! {
-        #[allow(clippy::unused_async, reason = "a task is async whether or not it waits for anything")]
-        #function
-
-        #[doc = #doc]
-        #[derive(Clone, Copy, Debug, Default)]
-        #visibility struct #task;
-
-        impl ::lamplighter::Task for #task {
-            type Config = #config;
-
-            const COPIES_ASSETS: bool = #copies_assets;
-
-            fn definition() -> ::lamplighter::definition::Definition {
-                #declared.definition::<Self>()
+    let on_error = attributes.on_error.as_ref().map(|hook| {
+        quote_spanned! { hook.span() =>
+            async fn on_error(&self, ctx: ::lamplighter::Context<Self::Config>, error: ::lamplighter::RunError) {
+                #hook(ctx, error).await
             }
-
-            async fn run(&self, ctx: ::lamplighter::Context<Self::Config>) -> ::lamplighter::TaskResult {
-                #run
-            }
-
-            #validate
-            #due
-            #rollback
         }
-    })
+    });
+    let on_shutdown = attributes.on_shutdown.as_ref().map(|hook| {
+        quote_spanned! { hook.span() =>
+            async fn on_shutdown(&self, ctx: ::lamplighter::Context<Self::Config, Self::State>) {
+                #hook(ctx).await
+            }
+        }
+    });
+    quote! {
+        #init
+        #teardown
+        #on_error
+        #on_shutdown
+        #validate
+        #due
+        #rollback
+    }
 }
 
-/// The configuration's type: `Config` of `ctx: Context<Config>`, or `()` of `ctx: Context`.
-fn config(function: &ItemFn) -> Result<Type> {
-    let expected = "a task takes one argument, `ctx: Context<Config>` or `ctx: Context`";
+const UNBUILT: &str = "nothing builds this state: `#[task(state = function)]` says what does";
+const UNSEEN: &str =
+    "a task's state is seen in its context: `ctx: Context<Config, S>`, where this function gives an `S`";
+
+/// The types of `ctx: Context<Config, S>`: the configuration's, `()` if it has none, and the state's, if it has one.
+fn context(attributes: &Attributes, function: &ItemFn) -> Result<(Type, Option<Type>)> {
+    let expected = "a task takes one argument, `ctx: Context<Config>`, `ctx: Context` or, with a state, `ctx: Context<Config, S>`";
     let mut inputs = function.sig.inputs.iter();
     let Some(FnArg::Typed(argument)) = inputs.next() else {
         return Err(Error::new(function.sig.paren_token.span.join(), expected));
     };
-    if let Some(further) = inputs.next() {
-        return Err(Error::new(further.span(), expected));
+    if let Some(further) = inputs.next()
+        && attributes.queue.is_none()
+    {
+        let message = format!("{expected}; the task of a `queue` may take more");
+        return Err(Error::new(further.span(), message));
     }
     let Type::Path(path) = &*argument.ty else { return Err(Error::new(argument.ty.span(), expected)) };
     let Some(last) = path.path.segments.last().filter(|segment| segment.ident == "Context") else {
         return Err(Error::new(argument.ty.span(), expected));
     };
     match &last.arguments {
-        PathArguments::None => Ok(syn::parse_quote!(())),
-        PathArguments::AngleBracketed(arguments) => match arguments.args.first() {
-            Some(GenericArgument::Type(config)) => Ok(config.clone()),
-            _ => Err(Error::new(last.arguments.span(), expected)),
-        },
+        PathArguments::None => Ok((syn::parse_quote!(()), None)),
+        PathArguments::AngleBracketed(arguments) => {
+            let mut types = arguments.args.iter().map(|argument| match argument {
+                GenericArgument::Type(it) => Ok(it.clone()),
+                other => Err(Error::new(other.span(), expected)),
+            });
+            match (types.next().transpose()?, types.next().transpose()?, types.next().transpose()?) {
+                (Some(config), state, None) => Ok((config, state)),
+                _ => Err(Error::new(last.arguments.span(), expected)),
+            }
+        }
         PathArguments::Parenthesized(_) => Err(Error::new(last.arguments.span(), expected)),
     }
 }
@@ -125,11 +212,24 @@ fn description(function: &ItemFn) -> String {
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStream {
+fn declared(attributes: &Attributes, name: &str, description: &str, task: &Ident) -> TokenStream {
     let definition = quote!(::lamplighter::definition);
     let generated = quote!(::lamplighter::generated);
     let depends_on = &attributes.depends_on;
-    let kind = if let Some(schedule) = &attributes.schedule {
+    let kind = if attributes.side.is_some() {
+        quote!(#generated::DeclaredKind::Side)
+    } else if attributes.queue.is_some() {
+        let priority = format_ident!("{}", attributes.priority.unwrap_or_default().variant());
+        let concurrency = optional(attributes.concurrency.map(|jobs| quote!(#jobs)));
+        let arguments = arguments::of(task);
+        quote! {
+            #generated::DeclaredKind::Queue {
+                priority: #definition::Priority::#priority,
+                concurrency: #concurrency,
+                arguments: #generated::schema::<#arguments>,
+            }
+        }
+    } else if let Some(schedule) = &attributes.schedule {
         let schedule = optional(match schedule {
             When::Expression(expression) => Some(quote!(#expression)),
             When::Function(_) => None,
@@ -177,6 +277,7 @@ fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStre
     });
     let category = optional(attributes.category.as_ref().map(|category| quote!(#category)));
     let tags = &attributes.tags;
+    let enqueues = &attributes.enqueues;
     let retention_ms = optional(attributes.retention_ms.map(|ms| quote!(#ms)));
     let result = optional(
         attributes
@@ -195,6 +296,7 @@ fn declared(attributes: &Attributes, name: &str, description: &str) -> TokenStre
             rollback: #rollback,
             category: #category,
             tags: &[#(#tags),*],
+            enqueues: &[#(#enqueues),*],
             retention_ms: #retention_ms,
             result: #result,
         }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use lamplighter::{
-    AssetsSource, Bodies, Edges, Invocation,
+    AssetsSource, Bodies, Edges, Hosted, Invocation,
     definition::{Cron, Definition, Kind},
     execute,
     prelude::*,
@@ -43,6 +43,7 @@ struct Racer;
 
 impl Task for Racer {
     type Config = ();
+    type State = ();
 
     fn definition() -> Definition {
         let every_minute = "* * * * *".parse().expect("it is a schedule");
@@ -77,7 +78,7 @@ fn main() -> std::io::Result<()> {
     let pipeline = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let edges = Edges {
         clients: Arc::new(Clients::default()),
-        bodies: Bodies { runtime: bodies.handle().clone(), clients: Arc::new(Clients::default()) },
+        bodies: Bodies::new(bodies.handle().clone()),
         table: std::env::var("LAMPLIGHTER_TABLE").ok(),
         bucket: None,
         environment: "race".to_owned(),
@@ -95,7 +96,7 @@ fn main() -> std::io::Result<()> {
                 .try_into()
                 .map_err(std::io::Error::other)?,
         };
-        tell(&match pipeline.block_on(execute(Arc::new(Racer), invocation, &edges)) {
+        tell(&match pipeline.block_on(execute(Arc::new(Hosted::from(Racer)), invocation, &edges)) {
             Ok(executed) => json!({ "report": executed.report }),
             Err(error) => json!({ "error": error.to_string() }),
         });

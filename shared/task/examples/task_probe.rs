@@ -279,6 +279,7 @@ struct Scheduled;
 
 impl Task for Scheduled {
     type Config = Config;
+    type State = ();
 
     fn definition() -> Definition {
         let says = |name: &str| std::env::var_os(name).is_some();
@@ -314,9 +315,70 @@ impl Task for Scheduled {
     }
 }
 
+/// The probe with a state, which counts its runs.
+mod kept {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::{Config, Duration, append, fs, json, mode, process};
+    use lamplighter::prelude::*;
+
+    pub struct Kept {
+        uses: AtomicU32,
+        folder: std::path::PathBuf,
+    }
+
+    #[task(timeout = "20s", attempts = 2, state = open, teardown = close, rollback = undo)]
+    pub async fn probe(ctx: Context<Config, Kept>) -> TaskResult {
+        append(&ctx.config.folder, "bodies", &format!("{} {}", ctx.run_id(), ctx.attempt()))?;
+        let uses = ctx.state().uses.fetch_add(1, Ordering::Relaxed) + 1;
+        match mode(&ctx.config).as_str() {
+            "failure" => Ok(Outcome::failure("it cannot be done")),
+            "wait-for-go" => {
+                while !ctx.config.folder.join("go").exists() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok(Outcome::success("went"))
+            }
+            "http" => {
+                let status = ctx.http().get(&ctx.config.names[0]).send().await?.status().as_u16();
+                Outcome::success("asked").with_data(&json!({ "status": status, "uses": uses }))
+            }
+            _ => Outcome::success("used").with_data(&json!({ "pid": process::id(), "uses": uses })),
+        }
+    }
+
+    #[expect(clippy::unused_async, reason = "it is async as those that wait are")]
+    async fn open(ctx: Context<Config>) -> Result<Kept, TaskError> {
+        append(&ctx.config.folder, "opened", &ctx.run_id().to_string())?;
+        let opened = fs::read_to_string(ctx.config.folder.join("opened"))?.lines().count();
+        match mode(&ctx.config).as_str() {
+            "away" => Err(TaskError::new("the database is away")),
+            "away-at-first" if opened == 1 => Err(TaskError::new("the database is away")),
+            "no-password" => Err(TaskError::configuration("nobody said the password")),
+            "panic" => panic!("no database"),
+            _ => Ok(Kept { uses: AtomicU32::new(0), folder: ctx.config.folder.clone() }),
+        }
+    }
+
+    async fn close(kept: &Kept) {
+        tokio::task::yield_now().await;
+        let uses = kept.uses.load(Ordering::Relaxed).to_string();
+        append(&kept.folder, "closed", &uses).expect("the folder is there");
+    }
+
+    #[expect(clippy::unused_async, reason = "it is async as those that wait are")]
+    async fn undo(ctx: Context<Config, Kept>) -> TaskResult {
+        append(&ctx.config.folder, "rollbacks", &ctx.state().uses.load(Ordering::Relaxed).to_string())?;
+        Ok(Outcome::success("undone"))
+    }
+}
+
 fn main() -> process::ExitCode {
-    if std::env::var_os("PROBE_CRON").is_some() {
+    let is = |name: &str| std::env::var_os(name).is_some();
+    if is("PROBE_CRON") {
         lamplighter::start(Scheduled)
+    } else if is("PROBE_STATE") {
+        lamplighter::start(kept::Probe)
     } else {
         lamplighter::start(Probe)
     }

@@ -131,7 +131,7 @@ pub(crate) async fn supervise<T>(mut code: JoinHandle<T>, limits: &Limits) -> Ra
 }
 
 /// What a panic said, if it said anything in words.
-fn panicked(join: JoinError) -> RunError {
+pub(crate) fn panicked(join: JoinError) -> RunError {
     let message = match join.try_into_panic() {
         Ok(panic) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -25,6 +25,7 @@ use crate::{
     attempt::{Conclusion, Limits, Ran, Settled, attempts, settle, supervise},
     context::{Surroundings, until},
     execute::{Bodies, Edges, RESERVE},
+    hosted::Hosted,
 };
 
 /// The folder of the task's files. Not an `async fn`: its state would have the code that fetches them in it, and S3 with
@@ -71,6 +72,8 @@ pub(crate) async fn surroundings<T: Task>(
         working_directory,
         limits: limits.clone(),
         clients: Arc::clone(&edges.bodies.clients),
+        http: Arc::clone(&edges.bodies.http),
+        arguments: Arc::default(),
         table: edges.table.clone(),
         hold,
     })
@@ -86,12 +89,13 @@ pub(crate) fn configured<T: Task>(
     let unfit = |why: String| refused(format!("the configuration does not fit: {why}"));
     schema::check(config, config_schema).map_err(|violation| unfit(violation.to_string()))?;
     let config = T::Config::deserialize(config).map_err(|error| unfit(error.to_string()))?;
-    Ok(Context { config: Arc::new(config), surroundings: Arc::new(surroundings), attempt: 1 })
+    let (config, surroundings) = (Arc::new(config), Arc::new(surroundings));
+    Ok(Context { config, state: Arc::new(()), surroundings, attempt: 1 })
 }
 
 /// Makes what the body is given, unless something says that the body must not run.
 pub(crate) async fn admit<T: Task>(
-    task: &Arc<T>,
+    task: &Arc<Hosted<T>>,
     order: &Order<'_>,
     hold: Hold,
 ) -> Result<Context<T::Config>, Conclusion> {
@@ -120,7 +124,7 @@ fn refused(message: String) -> RunError {
 /// Runs the body with its attempts, and its rollback once if it failed for good. In a rollback of the stack the
 /// body is the rollback, and is tried once.
 pub(crate) async fn run_body<T: Task>(
-    task: &Arc<T>,
+    task: &Arc<Hosted<T>>,
     definition: &Definition,
     ctx: Context<T::Config>,
     process_ends: Timestamp,
@@ -130,11 +134,21 @@ pub(crate) async fn run_body<T: Task>(
     let body = |ctx: Context<T::Config>| {
         let task = Arc::clone(task);
         let promised = Arc::clone(&promised);
-        bodies.runtime.spawn(async move { keeping(&promised, settle(task.run(ctx).await)) })
+        bodies.runtime.spawn(async move {
+            match task.equip(ctx).await {
+                Ok(ctx) => keeping(&promised, settle(task.run(ctx).await)),
+                Err(error) => settle(Err(error)),
+            }
+        })
     };
     let undo = |ctx: Context<T::Config>| {
         let task = Arc::clone(task);
-        bodies.runtime.spawn(async move { settle(task.rollback(ctx).await) })
+        bodies.runtime.spawn(async move {
+            match task.equip(ctx).await {
+                Ok(ctx) => settle(task.rollback(ctx).await),
+                Err(error) => settle(Err(error)),
+            }
+        })
     };
     let once = Retry { max_attempts: 1, ..definition.retry };
     let conclusion = if ctx.trigger() == Trigger::Rollback {

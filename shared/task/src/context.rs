@@ -12,15 +12,18 @@ use lamplighter_aws::{
     table::{CommitError, Table, TransactWriteItem, transact},
 };
 use lamplighter_core::{claim::Hold, deployment::Deployment, id::RunId, name::TaskName, run::Trigger};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Limits;
+use crate::{TaskError, attempt::Limits, http::Http};
 
-/// What a body is given: its configuration, and where and why it runs. Cheap to clone.
+/// What a body is given: its configuration, the task's own state, and where and why it runs. Cheap to clone.
 #[derive(Debug)]
-pub struct Context<C = ()> {
+pub struct Context<C = (), S = ()> {
     /// The task's configuration: its default with what the project and the environment override.
     pub config: Arc<C>,
+    pub(crate) state: Arc<S>,
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) attempt: u32,
 }
@@ -37,22 +40,37 @@ pub(crate) struct Surroundings {
     pub working_directory: PathBuf,
     pub limits: Limits,
     pub clients: Arc<Clients>,
+    pub http: Arc<Http>,
+    pub arguments: Arc<Value>,
     pub table: Option<String>,
     /// By what the run may write for its task, once that is claimed.
     pub hold: Option<Hold>,
 }
 
-impl<C> Clone for Context<C> {
+impl<C, S> Clone for Context<C, S> {
     fn clone(&self) -> Self {
         Self {
             config: Arc::clone(&self.config),
+            state: Arc::clone(&self.state),
             surroundings: Arc::clone(&self.surroundings),
             attempt: self.attempt,
         }
     }
 }
 
-impl<C> Context<C> {
+impl<C, S> Context<C, S> {
+    /// What the task has built once for all runs of its process: that of `#[task(state = init)]`.
+    pub fn state(&self) -> &S {
+        &self.state
+    }
+
+    /// The arguments of the job, of a queue task. What does not fit was not enqueued by this version of the task: trying
+    /// again cannot mend that.
+    pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, TaskError> {
+        let unfit = |error| TaskError::configuration(format!("the job's arguments do not fit: {error}"));
+        A::deserialize(&*self.surroundings.arguments).map_err(unfit)
+    }
+
     /// The run's id.
     pub fn run_id(&self) -> RunId {
         self.surroundings.run_id
@@ -139,6 +157,18 @@ impl<C> Context<C> {
     /// SDK clients for AWS, made at their first use.
     pub fn clients(&self) -> &Clients {
         &self.surroundings.clients
+    }
+
+    /// An HTTP client, made at its first use and shared by all runs of the process, whose connections it keeps. It trusts
+    /// Mozilla's roots, and gives up on a server that it does not reach within 10 s; how long a response may take is
+    /// yours to say. A task that never asks for it does not have its code in its binary.
+    pub fn http(&self) -> &reqwest::Client {
+        self.surroundings.http.client()
+    }
+
+    pub(crate) fn with_state<T>(self, state: Arc<T>) -> Context<C, T> {
+        let Self { config, surroundings, attempt, .. } = self;
+        Context { config, state, surroundings, attempt }
     }
 }
 

@@ -6,7 +6,7 @@ use lamplighter_core::{
     assets::Asset,
     definition::{
         Cron, DEFAULT_RETENTION, DEFAULT_TIMEOUT, Definition, Kind, Lifecycle, OncePer, Overlap, Phase,
-        Priority, RunOn,
+        Priority, Queue, RunOn, Side,
     },
     name::TaskName,
     retry::Retry,
@@ -28,6 +28,7 @@ pub struct Declared {
     pub rollback: bool,
     pub category: Option<&'static str>,
     pub tags: &'static [&'static str],
+    pub enqueues: &'static [&'static str],
     pub retention_ms: Option<u64>,
     pub result: Option<fn() -> Value>,
 }
@@ -51,6 +52,12 @@ pub enum DeclaredKind {
         jitter_ms: u64,
         run_once: bool,
     },
+    Queue {
+        priority: Priority,
+        concurrency: Option<u32>,
+        arguments: fn() -> Value,
+    },
+    Side,
 }
 
 /// The reason why a declared word parses.
@@ -95,6 +102,12 @@ impl Declared {
                 jitter: Duration::from_millis(*jitter_ms),
                 run_once: *run_once,
             }),
+            DeclaredKind::Queue { priority, concurrency, arguments } => Kind::Queue(Queue {
+                priority: *priority,
+                concurrency: *concurrency,
+                arguments_schema: arguments(),
+            }),
+            DeclaredKind::Side => Kind::Side(Side {}),
         };
         let retry = Retry::default();
         Definition {
@@ -113,6 +126,7 @@ impl Declared {
             result_schema: self.result.map_or(Value::Null, |schema| schema()),
             category: self.category.map(str::to_owned),
             tags: self.tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            enqueues: names(self.enqueues),
             retention: self.retention_ms.map_or(DEFAULT_RETENTION, Duration::from_millis),
             ..Definition::new(self.name.parse().expect(CHECKED), kind)
         }

@@ -11,6 +11,7 @@ use crate::{
     Task,
     attempt::{Conclusion, Ran, supervise},
     body::{Order, configured, surroundings},
+    hosted::Hosted,
 };
 
 /// Whether a trigger has the task's function asked: that of a time, for a task which has no schedule but that.
@@ -21,7 +22,7 @@ pub(crate) fn is_asked(definition: &Definition, trigger: Trigger) -> bool {
 
 /// Asks it, with the deadline and the configuration that the body would have; what the table says differently is not
 /// known before the task is claimed. A function that does not say fails the run.
-pub(crate) async fn ask<T: Task>(task: &Arc<T>, order: &Order<'_>) -> Result<bool, Conclusion> {
+pub(crate) async fn ask<T: Task>(task: &Arc<Hosted<T>>, order: &Order<'_>) -> Result<bool, Conclusion> {
     let surroundings = surroundings::<T>(order, None).await?;
     let (task, config) = (Arc::clone(task), order.definition.clone());
     let asking = order.edges.bodies.runtime.spawn(async move {

@@ -15,15 +15,17 @@ use lamplighter_core::{envelope::Report, run::ErrorKind, settings::DEFAULT_ENVIR
 use serde_json::Value;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::OnceCell,
+    sync::{Mutex, OnceCell},
 };
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    Bodies, Edges, ExecuteError, Executed, Invocation, Task,
+    Bodies, Edges, ExecuteError, Executed, Hosted, Invocation, Task,
     assets::Source,
+    ending::told_to_end,
     execute::{execute, random, read_settings},
     log::{self, Output},
+    side::{self, Hosting},
 };
 
 /// The folder of the assets, beside the binary.
@@ -41,6 +43,7 @@ struct Environment {
     log: Option<String>,
     level: LevelFilter,
     in_lambda: bool,
+    hosting: Hosting,
 }
 
 /// Starts a task's process. Under Lambda it serves invocations for as long as it lives. By hand it does what its
@@ -59,15 +62,21 @@ pub fn start<T: Task>(task: T) -> ExitCode {
         ["describe"] => describe::<T>(),
         ["run"] => run(task, environment, "{}"),
         ["run", payload] => run(task, environment, payload),
+        ["side"] if T::IS_SIDE => beside(task, environment),
         _ => usage::<T>(),
     }
 }
 
 fn usage<T: Task>() -> ExitCode {
     let name = T::definition().name;
+    let what = if T::IS_SIDE {
+        format!("{name} side            run the side task until SIGTERM or Ctrl-C asks it to end")
+    } else {
+        format!("{name} run [PAYLOAD]   execute the task once; PAYLOAD is JSON, {{}} by default")
+    };
     eprintln!(
         "usage: {name} describe        print the task's definition as JSON\n       \
-                {name} run [PAYLOAD]   execute the task once; PAYLOAD is JSON, {{}} by default\n\
+                {what}\n\
          Without arguments it needs Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API)."
     );
     ExitCode::from(2)
@@ -108,12 +117,28 @@ fn serve<T: Task>(task: T, environment: Environment) -> ExitCode {
     log::start(environment.level, Output::Stdout);
     let served = Runtimes::start().map_err(|error| error.to_string()).and_then(|runtimes| {
         let edges = Arc::new(environment.edges(runtimes.bodies.handle()));
-        let task = Arc::new(task);
-        let handler = service_fn(move |event: LambdaEvent<Value>| {
-            let (task, edges) = (Arc::clone(&task), Arc::clone(&edges));
-            async move { invoked(task, event, &edges).await }
+        let task = Arc::new(Hosted::from(task));
+        // Held by a run, and in the end by what comes after the last one.
+        let turn = Arc::new(Mutex::new(()));
+        let handler = {
+            let (task, turn) = (Arc::clone(&task), Arc::clone(&turn));
+            service_fn(move |event: LambdaEvent<Value>| {
+                let (task, turn, edges) = (Arc::clone(&task), Arc::clone(&turn), Arc::clone(&edges));
+                async move {
+                    let _turn = turn.lock().await;
+                    invoked(task, event, &edges).await
+                }
+            })
+        };
+        let served = runtimes.pipeline.block_on(async {
+            let told = told_to_end::<T>().await;
+            let served = tokio::select! {
+                served = lambda_runtime::run(handler) => served,
+                _turn = async { told.await; turn.lock().await } => Ok(()),
+            };
+            task.end(runtimes.bodies.handle()).await;
+            served
         });
-        let served = runtimes.pipeline.block_on(lambda_runtime::run(handler));
         // A body that does not stop would hold up the end of its runtime for ever.
         runtimes.bodies.shutdown_background();
         served.map_err(|error| error.to_string())
@@ -132,7 +157,7 @@ fn failed(message: &str) -> ExitCode {
 /// One invocation under Lambda. A run that failed is a failed invocation too, so that the function's own error
 /// count and alarms see it.
 async fn invoked<T: Task>(
-    task: Arc<T>,
+    task: Arc<Hosted<T>>,
     event: LambdaEvent<Value>,
     edges: &Edges,
 ) -> Result<Report, Diagnostic> {
@@ -157,7 +182,7 @@ async fn invoked<T: Task>(
         Ok(Executed { report, .. }) => Ok(report),
         Err(error) => {
             let kind = match error {
-                ExecuteError::Envelope(_) => ErrorKind::Configuration,
+                ExecuteError::Envelope(_) | ExecuteError::Side { .. } => ErrorKind::Configuration,
                 ExecuteError::Definition => ErrorKind::Execution,
                 ExecuteError::Claim(_) | ExecuteError::Record { .. } => ErrorKind::System,
             };
@@ -186,7 +211,13 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
     let holder = format!("by-hand#{:032x}", random());
     let invocation = Invocation { payload, holder, deadline };
-    let code = match runtimes.pipeline.block_on(execute(Arc::new(task), invocation, &edges)) {
+    let task = Arc::new(Hosted::from(task));
+    let executed = runtimes.pipeline.block_on(async {
+        let executed = execute(Arc::clone(&task), invocation, &edges).await;
+        task.end(runtimes.bodies.handle()).await;
+        executed
+    });
+    let code = match executed {
         Ok(Executed { report, .. }) => {
             let done = report.status == Status::Completed;
             let report = serde_json::to_value(&report).unwrap_or_default();
@@ -198,6 +229,20 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
         Err(error) => failed(&error.to_string()),
     };
     // A body that does not stop would hold up the end of its runtime for ever.
+    runtimes.bodies.shutdown_background();
+    code
+}
+
+/// Runs a side task for as long as nobody asks for its end.
+fn beside<T: Task>(task: T, mut environment: Environment) -> ExitCode {
+    log::start(environment.level, Output::Stderr);
+    let runtimes = match Runtimes::start() {
+        Ok(runtimes) => runtimes,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let hosting = std::mem::take(&mut environment.hosting);
+    let edges = environment.edges(runtimes.bodies.handle());
+    let code = runtimes.pipeline.block_on(side::live(task, hosting, &edges));
     runtimes.bodies.shutdown_background();
     code
 }
@@ -242,13 +287,14 @@ impl Environment {
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
             level,
             in_lambda,
+            hosting: Hosting::read(variable)?,
         })
     }
 
     fn edges(self, bodies: &Handle) -> Edges {
         Edges {
             clients: Arc::new(Clients::default()),
-            bodies: Bodies { runtime: bodies.clone(), clients: Arc::new(Clients::default()) },
+            bodies: Bodies::new(bodies.clone()),
             table: self.table,
             bucket: self.bucket,
             environment: self.name,

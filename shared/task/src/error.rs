@@ -36,6 +36,11 @@ impl TaskError {
         Self { fatal: true, ..self }
     }
 
+    /// The same error, as what kept something from happening, and as of another kind.
+    pub(crate) fn told_of(self, what: &str, kind: ErrorKind) -> Self {
+        Self { source: format!("{what}: {self}").into(), kind, fatal: self.fatal }
+    }
+
     /// What kind of thing went wrong.
     pub fn kind(&self) -> ErrorKind {
         self.kind

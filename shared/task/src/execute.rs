@@ -14,9 +14,10 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::{Decision, Refusal, Request, SKEW_MARGIN},
-    definition::{Definition, Overlap},
+    definition::{Definition, Kind, Overlap},
     envelope::{Envelope, InvalidEnvelope, Report},
     id::RunId,
+    name::TaskName,
     run::{ErrorKind, RunError},
     secret::Secrets,
     settings::Settings,
@@ -30,6 +31,8 @@ use crate::{
     body::{Order, admit, run_body},
     claim::{claim, skip},
     due::{ask, is_asked},
+    hosted::Hosted,
+    http::Http,
     log,
     record::{begun, conclude, finish},
     watch::watch,
@@ -66,8 +69,15 @@ pub struct Edges {
 pub struct Bodies {
     /// Where it runs. Not the runtime in which [`execute`] is awaited.
     pub runtime: Handle,
-    /// The SDK clients it is given, made at first use.
-    pub clients: Arc<Clients>,
+    pub(crate) clients: Arc<Clients>,
+    pub(crate) http: Arc<Http>,
+}
+
+impl Bodies {
+    /// What it has in a runtime: clients of its own, made at first use.
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, clients: Arc::default(), http: Arc::default() }
+    }
 }
 
 /// One invocation of a task.
@@ -87,6 +97,14 @@ pub enum ExecuteError {
     /// The task cannot say what it is. Nothing was claimed.
     #[error("the task's definition panicked: see the line before")]
     Definition,
+    /// A side task has no runs of this kind. Nothing was claimed.
+    #[error(
+        "`{task}` is a side task: it runs in a runner (`lamplighter start`), as long as that does, and never in Lambda"
+    )]
+    Side {
+        /// The task.
+        task: TaskName,
+    },
     /// The payload cannot start a run. Nothing was claimed.
     #[error(transparent)]
     Envelope(#[from] InvalidEnvelope),
@@ -121,7 +139,7 @@ pub struct Executed {
 ///
 /// An error is logged here, and nowhere else.
 pub async fn execute<T: Task>(
-    task: Arc<T>,
+    task: Arc<Hosted<T>>,
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Executed, ExecuteError> {
@@ -134,12 +152,15 @@ pub async fn execute<T: Task>(
 }
 
 async fn pipeline<T: Task>(
-    task: Arc<T>,
+    task: Arc<Hosted<T>>,
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Executed, ExecuteError> {
     let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
     log::task(&declared.name);
+    if matches!(declared.kind, Kind::Side(_)) {
+        return Err(ExecuteError::Side { task: declared.name });
+    }
     let envelope = Envelope::parse(invocation.payload)?;
     let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref());
     let definition = applied(&settings, &declared);
@@ -206,7 +227,7 @@ async fn pipeline<T: Task>(
 /// Asks the task's own function whether the run is due, and says what became of it if it is not: nothing is recorded
 /// of a run that is not due, and a failure of one of which nobody knows.
 async fn not_due<T: Task>(
-    task: &Arc<T>,
+    task: &Arc<Hosted<T>>,
     order: &Order<'_>,
     table: Option<&Table>,
 ) -> Result<Option<Executed>, ExecuteError> {

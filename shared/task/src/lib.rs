@@ -32,13 +32,17 @@ mod claim;
 mod context;
 mod declare;
 mod due;
+mod ending;
 mod entry;
 mod error;
 mod execute;
+mod hosted;
+mod http;
 pub mod log;
 mod outcome;
 mod record;
 mod secret;
+mod side;
 mod task;
 mod watch;
 
@@ -47,10 +51,16 @@ pub use context::Context;
 pub use entry::start;
 pub use error::{Fatal, TaskError};
 pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute, random};
+pub use hosted::Hosted;
 pub use lamplighter_aws::table::{CommitError, TransactWriteItem};
-pub use lamplighter_core::{definition, deployment::Deployment, run::Trigger};
+pub use lamplighter_core::{
+    definition,
+    deployment::Deployment,
+    run::{ErrorKind, RunError, Trigger},
+};
 pub use lamplighter_macros::task;
 pub use outcome::{Outcome, TaskResult};
+pub use reqwest;
 pub use secret::Secret;
 pub use task::{Due, Task, Validity};
 pub use tokio_util::sync::CancellationToken;
@@ -61,13 +71,16 @@ pub mod prelude {
     pub use serde::{self, Deserialize, Serialize};
 
     pub use crate::{
-        Context, Due, Fatal, Outcome, Secret, Task, TaskError, TaskResult, Trigger, Validity, task,
+        Context, Due, Fatal, Outcome, RunError, Secret, Task, TaskError, TaskResult, Trigger, Validity, task,
     };
 }
 
 /// What generated code uses; not for hands.
 #[doc(hidden)]
 pub mod generated {
+    pub use schemars;
+    pub use serde;
+
     pub use crate::declare::{Declared, DeclaredKind, schema};
 }
 

@@ -110,6 +110,7 @@ mod by_hand {
 
     impl Task for Seed {
         type Config = ();
+        type State = ();
 
         fn definition() -> Definition {
             Definition {

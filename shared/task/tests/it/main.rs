@@ -9,5 +9,6 @@ mod outcomes;
 mod refusals;
 mod secrecy;
 mod shell;
+mod state;
 mod values;
 mod world;

@@ -1,7 +1,7 @@
 use lamplighter::prelude::*;
 
-#[task(queue)]
-async fn migrate(_ctx: Context) -> TaskResult {
+#[task(queue = true)]
+async fn send(_ctx: Context) -> TaskResult {
     Ok(Outcome::success("done"))
 }
 

@@ -1,7 +1,7 @@
 use lamplighter::prelude::*;
 
-#[task(side)]
-async fn migrate(_ctx: Context) -> TaskResult {
+#[task(concurrency = 2)]
+async fn send(_ctx: Context) -> TaskResult {
     Ok(Outcome::success("done"))
 }
 

@@ -1,0 +1,27 @@
+//! The HTTP client that bodies share.
+
+use std::{any::Any, fmt, sync::OnceLock, time::Duration};
+
+/// How long it may take to reach a server. What comes after is the run's deadline's concern.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// A place for a client, made at its first use. Of what type it is, is known in [`Http::client`] alone: the binary of a
+/// task that never asks for it has no HTTP client of the author's in it.
+#[derive(Default)]
+pub(crate) struct Http(OnceLock<Box<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+impl Http {
+    pub(crate) fn client(&self) -> &reqwest::Client {
+        let client = self.0.get_or_init(|| {
+            let client = reqwest::Client::builder().connect_timeout(CONNECT_LIMIT).build();
+            Box::new(client.expect("with the roots built in, nothing of this machine can be wrong"))
+        });
+        client.downcast_ref().expect("nothing else is ever put there")
+    }
+}

@@ -1,0 +1,133 @@
+//! A task's own state: built once per process, torn down once; and the HTTP client that bodies share.
+
+use std::{process::Command, time::Duration};
+
+use axum::{Router, routing::get};
+use lamplighter_core::{
+    run::{ErrorKind, Run},
+    status::Status,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    shell::command,
+    world::{RUN, World, deploy},
+};
+
+/// A world whose probe has a state.
+async fn world(config: Value) -> World {
+    let world = World::new().await;
+    let mut spec = world.spec(json!({ "config": config }));
+    spec.environment.insert("PROBE_STATE".to_owned(), "yes".to_owned());
+    world.host.register(spec);
+    world
+}
+
+fn uses(run: &Run) -> &Value {
+    &run.data.as_ref().expect("the body returned nothing")["uses"]
+}
+
+/// Waits for a line of a file.
+async fn marked(world: &World, file: &str) -> Vec<String> {
+    let marked = async {
+        while world.marks(file).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), marked).await.expect("nothing was marked");
+    world.marks(file).iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
+    let world = world(json!({})).await;
+    for wanted in 1..=3 {
+        assert_eq!(uses(&world.run().await), wanted);
+    }
+    assert_eq!(world.marks("opened").len(), 1);
+    assert_eq!(world.marks("closed").len(), 0);
+    let process = world.body_begun().await;
+    assert!(Command::new("kill").args(["-s", "TERM", &process]).status().unwrap().success());
+    assert_eq!(marked(&world, "closed").await, ["3"]);
+
+    assert_eq!(uses(&world.run().await), 1, "another process has another state");
+    assert_eq!(world.marks("opened").len(), 2);
+}
+
+#[tokio::test]
+async fn q03_a_process_that_is_told_to_end_finishes_its_run_first() {
+    let world = world(json!({ "mode": "wait-for-go" })).await;
+    let (run, ()) = tokio::join!(world.run(), async {
+        let process = world.body_begun().await;
+        assert!(Command::new("kill").args(["-s", "TERM", &process]).status().unwrap().success());
+        world.go();
+    });
+    assert_eq!(run.status, Status::Completed, "{run:?}");
+    assert_eq!(marked(&world, "closed").await, ["1"]);
+}
+
+#[tokio::test]
+async fn q03_a_run_by_hand_tears_down_what_it_has_built() {
+    let world = world(json!({})).await;
+    let mut by_hand = command(&world, &json!({}));
+    by_hand.env("PROBE_STATE", "yes").arg("run");
+    let output = tokio::task::spawn_blocking(move || by_hand.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(marked(&world, "closed").await, ["1"]);
+}
+
+#[tokio::test]
+async fn q03_a_state_that_cannot_be_built_is_tried_again() {
+    let world = world(json!({ "mode": "away-at-first" })).await;
+    let run = world.run().await;
+    assert_eq!((run.status, run.attempts.len(), world.bodies()), (Status::Completed, 2, 1), "{run:?}");
+    let error = run.attempts[0].error.as_ref().unwrap();
+    assert_eq!(error.kind, ErrorKind::Dependency);
+    assert_eq!(error.message, "the task's state was not built: the database is away");
+}
+
+#[tokio::test]
+async fn q03_a_run_without_its_state_fails_and_the_next_one_builds_it() {
+    let world = world(json!({})).await;
+    for (mode, kind, attempts) in [
+        ("away", ErrorKind::Dependency, 2),
+        ("no-password", ErrorKind::Configuration, 1),
+        ("panic", ErrorKind::Execution, 2),
+    ] {
+        world.switch(mode);
+        let run = world.run().await;
+        let error = run.error.clone().unwrap();
+        assert_eq!((run.status, error.kind, run.attempts.len()), (Status::Failed, kind, attempts), "{mode}");
+    }
+    assert_eq!(world.bodies(), 0);
+    world.switch("");
+    assert_eq!(uses(&world.run().await), 1);
+}
+
+#[tokio::test]
+async fn q03_a_rollback_has_the_state_too() {
+    let world = world(json!({ "mode": "failure" })).await;
+    world.run().await;
+    assert_eq!(marked(&world, "rollbacks").await, ["1"]);
+    world.invoke(deploy("rollback", RUN, "r1")).await;
+    assert_eq!(world.marks("opened").len(), 1, "it is the same process");
+}
+
+#[tokio::test]
+async fn q03_bodies_share_an_http_client() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (connected, mut connections) = tokio::sync::watch::channel(0);
+    let router = Router::new().route("/", get(async || "here"));
+    tokio::spawn(async move {
+        use axum::serve::ListenerExt as _;
+        let counted = listener.tap_io(move |_| connected.send_modify(|count| *count += 1));
+        axum::serve(counted, router).await
+    });
+    let world = world(json!({ "mode": "http", "names": [url] })).await;
+    for _ in 0..3 {
+        assert_eq!(world.run().await.data.unwrap()["status"], 200);
+    }
+    assert_eq!(*connections.borrow_and_update(), 1, "the connection is kept");
+}
