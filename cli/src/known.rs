@@ -1,6 +1,8 @@
 //! The tasks that a person may name, and what is said to one who names another.
 
-use lamplighter_core::{id::RunId, name::TaskName, near::nearest};
+use anyhow::bail;
+use lamplighter_aws::table::Table;
+use lamplighter_core::{id::RunId, name::TaskName, near::nearest, run::Run};
 
 use crate::{say, words::Words, workspace::Workspace};
 
@@ -38,4 +40,14 @@ pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<N
         Ok(run) => Ok(Named::Run(run)),
         Err(_) => Err(unknown),
     })
+}
+
+/// The record of the run with that id, of whichever task.
+pub async fn run(words: &Words, table: &Table, workspace: &Workspace, id: RunId) -> anyhow::Result<Run> {
+    for task in workspace.tasks.iter().map(|task| &task.name) {
+        if let Some(run) = table.run(task, id).await? {
+            return Ok(run);
+        }
+    }
+    bail!(say!(words, "control-no-such-run", run = id))
 }

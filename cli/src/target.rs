@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
     functions::Functions,
+    objects::Objects,
     stacks::Stacks,
     table::Table,
 };
@@ -17,7 +18,7 @@ use lamplighter_aws::{
 use crate::{
     compile::Profile,
     config::Config,
-    generate::TABLE_OUTPUT,
+    generate::{BUCKET_OUTPUT, TABLE_OUTPUT},
     package::package_all,
     project::{Project, Task},
     runner::{machine::Machine, stack::Stack, storage::Storage},
@@ -26,6 +27,9 @@ use crate::{
 
 /// The folder that keeps the table, the bucket and the logs of this machine's stacks.
 pub const HOME: &str = ".lamplighter";
+
+/// What names the bucket of a table that `--table` names.
+const BUCKET: &str = "LAMPLIGHTER_BUCKET";
 
 /// A place as the command line names it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -43,7 +47,8 @@ pub struct Place {
     /// The region in AWS. Left out: `AWS_REGION`, or the profile's.
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
-    /// The table in AWS, for those who may not read the stack. Left out: the stack's output says it.
+    /// The table in AWS, for those who may not read the stack, with its bucket in `LAMPLIGHTER_BUCKET`. Left out: the
+    /// stack's outputs say them.
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
     /// The folder that keeps the table, the bucket and the logs of this machine's stacks.
@@ -61,7 +66,7 @@ pub struct Target {
 }
 
 enum Kind {
-    Here(Storage),
+    Here(Box<Storage>),
     Machine(Box<Machine>),
     Aws(Box<Clients>),
 }
@@ -124,21 +129,25 @@ impl Place {
         let stack = Stack::open(&home, stack)?.name;
         let tasks = workspace.tasks.iter().map(|task| &task.name);
         let storage = Storage::open(&home, &stack, tasks).await?;
-        Ok(Target { stack, table: storage.table.clone(), kind: Kind::Here(storage) })
+        Ok(Target { stack, table: storage.table.clone(), kind: Kind::Here(Box::new(storage)) })
     }
 
     async fn open_in_aws(&self, stack: String) -> anyhow::Result<Target> {
         let account = Account { profile: self.profile.clone(), region: self.region.clone() };
         let clients = Clients::of(account);
-        let name = if let Some(name) = &self.table {
-            name.clone()
+        let (name, bucket) = if let Some(name) = &self.table {
+            (name.clone(), std::env::var(BUCKET).ok().filter(|name| !name.is_empty()))
         } else {
             let outputs = Stacks::new(clients.config().await).outputs(&stack).await?;
             let missing =
                 || format!("stack `{stack}` has no output {TABLE_OUTPUT}: is it one of Lamplighter's?");
-            outputs.get(TABLE_OUTPUT).with_context(missing)?.clone()
+            (outputs.get(TABLE_OUTPUT).with_context(missing)?.clone(), outputs.get(BUCKET_OUTPUT).cloned())
         };
         let table = Table::new(clients.dynamodb().await.clone(), name);
+        let table = match bucket {
+            Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
+            None => table,
+        };
         Ok(Target { stack, table, kind: Kind::Aws(Box::new(clients)) })
     }
 }

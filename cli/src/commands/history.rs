@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use anstream::println;
 use jiff::{Timestamp, tz::TimeZone};
-use lamplighter_aws::table::{Cursor, History, Page, Table, Unreadable};
+use lamplighter_aws::table::{Cursor, History, Page, Table, TableError, Unreadable};
 use lamplighter_core::{
+    id::RunId,
     name::TaskName,
     run::{Run, Trigger},
     statistics::Statistics,
@@ -15,19 +16,22 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    known, many, say,
+    known::{self, Named},
+    many, say,
     show::{sign, table, unreadable, wrapped},
     target::Place,
     times::When,
     words::Words,
+    workspace::Workspace,
 };
 
 /// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lamplighter history run-migrations --status FAILED --since 2h")]
 pub(crate) struct Arguments {
-    /// Only runs of this task.
-    task: Option<String>,
+    /// Only runs of this task; or one run by its id, with all of its data.
+    #[arg(value_name = "TASK|RUN")]
+    which: Option<String>,
     /// Only runs with this status, such as FAILED. May be given several times.
     #[arg(long)]
     status: Vec<Status>,
@@ -49,7 +53,7 @@ pub(crate) struct Arguments {
     /// Counts all runs of the time, too. Without --since: of the last 30 days.
     #[arg(long)]
     totals: bool,
-    /// Prints JSON: the runs' whole records.
+    /// Prints JSON: the runs' records. Of values over 100 KB a list says where they are; one run has them whole.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -69,13 +73,19 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let tasks: Vec<_> = match &arguments.task {
-        Some(task) => vec![known::task(words, &workspace, task)?],
-        None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
+    let all = || workspace.tasks.iter().map(|task| task.name.clone()).collect();
+    let which = arguments.which.as_ref().map(|which| known::task_or_run(words, &workspace, which));
+    let (tasks, run): (Vec<_>, _) = match which.transpose()? {
+        Some(Named::Task(task)) => (vec![task], None),
+        Some(Named::Run(run)) => (all(), Some(run)),
+        None => (all(), None),
     };
     let told = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let told = read(&target.table, &tasks, arguments).await;
+        let told = match run {
+            Some(run) => read_one(words, &target.table, &workspace, &tasks, run).await,
+            None => read(&target.table, &tasks, arguments).await,
+        };
         target.close().await;
         told
     })?;
@@ -94,6 +104,22 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         println!("{line}");
     }
     Ok(())
+}
+
+/// One run, with its large values.
+async fn read_one(
+    words: &Words,
+    table: &Table,
+    workspace: &Workspace,
+    tasks: &[TaskName],
+    id: RunId,
+) -> anyhow::Result<Told> {
+    let now = Timestamp::now();
+    let unreadable =
+        many::each(tasks, async |task| Ok::<_, TableError>(many::settled(table, task, now).await?.1));
+    let unreadable = unreadable.await?.into_iter().flatten().collect();
+    let run = table.whole(known::run(words, table, workspace, id).await?).await?;
+    Ok(Told { runs: vec![run], unreadable, next: None, totals: None })
 }
 
 /// The runs of the tasks, newest first.
@@ -214,8 +240,6 @@ fn last_lines(words: &Words, told: &Told) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lamplighter_core::id::RunId;
-
     use super::*;
 
     fn run(second: i64) -> Run {

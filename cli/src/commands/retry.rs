@@ -38,6 +38,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
         let ended = async {
             let failed = found(words, &target.table, &workspace, &named).await?;
+            let failed = target.table.whole(failed).await?;
             if !failed.status.is_failure() {
                 bail!(say!(
                     words,
@@ -69,14 +70,7 @@ async fn found(words: &Words, table: &Table, workspace: &Workspace, named: &Name
             Some(run) => Ok(run),
             None => bail!(say!(words, "control-no-run", task = task)),
         },
-        Named::Run(id) => {
-            for task in workspace.tasks.iter().map(|task| &task.name) {
-                if let Some(run) = table.run(task, *id).await? {
-                    return Ok(run);
-                }
-            }
-            bail!(say!(words, "control-no-such-run", run = id))
-        }
+        Named::Run(id) => known::run(words, table, workspace, *id).await,
     }
 }
 

@@ -88,9 +88,17 @@ pub(super) async fn carry_out(
     let run = Box::pin(follow(&target.table, functions, &function, task, id, envelope));
     let line = |time| say!(words, "control-running", task = task, time = time);
     tokio::select! {
-        ended = beside(is_seen(json), line, run) => ended,
+        ended = beside(is_seen(json), line, run) => whole(&target.table, ended?, json).await,
         given_up = heed_interrupts(words, &target.table, task, id) => Err(given_up),
     }
+}
+
+/// The end with the run's whole record, if that is to be printed.
+async fn whole(table: &Table, ended: Ended, json: bool) -> anyhow::Result<Ended> {
+    Ok(match ended {
+        Ended::Over(run) if json => Ended::Over(Box::new(table.whole(*run).await?)),
+        ended => ended,
+    })
 }
 
 /// Asks the run to end when there is an interrupt, and returns at the second.

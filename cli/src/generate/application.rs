@@ -7,7 +7,7 @@ use super::{
     functions::mapping,
     intrinsics::reference,
     queues,
-    storage::TABLE,
+    storage::{BUCKET, TABLE},
     yaml::{list, map},
 };
 use crate::{config, fault::Faults, project::Project};
@@ -135,6 +135,7 @@ fn is_function(resource: &Value) -> bool {
 fn enqueuing(function: Value, project: &Project) -> Value {
     let mut variables = mapping(map! {
         "LAMPLIGHTER_TABLE" => reference(TABLE),
+        "LAMPLIGHTER_BUCKET" => reference(BUCKET),
         "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
         queues::VARIABLE => queues::prefix(),
     });

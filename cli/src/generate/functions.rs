@@ -178,6 +178,7 @@ fn function<'a>(project: &Project, task: &'a Task) -> Function<'a> {
             ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
         roles::items(&actions, vec![own, format!("RUNS#{name}#*")])
     }];
+    statements.push(roles::values(&["s3:GetObject", "s3:PutObject"], [name]));
     if !task.definition.enqueues.is_empty() {
         variables.insert(queues::VARIABLE.into(), queues::prefix());
         statements.extend(queues::may_enqueue(&task.definition.enqueues));

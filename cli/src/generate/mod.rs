@@ -43,6 +43,8 @@ const ANSWER_ENDPOINT: &str = "AnswerEndpoint";
 const ON_AWS: &str = "OnAws";
 /// The output that says what the table is called.
 pub(crate) const TABLE_OUTPUT: &str = "LamplighterTableName";
+/// The output that says what the bucket is called.
+pub(crate) const BUCKET_OUTPUT: &str = "LamplighterBucketName";
 
 /// For how many days CloudWatch can keep logs. Source: CloudWatch Logs API Reference, `PutRetentionPolicy`.
 pub const LOG_RETENTION_DAYS: [u32; 22] =
@@ -59,7 +61,7 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
     let mut faults = Faults::default();
     let enqueuing = enqueuing_roles(project, application, &mut faults);
     let groups = [
-        storage::groups(),
+        storage::groups(project),
         schedules::groups(project),
         functions::groups(project),
         pulse::groups(project),
@@ -116,7 +118,11 @@ fn outputs(project: &Project) -> Vec<(String, Value)> {
     };
     let mut outputs = vec![
         output(TABLE_OUTPUT, "Locks, history and ledgers.", reference(storage::TABLE)),
-        output("LamplighterBucketName", "What tasks put into files.", reference(storage::BUCKET)),
+        output(
+            BUCKET_OUTPUT,
+            "What tasks put into files, and the large values of runs.",
+            reference(storage::BUCKET),
+        ),
     ];
     if project.tasks.iter().any(|task| task.definition.lifecycle().is_some()) {
         let arn = attribute("LamplighterDispatcherFunction", "Arn");

@@ -43,10 +43,11 @@ pub(super) fn arn(task: &TaskName) -> Value {
 }
 
 /// What lets somebody enqueue jobs for these tasks, and follow or abort them.
-pub(super) fn may_enqueue(tasks: &[TaskName]) -> [Value; 2] {
+pub(super) fn may_enqueue(tasks: &[TaskName]) -> [Value; 3] {
     [
         roles::items(&JOBS, tasks.iter().flat_map(partitions).collect()),
         roles::allow(&["sqs:SendMessage"], tasks.iter().map(arn).collect()),
+        roles::values(&["s3:GetObject", "s3:PutObject"], tasks),
     ]
 }
 

@@ -1,11 +1,12 @@
 //! Roles: what each function may do, and nothing else.
 
+use lamplighter_core::name::TaskName;
 use serde_yaml_ng::Value;
 
 use super::{
     functions::mapping,
     intrinsics::{attribute, reference, sub},
-    storage::TABLE,
+    storage::{BUCKET, RUNS, TABLE},
     yaml::{list, map},
 };
 use crate::config::Permission;
@@ -72,6 +73,12 @@ pub(super) fn items(actions: &[&str], partitions: Vec<String>) -> Value {
     let condition = map! { "ForAllValues:StringLike" => map! { "dynamodb:LeadingKeys" => partitions } };
     statement.insert("Condition".into(), condition);
     statement.into()
+}
+
+/// The large values of these tasks' runs, with these actions.
+pub(super) fn values<'a>(actions: &[&str], tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
+    let folder = |task: &TaskName| sub(format!("${{{BUCKET}.Arn}}/{RUNS}/{task}/*"));
+    allow(actions, tasks.into_iter().map(folder).collect())
 }
 
 /// Asking the table's index for what is due.

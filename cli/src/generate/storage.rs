@@ -1,11 +1,14 @@
 //! The table and the bucket.
 
+use lamplighter_core::definition::DEFAULT_RETENTION;
+
 use super::{
     Group, ON_AWS, Skip,
     intrinsics::{attribute, reference, sub},
     skipping,
     yaml::{list, map},
 };
+use crate::project::Project;
 
 pub(super) const TABLE: &str = "LamplighterTable";
 pub(super) const BUCKET: &str = "LamplighterBucket";
@@ -13,8 +16,15 @@ pub(super) const BUCKET: &str = "LamplighterBucket";
 /// Why keys of one's own are not asked for: they cost a dollar a month each, and whoever needs them knows.
 pub(super) const NO_OWN_KEY: &str = "encrypted with a key that AWS owns; a key of one's own costs extra";
 
-pub(super) fn groups() -> Vec<Group> {
-    vec![table(), bucket()]
+/// Where the bucket has the runs' large values, each task's in a folder of its name.
+pub(super) const RUNS: &str = "runs";
+/// The days that a value stays longer than its run's record: DynamoDB takes up to two for deleting what has expired. Source:
+/// Amazon DynamoDB Developer Guide, "Using time to live (TTL) in DynamoDB".
+const DAYS_BEHIND: u64 = 3;
+const DAY: u64 = 24 * 3600;
+
+pub(super) fn groups(project: &Project) -> Vec<Group> {
+    vec![table(), bucket(project)]
 }
 
 fn table() -> Group {
@@ -49,7 +59,13 @@ fn table() -> Group {
     )
 }
 
-fn bucket() -> Group {
+/// For how many days the bucket keeps the values of runs: as long as any task keeps its records.
+fn kept_days(project: &Project) -> u64 {
+    let longest = project.tasks.iter().map(|task| task.definition.retention).max();
+    longest.unwrap_or(DEFAULT_RETENTION).as_secs().div_ceil(DAY) + DAYS_BEHIND
+}
+
+fn bucket(project: &Project) -> Group {
     let bucket = map! {
         "Type" => "AWS::S3::Bucket",
         // A bucket with objects in it cannot be deleted, and a stack that fails to delete helps nobody.
@@ -77,6 +93,12 @@ fn bucket() -> Group {
                     "Status" => "Enabled",
                     "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
                     "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
+                }, map! {
+                    "Id" => "forget-runs",
+                    "Status" => "Enabled",
+                    "Prefix" => format!("{RUNS}/"),
+                    "ExpirationInDays" => kept_days(project),
+                    "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 1 },
                 }],
             },
         },
@@ -101,7 +123,8 @@ fn bucket() -> Group {
     };
     let access_log = Skip("CKV_AWS_18", "an access log needs a second bucket, which whoever needs one has");
     Group::new(
-        "What tasks put into files. It stays when the stack goes, since one with objects cannot be deleted.",
+        "What tasks put into files, and the large values of runs. It stays when the stack goes, since one with objects \
+         cannot be deleted.",
     )
     .with(BUCKET, skipping(bucket, &[access_log]))
     .with("LamplighterBucketPolicy", policy)

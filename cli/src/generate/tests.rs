@@ -70,7 +70,12 @@ fn g03_a_role_has_what_is_declared_for_its_task_and_for_no_other() {
         serde_yaml_ng::to_string(statements).unwrap()
     };
     assert!(statements("ProcessAssetsRole").contains("${LamplighterBucket.Arn}/public/*"));
-    assert!(!statements("SeedDataRole").contains("s3:"));
+    let seed = statements("SeedDataRole");
+    assert_eq!((seed.matches("s3:").count(), seed.matches("LamplighterBucket").count()), (2, 1), "{seed}");
+    assert!(seed.contains("${LamplighterBucket.Arn}/runs/seed-data/*"), "its own large values: {seed}");
+    for role in ["LamplighterDispatcherRole", "LamplighterLastWordRole", "LamplighterPulseRole"] {
+        assert!(!statements(role).contains("s3:"), "{role} needs none of the values");
+    }
     let dispatcher = statements("LamplighterDispatcherRole");
     for name in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
         assert!(dispatcher.contains(&format!(":function:${{AWS::StackName}}-{name}")), "{name}");
@@ -238,4 +243,18 @@ fn l02_a_name_that_stands_for_two_things_is_told() {
         "{faults}"
     );
     assert!(faults.contains("infra/application.yaml: Parameters.Version: stands for two things"), "{faults}");
+}
+
+#[test]
+fn p04_the_bucket_keeps_the_values_of_runs_as_long_as_any_record() {
+    let rules = |project: &Project| {
+        let template = read(&render(project, Some(&fixtures::application())).unwrap());
+        template["Resources"]["LamplighterBucket"]["Properties"]["LifecycleConfiguration"]["Rules"].clone()
+    };
+    let mut project = fixtures::shop();
+    let expiry = &rules(&project)[1];
+    assert_eq!((&expiry["Prefix"], &expiry["ExpirationInDays"]), (&Value::from("runs/"), &Value::from(33)));
+    project.tasks[0].definition.retention = std::time::Duration::from_secs(90 * 24 * 3600 + 1);
+    assert_eq!(rules(&project)[1]["ExpirationInDays"], 94);
+    assert!(rules(&project)[0]["ExpirationInDays"].is_null(), "what tasks put there themselves stays");
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use lamplighter_core::{name::TaskName, notify::Target};
-use lamplighter_local::{Answers, Bucket, FunctionSpec, LambdaHost, LogLine, Stacks};
+use lamplighter_local::{Answers, FunctionSpec, LambdaHost, LogLine, Stacks};
 
 use super::storage::Storage;
 use crate::{
@@ -35,7 +35,7 @@ const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
 
 /// The AWS parts of one stack on this machine.
 pub struct Machine {
-    /// Where the stack's table is.
+    /// Where the stack's table and its bucket are.
     pub storage: Storage,
     /// What runs the functions.
     pub host: LambdaHost,
@@ -43,8 +43,6 @@ pub struct Machine {
     pub stacks: Stacks,
     /// Where custom resources are answered.
     pub answers: Answers,
-    bucket: Bucket,
-    bucket_name: String,
     stack: String,
 }
 
@@ -56,15 +54,12 @@ impl Machine {
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
         let storage = Storage::open(home, stack, tasks).await?;
-        let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
         let logs = Logs::new(home.join("logs"))?;
         Ok(Self {
             storage,
             host: LambdaHost::start(move |line| logs.keep(&line)).await?,
             stacks: Stacks::serve().await?,
             answers: Answers::serve().await?,
-            bucket: Bucket::serve(&home.join("bucket"), &bucket_name).await?,
-            bucket_name,
             stack: stack.to_owned(),
         })
     }
@@ -138,7 +133,7 @@ impl Machine {
     /// What a task's function is told beside the endpoints, as in the template.
     fn variables(&self, project: &Project, task: &Task) -> BTreeMap<String, String> {
         let mut variables = task.variables();
-        variables.insert("LAMPLIGHTER_BUCKET".into(), self.bucket_name.clone());
+        variables.insert("LAMPLIGHTER_BUCKET".into(), self.storage.bucket_name.clone());
         variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
         variables
     }
@@ -162,7 +157,7 @@ impl Machine {
     fn endpoints(&self) -> [(String, String); 6] {
         [
             ("AWS_ENDPOINT_URL_DYNAMODB", self.storage.endpoint.clone()),
-            ("AWS_ENDPOINT_URL_S3", self.bucket.endpoint()),
+            ("AWS_ENDPOINT_URL_S3", self.storage.bucket.endpoint()),
             ("AWS_ENDPOINT_URL_LAMBDA", self.host.endpoint()),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", self.stacks.endpoint()),
             ("LAMPLIGHTER_ANSWER_ENDPOINT", self.answers.endpoint()),

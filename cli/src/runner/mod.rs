@@ -1,7 +1,7 @@
 //! A deployment on this machine: the AWS parts in this process, and CloudFormation's part in the deployment.
 //!
-//! - [`storage`]: the table, in a file that commands share; [`door`]: how they find each other
-//! - [`machine`]: the bucket, the functions' host and the endpoints that they are told of
+//! - [`storage`]: the table, in a file that commands share, and the bucket; [`door`]: how they find each other
+//! - [`machine`]: the functions' host and the endpoints that they are told of
 //! - [`stack`]: a stack as CloudFormation sees it: its resources, its status, its memory between deployments
 //! - [`deploy`]: create, update and roll back, with real events to the real dispatcher
 

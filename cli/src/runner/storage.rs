@@ -1,4 +1,4 @@
-//! The table of a stack on this machine, in a file that the commands of a user share.
+//! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
 
 use std::{
     path::Path,
@@ -8,14 +8,15 @@ use std::{
 use anyhow::Context as _;
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::local_dynamodb,
+    clients::{local_config, local_dynamodb},
+    objects::Objects,
     table::{self, Table},
 };
 use lamplighter_core::{
     name::TaskName,
     run::{ErrorKind, Run, RunError},
 };
-use lamplighter_local::{Engine, TableError};
+use lamplighter_local::{Bucket, Engine, TableError};
 use tokio::time::sleep;
 
 use super::door::{Door, PAUSE, Seat};
@@ -27,12 +28,16 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
 const TRIES: usize = 5;
 
-/// The table of a stack on this machine, without anything that runs.
+/// The table and the bucket of a stack on this machine, without anything that runs.
 pub struct Storage {
     /// The table.
     pub table: Table,
     /// Its endpoint.
     pub endpoint: String,
+    /// The bucket. Each process serves the folder itself.
+    pub bucket: Bucket,
+    /// Its name.
+    pub bucket_name: String,
     access: Access,
 }
 
@@ -55,6 +60,9 @@ impl Storage {
         stack: &str,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
+        let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
+        let bucket = Bucket::serve(&home.join("bucket"), &bucket_name).await?;
+        let objects = Objects::new(&bucket_name, &local_config(&bucket.endpoint()));
         let file = home.join("table.sqlite");
         let door = Door::of(&file);
         let started = Instant::now();
@@ -66,20 +74,21 @@ impl Storage {
             }
             let entered = door.enter().with_context(|| format!("cannot share {}", file.display()))?;
             if let Some((seat, endpoint)) = entered {
-                let table = open_table(&endpoint, stack).await?;
-                return Ok(Self { table, endpoint, access: Access::Guest { _seat: seat } });
+                let table = open_table(&endpoint, stack).await?.with_objects(objects);
+                let access = Access::Guest { _seat: seat };
+                return Ok(Self { table, endpoint, bucket, bucket_name, access });
             }
             sleep(PAUSE).await;
         };
         let endpoint = engine.serve().await?;
-        let table = open_table(&endpoint, stack).await?;
+        let table = open_table(&endpoint, stack).await?.with_objects(objects);
         // The guests of a holder that was killed may still be there, with runs of their own.
         let alone = alone(&door, TRIES).await?;
         if alone.is_some() {
             end_abandoned(&table, tasks).await?;
         }
         door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
-        Ok(Self { table, endpoint, access: Access::Holder { engine, door } })
+        Ok(Self { table, endpoint, bucket, bucket_name, access: Access::Holder { engine, door } })
     }
 
     /// Lets go of the table. Who holds it for others stays until they are gone.

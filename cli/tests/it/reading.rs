@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::local_dynamodb,
+    clients::{local_config, local_dynamodb},
+    objects::Objects,
     table::{Recorded, Table, create},
 };
 use lamplighter_core::{
@@ -14,7 +15,7 @@ use lamplighter_core::{
     statistics::floor,
     status::Status,
 };
-use lamplighter_local::Engine;
+use lamplighter_local::{Bucket, Engine};
 use serde_json::{Value, json};
 
 use crate::fixture::Workspace;
@@ -40,6 +41,11 @@ fn run(tick: Timestamp, status: Status) -> Run {
     }
 }
 
+/// More than a record holds.
+fn large() -> Value {
+    json!({ "größe": ["🕯".repeat(30_000), null, { "": u64::MAX }] })
+}
+
 fn world() -> World {
     let workspace = Workspace::new();
     workspace.write("lamplighter.toml", "name = \"shop\"\n");
@@ -51,7 +57,7 @@ fn world() -> World {
     workspace.task("purge", "purge", cron);
     workspace.task("seed", "seed", json!({}));
     let hours_ago = |hours: u64| floor(Timestamp::now()) - Duration::from_secs(hours * 3600);
-    let completed = run(hours_ago(1), Status::Completed);
+    let completed = Run { data: Some(large()), ..run(hours_ago(1), Status::Completed) };
     let refusal = Refusal::PreviousInstanceRunning { run_id: completed.id, until: completed.started_at };
     let skipped = Run { skipped_reason: Some(refusal.to_string()), ..run(hours_ago(2), Status::Skipped) };
     let error = Some(RunError::new(ErrorKind::Execution, "the disk is full"));
@@ -61,7 +67,10 @@ fn world() -> World {
         let engine = Engine::open(&world.workspace.path(".lamplighter/table.sqlite")).unwrap();
         let client = local_dynamodb(&engine.serve().await.unwrap());
         create(&client, "shop-lamplighter").await.unwrap();
-        let table = Table::new(client, "shop-lamplighter");
+        let folder = world.workspace.path(".lamplighter/bucket");
+        let bucket = Bucket::serve(&folder, "shop-lamplighter").await.unwrap();
+        let objects = Objects::new("shop-lamplighter", &local_config(&bucket.endpoint()));
+        let table = Table::new(client, "shop-lamplighter").with_objects(objects);
         for run in [&world.completed, &world.skipped, &world.failed] {
             assert_eq!(table.record(run).await.unwrap(), Recorded::Written);
         }
@@ -110,6 +119,16 @@ fn history(world: &World) {
     assert_eq!(first["totals"], json!({ "COMPLETED": 1, "FAILED": 1, "SKIPPED": 1 }));
     let cursor = first["next"].as_str().unwrap();
     assert_eq!(world.ids(&["--cursor", cursor]), [failed]);
+    let one = world.json(&["history", &completed]);
+    assert_eq!((&one["runs"][0]["data"], one["runs"].as_array().unwrap().len()), (&large(), 1), "q02");
+    assert_eq!(one["runs"][0].get("large"), None);
+    let listed = &world.json(&["history", "purge"])["runs"][0];
+    assert!(
+        listed["data"].is_null() && listed["large"]["data"]["bytes"].as_u64() > Some(100_000),
+        "{listed}"
+    );
+    let unknown = world.workspace.run(&["history", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).failed();
+    assert!(unknown.contains("there is no run 01ARZ3NDEKTSV4RRFFQ69G5FAV"), "{unknown}");
     let text = world.text(&["history", "purge"]);
     let lines: Vec<_> = text.lines().collect();
     assert!(lines[2].contains("FAILED") && lines[2].contains("the disk is full"), "{text}");
