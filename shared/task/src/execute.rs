@@ -143,7 +143,8 @@ pub async fn execute<T: Task>(
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Executed, ExecuteError> {
-    let executed = pipeline(task, invocation, edges).await;
+    // On the heap: it is large, and so would be whatever waits for it.
+    let executed = Box::pin(pipeline(task, invocation, edges)).await;
     if let Err(error) = &executed {
         tracing::error!("{error}");
     }
