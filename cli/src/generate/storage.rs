@@ -46,7 +46,7 @@ fn table() -> Group {
             "GlobalSecondaryIndexes" => list![map! {
                 "IndexName" => "due",
                 "KeySchema" => list![key("due_pk", "HASH"), key("due_at", "RANGE")],
-                "Projection" => map! { "ProjectionType" => "ALL" },
+                "Projection" => map! { "ProjectionType" => "KEYS_ONLY" },
             }],
             "TimeToLiveSpecification" => map! { "AttributeName" => "expires_at", "Enabled" => true },
             "PointInTimeRecoverySpecification" => map! { "PointInTimeRecoveryEnabled" => true },

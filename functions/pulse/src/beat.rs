@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::Functions,
+    jobs::Jobs,
     notify::Notifier,
     table::{Table, TableError},
 };
@@ -40,13 +41,20 @@ pub struct Pulse {
 
 /// The time before a process's end that is kept for writing down what became of a pulse.
 const RESERVE: Duration = Duration::from_secs(8);
+/// How long a pulse sends the messages of jobs before it turns to the ticks; the next one goes on with what is left.
+const RINGING: Duration = Duration::from_secs(15);
 /// How many misses and errors a record keeps.
 const KEPT: usize = 20;
 
-/// Does what is wanted. `deadline` is when the process will be stopped.
+/// Does what is wanted. `deadline` is when the process will be stopped. `jobs` are there where there are queue tasks.
 ///
 /// An error means that the table failed; then nothing is remembered, and the next pulse finds the same ticks.
-pub async fn beat(it: &Pulse, wish: &Wish, deadline: Timestamp) -> Result<Report, TableError> {
+pub async fn beat(
+    it: &Pulse,
+    jobs: Option<&Jobs>,
+    wish: &Wish,
+    deadline: Timestamp,
+) -> Result<Report, TableError> {
     let now = Timestamp::now();
     let mut record = Record::begun(now);
     let is_own = wish.is_the_minutes_work();
@@ -71,6 +79,9 @@ pub async fn beat(it: &Pulse, wish: &Wish, deadline: Timestamp) -> Result<Report
         return Ok(Report { worked: true, dry_run: true, record, ticks });
     }
 
+    if let Some(jobs) = jobs.filter(|_| is_own) {
+        ring(jobs, now, &mut record).await;
+    }
     let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
     let mut carry = Carry::new(it, trigger, considered.pending.clone(), &mut record);
     let states = carry.look(&considered.tasks()).await?;
@@ -92,6 +103,21 @@ pub async fn beat(it: &Pulse, wish: &Wish, deadline: Timestamp) -> Result<Report
         close(&mut record);
     }
     Ok(Report { worked: true, dry_run: false, record, ticks })
+}
+
+/// Sends the messages of the jobs that are due. What goes wrong with them keeps no tick from its run.
+async fn ring(jobs: &Jobs, now: Timestamp, record: &mut Record) {
+    let end = now.saturating_add(RINGING).unwrap_or(Timestamp::MAX);
+    match jobs.ring_due(now, end).await {
+        Ok(rung) => {
+            record.tally.rung = rung.sent;
+            for error in rung.errors {
+                tracing::error!("{error}");
+                record.errors.push(error);
+            }
+        }
+        Err(error) => fault(record, &error),
+    }
 }
 
 /// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.

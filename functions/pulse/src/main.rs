@@ -6,7 +6,13 @@ use futures::FutureExt;
 use jiff::{Timestamp, tz::TimeZone};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lamplighter::log;
-use lamplighter_aws::{clients::Clients, functions::Functions, notify::Notifier, table::Table};
+use lamplighter_aws::{
+    clients::Clients,
+    functions::Functions,
+    jobs::{Bell, Jobs},
+    notify::Notifier,
+    table::Table,
+};
 use lamplighter_core::{
     notify::Target,
     pulse::{PLAN, Plan, Zones},
@@ -23,16 +29,16 @@ use tracing::level_filters::LevelFilter;
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     log::start(LevelFilter::INFO, log::Output::Stdout);
-    let pulse = Arc::new(start().await?);
+    let it = Arc::new(start().await?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-        let pulse = Arc::clone(&pulse);
+        let it = Arc::clone(&it);
         // On the heap: what the compiler lays out of nested waits has a limit.
-        async move { handle(&pulse, event).await }.boxed()
+        async move { handle(&it.0, it.1.as_ref(), event).await }.boxed()
     }))
     .await
 }
 
-async fn start() -> Result<Pulse, lambda_runtime::Error> {
+async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
     let file = PathBuf::from(variable("LAMBDA_TASK_ROOT").unwrap_or_default()).join(PLAN);
@@ -61,18 +67,24 @@ async fn start() -> Result<Pulse, lambda_runtime::Error> {
     };
     let environment = variable("LAMPLIGHTER_ENVIRONMENT").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
     let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
-    Ok(Pulse {
-        table: table.of_environment(&environment),
+    let table = table.of_environment(&environment);
+    let clients = Arc::new(clients);
+    // Where there is no queue task there is no variable either.
+    let jobs = variable("LAMPLIGHTER_QUEUES")
+        .map(|prefix| Jobs::new(table.clone(), Bell::queues(prefix, Arc::clone(&clients))));
+    let pulse = Pulse {
+        table,
         functions: Functions::new(clients.config().await),
         notifier,
         plan,
         zones,
         stack: required("LAMPLIGHTER_STACK")?,
         environment,
-    })
+    };
+    Ok((pulse, jobs))
 }
 
-async fn handle(pulse: &Pulse, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+async fn handle(pulse: &Pulse, jobs: Option<&Jobs>, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let deadline =
         i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let failed = |kind: &str, error: &dyn std::error::Error| {
@@ -81,7 +93,7 @@ async fn handle(pulse: &Pulse, event: LambdaEvent<Value>) -> Result<Value, Diagn
     };
     match Event::parse(event.payload).map_err(|error| failed("Event", &error))? {
         Event::Pulse(wish) => {
-            let report = beat(pulse, &wish, deadline.unwrap_or(Timestamp::MAX)).await;
+            let report = beat(pulse, jobs, &wish, deadline.unwrap_or(Timestamp::MAX)).await;
             let report = report.map_err(|error| failed("Pulse", &error))?;
             serde_json::to_value(report).map_err(|error| failed("Report", &error))
         }

@@ -5,5 +5,7 @@
 
 mod due;
 mod failures;
+mod jobs;
 mod notices;
+mod queues;
 mod stage;

@@ -33,12 +33,16 @@ use lamplighter_core::{
 use lamplighter_local::{Engine, FunctionSpec, HostOptions, LambdaHost, LogLine};
 use serde_json::{Value, json};
 
+use crate::queues::Queues;
+
 pub const PULSE: &str = "shop-lamplighter-pulse";
 
 pub struct Stage {
     pub table: Table,
     pub host: Arc<LambdaHost>,
     pub hook: Hook,
+    /// The queues of the stack's tasks.
+    pub queues: Queues,
     pub log: Arc<Mutex<Vec<LogLine>>>,
     /// The functions that take no invocations.
     pub throttled: Arc<Mutex<BTreeSet<String>>>,
@@ -118,6 +122,7 @@ impl Stage {
         let throttled: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let lambda = front(Arc::clone(&host), Arc::clone(&throttled)).await;
         let hook = Hook::new().await;
+        let queues = Queues::new().await;
         let folder = tempfile::tempdir().unwrap();
         let endpoints = [
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
@@ -126,7 +131,7 @@ impl Stage {
         ];
         let endpoints = endpoints.map(|(name, value)| (name.to_owned(), value)).into();
         let table = Table::new(client, "lamplighter");
-        let stage = Self { table, host, hook, log, throttled, endpoints, engine, folder };
+        let stage = Self { table, host, hook, queues, log, throttled, endpoints, engine, folder };
         let plan = Plan::from(probes.iter().map(|probe| probe.planned.clone()).collect::<Vec<_>>());
         std::fs::write(stage.folder.path().join(PLAN), serde_json::to_string(&plan).unwrap()).unwrap();
         let mut environment = stage.endpoints.clone();
@@ -134,6 +139,8 @@ impl Stage {
             ("LAMPLIGHTER_STACK", "shop".to_owned()),
             ("LAMPLIGHTER_ENVIRONMENT", "test".to_owned()),
             ("LAMPLIGHTER_NOTIFY", json!({ "webhook": stage.hook.url }).to_string()),
+            ("LAMPLIGHTER_QUEUES", crate::queues::PREFIX.to_owned()),
+            ("AWS_ENDPOINT_URL_SQS", stage.queues.url.clone()),
         ];
         environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
         stage.host.register(FunctionSpec {
@@ -315,7 +322,7 @@ impl Hook {
     }
 }
 
-async fn serve(router: Router) -> String {
+pub async fn serve(router: Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });

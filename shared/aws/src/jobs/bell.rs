@@ -115,6 +115,11 @@ fn delay(job: &Job, now: Timestamp) -> Option<i32> {
     (wait <= MAX_DELAY).then_some(seconds)
 }
 
+/// Whether the code of an answer says that there is no such queue.
+pub(super) fn is_missing(code: Option<&str>) -> bool {
+    code.is_some_and(|code| code.contains(NO_QUEUE) || code.contains("NonExistentQueue"))
+}
+
 /// Sends the messages of jobs, ten with a request, each task's to its own queue.
 async fn send(
     client: &aws_sdk_sqs::Client,
@@ -156,8 +161,7 @@ async fn send(
                     Some((entry.id().parse().ok()?, BellError::Unheard(why)))
                 })),
                 Err(error) => {
-                    let code = error.as_service_error().and_then(|it| it.code()).unwrap_or_default();
-                    let error = if code.contains(NO_QUEUE) || code.contains("NonExistentQueue") {
+                    let error = if is_missing(error.code()) {
                         BellError::NoQueue {
                             task: task.to_string(),
                             cause: format!("there is no queue {url}"),

@@ -5,6 +5,8 @@
 
 mod bell;
 mod carry;
+mod dead;
+mod due;
 
 use std::time::Duration;
 
@@ -18,6 +20,8 @@ use lamplighter_core::{
 
 pub use bell::{Bell, BellError};
 pub use carry::{Carried, Worker};
+pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
+pub use due::Rung;
 
 use crate::table::{Aborted, Ended, Enqueued, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError};
 
@@ -260,23 +264,6 @@ impl Jobs {
             }
         }
         Ok(())
-    }
-
-    /// Sends the messages of the jobs that wait for longer than SQS can hold them back and are due within that time, and looks
-    /// at those that wait for others. Returns how many. For the pulse; `limit` is of each partition of the index.
-    pub async fn ring_due(&self, now: Timestamp, limit: u16) -> Result<usize, TableError> {
-        let due = self.table.due_for_queues(now, limit).await?;
-        let mut rung = 0;
-        for key in due {
-            let Some(Found::Open(job)) = self.table.job(&key).await? else { continue };
-            if !job.after.is_empty() {
-                self.wake(vec![key]).await?;
-            } else if self.bell.ring(&job, now).await.is_ok() {
-                self.table.rung(&key).await?;
-                rung += 1;
-            }
-        }
-        Ok(rung)
     }
 }
 

@@ -1,13 +1,37 @@
 //! The index `due`: which jobs somebody is to look at now.
 
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
-use lamplighter_core::{definition::Priority, job::JobKey, name::TaskName};
+use lamplighter_core::{
+    definition::Priority,
+    job::{Job, JobKey},
+    name::TaskName,
+};
 
 use super::{
     Table, TableError,
     item::{Item, n, s},
-    schema::{DUE_SHARDS, due_pk_of_runner},
+    job::Found,
+    schema::{due_pk_of_runner, runs_pk},
 };
+
+/// How many jobs one page has: as many as one request reads.
+const DUE_PAGE: u8 = 100;
+
+/// Jobs that stand in a partition of the index.
+#[derive(Clone, Debug, Default)]
+pub struct DuePage {
+    /// Which, the soonest first.
+    pub keys: Vec<JobKey>,
+    end: Option<Item>,
+}
+
+impl DuePage {
+    /// Whether there are more behind it.
+    pub fn goes_on(&self) -> bool {
+        self.end.is_some()
+    }
+}
 
 impl Table {
     /// The jobs of a task and a priority that a runner is to look at by `now`: those that can start, those whose worker was
@@ -22,25 +46,50 @@ impl Table {
         self.due_in(&due_pk_of_runner(task, priority), now, limit).await
     }
 
-    /// The jobs of all queues whose message the pulse is to send by `now`, or by what SQS can hold back after it. At most
-    /// `limit` of each partition; eight queries.
-    pub async fn due_for_queues(&self, now: Timestamp, limit: u16) -> Result<Vec<JobKey>, TableError> {
-        let mut due = Vec::new();
-        for shard in 0..DUE_SHARDS {
-            due.extend(self.due_in(&format!("DUE#q#{shard}"), now, limit).await?);
+    /// The jobs of one partition of the index whose messages the pulse is to send by `until`, the soonest first: a page of
+    /// them, which goes on where `from` ended. One query, eventually consistent.
+    pub async fn due_for_queues(
+        &self,
+        partition: u8,
+        until: Timestamp,
+        from: Option<DuePage>,
+    ) -> Result<DuePage, TableError> {
+        let query = self
+            .due_query(&format!("DUE#q#{partition}"), until)
+            .limit(i32::from(DUE_PAGE))
+            .set_exclusive_start_key(from.and_then(|page| page.end));
+        let output = query.send().await.map_err(|error| self.failed("look for due jobs", &error))?;
+        let keys = output.items.unwrap_or_default().iter().filter_map(key_of).collect();
+        Ok(DuePage { keys, end: output.last_evaluated_key })
+    }
+
+    /// Those of the jobs that are not over: consistent reads, 100 at a time. What cannot be read is reported.
+    pub async fn open_jobs(&self, keys: &[JobKey]) -> Result<(Vec<Job>, Vec<TableError>), TableError> {
+        let keys = keys.iter().map(|key| (runs_pk(&key.task, key.run_id), key.run_id.to_string())).collect();
+        let (mut jobs, mut unreadable) = (Vec::new(), Vec::new());
+        for item in self.batch(keys, "read jobs").await? {
+            match self.found(item) {
+                Ok(Found::Open(job)) => jobs.push(*job),
+                Ok(Found::Over(_)) => {}
+                Err(error) => unreadable.push(error),
+            }
         }
-        Ok(due)
+        Ok((jobs, unreadable))
+    }
+
+    fn due_query(&self, pk: &str, until: Timestamp) -> QueryFluentBuilder {
+        self.client
+            .query()
+            .table_name(&self.name)
+            .index_name("due")
+            .key_condition_expression("due_pk = :pk AND due_at <= :until")
+            .expression_attribute_values(":pk", s(pk))
+            .expression_attribute_values(":until", n(until.as_millisecond()))
     }
 
     async fn due_in(&self, pk: &str, now: Timestamp, limit: u16) -> Result<Vec<JobKey>, TableError> {
         let output = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .index_name("due")
-            .key_condition_expression("due_pk = :pk AND due_at <= :now")
-            .expression_attribute_values(":pk", s(pk))
-            .expression_attribute_values(":now", n(now.as_millisecond()))
+            .due_query(pk, now)
             .limit(i32::from(limit))
             .send()
             .await

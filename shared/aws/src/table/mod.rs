@@ -30,6 +30,7 @@ use aws_sdk_dynamodb::Client;
 use lamplighter_core::definition::DEFAULT_RETENTION;
 
 pub use commit::{CommitError, TransactWriteItem, transact};
+pub use due::DuePage;
 pub use enqueue::{Enqueued, JobKeys};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
@@ -39,6 +40,7 @@ pub use pulse::{Notice, Pulses, States};
 pub use release::{Recorded, Then};
 pub use renew::Renewed;
 pub use rollup::{Counted, RETENTION};
+pub(crate) use schema::DUE_SHARDS;
 pub use schema::create;
 pub use values::{LARGE, is_large};
 

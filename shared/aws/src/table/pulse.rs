@@ -308,7 +308,11 @@ impl Table {
     }
 
     /// The items that are there of these keys, in any order.
-    async fn batch(&self, keys: Vec<(String, String)>, what: &'static str) -> Result<Vec<Item>, TableError> {
+    pub(super) async fn batch(
+        &self,
+        keys: Vec<(String, String)>,
+        what: &'static str,
+    ) -> Result<Vec<Item>, TableError> {
         let mut found = Vec::new();
         for some in keys.chunks(BATCH) {
             let key = |(pk, sk): &(String, String)| {

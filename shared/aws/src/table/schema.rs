@@ -25,7 +25,7 @@ pub(super) const PULSE: &str = "PULSE";
 pub(super) const STATE: &str = "STATE";
 
 /// Over how many partitions of the index `due` the jobs are spread that the pulse looks for.
-pub(super) const DUE_SHARDS: u8 = 8;
+pub(crate) const DUE_SHARDS: u8 = 8;
 
 /// The partition of a task's own item.
 pub(super) fn task_pk(task: &TaskName) -> String {

@@ -5,6 +5,7 @@
 //! in a queue only says that there is work. The table states [`start`] as the condition of one write.
 
 mod after;
+mod due;
 mod enqueue;
 mod next;
 mod start;
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use after::{Before, Readiness, ready};
+pub use due::{Due, due};
 pub use enqueue::{InvalidJob, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When};
 pub use next::{Next, Tried, next};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    definition::{Cron, Definition},
+    definition::{Cron, Definition, Kind, Queue},
     id::RunId,
     name::TaskName,
 };
@@ -45,7 +45,12 @@ pub enum Driver {
 impl Planned {
     /// A task of the plan. Its configuration, which may have secrets, is left behind.
     pub fn new(definition: Definition, driver: Driver) -> Self {
+        let kind = match definition.kind {
+            Kind::Queue(queue) => Kind::Queue(Queue { arguments_schema: Value::Null, ..queue }),
+            kind => kind,
+        };
         let definition = Definition {
+            kind,
             description: String::new(),
             copy_assets: Vec::new(),
             config: Value::Null,
@@ -126,7 +131,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::definition::Kind;
 
     #[test]
     fn a_plan_survives_its_file_and_leaves_configuration_behind() {

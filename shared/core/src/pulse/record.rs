@@ -51,6 +51,8 @@ pub struct Tally {
     pub lost: usize,
     /// Tasks whose own schedule function was asked.
     pub asked: usize,
+    /// Jobs whose messages were sent: their time has come, or could not be waited for by SQS before.
+    pub rung: usize,
 }
 
 /// Ticks of a task that had no run.

@@ -1,0 +1,129 @@
+//! Q05: jobs whose time is further off than SQS can hold a message back, and those whose message was not sent.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_aws::table::{Enqueued, Found, JobKeys, Lane};
+use lamplighter_core::{
+    id::RunId,
+    job::{Job, JobKey, NewJob, When},
+    run::{Run, Trigger},
+    status::Status,
+};
+use serde_json::json;
+
+use crate::stage::{Stage, name};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn later(now: Timestamp, by: Duration) -> Timestamp {
+    now.checked_add(by).unwrap()
+}
+
+/// Writes down a job that was enqueued at `at`, and tells nobody.
+async fn enqueue(stage: &Stage, task: &str, at: Timestamp, number: u128, when: When) -> Job {
+    let new = NewJob { when, ..NewJob::of(name(task)) };
+    let job = new.job(RunId::of_job(at, number << 70), at).unwrap();
+    let enqueued = stage.table.enqueue(&job, &JobKeys::default(), Lane::Queue, at).await.unwrap();
+    assert_eq!(enqueued, Enqueued::New);
+    job
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q05_20_minutes_and_30_days_are_told_in_time_and_never_early() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![]).await;
+    let jobs = stage.queues.jobs(&stage.table);
+    let soon = enqueue(&stage, "mail", now, 1, When::In(20 * MINUTE)).await;
+    let far = enqueue(&stage, "mail", now, 2, When::In(30 * DAY)).await;
+    let ring = async |at: Timestamp| {
+        let rung = jobs.ring_due(at, Timestamp::MAX).await.unwrap();
+        assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
+        stage.queues.sent().into_iter().map(|it| (it.run_id, it.delay_s)).collect::<Vec<_>>()
+    };
+    // A pulse a minute, from the enqueue on.
+    let mut told = Vec::new();
+    for minute in 0..25 {
+        let at = later(now, minute * MINUTE);
+        told.extend(ring(at).await.into_iter().map(|(id, delay)| (minute, id, delay)));
+    }
+    // With five minutes past there are 15 left, which SQS waits for.
+    assert_eq!(told, [(5, soon.id.to_string(), 900)]);
+    assert_eq!(ring(later(now, 29 * DAY)).await, []);
+    // After a pause of the pulse the message is sent with what is left, and later at once.
+    assert_eq!(ring(later(now, 29 * DAY + 1438 * MINUTE)).await, [(far.id.to_string(), 120)]);
+    assert_eq!(ring(later(now, 31 * DAY)).await, []);
+    let late = enqueue(&stage, "mail", now, 3, When::In(20 * MINUTE)).await;
+    assert_eq!(ring(later(now, DAY)).await, [(late.id.to_string(), 0)]);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q05_a_pulse_sends_what_is_due_once_and_says_so() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![]).await;
+    let before = now.checked_sub(10 * MINUTE).unwrap();
+    let soon = enqueue(&stage, "mail", before, 1, When::In(20 * MINUTE)).await;
+    for number in 0..120 {
+        enqueue(&stage, "report", before, 2 + number, When::In(16 * MINUTE)).await;
+    }
+    enqueue(&stage, "mail", now, 1000, When::In(DAY)).await;
+    let report = stage.pulse().await;
+    assert_eq!((&report["rung"], &report["errors"]), (&json!(121), &json!([])), "{report}");
+    let sent = stage.queues.sent();
+    let mail: Vec<_> = sent.iter().filter(|it| it.task == "mail").collect();
+    assert!((1..=600).contains(&mail[0].delay_s) && mail[0].run_id == soon.id.to_string(), "{mail:?}");
+    assert_eq!((mail.len(), sent.len()), (1, 121));
+    // Ten of a partition with a request, at most.
+    assert!(stage.queues.requests() <= 8 * 2 + 12, "{}", stage.queues.requests());
+    stage.next_minute(0).await;
+    let report = stage.pulse().await;
+    assert_eq!((&report["rung"], stage.queues.sent().len()), (&json!(0), 0), "{report}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_message_was_not_sent_is_told_of_by_the_next_pulse() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![]).await;
+    let jobs = stage.queues.jobs(&stage.table);
+    stage.queues.down(true);
+    let parked = jobs.enqueue(NewJob::of(name("mail"))).await.unwrap().key;
+    let report = stage.pulse().await;
+    assert_eq!(report["rung"], 0, "{report}");
+    assert!(report["errors"][0].as_str().unwrap().contains("AccessDenied"), "{report}");
+    stage.queues.down(false);
+    // The queue of a task that was removed is nobody else's fault.
+    let gone = enqueue(&stage, "gone", now.checked_sub(DAY).unwrap(), 1, When::In(20 * MINUTE)).await;
+    stage.queues.delete("gone");
+    stage.next_minute(0).await;
+    let report = stage.pulse().await;
+    assert_eq!(report["rung"], 1, "{report}");
+    assert!(report["errors"][0].as_str().unwrap().contains("`gone` has no queue"), "{report}");
+    assert_eq!(stage.queues.sent()[0].run_id, parked.run_id.to_string());
+    let found = stage.table.job(&gone.key()).await.unwrap();
+    assert!(matches!(found, Some(Found::Open(job)) if job.status == Status::Pending));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_that_nobody_woke_is_found_by_the_pulse() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![]).await;
+    let first = enqueue(&stage, "mail", now, 1, When::Now).await;
+    let after = |key: &JobKey| NewJob { after: vec![key.clone()], ..NewJob::of(name("report")) };
+    let jobs = stage.queues.jobs(&stage.table);
+    let follower = jobs.enqueue(after(&first.key())).await.unwrap().key;
+    let report = stage.pulse().await;
+    assert_eq!((&report["rung"], stage.queues.sent().len()), (&json!(0), 0), "{report}");
+    // Whoever ended the first died before it could wake the second.
+    let run =
+        Run { status: Status::Completed, ..Run::begun(first.id, first.task.clone(), Trigger::Queue, now) };
+    let _ = stage.table.end_job(&first, &run).await.unwrap();
+    stage.next_minute(0).await;
+    stage.pulse().await;
+    let sent = stage.queues.sent();
+    assert_eq!((sent.len(), &sent[0].run_id), (1, &follower.run_id.to_string()));
+    stage.end().await;
+}

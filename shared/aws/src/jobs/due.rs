@@ -1,0 +1,121 @@
+//! The jobs whose messages are still to be sent, for the pulse: those whose time was further off than SQS can hold a
+//! message back, those that wait for others, and those whose message could not be sent.
+
+use jiff::Timestamp;
+use lamplighter_core::job::{Due, JobKey, due};
+use tokio::task::JoinSet;
+
+use super::Jobs;
+use crate::table::{DUE_SHARDS, MAX_DELAY, TableError};
+
+/// How many jobs are taken off the index at once.
+const AT_ONCE: usize = 16;
+
+/// What became of the jobs that were due.
+#[derive(Debug, Default)]
+pub struct Rung {
+    /// Those whose messages were sent.
+    pub sent: usize,
+    /// Those that wait for others, and were looked at.
+    pub looked_at: usize,
+    /// What went wrong, some of it if there is much. The jobs are still in the index.
+    pub errors: Vec<String>,
+}
+
+impl Jobs {
+    /// Sends the messages of the jobs that are due at `now`, or that SQS can hold back until they are; looks at those that
+    /// wait for others. Each is looked at once; what is left at `end` is left for the next pulse. Eight queries where there is
+    /// nothing to do.
+    ///
+    /// A job leaves the index after its message was sent. So whoever dies in between, and two who do this at once, send a
+    /// message twice, which starts nothing twice.
+    pub async fn ring_due(&self, now: Timestamp, end: Timestamp) -> Result<Rung, TableError> {
+        let mut rung = Rung::default();
+        let until = now.saturating_add(MAX_DELAY).unwrap_or(Timestamp::MAX);
+        // Each minute begins with another partition, so that none comes always last.
+        let first =
+            u8::try_from(now.as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
+        for partition in (first..DUE_SHARDS).chain(0..first) {
+            let mut page = None;
+            loop {
+                let found = self.table.due_for_queues(partition, until, page).await?;
+                self.deal_with(&found.keys, now, until, &mut rung).await?;
+                if Timestamp::now() >= end {
+                    return Ok(rung);
+                }
+                if !found.goes_on() {
+                    break;
+                }
+                page = Some(found);
+            }
+        }
+        Ok(rung)
+    }
+
+    async fn deal_with(
+        &self,
+        keys: &[JobKey],
+        now: Timestamp,
+        until: Timestamp,
+        rung: &mut Rung,
+    ) -> Result<(), TableError> {
+        let (jobs, unreadable) = self.table.open_jobs(keys).await?;
+        for error in &unreadable {
+            rung.tell(error);
+        }
+        let (mut ringing, mut waiting) = (Vec::new(), Vec::new());
+        for job in jobs {
+            match due(&job, now, MAX_DELAY) {
+                Due::Ring => ringing.push(job),
+                Due::Look => waiting.push(job.key()),
+                Due::Leave => {}
+            }
+        }
+        rung.looked_at += waiting.len();
+        for key in waiting {
+            if let Err(error) = self.wake(vec![key]).await {
+                rung.tell(&error);
+            }
+        }
+        let unheard = self.bell.ring_all(&ringing, now).await;
+        let mut writes = JoinSet::new();
+        for (place, job) in ringing.iter().enumerate() {
+            let error = unheard.iter().find(|(unheard, _)| *unheard == place).map(|(_, error)| error);
+            match error {
+                None => rung.sent += 1,
+                Some(error) => rung.tell(error),
+            }
+            if writes.len() >= AT_ONCE {
+                note(writes.join_next().await, rung);
+            }
+            writes.spawn(self.clone().moved(job.key(), error.is_none(), until));
+        }
+        while let Some(written) = writes.join_next().await {
+            note(Some(written), rung);
+        }
+        Ok(())
+    }
+
+    /// Takes a job off the index whose message was sent. One that was not is put behind all others, for the next pulse.
+    async fn moved(self, key: JobKey, is_sent: bool, last: Timestamp) -> Result<(), TableError> {
+        if is_sent { self.table.rung(&key).await } else { self.table.park(&key, last).await }
+    }
+}
+
+impl Rung {
+    /// Notes what went wrong, each thing once.
+    fn tell(&mut self, error: &dyn std::error::Error) {
+        let said = error.to_string();
+        if !self.errors.contains(&said) {
+            self.errors.push(said);
+        }
+    }
+}
+
+fn note(written: Option<Result<Result<(), TableError>, tokio::task::JoinError>>, rung: &mut Rung) {
+    match written {
+        Some(Ok(Err(error))) => rung.tell(&error),
+        Some(Err(error)) => rung.tell(&error),
+        Some(Ok(Ok(()))) | None => {}
+    }
+}
