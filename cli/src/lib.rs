@@ -8,6 +8,7 @@
 //! - [`runner`]: a deployment on this machine
 //! - [`target`]: the stack that a command works on, here or in AWS
 //! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
+//! - [`logs`]: what tasks have said
 //! - [`many`]: one question to many tasks at once
 //! - [`show`]: runs and deployments as people read them
 //! - [`times`]: times as people write them
@@ -25,6 +26,7 @@ mod files;
 pub mod follow;
 pub mod generate;
 pub mod known;
+pub mod logs;
 pub mod many;
 pub mod package;
 pub mod progress;

@@ -91,6 +91,11 @@ impl Place {
         workspace.root.join(&self.home)
     }
 
+    /// The clients of its account and region.
+    pub fn clients(&self) -> Clients {
+        Clients::of(Account { profile: self.profile.clone(), region: self.region.clone() })
+    }
+
     /// Opens the stack's table.
     pub async fn open(&self, workspace: &Workspace) -> anyhow::Result<Target> {
         let stack = self.stack(workspace)?;
@@ -133,8 +138,7 @@ impl Place {
     }
 
     async fn open_in_aws(&self, stack: String) -> anyhow::Result<Target> {
-        let account = Account { profile: self.profile.clone(), region: self.region.clone() };
-        let clients = Clients::of(account);
+        let clients = self.clients();
         let (name, bucket) = if let Some(name) = &self.table {
             (name.clone(), std::env::var(BUCKET).ok().filter(|name| !name.is_empty()))
         } else {

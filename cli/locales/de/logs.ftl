@@ -1,2 +1,2 @@
 logs-none = keine Zeilen
-logs-in-aws = In AWS steht das Protokoll in CloudWatch Logs; dieser Befehl liest es:
+logs-reading = das Protokoll wird gelesen ({ $time })

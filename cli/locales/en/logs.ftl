@@ -1,2 +1,2 @@
 logs-none = no lines
-logs-in-aws = In AWS the log is in CloudWatch Logs; this command reads it:
+logs-reading = reading the log ({ $time })

@@ -1,30 +1,31 @@
 //! `lamplighter logs`: what a task, or one of its runs, has said.
 
-use std::{
-    collections::VecDeque,
-    fs::File,
-    io::{self, BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
 use anstream::println;
-use anyhow::{Context as _, bail};
-use lamplighter_core::id::RunId;
+use jiff::Timestamp;
+use lamplighter_aws::logs::Logs;
+use lamplighter_core::{id::RunId, name::TaskName};
 use serde_json::Value;
 
 use crate::{
-    known::{self, Misuse, Named},
+    known::{self, Named},
+    logs::{
+        cloud::{CloudLog, Followed},
+        file::LogFile,
+    },
+    progress::{beside, is_seen},
     say,
     target::Place,
     words::Words,
-    workspace::Workspace,
 };
 
 /// How often a followed file is looked at.
 const PAUSE: Duration = Duration::from_millis(300);
+/// How often a followed log in AWS is: its lines take some seconds to get there, and its API takes few requests a second.
+const PAUSE_IN_AWS: Duration = Duration::from_secs(2);
 
-/// Prints the log of a task, or of one run. In AWS it says by which command the log is read there.
+/// Prints the log of a task, or of one run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lamplighter logs purge-expired --limit 100 --follow")]
 pub(crate) struct Arguments {
@@ -46,18 +47,21 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let (tasks, run) = named(words, &workspace, &arguments.what)?;
+    let (tasks, run) = match known::task_or_run(words, &workspace, &arguments.what)? {
+        Named::Task(task) => (vec![task], None),
+        Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
+    };
     let stack = arguments.place.stack(&workspace)?;
     if arguments.place.is_aws() {
-        println!("{}", say!(words, "logs-in-aws"));
-        for task in tasks {
-            std::println!("{}", command(arguments, &format!("{stack}-{task}"), run));
-        }
-        return Ok(());
+        return super::runtime()?.block_on(in_aws(words, arguments, stack, tasks, run));
     }
     let folder = arguments.place.home(&workspace).join("logs");
     let files: Vec<_> = tasks.iter().map(|task| folder.join(format!("{stack}-{task}.log"))).collect();
-    let mut logs = files.into_iter().map(Log::open).collect::<anyhow::Result<Vec<_>>>()?;
+    here(words, arguments, files, run)
+}
+
+fn here(words: &Words, arguments: &Arguments, files: Vec<PathBuf>, run: Option<RunId>) -> anyhow::Result<()> {
+    let mut logs = files.into_iter().map(LogFile::open).collect::<anyhow::Result<Vec<_>>>()?;
     let mut last = VecDeque::new();
     for log in &mut logs {
         log.read(|line| {
@@ -69,15 +73,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             }
         })?;
     }
-    if last.is_empty() && !arguments.follow {
-        if arguments.json {
-            return Ok(());
-        }
-        println!("{}", say!(words, "logs-none"));
-    }
-    for line in last {
-        print(&line, arguments.json);
-    }
+    print_all(words, arguments, last.iter().map(String::as_str));
     if !arguments.follow {
         return Ok(());
     }
@@ -93,63 +89,43 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// The tasks whose logs are read, and the run whose lines are wanted.
-fn named(words: &Words, workspace: &Workspace, word: &str) -> Result<(Vec<String>, Option<RunId>), Misuse> {
-    Ok(match known::task_or_run(words, workspace, word)? {
-        Named::Task(task) => (vec![task.to_string()], None),
-        Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.to_string()).collect(), Some(run)),
-    })
-}
-
-/// The command that reads the log in AWS.
-fn command(arguments: &Arguments, function: &str, run: Option<RunId>) -> String {
-    let mut words = vec![format!("aws logs filter-log-events --log-group-name /aws/lambda/{function}")];
-    words.extend(run.map(|run| format!("--filter-pattern '{{ $.run_id = \"{run}\" }}'")));
-    let place = &arguments.place;
-    for (option, value) in [("--profile", &place.profile), ("--region", &place.region)] {
-        words.extend(value.as_ref().map(|value| format!("{option} {value}")));
+async fn in_aws(
+    words: &Words,
+    arguments: &Arguments,
+    stack: String,
+    tasks: Vec<TaskName>,
+    run: Option<RunId>,
+) -> anyhow::Result<()> {
+    let clients = arguments.place.clients();
+    let log = CloudLog::new(Logs::new(clients.config().await), stack, tasks, run);
+    let (limit, now) = (usize::from(arguments.limit), Timestamp::now());
+    let reading = |time| say!(words, "logs-reading", time = time);
+    let mut last = beside(is_seen(arguments.json), reading, log.newest(limit, now)).await?;
+    let limited = last.len() == limit;
+    // The service's own filter may let more through.
+    last.retain(|line| is_of(&line.text, run));
+    print_all(words, arguments, last.iter().map(|line| line.text.as_str()));
+    if !arguments.follow {
+        return Ok(());
     }
-    words.join(" ")
-}
-
-/// A log file that may grow, and need not be there yet.
-struct Log {
-    path: PathBuf,
-    reader: Option<BufReader<File>>,
-    /// The beginning of a line whose end is not written yet.
-    begun: Vec<u8>,
-}
-
-impl Log {
-    fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let reader = open(&path)?;
-        Ok(Self { path, reader, begun: Vec::new() })
-    }
-
-    /// Hands on every whole line that has come since the last call.
-    fn read(&mut self, mut line: impl FnMut(String)) -> anyhow::Result<()> {
-        if self.reader.is_none() {
-            self.reader = open(&self.path)?;
-        }
-        let Some(reader) = &mut self.reader else { return Ok(()) };
-        loop {
-            let failed = || format!("cannot read {}", self.path.display());
-            let read = reader.read_until(b'\n', &mut self.begun).with_context(failed)?;
-            if read == 0 || !self.begun.ends_with(b"\n") {
-                return Ok(());
+    let mut followed = Followed::after(&last, limited, now);
+    loop {
+        tokio::time::sleep(PAUSE_IN_AWS).await;
+        for line in log.fresh(&mut followed).await? {
+            if is_of(&line.text, run) {
+                print(&line.text, arguments.json);
             }
-            let text = String::from_utf8_lossy(&self.begun);
-            line(text.trim_end_matches(['\r', '\n']).to_owned());
-            self.begun.clear();
         }
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<Option<BufReader<File>>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(BufReader::new(file))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => bail!("cannot read {}: {error}", path.display()),
+fn print_all<'a>(words: &Words, arguments: &Arguments, lines: impl IntoIterator<Item = &'a str>) {
+    let mut lines = lines.into_iter().peekable();
+    if lines.peek().is_none() && !arguments.follow && !arguments.json {
+        println!("{}", say!(words, "logs-none"));
+    }
+    for line in lines {
+        print(line, arguments.json);
     }
 }
 
@@ -187,8 +163,6 @@ fn readable(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io::Write as _};
-
     use super::*;
 
     #[test]
@@ -196,22 +170,5 @@ mod tests {
         let line = r#"{"timestamp":"2026-11-21T06:00:00.123Z","level":"INFO","task":"purge","run_id":"x","attempt":1,"trigger":"manual","target":"purge","message":"deleted","rows":12}"#;
         assert_eq!(readable(line), "2026-11-21T06:00:00.123Z INFO  deleted rows=12");
         assert_eq!(readable("thread 'main' panicked"), "thread 'main' panicked");
-    }
-
-    #[test]
-    fn a_file_that_grows_is_read_in_whole_lines() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.log");
-        let mut log = Log::open(path.clone()).unwrap();
-        let mut read = || {
-            let mut lines = Vec::new();
-            log.read(|line| lines.push(line)).unwrap();
-            lines
-        };
-        assert_eq!(read(), Vec::<String>::new());
-        fs::write(&path, "one\ntw").unwrap();
-        assert_eq!(read(), ["one"]);
-        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"o\n").unwrap();
-        assert_eq!(read(), ["two"]);
     }
 }

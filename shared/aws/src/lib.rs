@@ -8,6 +8,7 @@
 //! - [`objects`]: single objects of one bucket, in S3
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
+//! - [`logs`]: what functions have said, in CloudWatch Logs (feature `logs`)
 //! - [`notify`]: telling somebody of a failure (feature `notify`)
 //! - [`assets`]: a task's files in S3 (feature `s3`)
 
@@ -17,6 +18,8 @@ pub mod clients;
 #[cfg(feature = "deployments")]
 pub mod functions;
 pub mod jobs;
+#[cfg(feature = "logs")]
+pub mod logs;
 #[cfg(feature = "notify")]
 pub mod notify;
 pub mod objects;

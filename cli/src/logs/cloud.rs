@@ -1,0 +1,123 @@
+//! The log groups of a stack in AWS, read as one log.
+
+use std::{collections::HashSet, time::Duration};
+
+use jiff::Timestamp;
+use lamplighter_aws::logs::{Line, Logs, LogsError};
+use lamplighter_core::{id::RunId, name::TaskName};
+
+use crate::many::each;
+
+/// How much later than another a line may arrive that was written before it.
+const LATE: Duration = Duration::from_secs(30);
+
+/// The logs of some tasks of a stack, or what one run has said in them.
+#[derive(Debug)]
+pub struct CloudLog {
+    logs: Logs,
+    stack: String,
+    tasks: Vec<TaskName>,
+    run: Option<RunId>,
+}
+
+/// What has been read of a log that is followed.
+#[derive(Debug)]
+pub struct Followed {
+    from: Timestamp,
+    seen: HashSet<Line>,
+}
+
+impl CloudLog {
+    /// The logs of these tasks.
+    pub fn new(logs: Logs, stack: String, tasks: Vec<TaskName>, run: Option<RunId>) -> Self {
+        Self { logs, stack, tasks, run }
+    }
+
+    /// The newest lines, at most `limit`, in the order of time.
+    pub async fn newest(&self, limit: usize, now: Timestamp) -> Result<Vec<Line>, LogsError> {
+        let of = async |task| self.logs.newest(&self.group(task), self.run, limit, now).await;
+        let mut lines = self.all(of).await?;
+        lines.drain(..lines.len().saturating_sub(limit));
+        Ok(lines)
+    }
+
+    /// What has come since the last call, in the order of time.
+    pub async fn fresh(&self, followed: &mut Followed) -> Result<Vec<Line>, LogsError> {
+        let from = followed.from;
+        let of = async |task| self.logs.since(&self.group(task), self.run, from).await;
+        Ok(followed.fresh(self.all(of).await?))
+    }
+
+    /// Where the template has a function's log.
+    fn group(&self, task: &TaskName) -> String {
+        format!("/aws/lambda/{}-{task}", self.stack)
+    }
+
+    /// The lines of all tasks. One whose log group is not there may not be deployed yet, as long as another is.
+    async fn all<'a>(
+        &'a self,
+        of: impl AsyncFn(&'a TaskName) -> Result<Vec<Line>, LogsError>,
+    ) -> Result<Vec<Line>, LogsError> {
+        let of = &of;
+        let found = each(&self.tasks, |task| async move {
+            match of(task).await {
+                Err(LogsError::NoGroup(group)) => Ok(Err(LogsError::NoGroup(group))),
+                other => other.map(Ok),
+            }
+        });
+        let mut found = found.await?;
+        if !found.is_empty() && found.iter().all(Result::is_err) {
+            return found.swap_remove(0);
+        }
+        let mut lines: Vec<_> = found.into_iter().flatten().flatten().collect();
+        lines.sort_by_key(|line| line.at);
+        Ok(lines)
+    }
+}
+
+impl Followed {
+    /// After these, the newest lines at `now`, of which there were no more than are wanted unless `limited`.
+    pub fn after(lines: &[Line], limited: bool, now: Timestamp) -> Self {
+        let late = now.checked_sub(LATE).unwrap_or(now);
+        let oldest = lines.first().filter(|_| limited).map_or(late, |line| line.at.max(late));
+        Self { from: oldest, seen: lines.iter().cloned().collect() }
+    }
+
+    /// Those of the lines that were not seen before.
+    fn fresh(&mut self, mut lines: Vec<Line>) -> Vec<Line> {
+        lines.retain(|line| self.seen.insert(line.clone()));
+        let newest = self.seen.iter().map(|line| line.at).max();
+        let late = newest.and_then(|newest| newest.checked_sub(LATE).ok());
+        self.from = self.from.max(late.unwrap_or(self.from));
+        self.seen.retain(|line| line.at >= self.from);
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(second: i64, text: &str) -> Line {
+        let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
+        Line { id: String::new(), at, text: text.to_owned() }
+    }
+
+    #[test]
+    fn a_line_that_comes_late_is_told_and_none_twice() {
+        let now = line(100, "").at;
+        let mut followed = Followed::after(&[line(98, "a")], false, now);
+        assert_eq!(followed.from, line(70, "").at);
+        assert_eq!(followed.fresh(vec![line(98, "a"), line(101, "b")]), [line(101, "b")]);
+        assert_eq!(followed.fresh(vec![line(98, "a"), line(99, "late"), line(101, "b")]), [line(99, "late")]);
+        assert_eq!(followed.fresh(vec![line(140, "c")]), [line(140, "c")]);
+        assert_eq!((followed.from, followed.seen.len()), (line(110, "").at, 1));
+    }
+
+    #[test]
+    fn what_the_limit_left_out_is_not_told_later() {
+        let now = line(100, "").at;
+        assert_eq!(Followed::after(&[line(98, "a")], true, now).from, line(98, "").at);
+        assert_eq!(Followed::after(&[line(10, "a")], true, now).from, line(70, "").at);
+    }
+}
