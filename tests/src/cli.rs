@@ -1,12 +1,109 @@
 //! The `lamplighter` program of this workspace, called as a user calls it.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::tools::repository;
+
+/// How long a command may be tried until it ends as it should.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What it exited with; nothing if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error, without what cargo says of its own work.
+    pub stderr: String,
+}
+
+/// A home of stacks on this machine that is a test's own, and a database in it.
+#[derive(Debug)]
+pub struct Home {
+    folder: TempDir,
+}
+
+impl Ended {
+    /// Runs the command to its end.
+    pub fn of(command: &mut Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::wait(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
+    }
+
+    /// Waits for the end of one that was started with its output piped.
+    pub fn wait(child: Child) -> Self {
+        let output = child.wait_with_output().expect("a child can be waited for");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let own = stderr.lines().filter(|line| !line.trim_start().starts_with("Finished"));
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: own.flat_map(|line| [line, "\n"]).collect(),
+        }
+    }
+
+    /// Runs the command again and again until it ends so.
+    pub fn until(mut command: impl FnMut() -> Command, so: impl Fn(&Self) -> bool) -> Self {
+        let started = Instant::now();
+        loop {
+            let ended = Self::of(&mut command());
+            if so(&ended) {
+                return ended;
+            }
+            assert!(started.elapsed() < PATIENCE, "{:?}: {ended:?}", command());
+        }
+    }
+
+    /// What it wrote to standard output, as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+impl Home {
+    /// An empty one.
+    #[expect(clippy::new_without_default, reason = "it makes a folder")]
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The file of its database.
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("app.sqlite")
+    }
+
+    /// `lamplighter` on this home and its database.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = lamplighter();
+        let database = format!("sqlite:{}", self.database().display());
+        command.args(arguments).arg("--home").arg(self.path()).env("DATABASE_URL", database);
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        Ended::of(&mut self.command(arguments))
+    }
+
+    /// Starts it, with its output piped.
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the program can be started")
+    }
+}
 
 /// A command that starts `lamplighter` in the repository. The program is built first, once for each test process.
 pub fn lamplighter() -> Command {

@@ -6,13 +6,17 @@
 mod aws;
 mod cli;
 mod emulator;
+mod example;
 mod lint;
+mod processes;
 mod sam;
 mod tools;
 
 pub use aws::{Aws, Invocation, StackEvent};
-pub use cli::lamplighter;
+pub use cli::{Ended, Home, lamplighter};
 pub use emulator::Emulator;
+pub use example::expire_sessions;
 pub use lint::{cfn_lint, checkov, sam_validate};
+pub use processes::{processes_with, wait_until};
 pub use sam::{OnFailure, Sam};
 pub use tools::{Finished, repository, run};

@@ -1,33 +1,13 @@
 //! `run`, `retry`, `cancel`, `enable`, `disable`, `set` and `pulse status` as processes, in this repository, with a home and a database of the test's
 //! own. One test, since everything here packages the same functions into the same folder.
 
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
-
-use lamplighter_e2e::lamplighter;
+use lamplighter_e2e::{Ended, Home, expire_sessions};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// A purge that takes half a second for each session.
 const SLOW: &str = r#"{"batch_size": 1, "pause_ms": 500}"#;
 /// One that finds nothing.
 const IDLE: &str = r#"{"older_than_days": 60}"#;
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-/// A home of its own, and a database in it.
-struct Home {
-    folder: TempDir,
-}
 
 #[test]
 fn k01_tasks_are_run_switched_and_cancelled_by_hand() {
@@ -133,17 +113,18 @@ fn p03_the_pulse_is_unknown_before_the_first(home: &Home) {
 }
 
 fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
-    home.expire_sessions(40);
+    expire_sessions(&home.database(), 40);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);
-    let second = home.until(&["run", "purge-expired", "--json", "--config", IDLE], |ended| {
-        ended.stderr.contains("is in progress")
-    });
+    let second = Ended::until(
+        || home.command(&["run", "purge-expired", "--json", "--config", IDLE]),
+        |ended| ended.stderr.contains("is in progress"),
+    );
     assert_eq!(second.code, Some(1), "{second:?}");
     assert_eq!(second.json()["status"], "SKIPPED");
 
     let cancelled = home.run(&["cancel", "purge-expired", "--json"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
-    let first = finish(first);
+    let first = Ended::wait(first);
     let [cancelled] =
         cancelled.json().as_array().unwrap().clone().try_into().unwrap_or_else(|_| panic!("one run"));
     assert_eq!(cancelled["id"], first.json()["id"]);
@@ -163,89 +144,10 @@ fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
 
 /// The first holds the table's file while the second, which ends later, uses it: the first stays until then.
 fn two_runs_of_different_tasks_share_the_table(home: &Home) {
-    home.expire_sessions(6);
+    expire_sessions(&home.database(), 6);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);
-    let seen = home.until(&["run", "seed-data", "--json"], |ended| ended.code == Some(0));
+    let seen = Ended::until(|| home.command(&["run", "seed-data", "--json"]), |ended| ended.code == Some(0));
     assert_eq!(seen.json()["status"], "COMPLETED");
-    let first = finish(first);
+    let first = Ended::wait(first);
     assert_eq!((first.code, &first.json()["status"]), (Some(0), &json!("COMPLETED")), "{first:?}");
-}
-
-impl Home {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn database(&self) -> String {
-        self.folder.path().join("app.sqlite").display().to_string()
-    }
-
-    /// Puts sessions into the database that expired a month ago.
-    fn expire_sessions(&self, count: u32) {
-        let insert = format!(
-            "import sqlite3, time\n\
-             base = sqlite3.connect({:?})\n\
-             base.execute(\"INSERT OR IGNORE INTO users (email, name) VALUES ('x@example.com', 'x')\")\n\
-             rows = [(time.time() - 30 * 86400 + i,) for i in range({count})]\n\
-             base.executemany(\"INSERT INTO sessions (id, email, expires_at) \
-                               VALUES (hex(randomblob(8)), 'x@example.com', cast(? as int))\", rows)\n\
-             base.commit()",
-            self.database()
-        );
-        let done = Command::new("python3").args(["-c", &insert]).status().unwrap();
-        assert!(done.success());
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = lamplighter();
-        let database = format!("sqlite:{}", self.database());
-        command.args(arguments).arg("--home").arg(self.path()).env("DATABASE_URL", database);
-        for name in ["LAMPLIGHTER_LOCALE", "LC_ALL", "LC_MESSAGES", "LANG"] {
-            command.env_remove(name);
-        }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ended {
-        finish(self.begin(arguments))
-    }
-
-    fn begin(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().unwrap()
-    }
-
-    /// The command again and again until it ends so.
-    fn until(&self, arguments: &[&str], so: impl Fn(&Ended) -> bool) -> Ended {
-        let started = Instant::now();
-        loop {
-            let ended = self.run(arguments);
-            if so(&ended) {
-                return ended;
-            }
-            assert!(started.elapsed() < Duration::from_secs(60), "{arguments:?}: {ended:?}");
-        }
-    }
-}
-
-fn finish(child: Child) -> Ended {
-    let output = child.wait_with_output().unwrap();
-    // What cargo says of its own work is not the program's.
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let own = stderr.lines().filter(|line| !line.trim_start().starts_with("Finished"));
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: own.flat_map(|line| [line, "\n"]).collect(),
-    }
-}
-
-impl Ended {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
 }

@@ -2,30 +2,15 @@
 //!
 //! One test, since everything here packages the same functions into the same folder.
 
-use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use lamplighter_e2e::{lamplighter, repository};
+use lamplighter_e2e::{Ended, Home, lamplighter, processes_with, repository, wait_until};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// A database that is away: nothing listens there.
 const AWAY: &str = "postgres://shop@127.0.0.1:9/shop";
-
-/// How a command ended.
-#[derive(Debug)]
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-/// A home of its own, and a database in it.
-struct Home {
-    folder: TempDir,
-}
 
 #[test]
 fn up_deploys_fails_and_goes_on() {
@@ -37,28 +22,28 @@ fn up_deploys_fails_and_goes_on() {
 }
 
 fn versions_are_deployed_one_after_the_other(home: &Home) {
-    let first = home.up("1", &home.database());
+    let first = up(home, "1", &database(home));
     assert_eq!(first.code, Some(0), "{first:?}");
     assert_eq!((&first.json()["status"], &first.json()["version"]), (&json!("CREATE_COMPLETE"), &json!("1")));
     assert_eq!(
-        first.statuses("LamplighterBefore"),
+        statuses(&first, "LamplighterBefore"),
         json!({
             "process-assets": "COMPLETED", "run-migrations": "COMPLETED", "seed-data": "COMPLETED",
         })
     );
-    assert_eq!(first.statuses("LamplighterAfter"), json!({ "warm-cache": "COMPLETED" }));
+    assert_eq!(statuses(&first, "LamplighterAfter"), json!({ "warm-cache": "COMPLETED" }));
 
-    let second = home.up("2", &home.database());
+    let second = up(home, "2", &database(home));
     assert_eq!(second.code, Some(0), "{second:?}");
     assert_eq!((&second.json()["version_before"], &second.json()["version"]), (&json!("1"), &json!("2")));
     assert_eq!(
-        second.statuses("LamplighterBefore"),
+        statuses(&second, "LamplighterBefore"),
         json!({
             "process-assets": "SKIPPED", "run-migrations": "COMPLETED", "seed-data": "SKIPPED",
         })
     );
 
-    let third = home.up("3", AWAY);
+    let third = up(home, "3", AWAY);
     assert_eq!(third.code, Some(1), "{third:?}");
     let told = third.json();
     assert_eq!(told["status"], "UPDATE_ROLLBACK_COMPLETE");
@@ -72,14 +57,14 @@ fn versions_are_deployed_one_after_the_other(home: &Home) {
     let before = json!("LamplighterBefore");
     assert_eq!(courses, [(&before, &json!("update")), (&before, &json!("rollback"))]);
 
-    let fourth = home.up("4", &home.database());
+    let fourth = up(home, "4", &database(home));
     assert_eq!(fourth.code, Some(0), "{fourth:?}");
     assert_eq!((&fourth.json()["version_before"], &fourth.json()["version"]), (&json!("2"), &json!("4")));
     assert_eq!(fourth.json()["failure"], Value::Null);
 }
 
 fn history_tells_what_ran(home: &Home) {
-    let whole = home.lamplighter(&["history", "--json"]);
+    let whole = home.run(&["history", "--json"]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
     let runs = whole.json();
     let runs = runs["runs"].as_array().unwrap();
@@ -92,7 +77,7 @@ fn history_tells_what_ran(home: &Home) {
         (&json!("COMPLETED"), &json!("2"))
     );
 
-    let failed = home.lamplighter(&["history", "run-migrations", "--status", "FAILED"]);
+    let failed = home.run(&["history", "run-migrations", "--status", "FAILED"]);
     assert_eq!(failed.code, Some(0), "{failed:?}");
     let lines: Vec<_> = failed.stdout.lines().collect();
     assert_eq!(lines.len(), 2, "the run, and how many there are: {lines:?}");
@@ -105,22 +90,24 @@ fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on() {
     let home = Home::new();
     // A database that takes connections and says nothing: the migrations wait for it.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let database = format!("postgres://shop@{}/shop", silent.local_addr().unwrap());
-    let mut command = home.command(&["up", "--version", "1"], &database);
-    let mut up = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let waiting = format!("postgres://shop@{}/shop", silent.local_addr().unwrap());
+    let mut command = home.command(&["up", "--version", "1"]);
+    command.env("DATABASE_URL", &waiting).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = command.spawn().unwrap();
     let connection = silent.accept().unwrap();
-    assert!(processes(&database) > 1, "only `up` itself knows its database");
-    up.kill().unwrap();
-    up.wait().unwrap();
-    wait_until("its functions are gone", Duration::from_secs(10), || processes(&database) == 0);
+    let variable = format!("DATABASE_URL={waiting}");
+    assert!(processes_with(&variable) > 1, "only `up` itself knows its database");
+    process.kill().unwrap();
+    process.wait().unwrap();
+    wait_until("its functions are gone", || processes_with(&variable) == 0);
     drop(connection);
 
-    let next = home.up("1", &home.database());
+    let next = up(&home, "1", &database(&home));
     assert_eq!(next.code, Some(0), "{next:?}");
-    assert_eq!(next.statuses("LamplighterBefore")["run-migrations"], "COMPLETED");
+    assert_eq!(statuses(&next, "LamplighterBefore")["run-migrations"], "COMPLETED");
     // Nobody waited for the lease of the run that was lost, and the history says what became of it.
     assert!(next.json()["duration_ms"].as_u64().unwrap() < 60_000, "{next:?}");
-    let lost = home.lamplighter(&["history", "run-migrations", "--status", "FAILED", "--json"]).json();
+    let lost = home.run(&["history", "run-migrations", "--status", "FAILED", "--json"]).json();
     let lost = &lost["runs"][0];
     assert_eq!(lost["error"]["kind"], "system", "{lost:#}");
     assert!(lost["error"]["message"].as_str().unwrap().starts_with("lost: "), "{lost:#}");
@@ -143,70 +130,25 @@ fn the_demo_runs_through() {
     }
 }
 
-impl Home {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn database(&self) -> String {
-        format!("sqlite:{}", self.folder.path().join("app.sqlite").display())
-    }
-
-    fn up(&self, version: &str, database: &str) -> Ended {
-        let started = Instant::now();
-        let ended = Ended::of(&mut self.command(&["up", "--json", "--version", version], database));
-        eprintln!("up {version}: {:?} after {:.1} s", ended.code, started.elapsed().as_secs_f64());
-        ended
-    }
-
-    fn lamplighter(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&mut self.command(arguments, &self.database()))
-    }
-
-    fn command(&self, arguments: &[&str], database: &str) -> Command {
-        let mut command = lamplighter();
-        command.args(arguments).arg("--home").arg(self.folder.path()).env("DATABASE_URL", database);
-        command
-    }
-}
-
-impl Ended {
-    fn of(command: &mut Command) -> Self {
-        let output = command.output().unwrap();
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// How each task of a resource ended, in the order of the alphabet.
-    fn statuses(&self, logical_id: &str) -> Value {
-        let told = self.json();
-        let resources = told["resources"].as_array().unwrap();
-        let resource = resources.iter().find(|resource| resource["logical_id"] == logical_id).unwrap();
-        let tasks = resource["tasks"].as_array().unwrap();
-        tasks.iter().map(|task| (task["task"].as_str().unwrap().to_owned(), task["status"].clone())).collect()
-    }
-}
-
-/// How many processes have this database in their environment.
-fn processes(database: &str) -> usize {
-    let variable = format!("DATABASE_URL={database}");
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    // Some end meanwhile.
-    let environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
-    environments.filter(|all| all.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())).count()
-}
-
-fn wait_until(what: &str, limit: Duration, done: impl Fn() -> bool) {
+/// `up` as a process, with JSON.
+fn up(home: &Home, version: &str, database: &str) -> Ended {
     let started = Instant::now();
-    while !done() {
-        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let ended =
+        Ended::of(home.command(&["up", "--json", "--version", version]).env("DATABASE_URL", database));
+    eprintln!("up {version}: {:?} after {:.1} s", ended.code, started.elapsed().as_secs_f64());
+    ended
+}
+
+/// Where a home's own database is.
+fn database(home: &Home) -> String {
+    format!("sqlite:{}", home.database().display())
+}
+
+/// How each task of a resource ended, in the order of the alphabet.
+fn statuses(ended: &Ended, logical_id: &str) -> Value {
+    let told = ended.json();
+    let resources = told["resources"].as_array().unwrap();
+    let resource = resources.iter().find(|resource| resource["logical_id"] == logical_id).unwrap();
+    let tasks = resource["tasks"].as_array().unwrap();
+    tasks.iter().map(|task| (task["task"].as_str().unwrap().to_owned(), task["status"].clone())).collect()
 }
