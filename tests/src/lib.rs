@@ -10,6 +10,7 @@ mod example;
 mod lint;
 mod processes;
 mod sam;
+mod terminal;
 mod tools;
 
 pub use aws::{Aws, Invocation, StackEvent};
@@ -19,4 +20,5 @@ pub use example::expire_sessions;
 pub use lint::{cfn_lint, checkov, sam_validate};
 pub use processes::{processes_with, wait_until};
 pub use sam::{OnFailure, Sam};
+pub use terminal::{CTRL_C, Terminal};
 pub use tools::{Finished, repository, run};

@@ -8,6 +8,7 @@ use lamplighter_core::{
     claim::Refusal, envelope::Envelope, id::RunId, name::TaskName, run::Run, status::Status,
 };
 use serde_json::{Map, Value, json};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     follow::{Ended, follow},
@@ -103,7 +104,9 @@ async fn whole(table: &Table, ended: Ended, json: bool) -> anyhow::Result<Ended>
 
 /// Asks the run to end when there is an interrupt, and returns at the second.
 async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunId) -> anyhow::Error {
-    interrupt().await;
+    // One listener for both: an interrupt that comes between two of them would be nobody's.
+    let mut interrupts = signal(SignalKind::interrupt()).ok();
+    interrupt(&mut interrupts).await;
     eprintln!("\n{}", say!(words, "control-asked", task = task, run = id));
     let ask = async {
         // It may not have begun.
@@ -114,15 +117,17 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     };
     tokio::select! {
         () = ask => {}
-        () = interrupt() => {}
+        () = interrupt(&mut interrupts) => {}
     }
     anyhow::anyhow!(say!(words, "control-left", task = task, run = id))
 }
 
-async fn interrupt() {
-    if tokio::signal::ctrl_c().await.is_err() {
+/// Waits for the next one.
+async fn interrupt(interrupts: &mut Option<Signal>) {
+    match interrupts {
+        Some(interrupts) => drop(interrupts.recv().await),
         // Without a handler the program ends as programs do.
-        std::future::pending::<()>().await;
+        None => std::future::pending().await,
     }
 }
 

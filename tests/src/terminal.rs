@@ -1,0 +1,96 @@
+//! A terminal for a program under test: it sees what is typed, and what is shown is seen.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+
+/// How long something may take to be shown.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What interrupts, typed.
+pub const CTRL_C: &str = "\u{3}";
+
+/// A program that runs on a terminal of its own, which is its controlling one: a typed Ctrl-C is a signal to all that
+/// runs there.
+#[derive(Debug)]
+pub struct Terminal {
+    program: Child,
+    keyboard: File,
+    screen: Receiver<Vec<u8>>,
+    shown: String,
+}
+
+impl Terminal {
+    /// Starts the command on a new terminal.
+    pub fn start(command: &Command) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let controller = openpt(flags).expect("a terminal can be opened");
+        grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("it can be used");
+        let terminal = File::from(ioctl_tiocgptpeer(&controller, flags).expect("it has another end"));
+        let end = || terminal.try_clone().expect("it can be opened twice");
+        // The kernel gives a terminal to a process only in a session of its own.
+        let mut started = Command::new("setsid");
+        started.arg("--ctty").arg(command.get_program()).args(command.get_args());
+        started.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(folder) = command.get_current_dir() {
+            started.current_dir(folder);
+        }
+        let program =
+            started.stdin(end()).stdout(end()).stderr(end()).spawn().expect("setsid can be started");
+
+        let keyboard = File::from(controller);
+        let mut reader = keyboard.try_clone().expect("it can be opened twice");
+        let (sender, screen) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // An error says that nobody writes any more.
+            while let Ok(count @ 1..) = reader.read(&mut bytes) {
+                if sender.send(bytes[..count].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { program, keyboard, screen, shown: String::new() }
+    }
+
+    /// Waits until this is shown, and forgets all that was shown before it.
+    pub fn expect(&mut self, text: &str) {
+        let started = Instant::now();
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                self.shown.drain(..at + text.len());
+                return;
+            }
+            let left = PATIENCE.saturating_sub(started.elapsed());
+            match self.screen.recv_timeout(left) {
+                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(error) => panic!("{error}: `{text}` is not shown: {}", self.shown),
+            }
+        }
+    }
+
+    /// Types this.
+    pub fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("the terminal is there");
+    }
+
+    /// Waits for the program's end, and returns what it exited with and what was shown since.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let status = self.program.wait().expect("the program can be waited for");
+        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(1)) {
+            self.shown.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        (status.code(), self.shown.clone())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
