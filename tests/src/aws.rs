@@ -154,7 +154,7 @@ impl Aws {
         let mut messages = Vec::new();
         let mut request = json!({ "logGroupName": group });
         loop {
-            let page = self.call_logs("FilterLogEvents", &request).await;
+            let page = self.call("logs", "Logs_20140328.FilterLogEvents", &request).await;
             // A function that has not run yet has no log group.
             let Some(events) = page["events"].as_array() else { return messages };
             messages.extend(events.iter().filter_map(|event| event["message"].as_str()).map(str::to_owned));
@@ -205,6 +205,36 @@ impl Aws {
         or_panic("GetSchedule", serde_json::from_str(&or_panic("GetSchedule", answer.text().await)))
     }
 
+    /// The messages that a queue has, which are its no more. If it has none, this waits for some.
+    pub async fn receive(&self, queue: &str) -> Vec<Value> {
+        let started = std::time::Instant::now();
+        loop {
+            let request = json!({ "QueueUrl": queue, "MaxNumberOfMessages": 10, "WaitTimeSeconds": 5 });
+            let answer = self.call("sqs", "AmazonSQS.ReceiveMessage", &request).await;
+            let messages = answer["Messages"].as_array().cloned().unwrap_or_default();
+            for message in &messages {
+                let request = json!({ "QueueUrl": queue, "ReceiptHandle": message["ReceiptHandle"] });
+                self.call("sqs", "AmazonSQS.DeleteMessage", &request).await;
+            }
+            if !messages.is_empty() {
+                let body = |message: &Value| serde_json::from_str(message["Body"].as_str()?).ok();
+                return messages.iter().map(|message| body(message).expect("a message is JSON")).collect();
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "nothing comes to {queue}: {answer}");
+        }
+    }
+
+    /// Puts another value into a variable of a function.
+    pub async fn set_variable(&self, function: &str, name: &str, value: &str) {
+        let configuration = self.lambda.get_function_configuration().function_name(function).send().await;
+        let configuration = or_panic("GetFunctionConfiguration", configuration);
+        let mut variables = configuration.environment.and_then(|it| it.variables).unwrap_or_default();
+        variables.insert(name.to_owned(), value.to_owned());
+        let environment = lambda::types::Environment::builder().set_variables(Some(variables)).build();
+        let update = self.lambda.update_function_configuration().function_name(function);
+        or_panic("UpdateFunctionConfiguration", update.environment(environment).send().await);
+    }
+
     async fn describe(&self, stack: &str) -> Option<cloudformation::types::Stack> {
         match self.cloudformation.describe_stacks().stack_name(stack).send().await {
             Ok(answer) => answer.stacks.unwrap_or_default().pop(),
@@ -213,11 +243,11 @@ impl Aws {
         }
     }
 
-    /// One call of CloudWatch Logs.
-    async fn call_logs(&self, operation: &str, request: &Value) -> Value {
-        let answer = signed(self.http.post(&self.endpoint), "logs")
+    /// One call of a service that takes JSON. A thing that is not there is an answer.
+    async fn call(&self, service: &str, operation: &str, request: &Value) -> Value {
+        let answer = signed(self.http.post(&self.endpoint), service)
             .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("Logs_20140328.{operation}"))
+            .header("x-amz-target", operation)
             .body(request.to_string())
             .send()
             .await;

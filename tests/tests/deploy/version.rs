@@ -95,6 +95,35 @@ impl Version {
         self
     }
 
+    /// With a topic and an event bus, both of which lead to the queue `<stack>-alerts`. The topic is told what `purge-expired`
+    /// failed at. The additions are those that `[notify]` in lamplighter.toml makes; the pulse may use either.
+    pub fn telling(mut self) -> Self {
+        let resources =
+            fs::read_to_string(repository().join("tests/fixtures/alerts/resources.yaml")).unwrap();
+        let resources: Value = serde_yaml_ng::from_str(&resources).unwrap();
+        self.template["Resources"].as_object_mut().unwrap().extend(resources.as_object().unwrap().clone());
+        let pulse = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:\
+                     ${AWS::StackName}-lamplighter-pulse";
+        for (role, action, resource) in [
+            ("PurgeExpiredRole", "lambda:InvokeFunction", json!({ "Fn::Sub": pulse })),
+            ("LamplighterPulseRole", "sns:Publish", json!({ "Ref": "Alerts" })),
+            ("LamplighterPulseRole", "events:PutEvents", json!({ "Fn::GetAtt": ["AlertBus", "Arn"] })),
+        ] {
+            let policy = &mut self.template["Resources"][role]["Properties"]["Policies"][0];
+            let statements = policy["PolicyDocument"]["Statement"].as_array_mut().unwrap();
+            statements.push(json!({ "Effect": "Allow", "Action": [action], "Resource": [resource] }));
+        }
+        let destination =
+            json!({ "Type": "Lambda", "Destination": { "Fn::GetAtt": ["LamplighterPulseFunction", "Arn"] } });
+        let invoked =
+            &mut self.template["Resources"]["PurgeExpiredFunction"]["Properties"]["EventInvokeConfig"];
+        invoked["DestinationConfig"] = json!({ "OnFailure": destination });
+        let pulse = &mut self.template["Resources"]["LamplighterPulseFunction"]["Properties"];
+        pulse["Environment"]["Variables"]["LAMPLIGHTER_NOTIFY"] =
+            json!({ "Fn::Sub": r#"{"topic":"${Alerts}"}"# });
+        self
+    }
+
     /// Writes the template. As JSON, which is YAML that nobody reads differently.
     pub fn template(&self) -> PathBuf {
         let path = self.folder.path().join("infra/template.yaml");
