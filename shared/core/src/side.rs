@@ -80,10 +80,9 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The end of a process that could not say anything.
-    pub fn unsaid(how: &str) -> Self {
-        let message = format!("its process {how}, and said nothing of why");
-        Self { error: Some(RunError::new(ErrorKind::System, message)), ..Self::default() }
+    /// The end of a process that did not say it itself.
+    pub fn failed(why: &str) -> Self {
+        Self { error: Some(RunError::new(ErrorKind::System, why)), ..Self::default() }
     }
 
     /// The run's record with its end.
@@ -118,7 +117,7 @@ mod tests {
     use super::*;
 
     fn failed() -> Ended {
-        Ended::unsaid("ended")
+        Ended::failed("it was killed")
     }
 
     #[test]

@@ -1,0 +1,381 @@
+//! A side task under a runner: started, kept, and started again after a failure, in one runner of all that share a table.
+//!
+//! The runner that has the task's lease runs it, and renews the lease as long as the process lives. The process dies with
+//! its runner: it ends when its standard input does.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use lamplighter_aws::table::{Renewed, Table, TableError, Then};
+use lamplighter_core::{
+    claim::{Decision, Grant, Occasion, Refusal, Request},
+    definition::Overlap,
+    id::RunId,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError, Trigger},
+    side::{Ended, Next, PARTING, Pace},
+    status::Status,
+};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// What a process has beyond [`PARTING`] before it is killed.
+const BEYOND: Duration = Duration::from_secs(1);
+/// How long the last words of a dead process are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How many lines of a process may wait to be told.
+const LINES: usize = 1024;
+
+/// A side task as a runner starts it.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// The task.
+    pub task: TaskName,
+    /// Its binary.
+    pub command: PathBuf,
+    /// The folder of its package.
+    pub folder: Option<PathBuf>,
+    /// The whole environment of its process, but for what belongs to one start.
+    pub variables: BTreeMap<String, String>,
+    /// Which runner this is: a word that no other one has.
+    pub runner: String,
+    /// The environment's name, for the records.
+    pub environment: String,
+    /// How it is kept.
+    pub pace: Pace,
+}
+
+/// What is told of a side task while it is kept.
+#[derive(Debug)]
+pub enum Told<'a> {
+    /// It has begun here.
+    Began(RunId),
+    /// Its process has printed a line.
+    Line(RunId, &'a str),
+    /// It is over, with what follows.
+    Ended(&'a Run, Next),
+    /// Another runner has it.
+    Elsewhere(RunId),
+    /// Somebody switched it off.
+    Disabled,
+    /// Something is wrong with the table. It is tried again.
+    Trouble(&'a TableError),
+}
+
+/// Keeps a side task until `shutdown` fires. Then it is asked to end, and this returns when its process is gone.
+pub async fn supervise(
+    side: &Side,
+    table: &Table,
+    told: impl Fn(Told<'_>) + Send + Sync,
+    shutdown: CancellationToken,
+) {
+    let mut failures = 0;
+    while !shutdown.is_cancelled() {
+        let next = match turn(side, table, failures, &told, &shutdown).await {
+            Ok(next) => next,
+            Err(error) => {
+                told(Told::Trouble(&error));
+                Next::StartAfter { pause: side.pace.patience(), failures }
+            }
+        };
+        let pause = match next {
+            Next::Rest => return shutdown.cancelled().await,
+            Next::StartAfter { pause, failures: now } => {
+                failures = now;
+                pause
+            }
+        };
+        let _ = timeout(pause, shutdown.cancelled()).await;
+    }
+}
+
+/// Takes the task if it is free, runs it to its end, and records that.
+async fn turn(
+    side: &Side,
+    table: &Table,
+    failures: u32,
+    told: &(impl Fn(Told<'_>) + Send + Sync),
+    shutdown: &CancellationToken,
+) -> Result<Next, TableError> {
+    let now = Timestamp::now();
+    let claimed = Instant::now();
+    let request = Request {
+        run_id: RunId::new(now, random()),
+        holder: format!("{}#{:016x}", side.runner, random() & u128::from(u64::MAX)),
+        trigger: Trigger::Runner,
+        occasion: Occasion::Wish,
+        overlap: Overlap::Skip,
+        now,
+        until: after(now, side.pace.lease),
+    };
+    let grant = match table.claim(&side.task, &request).await? {
+        Decision::Granted(grant) => grant,
+        Decision::Refused(refusal) => {
+            match refusal {
+                Refusal::PreviousInstanceRunning { run_id, .. } | Refusal::AlreadyRunning { run_id } => {
+                    told(Told::Elsewhere(run_id));
+                }
+                // The others are of occasions, which a side task has none of.
+                _ => told(Told::Disabled),
+            }
+            return Ok(Next::StartAfter { pause: side.pace.patience(), failures });
+        }
+    };
+    let run = Run {
+        environment: side.environment.clone(),
+        epoch: grant.hold.epoch(),
+        ..Run::begun(request.run_id, side.task.clone(), Trigger::Runner, now)
+    };
+    told(Told::Began(run.id));
+    let (ended, how) = match Process::start(side, &run, &grant) {
+        Ok(process) => process.keep(side, table, &run, claimed, told, shutdown).await,
+        Err(error) => (cannot_start(side, &error), How::ByItself),
+    };
+    let ran = claimed.elapsed();
+    let next = match how {
+        How::Cancelled => Next::StartAfter { pause: Duration::ZERO, failures: 0 },
+        How::ByItself | How::Asked | How::Killed(_) => side.pace.after_end(&ended, ran, failures, jitter()),
+    };
+    let run = ended.of(Run { completed_at: Timestamp::now(), ..run });
+    let run = if how == How::Cancelled { cancelled(run) } else { run };
+    told(Told::Ended(&run, next));
+    // Whoever took the task over has written its record, which stands.
+    let _ = table.finish(&run, grant.hold, Then::Nothing).await?;
+    Ok(next)
+}
+
+fn cannot_start(side: &Side, error: &io::Error) -> Ended {
+    Ended::failed(&format!("cannot start {}: {error}", side.command.display()))
+}
+
+fn cancelled(run: Run) -> Run {
+    let message = "cancelled: somebody asked for the run's end, or switched the task off";
+    Run { status: Status::Cancelled, error: Some(RunError::new(ErrorKind::Execution, message)), ..run }
+}
+
+/// How a process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    ByItself,
+    /// The runner is to stop.
+    Asked,
+    /// Somebody asked for the run's end in the table.
+    Cancelled,
+    /// It was killed, for this reason.
+    Killed(&'static str),
+}
+
+const LOST: &str =
+    "the runner lost its lease of the task: the table was not reached in time, or another runner has it";
+const STUBBORN: &str = "it did not end in time after it was asked to, and was killed";
+
+/// A side task's process.
+struct Process {
+    child: Child,
+    group: Option<Pid>,
+    lines: mpsc::Receiver<Line>,
+}
+
+/// A line that it printed.
+enum Line {
+    /// To standard output, of which the last one is how it ended.
+    Out(String),
+    Error(String),
+}
+
+impl Process {
+    fn start(side: &Side, run: &Run, grant: &Grant) -> io::Result<Self> {
+        let mut command = Command::new(std::path::absolute(&side.command)?);
+        command
+            .arg("side")
+            .env_clear()
+            .envs(&side.variables)
+            .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
+            .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
+            // Kept open for as long as this process lives.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: what it starts dies with it, and a Ctrl-C at the terminal reaches only the runner.
+            .process_group(0)
+            .kill_on_drop(true);
+        if let Some(settings) = &grant.settings {
+            command.env("LAMPLIGHTER_SETTINGS_AT_RUN_TIME", settings);
+        }
+        if let Some(folder) = &side.folder {
+            command.current_dir(folder).env("LAMBDA_TASK_ROOT", folder);
+        }
+        let mut child = command.spawn()?;
+        let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let (sender, lines) = mpsc::channel(LINES);
+        if let Some(stdout) = child.stdout.take() {
+            tokio::spawn(pass_on(stdout, sender.clone(), Line::Out));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            tokio::spawn(pass_on(stderr, sender, Line::Error));
+        }
+        Ok(Self { child, group, lines })
+    }
+
+    /// Keeps the task until its process is gone, and says how it ended.
+    async fn keep(
+        mut self,
+        side: &Side,
+        table: &Table,
+        run: &Run,
+        claimed: Instant,
+        told: &(impl Fn(Told<'_>) + Send + Sync),
+        shutdown: &CancellationToken,
+    ) -> (Ended, How) {
+        let Pace { lease, heartbeat, .. } = side.pace;
+        let (mut how, mut last) = (How::ByItself, None);
+        let (mut ours_until, mut ends_at) = (claimed + lease, None);
+        let mut heartbeats = interval(heartbeat);
+        heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let _stdin = self.child.stdin.take();
+        let status = loop {
+            // The lease's end, or that of the time it has to end: whichever comes first kills it.
+            let limit = ends_at.map_or(ours_until, |at: Instant| at.min(ours_until));
+            tokio::select! {
+                biased;
+                status = self.child.wait() => break status,
+                () = sleep_until(limit) => {
+                    how = How::Killed(if limit == ours_until { LOST } else { STUBBORN });
+                    break self.kill().await;
+                }
+                () = shutdown.cancelled(), if how == How::ByItself => {
+                    how = How::Asked;
+                    ends_at = Some(Instant::now() + PARTING + BEYOND);
+                    self.ask();
+                }
+                _ = heartbeats.tick() => {
+                    let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
+                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.epoch, until)).await;
+                    match renewed {
+                        Ok(Ok(Renewed::Held)) => ours_until = at + lease,
+                        Ok(Ok(Renewed::Unwanted)) => {
+                            ours_until = at + lease;
+                            if how == How::ByItself {
+                                how = How::Cancelled;
+                                ends_at = Some(at + PARTING + BEYOND);
+                                self.ask();
+                            }
+                        }
+                        Ok(Ok(Renewed::Lost)) => {
+                            how = How::Killed(LOST);
+                            break self.kill().await;
+                        }
+                        Ok(Err(error)) => told(Told::Trouble(&error)),
+                        // What is late may still come true; the next heartbeat tells.
+                        Err(_) => {}
+                    }
+                }
+                Some(line) = self.lines.recv() => tell(line, &mut last, run.id, told),
+            }
+        };
+        self.kill_group();
+        let rest = async {
+            while let Some(line) = self.lines.recv().await {
+                tell(line, &mut last, run.id, told);
+            }
+        };
+        let _ = timeout(LAST_WORDS, rest).await;
+        let ended = match last.as_deref().map(serde_json::from_str) {
+            Some(Ok(ended)) => ended,
+            _ => {
+                if let Some(line) = &last {
+                    told(Told::Line(run.id, line));
+                }
+                match how {
+                    How::Killed(why) => Ended::failed(why),
+                    _ => Ended::failed(&format!(
+                        "its process {}, and said nothing of why",
+                        how_it_ended(&status)
+                    )),
+                }
+            }
+        };
+        (ended, how)
+    }
+
+    /// Asks it to end.
+    fn ask(&self) {
+        if let (Some(process), Some(_)) = (self.group, self.child.id()) {
+            // An error means that it has ended.
+            let _ = kill_process(process, Signal::TERM);
+        }
+    }
+
+    async fn kill(&mut self) -> io::Result<ExitStatus> {
+        self.kill_group();
+        self.child.start_kill()?;
+        self.child.wait().await
+    }
+
+    /// Kills it and what it has started.
+    fn kill_group(&self) {
+        if let Some(group) = self.group {
+            // An error means that nobody is left in it.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Tells a line, or keeps it for the next one: the last of standard output is for the runner.
+fn tell(line: Line, last: &mut Option<String>, run: RunId, told: &impl Fn(Told<'_>)) {
+    let line = match line {
+        Line::Out(line) => last.replace(line),
+        Line::Error(line) => Some(line),
+    };
+    if let Some(line) = line {
+        told(Told::Line(run, &line));
+    }
+}
+
+async fn pass_on(output: impl AsyncRead + Unpin, lines: mpsc::Sender<Line>, of: fn(String) -> Line) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while let Ok(1..) = output.read_until(b'\n', &mut line).await {
+        let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+        line.clear();
+        if lines.send(of(text)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn how_it_ended(status: &io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => format!("ended ({status})"),
+        Err(error) => format!("is lost ({error})"),
+    }
+}
+
+fn after(at: Timestamp, time: Duration) -> Timestamp {
+    at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // Without a source of randomness the time still tells runs apart.
+    let filled = getrandom::fill(&mut bytes);
+    filled.map_or(Timestamp::now().as_nanosecond().unsigned_abs(), |()| u128::from_le_bytes(bytes))
+}
+
+/// An even draw between 0 and 1.
+fn jitter() -> f64 {
+    let bits = u32::try_from(random() & u128::from(u32::MAX)).unwrap_or(0);
+    f64::from(bits) / f64::from(u32::MAX)
+}

@@ -1,0 +1,285 @@
+//! Side tasks under a runner: real processes, on an embedded engine.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    table::{History, Table, create},
+};
+use lamplighter_cli::runner::side::{Side, Told, supervise};
+use lamplighter_core::{
+    name::TaskName,
+    retry::Retry,
+    run::{ErrorKind, Run, Trigger},
+    side::{Next, Pace},
+    status::Status,
+};
+use lamplighter_local::Engine;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+const LONG: Duration = Duration::from_secs(40);
+
+/// A table, and a folder in which the probe leaves its marks.
+struct World {
+    table: Table,
+    endpoint: String,
+    folder: TempDir,
+    _engine: Engine,
+}
+
+/// A runner in this process.
+struct Keeper {
+    shutdown: CancellationToken,
+    kept: JoinHandle<()>,
+    told: Arc<Mutex<Vec<String>>>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let engine = Engine::memory().unwrap();
+        let endpoint = engine.serve().await.unwrap();
+        let client = local_dynamodb(&endpoint);
+        create(&client, "lamplighter").await.unwrap();
+        let table = Table::new(client, "lamplighter");
+        Self { table, endpoint, folder: tempfile::tempdir().unwrap(), _engine: engine }
+    }
+
+    fn binary() -> PathBuf {
+        let test = std::env::current_exe().unwrap();
+        let binary = test.parent().unwrap().parent().unwrap().join("examples/side-probe");
+        assert!(
+            binary.exists(),
+            "{} is missing: run a whole `cargo test -p lamplighter-cli`",
+            binary.display()
+        );
+        binary
+    }
+
+    fn variables(&self, mode: &str) -> BTreeMap<String, String> {
+        let settings = json!({ "config": { "mode": mode, "folder": self.folder.path() } });
+        [
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint.clone()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("LAMPLIGHTER_TABLE", "lamplighter".to_owned()),
+            ("LAMPLIGHTER_SETTINGS", settings.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn side(&self, mode: &str, pace: Pace) -> Side {
+        Side {
+            task: task(),
+            command: Self::binary(),
+            folder: None,
+            variables: self.variables(mode),
+            runner: "here".to_owned(),
+            environment: "test".to_owned(),
+            pace,
+        }
+    }
+
+    fn keep(&self, mode: &str, pace: Pace) -> Keeper {
+        let (side, table) = (self.side(mode, pace), self.table.clone());
+        let (shutdown, told) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
+        let (stop, kept) = (shutdown.clone(), Arc::clone(&told));
+        let kept = tokio::spawn(async move {
+            let tell = |it: Told<'_>| {
+                let text = match it {
+                    Told::Line(_, line) => line.to_owned(),
+                    Told::Ended(run, Next::Rest) => format!("ended {}, rests", run.status),
+                    Told::Ended(run, Next::StartAfter { failures, .. }) => {
+                        format!("ended {}, {failures} failures", run.status)
+                    }
+                    other => format!("{other:?}"),
+                };
+                kept.lock().unwrap().push(text);
+            };
+            supervise(&side, &table, tell, stop).await;
+        });
+        Keeper { shutdown, kept, told }
+    }
+
+    /// A runner in a process of its own.
+    fn another(&self) -> Child {
+        let mut command = Command::new(Self::binary());
+        command.arg("keep").env_clear().envs(self.variables("wait")).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn marks(&self, file: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until a file has so many lines.
+    async fn marked(&self, file: &str, lines: usize) -> Vec<String> {
+        let marked = async {
+            while self.marks(file).len() < lines {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = timeout(LONG, marked).await;
+        assert!(waited.is_ok(), "`{file}` has {:?}", self.marks(file));
+        self.marks(file)
+    }
+
+    async fn runs(&self) -> Vec<Run> {
+        self.table.history(&History::of(task(), 100)).await.unwrap().runs
+    }
+}
+
+impl Keeper {
+    /// Waits until it tells something that begins so.
+    async fn says(&self, word: &str) {
+        let said = async {
+            while !self.told.lock().unwrap().iter().any(|text| text.starts_with(word)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(LONG, said).await.expect("it does not say so");
+    }
+
+    async fn stop(self) -> Vec<String> {
+        self.shutdown.cancel();
+        timeout(LONG, self.kept).await.expect("it does not stop").unwrap();
+        self.told.lock().unwrap().clone()
+    }
+}
+
+fn task() -> TaskName {
+    "side-probe".parse().unwrap()
+}
+
+/// Failures follow each other at once.
+fn quick() -> Pace {
+    let pauses =
+        Retry { max_attempts: u32::MAX, initial: Duration::from_millis(5), max: Duration::from_millis(20) };
+    Pace { pauses, ..Pace::default() }
+}
+
+fn is_alive(process: &str) -> bool {
+    Command::new("kill").args(["-0", process]).stderr(Stdio::null()).status().unwrap().success()
+}
+
+#[tokio::test]
+async fn s02_a_stop_fires_the_cancellation_and_the_shutdown_once() {
+    let world = World::new().await;
+    let keeper = world.keep("wait", Pace::default());
+    let process = world.marked("begun", 1).await.remove(0);
+    let told = keeper.stop().await;
+    assert!(!is_alive(&process));
+    assert_eq!((world.marks("cancelled").len(), world.marks("shutdowns").len()), (1, 1));
+    assert_eq!(world.marks("errors").len(), 0);
+    assert!(told.contains(&"listening".to_owned()), "{told:?}");
+    let runs = world.runs().await;
+    let [run] = &runs[..] else { panic!("{runs:?}") };
+    assert_eq!((run.status, run.trigger), (Status::Completed, Trigger::Runner));
+    assert_eq!(run.message.as_deref(), Some("stopped: it was asked to end"));
+    assert!(world.table.state(&task()).await.unwrap().lease.is_none(), "it is free");
+}
+
+#[tokio::test]
+async fn s02_a_failure_calls_on_error_once_and_starts_it_again() {
+    for (mode, message) in [("fail", "the line is dead"), ("panic", "panicked: the line is dead")] {
+        let world = World::new().await;
+        let keeper = world.keep(mode, quick());
+        world.marked("errors", 3).await;
+        let told = keeper.stop().await;
+        let (begun, errors) = (world.marks("begun").len(), world.marks("errors"));
+        assert_eq!((begun, errors[0].as_str()), (errors.len(), message));
+        assert_eq!(world.marks("shutdowns").len(), 0);
+        assert!(told.contains(&"ended FAILED, 3 failures".to_owned()), "{told:?}");
+        let runs = world.runs().await;
+        assert!(runs.len() >= 3, "{runs:?}");
+        let error = runs.last().unwrap().error.clone().unwrap();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Execution, message));
+    }
+}
+
+#[tokio::test]
+async fn s02_a_process_that_is_killed_is_started_again() {
+    let world = World::new().await;
+    let keeper = world.keep("wait", quick());
+    let process = world.marked("begun", 1).await.remove(0);
+    assert!(Command::new("kill").args(["-9", &process]).status().unwrap().success());
+    world.marked("begun", 2).await;
+    keeper.stop().await;
+    let runs = world.runs().await;
+    let error = runs.last().unwrap().error.clone().unwrap();
+    assert_eq!(error.kind, ErrorKind::System);
+    assert!(error.message.contains("signal: 9"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn s02_a_task_that_returns_has_come_to_its_end() {
+    let world = World::new().await;
+    let keeper = world.keep("return", quick());
+    let ended = async {
+        while world.runs().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(LONG, ended).await.expect("it goes on");
+    let told = keeper.stop().await;
+    assert_eq!(told.last().map(String::as_str), Some("ended COMPLETED, rests"));
+    let runs = world.runs().await;
+    assert_eq!((runs.len(), runs[0].message.as_deref()), (1, Some("there is nothing to do")));
+}
+
+#[tokio::test]
+async fn s02_a_body_that_does_not_stop_is_left_and_its_process_ends() {
+    let world = World::new().await;
+    let keeper = world.keep("block", Pace::default());
+    let process = world.marked("begun", 1).await.remove(0);
+    keeper.stop().await;
+    assert!(!is_alive(&process));
+    assert_eq!(world.marks("shutdowns").len(), 1);
+    assert_eq!(world.runs().await[0].status, Status::Completed);
+}
+
+#[tokio::test]
+async fn s02_a_run_that_somebody_ends_is_cancelled_and_a_disabled_task_stays_off() {
+    let world = World::new().await;
+    let pace = Pace { heartbeat: Duration::from_millis(50), ..quick() };
+    let keeper = world.keep("wait", pace);
+    world.marked("begun", 1).await;
+    world.table.enable(&task(), false).await.unwrap();
+    keeper.says("Disabled").await;
+    keeper.stop().await;
+    assert_eq!(world.runs().await[0].status, Status::Cancelled);
+    assert_eq!((world.marks("begun").len(), world.marks("shutdowns").len()), (1, 1));
+}
+
+#[tokio::test]
+async fn s03_it_runs_in_one_of_two_runners_and_moves_when_that_one_is_killed() {
+    let world = World::new().await;
+    let mut first = world.another();
+    let process = world.marked("begun", 1).await.remove(0);
+    let pace = Pace { lease: Duration::from_secs(3), heartbeat: Duration::from_millis(500), ..quick() };
+    let second = world.keep("wait", pace);
+    second.says("Elsewhere").await;
+    assert_eq!(world.marks("begun").len(), 1, "it runs once");
+
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let begun = world.marked("begun", 2).await;
+    assert_ne!(begun[0], begun[1]);
+    assert!(!is_alive(&process), "a runner takes its side task with it");
+    assert_eq!(world.marks("cancelled").len(), 1);
+    second.stop().await;
+    let runs = world.runs().await;
+    let [moved, lost] = &runs[..] else { panic!("{runs:?}") };
+    assert_eq!((moved.status, lost.status), (Status::Completed, Status::Failed));
+    assert_eq!(lost.error.as_ref().unwrap().kind, ErrorKind::System);
+    assert!(moved.epoch > lost.epoch);
+}
