@@ -97,6 +97,8 @@ fn measure() -> Measured<ExitCode> {
         settings: None,
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
+        queues: None,
+        bell: None,
     };
     let (mut to_body, mut to_record, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     pipeline.block_on(async {

@@ -1,5 +1,7 @@
 //! What a task's function is sent, and what it reports.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +11,7 @@ use crate::{
     deployment::Deployment,
     id::RunId,
     name::TaskName,
-    run::{Run, Trigger},
+    run::{Run, Stored, Trigger},
     status::Status,
 };
 
@@ -35,6 +37,24 @@ pub struct Envelope {
     /// What the task's configuration has instead, key by key, in this run only.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
+    /// What a queue task's body is given: an object with one key for each argument.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub arguments: Value,
+    /// The job that the sender has started for this run. The function makes one attempt at it, and answers what came of that;
+    /// whoever started it writes it down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<StartedJob>,
+}
+
+/// A job that somebody has started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartedJob {
+    /// Its fencing number, which is that of the attempt.
+    pub epoch: u64,
+    /// Where its arguments are, if they are too large to be sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub large: BTreeMap<String, Stored>,
 }
 
 fn manual() -> Trigger {
@@ -52,7 +72,7 @@ pub enum InvalidEnvelope {
     /// It is not an envelope at all.
     #[error(
         "the payload is not one for a task: {0}; send `{{}}` to run it by hand, or an object with `trigger`, \
-         `run_id`, `scheduled_for`, `deployment`, `config` and `retry_of`"
+         `run_id`, `scheduled_for`, `deployment`, `config`, `arguments` and `retry_of`"
     )]
     Malformed(String),
     /// What its trigger needs is not there.

@@ -54,6 +54,7 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     } else {
         quote_spanned!(result.span() => #ident(ctx).await)
     };
+    let takes_jobs = queue.is_some();
     Ok(quote! {
         #[allow(clippy::unused_async, reason = "a task is async whether or not it waits for anything")]
         #function
@@ -71,6 +72,7 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
             const COPIES_ASSETS: bool = #copies_assets;
             const TEARS_DOWN: bool = #tears_down;
             const IS_SIDE: bool = #is_side;
+            const TAKES_JOBS: bool = #takes_jobs;
 
             fn definition() -> ::lamplighter::definition::Definition {
                 #declared.definition::<Self>()

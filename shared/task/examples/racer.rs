@@ -85,6 +85,8 @@ fn main() -> std::io::Result<()> {
         settings: None,
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
+        queues: None,
+        bell: None,
     };
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;

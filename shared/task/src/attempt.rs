@@ -26,6 +26,8 @@ pub(crate) struct Conclusion {
     pub attempts: Vec<Attempt>,
     pub outcome: Option<Outcome>,
     pub error: Option<RunError>,
+    /// It failed in a way that another attempt may mend.
+    pub retryable: bool,
     /// The code did not stop when it was told to, and still runs: nothing else may run in this process.
     pub stuck: bool,
 }
@@ -33,7 +35,14 @@ pub(crate) struct Conclusion {
 impl Conclusion {
     /// An end without any attempt.
     pub(crate) fn refused(error: RunError) -> Self {
-        Self { event: Event::Fail, attempts: Vec::new(), outcome: None, error: Some(error), stuck: false }
+        Self {
+            event: Event::Fail,
+            attempts: Vec::new(),
+            outcome: None,
+            error: Some(error),
+            retryable: false,
+            stuck: false,
+        }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -177,7 +186,7 @@ where
 {
     let limits = &ctx.surroundings.limits;
     let mut attempts = Vec::new();
-    let mut number = 1;
+    let mut number = ctx.attempt;
     loop {
         log::attempt(number);
         let started_at = Timestamp::now();
@@ -188,8 +197,14 @@ where
             Ended::Failed { error, .. } | Ended::Stopped { error, .. } => Some(error.clone()),
         };
         attempts.push(Attempt { started_at, duration_ms: duration::millis(took), error: error.clone() });
-        let conclusion =
-            |event, error| Conclusion { event, attempts: Vec::new(), outcome: None, error, stuck: false };
+        let conclusion = |event, error| Conclusion {
+            event,
+            attempts: Vec::new(),
+            outcome: None,
+            error,
+            retryable: false,
+            stuck: false,
+        };
         let (failed, retryable) = match ended {
             Ended::Succeeded(outcome) => {
                 return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete, None) };
@@ -210,7 +225,7 @@ where
                 }
             }
             Next::Fatal | Next::Exhausted | Next::OutOfTime => {
-                return Conclusion { attempts, ..conclusion(Event::Fail, error) };
+                return Conclusion { attempts, retryable, ..conclusion(Event::Fail, error) };
             }
         }
         number += 1;
@@ -235,7 +250,7 @@ where
 }
 
 /// An even draw between 0 and 1.
-fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     let bits = u32::try_from(random() & u128::from(u32::MAX)).unwrap_or(0);
     f64::from(bits) / f64::from(u32::MAX)
 }

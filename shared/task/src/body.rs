@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, Request},
+    claim::Request,
     definition::Definition,
     envelope::Envelope,
     retry::Retry,
@@ -23,7 +23,7 @@ use tokio::{task::JoinHandle, time::timeout};
 use crate::{
     Context, Task,
     attempt::{Conclusion, Limits, Ran, Settled, attempts, settle, supervise},
-    context::{Surroundings, until},
+    context::{Held, Surroundings, until},
     execute::{Bodies, Edges, RESERVE},
     hosted::Hosted,
 };
@@ -50,10 +50,10 @@ pub(crate) struct Order<'a> {
     pub edges: &'a Edges,
 }
 
-/// What is around the author's code. With the hold on the task, if it has been claimed.
+/// What is around the author's code. With what the run has, if it has been claimed.
 pub(crate) async fn surroundings<T: Task>(
     order: &Order<'_>,
-    hold: Option<Hold>,
+    held: Option<Held>,
 ) -> Result<Surroundings, Conclusion> {
     let Order { definition, envelope, request, limits, edges } = order;
     if let Some(fault) = definition.faults().into_iter().next() {
@@ -73,9 +73,9 @@ pub(crate) async fn surroundings<T: Task>(
         limits: limits.clone(),
         clients: Arc::clone(&edges.bodies.clients),
         http: Arc::clone(&edges.bodies.http),
-        arguments: Arc::default(),
+        arguments: Arc::new(envelope.arguments.clone()),
         table: edges.table.clone(),
-        hold,
+        held,
     })
 }
 
@@ -89,17 +89,18 @@ pub(crate) fn configured<T: Task>(
     let unfit = |why: String| refused(format!("the configuration does not fit: {why}"));
     schema::check(config, config_schema).map_err(|violation| unfit(violation.to_string()))?;
     let config = T::Config::deserialize(config).map_err(|error| unfit(error.to_string()))?;
+    let attempt = surroundings.held.map_or(1, Held::attempt);
     let (config, surroundings) = (Arc::new(config), Arc::new(surroundings));
-    Ok(Context { config, state: Arc::new(()), surroundings, attempt: 1 })
+    Ok(Context { config, state: Arc::new(()), surroundings, attempt })
 }
 
 /// Makes what the body is given, unless something says that the body must not run.
 pub(crate) async fn admit<T: Task>(
     task: &Arc<Hosted<T>>,
     order: &Order<'_>,
-    hold: Hold,
+    held: Held,
 ) -> Result<Context<T::Config>, Conclusion> {
-    let surroundings = surroundings::<T>(order, Some(hold)).await?;
+    let surroundings = surroundings::<T>(order, Some(held)).await?;
     let (task, definition) = (Arc::clone(task), order.definition.clone());
     let checking = order.edges.bodies.runtime.spawn(async move {
         let ctx = configured::<T>(&definition, surroundings)?;
@@ -154,8 +155,12 @@ pub(crate) async fn run_body<T: Task>(
     let conclusion = if ctx.trigger() == Trigger::Rollback {
         attempts(once, &ctx, undo).await
     } else {
-        let conclusion = attempts(definition.retry, &ctx, body).await;
-        if conclusion.error.is_some() && definition.rollback {
+        // Each start of a job is one attempt: what follows a failure is decided by whoever started it.
+        let is_job = matches!(ctx.surroundings.held, Some(Held::Job { .. }));
+        let retry = Retry { max_attempts: ctx.attempt, ..definition.retry };
+        let conclusion = attempts(if is_job { retry } else { definition.retry }, &ctx, body).await;
+        let is_final = !is_job || !conclusion.retryable || ctx.attempt >= definition.retry.max_attempts;
+        if conclusion.error.is_some() && definition.rollback && is_final {
             if conclusion.stuck {
                 tracing::error!("could not roll back: the body still runs");
                 conclusion

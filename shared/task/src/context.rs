@@ -11,7 +11,9 @@ use lamplighter_aws::{
     clients::Clients,
     table::{CommitError, Table, TransactWriteItem, transact},
 };
-use lamplighter_core::{claim::Hold, deployment::Deployment, id::RunId, name::TaskName, run::Trigger};
+use lamplighter_core::{
+    claim::Hold, deployment::Deployment, id::RunId, job::JobKey, name::TaskName, run::Trigger,
+};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +28,25 @@ pub struct Context<C = (), S = ()> {
     pub(crate) state: Arc<S>,
     pub(crate) surroundings: Arc<Surroundings>,
     pub(crate) attempt: u32,
+}
+
+/// By what a run may write, and somebody may ask for its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Held {
+    /// Its hold on its task.
+    Task(Hold),
+    /// Its start of the job.
+    Job { epoch: u64, in_runner: bool },
+}
+
+impl Held {
+    /// Which attempt comes first under it, from 1.
+    pub(crate) fn attempt(self) -> u32 {
+        match self {
+            Self::Task(_) => 1,
+            Self::Job { epoch, .. } => u32::try_from(epoch).unwrap_or(u32::MAX),
+        }
+    }
 }
 
 /// What is the same in all attempts of a run.
@@ -43,8 +64,8 @@ pub(crate) struct Surroundings {
     pub http: Arc<Http>,
     pub arguments: Arc<Value>,
     pub table: Option<String>,
-    /// By what the run may write for its task, once that is claimed.
-    pub hold: Option<Hold>,
+    /// What the run has, once it is claimed.
+    pub held: Option<Held>,
 }
 
 impl<C, S> Clone for Context<C, S> {
@@ -144,10 +165,16 @@ impl<C, S> Context<C, S> {
     /// A transaction that was committed is not taken back if the attempt fails after it: let the writes' own conditions
     /// say whether they have happened. Without a table for locks (a run by hand) they are written as they are.
     pub async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
-        let Surroundings { clients, table, task, run_id, hold, .. } = &*self.surroundings;
+        let Surroundings { clients, table, task, run_id, held, .. } = &*self.surroundings;
         let client = clients.dynamodb().await.clone();
-        match (table, hold) {
-            (Some(table), Some(hold)) => Table::new(client, table).commit(task, *run_id, *hold, writes).await,
+        match (table, held) {
+            (Some(table), Some(Held::Task(hold))) => {
+                Table::new(client, table).commit(task, *run_id, *hold, writes).await
+            }
+            (Some(table), Some(Held::Job { epoch, .. })) => {
+                let key = JobKey { task: task.clone(), run_id: *run_id };
+                Table::new(client, table).commit_job(&key, *epoch, writes).await
+            }
             // Whoever is asked whether a run is due has no run yet.
             (Some(_), None) => Err(CommitError::LostHold),
             (None, _) => transact(&client, writes).await,

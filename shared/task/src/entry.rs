@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,7 +12,7 @@ use std::{
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lamplighter_aws::clients::Clients;
-use lamplighter_core::{envelope::Report, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
+use lamplighter_core::{run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
 use serde_json::Value;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -24,6 +25,7 @@ use crate::{
     assets::Source,
     ending::told_to_end,
     execute::{execute, random, read_settings},
+    job,
     log::{self, Output},
     side::{self, Hosting},
 };
@@ -41,6 +43,8 @@ struct Environment {
     settings: Option<String>,
     assets: Source,
     log: Option<String>,
+    queues: Option<String>,
+    bell: Option<SocketAddr>,
     level: LevelFilter,
     in_lambda: bool,
     hosting: Hosting,
@@ -160,7 +164,7 @@ async fn invoked<T: Task>(
     task: Arc<Hosted<T>>,
     event: LambdaEvent<Value>,
     edges: &Edges,
-) -> Result<Report, Diagnostic> {
+) -> Result<Value, Diagnostic> {
     let deadline = i64::try_from(event.context.deadline).ok();
     let invocation = Invocation {
         payload: event.payload,
@@ -168,18 +172,29 @@ async fn invoked<T: Task>(
         holder: format!("{}#{:016x}", event.context.request_id, random() & u128::from(u64::MAX)),
         deadline: deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now),
     };
-    let executed = execute(task, invocation, edges).await;
-    if let Ok(Executed { stuck: true, .. }) | Err(ExecuteError::Record { stuck: true, .. }) = executed {
+    let answered = if T::TAKES_JOBS && job::are_messages(&invocation.payload) {
+        Box::pin(job::take_messages(&task, invocation, edges)).await
+    } else if invocation.payload.get("job").is_some() {
+        job::attempt_started(&task, invocation, edges).await
+    } else {
+        execute(task, invocation, edges).await.map(|Executed { report, stuck }| Answered {
+            failed: report
+                .status
+                .is_failure()
+                .then(|| (report.status.as_str(), report.message.clone().unwrap_or_default())),
+            payload: serde_json::to_value(&report).unwrap_or_default(),
+            stuck,
+        })
+    };
+    if let Ok(Answered { stuck: true, .. }) | Err(ExecuteError::Record { stuck: true, .. }) = answered {
         // Only the end of the process stops the body, and the next run must not meet it.
         std::process::exit(1);
     }
     let diagnostic =
         |kind: &str, message: String| Diagnostic { error_type: kind.into(), error_message: message };
-    match executed {
-        Ok(Executed { report, .. }) if report.status.is_failure() => {
-            Err(diagnostic(report.status.as_str(), report.message.unwrap_or_default()))
-        }
-        Ok(Executed { report, .. }) => Ok(report),
+    match answered {
+        Ok(Answered { failed: Some((kind, message)), .. }) => Err(diagnostic(kind, message)),
+        Ok(Answered { payload, .. }) => Ok(payload),
         Err(error) => {
             let kind = match error {
                 ExecuteError::Envelope(_) | ExecuteError::Side { .. } => ErrorKind::Configuration,
@@ -189,6 +204,16 @@ async fn invoked<T: Task>(
             Err(diagnostic(kind.as_str(), error.to_string()))
         }
     }
+}
+
+/// What an invocation is answered.
+pub(crate) struct Answered {
+    /// The response.
+    pub payload: Value,
+    /// The kind and the message, if it is one that failed.
+    pub failed: Option<(&'static str, String)>,
+    /// As in [`Executed`].
+    pub stuck: bool,
 }
 
 /// One execution by hand.
@@ -285,6 +310,15 @@ impl Environment {
                 None => Source::Folder(beside_the_binary(variable("LAMBDA_TASK_ROOT")?)),
             },
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
+            queues: variable("LAMPLIGHTER_QUEUES")?,
+            bell: match variable("LAMPLIGHTER_BELL")? {
+                None => None,
+                Some(bell) => Some(bell.parse().map_err(|_| {
+                    format!(
+                        "LAMPLIGHTER_BELL is `{bell}`: it must be where a runner listens, as `127.0.0.1:4000`"
+                    )
+                })?),
+            },
             level,
             in_lambda,
             hosting: Hosting::read(variable)?,
@@ -301,6 +335,8 @@ impl Environment {
             settings: self.settings,
             assets: self.assets,
             log: self.log,
+            queues: self.queues,
+            bell: self.bell,
         }
     }
 }

@@ -4,11 +4,12 @@
 //! No author's code runs in here: it is started in a runtime of its own and waited for, so that whatever it does, a
 //! run's end is still written down in time.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
+    jobs::{Bell, Jobs},
     objects::Objects,
     table::{Table, TableError, Then},
 };
@@ -18,7 +19,7 @@ use lamplighter_core::{
     envelope::{Envelope, InvalidEnvelope, Report},
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, RunError},
+    run::{ErrorKind, Run, RunError},
     secret::Secrets,
     settings::Settings,
 };
@@ -30,6 +31,7 @@ use crate::{
     attempt::{Conclusion, Limits},
     body::{Order, admit, run_body},
     claim::{claim, skip},
+    context::Held,
     due::{ask, is_asked},
     hosted::Hosted,
     http::Http,
@@ -42,7 +44,7 @@ use crate::{
 pub(crate) const RESERVE: Duration = Duration::from_millis(1500);
 
 /// The time kept back from storing what a body returned, for the record itself.
-const RECORDING: Duration = Duration::from_millis(500);
+pub(crate) const RECORDING: Duration = Duration::from_millis(500);
 
 /// What a process has to execute a task with.
 pub struct Edges {
@@ -62,6 +64,10 @@ pub struct Edges {
     pub assets: assets::Source,
     /// Where the log goes, for the record.
     pub log: Option<String>,
+    /// What the URLs of the tasks' queues begin with.
+    pub queues: Option<String>,
+    /// Where a runner hears of jobs.
+    pub bell: Option<SocketAddr>,
 }
 
 /// What authors' code has to itself. A body that never yields holds up its runtime and every connection that is
@@ -195,27 +201,18 @@ async fn pipeline<T: Task>(
         let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
         Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
     });
-    let definition = applied(&settings, &declared);
+    let claimed = Claimed {
+        settings,
+        declared: &declared,
+        envelope: &envelope,
+        request: &request,
+        held: Held::Task(grant.hold),
+        process_ends: invocation.deadline,
+        table: table.as_ref(),
+        edges,
+    };
+    let Made { definition, stuck, .. } = make(&task, claimed, &mut run).await;
     let table = table.map(|table| table.keeping(definition.retention));
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
-    log::mask(secrets.clone());
-    let limits = Limits::until(deadline(&definition, &request, invocation.deadline));
-    let order = Order { definition: &definition, envelope: &envelope, request: &request, limits, edges };
-
-    let executing = async {
-        settings.map_err(Conclusion::refused)?;
-        let ctx = admit(&task, &order, grant.hold).await?;
-        Ok(run_body(&task, &definition, ctx, invocation.deadline, &edges.bodies).await)
-    };
-    let conclusion: Result<_, Conclusion> = tokio::select! {
-        conclusion = executing => conclusion,
-        never = watch(table.as_ref(), &run.task, run.id, grant.hold, &order.limits.asked) => match never {},
-    };
-    let conclusion = conclusion.unwrap_or_else(|refused| refused);
-
-    run.config = shown;
-    conclude(&mut run, &conclusion, &secrets);
-    let stuck = conclusion.stuck;
     let then = if definition.runs_once() { Then::Disable } else { Then::Nothing };
     let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
     let run = finish(table.as_ref(), run, grant.hold, then, latest)
@@ -223,6 +220,56 @@ async fn pipeline<T: Task>(
         .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);
     Ok(Executed { report: Report::of(&run), stuck })
+}
+
+/// A run between its claim and its record.
+pub(crate) struct Claimed<'a> {
+    /// What is said differently from the task.
+    pub settings: Result<Settings, RunError>,
+    /// The task as it says itself.
+    pub declared: &'a Definition,
+    pub envelope: &'a Envelope,
+    pub request: &'a Request,
+    pub held: Held,
+    pub process_ends: Timestamp,
+    pub table: Option<&'a Table>,
+    pub edges: &'a Edges,
+}
+
+/// What the inner half of the pipeline made of a run.
+pub(crate) struct Made {
+    /// The task as it was overridden.
+    pub definition: Definition,
+    /// Whether it failed in a way that another attempt may mend.
+    pub retryable: bool,
+    /// As in [`Executed`].
+    pub stuck: bool,
+}
+
+/// The inner half of the pipeline: everything between a claim and its record. What came of it is in `run`.
+pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, run: &mut Run) -> Made {
+    let Claimed { settings, declared, envelope, request, held, process_ends, table, edges } = claimed;
+    let definition = applied(&settings, declared);
+    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
+    log::mask(secrets.clone());
+    let limits = Limits::until(deadline(&definition, request, process_ends));
+    let order = Order { definition: &definition, envelope, request, limits, edges };
+
+    let executing = async {
+        settings.map_err(Conclusion::refused)?;
+        let ctx = admit(task, &order, held).await?;
+        Ok(run_body(task, &definition, ctx, process_ends, &edges.bodies).await)
+    };
+    let conclusion: Result<_, Conclusion> = tokio::select! {
+        conclusion = executing => conclusion,
+        never = watch(table, &run.task, run.id, held, &order.limits.asked) => match never {},
+    };
+    let conclusion = conclusion.unwrap_or_else(|refused| refused);
+
+    run.config = shown;
+    conclude(run, &conclusion, &secrets);
+    let Conclusion { retryable, stuck, .. } = conclusion;
+    Made { definition, retryable, stuck }
 }
 
 /// Asks the task's own function whether the run is due, and says what became of it if it is not: nothing is recorded
@@ -262,7 +309,7 @@ async fn not_due<T: Task>(
 }
 
 /// The task as these settings change it, if they could be read.
-fn applied(settings: &Result<Settings, RunError>, declared: &Definition) -> Definition {
+pub(crate) fn applied(settings: &Result<Settings, RunError>, declared: &Definition) -> Definition {
     match settings {
         Ok(settings) => settings.applied_to(declared.clone()),
         Err(_) => declared.clone(),
@@ -301,6 +348,16 @@ fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -
 }
 
 impl Edges {
+    /// The jobs of the table, if there is one.
+    pub(crate) async fn jobs(&self, retention: Duration) -> Option<Jobs> {
+        let table = self.table(retention).await?;
+        let bell = match &self.queues {
+            Some(prefix) => Bell::queues(prefix, Arc::clone(&self.clients)),
+            None => Bell::Runner { to: self.bell },
+        };
+        Some(Jobs::new(table, bell))
+    }
+
     async fn table(&self, retention: Duration) -> Option<Table> {
         let name = self.table.as_deref()?;
         let table = Table::new(self.clients.dynamodb().await.clone(), name);

@@ -38,6 +38,7 @@ mod error;
 mod execute;
 mod hosted;
 mod http;
+mod job;
 pub mod log;
 mod outcome;
 mod record;

@@ -28,6 +28,7 @@ pub(crate) fn begun(task: &TaskName, envelope: &Envelope, request: &Request, edg
         scheduled_for: envelope.scheduled_for,
         deployment: envelope.deployment.clone(),
         retry_of: envelope.retry_of,
+        arguments: envelope.arguments.clone(),
         environment: edges.environment.clone(),
         log: edges.log.clone(),
         ..Run::begun(request.run_id, task.clone(), request.trigger, request.now)
@@ -64,12 +65,7 @@ pub(crate) async fn finish(
     latest: Timestamp,
 ) -> Result<Run, TableError> {
     let Some(table) = table else { return Ok(run) };
-    let run = match stored(table, &run, latest).await {
-        Ok(stored) => stored.into_owned(),
-        Err(why) => {
-            without_values(run, ErrorKind::System, format!("what the run leaves could not be stored: {why}"))
-        }
-    };
+    let run = store(table, run, latest).await;
     let (recorded, run) = match table.finish(&run, hold, then).await {
         Err(error @ TableError::TooLarge { .. }) => {
             let failed = without_values(run, ErrorKind::Execution, error.to_string());
@@ -81,6 +77,16 @@ pub(crate) async fn finish(
         Recorded::Written => run,
         Recorded::Before(stands) => *stands,
     })
+}
+
+/// Puts the run's large values into the bucket. Should that fail, the run has failed, and is without them.
+pub(crate) async fn store(table: &Table, run: Run, latest: Timestamp) -> Run {
+    match stored(table, &run, latest).await {
+        Ok(stored) => stored.into_owned(),
+        Err(why) => {
+            without_values(run, ErrorKind::System, format!("what the run leaves could not be stored: {why}"))
+        }
+    }
 }
 
 /// The run with its large values in the bucket.

@@ -29,6 +29,7 @@ use crate::{
     Context, Edges, Hosted, Outcome, Task,
     attempt::{Limits, Settled, panicked, settle},
     body::{Order, admit},
+    context::Held,
     execute::{random, read_settings},
     log,
 };
@@ -142,7 +143,7 @@ async fn body<T: Task>(
         until: Timestamp::MAX,
     };
     let order = Order { definition, envelope: &envelope, request: &request, limits: limits.clone(), edges };
-    let ctx = match admit(task, &order, Hold::Exclusive { epoch }).await {
+    let ctx = match admit(task, &order, Held::Task(Hold::Exclusive { epoch })).await {
         Ok(ctx) => ctx,
         Err(_) if asked.is_cancelled() => return stopped(),
         Err(conclusion) => return failed(conclusion.error.unwrap_or_else(unsaid)),

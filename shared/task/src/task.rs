@@ -34,6 +34,9 @@ pub trait Task: Send + Sync + 'static {
     /// Whether it is a side task. Only then is the code that runs one part of the binary.
     const IS_SIDE: bool = false;
 
+    /// Whether it is a queue task. Only then is the code that takes jobs from SQS part of the binary.
+    const TAKES_JOBS: bool = false;
+
     /// What it says of itself.
     fn definition() -> Definition;
 

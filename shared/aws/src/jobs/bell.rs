@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use aws_sdk_sqs::{error::ProvideErrorMetadata as _, types::SendMessageBatchRequestEntry};
 use jiff::Timestamp;
-use lamplighter_core::job::{Job, JobKey};
+use lamplighter_core::{
+    job::{Job, JobKey},
+    name::TaskName,
+};
 use tokio::{net::UdpSocket, sync::OnceCell};
 
 use crate::{
@@ -14,6 +17,8 @@ use crate::{
 
 /// How many messages one request takes.
 const BATCH: usize = 10;
+/// For how long a message can be kept from others, in seconds.
+const MAX_HELD: i32 = 12 * 3600;
 /// The code of SQS's answer when there is no such queue.
 const NO_QUEUE: &str = "QueueDoesNotExist";
 
@@ -69,6 +74,19 @@ impl Bell {
             Self::Queues { .. } => Lane::Queue,
             Self::Runner { .. } => Lane::Runner,
         }
+    }
+
+    /// Keeps a message that was received from the others for so long, at most 12 hours.
+    pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
+        let Self::Queues { prefix, client, clients } = self else { return Ok(()) };
+        let client = client.get_or_init(async || aws_sdk_sqs::Client::new(clients.config().await)).await;
+        let seconds = i32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(MAX_HELD).min(MAX_HELD);
+        let held = client
+            .change_message_visibility()
+            .queue_url(format!("{prefix}{task}"))
+            .receipt_handle(receipt)
+            .visibility_timeout(seconds);
+        held.send().await.map(drop).map_err(|error| BellError::Unheard(cause(&error)))
     }
 
     /// Tells of a job that can start, at once or within what SQS can hold back; of others the pulse tells in time.

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use lamplighter_core::{
     job::{Job, JobKey, Next, Refusal, StartRequest, Tried, next},
     retry::Retry,
-    run::Run,
+    run::{ErrorKind, Run, RunError},
+    status::Status,
 };
 
 use super::Jobs;
@@ -93,14 +94,25 @@ impl Jobs {
     /// Writes down what came of an attempt at a job that this worker started.
     pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<Carried, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
-            Next::Over(run) => match self.table.end_job(job, &run).await? {
-                Ended::Written(followers) => {
-                    self.wake(followers).await?;
-                    Ok(Carried::Over(run))
+            Next::Over(run) => {
+                let (ended, run) = match self.table.end_job(job, &run).await {
+                    // Data that no record can hold fails the job, and says so.
+                    Err(error @ TableError::TooLarge { .. }) => {
+                        let error = Some(RunError::new(ErrorKind::Execution, error.to_string()));
+                        let failed = Run { status: Status::Failed, message: None, data: None, error, ..*run };
+                        (self.table.end_job(job, &failed).await?, Box::new(failed))
+                    }
+                    ended => (ended?, run),
+                };
+                match ended {
+                    Ended::Written(followers) => {
+                        self.wake(followers).await?;
+                        Ok(Carried::Over(run))
+                    }
+                    Ended::Before(run) => Ok(Carried::Over(run)),
+                    Ended::Lost => Ok(Carried::Lost),
                 }
-                Ended::Before(run) => Ok(Carried::Over(run)),
-                Ended::Lost => Ok(Carried::Lost),
-            },
+            }
             Next::Again { run, pause } => {
                 let not_before = Timestamp::now().saturating_add(pause).unwrap_or(Timestamp::MAX);
                 let held = self.table.try_again(job, &run.attempts, not_before, self.lane()).await?;

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
     job::{Before, InvalidJob, Job, JobKey, NewJob, Readiness, ready},
+    name::TaskName,
     run::{ErrorKind, Run},
     status::Status,
 };
@@ -188,6 +189,11 @@ impl Jobs {
             failed.sort_by_key(|(place, _)| *place);
             Err(NotAccepted { accepted, failed })
         }
+    }
+
+    /// Keeps a job's message, which was received, from the others for so long.
+    pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
+        self.bell.hold_back(task, receipt, pause).await
     }
 
     /// A job, whether or not it is over.

@@ -1,9 +1,11 @@
 //! An author's own transaction, which happens only while the run still has its task.
 
 use aws_sdk_dynamodb::{
-    Client, operation::transact_write_items::TransactWriteItemsError, types::ConditionCheck,
+    Client,
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{ConditionCheck, builders::ConditionCheckBuilder},
 };
-use lamplighter_core::{claim::Hold, id::RunId, name::TaskName};
+use lamplighter_core::{claim::Hold, id::RunId, job::JobKey, name::TaskName, status::Status};
 
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
 
@@ -11,7 +13,7 @@ use super::{
     Table,
     item::{n, s},
     lease::{HELD, SHARED_HELD, shared},
-    schema::{TASK, task_pk},
+    schema::{TASK, runs_pk, task_pk},
 };
 use crate::clients::cause;
 
@@ -44,10 +46,9 @@ impl Table {
         task: &TaskName,
         run_id: RunId,
         hold: Hold,
-        mut writes: Vec<TransactWriteItem>,
+        writes: Vec<TransactWriteItem>,
     ) -> Result<(), CommitError> {
-        let check =
-            ConditionCheck::builder().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let check = self.check(task_pk(task), TASK);
         let check = match hold {
             Hold::Exclusive { epoch } => check
                 .condition_expression(HELD)
@@ -57,6 +58,34 @@ impl Table {
                 check.condition_expression(SHARED_HELD).expression_attribute_names("#lease", shared(run_id))
             }
         };
+        self.commit_if(check, writes).await
+    }
+
+    /// Writes all of `writes`, if the worker with this fencing number still has the job, or nothing. As [`Table::commit`].
+    pub async fn commit_job(
+        &self,
+        key: &JobKey,
+        epoch: u64,
+        writes: Vec<TransactWriteItem>,
+    ) -> Result<(), CommitError> {
+        let check = self
+            .check(runs_pk(&key.task, key.run_id), key.run_id.to_string())
+            .condition_expression("#status = :running AND epoch = :epoch")
+            .expression_attribute_names("#status", "status")
+            .expression_attribute_values(":running", s(Status::Running.as_str()))
+            .expression_attribute_values(":epoch", n(epoch));
+        self.commit_if(check, writes).await
+    }
+
+    fn check(&self, pk: impl Into<String>, sk: impl Into<String>) -> ConditionCheckBuilder {
+        ConditionCheck::builder().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk))
+    }
+
+    async fn commit_if(
+        &self,
+        check: ConditionCheckBuilder,
+        mut writes: Vec<TransactWriteItem>,
+    ) -> Result<(), CommitError> {
         let check = check.build().map_err(|error| CommitError::Service(error.to_string()))?;
         writes.insert(0, TransactWriteItem::builder().condition_check(check).build());
         transact(&self.client, writes).await.map_err(|error| match error {

@@ -69,7 +69,7 @@ impl Table {
         lane: Lane,
         now: Timestamp,
     ) -> Result<Enqueued, TableError> {
-        let item = self.item_of(job, lane.place(job, now))?;
+        let item = self.item_of(&*self.put_away_job(job).await?, lane.place(job, now))?;
         let takings = self.takings(job, keys, now);
         if takings.is_empty() {
             // Ids are random: one that is there is this very write, whose response was lost.
@@ -205,7 +205,11 @@ impl Table {
         for jobs in jobs.chunks(BATCH) {
             let mut waiting = HashMap::new();
             for job in jobs {
-                match self.item_of(job, lane.place(job, now)) {
+                let item = match self.put_away_job(job).await {
+                    Ok(kept) => self.item_of(&kept, lane.place(job, now)),
+                    Err(error) => Err(error),
+                };
+                match item {
                     Ok(item) => drop(waiting.insert(job.id.to_string(), item)),
                     Err(error) => failed.push((job.id, error)),
                 }

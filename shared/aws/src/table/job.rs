@@ -381,6 +381,7 @@ impl Table {
     /// Ends a job with its terminal record, if nobody has started or ended it since `job` was read. One write.
     pub async fn end_job(&self, job: &Job, run: &Run) -> Result<Ended, TableError> {
         let run = &*self.put_away(run).await?;
+        let run = &*self.put_away(run).await?;
         let put = self
             .client
             .put_item()

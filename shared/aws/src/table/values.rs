@@ -3,10 +3,11 @@
 //! An object is written before the record that names it, and never changes: the hash of its content is in its key. So
 //! a process that was taken for dead cannot change what another has recorded since.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use lamplighter_core::{
     id::RunId,
+    job::Job,
     name::TaskName,
     run::{Run, Stored},
 };
@@ -19,6 +20,9 @@ use super::{Table, TableError};
 pub const LARGE: usize = 100_000;
 /// How many digits of its hash are in an object's key.
 const DIGITS: usize = 16;
+
+/// The arguments among the large values.
+const ARGUMENTS: &str = "arguments";
 
 /// Whether a value is too large for an item, where there is a bucket.
 pub fn is_large(value: &Value) -> bool {
@@ -67,10 +71,10 @@ impl Table {
             run.config = Value::Null;
             run.large.insert("config".to_owned(), stored);
         }
-        if let Some(stored) = self.put_value(&run.task, run.id, "arguments", &run.arguments).await? {
+        if let Some(stored) = self.put_value(&run.task, run.id, ARGUMENTS, &run.arguments).await? {
             let run = run.to_mut();
             run.arguments = Value::Null;
-            run.large.insert("arguments".to_owned(), stored);
+            run.large.insert(ARGUMENTS.to_owned(), stored);
         }
         if let Some(data) = &run.data
             && let Some(stored) = self.put_value(&run.task, run.id, "data", data).await?
@@ -82,12 +86,29 @@ impl Table {
         Ok(run)
     }
 
+    /// The job as its record has it: large arguments are in the bucket when this returns, and it says where.
+    pub(super) async fn put_away_job<'a>(&self, job: &'a Job) -> Result<Cow<'a, Job>, TableError> {
+        let Some(stored) = self.put_value(&job.task, job.id, ARGUMENTS, &job.arguments).await? else {
+            return Ok(Cow::Borrowed(job));
+        };
+        let large = BTreeMap::from([(ARGUMENTS.to_owned(), stored)]);
+        Ok(Cow::Owned(Job { arguments: Value::Null, large, ..job.clone() }))
+    }
+
+    /// A job's arguments, from the bucket if they are there.
+    pub async fn arguments_of(&self, job: &Job) -> Result<Value, TableError> {
+        match job.large.get(ARGUMENTS) {
+            Some(stored) => self.get_value(stored).await,
+            None => Ok(job.arguments.clone()),
+        }
+    }
+
     /// The run with its large values, from the bucket. Nothing is asked if it has none.
     pub async fn whole(&self, mut run: Run) -> Result<Run, TableError> {
         if let Some(stored) = run.large.remove("config") {
             run.config = self.get_value(&stored).await?;
         }
-        if let Some(stored) = run.large.remove("arguments") {
+        if let Some(stored) = run.large.remove(ARGUMENTS) {
             run.arguments = self.get_value(&stored).await?;
         }
         if let Some(stored) = run.large.remove("data") {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Job, JobKey};
-use crate::{definition::Priority, id::RunId, name::TaskName, status::Status};
+use crate::{definition::Priority, id::RunId, name::TaskName};
 
 /// The longest key that tells jobs apart, in bytes.
 pub const MAX_KEY: usize = 512;
@@ -164,9 +164,6 @@ impl NewJob {
             return Err(InvalidJob::ExpiresFirst { expires_in, not_before });
         }
         Ok(Job {
-            id,
-            task: self.task,
-            status: Status::Pending,
             arguments: self.arguments,
             priority: self.priority,
             not_before,
@@ -174,12 +171,7 @@ impl NewJob {
             after: self.after,
             receives: self.receives,
             retry_of: self.retry_of,
-            epoch: 0,
-            lease: None,
-            started_at: None,
-            attempts: Vec::new(),
-            cancelled: false,
-            followers: Vec::new(),
+            ..Job::begun(id, self.task)
         })
     }
 

@@ -10,7 +10,7 @@ mod enqueue;
 mod next;
 mod start;
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::{
     definition::Priority,
     id::RunId,
     name::TaskName,
-    run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    run::{Attempt, ErrorKind, Run, RunError, Stored, Trigger},
     status::Status,
 };
 
@@ -107,6 +107,9 @@ pub struct Job {
     /// The jobs that come after it, as far as is known.
     #[serde(default)]
     pub followers: Vec<JobKey>,
+    /// Its arguments, if they are too large for its item: where they are.
+    #[serde(default)]
+    pub large: BTreeMap<String, Stored>,
 }
 
 /// A worker's hold on a job.
@@ -119,6 +122,29 @@ pub struct Lease {
 }
 
 impl Job {
+    /// A job without arguments, of which nothing is known yet.
+    pub fn begun(id: RunId, task: TaskName) -> Self {
+        Self {
+            id,
+            task,
+            status: Status::Pending,
+            arguments: Value::Null,
+            priority: Priority::default(),
+            not_before: None,
+            start_by: None,
+            after: Vec::new(),
+            receives: None,
+            retry_of: None,
+            epoch: 0,
+            lease: None,
+            started_at: None,
+            attempts: Vec::new(),
+            cancelled: false,
+            followers: Vec::new(),
+            large: BTreeMap::new(),
+        }
+    }
+
     /// Which job it is.
     pub fn key(&self) -> JobKey {
         JobKey { task: self.task.clone(), run_id: self.id }
@@ -130,6 +156,7 @@ impl Job {
             status: self.status,
             retry_of: self.retry_of,
             arguments: self.arguments.clone(),
+            large: self.large.clone(),
             attempts: self.attempts.clone(),
             epoch: self.epoch,
             completed_at: now,

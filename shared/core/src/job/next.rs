@@ -40,6 +40,7 @@ pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
     let Tried { mut run, retryable } = tried;
     let mut attempts = job.attempts.clone();
     attempts.append(&mut run.attempts);
+    run.large.extend(job.large.clone());
     let run = Box::new(Run {
         attempts,
         started_at: job.started_at.unwrap_or(run.started_at),

@@ -1,0 +1,66 @@
+//! A queue task for the tests, written by hand: it does what its argument `mode` says. Each start of its body is a line of
+//! the file `bodies` in the folder of its configuration.
+
+use std::{fs::OpenOptions, io::Write as _, path::PathBuf, process, time::Duration};
+
+use lamplighter::{
+    definition::{Definition, Kind, Priority, Queue},
+    prelude::*,
+};
+use serde_json::Value;
+
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+struct Config {
+    folder: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+struct Arguments {
+    mode: String,
+    #[serde(default)]
+    value: Value,
+}
+
+struct JobProbe;
+
+impl Task for JobProbe {
+    type Config = Config;
+    type State = ();
+
+    const TAKES_JOBS: bool = true;
+
+    fn definition() -> Definition {
+        let kind = Kind::Queue(Queue {
+            priority: Priority::default(),
+            concurrency: None,
+            arguments_schema: Value::Null,
+        });
+        Definition {
+            timeout: Duration::from_secs(5),
+            config: serde_json::to_value(Config::default()).unwrap_or_default(),
+            ..Definition::new("job-probe".parse().expect("it is a name"), kind)
+        }
+    }
+
+    async fn run(&self, ctx: Context<Config>) -> TaskResult {
+        let Arguments { mode, value } = ctx.arguments()?;
+        let mut bodies =
+            OpenOptions::new().create(true).append(true).open(ctx.config.folder.join("bodies"))?;
+        writeln!(bodies, "{} {}", ctx.run_id(), ctx.attempt())?;
+        match mode.as_str() {
+            "echo" => Outcome::success("said").with_data(&value),
+            "error-once" if ctx.attempt() > 1 => Ok(Outcome::success("at last")),
+            "error" | "error-once" => Err(TaskError::new("it does not work")),
+            "exit" => process::exit(3),
+            "wait" => {
+                ctx.cancellation().cancelled().await;
+                Err(TaskError::new("stopped"))
+            }
+            other => Ok(Outcome::failure(format!("what is {other}?"))),
+        }
+    }
+}
+
+fn main() -> process::ExitCode {
+    lamplighter::start(JobProbe)
+}

@@ -1,0 +1,250 @@
+//! Jobs in a task's process: a batch of messages from SQS, or one job that a runner has started.
+//!
+//! In Lambda the function does it all; under a runner that has the outer half of the pipeline, and the function the inner
+//! one. Each start makes one attempt.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    jobs::{Carried, Jobs, Worker},
+    table::{Table, TableError},
+};
+use lamplighter_core::{
+    claim::{Occasion, Request, SKEW_MARGIN},
+    definition::{Definition, Overlap},
+    envelope::{Envelope, StartedJob},
+    id::RunId,
+    job::{Job, JobKey, Refusal, Tried},
+    run::{ErrorKind, Run, RunError, Trigger},
+    settings::Settings,
+    status::Status,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    ExecuteError, Hosted, Invocation, Task,
+    attempt::jitter,
+    context::{Held, until},
+    entry::Answered,
+    execute::{Claimed, Edges, Made, RECORDING, applied, make, random, read_settings},
+    log,
+    record::{begun, store},
+};
+
+/// A message as Lambda hands it over.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "messageId")]
+    id: String,
+    #[serde(rename = "receiptHandle")]
+    receipt: String,
+    body: String,
+}
+
+/// Whether a payload is a batch of messages.
+pub(crate) fn are_messages(payload: &Value) -> bool {
+    payload.get("Records").is_some_and(Value::is_array)
+}
+
+/// Carries the jobs of a batch of messages, one after the other, and answers which messages are to come again: those whose
+/// job waits for another attempt or is with another worker, and those that say nothing of a job, until SQS takes them to
+/// the dead letters.
+pub(crate) async fn take_messages<T: Task>(
+    task: &Arc<Hosted<T>>,
+    invocation: Invocation,
+    edges: &Edges,
+) -> Result<Answered, ExecuteError> {
+    let declared = declared::<T>()?;
+    let definition = applied(&settings(edges), &declared);
+    let jobs = edges.jobs(definition.retention).await;
+    let messages = invocation.payload["Records"].as_array().cloned().unwrap_or_default();
+    let (mut failed, mut stuck) = (Vec::new(), false);
+    for message in messages {
+        let id = message["messageId"].clone();
+        let message: Message = match serde_json::from_value(message) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!("a message is none of SQS: {error}");
+                failed.push(id);
+                continue;
+            }
+        };
+        let Some(jobs) = &jobs else { continue };
+        let taken = take(task, &declared, &definition, &message, &invocation, jobs, edges).await;
+        match taken {
+            Ok(Taken { again, stuck: is_stuck }) => {
+                if let Some(pause) = again {
+                    hold_back(jobs, &definition, &message, pause).await;
+                    failed.push(json!(message.id));
+                }
+                stuck |= is_stuck;
+            }
+            Err(why) => {
+                tracing::error!("message {}: {why}", message.id);
+                failed.push(json!(message.id));
+            }
+        }
+        log::over();
+        if stuck {
+            break;
+        }
+    }
+    let failures: Vec<_> = failed.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
+    Ok(Answered { payload: json!({ "batchItemFailures": failures }), failed: None, stuck })
+}
+
+/// What became of a message.
+struct Taken {
+    /// After how long it is to come again, if it is.
+    again: Option<Duration>,
+    stuck: bool,
+}
+
+async fn take<T: Task>(
+    task: &Arc<Hosted<T>>,
+    declared: &Definition,
+    definition: &Definition,
+    message: &Message,
+    invocation: &Invocation,
+    jobs: &Jobs,
+    edges: &Edges,
+) -> Result<Taken, String> {
+    let ours = "it must be an object with the `task` and the `run_id` of a job";
+    let key: JobKey = serde_json::from_str(&message.body).map_err(|error| format!("{error}: {ours}"))?;
+    if key.task != definition.name {
+        return Err(format!("it is for task `{}`, and this is the queue of `{}`", key.task, definition.name));
+    }
+    let worker = Worker {
+        holder: format!("{}#{:016x}", invocation.holder, random() & u128::from(u64::MAX)),
+        until: invocation.deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX),
+        retry: definition.retry,
+        jitter: jitter(),
+    };
+    let mut stuck = false;
+    let attempt = async |job: &Job| {
+        let (tried, is_stuck) =
+            attempt(task, declared, job, false, invocation, Some(jobs.table()), edges).await;
+        stuck = is_stuck;
+        tried
+    };
+    let carried = jobs.carry(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
+    let wait = |at: Timestamp| Some(until(at));
+    let again = match carried {
+        Carried::Over(run) => {
+            log::end(&run);
+            None
+        }
+        Carried::Again { pause, run } => {
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                pause_ms,
+                "attempt {} failed, another follows: {}",
+                run.epoch,
+                run.reason().unwrap_or_default()
+            );
+            Some(pause)
+        }
+        Carried::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
+        // Whoever wakes it sends a message of its own; whoever took it over has it.
+        Carried::Refused(Refusal::Waits) | Carried::Lost => None,
+        Carried::Unknown => return Err(format!("there is no job {key}")),
+    };
+    Ok(Taken { again, stuck })
+}
+
+async fn hold_back(jobs: &Jobs, definition: &Definition, message: &Message, pause: Duration) {
+    if let Err(error) = jobs.hold_back(&definition.name, &message.receipt, pause).await {
+        tracing::warn!("the message comes again when its visibility ends: {error}");
+    }
+}
+
+/// Makes one attempt at a job that a runner has started, and answers what came of it.
+pub(crate) async fn attempt_started<T: Task>(
+    task: &Arc<Hosted<T>>,
+    invocation: Invocation,
+    edges: &Edges,
+) -> Result<Answered, ExecuteError> {
+    let declared = declared::<T>()?;
+    let envelope = Envelope::parse(invocation.payload.clone())?;
+    let jobs = edges.jobs(declared.retention).await;
+    let now = Timestamp::now();
+    let id = envelope.run_id.unwrap_or_else(|| RunId::new(now, random()));
+    let StartedJob { epoch, large } = envelope.job.unwrap_or(StartedJob { epoch: 1, large: BTreeMap::new() });
+    let job = Job { arguments: envelope.arguments, epoch, large, ..Job::begun(id, declared.name.clone()) };
+    let table = jobs.as_ref().map(Jobs::table);
+    let (tried, stuck) = attempt(task, &declared, &job, true, &invocation, table, edges).await;
+    log::end(&tried.run);
+    log::over();
+    Ok(Answered { payload: serde_json::to_value(&tried).unwrap_or_default(), failed: None, stuck })
+}
+
+/// Makes one attempt at a job.
+async fn attempt<T: Task>(
+    task: &Arc<Hosted<T>>,
+    declared: &Definition,
+    job: &Job,
+    in_runner: bool,
+    invocation: &Invocation,
+    table: Option<&Table>,
+    edges: &Edges,
+) -> (Tried, bool) {
+    let now = Timestamp::now();
+    let request = Request {
+        run_id: job.id,
+        holder: invocation.holder.clone(),
+        trigger: Trigger::Queue,
+        occasion: Occasion::Wish,
+        overlap: Overlap::Allow,
+        now,
+        until: invocation.deadline,
+    };
+    let arguments = match table {
+        Some(table) => table.arguments_of(job).await,
+        None => Ok(job.arguments.clone()),
+    };
+    let envelope = Envelope {
+        trigger: Trigger::Queue,
+        run_id: Some(job.id),
+        scheduled_for: None,
+        deployment: None,
+        retry_of: job.retry_of,
+        config: Value::Null,
+        arguments: arguments.as_ref().cloned().unwrap_or_default(),
+        job: None,
+    };
+    log::begin(request.run_id, request.trigger);
+    // The arguments stand in the job's record already.
+    let mut run = Run { arguments: Value::Null, ..begun(&declared.name, &envelope, &request, edges) };
+    if let Err(error) = arguments {
+        let error = Some(RunError::new(ErrorKind::System, format!("the job's arguments: {error}")));
+        return (Tried { run: Run { status: Status::Failed, error, ..run }, retryable: true }, false);
+    }
+    let claimed = Claimed {
+        settings: settings(edges),
+        declared,
+        envelope: &envelope,
+        request: &request,
+        held: Held::Job { epoch: job.epoch, in_runner },
+        process_ends: invocation.deadline,
+        table,
+        edges,
+    };
+    let Made { retryable, stuck, .. } = make(task, claimed, &mut run).await;
+    if let Some(table) = table {
+        let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
+        run = store(table, run, latest).await;
+    }
+    (Tried { run, retryable }, stuck)
+}
+
+fn declared<T: Task>() -> Result<Definition, ExecuteError> {
+    let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
+    log::task(&declared.name);
+    Ok(declared)
+}
+
+fn settings(edges: &Edges) -> Result<Settings, RunError> {
+    read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref())
+}

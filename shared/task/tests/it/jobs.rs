@@ -1,0 +1,205 @@
+//! Queue tasks: batches of messages as Lambda hands them over, and jobs that a runner has started.
+
+use std::time::Duration;
+
+use lamplighter_aws::{
+    clients::local_config,
+    jobs::{Bell, Carried, Jobs, Worker},
+    objects::Objects,
+    table::{Aborted, Found},
+};
+use lamplighter_core::{
+    job::{Job, JobKey, NewJob, Tried},
+    retry::Retry,
+    run::{ErrorKind, Run},
+    status::Status,
+};
+use lamplighter_local::{Bucket, FunctionSpec};
+use serde_json::{Value, json};
+
+use crate::world::{World, binary};
+
+const PROBE: &str = "job-probe";
+
+async fn world() -> (World, Jobs) {
+    world_with(None).await
+}
+
+async fn world_with(bucket: Option<&Bucket>) -> (World, Jobs) {
+    let world = World::new().await;
+    let mut spec = FunctionSpec::new(PROBE, binary().with_file_name("job_probe"));
+    spec.timeout = Duration::from_secs(20);
+    spec.environment = world.spec(json!({})).environment;
+    let mut table = world.table.clone();
+    if let Some(bucket) = bucket {
+        spec.environment.insert("AWS_ENDPOINT_URL_S3".to_owned(), bucket.endpoint());
+        spec.environment.insert("LAMPLIGHTER_BUCKET".to_owned(), "values".to_owned());
+        table = table.with_objects(Objects::new("values", &local_config(&bucket.endpoint())));
+    }
+    world.host.register(spec);
+    (world, Jobs::new(table, Bell::Runner { to: None }))
+}
+
+fn new(arguments: Value) -> NewJob {
+    NewJob { arguments, ..NewJob::of(PROBE.parse().unwrap()) }
+}
+
+async fn enqueue(jobs: &Jobs, mode: &str) -> JobKey {
+    jobs.enqueue(new(json!({ "mode": mode, "value": { "n": null, "ż": [1.5] } }))).await.unwrap().key
+}
+
+/// Hands messages with these bodies to the function, and gives the places of those that are to come again.
+async fn deliver(world: &World, bodies: &[String]) -> Vec<usize> {
+    let records: Vec<_> = bodies
+        .iter()
+        .enumerate()
+        .map(|(i, body)| json!({ "messageId": i.to_string(), "receiptHandle": "r", "body": body }))
+        .collect();
+    let invocation = world.host.invoke(PROBE, json!({ "Records": records }).to_string()).await.unwrap();
+    let answer: Value = serde_json::from_slice(&invocation.payload).unwrap();
+    assert!(!invocation.failed, "{answer}");
+    let failures = answer["batchItemFailures"].as_array().unwrap().iter();
+    failures.map(|it| it["itemIdentifier"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+fn message(key: &JobKey) -> String {
+    serde_json::to_string(key).unwrap()
+}
+
+async fn over(jobs: &Jobs, key: &JobKey) -> Run {
+    jobs.wait(key, Duration::ZERO).await.unwrap().expect("it is not over")
+}
+
+#[tokio::test]
+async fn q02_a_message_starts_its_job_once_and_the_result_is_what_the_body_returned() {
+    let (world, jobs) = world().await;
+    let key = enqueue(&jobs, "echo").await;
+    assert_eq!(deliver(&world, &[message(&key)]).await, [0; 0]);
+    let run = over(&jobs, &key).await;
+    assert_eq!((run.status, run.message.as_deref()), (Status::Completed, Some("said")));
+    assert_eq!(run.data, Some(json!({ "n": null, "ż": [1.5] })));
+    assert_eq!(deliver(&world, &[message(&key)]).await, [0; 0]);
+    assert_eq!(world.bodies(), 1);
+}
+
+#[tokio::test]
+async fn q02_ten_megabytes_go_in_and_come_back_equal() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
+    let (world, jobs) = world_with(Some(&bucket)).await;
+    let value = json!({ "null": null, "ż": ["ółw".repeat(2_500_000), { "deep": [[1.5]] }] });
+    assert!(value.to_string().len() > 10_000_000);
+    let arguments = json!({ "mode": "echo", "value": value });
+    let one = jobs.enqueue(new(arguments.clone())).await.unwrap().key;
+    let many = jobs.enqueue_many(vec![new(arguments.clone())]).await.unwrap().remove(0);
+    assert_eq!(deliver(&world, &[message(&one)]).await, [0; 0]);
+    let run = jobs.table().whole(over(&jobs, &one).await).await.unwrap();
+    assert_eq!((run.status, run.error), (Status::Completed, None));
+    assert!(run.arguments == arguments && run.data == Some(value.clone()));
+    // A runner sends where they are.
+    let job = jobs.start(&many, &worker()).await.unwrap().unwrap();
+    let tried = started(&world, &job).await;
+    assert_eq!(jobs.table().whole(tried.run.clone()).await.unwrap().data, Some(value));
+    assert!(matches!(jobs.conclude(&job, tried, &worker()).await.unwrap(), Carried::Over(_)));
+    let run = jobs.table().whole(over(&jobs, &many).await).await.unwrap();
+    assert!(run.arguments == arguments);
+}
+
+#[tokio::test]
+async fn q15_of_a_batch_of_ten_with_a_poisonous_message_nine_complete_and_one_comes_again() {
+    let (world, jobs) = world().await;
+    let mut keys = Vec::new();
+    for i in 0..10 {
+        keys.push(enqueue(&jobs, if i == 4 { "error" } else { "echo" }).await);
+    }
+    let bodies: Vec<_> = keys.iter().map(message).collect();
+    assert_eq!(deliver(&world, &bodies).await, [4]);
+    for (i, key) in keys.iter().enumerate() {
+        let status = match jobs.find(key).await.unwrap().unwrap() {
+            Found::Open(job) => job.status,
+            Found::Over(run) => run.status,
+        };
+        assert_eq!(status, if i == 4 { Status::Pending } else { Status::Completed }, "{i}");
+    }
+}
+
+#[tokio::test]
+async fn q14_a_message_that_is_not_ours_is_left_to_the_dead_letters() {
+    let (world, jobs) = world().await;
+    let key = enqueue(&jobs, "echo").await;
+    let other = JobKey { task: "another".parse().unwrap(), ..key.clone() };
+    let bodies = ["hello", "{}", "[]"].map(str::to_owned).into_iter().chain([message(&other), message(&key)]);
+    assert_eq!(deliver(&world, &bodies.collect::<Vec<_>>()).await, [0, 1, 2, 3]);
+    assert_eq!(over(&jobs, &key).await.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn q09_each_delivery_makes_one_attempt_until_they_are_used_up() {
+    let (world, jobs) = world().await;
+    let (never, later) = (enqueue(&jobs, "error").await, enqueue(&jobs, "error-once").await);
+    let bodies = [message(&never), message(&later)];
+    let mut rounds = 0;
+    while !deliver(&world, &bodies).await.is_empty() {
+        rounds += 1;
+        assert!(rounds < 200, "they come again for ever");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let run = over(&jobs, &never).await;
+    assert_eq!((run.status, run.attempts.len()), (Status::Failed, 3));
+    assert_eq!(run.error.unwrap().message, "it does not work");
+    let run = over(&jobs, &later).await;
+    assert_eq!((run.status, run.attempts.len()), (Status::Completed, 2));
+    assert_eq!(world.bodies(), 5);
+}
+
+#[tokio::test]
+async fn q02_arguments_that_do_not_fit_fail_the_job_at_once() {
+    let (world, jobs) = world().await;
+    let key = jobs.enqueue(new(json!({ "mood": "echo" }))).await.unwrap().key;
+    assert_eq!(deliver(&world, &[message(&key)]).await, [0; 0]);
+    let run = over(&jobs, &key).await;
+    let error = run.error.unwrap();
+    assert_eq!((error.kind, run.attempts.len()), (ErrorKind::Configuration, 1));
+    assert!(error.message.contains("missing field `mode`"), "{error}");
+}
+
+fn worker() -> Worker {
+    let until = "2100-01-01T00:00:00Z".parse().unwrap();
+    Worker { holder: "w".into(), until, retry: Retry::default(), jitter: 0.0 }
+}
+
+/// What a runner sends for a job that it has started.
+async fn started(world: &World, job: &Job) -> Tried {
+    let envelope = json!({
+        "trigger": "queue", "run_id": job.id, "arguments": job.arguments,
+        "job": { "epoch": job.epoch, "large": job.large },
+    });
+    let invocation = world.host.invoke(PROBE, envelope.to_string()).await.unwrap();
+    assert!(!invocation.failed, "{}", String::from_utf8_lossy(&invocation.payload));
+    serde_json::from_slice(&invocation.payload).unwrap()
+}
+
+#[tokio::test]
+async fn a_job_that_a_runner_started_is_tried_and_not_written_down() {
+    let (world, jobs) = world().await;
+    let key = enqueue(&jobs, "error").await;
+    let Found::Open(job) = jobs.find(&key).await.unwrap().unwrap() else { panic!("it is over") };
+    let tried = started(&world, &Job { epoch: 2, ..*job }).await;
+    assert!(tried.retryable);
+    assert_eq!((tried.run.status, tried.run.attempts.len()), (Status::Failed, 1));
+    assert_eq!(world.marks("bodies"), [format!("{} 2", key.run_id)]);
+    assert!(matches!(jobs.find(&key).await.unwrap(), Some(Found::Open(_))));
+}
+
+#[tokio::test]
+async fn q04_a_running_job_that_is_aborted_is_cancelled() {
+    let (world, jobs) = world().await;
+    let key = enqueue(&jobs, "wait").await;
+    let job = jobs.start(&key, &worker()).await.unwrap().unwrap();
+    let aborting = async {
+        world.body_begun().await;
+        assert_eq!(jobs.abort(&key).await.unwrap(), Aborted::Asked);
+    };
+    let (tried, ()) = tokio::join!(started(&world, &job), aborting);
+    assert_eq!(tried.run.status, Status::Cancelled);
+}
