@@ -25,6 +25,7 @@ bench:
 	$(or $(CARGO_TARGET_DIR),target)/release/measure
 	$(or $(CARGO_TARGET_DIR),target)/release/latency
 	$(or $(CARGO_TARGET_DIR),target)/release/pulse_decisions
+	$(or $(CARGO_TARGET_DIR),target)/release/history
 
 # infra/template.yaml, from the tasks.
 generate:
