@@ -38,6 +38,11 @@ impl Clients {
         Self { account, ..Self::default() }
     }
 
+    /// The clients for services of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
+    pub fn local(endpoint: &str) -> Self {
+        Self { config: OnceCell::new_with(Some(local_config(endpoint))), ..Self::default() }
+    }
+
     /// The DynamoDB client.
     pub async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
         self.dynamodb.get_or_init(async || aws_sdk_dynamodb::Client::new(self.config().await)).await

@@ -1,6 +1,6 @@
 //! The arguments of a queue task: what its function takes after its context.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{Error, FnArg, Ident, ItemFn, Pat, Result, Type, Visibility, spanned::Spanned};
 
@@ -58,9 +58,43 @@ pub(crate) fn of(task: &Ident) -> Ident {
     format_ident!("{task}Arguments", span = task.span())
 }
 
-/// Takes the arguments out of the context `ctx`, each by its name.
-pub(crate) fn take(task: &Ident, arguments: &[Argument]) -> TokenStream {
+/// The task's own `enqueue`.
+pub(crate) fn enqueue(
+    task: &Ident,
+    visibility: &Visibility,
+    name: &str,
+    priority: &Ident,
+    result: Option<&Type>,
+    arguments: &[Argument],
+) -> TokenStream {
+    let all = of(task);
+    let (names, kinds): (Vec<_>, Vec<_>) = arguments.iter().map(|it| (&it.name, &it.kind)).unzip();
+    // An argument may have the same name.
+    let jobs = Ident::new("jobs", Span::mixed_site());
+    let promised = result.map_or_else(|| quote!(::lamplighter::generated::Value), |it| quote!(#it));
+    let doc = format!("Enqueues a job of the task `{name}`, once this is awaited.");
+    quote! {
+        impl #task {
+            #[doc = #doc]
+            #[allow(clippy::too_many_arguments, reason = "they are the task's own")]
+            #visibility fn enqueue(
+                #jobs: &::lamplighter::Jobs,
+                #(#names: #kinds),*
+            ) -> ::lamplighter::Enqueue<#promised> {
+                ::lamplighter::Enqueue::new(
+                    #jobs,
+                    #name,
+                    ::lamplighter::definition::Priority::#priority,
+                    &#all { #(#names),* },
+                )
+            }
+        }
+    }
+}
+
+/// Takes the arguments out of the context, each by its name.
+pub(crate) fn take(task: &Ident, context: &Ident, arguments: &[Argument]) -> TokenStream {
     let all = of(task);
     let names = arguments.iter().map(|argument| &argument.name);
-    quote!(let #all { #(#names),* } = ctx.arguments::<#all>()?;)
+    quote!(let #all { #(#names),* } = #context.arguments::<#all>()?;)
 }

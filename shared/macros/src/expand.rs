@@ -1,7 +1,7 @@
 //! Writes the implementation of `Task`.
 
 use lamplighter_core::name::TaskName;
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::{
     Error, Expr, ExprLit, FnArg, GenericArgument, Ident, ItemFn, Lit, Meta, PathArguments, Result,
@@ -37,7 +37,13 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
 
     let task = format_ident!("{}", name.to_pascal_case(), span = ident.span());
     let queue = attributes.queue.as_ref().map(|_| arguments::read(function)).transpose()?;
-    let arguments = queue.as_ref().map(|queue| arguments::declare(&task, visibility, queue));
+    let arguments = queue.as_ref().map(|queue| {
+        let priority = format_ident!("{}", attributes.priority.unwrap_or_default().variant());
+        let result = attributes.result.as_ref();
+        let declared = arguments::declare(&task, visibility, queue);
+        let enqueue = arguments::enqueue(&task, visibility, name.as_str(), &priority, result, queue);
+        quote!(#declared #enqueue)
+    });
     let declared = declared(attributes, name.as_str(), &description(function), &task);
     let state = state.unwrap_or_else(|| syn::parse_quote!(()));
     let copies_assets = !attributes.copy_assets.is_empty();
@@ -45,16 +51,13 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     let tears_down = attributes.teardown.is_some();
     let functions = functions(attributes);
     let is_side = attributes.side.is_some();
-    // Where it stands if the function returns something else.
-    let run = if let Some(queue) = &queue {
-        let take = arguments::take(&task, queue);
-        let names = queue.iter().map(|argument| &argument.name);
-        let call = quote_spanned!(result.span() => #ident(ctx, #(#names),*).await);
-        quote!(#take #call)
-    } else {
-        quote_spanned!(result.span() => #ident(ctx).await)
-    };
     let takes_jobs = queue.is_some();
+    // An argument may have the same name.
+    let ctx = Ident::new("ctx", Span::mixed_site());
+    let names = queue.iter().flatten().map(|argument| &argument.name);
+    let take = queue.as_ref().map(|queue| arguments::take(&task, &ctx, queue));
+    // Where it stands if the function returns something else.
+    let call = quote_spanned!(result.span() => #ident(#ctx, #(#names),*).await);
     Ok(quote! {
         #[allow(clippy::unused_async, reason = "a task is async whether or not it waits for anything")]
         #function
@@ -80,9 +83,10 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
 
             async fn run(
                 &self,
-                ctx: ::lamplighter::Context<Self::Config, Self::State>,
+                #ctx: ::lamplighter::Context<Self::Config, Self::State>,
             ) -> ::lamplighter::TaskResult {
-                #run
+                #take
+                #call
             }
 
             #functions

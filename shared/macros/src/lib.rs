@@ -49,6 +49,10 @@ use proc_macro::TokenStream;
 /// the arguments `to` and `count`, of types that are `Serialize`, `Deserialize` and `JsonSchema`. They are stored as
 /// `SendWelcomeEmailArguments`; a job with others is refused when it is enqueued.
 ///
+/// `SendWelcomeEmail::enqueue(&jobs, to, count).await?` gives the `Job`, with what `result` names as the type of its result;
+/// before it is awaited, `.delay(..)`, `.at(..)`, `.priority(..)`, `.unique(..)`, `.id(..)`, `.expires_in(..)` and `.after(&job)` say
+/// more. A task gets `jobs` from `ctx.jobs()`, and names in `enqueues` for which tasks it has jobs.
+///
 /// # Side tasks
 ///
 /// The body of `#[task(side)] pub async fn listen(ctx: Context<Config>) -> TaskResult` goes on until `ctx.cancellation()` fires,

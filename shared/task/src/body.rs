@@ -75,6 +75,9 @@ pub(crate) async fn surroundings<T: Task>(
         http: Arc::clone(&edges.bodies.http),
         arguments: Arc::new(envelope.arguments.clone()),
         table: edges.table.clone(),
+        bucket: edges.bucket.clone(),
+        queues: edges.queues.clone(),
+        bell: edges.bell,
         held,
     })
 }

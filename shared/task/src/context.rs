@@ -1,6 +1,7 @@
 //! What a body is given.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -9,6 +10,8 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
+    jobs::{Bell, Jobs},
+    objects::Objects,
     table::{CommitError, Table, TransactWriteItem, transact},
 };
 use lamplighter_core::{
@@ -64,6 +67,9 @@ pub(crate) struct Surroundings {
     pub http: Arc<Http>,
     pub arguments: Arc<Value>,
     pub table: Option<String>,
+    pub bucket: Option<String>,
+    pub queues: Option<String>,
+    pub bell: Option<SocketAddr>,
     /// What the run has, once it is claimed.
     pub held: Option<Held>,
 }
@@ -179,6 +185,26 @@ impl<C, S> Context<C, S> {
             (Some(_), None) => Err(CommitError::LostHold),
             (None, _) => transact(&client, writes).await,
         }
+    }
+
+    /// The jobs of the stack, to enqueue some: `SendWelcomeEmail::enqueue(&ctx.jobs().await?, ..)`. Name the queue tasks in
+    /// `enqueues`: only then may this one send to their queues.
+    pub async fn jobs(&self) -> Result<Jobs, TaskError> {
+        let Surroundings { clients, table, bucket, queues, bell, environment, .. } = &*self.surroundings;
+        let Some(table) = table else {
+            let message = "without a table there are no jobs: LAMPLIGHTER_TABLE is not set";
+            return Err(TaskError::configuration(message));
+        };
+        let table = Table::new(clients.dynamodb().await.clone(), table).of_environment(environment);
+        let table = match bucket {
+            Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
+            None => table,
+        };
+        let bell = match queues {
+            Some(prefix) => Bell::queues(prefix, Arc::clone(clients)),
+            None => Bell::Runner { to: *bell },
+        };
+        Ok(Jobs::new(table, bell))
     }
 
     /// SDK clients for AWS, made at their first use.

@@ -33,6 +33,7 @@ mod context;
 mod declare;
 mod due;
 mod ending;
+mod enqueue;
 mod entry;
 mod error;
 mod execute;
@@ -45,18 +46,25 @@ mod record;
 mod secret;
 mod side;
 mod task;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod watch;
 
 pub use assets::Source as AssetsSource;
 pub use context::Context;
+pub use enqueue::{Enqueue, Job, JobError, enqueue_many};
 pub use entry::start;
 pub use error::{Fatal, TaskError};
 pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute, random};
 pub use hosted::Hosted;
-pub use lamplighter_aws::table::{CommitError, TransactWriteItem};
+pub use lamplighter_aws::{
+    jobs::{Bell, EnqueueError, Jobs, NotAccepted},
+    table::{CommitError, TransactWriteItem},
+};
 pub use lamplighter_core::{
     definition,
     deployment::Deployment,
+    job::{JobKey, Scope as Unique},
     run::{ErrorKind, RunError, Trigger},
 };
 pub use lamplighter_macros::task;
@@ -81,6 +89,7 @@ pub mod prelude {
 pub mod generated {
     pub use schemars;
     pub use serde;
+    pub use serde_json::Value;
 
     pub use crate::declare::{Declared, DeclaredKind, schema};
 }

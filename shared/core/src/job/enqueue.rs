@@ -90,6 +90,15 @@ pub enum InvalidJob {
     /// Its arguments are no object.
     #[error("the arguments are {0}: they must be an object with one key for each argument")]
     Arguments(&'static str),
+    /// Its arguments cannot be written down.
+    #[error("the arguments have no JSON: {0}")]
+    Unwritable(String),
+    /// Its task's name is none.
+    #[error("`{0}` is not a task's name: it must be lowercase words with hyphens")]
+    Task(String),
+    /// A delay and a time, or two of them.
+    #[error("it is given more than one time to start at: give one delay or one time")]
+    TwoTimes,
     /// It is to start too far ahead.
     #[error("it is to start at {0}: that is more than 366 days ahead")]
     TooFarAhead(Timestamp),

@@ -11,5 +11,6 @@ mod refusals;
 mod secrecy;
 mod shell;
 mod state;
+mod typed;
 mod values;
 mod world;
