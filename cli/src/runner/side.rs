@@ -292,19 +292,16 @@ impl Process {
             }
         };
         let _ = timeout(LAST_WORDS, rest).await;
-        let ended = match last.as_deref().map(serde_json::from_str) {
-            Some(Ok(ended)) => ended,
-            _ => {
-                if let Some(line) = &last {
-                    told(Told::Line(run.id, line));
-                }
-                match how {
-                    How::Killed(why) => Ended::failed(why),
-                    _ => Ended::failed(&format!(
-                        "its process {}, and said nothing of why",
-                        how_it_ended(&status)
-                    )),
-                }
+        if let Some(Ok(ended)) = last.as_deref().map(serde_json::from_str) {
+            return (ended, how);
+        }
+        if let Some(line) = &last {
+            told(Told::Line(run.id, line));
+        }
+        let ended = match how {
+            How::Killed(why) => Ended::failed(why),
+            How::ByItself | How::Asked | How::Cancelled => {
+                Ended::failed(&format!("its process {}, and said nothing of why", how_it_ended(&status)))
             }
         };
         (ended, how)

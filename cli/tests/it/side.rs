@@ -20,7 +20,7 @@ use lamplighter_core::{
     side::{Next, Pace},
     status::Status,
 };
-use lamplighter_local::Engine;
+use lamplighter_local::{Engine, FunctionSpec, LambdaHost};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
@@ -169,6 +169,19 @@ fn quick() -> Pace {
 
 fn is_alive(process: &str) -> bool {
     Command::new("kill").args(["-0", process]).stderr(Stdio::null()).status().unwrap().success()
+}
+
+#[tokio::test]
+async fn s01_in_lambda_it_is_refused_with_the_reason() {
+    let world = World::new().await;
+    let host = LambdaHost::start(|_| {}).await.unwrap();
+    let mut spec = FunctionSpec::new("side-probe", World::binary());
+    spec.environment = world.variables("wait");
+    host.register(spec);
+    let invocation = host.invoke("side-probe", "{}").await.unwrap();
+    let answer = String::from_utf8_lossy(&invocation.payload).into_owned();
+    assert!(invocation.failed && answer.contains("`side-probe` is a side task"), "{answer}");
+    assert_eq!((world.marks("begun").len(), world.runs().await.len()), (0, 0));
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ impl World {
 
     async fn execute<T: Task>(&self, task: T, payload: Value) -> Run {
         let task = Arc::new(Hosted::from(task));
-        let executed = execute(Arc::clone(&task), invocation::<T>(payload), &self.edges).await;
+        let executed = Box::pin(execute(Arc::clone(&task), invocation::<T>(payload), &self.edges)).await;
         task.end(&self.edges.bodies.runtime).await;
         let report = executed.expect("the run comes to its record").report;
         let run = self.table.run(&report.task, report.run_id).await.expect("the table is there");
@@ -159,7 +159,7 @@ impl World {
                 let record =
                     json!({ "messageId": "1", "receiptHandle": "1", "body": json!(key).to_string() });
                 let invocation = invocation::<T>(json!({ "Records": [record] }));
-                let taken = job::take_messages(&task, invocation, &self.edges).await;
+                let taken = Box::pin(job::take_messages(&task, invocation, &self.edges)).await;
                 assert!(taken.is_ok_and(|taken| !taken.stuck), "the body of {key} does not stop");
                 runs.extend(self.table.run(&key.task, key.run_id).await.expect("the table is there"));
             }
