@@ -179,9 +179,10 @@ fn function<'a>(project: &Project, task: &'a Task) -> Function<'a> {
         roles::items(&actions, vec![own, format!("RUNS#{name}#*")])
     }];
     statements.push(roles::values(&["s3:GetObject", "s3:PutObject"], [name]));
-    if !task.definition.enqueues.is_empty() {
+    let reach = queues::reach(project, task);
+    if !reach.is_empty() {
         variables.insert(queues::VARIABLE.into(), queues::prefix());
-        statements.extend(queues::may_enqueue(&task.definition.enqueues));
+        statements.extend(queues::may_enqueue(&reach));
     }
     statements.extend(task.permissions.iter().map(roles::declared));
     Function {

@@ -12,7 +12,7 @@ use super::{
     functions::{self, Function, Ids, mapping},
     intrinsics::{attribute, function_arn, own, reference, sub},
     queues, roles,
-    storage::TABLE,
+    storage::{BUCKET, TABLE},
     yaml::map,
 };
 use crate::project::{Project, sorted};
@@ -69,8 +69,11 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
     });
     if enqueues {
-        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues)]);
+        let tasks = project.queues().map(|(task, _)| task.name());
+        let values = roles::values(&queues::VALUES, tasks);
+        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues), values]);
         variables.insert(queues::VARIABLE.into(), queues::prefix());
+        variables.insert("LAMPLIGHTER_BUCKET".into(), reference(BUCKET));
     }
     let mut invoked = mapping(map! {
         "FunctionName" => reference(&ids().function),

@@ -1,6 +1,8 @@
 //! Queues: of each queue task, with its dead letters and what brings its messages to its function; and what those need
 //! who enqueue jobs.
 
+use std::collections::BTreeSet;
+
 use lamplighter_core::{definition::Queue, name::TaskName};
 use serde_yaml_ng::Value;
 
@@ -42,14 +44,27 @@ pub(super) fn arn(task: &TaskName) -> Value {
     sub(format!("arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{}", own(task.as_str())))
 }
 
-/// What lets somebody enqueue jobs for these tasks, and follow or abort them.
+/// What lets somebody enqueue jobs for these tasks, follow or abort them, and wake those that come after others.
 pub(super) fn may_enqueue(tasks: &[TaskName]) -> [Value; 3] {
     [
         roles::items(&JOBS, tasks.iter().flat_map(partitions).collect()),
         roles::allow(&["sqs:SendMessage"], tasks.iter().map(arn).collect()),
-        roles::values(&["s3:GetObject", "s3:PutObject"], tasks),
+        roles::values(&VALUES, tasks),
     ]
 }
+
+/// The other queue tasks that a task reaches: those for which it enqueues jobs, and if it is one itself, those whose jobs may
+/// come after its own. Whoever enqueues for both can have put them in that order, and the end of the first wakes the second.
+pub(super) fn reach(project: &Project, task: &Task) -> Vec<TaskName> {
+    let name = task.name();
+    let enqueues = project.tasks.iter().map(|task| &task.definition.enqueues);
+    let together = enqueues.chain(project.functions.values()).filter(|tasks| tasks.contains(name));
+    let reached: BTreeSet<_> = together.chain([&task.definition.enqueues]).flatten().collect();
+    reached.into_iter().filter(|other| *other != name).cloned().collect()
+}
+
+/// What the values of jobs need that are too large for an item.
+pub(super) const VALUES: [&str; 2] = ["s3:GetObject", "s3:PutObject"];
 
 /// What the table's items of jobs need.
 pub(super) const JOBS: [&str; 6] = [
@@ -69,7 +84,9 @@ pub(super) fn partitions(task: &TaskName) -> [String; 2] {
 /// Gives the function of a queue task what it needs besides.
 pub(super) fn prepare(function: &mut Function<'_>, task: &Task, queue: &Queue) {
     let actions =
-        ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+        ["ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage", "SendMessage"];
+    let actions = actions.map(|action| format!("sqs:{action}"));
+    let actions = actions.each_ref().map(String::as_str);
     function.statements.push(roles::allow(&actions, vec![attribute(&id(task), "Arn")]));
     function.variables.insert(VARIABLE.into(), prefix());
     // Two is the least that a mapping can be bounded to.

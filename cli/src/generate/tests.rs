@@ -73,9 +73,12 @@ fn g03_a_role_has_what_is_declared_for_its_task_and_for_no_other() {
     let seed = statements("SeedDataRole");
     assert_eq!((seed.matches("s3:").count(), seed.matches("LamplighterBucket").count()), (2, 1), "{seed}");
     assert!(seed.contains("${LamplighterBucket.Arn}/runs/seed-data/*"), "its own large values: {seed}");
-    for role in ["LamplighterDispatcherRole", "LamplighterLastWordRole", "LamplighterPulseRole"] {
+    for role in ["LamplighterDispatcherRole", "LamplighterLastWordRole"] {
         assert!(!statements(role).contains("s3:"), "{role} needs none of the values");
     }
+    // What one job returned may be what the next one is given.
+    let pulse = statements("LamplighterPulseRole");
+    assert!(pulse.contains("/runs/send-receipt/*") && !pulse.contains("/runs/seed-data/*"), "{pulse}");
     let dispatcher = statements("LamplighterDispatcherRole");
     for name in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
         assert!(dispatcher.contains(&format!(":function:${{AWS::StackName}}-{name}")), "{name}");
@@ -141,22 +144,37 @@ fn g03_only_who_enqueues_may_send() {
     let template = read(&template());
     let resources = template["Resources"].as_mapping().unwrap();
     let may_send = |of: &Value| serde_yaml_ng::to_string(of).unwrap().contains("sqs:SendMessage");
-    let senders: Vec<_> = resources
-        .iter()
-        .filter(|(_, resource)| may_send(resource))
-        .map(|(id, _)| id.as_str().unwrap())
-        .collect();
-    // The schedule's role may set ticks aside.
-    assert_eq!(
-        senders,
-        ["PurgeExpiredScheduleRole", "SendReceiptRole", "LamplighterPulseRole", "SiteFunctionEnqueues"]
-    );
+    let senders = resources.iter().filter(|(_, resource)| may_send(resource));
+    let senders: Vec<_> = senders.map(|(id, _)| id.as_str().unwrap()).collect();
+    // The schedule's role may set ticks aside, and a job may wake one of its own task that comes after it.
+    let wanted = [
+        "PurgeExpiredScheduleRole",
+        "SendReceiptRole",
+        "WriteInvoiceRole",
+        "LamplighterPulseRole",
+        "SiteFunctionEnqueues",
+    ];
+    assert_eq!(senders, wanted);
+    let role = |id: &str| serde_yaml_ng::to_string(&resources[id]["Properties"]["Policies"]).unwrap();
+    assert!(role("SendReceiptRole").contains("RUNS#write-invoice#*"));
+    assert!(!role("WriteInvoiceRole").contains("send-receipt"), "nobody enqueues for both");
     let site = &resources["SiteFunctionEnqueues"]["Properties"];
     assert_eq!(site["Roles"][0]["Ref"], "SiteRole");
     let statements = serde_yaml_ng::to_string(&site["PolicyDocument"]).unwrap();
     assert!(statements.contains("RUNS#send-receipt#*") && !statements.contains("write-invoice"));
     let variables = &resources["SiteFunction"]["Properties"]["Environment"]["Variables"];
     assert!(!variables["LAMPLIGHTER_QUEUES"].is_null() && !variables["VERSION"].is_null());
+}
+
+#[test]
+fn q12_a_job_may_wake_what_can_come_after_it() {
+    let mut project = fixtures::shop();
+    let both = ["send-receipt", "write-invoice"].map(|name| name.parse().unwrap()).to_vec();
+    project.functions.insert("SiteFunction".to_owned(), both);
+    let invoice = project.tasks.iter().find(|task| task.name().as_str() == "write-invoice").unwrap();
+    assert_eq!(super::queues::reach(&project, invoice), ["send-receipt".parse().unwrap()]);
+    let purge = project.tasks.iter().find(|task| task.name().as_str() == "purge-expired").unwrap();
+    assert_eq!(super::queues::reach(&project, purge), []);
 }
 
 #[test]

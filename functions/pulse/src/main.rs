@@ -11,6 +11,7 @@ use lamplighter_aws::{
     functions::Functions,
     jobs::{Bell, Jobs},
     notify::Notifier,
+    objects::Objects,
     table::Table,
 };
 use lamplighter_core::{
@@ -69,9 +70,14 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
     let table = table.of_environment(&environment);
     let clients = Arc::new(clients);
+    // A job's arguments may be what another one returned, however large.
+    let of_jobs = match variable("LAMPLIGHTER_BUCKET") {
+        Some(bucket) => table.clone().with_objects(Objects::new(bucket, clients.config().await)),
+        None => table.clone(),
+    };
     // Where there is no queue task there is no variable either.
     let jobs = variable("LAMPLIGHTER_QUEUES")
-        .map(|prefix| Jobs::new(table.clone(), Bell::queues(prefix, Arc::clone(&clients))));
+        .map(|prefix| Jobs::new(of_jobs, Bell::queues(prefix, Arc::clone(&clients))));
     let pulse = Pulse {
         table,
         functions: Functions::new(clients.config().await),
