@@ -4,12 +4,13 @@
 //! environment says (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) is honoured in AWS and never chooses it, so that
 //! nobody switches off a task of production because of a variable.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
     functions::Functions,
+    jobs::{Bell, DeadLetters, Jobs},
     objects::Objects,
     stacks::Stacks,
     table::Table,
@@ -18,7 +19,7 @@ use lamplighter_aws::{
 use crate::{
     compile::Profile,
     config::Config,
-    generate::{BUCKET_OUTPUT, TABLE_OUTPUT},
+    generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
     project::{Project, Task},
     runner::{machine::Machine, stack::Stack, storage::Storage},
@@ -68,7 +69,7 @@ pub struct Target {
 enum Kind {
     Here(Box<Storage>),
     Machine(Box<Machine>),
-    Aws(Box<Clients>),
+    Aws(Arc<Clients>),
 }
 
 impl Place {
@@ -152,11 +153,39 @@ impl Place {
             Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
             None => table,
         };
-        Ok(Target { stack, table, kind: Kind::Aws(Box::new(clients)) })
+        Ok(Target { stack, table, kind: Kind::Aws(Arc::new(clients)) })
     }
 }
 
 impl Target {
+    /// The jobs of the stack. On this machine whoever runs them looks for them in the table.
+    pub async fn jobs(&self) -> anyhow::Result<Jobs> {
+        let bell = match &self.kind {
+            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: None },
+            Kind::Aws(clients) => {
+                let missing =
+                    || format!("stack `{}` has no output {QUEUES_OUTPUT}: has it a queue task?", self.stack);
+                let prefix = self.queues(clients).await?.with_context(missing)?;
+                Bell::queues(prefix, Arc::clone(clients))
+            }
+        };
+        Ok(Jobs::new(self.table.clone(), bell))
+    }
+
+    /// The dead-letter queues of the stack, if it has some; on this machine there are none.
+    pub async fn dead_letters(&self) -> anyhow::Result<Option<DeadLetters>> {
+        let Kind::Aws(clients) = &self.kind else { return Ok(None) };
+        let prefix = self.queues(clients).await?;
+        let config = clients.config().await;
+        Ok(prefix.map(|prefix| DeadLetters::new(config, prefix)))
+    }
+
+    /// What the URLs of the stack's queues begin with.
+    async fn queues(&self, clients: &Clients) -> anyhow::Result<Option<String>> {
+        let outputs = Stacks::new(clients.config().await).outputs(&self.stack).await?;
+        Ok(outputs.get(QUEUES_OUTPUT).cloned())
+    }
+
     /// The name of a function of the stack.
     pub fn function(&self, name: &str) -> String {
         format!("{}-{name}", self.stack)

@@ -5,6 +5,7 @@ mod cancel;
 mod completions;
 mod generate;
 mod history;
+mod jobs;
 mod logs;
 mod next;
 mod pulse;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Disable(switch::Disable),
     Set(set::Arguments),
     Pulse(pulse::Arguments),
+    Jobs(jobs::Arguments),
 }
 
 impl Command {
@@ -74,6 +76,7 @@ impl Command {
             Self::Disable(arguments) => arguments.run(words),
             Self::Set(arguments) => set::run(words, &arguments),
             Self::Pulse(arguments) => pulse::run(words, &arguments),
+            Self::Jobs(arguments) => jobs::run(words, &arguments),
         }
     }
 }

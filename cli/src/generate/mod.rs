@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 pub use application::Application;
 pub use deployment::{AFTER, BEFORE, DISPATCHER, logical_id, properties, service_seconds};
 pub use pulse::PULSE;
-pub(crate) use queues::{deliveries, faults as queue_faults, visibility_seconds};
+pub(crate) use queues::{OUTPUT as QUEUES_OUTPUT, deliveries, faults as queue_faults, visibility_seconds};
 use serde_yaml_ng::Value;
 
 use self::{

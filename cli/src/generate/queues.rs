@@ -18,7 +18,7 @@ use crate::project::{Project, Task};
 /// The variable that tells whoever enqueues what the URLs of all queues begin with.
 pub(super) const VARIABLE: &str = "LAMPLIGHTER_QUEUES";
 /// The output that says it.
-pub(super) const OUTPUT: &str = "LamplighterQueues";
+pub(crate) const OUTPUT: &str = "LamplighterQueues";
 
 /// What comes behind a queue's name in that of its dead letters.
 const DEAD: &str = "-dead";

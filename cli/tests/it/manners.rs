@@ -19,7 +19,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Commands, each with what it needs to begin.
-const COMMANDS: [&[&str]; 18] = [
+const COMMANDS: [&[&str]; 19] = [
     &["generate"],
     &["build", "--dev"],
     &["tasks"],
@@ -38,6 +38,7 @@ const COMMANDS: [&[&str]; 18] = [
     &["types"],
     &["logs", "migrate"],
     &["completions", "bash"],
+    &["jobs", "dead"],
 ];
 
 /// Commands that only read, as the workspace below answers them.

@@ -1,0 +1,15 @@
+# Zlecenia zakończone niepowodzeniem i wiadomości, których nikt nie zrozumiał.
+jobs-none-dead = nie ma nic niedoręczonego
+jobs-attempts = { $count ->
+    [one] { $count } próba
+    [few] { $count } próby
+   *[other] { $count } prób
+}
+jobs-deliveries = { $count ->
+    [one] doręczono raz
+   *[other] doręczono { $count } razy
+}
+jobs-replayed = { $run } czeka ponownie w kolejce jako { $new }
+jobs-replayed-before = { $run } już wcześniej trafiło ponownie do kolejki jako { $new }
+jobs-sent-back = wiadomość { $message } jest znów w swojej kolejce
+jobs-no-such = { $task } nie ma niedoręczonego { $id }: `lamplighter jobs dead` podaje wszystkie
