@@ -81,6 +81,8 @@ pub async fn follow(
         deployment: Some(deployment.clone()),
         retry_of: None,
         config: Value::Null,
+        arguments: Value::Null,
+        job: None,
     };
     let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
     let mut pause = FIRST_PAUSE;

@@ -202,6 +202,8 @@ impl<'a, 'r> Carry<'a, 'r> {
             deployment: None,
             retry_of: None,
             config: Value::Null,
+            arguments: Value::Null,
+            job: None,
         };
         let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
         let sent = self.it.functions.start(&function, &payload).await;

@@ -49,8 +49,8 @@ pub(crate) fn are_messages(payload: &Value) -> bool {
 }
 
 /// Carries the jobs of a batch of messages, one after the other, and answers which messages are to come again: those whose
-/// job waits for another attempt or is with another worker, and those that say nothing of a job, until SQS takes them to
-/// the dead letters.
+/// job waits for another attempt or is with another worker, those for which there is no time left, at once, and those that
+/// say nothing of a job, until SQS takes them to the dead letters.
 pub(crate) async fn take_messages<T: Task>(
     task: &Arc<Hosted<T>>,
     invocation: Invocation,
@@ -61,7 +61,7 @@ pub(crate) async fn take_messages<T: Task>(
     let jobs = edges.jobs(definition.retention).await;
     let messages = invocation.payload["Records"].as_array().cloned().unwrap_or_default();
     let (mut failed, mut stuck) = (Vec::new(), false);
-    for message in messages {
+    for (place, message) in messages.into_iter().enumerate() {
         let id = message["messageId"].clone();
         let message: Message = match serde_json::from_value(message) {
             Ok(message) => message,
@@ -71,7 +71,16 @@ pub(crate) async fn take_messages<T: Task>(
                 continue;
             }
         };
-        let Some(jobs) = &jobs else { continue };
+        // A message that is not reported is deleted, so whatever is left undone is.
+        let Some(jobs) = &jobs else {
+            failed.push(id);
+            continue;
+        };
+        if stuck || (place > 0 && until(invocation.deadline) < definition.timeout) {
+            hold_back(jobs, &definition, &message, Duration::ZERO).await;
+            failed.push(id);
+            continue;
+        }
         let taken = take(task, &declared, &definition, &message, &invocation, jobs, edges).await;
         match taken {
             Ok(Taken { again, stuck: is_stuck }) => {
@@ -87,9 +96,6 @@ pub(crate) async fn take_messages<T: Task>(
             }
         }
         log::over();
-        if stuck {
-            break;
-        }
     }
     let failures: Vec<_> = failed.into_iter().map(|id| json!({ "itemIdentifier": id })).collect();
     Ok(Answered { payload: json!({ "batchItemFailures": failures }), failed: None, stuck })
