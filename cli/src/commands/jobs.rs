@@ -2,7 +2,6 @@
 
 use anstream::println;
 use anyhow::bail;
-use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{DeadLetter, DeadLetterError, DeadLetters, Jobs},
     table::{History, Table},
@@ -292,6 +291,8 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::words::Locale;
 
