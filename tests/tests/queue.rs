@@ -185,7 +185,10 @@ fn lay_out(folder: &Path) {
         ),
         (
             "lamplighter.toml",
-            format!("[tasks.job-probe]\nattempts = 2\n[tasks.job-probe.config]\nfolder = {folder:?}\n"),
+            format!(
+                "[tasks.job-probe]\nattempts = 2\n[tasks.job-probe.config]\nfolder = '{}'\n",
+                folder.display()
+            ),
         ),
     ] {
         let path = folder.join(path);
