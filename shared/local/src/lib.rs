@@ -19,7 +19,9 @@ mod table;
 
 pub use answers::{Answer, Answers, AnswersError, Expectation};
 pub use bucket::{Bucket, BucketError};
-pub use lambda::{FunctionSpec, HostOptions, Invocation, LambdaError, LambdaHost, LogLine};
+pub use lambda::{
+    FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, LogLine,
+};
 pub use loopback::ServeError;
 pub use stacks::Stacks;
 pub use table::{Engine, TableError};

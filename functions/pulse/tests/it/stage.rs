@@ -116,7 +116,7 @@ impl Stage {
         create(&client, "lamplighter").await.unwrap();
         let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
         let sink = Arc::clone(&log);
-        let options = HostOptions { retry_pause: Duration::from_millis(100) };
+        let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
         let host = LambdaHost::start_with(options, move |line| sink.lock().unwrap().push(line));
         let host = Arc::new(host.await.unwrap());
         let throttled: Arc<Mutex<BTreeSet<String>>> = Arc::default();

@@ -22,19 +22,30 @@ pub(crate) async fn deliver(host: Arc<Host>, function: Arc<Function>, request: R
         if !invocation.failed {
             return;
         }
-        if attempt > u32::from(function.spec.max_retries) {
+        if attempt > u32::from(function.spec.max_retries) || host.is_draining() {
             break invocation;
         }
-        tokio::time::sleep(host.options.retry_pause * attempt).await;
+        tokio::select! {
+            () = tokio::time::sleep(host.options.retry_pause * attempt) => {}
+            () = host.drains() => break invocation,
+        }
         // What was registered in the meantime is what runs.
         function = host.function(&function.spec.name).unwrap_or(function);
     };
-    let Some(destination) = &function.spec.on_failure else { return };
-    let record = record(&function.spec.name, &request, &last, attempt, &jiff::Timestamp::now());
+    let record = || record(&function.spec.name, &request, &last, attempt, &jiff::Timestamp::now());
+    let Some(destination) = &function.spec.on_failure else {
+        if let Some(failures) = &host.options.failures {
+            // Whoever listened is gone with what the record was for.
+            let _ = failures.send(record());
+        }
+        return;
+    };
+    let record = record();
     if let Err(error) = host.invoke_event(destination, record.to_string().into()) {
         let line = format!("the record of the failed event was not delivered to {destination}: {error}");
         let function = function.spec.name.clone();
-        (host.launcher.sink)(LogLine { function, request_id: Some(request.id), line });
+        let Request { id, label, .. } = request;
+        (host.launcher.sink)(LogLine { function, request_id: Some(id), label, line });
     }
 }
 
@@ -65,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_record_is_lambdas() {
-        let request = Request { id: "r-1".to_owned(), payload: "{\"a\":1}".into() };
+        let request = Request { id: "r-1".to_owned(), payload: "{\"a\":1}".into(), label: None };
         let last = Invocation {
             request_id: "r-1".to_owned(),
             failed: true,

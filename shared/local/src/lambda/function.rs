@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::OnceCell;
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    task::JoinSet,
+};
 
 use super::{
     code::code_sha256,
@@ -15,15 +18,13 @@ use super::{
 };
 use crate::mutex::lock;
 
-/// A sandbox that was idle for so long is not kept.
-const IDLE_LIMIT: Duration = Duration::from_secs(600);
-
 pub(crate) struct Function {
     pub(crate) spec: FunctionSpec,
     launcher: Arc<Launcher>,
     /// None once the function is retired: nothing is kept for it then.
     idle: Mutex<Option<Vec<Idle>>>,
     code_sha256: OnceCell<String>,
+    turns: Semaphore,
 }
 
 struct Idle {
@@ -33,11 +34,14 @@ struct Idle {
 
 impl Function {
     pub(crate) fn new(spec: FunctionSpec, launcher: Arc<Launcher>) -> Self {
-        Self { spec, launcher, idle: Mutex::new(Some(Vec::new())), code_sha256: OnceCell::new() }
+        let turns = Semaphore::new(spec.concurrency.unwrap_or(Semaphore::MAX_PERMITS).max(1));
+        Self { spec, launcher, idle: Mutex::new(Some(Vec::new())), code_sha256: OnceCell::new(), turns }
     }
 
-    /// Runs one invocation in a warm sandbox, or in a new one.
+    /// Runs one invocation in a warm sandbox, or in a new one, once it is its turn.
     pub(crate) async fn run(&self, request: &Request) -> Invocation {
+        // Never closed, so there is always a turn.
+        let _turn = self.turns.acquire().await;
         // A warm process that died before it took the event did nothing with it: the next one gets it.
         while let Some(warm) = self.take_idle() {
             match self.run_in(warm, request).await {
@@ -62,7 +66,7 @@ impl Function {
     fn take_idle(&self) -> Option<Sandbox> {
         let mut idle = lock(&self.idle);
         let idle = idle.as_mut()?;
-        idle.retain_mut(|it| it.since.elapsed() < IDLE_LIMIT && !it.sandbox.has_ended());
+        idle.retain_mut(|it| !it.sandbox.has_ended());
         idle.pop().map(|it| it.sandbox)
     }
 
@@ -72,9 +76,24 @@ impl Function {
         }
     }
 
+    /// Stops the sandboxes that have been idle for so long.
+    pub(crate) async fn tidy(&self, limit: Duration) {
+        let old = match lock(&self.idle).as_mut() {
+            Some(idle) => idle.extract_if(.., |it| it.since.elapsed() >= limit).collect(),
+            None => Vec::new(),
+        };
+        stop_all(old).await;
+    }
+
     /// Throws the idle sandboxes away, and the busy ones once they are idle.
     pub(crate) fn retire(&self) {
         lock(&self.idle).take();
+    }
+
+    /// As [`retire`](Self::retire), but lets the idle ones put things in order first.
+    pub(crate) async fn stop(&self) {
+        let idle = lock(&self.idle).take();
+        stop_all(idle.unwrap_or_default()).await;
     }
 
     /// Computed when first asked for, and then kept: the code of a registration does not change.
@@ -85,4 +104,9 @@ impl Function {
         };
         self.code_sha256.get_or_try_init(compute).await.map(String::as_str)
     }
+}
+
+async fn stop_all(idle: Vec<Idle>) {
+    let stops = idle.into_iter().map(|it| it.sandbox.stop());
+    stops.collect::<JoinSet<()>>().join_all().await;
 }

@@ -1,13 +1,18 @@
 //! The host: which functions there are, and the invocations in progress.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, Weak},
     time::Duration,
 };
 
 use axum::body::Bytes;
-use tokio::{sync::oneshot, task::JoinSet};
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
 use super::{
     api,
@@ -65,23 +70,52 @@ pub enum LambdaError {
     Random(#[source] getrandom::Error),
 }
 
+/// Finds in a payload by what its invocation's lines are known.
+pub type Label = fn(&[u8]) -> Option<String>;
+
 /// What can be set for a whole host.
 #[derive(Debug, Clone)]
 pub struct HostOptions {
     /// The pause before an asynchronous event's first retry; the second is twice as long, and so on.
     pub retry_pause: Duration,
+    /// How long a process may be idle before it is stopped.
+    pub idle: Duration,
+    /// By what the lines of an invocation are known, beside its request id.
+    pub label: Option<Label>,
+    /// Is sent the record of each event that failed for good, of functions without a destination of their own.
+    pub failures: Option<mpsc::UnboundedSender<Value>>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { retry_pause: Duration::from_secs(1) }
+        Self {
+            retry_pause: Duration::from_secs(1),
+            idle: Duration::from_secs(600),
+            label: None,
+            failures: None,
+        }
     }
+}
+
+/// An invocation in progress, of which retries are a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InProgress {
+    /// Its function.
+    pub function: String,
+    /// Its request id.
+    pub request_id: String,
+    /// Its label, if it has one.
+    pub label: Option<String>,
+    /// When it came.
+    pub since: Timestamp,
 }
 
 /// Runs functions as child processes. Dropping it ends them all, and so does whatever ends this process.
 pub struct LambdaHost {
     host: Arc<Host>,
     api: Loopback,
+    /// Stops what is idle for too long, and ends with the host.
+    _tidying: JoinSet<()>,
 }
 
 impl LambdaHost {
@@ -102,9 +136,13 @@ impl LambdaHost {
             launcher: Arc::new(launcher),
             functions: Mutex::default(),
             invocations: Mutex::new(Some(JoinSet::new())),
+            in_progress: watch::Sender::default(),
+            draining: watch::Sender::default(),
         });
         let api = Loopback::serve(api::router(Arc::clone(&host))).await?;
-        Ok(Self { host, api })
+        let mut tidying = JoinSet::new();
+        tidying.spawn(tidy_for_ever(Arc::clone(&host)));
+        Ok(Self { host, api, _tidying: tidying })
     }
 
     /// The endpoint of the Invoke API, `http://127.0.0.1:<port>`.
@@ -142,12 +180,33 @@ impl LambdaHost {
         self.host.launcher.living.kill(name)
     }
 
-    /// Takes no more invocations and kills every process. Invocations in progress end with
-    /// [`LambdaError::ShutDown`]; who wants them to finish waits for them first.
+    /// The invocations in progress.
+    pub fn in_progress(&self) -> Vec<InProgress> {
+        self.host.in_progress.borrow().values().cloned().collect()
+    }
+
+    /// Takes no more invocations, tries none again, and returns once those in progress have ended.
+    pub async fn drain(&self) {
+        self.host.draining.send_replace(true);
+        // It fails when the host is gone, and then nothing is in progress.
+        let _ = self.host.in_progress.subscribe().wait_for(BTreeMap::is_empty).await;
+    }
+
+    /// Asks every process to end (SIGTERM), busy or idle. What one makes of that is its own.
+    pub fn terminate(&self) {
+        self.host.launcher.living.terminate();
+    }
+
+    /// Takes no more invocations, lets idle processes put things in order, and kills every process. Invocations in
+    /// progress end with [`LambdaError::ShutDown`]; who wants them to finish waits for [`drain`](Self::drain) first.
     pub async fn shutdown(&self) {
-        if let Some(mut invocations) = self.host.close() {
+        let invocations = lock(&self.host.invocations).take();
+        if let Some(mut invocations) = invocations {
             invocations.shutdown().await;
         }
+        let functions: Vec<_> = lock(&self.host.functions).values().cloned().collect();
+        let stops = functions.into_iter().map(|function| async move { function.stop().await });
+        stops.collect::<JoinSet<()>>().join_all().await;
     }
 }
 
@@ -164,6 +223,34 @@ pub(crate) struct Host {
     functions: Mutex<HashMap<String, Arc<Function>>>,
     /// None once the host is shut down.
     invocations: Mutex<Option<JoinSet<()>>>,
+    /// By request id.
+    in_progress: watch::Sender<BTreeMap<String, InProgress>>,
+    draining: watch::Sender<bool>,
+}
+
+/// Stops the processes that are idle for too long, as often as that time passes.
+async fn tidy_for_ever(host: Arc<Host>) {
+    loop {
+        tokio::time::sleep(host.options.idle).await;
+        let functions: Vec<_> = lock(&host.functions).values().cloned().collect();
+        for function in functions {
+            function.tidy(host.options.idle).await;
+        }
+    }
+}
+
+/// The entry of an invocation in progress.
+struct Entered {
+    host: Weak<Host>,
+    request_id: String,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(host) = self.host.upgrade() {
+            host.in_progress.send_modify(|all| drop(all.remove(&self.request_id)));
+        }
+    }
 }
 
 impl Host {
@@ -174,12 +261,28 @@ impl Host {
         found.ok_or_else(|| LambdaError::UnknownFunction { name: name.to_owned() })
     }
 
-    pub(crate) async fn invoke(&self, reference: &str, payload: Bytes) -> Result<Invocation, LambdaError> {
+    /// Whether nothing is begun any more.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Returns when nothing is begun any more.
+    pub(crate) async fn drains(&self) {
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
+    pub(crate) async fn invoke(
+        self: &Arc<Self>,
+        reference: &str,
+        payload: Bytes,
+    ) -> Result<Invocation, LambdaError> {
         let function = self.function(reference)?;
-        let request = request(&function, payload, MAX_PAYLOAD_BYTES)?;
+        let request = self.request(&function, payload, MAX_PAYLOAD_BYTES)?;
         let (sender, ended) = oneshot::channel();
+        let name = function.spec.name.clone();
+        let of = request.clone();
         // A task of its own: the invocation goes on when its caller goes away.
-        self.spawn(async move {
+        self.spawn(&name, &of, async move {
             let _ = sender.send(function.run(&request).await);
         })?;
         ended.await.map_err(|_| LambdaError::ShutDown)
@@ -191,18 +294,49 @@ impl Host {
         payload: Bytes,
     ) -> Result<String, LambdaError> {
         let function = self.function(reference)?;
-        let request = request(&function, payload, MAX_EVENT_BYTES)?;
+        let request = self.request(&function, payload, MAX_EVENT_BYTES)?;
         let id = request.id.clone();
-        self.spawn(deliver(Arc::clone(self), function, request))?;
+        let (name, of) = (function.spec.name.clone(), request.clone());
+        self.spawn(&name, &of, deliver(Arc::clone(self), function, request))?;
         Ok(id)
     }
 
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> Result<(), LambdaError> {
+    fn spawn(
+        self: &Arc<Self>,
+        function: &str,
+        of: &Request,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), LambdaError> {
         let mut invocations = lock(&self.invocations);
-        let invocations = invocations.as_mut().ok_or(LambdaError::ShutDown)?;
+        let invocations =
+            invocations.as_mut().filter(|_| !self.is_draining()).ok_or(LambdaError::ShutDown)?;
         while invocations.try_join_next().is_some() {}
-        invocations.spawn(task);
+        let entered = self.enter(function, of);
+        invocations.spawn(async move {
+            work.await;
+            drop(entered);
+        });
         Ok(())
+    }
+
+    fn enter(self: &Arc<Self>, function: &str, of: &Request) -> Entered {
+        let Request { id, label, .. } = of.clone();
+        let function = function.to_owned();
+        let entry = InProgress { function, request_id: id.clone(), label, since: Timestamp::now() };
+        self.in_progress.send_modify(|all| drop(all.insert(id.clone(), entry)));
+        Entered { host: Arc::downgrade(self), request_id: id }
+    }
+
+    fn request(&self, function: &Function, payload: Bytes, limit: usize) -> Result<Request, LambdaError> {
+        let name = || function.spec.name.clone();
+        if payload.len() > limit {
+            return Err(LambdaError::PayloadTooLarge { name: name(), actual: payload.len(), limit });
+        }
+        let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
+        serde_json::from_slice::<serde::de::IgnoredAny>(&payload)
+            .map_err(|source| LambdaError::PayloadNotJson { name: name(), source })?;
+        let label = self.options.label.and_then(|label| label(&payload));
+        Ok(Request { id: random::request_id().map_err(LambdaError::Random)?, payload, label })
     }
 
     /// Ends the host and returns the invocations in progress, once.
@@ -213,15 +347,4 @@ impl Host {
         }
         invocations
     }
-}
-
-fn request(function: &Function, payload: Bytes, limit: usize) -> Result<Request, LambdaError> {
-    let name = || function.spec.name.clone();
-    if payload.len() > limit {
-        return Err(LambdaError::PayloadTooLarge { name: name(), actual: payload.len(), limit });
-    }
-    let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
-    serde_json::from_slice::<serde::de::IgnoredAny>(&payload)
-        .map_err(|source| LambdaError::PayloadNotJson { name: name(), source })?;
-    Ok(Request { id: random::request_id().map_err(LambdaError::Random)?, payload })
 }

@@ -27,6 +27,8 @@ pub struct Invocation {
 pub(crate) struct Request {
     pub(crate) id: String,
     pub(crate) payload: Bytes,
+    /// By what its lines are known, beside its id.
+    pub(crate) label: Option<String>,
 }
 
 /// What the process said of the invocation.

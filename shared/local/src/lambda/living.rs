@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::process::Command;
 
 use crate::mutex::lock;
@@ -65,6 +65,13 @@ impl Living {
         let doomed = inner.functions.extract_if(|_, of| of == function);
         doomed.map(|(group, _)| kill_group(group)).count()
     }
+
+    /// Asks every process of every function to end.
+    pub(crate) fn terminate(&self) {
+        for group in lock(&self.inner).functions.keys() {
+            terminate(*group);
+        }
+    }
 }
 
 impl Inner {
@@ -99,4 +106,10 @@ impl Drop for Entry {
 pub(crate) fn kill_group(group: Pid) {
     // An error means that nobody is left in it.
     let _ = kill_process_group(group, Signal::KILL);
+}
+
+/// Asks a process to end. What it started is left to it.
+pub(crate) fn terminate(process: Pid) {
+    // An error means that it has ended.
+    let _ = kill_process(process, Signal::TERM);
 }

@@ -17,25 +17,35 @@ pub struct LogLine {
     /// The invocation it belongs to; none while the process starts. A line that was printed in the last moment
     /// of one invocation may carry the id of the next.
     pub request_id: Option<String>,
+    /// The label of that invocation, where [`HostOptions::label`](crate::HostOptions) finds one in its payload.
+    pub label: Option<String>,
     /// The line without its end. What is not UTF-8 is replaced.
     pub line: String,
 }
 
+/// The invocation that a line belongs to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Of {
+    pub(crate) request_id: Option<String>,
+    pub(crate) label: Option<String>,
+}
+
 pub(crate) type Sink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
-/// Passes on every line of `output` until it ends. `request_id` is the invocation of the moment.
+/// Passes on every line of `output` until it ends. `of` is the invocation of the moment.
 pub(crate) async fn pass_on(
     mut output: impl AsyncBufRead + Unpin,
     sink: Sink,
     function: String,
-    request_id: Arc<Mutex<Option<String>>>,
+    of: Arc<Mutex<Of>>,
 ) {
     let mut line = Vec::new();
     while let Ok(1..) = (&mut output).take(MAX_LINE_BYTES).read_until(b'\n', &mut line).await {
         let text = String::from_utf8_lossy(&line);
         let text = text.strip_suffix('\n').unwrap_or(&text);
         let text = text.strip_suffix('\r').unwrap_or(text).to_owned();
-        sink(LogLine { function: function.clone(), request_id: lock(&request_id).clone(), line: text });
+        let Of { request_id, label } = lock(&of).clone();
+        sink(LogLine { function: function.clone(), request_id, label, line: text });
         line.clear();
     }
 }

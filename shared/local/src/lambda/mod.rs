@@ -13,7 +13,7 @@ mod runtime_api;
 mod sandbox;
 mod spec;
 
-pub use host::{HostOptions, LambdaError, LambdaHost};
+pub use host::{HostOptions, InProgress, Label, LambdaError, LambdaHost};
 pub use invocation::Invocation;
 pub use log::LogLine;
 pub use spec::FunctionSpec;

@@ -19,7 +19,10 @@ use tokio::{
     time::Instant,
 };
 
-use super::invocation::{Answer, MAX_PAYLOAD_BYTES, Request};
+use super::{
+    invocation::{Answer, MAX_PAYLOAD_BYTES, Request},
+    log::Of,
+};
 use crate::mutex::lock;
 
 /// What the sandbox and its process share.
@@ -31,7 +34,7 @@ pub(crate) struct RuntimeApi {
     in_flight: Mutex<Option<InFlight>>,
     init_error: Mutex<Option<axum::body::Bytes>>,
     /// The invocation of the moment, or the last one: what a printed line belongs to.
-    pub(crate) request_id: Arc<Mutex<Option<String>>>,
+    pub(crate) current: Arc<Mutex<Of>>,
 }
 
 /// An event for the process to take.
@@ -59,7 +62,7 @@ impl RuntimeApi {
             offers: tokio::sync::Mutex::new(offers),
             in_flight: Mutex::default(),
             init_error: Mutex::default(),
-            request_id: Arc::default(),
+            current: Arc::default(),
         };
         (Arc::new(api), sender)
     }
@@ -83,7 +86,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     let Some(Offer { request, taken, answered }) = api.offers.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
-    *lock(&api.request_id) = Some(request.id.clone());
+    *lock(&api.current) = Of { request_id: Some(request.id.clone()), label: request.label.clone() };
     *lock(&api.in_flight) = Some(InFlight { request_id: request.id.clone(), answered });
     let deadline_ms =
         (SystemTime::now() + api.timeout).duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();

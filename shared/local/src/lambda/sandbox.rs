@@ -22,7 +22,7 @@ use tokio::{
 
 use super::{
     invocation::{End, Request},
-    living::{Entry, Living, kill_group},
+    living::{Entry, Living, kill_group, terminate},
     log::{Sink, pass_on},
     runtime_api::{Offer, RuntimeApi, router},
     spec::FunctionSpec,
@@ -31,6 +31,8 @@ use crate::loopback::{Loopback, ServeError};
 
 /// How long a process may take until it asks for an event: Lambda's limit of the init phase.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
+/// How long an idle process has to put things in order when it is stopped.
+const PARTING: Duration = Duration::from_secs(1);
 /// How long the last words of a dead process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -100,12 +102,7 @@ impl Launcher {
         spec: &FunctionSpec,
         api: &RuntimeApi,
     ) -> impl Future<Output = ()> + Send + 'static {
-        pass_on(
-            BufReader::new(output),
-            Arc::clone(&self.sink),
-            spec.name.clone(),
-            Arc::clone(&api.request_id),
-        )
+        pass_on(BufReader::new(output), Arc::clone(&self.sink), spec.name.clone(), Arc::clone(&api.current))
     }
 }
 
@@ -163,6 +160,15 @@ impl Sandbox {
     /// Whether it can take no more events.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.living.as_ref().is_none_or(Entry::was_killed) || !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks the process to end (SIGTERM), and kills it if it does not within [`PARTING`].
+    pub(crate) async fn stop(mut self) {
+        if !self.has_ended() {
+            terminate(self.group);
+            let _ = timeout(PARTING, self.child.wait()).await;
+        }
+        self.bury().await;
     }
 
     async fn kill(&mut self) {

@@ -11,7 +11,8 @@ pub struct FunctionSpec {
     pub name: String,
     /// The `bootstrap` binary.
     pub command: PathBuf,
-    /// Added to what Lambda sets; the same name wins over Lambda's, but for the Runtime API's address.
+    /// Added to what Lambda sets; the same name wins over Lambda's, but for the Runtime API's address. An empty value
+    /// takes Lambda's away.
     pub environment: BTreeMap<String, String>,
     /// An invocation that takes longer is killed. Counted from the moment the process has the event.
     pub timeout: Duration,
@@ -23,6 +24,8 @@ pub struct FunctionSpec {
     pub on_failure: Option<String>,
     /// How often a failed asynchronous event is tried again.
     pub max_retries: u8,
+    /// How many of its invocations run at once; others wait for their turn. None is no limit.
+    pub concurrency: Option<usize>,
 }
 
 impl FunctionSpec {
@@ -37,6 +40,7 @@ impl FunctionSpec {
             task_root: None,
             on_failure: None,
             max_retries: 2,
+            concurrency: None,
         }
     }
 
@@ -73,6 +77,7 @@ impl FunctionSpec {
             environment.insert("LAMBDA_TASK_ROOT".to_owned(), root.clone().into());
         }
         environment.extend(self.environment.iter().map(|(name, value)| (name.clone(), value.into())));
+        environment.retain(|_, value| !value.is_empty());
         environment
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bucket;
+mod draining;
 mod http;
 mod invoke_api;
 mod lambda;

@@ -45,7 +45,7 @@ impl Lines {
 pub(crate) async fn host_with(specs: impl IntoIterator<Item = FunctionSpec>) -> (Arc<LambdaHost>, Lines) {
     let (sender, lines) = watch::channel(Vec::new());
     let sender = Mutex::new(sender);
-    let options = HostOptions { retry_pause: Duration::from_millis(10) };
+    let options = HostOptions { retry_pause: Duration::from_millis(10), ..HostOptions::default() };
     let sink = move |line| sender.lock().unwrap().send_modify(|lines: &mut Vec<LogLine>| lines.push(line));
     let host = LambdaHost::start_with(options, sink).await.unwrap();
     for spec in specs {

@@ -50,7 +50,7 @@ impl World {
         let sender = Mutex::new(sender);
         let sink =
             move |line| sender.lock().unwrap().send_modify(|lines: &mut Vec<LogLine>| lines.push(line));
-        let options = HostOptions { retry_pause: Duration::from_millis(10) };
+        let options = HostOptions { retry_pause: Duration::from_millis(10), ..HostOptions::default() };
         let host = LambdaHost::start_with(options, sink).await.unwrap();
         let table = Table::new(client, "lamplighter");
         Self { table, host, _engine: engine, endpoint, lines, folder: tempfile::tempdir().unwrap() }

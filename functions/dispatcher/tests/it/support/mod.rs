@@ -111,7 +111,7 @@ impl Stage {
         create(&client, "lamplighter").await.unwrap();
         let log: Arc<std::sync::Mutex<Vec<LogLine>>> = Arc::default();
         let sink = Arc::clone(&log);
-        let options = HostOptions { retry_pause: Duration::from_millis(100) };
+        let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
         let host =
             LambdaHost::start_with(options, move |line| sink.lock().unwrap().push(line)).await.unwrap();
         let (stacks, answers) = (Stacks::serve().await.unwrap(), Answers::serve().await.unwrap());
