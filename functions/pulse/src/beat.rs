@@ -10,7 +10,9 @@ use lamplighter_aws::{
 use lamplighter_core::{
     claim::TaskState,
     name::TaskName,
-    pulse::{Considered, Missed, Plan, Record, Report, State, Zones, forced, keep, pulse},
+    pulse::{
+        Considered, Missed, Pending, Plan, Record, Report, State, Told, Why, Zones, forced, keep, pulse,
+    },
     run::Trigger,
 };
 use std::{collections::BTreeMap, time::Duration};
@@ -83,17 +85,11 @@ pub async fn beat(
         ring(jobs, now, &mut record).await;
     }
     let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
-    let mut carry = Carry::new(it, trigger, considered.pending.clone(), &mut record);
-    let states = carry.look(&considered.tasks()).await?;
-    carry.ask(&considered.asked).await;
     let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
-    carry.on(states.clone(), end).await?;
-    let (left, ticks) = carry.done();
-    let misses = misses(it, &considered, &states).await?;
+    let carried = carried(it, trigger, &considered, end, &mut record).await?;
+    let ticks = carried.ticks.clone();
     if is_own {
-        let (next, given_up) = keep(&left, considered.cursor, now);
-        let given_up = given_up.iter().filter_map(|it| it.missed(None));
-        tell_missed(it, misses.into_iter().chain(given_up), &mut record).await;
+        let next = remember(it, carried, considered.cursor, now, &mut record).await;
         if !it.table.keep_pulse_state(&next, &state).await? {
             tracing::info!("another pulse was faster, and goes on for both");
         }
@@ -118,6 +114,69 @@ async fn ring(jobs: &Jobs, now: Timestamp, record: &mut Record) {
         }
         Err(error) => fault(record, &error),
     }
+}
+
+/// Does what is due by now, for somebody who does so more often than once a minute and remembers for itself: from what
+/// is remembered to what is to be remembered next. Tasks that there is no reason to look at are left out unless `around`.
+/// It returns by `end`; what is left waits.
+pub async fn step(
+    it: &Pulse,
+    state: &State,
+    around: bool,
+    end: Timestamp,
+    record: &mut Record,
+) -> Result<State, TableError> {
+    let now = Timestamp::now();
+    let mut considered = pulse(&it.plan, &it.zones, state, now);
+    if !around {
+        considered.others.clear();
+        considered.cursor.clone_from(&state.cursor);
+    }
+    for fault in &considered.faults {
+        if !record.errors.contains(fault) {
+            record.errors.push(fault.clone());
+        }
+    }
+    record.tally.due += considered.pending.len();
+    let carried = carried(it, Trigger::Pulse, &considered, end, record).await?;
+    Ok(remember(it, carried, considered.cursor, now, record).await)
+}
+
+/// What became of the ticks that were due.
+struct Carried<'a> {
+    left: Vec<(Pending<'a>, Why)>,
+    ticks: Vec<Told>,
+    misses: Vec<Missed>,
+}
+
+async fn carried<'a>(
+    it: &'a Pulse,
+    trigger: Trigger,
+    considered: &Considered<'a>,
+    end: Timestamp,
+    record: &mut Record,
+) -> Result<Carried<'a>, TableError> {
+    let mut carry = Carry::new(it, trigger, considered.pending.clone(), record);
+    let states = carry.look(&considered.tasks()).await?;
+    carry.ask(&considered.asked).await;
+    carry.on(states.clone(), end).await?;
+    let (left, ticks) = carry.done();
+    let misses = misses(it, considered, &states).await?;
+    Ok(Carried { left, ticks, misses })
+}
+
+/// What is remembered next. Whoever is to be told of ticks without a run is told.
+async fn remember(
+    it: &Pulse,
+    carried: Carried<'_>,
+    cursor: Option<TaskName>,
+    watermark: Timestamp,
+    record: &mut Record,
+) -> State {
+    let (next, given_up) = keep(&carried.left, cursor, watermark);
+    let given_up = given_up.iter().filter_map(|it| it.missed(None));
+    tell_missed(it, carried.misses.into_iter().chain(given_up), record).await;
+    next
 }
 
 /// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.
@@ -173,7 +232,8 @@ pub(crate) fn fault(record: &mut Record, error: &dyn std::error::Error) {
     record.errors.push(error.to_string());
 }
 
-fn close(record: &mut Record) {
+/// Ends a record: how long the pulse took, and no more than is kept of its misses and errors.
+pub fn close(record: &mut Record) {
     record.misses.truncate(KEPT);
     record.errors.truncate(KEPT);
     let took = Timestamp::now().duration_since(record.started_at);

@@ -40,6 +40,7 @@ pub mod notify;
 pub mod pulse;
 pub mod retry;
 pub mod run;
+pub mod runner;
 pub mod schedule;
 pub mod schema;
 pub mod secret;

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Outcome, TaskResult, context::until, execute::random, log};
+use crate::{Context, Outcome, TaskResult, context::until, ending, execute::random, log};
 
 /// How long a body may put things in order after its cancellation.
 const GRACE: Duration = Duration::from_millis(500);
@@ -112,7 +112,7 @@ pub(crate) struct Limits {
 impl Limits {
     /// Limits of which nothing but the deadline is known yet.
     pub(crate) fn until(deadline: Timestamp) -> Self {
-        Self { deadline, asked: CancellationToken::new(), cancellation: CancellationToken::new() }
+        Self { deadline, asked: ending::asked(), cancellation: CancellationToken::new() }
     }
 }
 

@@ -1,17 +1,23 @@
-//! The end of a process in good order, noticed by SIGTERM, where the task has something to put in order.
+//! The end of a process in good order, noticed by SIGTERM.
+//!
+//! A run in progress is asked to end, as if a person had asked, and is recorded. Once the process is idle it puts in order
+//! what its task has to, and goes.
 
 use std::{
     future::{Future, pending, ready},
     pin::Pin,
+    sync::LazyLock,
     time::Duration,
 };
 
 use http::{Method, Request};
 use lambda_runtime_api_client::{BoxError, PooledClient, body::Body};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Mutex, MutexGuard},
     time::timeout,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::Task;
 
@@ -20,34 +26,47 @@ const ASKING_LIMIT: Duration = Duration::from_secs(1);
 /// The name under which it is asked.
 const NAME: &str = "lamplighter-teardown";
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// Fires when the process is told to end while a run is in progress. It has no further run then.
+static STOP: LazyLock<CancellationToken> = LazyLock::new(CancellationToken::new);
 
-/// Gives what is over once this process was told to end, as soon as it will be told. To be awaited before the first event
-/// is asked for. Not an `async fn`: its state would have the code for it in it, in every task's binary.
-pub(crate) fn told_to_end<T: Task>() -> Boxed<Boxed<()>> {
-    if T::TEARS_DOWN { Box::pin(ask_to_be_told()) } else { Box::pin(ready(Box::pin(pending()) as Boxed<()>)) }
+/// A token that fires when the process is told to end.
+pub(crate) fn asked() -> CancellationToken {
+    STOP.child_token()
 }
 
-async fn ask_to_be_told() -> Boxed<()> {
-    // Before anybody is asked: without a handler the signal ends the process at once.
-    let terminated = signal(SignalKind::terminate());
+/// The signals by which the process is told to end; nothing if they cannot be noticed.
+pub(crate) fn signals() -> Option<Signal> {
+    signal(SignalKind::terminate())
+        .inspect_err(|error| tracing::warn!("the process's end will not be noticed: {error}"))
+        .ok()
+}
+
+/// Returns when the process is told to end and is idle, with the turn of those that would run. A run in progress is asked
+/// to end; whoever runs the process waits for its answer, and then tells it again or kills it.
+pub(crate) async fn told_when_idle(signals: Option<Signal>, turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+    let Some(mut signals) = signals else { return pending().await };
+    loop {
+        signals.recv().await;
+        if let Ok(turn) = turn.try_lock() {
+            return turn;
+        }
+        STOP.cancel();
+    }
+}
+
+/// Asks to be told of this process's end, where its task has something to put in order. To be awaited before the first
+/// event is asked for. Not an `async fn`: its state would have the code for it in it, in every task's binary.
+pub(crate) fn ask_to_be_told<T: Task>() -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    if T::TEARS_DOWN { Box::pin(ask()) } else { Box::pin(ready(())) }
+}
+
+async fn ask() {
     // Other hosts send the signal without being asked, and do not know the question.
     match timeout(ASKING_LIMIT, register()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("Lambda will not tell of the process's end: {error}"),
         Err(_) => tracing::debug!("Lambda did not say within {ASKING_LIMIT:?} whether it tells of the end"),
     }
-    Box::pin(async move {
-        match terminated {
-            Ok(mut terminated) => {
-                terminated.recv().await;
-            }
-            Err(error) => {
-                tracing::warn!("the process's end will not be noticed: {error}");
-                pending::<()>().await;
-            }
-        }
-    })
 }
 
 /// Lambda sends SIGTERM only where an extension is registered, so this process is one as well, which wants no events. It

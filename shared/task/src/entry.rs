@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::{
     Bodies, Edges, ExecuteError, Executed, Hosted, Invocation, Task,
     assets::Source,
-    ending::told_to_end,
+    ending,
     execute::{execute, random, read_settings},
     job,
     log::{self, Output},
@@ -135,10 +135,12 @@ fn serve<T: Task>(task: T, environment: Environment) -> ExitCode {
             })
         };
         let served = runtimes.pipeline.block_on(async {
-            let told = told_to_end::<T>().await;
+            // Before anybody is asked: without a handler the signal ends the process at once.
+            let signals = ending::signals();
+            ending::ask_to_be_told::<T>().await;
             let served = tokio::select! {
                 served = lambda_runtime::run(handler) => served,
-                _turn = async { told.await; turn.lock().await } => Ok(()),
+                _turn = ending::told_when_idle(signals, &turn) => Ok(()),
             };
             task.end(runtimes.bodies.handle()).await;
             served

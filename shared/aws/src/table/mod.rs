@@ -20,6 +20,7 @@ mod pulse;
 mod release;
 mod renew;
 mod rollup;
+mod runner;
 mod schema;
 mod state;
 mod values;

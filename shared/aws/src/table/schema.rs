@@ -27,6 +27,9 @@ pub(super) const STATE: &str = "STATE";
 /// Over how many partitions of the index `due` the jobs are spread that the pulse looks for.
 pub(crate) const DUE_SHARDS: u8 = 8;
 
+/// The partition of the runners.
+pub(super) const RUNNERS: &str = "RUNNERS";
+
 /// The partition of a task's own item.
 pub(super) fn task_pk(task: &TaskName) -> String {
     format!("TASK#{task}")

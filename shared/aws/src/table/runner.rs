@@ -1,0 +1,101 @@
+//! The runners of a stack: what each says of itself, and whether somebody asked it to stop.
+//!
+//! They share one partition, so that all are found with one query.
+
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use lamplighter_core::runner::Runner;
+use serde_json::Value;
+
+use super::{
+    Table, TableError,
+    item::{Item, n, s, to_item, to_json},
+    schema::RUNNERS,
+};
+
+/// How long the item of a runner that died is kept, in seconds: a day.
+const RETENTION_SECONDS: i64 = 24 * 3600;
+
+impl Table {
+    /// Says how a runner fares, and returns whether somebody asked it to stop. One write.
+    pub async fn beat_runner(&self, runner: &Runner) -> Result<bool, TableError> {
+        let value = serde_json::to_value(runner);
+        let value = value.map_err(|error| self.broken_runner(&runner.instance, &error))?;
+        let expires = runner.heartbeat_at.as_second() + RETENTION_SECONDS;
+        let mut item = to_item(value);
+        item.remove("instance");
+        item.insert("expires_at".into(), n(expires));
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(RUNNERS))
+            .key("sk", s(&runner.instance))
+            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew);
+        let mut sets = Vec::new();
+        // An update and not a put: that somebody asked for the end stays.
+        for (i, (key, value)) in item.into_iter().enumerate() {
+            sets.push(format!("#k{i} = :v{i}"));
+            update = update
+                .expression_attribute_names(format!("#k{i}"), key)
+                .expression_attribute_values(format!(":v{i}"), value);
+        }
+        let update = update.update_expression(format!("SET {}", sets.join(", ")));
+        let output = update.send().await.map_err(|error| self.failed("say how the runner fares", &error))?;
+        Ok(to_json(output.attributes.unwrap_or_default())["stop_asked"] == Value::Bool(true))
+    }
+
+    /// Asks a runner to stop. False if there is none of that name: then nothing has changed. One write.
+    pub async fn stop_runner(&self, instance: &str) -> Result<bool, TableError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(RUNNERS))
+            .key("sk", s(instance))
+            .update_expression("SET stop_asked = :true")
+            .condition_expression("attribute_exists(pk)")
+            .expression_attribute_values(":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(self.failed("ask a runner to stop", &error)),
+            },
+        }
+    }
+
+    /// Removes a runner that is gone. One write.
+    pub async fn forget_runner(&self, instance: &str) -> Result<(), TableError> {
+        let delete =
+            self.client.delete_item().table_name(&self.name).key("pk", s(RUNNERS)).key("sk", s(instance));
+        delete.send().await.map(drop).map_err(|error| self.failed("forget a runner", &error))
+    }
+
+    /// The runners of the stack, by instance, the dead ones too for a while. One query, consistent.
+    pub async fn runners(&self) -> Result<Vec<Runner>, TableError> {
+        let output = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", s(RUNNERS))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| self.failed("read the runners", &error))?;
+        output.items.unwrap_or_default().into_iter().map(|item| self.runner_of(item)).collect()
+    }
+
+    fn runner_of(&self, item: Item) -> Result<Runner, TableError> {
+        let mut value = to_json(item);
+        let instance = value["sk"].take();
+        value["instance"] = instance.clone();
+        let instance = instance.as_str().unwrap_or_default();
+        serde_json::from_value(value).map_err(|error| self.broken_runner(instance, &error))
+    }
+
+    fn broken_runner(&self, instance: &str, error: &serde_json::Error) -> TableError {
+        let key = format!("{RUNNERS} / {instance}");
+        TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
+    }
+}
