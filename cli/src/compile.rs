@@ -4,11 +4,14 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     io::BufReader,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use cargo_metadata::Message;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
 use crate::workspace::Workspace;
@@ -21,6 +24,8 @@ const OF_OUTER_CARGO: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 pub enum Profile {
     /// Quickly and for this machine, by cargo.
     Dev,
+    /// Fast to run and for this machine, by cargo.
+    Optimised,
     /// Small and for AWS, by cargo-lambda.
     Release {
         /// The processor they run on.
@@ -65,7 +70,7 @@ impl Profile {
     /// Whether what it makes can be started here.
     pub fn runs_here(self) -> bool {
         match self {
-            Self::Dev => true,
+            Self::Dev | Self::Optimised => true,
             Self::Release { architecture, .. } => {
                 let ours = match std::env::consts::ARCH {
                     "x86_64" => Some(Architecture::X86_64),
@@ -95,7 +100,7 @@ pub enum CompileError {
         /// What was run.
         program: String,
         /// How it ended.
-        status: std::process::ExitStatus,
+        status: ExitStatus,
     },
     /// cargo-lambda is not there.
     #[error(
@@ -115,7 +120,7 @@ pub enum CompileError {
 
 /// Compiles every task of the workspace and no other function: where each binary is, by name.
 pub fn tasks(workspace: &Workspace) -> Result<BTreeMap<String, PathBuf>, CompileError> {
-    dev(workspace, &task_binaries(workspace).collect::<Vec<_>>())
+    here(workspace, &task_binaries(workspace).collect::<Vec<_>>(), false)
 }
 
 /// Compiles every task and every other function of the workspace: where each binary is, by name.
@@ -123,7 +128,8 @@ pub fn all(workspace: &Workspace, profile: Profile) -> Result<BTreeMap<String, P
     let others = workspace.functions.iter().map(|f| (f.package.as_str(), f.name.as_str()));
     let binaries: Vec<_> = task_binaries(workspace).chain(others).collect();
     match profile {
-        Profile::Dev => dev(workspace, &binaries),
+        Profile::Dev => here(workspace, &binaries, false),
+        Profile::Optimised => here(workspace, &binaries, true),
         Profile::Release { architecture, linker } => release(workspace, &binaries, architecture, linker),
     }
 }
@@ -132,7 +138,11 @@ fn task_binaries(workspace: &Workspace) -> impl Iterator<Item = (&str, &str)> {
     workspace.tasks.iter().map(|task| (task.package.as_str(), task.name.as_str()))
 }
 
-fn dev(workspace: &Workspace, binaries: &[(&str, &str)]) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+fn here(
+    workspace: &Workspace,
+    binaries: &[(&str, &str)],
+    optimised: bool,
+) -> Result<BTreeMap<String, PathBuf>, CompileError> {
     if binaries.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -141,8 +151,11 @@ fn dev(workspace: &Workspace, binaries: &[(&str, &str)]) -> Result<BTreeMap<Stri
     // The whole workspace, as `cargo build` and `cargo test` take it: a choice of packages would have other features,
     // and the SDK would be compiled once more for them.
     command.args(["build", "--workspace", "--bins", "--message-format", "json-render-diagnostics"]);
+    if optimised {
+        command.arg("--release");
+    }
     let start = |source| CompileError::Start { program: program.to_owned(), source };
-    let mut child = command.stdout(Stdio::piped()).spawn().map_err(start)?;
+    let mut child = started(command.stdout(Stdio::piped())).map_err(start)?;
     let mut made = BTreeMap::new();
     if let Some(stdout) = child.stdout.take() {
         for message in Message::parse_stream(BufReader::new(stdout)) {
@@ -154,7 +167,7 @@ fn dev(workspace: &Workspace, binaries: &[(&str, &str)]) -> Result<BTreeMap<Stri
             }
         }
     }
-    let status = child.wait().map_err(start)?;
+    let status = ended(&mut child).map_err(start)?;
     if !status.success() {
         return Err(CompileError::Failed { program: program.to_owned(), status });
     }
@@ -211,6 +224,47 @@ fn cargo(root: &Path) -> Command {
         }
     }
     command
+}
+
+/// The process group of the cargo that runs, where somebody may end it.
+static APART: Mutex<Option<Option<Pid>>> = Mutex::new(None);
+
+/// Who may end the cargo that runs.
+pub struct Apart;
+
+/// From here on cargo runs in a process group of its own: a Ctrl-C at the terminal does not reach it, and whoever has the
+/// returned value ends it with all that it started.
+pub fn apart() -> Apart {
+    *APART.lock().unwrap_or_else(PoisonError::into_inner) = Some(None);
+    Apart
+}
+
+impl Apart {
+    /// Ends the cargo that runs, if one does.
+    pub fn end(&self) {
+        if let Some(Some(group)) = *APART.lock().unwrap_or_else(PoisonError::into_inner) {
+            // An error means that nobody is left in it.
+            let _ = kill_process_group(group, Signal::TERM);
+        }
+    }
+}
+
+/// Starts cargo, in a group of its own if somebody may end it.
+fn started(command: &mut Command) -> io::Result<Child> {
+    let mut apart = APART.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(group) = &mut *apart else { return command.spawn() };
+    let child = command.process_group(0).spawn()?;
+    *group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    Ok(child)
+}
+
+/// Waits for cargo's end, after which its process id may be somebody else's.
+fn ended(child: &mut Child) -> io::Result<ExitStatus> {
+    let status = child.wait();
+    if let Some(group) = &mut *APART.lock().unwrap_or_else(PoisonError::into_inner) {
+        *group = None;
+    }
+    status
 }
 
 fn select(command: &mut Command, binaries: &[(&str, &str)]) {

@@ -4,7 +4,10 @@
 //! environment says (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) is honoured in AWS and never chooses it, so that
 //! nobody switches off a task of production because of a variable.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use lamplighter_aws::{
@@ -15,6 +18,7 @@ use lamplighter_aws::{
     stacks::Stacks,
     table::Table,
 };
+use lamplighter_core::name::TaskName;
 
 use crate::{
     compile::Profile,
@@ -22,7 +26,7 @@ use crate::{
     generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
     project::{Project, Task},
-    runner::{machine::Machine, stack::Stack, storage::Storage},
+    runner::{machine::Machine, stack::Stack, start::in_aws, storage::Storage},
     workspace::Workspace,
 };
 
@@ -130,6 +134,23 @@ impl Place {
         Ok((Target { stack, table, kind: Kind::Machine(Box::new(machine)) }, functions))
     }
 
+    /// Opens the stack's table for a runner: in a file below `home`, as [`Storage::open`] does, or in AWS.
+    pub async fn storage(
+        &self,
+        home: &Path,
+        stack: &str,
+        tasks: impl IntoIterator<Item = &TaskName>,
+    ) -> anyhow::Result<Storage> {
+        if self.is_aws() {
+            let (target, bucket) = self.found_in_aws(stack.to_owned()).await?;
+            let mut variables = in_aws(self, std::env::vars());
+            variables.push((BUCKET.to_owned(), bucket.unwrap_or_default()));
+            return Ok(Storage::remote(target.table, variables));
+        }
+        let stack = Stack::open(home, stack)?.name;
+        Storage::open(home, &stack, tasks).await
+    }
+
     async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
         let home = self.home(workspace);
         let stack = Stack::open(&home, stack)?.name;
@@ -139,6 +160,11 @@ impl Place {
     }
 
     async fn open_in_aws(&self, stack: String) -> anyhow::Result<Target> {
+        self.found_in_aws(stack).await.map(|(target, _)| target)
+    }
+
+    /// The stack in AWS, and its bucket's name.
+    async fn found_in_aws(&self, stack: String) -> anyhow::Result<(Target, Option<String>)> {
         let clients = self.clients();
         let (name, bucket) = if let Some(name) = &self.table {
             (name.clone(), std::env::var(BUCKET).ok().filter(|name| !name.is_empty()))
@@ -149,11 +175,11 @@ impl Place {
             (outputs.get(TABLE_OUTPUT).with_context(missing)?.clone(), outputs.get(BUCKET_OUTPUT).cloned())
         };
         let table = Table::new(clients.dynamodb().await.clone(), name);
-        let table = match bucket {
+        let table = match bucket.clone() {
             Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
             None => table,
         };
-        Ok(Target { stack, table, kind: Kind::Aws(Arc::new(clients)) })
+        Ok((Target { stack, table, kind: Kind::Aws(Arc::new(clients)) }, bucket))
     }
 }
 

@@ -3,6 +3,7 @@
 mod build;
 mod cancel;
 mod completions;
+mod dev;
 mod generate;
 mod history;
 mod jobs;
@@ -11,7 +12,9 @@ mod next;
 mod pulse;
 mod retry;
 mod run;
+mod runner;
 mod set;
+mod start;
 mod stats;
 mod switch;
 mod tasks;
@@ -49,6 +52,9 @@ pub(crate) enum Command {
     Set(set::Arguments),
     Pulse(pulse::Arguments),
     Jobs(jobs::Arguments),
+    Start(start::Arguments),
+    Dev(dev::Arguments),
+    Runner(runner::Arguments),
 }
 
 impl Command {
@@ -77,6 +83,9 @@ impl Command {
             Self::Set(arguments) => set::run(words, &arguments),
             Self::Pulse(arguments) => pulse::run(words, &arguments),
             Self::Jobs(arguments) => jobs::run(words, &arguments),
+            Self::Start(arguments) => start::run(words, &arguments),
+            Self::Dev(arguments) => dev::run(words, &arguments),
+            Self::Runner(arguments) => runner::run(words, &arguments),
         }
     }
 }

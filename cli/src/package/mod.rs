@@ -176,7 +176,7 @@ fn remove_others(target: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<
 /// How hard a zip is compressed. A debug binary is large, and nobody waits for its transfer.
 fn level(profile: Profile) -> i64 {
     match profile {
-        Profile::Dev => 1,
+        Profile::Dev | Profile::Optimised => 1,
         Profile::Release { .. } => 9,
     }
 }

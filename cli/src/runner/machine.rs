@@ -5,13 +5,15 @@ use std::{
     fs::{File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
+use jiff::Timestamp;
 use lamplighter_core::{name::TaskName, notify::Target};
-use lamplighter_local::{Answers, FunctionSpec, LambdaHost, LogLine, Stacks};
+use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks};
+use serde_json::{Map, Value, json};
 
 use super::storage::Storage;
 use crate::{
@@ -38,7 +40,7 @@ pub struct Machine {
     /// Where the stack's table and its bucket are.
     pub storage: Storage,
     /// What runs the functions.
-    pub host: LambdaHost,
+    pub host: Arc<LambdaHost>,
     /// Where the stack stands.
     pub stacks: Stacks,
     /// Where custom resources are answered.
@@ -54,10 +56,30 @@ impl Machine {
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
         let storage = Storage::open(home, stack, tasks).await?;
+        Self::start_with(storage, home, stack, HostOptions::default(), |_, _| {}).await
+    }
+
+    /// Starts the parts around a table that is open. `heard` is given each line that functions print, and the text of it
+    /// that is kept.
+    pub async fn start_with(
+        storage: Storage,
+        home: &Path,
+        stack: &str,
+        options: HostOptions,
+        heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         let logs = Logs::new(home.join("logs"))?;
+        let prefix = format!("{stack}-");
+        let sink = move |line: LogLine| {
+            let text = kept(&line, &prefix);
+            heard(&line, &text);
+            logs.keep(&line.function, &text);
+        };
         Ok(Self {
             storage,
-            host: LambdaHost::start(move |line| logs.keep(&line)).await?,
+            host: Arc::new(
+                LambdaHost::start_with(HostOptions { label: Some(run_of), ..options }, sink).await?,
+            ),
             stacks: Stacks::serve().await?,
             answers: Answers::serve().await?,
             stack: stack.to_owned(),
@@ -96,17 +118,30 @@ impl Machine {
             self.host.register(self.spec(PULSE_NAME, pulse, PULSE_TIMEOUT, self.pulse_variables(project)));
         }
         for task in &project.tasks {
-            let name = task.name().as_str();
-            let package = package(name).with_context(|| format!("the task `{name}` was not packaged"))?;
-            let timeout = Duration::from_secs(task.function_seconds());
-            let mut spec = self.spec(name, package, timeout, self.variables(project, task));
-            if task.definition.cron().is_some() {
-                // As in the template; here the pulse also ends a run whose process died, at once.
-                spec.max_retries = 0;
-                spec.on_failure = pulse.map(|_| self.pulse());
-            }
-            self.host.register(spec);
+            self.install_task(project, task, packages, pulse.map(|_| self.pulse()))?;
         }
+        Ok(())
+    }
+
+    /// Puts the function of a task in place. `on_failure` is told when an invocation of a cron task failed.
+    pub fn install_task(
+        &self,
+        project: &Project,
+        task: &Task,
+        packages: &[Package],
+        on_failure: Option<String>,
+    ) -> anyhow::Result<()> {
+        let name = task.name().as_str();
+        let package = packages.iter().find(|package| package.name == name);
+        let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
+        let timeout = Duration::from_secs(task.function_seconds());
+        let mut spec = self.spec(name, package, timeout, self.variables(project, task));
+        if task.definition.cron().is_some() {
+            // As in the template; here a run whose process died is also ended, at once.
+            spec.max_retries = 0;
+            spec.on_failure = on_failure;
+        }
+        self.host.register(spec);
         Ok(())
     }
 
@@ -133,7 +168,6 @@ impl Machine {
     /// What a task's function is told beside the endpoints, as in the template.
     fn variables(&self, project: &Project, task: &Task) -> BTreeMap<String, String> {
         let mut variables = task.variables();
-        variables.insert("LAMPLIGHTER_BUCKET".into(), self.storage.bucket_name.clone());
         variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
         variables
     }
@@ -154,16 +188,16 @@ impl Machine {
         variables
     }
 
-    fn endpoints(&self) -> [(String, String); 6] {
-        [
-            ("AWS_ENDPOINT_URL_DYNAMODB", self.storage.endpoint.clone()),
-            ("AWS_ENDPOINT_URL_S3", self.storage.bucket.endpoint()),
+    fn endpoints(&self) -> Vec<(String, String)> {
+        let parts = [
             ("AWS_ENDPOINT_URL_LAMBDA", self.host.endpoint()),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", self.stacks.endpoint()),
             ("LAMPLIGHTER_ANSWER_ENDPOINT", self.answers.endpoint()),
             ("LAMPLIGHTER_TABLE", self.storage.table.name().to_owned()),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
+        .map(|(name, value)| (name.to_owned(), value));
+        // Last, since those of a table in AWS take some of the others away.
+        parts.into_iter().chain(self.storage.variables.iter().cloned()).collect()
     }
 
     /// Ends every process and lets go of the table.
@@ -185,17 +219,36 @@ impl Logs {
         Ok(Self { folder, files: Mutex::default() })
     }
 
-    /// Appends a line to its function's file. A log that cannot be written must not stop a deployment.
-    fn keep(&self, line: &LogLine) {
+    /// Appends a line to a function's file. A log that cannot be written must not stop a deployment.
+    fn keep(&self, function: &str, text: &str) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if !files.contains_key(&line.function) {
-            let path = self.folder.join(format!("{}.log", line.function));
+        if !files.contains_key(function) {
+            let path = self.folder.join(format!("{function}.log"));
             if let Ok(file) = OpenOptions::new().append(true).create(true).open(path) {
-                files.insert(line.function.clone(), file);
+                files.insert(function.to_owned(), file);
             }
         }
-        if let Some(file) = files.get_mut(&line.function) {
-            let _ = writeln!(file, "{}", line.line);
+        if let Some(file) = files.get_mut(function) {
+            let _ = writeln!(file, "{text}");
         }
     }
+}
+
+/// The run that an invocation is for, where its payload names one.
+fn run_of(payload: &[u8]) -> Option<String> {
+    let payload: Value = serde_json::from_slice(payload).ok()?;
+    payload["run_id"].as_str().map(str::to_owned)
+}
+
+/// The text that is kept of a line: what says its run by itself as it is, and what was only printed with its run.
+fn kept(line: &LogLine, prefix: &str) -> String {
+    let Some(run) = &line.label else { return line.line.clone() };
+    if serde_json::from_str::<Map<String, Value>>(&line.line).is_ok() {
+        return line.line.clone();
+    }
+    let task = line.function.strip_prefix(prefix).unwrap_or(&line.function);
+    let at = format!("{:.3}", Timestamp::now());
+    let whole =
+        json!({ "timestamp": at, "level": "INFO", "task": task, "run_id": run, "message": line.line });
+    whole.to_string()
 }

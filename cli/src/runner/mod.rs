@@ -1,14 +1,34 @@
-//! A deployment on this machine: the AWS parts in this process, and CloudFormation's part in the deployment.
+//! What runs on this machine: a deployment, and the runner that starts the tasks of a workspace for as long as it lives.
+//!
+//! The AWS parts, in this process:
 //!
 //! - [`storage`]: the table, in a file that commands share, and the bucket; [`door`]: how they find each other
 //! - [`machine`]: the functions' host and the endpoints that they are told of
-//! - [`side`]: a side task, kept by one runner of all
+//!
+//! CloudFormation's part in a deployment:
+//!
 //! - [`stack`]: a stack as CloudFormation sees it: its resources, its status, its memory between deployments
 //! - [`deploy`]: create, update and roll back, with real events to the real dispatcher
+//!
+//! The runner:
+//!
+//! - [`variables`]: what the environment says to it
+//! - [`start`]: from a workspace to a runner that is ready
+//! - [`service`]: its parts, started and stopped together; read this first
+//! - [`side`]: a side task, kept by one runner of all
+//! - [`watching`]: what `dev` does besides
+//! - [`scheduler`]: cron tasks at their ticks; [`presence`]: what it says of itself; [`teller`]: what it shows
 
 pub mod deploy;
 pub mod door;
 pub mod machine;
+pub mod presence;
+pub mod scheduler;
+pub mod service;
 pub mod side;
 pub mod stack;
+pub mod start;
 pub mod storage;
+pub mod teller;
+pub mod variables;
+pub mod watching;

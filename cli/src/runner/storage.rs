@@ -28,16 +28,14 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
 const TRIES: usize = 5;
 
-/// The table and the bucket of a stack on this machine, without anything that runs.
+/// The table and the bucket of a stack, without anything that runs.
 pub struct Storage {
     /// The table.
     pub table: Table,
-    /// Its endpoint.
-    pub endpoint: String,
-    /// The bucket. Each process serves the folder itself.
-    pub bucket: Bucket,
-    /// Its name.
-    pub bucket_name: String,
+    /// What a process is told to reach both, beside the table's name.
+    pub variables: Vec<(String, String)>,
+    /// Each process serves the folder itself; nothing in AWS.
+    _bucket: Option<Bucket>,
     access: Access,
 }
 
@@ -47,6 +45,8 @@ enum Access {
     Holder { engine: Engine, door: Door },
     /// Another process does.
     Guest { _seat: Seat },
+    /// It is not in a file of this machine.
+    Remote,
 }
 
 impl Storage {
@@ -75,8 +75,9 @@ impl Storage {
             let entered = door.enter().with_context(|| format!("cannot share {}", file.display()))?;
             if let Some((seat, endpoint)) = entered {
                 let table = open_table(&endpoint, stack).await?.with_objects(objects);
+                let variables = variables(endpoint, &bucket, bucket_name);
                 let access = Access::Guest { _seat: seat };
-                return Ok(Self { table, endpoint, bucket, bucket_name, access });
+                return Ok(Self { table, variables, _bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
         };
@@ -88,7 +89,13 @@ impl Storage {
             end_abandoned(&table, tasks).await?;
         }
         door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
-        Ok(Self { table, endpoint, bucket, bucket_name, access: Access::Holder { engine, door } })
+        let variables = variables(endpoint, &bucket, bucket_name);
+        Ok(Self { table, variables, _bucket: Some(bucket), access: Access::Holder { engine, door } })
+    }
+
+    /// The table of a stack in AWS, which processes reach by these variables.
+    pub fn remote(table: Table, variables: Vec<(String, String)>) -> Self {
+        Self { table, variables, _bucket: None, access: Access::Remote }
     }
 
     /// Lets go of the table. Who holds it for others stays until they are gone.
@@ -110,6 +117,16 @@ impl Storage {
         door.close();
         engine.close().await;
     }
+}
+
+fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {
+    [
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ("AWS_ENDPOINT_URL_S3", bucket.endpoint()),
+        ("LAMPLIGHTER_BUCKET", bucket_name),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 async fn open_table(endpoint: &str, stack: &str) -> anyhow::Result<Table> {

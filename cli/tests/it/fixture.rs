@@ -131,7 +131,7 @@ fn find_packages(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn definition(name: &str, keys: Value) -> Value {
+pub(crate) fn definition(name: &str, keys: Value) -> Value {
     let mut definition = json!({
         "name": name, "description": "", "kind": "lifecycle", "run_on": ["deploy", "update"], "phase": "before",
         "once_per": "deployment", "depends_on": [], "timeout_ms": 300_000,

@@ -6,6 +6,7 @@ mod fixture;
 mod generate;
 mod manners;
 mod reading;
+mod runner;
 mod side;
 
 use fixture::Workspace;

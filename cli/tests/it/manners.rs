@@ -19,7 +19,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Commands, each with what it needs to begin.
-const COMMANDS: [&[&str]; 19] = [
+const COMMANDS: [&[&str]; 22] = [
     &["generate"],
     &["build", "--dev"],
     &["tasks"],
@@ -29,6 +29,9 @@ const COMMANDS: [&[&str]; 19] = [
     &["retry", "migrate"],
     &["set", "migrate"],
     &["pulse", "status"],
+    &["start"],
+    &["dev"],
+    &["runner", "status"],
     &["cancel", "migrate"],
     &["enable", "migrate"],
     &["disable", "migrate"],

@@ -137,9 +137,14 @@ pub async fn step(
             record.errors.push(fault.clone());
         }
     }
-    record.tally.due += considered.pending.len();
+    let waited = |tick: &&Pending<'_>| {
+        state.waiting.iter().any(|it| it.tick == tick.tick && it.task == *tick.task.name())
+    };
+    record.tally.due += considered.pending.iter().filter(|tick| !waited(tick)).count();
     let carried = carried(it, Trigger::Pulse, &considered, end, record).await?;
-    Ok(remember(it, carried, considered.cursor, now, record).await)
+    let next = remember(it, carried, considered.cursor, now, record).await;
+    record.tally.waiting = next.waiting.len();
+    Ok(next)
 }
 
 /// What became of the ticks that were due.

@@ -15,6 +15,7 @@
 //! - [`schedule`], [`catch_up`], [`zone`]: when a cron task is due, and the EventBridge form of its schedule
 //! - [`near`]: what somebody may have meant
 //! - [`pulse`]: once a minute, which ticks are due and what to do with them
+//! - [`runner`]: what a runner says of itself
 //! - [`notify`]: who is told when a task fails, and what
 //! - [`assets`]: which files go with a task
 //! - [`side`]: for how long a runner has a side task, and when it is started again

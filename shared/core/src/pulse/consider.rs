@@ -18,7 +18,7 @@ use crate::{
     catch_up::CatchUp,
     definition::Cron,
     name::TaskName,
-    schedule::{Due, due},
+    schedule::{Due, PULSE, due},
 };
 
 /// The time zones of a plan, by name.
@@ -198,7 +198,11 @@ impl<'a> Considered<'a> {
         }
         let mut all: BTreeMap<_, Option<&Waiting>> = ticks.into_iter().map(|tick| (tick, None)).collect();
         all.extend(waiting.iter().map(|waiting| (waiting.tick, Some(*waiting))));
-        let (kept, given_up) = kept(all.into_iter().collect(), cron.catch_up, cron.overlap, now);
+        let (kept, mut given_up) = kept(all.into_iter().collect(), cron.catch_up, cron.overlap, now);
+        // As in `due`: what gives way to a newer one within the time of a pulse is not missed.
+        if let (Some((heir, _)), CatchUp::None | CatchUp::Last) = (kept.first(), cron.catch_up) {
+            given_up.retain(|tick| heir.duration_since(*tick).unsigned_abs() >= PULSE);
+        }
         self.give_up(task.name(), given_up);
         let late = kept.len() > 1;
         self.pending.extend(kept.into_iter().map(|(tick, waiting)| Pending {
@@ -288,6 +292,23 @@ mod tests {
             assert_eq!(ticks(&found), due, "{policy}");
             assert_eq!(found.given_up.iter().map(|it| it.ticks.len()).sum::<usize>(), missed, "{policy}");
             assert!(found.pending.iter().all(|tick| tick.late == (due.len() > 1)));
+        }
+    }
+
+    #[test]
+    fn a_tick_of_seconds_that_gives_way_while_it_waits_is_not_missed() {
+        let plan = Plan::from(vec![task("a", Driver::Pulse, |cron| {
+            cron.schedule = Some("every 1 seconds".parse().unwrap());
+        })]);
+        let waits = |tick| {
+            let (why, handed) = (super::super::Why::Handed, Some(at(tick)));
+            let waiting = vec![Waiting { task: "a".parse().unwrap(), tick: at(tick), why, handed }];
+            State { waiting, ..since(629) }
+        };
+        for (tick, missed) in [(629, 0), (560, 1)] {
+            let state = waits(tick);
+            let found = pulse(&plan, &zones(), &state, at(630));
+            assert_eq!((ticks(&found), found.given_up.len()), (vec![630], missed), "{tick}");
         }
     }
 

@@ -32,7 +32,7 @@ use crate::loopback::{Loopback, ServeError};
 /// How long a process may take until it asks for an event: Lambda's limit of the init phase.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// How long an idle process has to put things in order when it is stopped.
-const PARTING: Duration = Duration::from_secs(1);
+const PARTING: Duration = Duration::from_millis(2500);
 /// How long the last words of a dead process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,48 @@
+//! `lamplighter dev`: as `start`, and what changes in the sources is what the next run has.
+
+use std::sync::Arc;
+
+use super::start::{How, headline, variables};
+use crate::{
+    compile::Profile,
+    runner::{
+        service::{Ends, serve},
+        start::{Wanted, build, ready},
+        teller::Teller,
+        watching::{Watched, fingerprint},
+    },
+    target::Place,
+    words::Words,
+};
+
+/// Runs the tasks of the workspace on this machine, as `start` does, and builds what changes in its sources: the next run has
+/// it. What cannot be built is shown, and the old code goes on.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter dev --environment dev")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { how, place } = arguments;
+    let Some(variables) = variables(words, how.json)? else { return Ok(()) };
+    let workspace = super::workspace()?;
+    // Before the build, so that what changes during it is not overlooked.
+    let seen = fingerprint(&workspace.root);
+    let built = build(&workspace, &variables, how.environment.as_deref(), Profile::Dev)?;
+    super::runtime()?.block_on(async {
+        let ends = Ends::by_signals()?;
+        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
+        let wanted = Wanted { place, interval: variables.interval, grace: how.grace };
+        let mut service = ready(&workspace, &built, wanted, &teller).await?;
+        headline(&teller, &service, &built.project);
+        let watched =
+            Watched::new(&workspace, seen, built, variables, how.environment.clone(), place.clone());
+        service.watched = Some(watched);
+        serve(service, ends, teller).await;
+        Ok(())
+    })
+}

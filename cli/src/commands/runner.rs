@@ -1,0 +1,168 @@
+//! `lamplighter runner`: which runners there are, and the end of one.
+
+use std::time::Duration;
+
+use anstream::println;
+use anyhow::bail;
+use jiff::Timestamp;
+use lamplighter_aws::table::Table;
+use lamplighter_core::runner::{Runner, Standing};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    known::Misuse,
+    progress::{beside, is_seen},
+    say,
+    show::table,
+    target::Place,
+    words::Words,
+};
+
+/// How often it is looked whether a runner is gone.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Tells which runners there are, or stops one.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter runner status --json")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Status(Status),
+    Stop(Stop),
+}
+
+/// Tells which runners work on the stack's table, and what runs. One that has said nothing for 30 s is dead.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter runner status")]
+struct Status {
+    /// Prints JSON: a list of runners.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Asks a runner to stop, as SIGTERM does, and waits until it is gone. It looks every 10 s whether it was asked.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter runner stop")]
+struct Stop {
+    /// The runner. Left out: the only one.
+    #[arg(value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Prints JSON: the runner as it was.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    match &arguments.what {
+        What::Status(arguments) => status(words, arguments),
+        What::Stop(arguments) => stop(words, arguments),
+    }
+}
+
+fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let runners = super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let runners = target.table.runners().await;
+        target.close().await;
+        anyhow::Ok(runners?)
+    })?;
+    let now = Timestamp::now();
+    if arguments.json {
+        let told: Vec<_> = runners.iter().map(|runner| told(runner, now)).collect();
+        std::println!("{:#}", Value::from(told));
+        return Ok(());
+    }
+    if runners.is_empty() {
+        println!("{}", say!(words, "runner-none"));
+    }
+    let rows: Vec<_> = runners.iter().map(|runner| row(words, runner, now)).collect();
+    for line in table(words, 0, &rows) {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn told(runner: &Runner, now: Timestamp) -> Value {
+    let mut told = serde_json::to_value(runner).unwrap_or_default();
+    told["status"] = json!(runner.standing(now));
+    told
+}
+
+fn row(words: &Words, runner: &Runner, now: Timestamp) -> [String; 4] {
+    let standing = match runner.standing(now) {
+        Standing::Running => say!(words, "runner-is-running"),
+        Standing::Stopping => say!(words, "runner-is-stopping"),
+        Standing::Dead => say!(words, "runner-is-dead", heard = words.from_now(runner.heartbeat_at, now)),
+    };
+    let runs: Vec<_> = runner.running.iter().map(|it| it.task.to_string()).collect();
+    let runs = match (runs.is_empty(), runner.standing(now)) {
+        (true, _) | (_, Standing::Dead) => String::new(),
+        (false, _) => say!(words, "runner-runs", tasks = runs.join(", ")),
+    };
+    let since = say!(words, "runner-since", environment = runner.environment, started = runner.started_at);
+    [runner.instance.clone(), standing, since, runs]
+}
+
+fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let asked = asked(words, &target.table, arguments).await;
+        target.close().await;
+        let runner = asked?;
+        if arguments.json {
+            std::println!("{:#}", told(&runner, Timestamp::now()));
+        } else {
+            println!("{}", say!(words, "runner-gone", instance = runner.instance));
+        }
+        Ok(())
+    })
+}
+
+async fn asked(words: &Words, table: &Table, arguments: &Stop) -> anyhow::Result<Runner> {
+    let runner = chosen(words, table.runners().await?, arguments.instance.as_deref())?;
+    if !table.stop_runner(&runner.instance).await? {
+        // It has gone in the meantime.
+        return Ok(runner);
+    }
+    let line = |time| say!(words, "runner-waiting", instance = runner.instance, time = time);
+    let is_gone = async {
+        loop {
+            let found = table.runners().await?.into_iter().find(|it| it.instance == runner.instance);
+            match found.map(|it| it.standing(Timestamp::now())) {
+                None => return anyhow::Ok(()),
+                Some(Standing::Dead) => bail!(say!(words, "runner-died", instance = runner.instance)),
+                Some(Standing::Running | Standing::Stopping) => sleep(PAUSE).await,
+            }
+        }
+    };
+    beside(is_seen(arguments.json), line, is_gone).await?;
+    Ok(runner)
+}
+
+/// The runner of that name, or the only one that lives.
+fn chosen(words: &Words, runners: Vec<Runner>, instance: Option<&str>) -> anyhow::Result<Runner> {
+    let now = Timestamp::now();
+    let mut living: Vec<_> =
+        runners.into_iter().filter(|runner| runner.standing(now) != Standing::Dead).collect();
+    let all = living.iter().map(|runner| runner.instance.clone()).collect::<Vec<_>>().join(", ");
+    match (instance, living.len()) {
+        (_, 0) => bail!(say!(words, "runner-none")),
+        (Some(instance), _) => {
+            let found = living.into_iter().find(|runner| runner.instance == instance);
+            found.ok_or_else(|| Misuse(say!(words, "runner-unknown", instance = instance, all = all)).into())
+        }
+        (None, 1) => Ok(living.remove(0)),
+        (None, _) => Err(Misuse(say!(words, "runner-which", all = all)).into()),
+    }
+}

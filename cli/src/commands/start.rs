@@ -1,0 +1,150 @@
+//! `lamplighter start`: runs the tasks of the workspace on this machine.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lamplighter_core::{
+    definition::Kind,
+    duration,
+    pulse::Zones,
+    schedule::{Due, due, put_off},
+};
+use serde_json::json;
+
+use crate::{
+    compile::Profile,
+    known::Misuse,
+    project::{Project, Task},
+    runner::{
+        service::{Ends, Service, serve},
+        start::{Wanted, build, ready},
+        teller::Teller,
+        variables::Variables,
+    },
+    say,
+    show::table,
+    target::Place,
+    words::Words,
+};
+
+/// Runs the tasks of the workspace on this machine until it is told to stop: cron tasks at their times, and whatever is asked
+/// for. SIGTERM or Ctrl-C ends it once what runs is over; a second one ends it at once.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter start --release --grace 20s")]
+pub(crate) struct Arguments {
+    /// Compiles with optimisations, which takes longer.
+    #[arg(long)]
+    release: bool,
+    #[command(flatten)]
+    how: How,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// How a runner runs.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
+    /// The environment; goes before `TASK_RUNNER_ENVIRONMENT` and `environment` in lamplighter.toml.
+    #[arg(long)]
+    pub(super) environment: Option<String>,
+    /// How long what runs may go on when the runner is to stop; then it is cancelled.
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = grace)]
+    pub(super) grace: Duration,
+    /// Prints JSON: an object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        text => duration::parse(text).map_err(|error| error.to_string()),
+    }
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { release, how, place } = arguments;
+    let Some(variables) = variables(words, how.json)? else { return Ok(()) };
+    let workspace = super::workspace()?;
+    let profile = if *release { Profile::Optimised } else { Profile::Dev };
+    let built = build(&workspace, &variables, how.environment.as_deref(), profile)?;
+    super::runtime()?.block_on(async {
+        let ends = Ends::by_signals()?;
+        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
+        let wanted = Wanted { place, interval: variables.interval, grace: how.grace };
+        let service = ready(&workspace, &built, wanted, &teller).await?;
+        headline(&teller, &service, &built.project);
+        serve(service, ends, teller).await;
+        Ok(())
+    })
+}
+
+/// What the environment says; nothing if no runner shall start, which is told.
+pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Variables>> {
+    let variables = Variables::read(|name| std::env::var(name).ok());
+    let variables = variables.map_err(|error| Misuse(error.to_string()))?;
+    if !variables.enabled {
+        let teller = Teller::new(words, json, "");
+        teller.event("disabled", json!({}), &say!(words, "runner-disabled"));
+        return Ok(None);
+    }
+    Ok(Some(variables))
+}
+
+/// Tells what the runner runs, and when each task comes next.
+pub(super) fn headline(teller: &Teller, service: &Service, project: &Project) {
+    let now = Timestamp::now();
+    let zones = service.pulses.borrow().zones.clone();
+    let next: Vec<_> = project.tasks.iter().map(|task| (task, coming(task, &zones, now))).collect();
+    let runner = &service.runner;
+    let words = &teller.words;
+    let rows: Vec<_> = next.iter().map(|(task, next)| row(words, task, *next, now)).collect();
+    let mut lines = vec![say!(
+        words,
+        "runner-started",
+        project = project.name,
+        environment = runner.environment,
+        instance = runner.instance
+    )];
+    lines.extend(table(words, 2, &rows).into_iter().map(|row| format!("  {row}")));
+    let tasks: Vec<_> = next
+        .iter()
+        .map(|(task, next)| json!({ "task": task.name(), "kind": kind(task), "next": next }))
+        .collect();
+    let entries = json!({
+        "instance": runner.instance, "environment": runner.environment, "stack": service.pulses.borrow().stack,
+        "pid": std::process::id(), "tasks": tasks,
+    });
+    teller.event("started", entries, &lines.join("\n"));
+}
+
+/// When a cron task's next tick has its turn.
+fn coming(task: &Task, zones: &Zones, now: Timestamp) -> Option<Timestamp> {
+    let cron = task.definition.cron().filter(|cron| cron.schedule.is_some())?;
+    let (Due::Waiting { next } | Due::Come { next, .. }) =
+        due(cron, task.name(), zones.get(&cron.timezone)?, now, now);
+    next?.checked_add(put_off(cron, task.name())).ok()
+}
+
+fn kind(task: &Task) -> &'static str {
+    match task.definition.kind {
+        Kind::Lifecycle(_) => "lifecycle",
+        Kind::Cron(_) => "cron",
+        Kind::Queue(_) => "queue",
+        Kind::Side(_) => "side",
+    }
+}
+
+fn row(words: &Words, task: &Task, next: Option<Timestamp>, now: Timestamp) -> [String; 3] {
+    let starts = match &task.definition.kind {
+        Kind::Lifecycle(_) => say!(words, "runner-by-deployment"),
+        Kind::Cron(cron) => cron
+            .schedule
+            .as_ref()
+            .map_or_else(|| say!(words, "tasks-by-function"), |schedule| words.schedule(schedule)),
+        Kind::Queue(_) => say!(words, "runner-by-jobs"),
+        Kind::Side(_) => say!(words, "runner-always"),
+    };
+    let next = next.map(|next| format!("{} ({})", words.time(next), words.from_now(next, now)));
+    [task.name().to_string(), starts, next.unwrap_or_default()]
+}

@@ -1,0 +1,192 @@
+//! A runner's parts, started and stopped together.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lamplighter_aws::table::{Recorded, TableError, Then};
+use lamplighter_core::{
+    claim::Lost,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError},
+    runner::Runner,
+    status::Status,
+};
+use lamplighter_local::InProgress;
+use pulse::{beat::Pulse, event::Event, tell};
+use serde_json::{Value, json};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    machine::Machine,
+    presence, scheduler,
+    teller::Teller,
+    watching::{Watched, watch},
+};
+use crate::say;
+
+/// The time that runs have to put things in order when they are cancelled: a moment for the body, and its record.
+const CANCELLING: Duration = Duration::from_secs(3);
+/// The time for what is only told: the last heartbeat, the last notices, and the table's other guests.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
+
+/// What a runner is made of.
+pub struct Service {
+    /// The table, the functions and their host.
+    pub machine: Arc<Machine>,
+    /// What it says of itself.
+    pub runner: Runner,
+    /// The tasks of the moment, and what starts them.
+    pub pulses: watch::Sender<Arc<Pulse>>,
+    /// What the host says of invocations that failed.
+    pub failures: mpsc::UnboundedReceiver<Value>,
+    /// How often it is looked for what was lost or missed.
+    pub interval: Duration,
+    /// How long what runs may go on when the runner is to stop.
+    pub grace: Duration,
+    /// The sources, if what changes in them is to be built.
+    pub watched: Option<Watched>,
+}
+
+/// How a runner is told to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// Nothing new begins, and what runs has its grace.
+    pub stop: CancellationToken,
+    /// Nothing is waited for any more.
+    pub at_once: CancellationToken,
+}
+
+impl Ends {
+    /// Ends that fire by SIGTERM and SIGINT: the first to stop, the second at once.
+    pub fn by_signals() -> anyhow::Result<Self> {
+        let ends = Self::default();
+        let fired = ends.clone();
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        tokio::spawn(async move {
+            for end in [&fired.stop, &fired.at_once] {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                end.cancel();
+            }
+        });
+        Ok(ends)
+    }
+}
+
+/// Runs everything until it is told to stop, and then until what runs is over or cancelled. When this returns, no process
+/// is left.
+pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
+    let Service { machine, runner, pulses, failures, interval, grace, watched } = it;
+    let (host, prefix, over) = (Arc::clone(&machine.host), machine.function(""), CancellationToken::new());
+
+    // What begins work ends with `stop`.
+    let mut beginning = JoinSet::new();
+    beginning.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&teller), ends.stop.clone()));
+    if let Some(watched) = watched {
+        let machine = Arc::clone(&machine);
+        beginning.spawn(watch(watched, machine, pulses.clone(), Arc::clone(&teller), ends.stop.clone()));
+    }
+    // (The queue's dispatch and the side tasks' supervisor belong here.)
+
+    // What tells of it ends when all is over.
+    let mut telling = JoinSet::new();
+    let table = pulses.borrow().table.clone();
+    let shown =
+        presence::show(table, runner, host, prefix, Arc::clone(&teller), ends.stop.clone(), over.clone());
+    telling.spawn(shown);
+    telling.spawn(tell_failures(failures, pulses.subscribe(), Arc::clone(&teller), over.clone()));
+
+    ends.stop.cancelled().await;
+    let running = machine.host.in_progress().len();
+    let text = say!(&teller.words, "runner-stopping", count = running, seconds = grace.as_secs());
+    teller.event("stopping", json!({ "running": running }), &text);
+    while beginning.join_next().await.is_some() {}
+    settle(&machine, grace, &pulses.borrow().clone(), &ends.at_once, &teller).await;
+    over.cancel();
+    let _ = timeout(LAST_WORDS, async { while telling.join_next().await.is_some() {} }).await;
+    // Everybody else who had it has ended.
+    if let Some(machine) = Arc::into_inner(machine) {
+        let _ = timeout(LAST_WORDS, machine.stop()).await;
+    }
+    teller.event("stopped", Value::Null, &say!(&teller.words, "runner-stopped"));
+}
+
+/// Lets what runs finish within the grace, then cancels it, and at last kills it. Each run has its record then.
+async fn settle(
+    machine: &Machine,
+    grace: Duration,
+    it: &Pulse,
+    at_once: &CancellationToken,
+    teller: &Teller,
+) {
+    let host = &machine.host;
+    let drained = |limit| async move {
+        tokio::select! {
+            biased;
+            () = at_once.cancelled() => {}
+            _ = timeout(limit, host.drain()) => {}
+        }
+    };
+    drained(grace).await;
+    if !host.in_progress().is_empty() {
+        host.terminate();
+        drained(CANCELLING).await;
+    }
+    let left = host.in_progress();
+    host.shutdown().await;
+    for invocation in left {
+        if let Err(error) = cancelled(it, &machine.function(""), &invocation).await {
+            teller.warn(&error.to_string());
+        }
+    }
+}
+
+/// Records the run of an invocation whose process was killed with this runner.
+async fn cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<(), TableError> {
+    let task = invocation.function.strip_prefix(prefix).and_then(|name| name.parse::<TaskName>().ok());
+    let Some(task) = task else { return Ok(()) };
+    let is_its_own = |lost: &Lost| lost.lease.holder.split('#').next() == Some(&invocation.request_id);
+    let state = it.table.state(&task).await?;
+    let Some(lost) = state.held().find(is_its_own) else { return Ok(()) };
+    let error = RunError::new(ErrorKind::Execution, "cancelled: its runner was stopped and did not wait");
+    let run = Run {
+        status: Status::Cancelled,
+        error: Some(error),
+        environment: it.environment.clone(),
+        ..lost.run(&task, Timestamp::now())
+    };
+    match it.table.finish(&run, lost.hold, Then::Nothing).await? {
+        Recorded::Written | Recorded::Before(_) => Ok(()),
+    }
+}
+
+/// Tells whoever is to be told of invocations that failed, and ends the runs that they left behind.
+async fn tell_failures(
+    mut failures: mpsc::UnboundedReceiver<Value>,
+    pulses: watch::Receiver<Arc<Pulse>>,
+    teller: Arc<Teller>,
+    over: CancellationToken,
+) {
+    loop {
+        let record = tokio::select! {
+            biased;
+            Some(record) = failures.recv() => record,
+            () = over.cancelled() => return,
+        };
+        let it = Arc::clone(&pulses.borrow());
+        // The host writes these records itself, so they are never something else.
+        let Ok(Event::Failed(failed)) = Event::parse(record) else { continue };
+        if let Err(error) = tell::failed(&it, &failed).await {
+            teller.warn(&error.to_string());
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What `dev` does besides: watches the sources, builds what changed, and puts only that in place.
+//!
+//! Invocations in progress end in the code that they began in. What cannot be built changes nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use lamplighter_core::name::TaskName;
+use pulse::beat::Pulse;
+use serde_json::json;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    machine::Machine,
+    start::{Built, build, pulse_of},
+    teller::Teller,
+    variables::Variables,
+};
+use crate::{
+    compile::{self, Profile},
+    package::Package,
+    project::Task,
+    say,
+    target::Place,
+    workspace::Workspace,
+};
+
+/// How often the sources are looked at. A look reads no file, and costs less than a watch of every folder that a build
+/// writes; it also sees what is changed on another machine.
+const LOOK: Duration = Duration::from_millis(500);
+/// The folders in which nothing is a source. Hidden ones have none either.
+const NO_SOURCES: [&str; 2] = ["target", "node_modules"];
+
+/// The sources that are watched, and what was built of them.
+pub struct Watched {
+    root: PathBuf,
+    built: Built,
+    stamps: BTreeMap<String, Option<SystemTime>>,
+    variables: Variables,
+    environment: Option<String>,
+    place: Place,
+    /// What the sources were when they were built last.
+    seen: u64,
+}
+
+impl Watched {
+    /// Watches the sources of a workspace from which this was built. `seen` is their [`fingerprint`] before that.
+    pub fn new(
+        workspace: &Workspace,
+        seen: u64,
+        built: Built,
+        variables: Variables,
+        environment: Option<String>,
+        place: Place,
+    ) -> Self {
+        let (root, stamps) = (workspace.root.clone(), stamps(&built.packages));
+        Self { root, built, stamps, variables, environment, place, seen }
+    }
+}
+
+/// A number that changes with the names, the sizes and the times of the files in a folder that may be sources. What cannot
+/// be read is left out: the compiler will say so.
+pub fn fingerprint(folder: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    add(folder, &mut hasher);
+    hasher.finish()
+}
+
+fn add(folder: &Path, hasher: &mut DefaultHasher) {
+    let mut entries: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = entry.file_name();
+        let hidden = name.to_string_lossy().starts_with('.');
+        let Ok(metadata) = entry.metadata() else { continue };
+        if hidden || NO_SOURCES.iter().any(|other| name == *other) {
+            continue;
+        }
+        if metadata.is_dir() {
+            add(&entry.path(), hasher);
+        } else {
+            (entry.path(), metadata.len(), metadata.modified().ok()).hash(hasher);
+        }
+    }
+}
+
+/// When each package was written last: not again unless its content has changed.
+fn stamps(packages: &[Package]) -> BTreeMap<String, Option<SystemTime>> {
+    let written = |package: &Package| fs::metadata(&package.folder).and_then(|folder| folder.modified()).ok();
+    packages.iter().map(|package| (package.name.clone(), written(package))).collect()
+}
+
+/// Builds and puts in place what changes, until `stop`.
+pub async fn watch(
+    mut it: Watched,
+    machine: Arc<Machine>,
+    pulses: watch::Sender<Arc<Pulse>>,
+    teller: Arc<Teller>,
+    stop: CancellationToken,
+) {
+    let cargo = compile::apart();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+        let root = it.root.clone();
+        let Ok(seen) = tokio::task::spawn_blocking(move || fingerprint(&root)).await else { continue };
+        if std::mem::replace(&mut it.seen, seen) == seen {
+            continue;
+        }
+        let (root, variables, environment) = (it.root.clone(), it.variables.clone(), it.environment.clone());
+        let mut building = tokio::task::spawn_blocking(move || {
+            let workspace = Workspace::discover(&root)?;
+            build(&workspace, &variables, environment.as_deref(), Profile::Dev)
+        });
+        let built = tokio::select! {
+            built = &mut building => built.map_err(anyhow::Error::from).flatten(),
+            () = stop.cancelled() => {
+                cargo.end();
+                let _ = building.await;
+                return;
+            }
+        };
+        let placed = match built {
+            Ok(built) => it.put_in_place(built, &machine, &pulses).await,
+            Err(error) => Err(error),
+        };
+        match placed {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => {
+                let names: Vec<_> = changed.iter().map(TaskName::as_str).collect();
+                let text = say!(&teller.words, "runner-built", tasks = names.join(", "));
+                teller.event("built", json!({ "tasks": names }), &text);
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                let text = say!(&teller.words, "runner-not-built", reason = reason.as_str());
+                teller.event("build_failed", json!({ "message": reason }), &text);
+            }
+        }
+    }
+}
+
+impl Watched {
+    /// Puts in place what is not what it was, and returns its tasks.
+    async fn put_in_place(
+        &mut self,
+        built: Built,
+        machine: &Machine,
+        pulses: &watch::Sender<Arc<Pulse>>,
+    ) -> anyhow::Result<Vec<TaskName>> {
+        let stamps = stamps(&built.packages);
+        let old = |task: &Task| self.built.project.tasks.iter().find(|old| old.name() == task.name());
+        let is_as_it_was = |task: &&Task| {
+            let name = task.name().as_str();
+            old(task) == Some(*task) && stamps.get(name) == self.stamps.get(name)
+        };
+        let tasks = built.project.tasks.iter();
+        let changed: Vec<_> =
+            tasks.filter(|task| !is_as_it_was(task)).map(|task| task.name().clone()).collect();
+        for task in built.project.tasks.iter().filter(|task| changed.contains(task.name())) {
+            machine.install_task(&built.project, task, &built.packages, None)?;
+        }
+        if built.project != self.built.project {
+            let stack = pulses.borrow().stack.clone();
+            let pulse = pulse_of(&built.project, machine, &stack, &self.place).await?;
+            pulses.send_replace(Arc::new(pulse));
+        }
+        (self.built, self.stamps) = (built, stamps);
+        Ok(changed)
+    }
+}

@@ -1,0 +1,225 @@
+//! S04 to S07, K01: `lamplighter start`, `dev` and `runner` as processes, with tasks that really run.
+
+mod stage;
+
+use std::{collections::BTreeSet, time::Duration};
+
+use serde_json::{Value, json};
+
+use stage::{Stage, until};
+
+#[test]
+fn s04_it_runs_what_is_due_to_the_second_and_leaves_nothing_behind() {
+    let stage = Stage::new().task("tick", "every 2 seconds", "");
+    let mut runner = stage.start(&["start"], &[]);
+    let first = &runner.said[0];
+    assert_eq!((&first["environment"], &first["stack"]), (&json!("dev"), &json!("shop")));
+    assert_eq!((&first["tasks"][0]["task"], &first["tasks"][0]["kind"]), (&json!("tick"), &json!("cron")));
+    assert!(first["tasks"][0]["next"].is_string(), "{first:#}");
+    let printed = runner.until("a printed line", |line| line["message"] == "first");
+    assert!(printed["run_id"].is_string(), "a line has its run: {printed:#}");
+    stage.until_noted(3);
+    runner.signal("TERM");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(stage.processes(), 0);
+    let ends: Vec<_> = said.iter().filter_map(|line| line["event"].as_str()).collect();
+    assert_eq!(ends[ends.len() - 2..], ["stopping", "stopped"]);
+
+    let runs = stage.history("tick");
+    assert!(runs.iter().all(|run| run["status"] == "COMPLETED" && run["trigger"] == "pulse"), "{runs:#?}");
+    let ticks: BTreeSet<_> = runs.iter().map(|run| run["scheduled_for"].to_string()).collect();
+    assert_eq!((ticks.len(), runs.len()), (stage.noted().len(), stage.noted().len()), "one run a tick");
+    let run = printed["run_id"].as_str().unwrap();
+    let log = stage.workspace.run(&["logs", run, "--json"]).succeeded();
+    assert!(log.contains("\"first\"") && log.contains("COMPLETED"), "{log}");
+}
+
+#[test]
+fn s04_what_runs_longer_than_the_grace_is_cancelled_and_recorded() {
+    let stage = Stage::new().task("obey", "every 1 seconds", "obey");
+    let runner = stage.start(&["start", "--grace", "1s"], &[]);
+    stage.until_noted(1);
+    runner.signal("INT");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(stage.processes(), 0);
+    let noted = stage.noted();
+    assert_eq!(noted[1], "cancelled", "its cancellation fired: {noted:?}");
+    let runs = stage.history("obey");
+    assert_eq!(runs.last().unwrap()["status"], "CANCELLED", "{runs:#?}");
+}
+
+#[test]
+fn s04_a_second_signal_ends_what_obeys_nobody_and_records_it() {
+    let stage = Stage::new().task("block", "every 1 seconds", "block");
+    let mut runner = stage.start(&["start", "--grace", "10m"], &[]);
+    stage.until_noted(1);
+    runner.signal("TERM");
+    runner.until("the word that it stops", |line| line["event"] == "stopping");
+    runner.signal("TERM");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(stage.processes(), 0);
+    let runs = stage.history("block");
+    assert_eq!(runs.last().unwrap()["status"], "CANCELLED", "{runs:#?}");
+}
+
+#[test]
+fn s05_after_a_kill_a_new_runner_ends_the_lost_runs_and_goes_on() {
+    let stage = Stage::new().task("block", "every 1 seconds", "block");
+    let runner = stage.start(&["start"], &[]);
+    stage.until_noted(1);
+    runner.signal("KILL");
+    drop(runner);
+    until("its processes are gone", || (stage.processes() == 0).then_some(()));
+
+    let runner = stage.start(&["start", "--grace", "0"], &[]);
+    // Nobody waits for the lease of the run that was lost, which is minutes long.
+    stage.until_noted(2);
+    runner.signal("TERM");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    let runs = stage.history("block");
+    let lost = runs.last().unwrap();
+    assert_eq!((&lost["status"], &lost["error"]["kind"]), (&json!("FAILED"), &json!("system")), "{lost:#}");
+    assert!(lost["error"]["message"].as_str().unwrap().starts_with("lost: "), "{lost:#}");
+}
+
+#[test]
+fn s05_two_runners_share_one_table_and_run_each_tick_once() {
+    let stage = Stage::new().task("tick", "every 1 seconds", "");
+    let first = stage.start(&["start"], &[]);
+    let sign = stage.workspace.read(".lamplighter/table.sqlite.endpoint");
+    let sign: Value = serde_json::from_str(&sign).unwrap();
+    // As in AWS: the table is all that they share.
+    let aws = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", sign["dynamodb"].as_str().unwrap()),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_REGION", "us-east-1"),
+    ];
+    let second = stage.start(&["start", "--table", "shop-lamplighter"], &aws);
+    let status = stage.workspace.run(&["runner", "status", "--json"]).succeeded();
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let standing: Vec<_> = status.as_array().unwrap().iter().map(|it| &it["status"]).collect();
+    assert_eq!(standing, ["RUNNING", "RUNNING"], "{status:#}");
+    let before = stage.noted().len();
+    stage.until_noted(before + 6);
+    for runner in [second, first] {
+        runner.signal("TERM");
+        let (code, _, said) = runner.ended();
+        assert_eq!(code, Some(0), "{said:#?}");
+        assert!(said.iter().all(|line| line["event"] != "warning"), "{said:#?}");
+    }
+    let noted = stage.noted();
+    let ticks: BTreeSet<_> = noted.iter().collect();
+    assert_eq!(ticks.len(), noted.len(), "{noted:#?}");
+    let runs = stage.history("tick");
+    assert_eq!(runs.len(), noted.len(), "nothing is recorded of a tick that another runner had");
+}
+
+#[test]
+fn k01_a_runner_is_seen_stopped_and_gone() {
+    let stage = Stage::new().task("tick", "@hourly", "");
+    let none = stage.workspace.run(&["runner", "status"]).succeeded();
+    assert_eq!(none, "no runner works on this table\n");
+    assert!(stage.workspace.run(&["runner", "stop"]).failed().contains("no runner works"));
+    let runner = stage.start(&["start"], &[]);
+    let instance = runner.said[0]["instance"].as_str().unwrap().to_owned();
+    let seen = stage.workspace.run(&["runner", "status"]).succeeded();
+    assert!(seen.starts_with(&instance) && seen.contains("is running"), "{seen}");
+    let unknown = stage.workspace.run(&["runner", "stop", "other"]);
+    assert_eq!((unknown.code, unknown.stderr.contains(&instance)), (2, true), "{}", unknown.stderr);
+    let stopped = stage.workspace.run(&["runner", "stop", &instance]).succeeded();
+    assert_eq!(stopped, format!("{instance} has stopped\n"));
+    assert_eq!(runner.ended().0, Some(0));
+    assert_eq!(stage.workspace.run(&["runner", "status", "--json"]).succeeded(), "[]\n");
+}
+
+#[test]
+fn s07_a_bad_variable_stops_the_start_and_a_switched_off_runner_does_not_begin() {
+    let stage = Stage::new();
+    for (name, value) in
+        [("PULSE_INTERVAL", "never"), ("TASK_DEFAULT_TIMEOUT", "2h"), ("SIDE_TASKS_ENABLED", "?")]
+    {
+        let output = stage.command(&["start"], &[(name, value)]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.starts_with(&format!("error: {name} is `{value}`: it must be ")), "{said}");
+    }
+    let output = stage.command(&["start"], &[("TASK_RUNNER_ENABLED", "false")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stdout, b"no runner starts: TASK_RUNNER_ENABLED is off\n");
+}
+
+#[test]
+fn s07_variables_change_the_environment_the_attempts_and_the_overlap() {
+    let stage = Stage::new().task("fail", "every 5 seconds", "fail").task("obey", "every 1 seconds", "obey");
+    let variables = [
+        ("TASK_RUNNER_ENVIRONMENT", "staging"),
+        ("TASK_DEFAULT_RETRIES", "1"),
+        ("TASK_OVERLAP_PREVENTION", "false"),
+        ("TASK_DEFAULT_TIMEOUT", "50"),
+        ("PULSE_INTERVAL", "5"),
+    ];
+    let mut runner = stage.start(&["start", "--grace", "0"], &variables);
+    assert_eq!(runner.said[0]["environment"], "staging");
+    runner.until("a failure", |line| line["status"] == "FAILED");
+    until("two at once", || {
+        (stage.noted().iter().filter(|note| note.starts_with("obey")).count() >= 2).then_some(())
+    });
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+    let failed = stage.history("fail");
+    let failed = failed.last().unwrap();
+    assert_eq!((&failed["environment"], &failed["status"]), (&json!("staging"), &json!("FAILED")));
+    assert_eq!(failed["attempts"].as_array().unwrap().len(), 2, "{failed:#}");
+    let overlapping = stage.history("obey");
+    assert!(overlapping.iter().filter(|run| run["status"] == "CANCELLED").count() >= 2, "{overlapping:#?}");
+}
+
+#[test]
+fn s06_dev_builds_what_changes_and_goes_on_with_what_was_built_when_it_cannot() {
+    let stage = Stage::new().task("tick", "every 1 seconds", "").task("other", "@hourly", "");
+    let mut runner = stage.start(&["dev"], &[]);
+    let says = |word: &'static str| move |line: &Value| line["message"] == word;
+    runner.until("the first code", says("first"));
+    stage.write("tick", "every 1 seconds", "second");
+    let built = runner.until("the build", |line| line["event"] == "built");
+    assert_eq!(built["tasks"], json!(["tick"]), "only what changed");
+    runner.until("the second code", says("second"));
+
+    stage.workspace.write("functions/tasks/tick/src/main.rs", "fn main() { this is not rust }");
+    let failed = runner.until("the failed build", |line| line["event"] == "build_failed");
+    assert!(failed["message"].as_str().unwrap().contains("cargo build"), "{failed:#}");
+    runner.until("the second code, still", says("second"));
+
+    stage.write("tick", "every 2 seconds", "third");
+    runner.until("the third code", says("third"));
+    runner.signal("INT");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(stage.processes(), 0, "Ctrl-C leaves nothing behind");
+    assert!(stage.history("tick").iter().all(|run| run["status"] == "COMPLETED"));
+}
+
+#[test]
+fn s06_ctrl_c_ends_a_build_that_goes_on() {
+    let stage = Stage::new().task("tick", "@hourly", "");
+    let runner = stage.start(&["dev"], &[]);
+    // A build script that never ends.
+    let sleeps = "fn main() { std::fs::write(std::env::var(\"PROBE_STAGE\").unwrap() + \"/builds\", \"\").unwrap(); \
+                  loop { std::thread::park() } }";
+    stage.workspace.write("functions/tasks/tick/build.rs", sleeps);
+    until("the build", || stage.workspace.path("builds").exists().then_some(()));
+    runner.signal("INT");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    until("every process is gone", || (stage.processes() == 0).then_some(()));
+}

@@ -1,0 +1,192 @@
+//! Workspaces with tasks that really run, and runners of them as processes.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::fixture::{Workspace, definition};
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// A workspace whose tasks are the probe under their names.
+pub(crate) struct Stage {
+    pub(crate) workspace: Workspace,
+    config: String,
+}
+
+/// A runner that was started.
+pub(crate) struct Runner {
+    child: Child,
+    lines: Receiver<Value>,
+    /// What it said so far.
+    pub(crate) said: Vec<Value>,
+}
+
+impl Stage {
+    pub(crate) fn new() -> Self {
+        Self { workspace: Workspace::new(), config: "name = \"shop\"\n".to_owned() }
+    }
+
+    /// A cron task of this schedule, which does what `mode` says.
+    pub(crate) fn task(mut self, name: &str, schedule: &str, mode: &str) -> Self {
+        self.write(name, schedule, "first");
+        let journal = self.journal();
+        let table = format!("[tasks.{name}.config]\nmode = {mode:?}\njournal = {journal:?}\n");
+        self.config.push_str(&table);
+        self.workspace.write("lamplighter.toml", &self.config);
+        self
+    }
+
+    /// Writes a task's source anew; each of its runs says the word.
+    pub(crate) fn write(&self, name: &str, schedule: &str, word: &str) {
+        let keys = json!({
+            "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "medium",
+            "config": { "mode": "", "journal": "" },
+        });
+        let program = format!(
+            "use std::os::unix::process::CommandExt as _;\n\
+             fn main() {{\n\
+                 if std::env::args().nth(1).as_deref() == Some(\"describe\") {{\n\
+                     println!(\"{{}}\", r####\"{}\"####);\n\
+                     return;\n\
+                 }}\n\
+                 let mut probe = std::process::Command::new(\"{}\");\n\
+                 panic!(\"{{}}\", probe.env(\"PROBE_NAME\", {name:?}).env(\"PROBE_WORD\", {word:?}).exec());\n\
+             }}\n",
+            definition(name, keys),
+            probe().display(),
+        );
+        self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
+    }
+
+    fn journal(&self) -> String {
+        self.workspace.path("journal").display().to_string()
+    }
+
+    /// What the bodies have noted.
+    pub(crate) fn noted(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.journal()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits for so many notes.
+    pub(crate) fn until_noted(&self, count: usize) -> Vec<String> {
+        until("notes", || Some(self.noted()).filter(|notes| notes.len() >= count))
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lamplighter"));
+        command
+            .args(arguments)
+            .current_dir(self.workspace.path(""))
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("LAMPLIGHTER_LOCALE", "en")
+            // By which its processes are found.
+            .env("PROBE_STAGE", self.workspace.path(""))
+            .envs(environment.iter().copied());
+        command
+    }
+
+    /// Starts a runner and waits until it runs.
+    pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Runner {
+        let mut command = self.command(&[arguments, &["--json"]].concat(), environment);
+        // In a group of its own, since the tests send signals.
+        let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let line = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut runner = Runner { child, lines, said: Vec::new() };
+        runner.until("started", |line| line["event"] == "started");
+        runner
+    }
+
+    /// The runs of a task, newest first.
+    pub(crate) fn history(&self, task: &str) -> Vec<Value> {
+        let told = self.workspace.run(&["history", task, "--json", "--limit", "100"]).succeeded();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        told["runs"].as_array().unwrap().clone()
+    }
+
+    /// The processes of this stage that still live.
+    pub(crate) fn processes(&self) -> usize {
+        let mark = format!("PROBE_STAGE={}", self.workspace.path("").display());
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        // Some end meanwhile.
+        let environments = all.filter_map(|process| fs::read(process.path().join("environ")).ok());
+        environments.filter(|all| all.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())).count()
+    }
+}
+
+impl Runner {
+    /// Waits for a line.
+    pub(crate) fn until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + LIMIT;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else { panic!("no {what}: {:#?}", self.said) };
+            self.said.push(line.clone());
+            if is_it(&line) {
+                return line;
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Waits until it has ended, and says how and after how long.
+    pub(crate) fn ended(mut self) -> (Option<i32>, Duration, Vec<Value>) {
+        let began = Instant::now();
+        let status = until("the end of the runner", || self.child.try_wait().unwrap());
+        self.said.extend(self.lines.iter());
+        (status.code(), began.elapsed(), std::mem::take(&mut self.said))
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
+fn probe() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.parent().unwrap().parent().unwrap().join("examples/runner-probe");
+    assert!(binary.exists(), "{} is missing: run a whole `cargo test -p lamplighter-cli`", binary.display());
+    binary
+}
+
+pub(crate) fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < end, "not within {LIMIT:?}: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
