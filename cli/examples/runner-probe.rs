@@ -24,6 +24,7 @@ struct Probe;
 
 impl Task for Probe {
     type Config = Config;
+    type State = ();
 
     fn definition() -> Definition {
         let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());

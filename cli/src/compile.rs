@@ -227,6 +227,7 @@ fn cargo(root: &Path) -> Command {
 }
 
 /// The process group of the cargo that runs, where somebody may end it.
+#[expect(clippy::option_option, reason = "whether somebody may end it, and what runs")]
 static APART: Mutex<Option<Option<Pid>>> = Mutex::new(None);
 
 /// Who may end the cargo that runs.

@@ -135,7 +135,7 @@ impl Machine {
         let package = packages.iter().find(|package| package.name == name);
         let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
         let timeout = Duration::from_secs(task.function_seconds());
-        let mut spec = self.spec(name, package, timeout, self.variables(project, task));
+        let mut spec = self.spec(name, package, timeout, Self::variables(project, task));
         if task.definition.cron().is_some() {
             // As in the template; here a run whose process died is also ended, at once.
             spec.max_retries = 0;
@@ -166,7 +166,7 @@ impl Machine {
     }
 
     /// What a task's function is told beside the endpoints, as in the template.
-    fn variables(&self, project: &Project, task: &Task) -> BTreeMap<String, String> {
+    fn variables(project: &Project, task: &Task) -> BTreeMap<String, String> {
         let mut variables = task.variables();
         variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
         variables
