@@ -351,11 +351,12 @@ impl Definition {
         }
     }
 
-    /// What a run does that would begin beside another one. Only cron tasks may choose.
+    /// What a run does that would begin beside another one. Only cron tasks may choose; jobs are beside each other anyway.
     pub fn overlap(&self) -> Overlap {
         match &self.kind {
             Kind::Cron(cron) => cron.overlap,
-            Kind::Lifecycle(_) | Kind::Queue(_) | Kind::Side(_) => Overlap::Skip,
+            Kind::Queue(_) => Overlap::Allow,
+            Kind::Lifecycle(_) | Kind::Side(_) => Overlap::Skip,
         }
     }
 

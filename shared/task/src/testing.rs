@@ -173,8 +173,9 @@ impl World {
         for priority in
             [Priority::Critical, Priority::High, Priority::Medium, Priority::Low, Priority::Background]
         {
-            let due = self.table.due_for_runner(task, priority, by, MOST).await;
-            keys.extend(due.expect("the table is there"));
+            let due = self.table.due_for_runner(task, priority, MOST).await;
+            let due = due.expect("the table is there").into_iter();
+            keys.extend(due.filter(|(_, at)| *at <= by).map(|(key, _)| key));
         }
         keys
     }

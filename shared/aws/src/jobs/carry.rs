@@ -10,7 +10,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::Jobs;
+use super::{Jobs, random};
 use crate::table::{Ended, Started, TableError};
 
 /// A worker that is to carry a job.
@@ -24,6 +24,15 @@ pub struct Worker {
     pub retry: Retry,
     /// By which part of the longest pause the next attempt is put off, from 0 to 1.
     pub jitter: f64,
+}
+
+impl Worker {
+    /// A worker told from every other one.
+    pub fn new(until: Timestamp, retry: Retry) -> Self {
+        let drawn = u16::try_from(random() & u128::from(u16::MAX)).unwrap_or(0);
+        let jitter = f64::from(drawn) / f64::from(u16::MAX);
+        Self { holder: format!("{:032x}", random()), until, retry, jitter }
+    }
 }
 
 /// What became of a job that a worker was to carry.

@@ -8,7 +8,7 @@ mod carry;
 mod dead;
 mod due;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_core::{
@@ -88,6 +88,12 @@ impl Jobs {
     /// The table.
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The same jobs, whose records are kept for that long.
+    #[must_use]
+    pub fn keeping(self, retention: Duration) -> Self {
+        Self { table: self.table.keeping(retention), ..self }
     }
 
     fn lane(&self) -> Lane {
@@ -191,6 +197,11 @@ impl Jobs {
         }
     }
 
+    /// Renews the lease of a job that a worker has. False if it has it no more.
+    pub async fn renew(&self, job: &Job, until: Timestamp) -> Result<bool, TableError> {
+        self.table.renew_job(job, until, self.lane()).await
+    }
+
     /// Keeps a job's message, which was received, from the others for so long.
     pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
         self.bell.hold_back(task, receipt, pause).await
@@ -235,11 +246,17 @@ impl Jobs {
             if job.after.is_empty() {
                 continue;
             }
+            let arguments = self.table.arguments_of(&job).await?;
+            let job = Job { arguments, large: BTreeMap::new(), ..*job };
             let mut found = Vec::with_capacity(job.after.len());
             for first in &job.after {
                 found.push((
                     first,
                     match self.table.job(first).await? {
+                        // Its data is only asked for where it is passed on.
+                        Some(Found::Over(run)) if job.receives.is_some() => {
+                            Before::Over(Box::new(self.table.whole(*run).await?))
+                        }
                         Some(Found::Over(run)) => Before::Over(run),
                         Some(Found::Open(_)) => Before::Open,
                         None => Before::Missing,
@@ -253,7 +270,7 @@ impl Jobs {
                     self.table.look_later(&key, later).await?;
                 }
                 Readiness::Ready(arguments) => {
-                    let free = Job { arguments, ..*job };
+                    let free = Job { arguments, ..job };
                     if self.table.release_job(&free, self.lane(), now).await? {
                         let free = Job { after: Vec::new(), ..free };
                         if self.bell.ring(&free, now).await.is_err() {

@@ -34,16 +34,23 @@ impl DuePage {
 }
 
 impl Table {
-    /// The jobs of a task and a priority that a runner is to look at by `now`: those that can start, those whose worker was
-    /// lost, and those that have waited for others for some time. At most `limit`; one query, eventually consistent.
+    /// The jobs of a task and a priority that a runner is to look at, each with when: those that can start, those whose
+    /// worker was lost by then, and those that wait for others. The first `limit`, the soonest first; one query,
+    /// eventually consistent.
     pub async fn due_for_runner(
         &self,
         task: &TaskName,
         priority: Priority,
-        now: Timestamp,
         limit: u16,
-    ) -> Result<Vec<JobKey>, TableError> {
-        self.due_in(&due_pk_of_runner(task, priority), now, limit).await
+    ) -> Result<Vec<(JobKey, Timestamp)>, TableError> {
+        let query = self.due_query(&due_pk_of_runner(task, priority), Timestamp::MAX).limit(i32::from(limit));
+        let output = query.send().await.map_err(|error| self.failed("look for due jobs", &error))?;
+        let time = |item: &Item| {
+            let at = item.get("due_at")?.as_n().ok()?.parse().ok()?;
+            Timestamp::from_millisecond(at).ok()
+        };
+        let items = output.items.unwrap_or_default();
+        Ok(items.iter().filter_map(|item| Some((key_of(item)?, time(item)?))).collect())
     }
 
     /// The jobs of one partition of the index whose messages the pulse is to send by `until`, the soonest first: a page of
@@ -87,16 +94,6 @@ impl Table {
             .expression_attribute_values(":until", n(until.as_millisecond()))
     }
 
-    async fn due_in(&self, pk: &str, now: Timestamp, limit: u16) -> Result<Vec<JobKey>, TableError> {
-        let output = self
-            .due_query(pk, now)
-            .limit(i32::from(limit))
-            .send()
-            .await
-            .map_err(|error| self.failed("look for due jobs", &error))?;
-        Ok(output.items.unwrap_or_default().iter().filter_map(key_of).collect())
-    }
-
     /// Takes a job off the index, once its message was sent. Nothing happens if it was started or moved since. One write.
     pub async fn rung(&self, key: &JobKey) -> Result<(), TableError> {
         let update = self
@@ -105,6 +102,15 @@ impl Table {
             .condition_expression("begins_with(due_pk, :queues)")
             .expression_attribute_values(":queues", s("DUE#q#"));
         self.held("take a job off the index", update.send().await).map(drop)
+    }
+
+    /// Takes whatever is no job off the index. Nothing happens to a job that is not over. One write.
+    pub async fn clear_due(&self, key: &JobKey) -> Result<(), TableError> {
+        let update = self
+            .update_job(key)
+            .update_expression("REMOVE due_pk, due_at")
+            .condition_expression("attribute_exists(due_pk) AND attribute_not_exists(epoch)");
+        self.held("take something off the index", update.send().await).map(drop)
     }
 
     /// Has the pulse look at a job after a while: its message could not be sent. One write.

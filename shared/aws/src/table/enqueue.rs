@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     CommitError, Table, TableError,
-    item::{Item, n, s},
+    item::{Item, n, s, to_item},
     job::{Found, Lane},
     schema::job_keys_pk,
     transact,
@@ -286,17 +286,21 @@ impl Table {
 
     /// Lets a job start that has waited for others, with these arguments. False if it waits no more. One write.
     pub async fn release_job(&self, job: &Job, lane: Lane, now: Timestamp) -> Result<bool, TableError> {
+        let kept = self.put_away_job(job).await?;
         let freed = Job { after: Vec::new(), receives: None, ..job.clone() };
         let place = lane.place(&freed, now);
         let index = if place.is_some() { ", due_pk = :due_pk, due_at = :due_at" } else { "" };
         let gone = if place.is_some() { "" } else { ", due_pk, due_at" };
         let update = self
             .update_job(&job.key())
-            .update_expression(format!("SET arguments = :arguments{index} REMOVE waits_for, receives{gone}"))
+            .update_expression(format!(
+                "SET arguments = :arguments, large = :large{index} REMOVE waits_for, receives{gone}"
+            ))
             .condition_expression("#status = :pending AND attribute_exists(waits_for)")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
-            .expression_attribute_values(":arguments", s(job.arguments.to_string()));
+            .expression_attribute_values(":arguments", s(kept.arguments.to_string()))
+            .expression_attribute_values(":large", large(&kept));
         let update = match place {
             Some((pk, at)) => update
                 .expression_attribute_values(":due_pk", s(pk))
@@ -305,4 +309,10 @@ impl Table {
         };
         self.held("let a job start", update.send().await)
     }
+}
+
+/// Where a job's large arguments are.
+fn large(job: &Job) -> AttributeValue {
+    let value = serde_json::json!({ "large": job.large });
+    to_item(value).remove("large").unwrap_or_else(|| AttributeValue::M(HashMap::new()))
 }

@@ -400,7 +400,9 @@ impl Table {
             Ok(output) => Ok(Ended::Written(self.job_of(output.attributes.unwrap_or_default())?.followers)),
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    match self.found(refused.item.clone().unwrap_or_default())? {
+                    // Its record may have been deleted since.
+                    let Some(item) = refused.item.clone() else { return Ok(Ended::Lost) };
+                    match self.found(item)? {
                         // Whom to wake was in the response that was lost: they are found again when they are looked at.
                         Found::Over(stands) if *stands == *run => Ok(Ended::Written(Vec::new())),
                         Found::Over(stands) => Ok(Ended::Before(stands)),

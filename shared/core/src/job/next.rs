@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Job;
 use crate::{
     retry::{self, Retry},
-    run::Run,
+    run::{Run, Trigger},
     status::Status,
 };
 
@@ -41,7 +41,11 @@ pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
     let mut attempts = job.attempts.clone();
     attempts.append(&mut run.attempts);
     run.large.extend(job.large.clone());
+    // Which job it was is known to whoever started it.
     let run = Box::new(Run {
+        id: job.id,
+        task: job.task.clone(),
+        trigger: Trigger::Queue,
         attempts,
         started_at: job.started_at.unwrap_or(run.started_at),
         arguments: job.arguments.clone(),
@@ -64,7 +68,7 @@ mod tests {
     use crate::{
         id::RunId,
         job::NewJob,
-        run::{Attempt, ErrorKind, RunError, Trigger},
+        run::{Attempt, ErrorKind, RunError},
     };
 
     fn after(epoch: u64, status: Status, retryable: bool) -> Next {
