@@ -1,8 +1,8 @@
 //! The tasks that a person may name, and what is said to one who names another.
 
 use anyhow::bail;
-use lamplighter_aws::table::Table;
-use lamplighter_core::{id::RunId, name::TaskName, near::nearest, run::Run};
+use lamplighter_aws::table::{Found, Table};
+use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, near::nearest, run::Run};
 
 use crate::{say, words::Words, workspace::Workspace};
 
@@ -40,6 +40,28 @@ pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<N
         Ok(run) => Ok(Named::Run(run)),
         Err(_) => Err(unknown),
     })
+}
+
+/// The job that a word names: `<task>/<run id>`, or the run's id alone, of whichever task.
+pub async fn job(
+    words: &Words,
+    table: &Table,
+    workspace: &Workspace,
+    word: &str,
+) -> anyhow::Result<(JobKey, Found)> {
+    let keys = match (word.parse::<JobKey>(), word.parse::<RunId>()) {
+        (Ok(key), _) => vec![key],
+        (_, Ok(run_id)) => {
+            workspace.tasks.iter().map(|task| JobKey { task: task.name.clone(), run_id }).collect()
+        }
+        (Err(invalid), _) => return Err(Misuse(invalid.to_string()).into()),
+    };
+    for key in keys {
+        if let Some(found) = table.job(&key).await? {
+            return Ok((key, found));
+        }
+    }
+    bail!(say!(words, "job-no-such", job = word))
 }
 
 /// The record of the run with that id, of whichever task.

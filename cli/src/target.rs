@@ -5,6 +5,7 @@
 //! nobody switches off a task of production because of a variable.
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,7 +27,7 @@ use crate::{
     generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
     project::{Project, Task},
-    runner::{machine::Machine, stack::Stack, start::in_aws, storage::Storage},
+    runner::{bell, machine::Machine, stack::Stack, start::in_aws, storage::Storage},
     workspace::Workspace,
 };
 
@@ -67,6 +68,8 @@ pub struct Target {
     pub stack: String,
     /// Its table.
     pub table: Table,
+    /// Where a runner of this machine hears of jobs, if there is one.
+    bell: Option<SocketAddr>,
     kind: Kind,
 }
 
@@ -131,7 +134,8 @@ impl Place {
         machine.install(&project, &packages)?;
         let functions = Functions::new(&local_config(&machine.host.endpoint()));
         let table = machine.storage.table.clone();
-        Ok((Target { stack, table, kind: Kind::Machine(Box::new(machine)) }, functions))
+        let bell = bell::heard_at(&home);
+        Ok((Target { stack, table, bell, kind: Kind::Machine(Box::new(machine)) }, functions))
     }
 
     /// Opens the stack's table for a runner: in a file below `home`, as [`Storage::open`] does, or in AWS.
@@ -156,7 +160,8 @@ impl Place {
         let stack = Stack::open(&home, stack)?.name;
         let tasks = workspace.tasks.iter().map(|task| &task.name);
         let storage = Storage::open(&home, &stack, tasks).await?;
-        Ok(Target { stack, table: storage.table.clone(), kind: Kind::Here(Box::new(storage)) })
+        let (table, bell) = (storage.table.clone(), bell::heard_at(&home));
+        Ok(Target { stack, table, bell, kind: Kind::Here(Box::new(storage)) })
     }
 
     async fn open_in_aws(&self, stack: String) -> anyhow::Result<Target> {
@@ -179,7 +184,7 @@ impl Place {
             Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
             None => table,
         };
-        Ok((Target { stack, table, kind: Kind::Aws(Arc::new(clients)) }, bucket))
+        Ok((Target { stack, table, bell: None, kind: Kind::Aws(Arc::new(clients)) }, bucket))
     }
 }
 
@@ -187,7 +192,7 @@ impl Target {
     /// The jobs of the stack. On this machine whoever runs them looks for them in the table.
     pub async fn jobs(&self) -> anyhow::Result<Jobs> {
         let bell = match &self.kind {
-            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: None },
+            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: self.bell },
             Kind::Aws(clients) => {
                 let missing =
                     || format!("stack `{}` has no output {QUEUES_OUTPUT}: has it a queue task?", self.stack);

@@ -36,7 +36,12 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
         let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
-        let wanted = Wanted { place, interval: variables.interval, grace: how.grace };
+        let wanted = Wanted {
+            place,
+            interval: variables.interval,
+            grace: how.grace,
+            concurrency: how.concurrency.into(),
+        };
         let mut service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
         let watched =

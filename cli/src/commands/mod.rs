@@ -4,8 +4,10 @@ mod build;
 mod cancel;
 mod completions;
 mod dev;
+mod enqueue;
 mod generate;
 mod history;
+mod job;
 mod jobs;
 mod logs;
 mod next;
@@ -55,6 +57,10 @@ pub(crate) enum Command {
     Start(start::Arguments),
     Dev(dev::Arguments),
     Runner(runner::Arguments),
+    Enqueue(enqueue::Arguments),
+    Status(job::Status),
+    Result(job::Result),
+    Abort(job::Abort),
 }
 
 impl Command {
@@ -86,6 +92,10 @@ impl Command {
             Self::Start(arguments) => start::run(words, &arguments),
             Self::Dev(arguments) => dev::run(words, &arguments),
             Self::Runner(arguments) => runner::run(words, &arguments),
+            Self::Enqueue(arguments) => enqueue::run(words, &arguments),
+            Self::Status(arguments) => arguments.run(words),
+            Self::Result(arguments) => arguments.run(words),
+            Self::Abort(arguments) => arguments.run(words),
         }
     }
 }

@@ -50,6 +50,9 @@ pub(super) struct How {
     /// How long what runs may go on when the runner is to stop; then it is cancelled.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = grace)]
     pub(super) grace: Duration,
+    /// How many jobs run at once, at most.
+    #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(super) concurrency: u16,
     /// Prints JSON: an object a line.
     #[arg(long)]
     pub(super) json: bool,
@@ -71,7 +74,12 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
         let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
-        let wanted = Wanted { place, interval: variables.interval, grace: how.grace };
+        let wanted = Wanted {
+            place,
+            interval: variables.interval,
+            grace: how.grace,
+            concurrency: how.concurrency.into(),
+        };
         let service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
         serve(service, ends, teller).await;

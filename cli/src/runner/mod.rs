@@ -17,12 +17,15 @@
 //! - [`service`]: its parts, started and stopped together; read this first
 //! - [`side`]: a side task, kept by one runner of all
 //! - [`watching`]: what `dev` does besides
+//! - [`queue`]: jobs, by priority; [`bell`]: where it hears of them
 //! - [`scheduler`]: cron tasks at their ticks; [`presence`]: what it says of itself; [`teller`]: what it shows
 
+pub mod bell;
 pub mod deploy;
 pub mod door;
 pub mod machine;
 pub mod presence;
+pub mod queue;
 pub mod scheduler;
 pub mod service;
 pub mod side;

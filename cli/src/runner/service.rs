@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Recorded, TableError, Then};
+use lamplighter_aws::{
+    jobs::{Bell, Jobs},
+    table::{Recorded, TableError, Then},
+};
 use lamplighter_core::{
     claim::Lost,
     name::TaskName,
@@ -20,13 +23,16 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    bell::Hung,
     machine::Machine,
-    presence, scheduler,
+    presence,
+    queue::{Dispatcher, Queues},
+    scheduler,
     teller::Teller,
-    watching::{Watched, watch},
+    watching::{Placing, Watched, watch},
 };
 use crate::say;
 
@@ -43,6 +49,12 @@ pub struct Service {
     pub runner: Runner,
     /// The tasks of the moment, and what starts them.
     pub pulses: watch::Sender<Arc<Pulse>>,
+    /// The queue tasks of the moment.
+    pub queues: watch::Sender<Arc<Queues>>,
+    /// Where it hears of jobs.
+    pub bell: Hung,
+    /// How many jobs run at once, at most.
+    pub concurrency: usize,
     /// What the host says of invocations that failed.
     pub failures: mpsc::UnboundedReceiver<Value>,
     /// How often it is looked for what was lost or missed.
@@ -85,7 +97,8 @@ impl Ends {
 /// Runs everything until it is told to stop, and then until what runs is over or cancelled. When this returns, no process
 /// is left.
 pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
-    let Service { machine, runner, pulses, failures, interval, grace, watched } = it;
+    let Service { machine, runner, pulses, queues, bell, concurrency, failures, interval, grace, watched } =
+        it;
     let (host, prefix, over) = (Arc::clone(&machine.host), machine.function(""), CancellationToken::new());
 
     // What begins work ends with `stop`.
@@ -93,9 +106,20 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     beginning.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&teller), ends.stop.clone()));
     if let Some(watched) = watched {
         let machine = Arc::clone(&machine);
-        beginning.spawn(watch(watched, machine, pulses.clone(), Arc::clone(&teller), ends.stop.clone()));
+        let placing = Placing { pulses: pulses.clone(), queues: queues.clone() };
+        beginning.spawn(watch(watched, machine, placing, Arc::clone(&teller), ends.stop.clone()));
     }
-    // (The queue's dispatch and the side tasks' supervisor belong here.)
+    let carrying = TaskTracker::new();
+    let dispatcher = Dispatcher {
+        jobs: Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address) }),
+        host: Arc::clone(&host),
+        bell,
+        queues: queues.subscribe(),
+        concurrency,
+        teller: Arc::clone(&teller),
+        running: carrying.clone(),
+    };
+    beginning.spawn(dispatcher.dispatch(ends.stop.clone()));
 
     // What tells of it ends when all is over.
     let mut telling = JoinSet::new();
@@ -111,6 +135,9 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     teller.event("stopping", json!({ "running": running }), &text);
     while beginning.join_next().await.is_some() {}
     settle(&machine, grace, &pulses.borrow().clone(), &ends.at_once, &teller).await;
+    // What became of the jobs is still written down.
+    carrying.close();
+    let _ = timeout(LAST_WORDS, carrying.wait()).await;
     over.cancel();
     let _ = timeout(LAST_WORDS, async { while telling.join_next().await.is_some() {} }).await;
     // Everybody else who had it has ended.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
@@ -13,7 +14,10 @@ use lamplighter_local::HostOptions;
 use pulse::beat::Pulse;
 use tokio::sync::{mpsc, watch};
 
-use super::{machine::Machine, presence, service::Service, teller::Teller, variables::Variables};
+use super::{
+    bell::Hung, machine::Machine, presence, queue::Queues, service::Service, teller::Teller,
+    variables::Variables,
+};
 use crate::{
     compile::Profile,
     config::Config,
@@ -57,6 +61,8 @@ pub struct Wanted<'a> {
     pub interval: Duration,
     /// How long what runs may go on when it is to stop.
     pub grace: Duration,
+    /// How many jobs run at once, at most.
+    pub concurrency: usize,
 }
 
 /// Makes a runner of what was built: opens the table and puts the functions in place. Nothing is started yet.
@@ -66,9 +72,11 @@ pub async fn ready(
     wanted: Wanted<'_>,
     teller: &Arc<Teller>,
 ) -> anyhow::Result<Service> {
-    let Wanted { place, interval, grace } = wanted;
+    let Wanted { place, interval, grace, concurrency } = wanted;
     let (stack, home) = (place.stack(workspace)?, place.home(workspace));
-    let storage = place.storage(&home, &stack, built.project.tasks.iter().map(Task::name)).await?;
+    let mut storage = place.storage(&home, &stack, built.project.tasks.iter().map(Task::name)).await?;
+    let bell = Hung::up(&home).await.context("cannot hang up the bell for jobs")?;
+    storage.variables.push(("LAMPLIGHTER_BELL".to_owned(), bell.address.to_string()));
     let (sender, failures) = mpsc::unbounded_channel();
     let options = HostOptions { failures: Some(sender), ..HostOptions::default() };
     let heard = Arc::clone(teller);
@@ -89,7 +97,19 @@ pub async fn ready(
     };
     let pulse = pulse_of(&built.project, &machine, &stack, place).await?;
     let pulses = watch::Sender::new(Arc::new(pulse));
-    Ok(Service { machine: Arc::new(machine), runner, pulses, failures, interval, grace, watched: None })
+    let queues = watch::Sender::new(Arc::new(queues_of(&built.project, &machine)));
+    let machine = Arc::new(machine);
+    let watched = None;
+    Ok(Service { machine, runner, pulses, queues, bell, concurrency, failures, interval, grace, watched })
+}
+
+/// The queue tasks of a project.
+pub fn queues_of(project: &Project, machine: &Machine) -> Queues {
+    let tasks = project.tasks.iter().map(|task| &task.definition).filter(|task| task.queue().is_some());
+    Queues {
+        tasks: tasks.map(|task| (task.name.clone(), task.clone())).collect(),
+        prefix: machine.function(""),
+    }
 }
 
 /// What starts the tasks of a project at their times.

@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     machine::Machine,
-    start::{Built, build, pulse_of},
+    queue::Queues,
+    start::{Built, build, pulse_of, queues_of},
     teller::Teller,
     variables::Variables,
 };
@@ -97,11 +98,20 @@ fn stamps(packages: &[Package]) -> BTreeMap<String, Option<SystemTime>> {
     packages.iter().map(|package| (package.name.clone(), written(package))).collect()
 }
 
+/// Where what starts the tasks is put.
+#[derive(Clone)]
+pub struct Placing {
+    /// What starts cron tasks.
+    pub pulses: watch::Sender<Arc<Pulse>>,
+    /// The queue tasks.
+    pub queues: watch::Sender<Arc<Queues>>,
+}
+
 /// Builds and puts in place what changes, until `stop`.
 pub async fn watch(
     mut it: Watched,
     machine: Arc<Machine>,
-    pulses: watch::Sender<Arc<Pulse>>,
+    placing: Placing,
     teller: Arc<Teller>,
     stop: CancellationToken,
 ) {
@@ -130,7 +140,7 @@ pub async fn watch(
             }
         };
         let placed = match built {
-            Ok(built) => it.put_in_place(built, &machine, &pulses).await,
+            Ok(built) => it.put_in_place(built, &machine, &placing).await,
             Err(error) => Err(error),
         };
         match placed {
@@ -155,7 +165,7 @@ impl Watched {
         &mut self,
         built: Built,
         machine: &Machine,
-        pulses: &watch::Sender<Arc<Pulse>>,
+        placing: &Placing,
     ) -> anyhow::Result<Vec<TaskName>> {
         let stamps = stamps(&built.packages);
         let old = |task: &Task| self.built.project.tasks.iter().find(|old| old.name() == task.name());
@@ -170,9 +180,10 @@ impl Watched {
             machine.install_task(&built.project, task, &built.packages, None)?;
         }
         if built.project != self.built.project {
-            let stack = pulses.borrow().stack.clone();
+            let stack = placing.pulses.borrow().stack.clone();
             let pulse = pulse_of(&built.project, machine, &stack, &self.place).await?;
-            pulses.send_replace(Arc::new(pulse));
+            placing.pulses.send_replace(Arc::new(pulse));
+            placing.queues.send_replace(Arc::new(queues_of(&built.project, machine)));
         }
         (self.built, self.stamps) = (built, stamps);
         Ok(changed)

@@ -39,8 +39,8 @@ macro_rules! say {
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
 const FILES: &[[&str; 3]] = &files![
-    "ask", "build", "control", "deploy", "generate", "history", "jobs", "known", "logs", "main", "next",
-    "pulse", "reason", "runner", "schedule", "stats", "status", "tasks", "time", "types", "why"
+    "ask", "build", "control", "deploy", "generate", "history", "job", "jobs", "known", "logs", "main",
+    "next", "pulse", "reason", "runner", "schedule", "stats", "status", "tasks", "time", "types", "why"
 ];
 
 macro_rules! files {

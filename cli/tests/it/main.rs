@@ -4,6 +4,7 @@ mod build;
 mod discovery;
 mod fixture;
 mod generate;
+mod jobs;
 mod manners;
 mod reading;
 mod runner;

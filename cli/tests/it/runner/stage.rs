@@ -47,6 +47,48 @@ impl Stage {
         self
     }
 
+    /// A queue task of that name, with further keys of its definition; each of its bodies notes its argument `mark`.
+    pub(crate) fn queue(mut self, name: &str, keys: Value) -> Self {
+        let mut all = json!({
+            "kind": "queue", "config": { "journal": "" },
+            "arguments_schema": { "type": "object", "required": ["mode", "mark"] },
+        });
+        all.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let program = format!(
+            "use std::os::unix::process::CommandExt as _;\n\
+             fn main() {{\n\
+                 if std::env::args().nth(1).as_deref() == Some(\"describe\") {{\n\
+                     println!(\"{{}}\", r####\"{}\"####);\n\
+                     return;\n\
+                 }}\n\
+                 panic!(\"{{}}\", std::process::Command::new(\"{}\").exec());\n\
+             }}\n",
+            definition(name, all),
+            probe().with_file_name("queue-probe").display(),
+        );
+        self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
+        let journal = self.journal();
+        self.config.push_str(&format!("[tasks.{name}.config]\njournal = {journal:?}\n"));
+        self.workspace.write("lamplighter.toml", &self.config);
+        self
+    }
+
+    /// Enqueues a job, and gives its name.
+    pub(crate) fn enqueue(&self, task: &str, mode: &str, mark: &str, more: &[&str]) -> String {
+        let arguments = json!({ "mode": mode, "mark": mark }).to_string();
+        let line = [&["enqueue", task, arguments.as_str()], more].concat();
+        self.workspace.run(&line).succeeded().trim().to_owned()
+    }
+
+    /// The record of a job once it is over.
+    pub(crate) fn over(&self, job: &str) -> Value {
+        until("the job's end", || {
+            let told = self.workspace.run(&["status", job, "--json"]).succeeded();
+            let told: Value = serde_json::from_str(&told).unwrap();
+            (!["PENDING", "RUNNING"].contains(&told["status"].as_str().unwrap())).then_some(told)
+        })
+    }
+
     /// Writes a task's source anew; each of its runs says the word.
     pub(crate) fn write(&self, name: &str, schedule: &str, word: &str) {
         let keys = json!({

@@ -1,0 +1,162 @@
+//! `lamplighter enqueue`: a job for a queue task.
+
+use std::time::Duration;
+
+use anstream::println;
+use anyhow::bail;
+use jiff::Timestamp;
+use lamplighter_aws::jobs::{Accepted, Jobs};
+use lamplighter_core::{
+    definition::{Definition, Priority},
+    duration,
+    job::{JobKey, NewJob, OnTwin, Scope, Unique, When},
+    schema,
+};
+use serde_json::{Value, json};
+
+use super::{
+    job::tell,
+    run::{Object, object},
+};
+use crate::{
+    known::{self, Misuse},
+    progress::{beside, is_seen},
+    say,
+    target::{Place, Target},
+    words::Words,
+};
+
+/// Enqueues a job. Its arguments are checked first; the job's name is printed, by which `status`, `result` and `abort` know it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  lamplighter enqueue send-receipt '{\"to\": \"a@example.org\"}' --wait 30s\n  \
+                        lamplighter enqueue send-receipt --delay 20m --unique task --within 1h"
+)]
+pub(crate) struct Arguments {
+    /// The queue task.
+    #[arg(value_name = "TASK")]
+    task: String,
+    /// Its arguments: a JSON object with one key for each.
+    #[arg(value_name = "ARGUMENTS", value_parser = object, default_value = "{}")]
+    arguments: Object,
+    /// How long it waits before it may start.
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "at")]
+    delay: Option<Duration>,
+    /// When it may start: `2026-11-21T06:00:00Z`.
+    #[arg(long, value_name = "WHEN")]
+    at: Option<Timestamp>,
+    /// Which of several waiting jobs goes first, under a runner. Left out: the task's.
+    #[arg(long, value_name = "PRIORITY")]
+    priority: Option<Priority>,
+    /// By what it is told from every other job: of two with the same there is one.
+    #[arg(long, value_name = "TEXT")]
+    id: Option<String>,
+    /// Of what it must be the only one that is not over: `task`, `arguments`, or a key of your own.
+    #[arg(long, value_name = "SCOPE", requires = "within")]
+    unique: Option<String>,
+    /// For how long at most it is the only one.
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "unique")]
+    within: Option<Duration>,
+    /// Where it must be the only one and is not: takes the other one for it.
+    #[arg(long, requires = "unique")]
+    join: bool,
+    /// How long it may wait for its start; then it fails.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expires_in: Option<Duration>,
+    /// A job that must have completed before it may start.
+    #[arg(long, value_name = "JOB")]
+    after: Vec<JobKey>,
+    /// Waits for its end, for that long at most.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    wait: Option<Duration>,
+    /// Prints JSON: the job's name, and with --wait its record.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::workspace()?;
+    let task = known::task(words, &workspace, &arguments.task)?;
+    let project = super::project(&workspace, None)?;
+    let Some(definition) = super::asked_for(project, Some(&task)).pop() else {
+        bail!(Misuse(say!(words, "job-no-queue", task = task)))
+    };
+    let new = wanted(words, &definition, arguments)?;
+    super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let told = enqueue(words, &target, &definition, new, arguments).await;
+        target.close().await;
+        told
+    })
+}
+
+/// The job that is wanted, or why it cannot be.
+fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Result<NewJob, Misuse> {
+    let Some(queue) = definition.queue() else {
+        return Err(Misuse(say!(words, "job-no-queue", task = definition.name)));
+    };
+    let given = Value::Object(arguments.arguments.clone());
+    if let Err(violation) = schema::check(&given, &queue.arguments_schema) {
+        let why = violation.to_string();
+        return Err(Misuse(say!(words, "job-unfit", task = definition.name, why = why)));
+    }
+    let when = match (arguments.delay, arguments.at) {
+        (Some(delay), _) => When::In(delay),
+        (None, Some(at)) => When::At(at),
+        (None, None) => When::Now,
+    };
+    let on_twin = if arguments.join { OnTwin::Join } else { OnTwin::Refuse };
+    let unique = arguments.unique.as_ref().zip(arguments.within).map(|(scope, within)| Unique {
+        scope: match scope.as_str() {
+            "task" => Scope::Task,
+            "arguments" => Scope::Arguments,
+            key => Scope::Key(key.to_owned()),
+        },
+        within,
+        on_twin,
+    });
+    Ok(NewJob {
+        arguments: given,
+        priority: arguments.priority.unwrap_or(queue.priority),
+        when,
+        expires_in: arguments.expires_in,
+        id: arguments.id.clone(),
+        unique,
+        after: arguments.after.clone(),
+        ..NewJob::of(definition.name.clone())
+    })
+}
+
+async fn enqueue(
+    words: &Words,
+    target: &Target,
+    definition: &Definition,
+    new: NewJob,
+    arguments: &Arguments,
+) -> anyhow::Result<()> {
+    let jobs: Jobs = target.jobs().await?.keeping(definition.retention);
+    let Accepted { key, joined } = jobs.enqueue(new).await?;
+    let json = arguments.json;
+    let Some(patience) = arguments.wait else {
+        if json {
+            std::println!("{}", json!({ "job": key.to_string(), "joined": joined }));
+        } else {
+            println!("{key}");
+            if joined {
+                eprintln!("{}", say!(words, "job-joined"));
+            }
+        }
+        return Ok(());
+    };
+    let line = |time| say!(words, "job-waiting", job = key.to_string(), time = time);
+    match beside(is_seen(json), line, jobs.wait(&key, patience)).await? {
+        Some(run) => tell(words, &jobs.table().whole(run).await?, json),
+        None => bail!(say!(words, "job-not-over", job = key.to_string())),
+    }
+}

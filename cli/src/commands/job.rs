@@ -1,0 +1,169 @@
+//! `lamplighter status`, `result` and `abort`: one job.
+
+use std::time::Duration;
+
+use anstream::println;
+use anyhow::bail;
+use jiff::Timestamp;
+use lamplighter_aws::table::{Aborted, Found};
+use lamplighter_core::{
+    job::{Job, JobKey},
+    run::Run,
+    status,
+};
+
+use super::{enqueue::time, run::line};
+use crate::{
+    known,
+    progress::{beside, is_seen},
+    say,
+    target::{Place, Target},
+    words::Words,
+    workspace::Workspace,
+};
+
+/// Tells where a job stands.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter status send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD")]
+pub(crate) struct Status {
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Prints what a job's body returned, as JSON. It is an error if it did not complete.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  lamplighter result send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD --timeout 30s"
+)]
+pub(crate) struct Result {
+    /// How long it waits for the job's end.
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1s")]
+    timeout: Duration,
+    #[command(flatten)]
+    which: Which,
+}
+
+/// Ends a job that has not started, and asks one that runs to end.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter abort send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD")]
+pub(crate) struct Abort {
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, clap::Args)]
+struct Which {
+    /// The job, as `enqueue` printed it: its task and its run's id, or that alone.
+    #[arg(value_name = "JOB")]
+    job: String,
+    /// Prints JSON: the job's record.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Which {
+    /// Finds the job, and does something with it.
+    fn with<T>(
+        &self,
+        words: &Words,
+        act: impl AsyncFnOnce(&Target, JobKey, Found) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let workspace: Workspace = super::workspace()?;
+        super::runtime()?.block_on(async {
+            let target = self.place.open(&workspace).await?;
+            let done = match known::job(words, &target.table, &workspace, &self.job).await {
+                Ok((key, found)) => act(&target, key, found).await,
+                Err(error) => Err(error),
+            };
+            target.close().await;
+            done
+        })
+    }
+}
+
+impl Status {
+    pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
+        self.which.with(words, async |_, key, found| {
+            if self.which.json {
+                let record = match &found {
+                    Found::Open(job) => serde_json::to_string_pretty(job)?,
+                    Found::Over(run) => serde_json::to_string_pretty(run)?,
+                };
+                std::println!("{record}");
+                return Ok(());
+            }
+            match &found {
+                Found::Over(run) => println!("{}", line(words, run)),
+                Found::Open(job) => println!("{key} {}", stands(words, job)),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Where a job stands that is not over.
+fn stands(words: &Words, job: &Job) -> String {
+    let now = Timestamp::now();
+    let status = words.status(job.status);
+    let why = match (job.lease.as_ref(), job.not_before.filter(|at| *at > now)) {
+        (Some(lease), _) => {
+            say!(words, "job-has-worker", attempt = job.epoch, until = words.time(lease.until))
+        }
+        (None, _) if !job.after.is_empty() => say!(words, "job-waits-for", count = job.after.len()),
+        (None, Some(at)) => say!(words, "job-not-before", at = words.time(at)),
+        (None, None) => say!(words, "job-waits-for-worker"),
+    };
+    format!("{status}: {why}")
+}
+
+impl Result {
+    pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
+        self.which.with(words, async |target, key, _| {
+            let jobs = target.jobs().await?;
+            let line = |time| say!(words, "job-waiting", job = key.to_string(), time = time);
+            let json = self.which.json;
+            match beside(is_seen(json), line, jobs.wait(&key, self.timeout)).await? {
+                Some(run) => tell(words, &jobs.table().whole(run).await?, json),
+                None => bail!(say!(words, "job-not-over", job = key.to_string())),
+            }
+        })
+    }
+}
+
+impl Abort {
+    pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
+        self.which.with(words, async |target, key, _| {
+            let jobs = target.jobs().await?;
+            let job = key.to_string();
+            match jobs.abort(&key).await? {
+                Aborted::Ended(run, _) if self.which.json => {
+                    std::println!("{}", serde_json::to_string_pretty(&run)?)
+                }
+                Aborted::Ended(run, _) => println!("{}", line(words, &run)),
+                Aborted::Asked => println!("{}", say!(words, "job-asked", job = job)),
+                Aborted::Over(run) => {
+                    bail!(say!(words, "job-is-over", job = job, status = run.status))
+                }
+                Aborted::Unknown => bail!(say!(words, "job-no-such", job = job)),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Prints what a job came to: its data, or with `json` its record. It is an error if it did not complete.
+pub(super) fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
+    if json {
+        std::println!("{}", serde_json::to_string_pretty(run)?);
+    }
+    if run.status == status::Status::Completed {
+        if !json {
+            std::println!("{}", serde_json::to_string_pretty(&run.data)?);
+        }
+        return Ok(());
+    }
+    let why = words.reason(run).unwrap_or_default();
+    bail!(say!(words, "job-failed", job = format!("{}/{}", run.task, run.id), status = run.status, why = why))
+}

@@ -1,0 +1,80 @@
+//! Q01 to Q11, S05: jobs under `lamplighter start`.
+
+use serde_json::json;
+
+use super::stage::{Stage, until};
+
+#[test]
+fn q01_q03_jobs_that_waited_run_when_a_runner_starts_and_later_ones_at_once() {
+    let stage = Stage::new().queue("send-mail", json!({}));
+    let waited = stage.enqueue("send-mail", "", "waited", &[]);
+    let runner = stage.start(&["start"], &[]);
+    let run = stage.over(&waited);
+    assert_eq!((&run["status"], &run["data"]), (&json!("COMPLETED"), &json!("waited")), "{run:#}");
+    let result = stage.enqueue("send-mail", "", "now", &["--wait", "30s"]);
+    assert_eq!(result, "\"now\"");
+    let failing = stage.over(&stage.enqueue("send-mail", "fail", "failing", &[]));
+    assert_eq!(
+        (&failing["status"], &failing["error"]["message"]),
+        (&json!("FAILED"), &json!("told to fail"))
+    );
+    let again = stage.over(&stage.enqueue("send-mail", "once", "again", &[]));
+    assert_eq!((&again["status"], again["attempts"].as_array().unwrap().len()), (&json!("COMPLETED"), 2));
+    let crashed = stage.over(&stage.enqueue("send-mail", "exit", "crashed", &[]));
+    assert_eq!(crashed["attempts"][0]["error"]["kind"], "system", "{crashed:#}");
+    assert_eq!(crashed["status"], "COMPLETED", "{crashed:#}");
+    runner.signal("TERM");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(said.iter().all(|line| line["event"] != "warning"), "{said:#?}");
+    assert_eq!(stage.processes(), 0);
+}
+
+#[test]
+fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
+    let stage = Stage::new().queue("send-mail", json!({ "concurrency": 1 }));
+    for mark in ["low-1", "low-2", "low-3"] {
+        stage.enqueue("send-mail", "", mark, &["--priority", "low"]);
+    }
+    for mark in ["high-1", "high-2", "high-3"] {
+        stage.enqueue("send-mail", "", mark, &["--priority", "high"]);
+    }
+    let runner = stage.start(&["start"], &[]);
+    assert_eq!(stage.until_noted(6), ["high-1", "high-2", "high-3", "low-1", "low-2", "low-3"]);
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
+fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
+    let stage = Stage::new().queue("send-mail", json!({}));
+    let runner = stage.start(&["start"], &[]);
+    let delayed = stage.over(&stage.enqueue("send-mail", "", "later", &["--delay", "2s"]));
+    let time = |key: &str| delayed[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let id: lamplighter_core::id::RunId = delayed["id"].as_str().unwrap().parse().unwrap();
+    let waited = time("started_at").duration_since(id.made_at()).as_millis();
+    assert!(waited >= 2000, "it started after {waited} ms");
+    let obeying = stage.enqueue("send-mail", "obey", "obeying", &[]);
+    stage.until_noted(2);
+    stage.workspace.run(&["abort", &obeying]).succeeded();
+    assert_eq!(stage.over(&obeying)["status"], "CANCELLED");
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
+fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
+    let stage = Stage::new().queue("send-mail", json!({}));
+    let runner = stage.start(&["start"], &[]);
+    let jobs: Vec<_> = (0..3).map(|i| stage.enqueue("send-mail", "sleep", &format!("{i}"), &[])).collect();
+    stage.until_noted(1);
+    runner.signal("KILL");
+    drop(runner);
+    until("its processes are gone", || (stage.processes() == 0).then_some(()));
+    let runner = stage.start(&["start"], &[]);
+    for job in &jobs {
+        assert_eq!(stage.over(job)["status"], "COMPLETED");
+    }
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
