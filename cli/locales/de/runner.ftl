@@ -27,3 +27,6 @@ runner-unknown = es gibt keinen Läufer { $instance }: es gibt { $all }
 runner-which = es gibt mehr als einen Läufer: nennen Sie einen von { $all }
 runner-built = gebaut: die nächsten Läufe von { $tasks } haben es
 runner-not-built = nicht gebaut, das vorher Gebaute läuft weiter: { $reason }
+runner-side-began = { $task } hat begonnen und läuft, solange dieser Runner läuft
+runner-side-ended = { $task } ist zu Ende: { $status }
+runner-side-elsewhere = { $task } läuft in einem anderen Runner

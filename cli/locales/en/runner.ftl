@@ -27,3 +27,6 @@ runner-unknown = there is no runner { $instance }: there are { $all }
 runner-which = there is more than one runner: name one of { $all }
 runner-built = built: the next runs of { $tasks } have it
 runner-not-built = not built, and what was built before goes on: { $reason }
+runner-side-began = { $task } has begun, and runs as long as this runner
+runner-side-ended = { $task } ended: { $status }
+runner-side-elsewhere = { $task } runs in another runner

@@ -29,3 +29,6 @@ runner-unknown = nie ma wykonawcy { $instance }: są { $all }
 runner-which = jest więcej niż jeden wykonawca: podaj jednego z { $all }
 runner-built = zbudowano: mają to następne uruchomienia { $tasks }
 runner-not-built = nie zbudowano, działa to, co zbudowano wcześniej: { $reason }
+runner-side-began = { $task } działa, dopóki działa ten runner
+runner-side-ended = { $task } zakończone: { $status }
+runner-side-elsewhere = { $task } działa w innym runnerze

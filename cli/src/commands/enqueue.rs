@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
     task: String,
     /// Its arguments: a JSON object with one key for each.
     #[arg(value_name = "ARGUMENTS", value_parser = object, default_value = "{}")]
-    arguments: Object,
+    given: Object,
     /// How long it waits before it may start.
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "at")]
     delay: Option<Duration>,
@@ -101,7 +101,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
     let Some(queue) = definition.queue() else {
         return Err(Misuse(say!(words, "job-no-queue", task = definition.name)));
     };
-    let given = Value::Object(arguments.arguments.clone());
+    let given = Value::Object(arguments.given.clone());
     if let Err(violation) = schema::check(&given, &queue.arguments_schema) {
         let why = violation.to_string();
         return Err(Misuse(say!(words, "job-unfit", task = definition.name, why = why)));

@@ -139,7 +139,7 @@ impl Abort {
             let job = key.to_string();
             match jobs.abort(&key).await? {
                 Aborted::Ended(run, _) if self.which.json => {
-                    std::println!("{}", serde_json::to_string_pretty(&run)?)
+                    std::println!("{}", serde_json::to_string_pretty(&run)?);
                 }
                 Aborted::Ended(run, _) => println!("{}", line(words, &run)),
                 Aborted::Asked => println!("{}", say!(words, "job-asked", job = job)),

@@ -31,8 +31,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "JSON", value_parser = object)]
     config: Option<Object>,
     /// What the body of a queue task is given: a JSON object with one key for each argument.
-    #[arg(long, value_name = "JSON", value_parser = object)]
-    arguments: Option<Object>,
+    #[arg(long = "arguments", value_name = "JSON", value_parser = object)]
+    given: Option<Object>,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -66,7 +66,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
         let config = arguments.config.clone().map_or(Value::Null, Value::Object);
-        let given = arguments.arguments.clone().map_or(Value::Null, Value::Object);
+        let given = arguments.given.clone().map_or(Value::Null, Value::Object);
         let envelope = Envelope { config, arguments: given, ..wish()? };
         let ended = carry_out(words, &target, &functions, &task, envelope, how.json).await;
         target.close().await;

@@ -79,6 +79,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             interval: variables.interval,
             grace: how.grace,
             concurrency: how.concurrency.into(),
+            side_tasks: variables.side_tasks,
         };
         let service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);

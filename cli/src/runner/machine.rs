@@ -11,11 +11,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use lamplighter_core::{name::TaskName, notify::Target};
+use lamplighter_core::{name::TaskName, notify::Target, side::Pace};
 use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks};
 use serde_json::{Map, Value, json};
 
-use super::storage::Storage;
+use super::{side::Side, storage::Storage};
 use crate::{
     generate::PULSE,
     package::Package,
@@ -32,6 +32,9 @@ const PULSE_NAME: &str = "lamplighter-pulse";
 const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
 /// The time of one invocation of the dispatcher, as in Lambda.
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
+/// What a process on this machine is told that no host starts, to reach the table.
+const LOCAL: [(&str, &str); 3] =
+    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")];
 /// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
 const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
 
@@ -143,6 +146,45 @@ impl Machine {
         }
         self.host.register(spec);
         Ok(())
+    }
+
+    /// A side task as this machine starts it, for the runner of that name.
+    pub fn side(
+        &self,
+        project: &Project,
+        task: &Task,
+        packages: &[Package],
+        runner: &str,
+    ) -> anyhow::Result<Side> {
+        let spec = self.task_spec(project, task, packages)?;
+        let mut variables = spec.environment;
+        for (name, value) in LOCAL {
+            variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+        // An empty one takes away what is told otherwise.
+        variables.retain(|_, value| !value.is_empty());
+        Ok(Side {
+            task: task.name().clone(),
+            command: spec.command,
+            folder: spec.task_root,
+            variables,
+            runner: runner.to_owned(),
+            environment: project.environment.clone(),
+            pace: Pace::default(),
+        })
+    }
+
+    fn task_spec(
+        &self,
+        project: &Project,
+        task: &Task,
+        packages: &[Package],
+    ) -> anyhow::Result<FunctionSpec> {
+        let name = task.name().as_str();
+        let package = packages.iter().find(|package| package.name == name);
+        let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
+        let timeout = Duration::from_secs(task.function_seconds());
+        Ok(self.spec(name, package, timeout, Self::variables(project, task)))
     }
 
     fn spec(

@@ -14,7 +14,7 @@ use lamplighter_core::{
     runner::Runner,
     status::Status,
 };
-use lamplighter_local::InProgress;
+use lamplighter_local::{InProgress, LogLine};
 use pulse::{beat::Pulse, event::Event, tell};
 use serde_json::{Value, json};
 use tokio::{
@@ -31,6 +31,7 @@ use super::{
     presence,
     queue::{Dispatcher, Queues},
     scheduler,
+    side::{Side, Told, supervise},
     teller::Teller,
     watching::{Placing, Watched, watch},
 };
@@ -55,6 +56,8 @@ pub struct Service {
     pub bell: Hung,
     /// How many jobs run at once, at most.
     pub concurrency: usize,
+    /// The side tasks.
+    pub sides: Vec<Side>,
     /// What the host says of invocations that failed.
     pub failures: mpsc::UnboundedReceiver<Value>,
     /// How often it is looked for what was lost or missed.
@@ -97,8 +100,19 @@ impl Ends {
 /// Runs everything until it is told to stop, and then until what runs is over or cancelled. When this returns, no process
 /// is left.
 pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
-    let Service { machine, runner, pulses, queues, bell, concurrency, failures, interval, grace, watched } =
-        it;
+    let Service {
+        machine,
+        runner,
+        pulses,
+        queues,
+        bell,
+        concurrency,
+        sides,
+        failures,
+        interval,
+        grace,
+        watched,
+    } = it;
     let (host, prefix, over) = (Arc::clone(&machine.host), machine.function(""), CancellationToken::new());
 
     // What begins work ends with `stop`.
@@ -121,6 +135,17 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     };
     beginning.spawn(dispatcher.dispatch(ends.stop.clone()));
 
+    // What ends by itself, in its own time.
+    let mut beside = JoinSet::new();
+    for side in sides {
+        let (table, teller, prefix) = (pulses.borrow().table.clone(), Arc::clone(&teller), prefix.clone());
+        let stop = ends.stop.clone();
+        beside.spawn(async move {
+            let told = |told: Told<'_>| tell_of_side(&teller, &prefix, &side.task, &told);
+            supervise(&side, &table, told, stop).await;
+        });
+    }
+
     // What tells of it ends when all is over.
     let mut telling = JoinSet::new();
     let table = pulses.borrow().table.clone();
@@ -134,7 +159,11 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     let text = say!(&teller.words, "runner-stopping", count = running, seconds = grace.as_secs());
     teller.event("stopping", json!({ "running": running }), &text);
     while beginning.join_next().await.is_some() {}
-    settle(&machine, grace, &pulses.borrow().clone(), &ends.at_once, &teller).await;
+    let it = Arc::clone(&pulses.borrow());
+    tokio::join!(settle(&machine, grace, &it, &ends.at_once, &teller), async {
+        while beside.join_next().await.is_some() {}
+    });
+    drop(it);
     // What became of the jobs is still written down.
     carrying.close();
     let _ = timeout(LAST_WORDS, carrying.wait()).await;
@@ -174,6 +203,27 @@ async fn settle(
         if let Err(error) = cancelled(it, &machine.function(""), &invocation).await {
             teller.warn(&error.to_string());
         }
+    }
+}
+
+/// Tells what becomes of a side task, and what it prints.
+fn tell_of_side(teller: &Teller, prefix: &str, task: &TaskName, told: &Told<'_>) {
+    let event = |event: &str, text: &str| teller.event(event, json!({ "task": task }), text);
+    match told {
+        Told::Line(_, line) => {
+            let function = format!("{prefix}{task}");
+            teller.line(&LogLine { function, request_id: None, label: None, line: (*line).to_owned() }, line);
+        }
+        Told::Began(_) => event("side-began", &say!(&teller.words, "runner-side-began", task = task)),
+        Told::Ended(run, _) => {
+            let status = run.status;
+            event("side-ended", &say!(&teller.words, "runner-side-ended", task = task, status = status));
+        }
+        Told::Elsewhere(_) => {
+            event("side-elsewhere", &say!(&teller.words, "runner-side-elsewhere", task = task));
+        }
+        Told::Disabled => {}
+        Told::Trouble(error) => teller.warn(&error.to_string()),
     }
 }
 

@@ -330,11 +330,12 @@ impl Process {
     }
 }
 
-/// Tells a line, or keeps it for the next one: the last of standard output is for the runner.
+/// Tells a line, or keeps it for the next one if it may be what the process says of its end.
 fn tell(line: Line, last: &mut Option<String>, run: RunId, told: &impl Fn(Told<'_>)) {
     let line = match line {
-        Line::Out(line) => last.replace(line),
-        Line::Error(line) => Some(line),
+        // Only the last of such lines says how it ended.
+        Line::Out(line) if serde_json::from_str::<Ended>(&line).is_ok() => last.replace(line),
+        Line::Out(line) | Line::Error(line) => Some(line),
     };
     if let Some(line) = line {
         told(Told::Line(run, &line));

@@ -9,7 +9,7 @@ use lamplighter_aws::{
     functions::Functions,
     notify::Notifier,
 };
-use lamplighter_core::{notify::Target, pulse::Zones, runner::Runner};
+use lamplighter_core::{definition::Kind, notify::Target, pulse::Zones, runner::Runner};
 use lamplighter_local::HostOptions;
 use pulse::beat::Pulse;
 use tokio::sync::{mpsc, watch};
@@ -63,6 +63,8 @@ pub struct Wanted<'a> {
     pub grace: Duration,
     /// How many jobs run at once, at most.
     pub concurrency: usize,
+    /// Whether it keeps side tasks.
+    pub side_tasks: bool,
 }
 
 /// Makes a runner of what was built: opens the table and puts the functions in place. Nothing is started yet.
@@ -72,7 +74,7 @@ pub async fn ready(
     wanted: Wanted<'_>,
     teller: &Arc<Teller>,
 ) -> anyhow::Result<Service> {
-    let Wanted { place, interval, grace, concurrency } = wanted;
+    let Wanted { place, interval, grace, concurrency, side_tasks } = wanted;
     let (stack, home) = (place.stack(workspace)?, place.home(workspace));
     let mut storage = place.storage(&home, &stack, built.project.tasks.iter().map(Task::name)).await?;
     let bell = Hung::up(&home).await.context("cannot hang up the bell for jobs")?;
@@ -83,12 +85,18 @@ pub async fn ready(
     let machine =
         Machine::start_with(storage, &home, &stack, options, move |line, text| heard.line(line, text))
             .await?;
+    let instance = presence::instance()?;
+    let mut sides = Vec::new();
     for task in &built.project.tasks {
-        machine.install_task(&built.project, task, &built.packages, None)?;
+        if !matches!(task.definition.kind, Kind::Side(_)) {
+            machine.install_task(&built.project, task, &built.packages, None)?;
+        } else if side_tasks {
+            sides.push(machine.side(&built.project, task, &built.packages, &instance)?);
+        }
     }
     let now = Timestamp::now();
     let runner = Runner {
-        instance: presence::instance()?,
+        instance,
         environment: built.project.environment.clone(),
         started_at: now,
         heartbeat_at: now,
@@ -100,7 +108,19 @@ pub async fn ready(
     let queues = watch::Sender::new(Arc::new(queues_of(&built.project, &machine)));
     let machine = Arc::new(machine);
     let watched = None;
-    Ok(Service { machine, runner, pulses, queues, bell, concurrency, failures, interval, grace, watched })
+    Ok(Service {
+        machine,
+        runner,
+        pulses,
+        queues,
+        bell,
+        concurrency,
+        sides,
+        failures,
+        interval,
+        grace,
+        watched,
+    })
 }
 
 /// The queue tasks of a project.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lamplighter_core::name::TaskName;
+use lamplighter_core::{definition::Kind, name::TaskName};
 use pulse::beat::Pulse;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
@@ -176,7 +176,10 @@ impl Watched {
         let tasks = built.project.tasks.iter();
         let changed: Vec<_> =
             tasks.filter(|task| !is_as_it_was(task)).map(|task| task.name().clone()).collect();
-        for task in built.project.tasks.iter().filter(|task| changed.contains(task.name())) {
+        // A side task goes on as it is until the runner is started anew.
+        let functions =
+            built.project.tasks.iter().filter(|task| !matches!(task.definition.kind, Kind::Side(_)));
+        for task in functions.filter(|task| changed.contains(task.name())) {
             machine.install_task(&built.project, task, &built.packages, None)?;
         }
         if built.project != self.built.project {

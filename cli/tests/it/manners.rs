@@ -19,8 +19,12 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Commands, each with what it needs to begin.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 26] = [
     &["generate"],
+    &["enqueue", "send-mail"],
+    &["status", "send-mail/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+    &["result", "send-mail/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+    &["abort", "send-mail/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
     &["build", "--dev"],
     &["tasks"],
     &["up"],

@@ -224,3 +224,24 @@ fn s06_ctrl_c_ends_a_build_that_goes_on() {
     assert!(took < Duration::from_secs(30), "{took:?}");
     until("every process is gone", || (stage.processes() == 0).then_some(()));
 }
+
+#[test]
+fn s02_a_side_task_lives_as_long_as_the_runner_and_is_shut_down_with_it() {
+    let stage = Stage::new().side("side-probe", "");
+    let mut runner = stage.start(&["start"], &[]);
+    runner.until("the side task", |line| line["event"] == "side-began");
+    runner.until("its word", |line| line["message"] == "listening");
+    runner.signal("TERM");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    assert_eq!(stage.workspace.read("shutdowns").lines().count(), 1);
+    assert_eq!(stage.processes(), 0);
+    let runs = stage.history("side-probe");
+    assert_eq!(runs.len(), 1, "{runs:#?}");
+
+    let runner = stage.start(&["start"], &[("SIDE_TASKS_ENABLED", "false")]);
+    runner.signal("TERM");
+    let (_, _, said) = runner.ended();
+    assert!(said.iter().all(|line| line["event"] != "side-began"), "{said:#?}");
+}

@@ -6,7 +6,7 @@ use super::stage::{Stage, until};
 
 #[test]
 fn q01_q03_jobs_that_waited_run_when_a_runner_starts_and_later_ones_at_once() {
-    let stage = Stage::new().queue("send-mail", json!({}));
+    let stage = Stage::new().queue("send-mail", &json!({}));
     let waited = stage.enqueue("send-mail", "", "waited", &[]);
     let runner = stage.start(&["start"], &[]);
     let run = stage.over(&waited);
@@ -32,7 +32,7 @@ fn q01_q03_jobs_that_waited_run_when_a_runner_starts_and_later_ones_at_once() {
 
 #[test]
 fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
-    let stage = Stage::new().queue("send-mail", json!({ "concurrency": 1 }));
+    let stage = Stage::new().queue("send-mail", &json!({ "concurrency": 1 }));
     for mark in ["low-1", "low-2", "low-3"] {
         stage.enqueue("send-mail", "", mark, &["--priority", "low"]);
     }
@@ -47,7 +47,7 @@ fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
 
 #[test]
 fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
-    let stage = Stage::new().queue("send-mail", json!({}));
+    let stage = Stage::new().queue("send-mail", &json!({}));
     let runner = stage.start(&["start"], &[]);
     let delayed = stage.over(&stage.enqueue("send-mail", "", "later", &["--delay", "2s"]));
     let time = |key: &str| delayed[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
@@ -64,7 +64,7 @@ fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
 
 #[test]
 fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
-    let stage = Stage::new().queue("send-mail", json!({}));
+    let stage = Stage::new().queue("send-mail", &json!({}));
     let runner = stage.start(&["start"], &[]);
     let jobs: Vec<_> = (0..3).map(|i| stage.enqueue("send-mail", "sleep", &format!("{i}"), &[])).collect();
     stage.until_noted(1);

@@ -48,12 +48,25 @@ impl Stage {
     }
 
     /// A queue task of that name, with further keys of its definition; each of its bodies notes its argument `mark`.
-    pub(crate) fn queue(mut self, name: &str, keys: Value) -> Self {
+    pub(crate) fn queue(self, name: &str, keys: &Value) -> Self {
         let mut all = json!({
             "kind": "queue", "config": { "journal": "" },
             "arguments_schema": { "type": "object", "required": ["mode", "mark"] },
         });
         all.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        let journal = self.journal();
+        self.probing(name, all, "queue-probe", &format!("journal = {journal:?}\n"))
+    }
+
+    /// A side task of that name, which does what `mode` says.
+    pub(crate) fn side(self, name: &str, mode: &str) -> Self {
+        let folder = self.workspace.path("").display().to_string();
+        let keys = json!({ "kind": "side", "config": { "mode": "", "folder": "" } });
+        self.probing(name, keys, "side-probe", &format!("mode = {mode:?}\nfolder = {folder:?}\n"))
+    }
+
+    /// A task that another binary of this package is.
+    fn probing(mut self, name: &str, keys: Value, probe_name: &str, config: &str) -> Self {
         let program = format!(
             "use std::os::unix::process::CommandExt as _;\n\
              fn main() {{\n\
@@ -61,22 +74,23 @@ impl Stage {
                      println!(\"{{}}\", r####\"{}\"####);\n\
                      return;\n\
                  }}\n\
-                 panic!(\"{{}}\", std::process::Command::new(\"{}\").exec());\n\
+                 let arguments = std::env::args().skip(1);\n\
+                 panic!(\"{{}}\", std::process::Command::new(\"{}\").args(arguments).exec());\n\
              }}\n",
-            definition(name, all),
-            probe().with_file_name("queue-probe").display(),
+            definition(name, keys),
+            probe().with_file_name(probe_name).display(),
         );
         self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
-        let journal = self.journal();
-        self.config.push_str(&format!("[tasks.{name}.config]\njournal = {journal:?}\n"));
+        let table = format!("[tasks.{name}.config]\n{config}");
+        self.config.push_str(&table);
         self.workspace.write("lamplighter.toml", &self.config);
         self
     }
 
     /// Enqueues a job, and gives its name.
-    pub(crate) fn enqueue(&self, task: &str, mode: &str, mark: &str, more: &[&str]) -> String {
+    pub(crate) fn enqueue(&self, task: &str, mode: &str, mark: &str, options: &[&str]) -> String {
         let arguments = json!({ "mode": mode, "mark": mark }).to_string();
-        let line = [&["enqueue", task, arguments.as_str()], more].concat();
+        let line = [&["enqueue", task, arguments.as_str()], options].concat();
         self.workspace.run(&line).succeeded().trim().to_owned()
     }
 

@@ -128,7 +128,7 @@ async fn q13_many_are_enqueued_at_once() {
     let world = World::new().await;
     let jobs = world.jobs();
     let many = (0..30).map(|i| Post::enqueue(&jobs, letter(&i.to_string())));
-    let many = enqueue_many(many).await.unwrap();
+    let many = Box::pin(enqueue_many(many)).await.unwrap();
     assert_eq!((many.len(), world.drain(Post).await.len()), (30, 30));
     assert_eq!(many[7].result(Duration::ZERO).await.unwrap()["text"], "7");
 }
