@@ -28,10 +28,7 @@ use crate::{
 
 /// Enqueues a job. Its arguments are checked first; the job's name is printed, by which `status`, `result` and `abort` know it.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  lamplighter enqueue send-receipt '{\"to\": \"a@example.org\"}' --wait 30s\n  \
-                        lamplighter enqueue send-receipt --delay 20m --unique task --within 1h"
-)]
+#[command(after_help = "Example:\n  lamplighter enqueue send-receipt --delay 20m --unique task --within 1h")]
 pub(crate) struct Arguments {
     /// The queue task.
     #[arg(value_name = "TASK")]

@@ -202,11 +202,6 @@ fn types_and_logs(world: &World) {
     );
     assert_eq!(world.text(&["logs", &id, "--json"]), format!("{line}\n"));
     assert_eq!(world.text(&["logs", "seed"]), "no lines\n");
-    let aws = world.text(&["logs", "purge", "--region", "eu-west-1"]);
-    assert!(
-        aws.contains("aws logs filter-log-events --log-group-name /aws/lambda/shop-purge --region eu-west-1"),
-        "{aws}"
-    );
 }
 
 fn what_is_not_understood_is_named(world: &World) {

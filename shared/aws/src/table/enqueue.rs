@@ -294,12 +294,13 @@ impl Table {
         let update = self
             .update_job(&job.key())
             .update_expression(format!(
-                "SET arguments = :arguments, large = :large{index} REMOVE waits_for, receives{gone}"
+                "SET arguments = :arguments, #large = :large{index} REMOVE waits_for, receives{gone}"
             ))
             .condition_expression("#status = :pending AND attribute_exists(waits_for)")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
             .expression_attribute_values(":arguments", s(kept.arguments.to_string()))
+            .expression_attribute_names("#large", "large")
             .expression_attribute_values(":large", large(&kept));
         let update = match place {
             Some((pk, at)) => update
