@@ -221,7 +221,10 @@ impl Table {
             }
             let chunk = if wanted.filters() { wanted.limit.max(CHUNK) } else { wanted.limit };
             let chunk = usize::from(chunk).min(most.saturating_sub(slice.looked_at)).max(1);
-            let query = self.runs_between(&wanted.task, shard, range, behind.as_deref());
+            // An engine may walk from the range's end to where a query begins: what is behind that is not asked for.
+            let end = behind.as_ref().map_or(&range.end, |behind| behind.min(&range.end));
+            let left = range.start.clone()..end.clone();
+            let query = self.runs_between(&wanted.task, shard, &left, behind.as_deref());
             let query = query.scan_index_forward(false).limit(i32::try_from(chunk).unwrap_or(i32::MAX));
             let output = filtered(query, wanted)
                 .send()
