@@ -88,7 +88,8 @@ fn dependencies_point_one_way() {
         ("lamplighter-core", &[][..]),
         ("lamplighter-macros", &["lamplighter-core"]),
         ("lamplighter-aws", &["lamplighter-core"]),
-        ("lamplighter", &["lamplighter-core", "lamplighter-aws", "lamplighter-macros"]),
+        // The local parts only with its feature `testing`, for users' tests.
+        ("lamplighter", &["lamplighter-core", "lamplighter-aws", "lamplighter-macros", "lamplighter-local"]),
         ("lamplighter-local", &[]),
     ] {
         let ours = built_from(&metadata, package).into_iter().filter(|name| name.starts_with("lamplighter"));
