@@ -2,10 +2,16 @@
 
 use anyhow::bail;
 use lamplighter_aws::table::{History, Table};
-use lamplighter_core::{envelope::Envelope, name::TaskName, run::Run, secret::MASK, status::Status};
+use lamplighter_core::{
+    envelope::Envelope,
+    name::TaskName,
+    run::{Run, Trigger},
+    secret::MASK,
+    status::Status,
+};
 use serde_json::Value;
 
-use super::run::{How, carry_out, tell, wish};
+use super::run::{How, carry_out, tell};
 use crate::{
     known::{self, Named},
     say,
@@ -53,7 +59,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
                 scheduled_for: failed.scheduled_for,
                 deployment: failed.deployment.clone(),
                 config: without_secrets(failed.config).unwrap_or(Value::Null),
-                ..wish()?
+                ..Envelope::of(Trigger::Manual)
             };
             carry_out(words, &target, &functions, &failed.task, envelope, how.json).await
         };

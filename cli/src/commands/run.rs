@@ -3,11 +3,16 @@
 use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
-use lamplighter_aws::{functions::Functions, table::Table};
+use lamplighter_aws::{functions::Functions, random::random, table::Table};
 use lamplighter_core::{
-    claim::Refusal, envelope::Envelope, id::RunId, name::TaskName, run::Run, status::Status,
+    claim::Refusal,
+    envelope::Envelope,
+    id::RunId,
+    name::TaskName,
+    run::{Run, Trigger},
+    status::Status,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -67,16 +72,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
         let config = arguments.config.clone().map_or(Value::Null, Value::Object);
         let given = arguments.given.clone().map_or(Value::Null, Value::Object);
-        let envelope = Envelope { config, arguments: given, ..wish()? };
+        let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
         let ended = carry_out(words, &target, &functions, &task, envelope, how.json).await;
         target.close().await;
         tell(words, &ended?, how.json)
     })
-}
-
-/// The envelope of somebody's wish.
-pub(super) fn wish() -> anyhow::Result<Envelope> {
-    Ok(Envelope::parse(json!({}))?)
 }
 
 /// Runs the task and shows that it does. An interrupt asks the run to end; a second one leaves it alone.
@@ -88,7 +88,7 @@ pub(super) async fn carry_out(
     envelope: Envelope,
     json: bool,
 ) -> anyhow::Result<Ended> {
-    let id = RunId::new(Timestamp::now(), random()?);
+    let id = RunId::new(Timestamp::now(), random());
     let function = target.function(task.as_str());
     let run = Box::pin(follow(&target.table, functions, &function, task, id, envelope));
     let line = |time| say!(words, "control-running", task = task, time = time);
@@ -190,11 +190,4 @@ fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {
         }
         other => say!(words, "control-refused", task = task, reason = words.recorded(&other.to_string())),
     }
-}
-
-/// 128 random bits.
-fn random() -> anyhow::Result<u128> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(u128::from_le_bytes(bytes))
 }

@@ -16,6 +16,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     definition::{Definition, Priority},
+    envelope::{Envelope, StartedJob},
     id::RunId,
     job::{Job, JobKey, Tried},
     name::TaskName,
@@ -23,7 +24,6 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::LambdaHost;
-use serde_json::json;
 use tokio::{
     sync::{mpsc, watch},
     time::{interval, sleep},
@@ -42,10 +42,6 @@ const LOOK: u16 = 250;
 const LONGEST: Duration = Duration::from_secs(5);
 /// The pause after the table failed.
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Every priority, the highest first.
-const PRIORITIES: [Priority; 5] =
-    [Priority::Critical, Priority::High, Priority::Medium, Priority::Low, Priority::Background];
 
 /// The queue tasks of the moment.
 #[derive(Clone, Debug, Default)]
@@ -135,7 +131,7 @@ impl Dispatcher {
         over: &mpsc::UnboundedSender<JobKey>,
     ) -> Result<Duration, TableError> {
         let mut pause = LONGEST;
-        for priority in PRIORITIES {
+        for priority in Priority::ALL.iter().copied() {
             for (task, definition) in &queues.tasks {
                 let limit = definition.queue().and_then(|queue| queue.concurrency);
                 let limit =
@@ -217,10 +213,7 @@ impl Memory {
             *running = running.saturating_sub(1);
         }
         // It may wait for another attempt, or have woken others.
-        for lane in self.lanes.iter_mut().filter(|((_, task), lane)| *task == key.task && lane.due.is_empty())
-        {
-            lane.1.look_at = None;
-        }
+        self.look_again(&key.task);
     }
 
     fn look_again(&mut self, task: &TaskName) {
@@ -245,12 +238,15 @@ async fn carry(
         Err(Carried::Unknown) => return jobs.table().clear_due(key).await,
         Err(_) => return Ok(()),
     };
-    let envelope = json!({
-        "trigger": "queue", "run_id": job.id, "arguments": job.arguments,
-        "job": { "epoch": job.epoch, "large": job.large },
-    });
+    let envelope = Envelope {
+        run_id: Some(job.id),
+        arguments: job.arguments.clone(),
+        job: Some(StartedJob { epoch: job.epoch, large: job.large.clone() }),
+        ..Envelope::of(Trigger::Queue)
+    };
+    let payload = serde_json::to_vec(&envelope).unwrap_or_default();
     let began = Timestamp::now();
-    let attempt = host.invoke(function, envelope.to_string());
+    let attempt = host.invoke(function, payload);
     tokio::pin!(attempt);
     let mut renewals = interval(RENEWAL);
     renewals.tick().await;

@@ -12,7 +12,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Renewed, Table, TableError, Then};
+use lamplighter_aws::{
+    random::{jitter, random},
+    table::{Renewed, Table, TableError, Then},
+};
 use lamplighter_core::{
     claim::{Decision, Grant, Occasion, Refusal, Request},
     definition::Overlap,
@@ -363,17 +366,4 @@ fn how_it_ended(status: &io::Result<ExitStatus>) -> String {
 
 fn after(at: Timestamp, time: Duration) -> Timestamp {
     at.saturating_add(time).unwrap_or(Timestamp::MAX)
-}
-
-fn random() -> u128 {
-    let mut bytes = [0; 16];
-    // Without a source of randomness the time still tells runs apart.
-    let filled = getrandom::fill(&mut bytes);
-    filled.map_or(Timestamp::now().as_nanosecond().unsigned_abs(), |()| u128::from_le_bytes(bytes))
-}
-
-/// An even draw between 0 and 1.
-fn jitter() -> f64 {
-    let bits = u32::try_from(random() & u128::from(u32::MAX)).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
 }

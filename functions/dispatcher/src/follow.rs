@@ -74,16 +74,8 @@ pub async fn follow(
     deployment: &Deployment,
     trigger: Trigger,
 ) -> Result<Ended, TableError> {
-    let envelope = Envelope {
-        trigger,
-        run_id: Some(task.run_id),
-        scheduled_for: None,
-        deployment: Some(deployment.clone()),
-        retry_of: None,
-        config: Value::Null,
-        arguments: Value::Null,
-        job: None,
-    };
+    let envelope =
+        Envelope { run_id: Some(task.run_id), deployment: Some(deployment.clone()), ..Envelope::of(trigger) };
     let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
     let mut pause = FIRST_PAUSE;
     let mut refused_since = None;

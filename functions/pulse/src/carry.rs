@@ -196,14 +196,9 @@ impl<'a, 'r> Carry<'a, 'r> {
     async fn send_one(&self, tick: Pending<'a>) -> (Pending<'a>, Result<(), InvokeError>) {
         let function = format!("{}-{}", self.it.stack, tick.task.name());
         let envelope = Envelope {
-            trigger: self.trigger,
             run_id: Some(tick.run_id),
             scheduled_for: (self.trigger == Trigger::Pulse).then_some(tick.tick),
-            deployment: None,
-            retry_of: None,
-            config: Value::Null,
-            arguments: Value::Null,
-            job: None,
+            ..Envelope::of(self.trigger)
         };
         let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
         let sent = self.it.functions.start(&function, &payload).await;

@@ -6,6 +6,7 @@
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
 //! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
 //! - [`objects`]: single objects of one bucket, in S3
+//! - [`random`]: ids, and words that nobody else has
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
 //! - [`logs`]: what functions have said, in CloudWatch Logs (feature `logs`)
@@ -23,6 +24,7 @@ pub mod logs;
 #[cfg(feature = "notify")]
 pub mod notify;
 pub mod objects;
+pub mod random;
 #[cfg(feature = "deployments")]
 pub mod stacks;
 pub mod table;

@@ -168,6 +168,9 @@ macro_rules! words {
         pub enum $type { $($(#[$variant_doc])* $variant),+ }
 
         impl $type {
+            /// Each, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
             /// Every word there is, in order.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 

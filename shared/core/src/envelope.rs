@@ -86,6 +86,20 @@ pub enum InvalidEnvelope {
 }
 
 impl Envelope {
+    /// What says no more than what starts the run.
+    pub fn of(trigger: Trigger) -> Self {
+        Self {
+            trigger,
+            run_id: None,
+            scheduled_for: None,
+            deployment: None,
+            retry_of: None,
+            config: Value::Null,
+            arguments: Value::Null,
+            job: None,
+        }
+    }
+
     /// Reads a payload. Nothing at all counts as an empty object.
     pub fn parse(payload: Value) -> Result<Self, InvalidEnvelope> {
         // By way of an object, since a struct would be read from a list as well.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lamplighter_aws::random::jitter;
 use lamplighter_core::{
     duration,
     retry::{Next, Retry},
@@ -15,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Outcome, TaskResult, context::until, ending, execute::random, log};
+use crate::{Context, Outcome, TaskResult, context::until, ending, log};
 
 /// How long a body may put things in order after its cancellation.
 const GRACE: Duration = Duration::from_millis(500);
@@ -247,10 +248,4 @@ where
             Ended::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
         }
     }
-}
-
-/// An even draw between 0 and 1.
-pub(crate) fn jitter() -> f64 {
-    let bits = u32::try_from(random() & u128::from(u32::MAX)).unwrap_or(0);
-    f64::from(bits) / f64::from(u32::MAX)
 }

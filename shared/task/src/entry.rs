@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use lamplighter_aws::clients::Clients;
+use lamplighter_aws::{clients::Clients, random::random};
 use lamplighter_core::{run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
 use serde_json::Value;
 use tokio::{
@@ -24,7 +24,7 @@ use crate::{
     Bodies, Edges, ExecuteError, Executed, Hosted, Invocation, Task,
     assets::Source,
     ending,
-    execute::{execute, random, read_settings},
+    execute::execute,
     job,
     log::{self, Output},
     side::{self, Hosting},
@@ -233,7 +233,7 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     if edges.table.is_none() {
         eprintln!("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
     }
-    let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref()).unwrap_or_default();
+    let settings = edges.settings().unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
     let holder = format!("by-hand#{:032x}", random());

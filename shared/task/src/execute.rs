@@ -11,6 +11,7 @@ use lamplighter_aws::{
     clients::Clients,
     jobs::{Bell, Jobs},
     objects::Objects,
+    random::random,
     table::{Table, TableError, Then},
 };
 use lamplighter_core::{
@@ -163,13 +164,12 @@ async fn pipeline<T: Task>(
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Executed, ExecuteError> {
-    let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
-    log::task(&declared.name);
+    let declared = declared::<T>()?;
     if matches!(declared.kind, Kind::Side(_)) {
         return Err(ExecuteError::Side { task: declared.name });
     }
     let envelope = Envelope::parse(invocation.payload)?;
-    let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref());
+    let settings = edges.settings();
     let definition = applied(&settings, &declared);
     let mut request = request(&envelope, definition.overlap(), invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
@@ -197,7 +197,7 @@ async fn pipeline<T: Task>(
     run.epoch = grant.hold.epoch();
 
     let settings = settings.and_then(|settings| {
-        let at_run_time = read_settings("the task's settings in the table", grant.settings.as_deref())?;
+        let at_run_time = settings_at_run_time(grant.settings.as_deref())?;
         let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
         Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
     });
@@ -334,9 +334,21 @@ fn request(
     })
 }
 
-/// What the project says differently. The text itself is not told: it may have secrets, and only a text that can be
-/// read says where they are.
-pub(crate) fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunError> {
+/// What the task says of itself, under whose name is logged from here on.
+pub(crate) fn declared<T: Task>() -> Result<Definition, ExecuteError> {
+    let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
+    log::task(&declared.name);
+    Ok(declared)
+}
+
+/// What somebody set at run time, as a claim brings it.
+pub(crate) fn settings_at_run_time(text: Option<&str>) -> Result<Settings, RunError> {
+    read_settings("the task's settings in the table", text)
+}
+
+/// What is said differently. The text itself is not told: it may have secrets, and only a text that can be read says
+/// where they are.
+fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunError> {
     let settings = Settings::parse(text.unwrap_or("{}"));
     settings.map_err(|error| RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}")))
 }
@@ -348,6 +360,11 @@ fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -
 }
 
 impl Edges {
+    /// What the project says differently from the task.
+    pub(crate) fn settings(&self) -> Result<Settings, RunError> {
+        read_settings("LAMPLIGHTER_SETTINGS", self.settings.as_deref())
+    }
+
     /// The jobs of the table, if there is one.
     pub(crate) async fn jobs(&self, retention: Duration) -> Option<Jobs> {
         let table = self.table(retention).await?;
@@ -358,7 +375,8 @@ impl Edges {
         Some(Jobs::new(table, bell))
     }
 
-    async fn table(&self, retention: Duration) -> Option<Table> {
+    /// The table, if there is one, whose records are kept for that long.
+    pub(crate) async fn table(&self, retention: Duration) -> Option<Table> {
         let name = self.table.as_deref()?;
         let table = Table::new(self.clients.dynamodb().await.clone(), name);
         let table = match &self.bucket {
@@ -367,13 +385,4 @@ impl Edges {
         };
         Some(table.keeping(retention).of_environment(&self.environment))
     }
-}
-
-/// 128 random bits from the operating system.
-pub fn random() -> u128 {
-    let mut bytes = [0; 16];
-    // Without a source of randomness the time still tells runs apart; the table refuses a second use of an id.
-    let filled = getrandom::fill(&mut bytes);
-    let time = Timestamp::now().as_nanosecond().unsigned_abs();
-    filled.map_or(time, |()| u128::from_le_bytes(bytes))
 }

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Carried, Jobs, Worker},
+    random::random,
     table::{Table, TableError},
 };
 use lamplighter_core::{
@@ -17,7 +18,6 @@ use lamplighter_core::{
     id::RunId,
     job::{Job, JobKey, Refusal, Tried},
     run::{ErrorKind, Run, RunError, Trigger},
-    settings::Settings,
     status::Status,
 };
 use serde::Deserialize;
@@ -25,10 +25,9 @@ use serde_json::{Value, json};
 
 use crate::{
     ExecuteError, Hosted, Invocation, Task,
-    attempt::jitter,
     context::{Held, until},
     entry::Answered,
-    execute::{Claimed, Edges, Made, RECORDING, applied, make, random, read_settings},
+    execute::{Claimed, Edges, Made, RECORDING, applied, declared, make},
     log,
     record::{begun, store},
 };
@@ -57,7 +56,7 @@ pub(crate) async fn take_messages<T: Task>(
     edges: &Edges,
 ) -> Result<Answered, ExecuteError> {
     let declared = declared::<T>()?;
-    let definition = applied(&settings(edges), &declared);
+    let definition = applied(&edges.settings(), &declared);
     let jobs = edges.jobs(definition.retention).await;
     let messages = invocation.payload["Records"].as_array().cloned().unwrap_or_default();
     let (mut failed, mut stuck) = (Vec::new(), false);
@@ -122,12 +121,10 @@ async fn take<T: Task>(
     if key.task != definition.name {
         return Err(format!("it is for task `{}`, and this is the queue of `{}`", key.task, definition.name));
     }
-    let worker = Worker {
-        holder: format!("{}#{:016x}", invocation.holder, random() & u128::from(u64::MAX)),
-        until: invocation.deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX),
-        retry: definition.retry,
-        jitter: jitter(),
-    };
+    let until_at_most = invocation.deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX);
+    let worker = Worker::new(until_at_most, definition.retry);
+    // Whoever reads the record learns which invocation has the job.
+    let worker = Worker { holder: format!("{}#{}", invocation.holder, worker.holder), ..worker };
     let mut stuck = false;
     let attempt = async |job: &Job| {
         let (tried, is_stuck) =
@@ -174,13 +171,12 @@ pub(crate) async fn attempt_started<T: Task>(
 ) -> Result<Answered, ExecuteError> {
     let declared = declared::<T>()?;
     let envelope = Envelope::parse(invocation.payload.clone())?;
-    let jobs = edges.jobs(declared.retention).await;
+    let table = edges.table(declared.retention).await;
     let now = Timestamp::now();
     let id = envelope.run_id.unwrap_or_else(|| RunId::new(now, random()));
     let StartedJob { epoch, large } = envelope.job.unwrap_or(StartedJob { epoch: 1, large: BTreeMap::new() });
     let job = Job { arguments: envelope.arguments, epoch, large, ..Job::begun(id, declared.name.clone()) };
-    let table = jobs.as_ref().map(Jobs::table);
-    let (tried, stuck) = attempt(task, &declared, &job, true, &invocation, table, edges).await;
+    let (tried, stuck) = attempt(task, &declared, &job, true, &invocation, table.as_ref(), edges).await;
     log::end(&tried.run);
     log::over();
     Ok(Answered { payload: serde_json::to_value(&tried).unwrap_or_default(), failed: None, stuck })
@@ -211,14 +207,10 @@ async fn attempt<T: Task>(
         None => Ok(job.arguments.clone()),
     };
     let envelope = Envelope {
-        trigger: Trigger::Queue,
         run_id: Some(job.id),
-        scheduled_for: None,
-        deployment: None,
         retry_of: job.retry_of,
-        config: Value::Null,
         arguments: arguments.as_ref().cloned().unwrap_or_default(),
-        job: None,
+        ..Envelope::of(Trigger::Queue)
     };
     log::begin(request.run_id, request.trigger);
     // The arguments stand in the job's record already.
@@ -228,7 +220,7 @@ async fn attempt<T: Task>(
         return (Tried { run: Run { status: Status::Failed, error, ..run }, retryable: true }, false);
     }
     let claimed = Claimed {
-        settings: settings(edges),
+        settings: edges.settings(),
         declared,
         envelope: &envelope,
         request: &request,
@@ -243,14 +235,4 @@ async fn attempt<T: Task>(
         run = store(table, run, latest).await;
     }
     (Tried { run, retryable }, stuck)
-}
-
-fn declared<T: Task>() -> Result<Definition, ExecuteError> {
-    let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
-    log::task(&declared.name);
-    Ok(declared)
-}
-
-fn settings(edges: &Edges) -> Result<Settings, RunError> {
-    read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref())
 }

@@ -55,8 +55,9 @@ pub use context::Context;
 pub use enqueue::{Enqueue, Job, JobError, enqueue_many};
 pub use entry::start;
 pub use error::{Fatal, TaskError};
-pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute, random};
+pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute};
 pub use hosted::Hosted;
+pub use lamplighter_aws::random::random;
 pub use lamplighter_aws::{
     jobs::{Bell, EnqueueError, Jobs, NotAccepted},
     table::{CommitError, TransactWriteItem},

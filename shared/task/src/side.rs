@@ -7,6 +7,7 @@
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use lamplighter_aws::random::random;
 use lamplighter_core::{
     claim::{Hold, Occasion, Request},
     definition::{Definition, Overlap},
@@ -17,7 +18,7 @@ use lamplighter_core::{
     settings::Settings,
     side::{BODY_PARTING, Ended, HOOK_LIMIT},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     signal::unix::{SignalKind, signal},
     task::JoinHandle,
@@ -30,7 +31,7 @@ use crate::{
     attempt::{Limits, Settled, panicked, settle},
     body::{Order, admit},
     context::Held,
-    execute::{random, read_settings},
+    execute::{declared, settings_at_run_time},
     log,
 };
 
@@ -60,12 +61,11 @@ impl Hosting {
 
 /// Runs the task's body to its end, and tells how that was.
 pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> ExitCode {
-    let Ok(declared) = std::panic::catch_unwind(T::definition) else { return ExitCode::FAILURE };
+    let Ok(declared) = declared::<T>() else { return ExitCode::FAILURE };
     let asked = asked_to_end(hosting.run_id.is_some());
     let task = Arc::new(Hosted::from(task));
     let now = Timestamp::now();
     let run_id = hosting.run_id.unwrap_or_else(|| RunId::new(now, random()));
-    log::task(&declared.name);
     log::begin(run_id, Trigger::Runner);
 
     let settings = settings(&hosting, edges);
@@ -86,9 +86,7 @@ pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> E
 }
 
 fn settings(hosting: &Hosting, edges: &Edges) -> Result<Settings, RunError> {
-    let settings = read_settings("LAMPLIGHTER_SETTINGS", edges.settings.as_deref())?;
-    let at_run_time = read_settings("the task's settings in the table", hosting.settings.as_deref())?;
-    Ok(settings.overridden_by(at_run_time))
+    Ok(edges.settings()?.overridden_by(settings_at_run_time(hosting.settings.as_deref())?))
 }
 
 /// Fires when the process is asked to end.
@@ -129,10 +127,7 @@ async fn body<T: Task>(
     let now = Timestamp::now();
     let limits =
         Limits { deadline: Timestamp::MAX, asked: asked.clone(), cancellation: CancellationToken::new() };
-    let envelope = match Envelope::parse(json!({ "trigger": Trigger::Runner })) {
-        Ok(envelope) => envelope,
-        Err(error) => return failed(RunError::new(ErrorKind::System, error.to_string())),
-    };
+    let envelope = Envelope::of(Trigger::Runner);
     let request = Request {
         run_id,
         holder: String::new(),

@@ -27,6 +27,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
     jobs::{Bell, Jobs},
+    random::random,
     table::{Found, Table, create},
 };
 use lamplighter_core::{definition::Priority, job::JobKey, name::TaskName, run::Run};
@@ -35,7 +36,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{AssetsSource, Bodies, Edges, Hosted, Invocation, Task, execute::execute, execute::random, job};
+use crate::{AssetsSource, Bodies, Edges, Hosted, Invocation, Task, execute::execute, job};
 
 /// What a run may take beyond its task's timeout, as by hand.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -170,10 +171,8 @@ impl World {
 
     async fn due(&self, task: &TaskName, by: Timestamp) -> Vec<JobKey> {
         let mut keys = Vec::new();
-        for priority in
-            [Priority::Critical, Priority::High, Priority::Medium, Priority::Low, Priority::Background]
-        {
-            let due = self.table.due_for_runner(task, priority, MOST).await;
+        for priority in Priority::ALL {
+            let due = self.table.due_for_runner(task, *priority, MOST).await;
             let due = due.expect("the table is there").into_iter();
             keys.extend(due.filter(|(_, at)| *at <= by).map(|(key, _)| key));
         }

@@ -10,8 +10,11 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{Jobs, random};
-use crate::table::{Ended, Started, TableError};
+use super::Jobs;
+use crate::{
+    random::{jitter, random},
+    table::{Ended, Started, TableError},
+};
 
 /// A worker that is to carry a job.
 #[derive(Clone, Debug)]
@@ -29,9 +32,7 @@ pub struct Worker {
 impl Worker {
     /// A worker told from every other one.
     pub fn new(until: Timestamp, retry: Retry) -> Self {
-        let drawn = u16::try_from(random() & u128::from(u16::MAX)).unwrap_or(0);
-        let jitter = f64::from(drawn) / f64::from(u16::MAX);
-        Self { holder: format!("{:032x}", random()), until, retry, jitter }
+        Self { holder: format!("{:032x}", random()), until, retry, jitter: jitter() }
     }
 }
 

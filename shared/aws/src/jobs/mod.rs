@@ -24,7 +24,10 @@ pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::Rung;
 
-use crate::table::{Aborted, Ended, Enqueued, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError};
+use crate::{
+    random::random,
+    table::{Aborted, Ended, Enqueued, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError},
+};
 
 /// How long it is from one look at a job's record to the next while somebody waits for its end, at first and at most.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
@@ -288,13 +291,4 @@ impl Jobs {
         }
         Ok(())
     }
-}
-
-/// 128 random bits from the operating system.
-fn random() -> u128 {
-    let mut bytes = [0; 16];
-    // Without a source of randomness the time still tells jobs apart.
-    let filled = getrandom::fill(&mut bytes);
-    let time = Timestamp::now().as_nanosecond().unsigned_abs();
-    filled.map_or(time, |()| u128::from_le_bytes(bytes))
 }
