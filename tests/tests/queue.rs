@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +22,6 @@ use lamplighter_core::{
 };
 use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, lamplighter, repository, run};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 const TASK: &str = "job-probe";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,11 +114,7 @@ impl Stack {
         let prefix = outputs["LamplighterQueues"].clone();
         let config = local_config(&endpoint);
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let bell = Bell::Queues {
-            prefix: prefix.clone(),
-            client: Arc::new(OnceCell::new_with(Some(sqs.clone()))),
-            clients: Arc::default(),
-        };
+        let bell = Bell::Queues { prefix: prefix.clone(), sqs: sqs.clone().into() };
         let table = Table::new(aws.dynamodb.clone(), &outputs["LamplighterTableName"]);
         Self {
             jobs: Jobs::new(table, bell),

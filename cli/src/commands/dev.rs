@@ -7,7 +7,7 @@ use crate::{
     compile::Profile,
     runner::{
         service::{Ends, serve},
-        start::{Wanted, build, ready},
+        start::{build, ready},
         teller::Teller,
         watching::{Watched, fingerprint},
     },
@@ -36,13 +36,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
         let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
-        let wanted = Wanted {
-            place,
-            interval: variables.interval,
-            grace: how.grace,
-            concurrency: how.concurrency.into(),
-            side_tasks: variables.side_tasks,
-        };
+        let wanted = how.wanted(place, &variables);
         let mut service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
         let watched =

@@ -15,12 +15,11 @@ use lamplighter_core::{
 use serde_json::{Value, json};
 
 use super::{
-    job::tell,
+    job::wait_and_tell,
     run::{Object, object},
 };
 use crate::{
     known::{self, Misuse},
-    progress::{beside, is_seen},
     say,
     target::{Place, Target},
     words::Words,
@@ -151,9 +150,5 @@ async fn enqueue(
         }
         return Ok(());
     };
-    let line = |time| say!(words, "job-waiting", job = key.to_string(), time = time);
-    match beside(is_seen(json), line, jobs.wait(&key, patience)).await? {
-        Some(run) => tell(words, &jobs.table().whole(run).await?, json),
-        None => bail!(say!(words, "job-not-over", job = key.to_string())),
-    }
+    wait_and_tell(words, &jobs, &key, patience, json).await
 }

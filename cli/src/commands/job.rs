@@ -5,7 +5,10 @@ use std::time::Duration;
 use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
-use lamplighter_aws::table::{Aborted, Found};
+use lamplighter_aws::{
+    jobs::Jobs,
+    table::{Aborted, Found},
+};
 use lamplighter_core::{
     job::{Job, JobKey},
     run::Run,
@@ -122,12 +125,7 @@ impl Result {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
         self.which.with(words, async |target, key, _| {
             let jobs = target.jobs().await?;
-            let line = |time| say!(words, "job-waiting", job = key.to_string(), time = time);
-            let json = self.which.json;
-            match beside(is_seen(json), line, jobs.wait(&key, self.timeout)).await? {
-                Some(run) => tell(words, &jobs.table().whole(run).await?, json),
-                None => bail!(say!(words, "job-not-over", job = key.to_string())),
-            }
+            wait_and_tell(words, &jobs, &key, self.timeout, self.which.json).await
         })
     }
 }
@@ -153,8 +151,23 @@ impl Abort {
     }
 }
 
+/// Waits for a job's end, for that long, and prints what it came to. It is an error if it is not over by then.
+pub(super) async fn wait_and_tell(
+    words: &Words,
+    jobs: &Jobs,
+    key: &JobKey,
+    patience: Duration,
+    json: bool,
+) -> anyhow::Result<()> {
+    let line = |time| say!(words, "job-waiting", job = key.to_string(), time = time);
+    match beside(is_seen(json), line, jobs.wait(key, patience)).await? {
+        Some(run) => tell(words, &jobs.table().whole(run).await?, json),
+        None => bail!(say!(words, "job-not-over", job = key.to_string())),
+    }
+}
+
 /// Prints what a job came to: its data, or with `json` its record. It is an error if it did not complete.
-pub(super) fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
+fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
     if json {
         std::println!("{}", serde_json::to_string_pretty(run)?);
     }

@@ -58,6 +58,19 @@ pub(super) struct How {
     pub(super) json: bool,
 }
 
+impl How {
+    /// The runner that is wanted.
+    pub(super) fn wanted<'a>(&self, place: &'a Place, variables: &Variables) -> Wanted<'a> {
+        Wanted {
+            place,
+            interval: variables.interval,
+            grace: self.grace,
+            concurrency: self.concurrency.into(),
+            side_tasks: variables.side_tasks,
+        }
+    }
+}
+
 fn grace(text: &str) -> Result<Duration, String> {
     match text {
         "0" => Ok(Duration::ZERO),
@@ -74,13 +87,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
         let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
-        let wanted = Wanted {
-            place,
-            interval: variables.interval,
-            grace: how.grace,
-            concurrency: how.concurrency.into(),
-            side_tasks: variables.side_tasks,
-        };
+        let wanted = how.wanted(place, &variables);
         let service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
         serve(service, ends, teller).await;

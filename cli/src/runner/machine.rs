@@ -134,11 +134,7 @@ impl Machine {
         packages: &[Package],
         on_failure: Option<String>,
     ) -> anyhow::Result<()> {
-        let name = task.name().as_str();
-        let package = packages.iter().find(|package| package.name == name);
-        let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
-        let timeout = Duration::from_secs(task.function_seconds());
-        let mut spec = self.spec(name, package, timeout, Self::variables(project, task));
+        let mut spec = self.task_spec(project, task, packages)?;
         if task.definition.cron().is_some() {
             // As in the template; here a run whose process died is also ended, at once.
             spec.max_retries = 0;

@@ -13,11 +13,10 @@ use axum::{
 };
 use lamplighter_aws::{
     clients::local_config,
-    jobs::{Bell, Jobs},
+    jobs::{Bell, Jobs, Sqs},
     table::Table,
 };
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 
 use crate::stage::serve;
 
@@ -72,9 +71,8 @@ impl Queues {
 
     /// The jobs of a table, told of through these queues.
     pub fn jobs(&self, table: &Table) -> Jobs {
-        let client = Client::new(&local_config(&self.url));
-        let client = Arc::new(OnceCell::new_with(Some(client)));
-        Jobs::new(table.clone(), Bell::Queues { prefix: PREFIX.to_owned(), client, clients: Arc::default() })
+        let sqs = Sqs::from(Client::new(&local_config(&self.url)));
+        Jobs::new(table.clone(), Bell::Queues { prefix: PREFIX.to_owned(), sqs })
     }
 }
 

@@ -29,16 +29,33 @@ pub enum Bell {
     Queues {
         /// What the URLs of all queues begin with: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
         prefix: String,
-        /// The client, made at first use.
-        client: Arc<OnceCell<aws_sdk_sqs::Client>>,
-        /// What it is made with.
-        clients: Arc<Clients>,
+        /// What sends the messages.
+        sqs: Sqs,
     },
     /// A datagram with the job's key to a runner. Should it be lost, the runner looks for what is due every few seconds.
     Runner {
         /// Where it listens; nothing if no runner is there (yet).
         to: Option<SocketAddr>,
     },
+}
+
+/// A client of SQS, made at first use.
+#[derive(Clone, Debug)]
+pub struct Sqs {
+    client: Arc<OnceCell<aws_sdk_sqs::Client>>,
+    clients: Arc<Clients>,
+}
+
+impl From<aws_sdk_sqs::Client> for Sqs {
+    fn from(client: aws_sdk_sqs::Client) -> Self {
+        Self { client: Arc::new(OnceCell::new_with(Some(client))), clients: Arc::default() }
+    }
+}
+
+impl Sqs {
+    async fn client(&self) -> &aws_sdk_sqs::Client {
+        self.client.get_or_init(async || aws_sdk_sqs::Client::new(self.clients.config().await)).await
+    }
 }
 
 /// Why nobody heard of a job.
@@ -65,7 +82,7 @@ pub fn message(key: &JobKey) -> String {
 impl Bell {
     /// Messages in SQS queues whose URLs begin like that.
     pub fn queues(prefix: impl Into<String>, clients: Arc<Clients>) -> Self {
-        Self::Queues { prefix: prefix.into(), client: Arc::default(), clients }
+        Self::Queues { prefix: prefix.into(), sqs: Sqs { client: Arc::default(), clients } }
     }
 
     /// By what jobs are noticed that it rings for.
@@ -78,10 +95,11 @@ impl Bell {
 
     /// Keeps a message that was received from the others for so long, at most 12 hours.
     pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
-        let Self::Queues { prefix, client, clients } = self else { return Ok(()) };
-        let client = client.get_or_init(async || aws_sdk_sqs::Client::new(clients.config().await)).await;
+        let Self::Queues { prefix, sqs } = self else { return Ok(()) };
         let seconds = i32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(MAX_HELD).min(MAX_HELD);
-        let held = client
+        let held = sqs
+            .client()
+            .await
             .change_message_visibility()
             .queue_url(format!("{prefix}{task}"))
             .receipt_handle(receipt)
@@ -109,11 +127,7 @@ impl Bell {
                 }
                 Vec::new()
             }
-            Self::Queues { prefix, client, clients } => {
-                let client =
-                    client.get_or_init(async || aws_sdk_sqs::Client::new(clients.config().await)).await;
-                send(client, prefix, jobs, now).await
-            }
+            Self::Queues { prefix, sqs } => send(sqs.client().await, prefix, jobs, now).await,
         }
     }
 }

@@ -19,7 +19,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-pub use bell::{Bell, BellError};
+pub use bell::{Bell, BellError, Sqs};
 pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::Rung;
@@ -109,18 +109,19 @@ impl Jobs {
         let now = Timestamp::now();
         let keys = JobKeys { id: new.id.clone(), unique: new.unique.clone() };
         let job = new.job(RunId::of_job(now, random()), now)?;
-        let joined = match self.table.enqueue(&job, &keys, self.lane(), now).await? {
-            Enqueued::New => None,
-            Enqueued::Joined(twin) => Some(twin),
+        match self.table.enqueue(&job, &keys, self.lane(), now).await? {
+            Enqueued::New => {}
+            Enqueued::Joined(twin) => {
+                return Ok(Accepted { key: JobKey { task: job.task, run_id: twin }, joined: true });
+            }
             Enqueued::Refused(twin) => {
                 return Err(EnqueueError::NotUnique(JobKey { task: job.task, run_id: twin }));
             }
-        };
-        if let Some(run_id) = joined {
-            return Ok(Accepted { key: JobKey { task: job.task, run_id }, joined: true });
         }
         if job.after.is_empty() {
-            self.announce(&job, now).await?;
+            if let Err(error) = self.bell.ring(&job, now).await {
+                self.unheard(&job, error, now).await?;
+            }
         } else {
             for first in &job.after {
                 // One that is over already is found so when the follower is looked at.
@@ -131,15 +132,14 @@ impl Jobs {
         Ok(Accepted { key: job.key(), joined: false })
     }
 
-    /// Rings for a new job; a queue that is not there takes the job back.
-    async fn announce(&self, job: &Job, now: Timestamp) -> Result<(), EnqueueError> {
-        match self.bell.ring(job, now).await {
-            Ok(()) => Ok(()),
-            Err(BellError::NoQueue { task, cause }) => {
+    /// What becomes of a new job of which nobody heard: it waits for the pulse, or is taken back if it has no queue.
+    async fn unheard(&self, job: &Job, error: BellError, now: Timestamp) -> Result<(), EnqueueError> {
+        match error {
+            BellError::NoQueue { task, cause } => {
                 self.table.withdraw(job).await?;
                 Err(EnqueueError::UnknownTask { task, cause })
             }
-            Err(BellError::Unheard(_)) => {
+            BellError::Unheard(_) => {
                 Ok(self.table.park(&job.key(), now.saturating_add(PARKED).unwrap_or(Timestamp::MAX)).await?)
             }
         }
@@ -176,17 +176,7 @@ impl Jobs {
             }
         }
         for (at, error) in self.bell.ring_all(&jobs, now).await {
-            let taken = match error {
-                BellError::NoQueue { task, cause } => {
-                    let withdrawn = self.table.withdraw(&jobs[at]).await;
-                    Err(withdrawn.err().map_or(EnqueueError::UnknownTask { task, cause }, EnqueueError::from))
-                }
-                BellError::Unheard(_) => {
-                    let at_last = now.saturating_add(PARKED).unwrap_or(Timestamp::MAX);
-                    self.table.park(&jobs[at].key(), at_last).await.map_err(EnqueueError::from)
-                }
-            };
-            if let Err(error) = taken {
+            if let Err(error) = self.unheard(&jobs[at], error, now).await {
                 failed.push((places[at], error));
             }
         }

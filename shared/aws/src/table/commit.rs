@@ -12,6 +12,7 @@ pub use aws_sdk_dynamodb::types::TransactWriteItem;
 use super::{
     Table,
     item::{n, s},
+    job::WORKING,
     lease::{HELD, SHARED_HELD, shared},
     schema::{TASK, runs_pk, task_pk},
 };
@@ -70,7 +71,7 @@ impl Table {
     ) -> Result<(), CommitError> {
         let check = self
             .check(runs_pk(&key.task, key.run_id), key.run_id.to_string())
-            .condition_expression("#status = :running AND epoch = :epoch")
+            .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":epoch", n(epoch));

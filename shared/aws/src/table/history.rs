@@ -153,6 +153,17 @@ impl Table {
     /// A run's record; nothing while it is not over, as a job may be for long. One consistent read. Of large values it says
     /// where they are; [`Table::whole`] gets them.
     pub async fn run(&self, task: &TaskName, id: RunId) -> Result<Option<Run>, TableError> {
+        let item = self.read_record(task, id, "read a run").await?;
+        item.filter(|item| !is_open(item)).map(|item| self.run_of(item)).transpose()
+    }
+
+    /// The record of a run, over or not.
+    pub(super) async fn read_record(
+        &self,
+        task: &TaskName,
+        id: RunId,
+        what: &'static str,
+    ) -> Result<Option<Item>, TableError> {
         let output = self
             .client
             .get_item()
@@ -162,8 +173,8 @@ impl Table {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|error| self.failed("read a run", &error))?;
-        output.item.filter(|item| !is_open(item)).map(|item| self.run_of(item)).transpose()
+            .map_err(|error| self.failed(what, &error))?;
+        Ok(output.item)
     }
 
     /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,

@@ -16,7 +16,7 @@ pub(super) fn to_item(value: Value) -> Item {
     entries.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, to_attribute(v))).collect()
 }
 
-fn to_attribute(value: Value) -> AttributeValue {
+pub(super) fn to_attribute(value: Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
         Value::Bool(b) => AttributeValue::Bool(b),

@@ -35,6 +35,9 @@ pub const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
 /// After how long somebody looks again at a job that waits for others: its wake-up may have been lost.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
+/// That a worker, told by its fencing number, has a job.
+pub(super) const WORKING: &str = "#status = :running AND epoch = :epoch";
+
 /// By what a job that can start is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -115,17 +118,8 @@ impl Lane {
 impl Table {
     /// A job, whether or not it is over. One consistent read.
     pub async fn job(&self, key: &JobKey) -> Result<Option<Found>, TableError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(runs_pk(&key.task, key.run_id)))
-            .key("sk", s(key.run_id.to_string()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed("read a job", &error))?;
-        output.item.map(|item| self.found(item)).transpose()
+        let item = self.read_record(&key.task, key.run_id, "read a job").await?;
+        item.map(|item| self.found(item)).transpose()
     }
 
     /// The job or the run that an item holds.
@@ -240,12 +234,8 @@ impl Table {
                         }
                     }
                 }
-                Start::Granted { lost, .. }
-                    if job.lease.as_ref().is_some_and(|it| it.holder == request.holder) =>
-                {
-                    debug_assert!(lost.is_none(), "one's own lease was not lost");
-                    return Ok(Started::Granted(job));
-                }
+                // One's own start, whose response was lost.
+                Start::Granted { epoch, .. } if epoch == job.epoch => return Ok(Started::Granted(job)),
                 Start::Granted { lost, .. } => lost,
             };
             let (attempts, status) = if lost.is_some() {
@@ -261,7 +251,7 @@ impl Table {
             let update = match lost {
                 Some(lost) => update
                     .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
-                    .expression_attribute_values(":lost", list(&lost)),
+                    .expression_attribute_values(":lost", to_list(std::slice::from_ref(&lost))),
                 None => update,
             };
             refused = match self.started(update.send().await)? {
@@ -342,8 +332,6 @@ impl Table {
         lane: Lane,
     ) -> Result<bool, TableError> {
         let index = if lane == Lane::Runner { ", due_at = :not_before" } else { "" };
-        let attempts = serde_json::to_value(attempts).unwrap_or_default();
-        let attempts = item::to_item(serde_json::json!({ "attempts": attempts })).remove("attempts");
         let update = self
             .holding(job)
             .update_expression(format!(
@@ -351,14 +339,14 @@ impl Table {
             ))
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
             .expression_attribute_values(":not_before", n(not_before.as_millisecond()))
-            .expression_attribute_values(":attempts", attempts.unwrap_or(AttributeValue::L(Vec::new())));
+            .expression_attribute_values(":attempts", to_list(attempts));
         self.held("give a job back", update.send().await)
     }
 
     /// An update of a job as long as the worker has it.
     fn holding(&self, job: &Job) -> UpdateItemFluentBuilder {
         self.update_job(&job.key())
-            .condition_expression("#status = :running AND epoch = :epoch")
+            .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":epoch", n(job.epoch))
@@ -380,7 +368,6 @@ impl Table {
 
     /// Ends a job with its terminal record, if nobody has started or ended it since `job` was read. One write.
     pub async fn end_job(&self, job: &Job, run: &Run) -> Result<Ended, TableError> {
-        let run = &*self.put_away(run).await?;
         let run = &*self.put_away(run).await?;
         let put = self
             .client
@@ -500,7 +487,6 @@ pub(super) fn is_open(item: &Item) -> bool {
     status.and_then(|word| word.parse::<Status>().ok()).is_some_and(|status| !status.is_terminal())
 }
 
-fn list(attempt: &Attempt) -> AttributeValue {
-    let value = serde_json::json!({ "attempts": [attempt] });
-    item::to_item(value).remove("attempts").unwrap_or(AttributeValue::L(Vec::new()))
+fn to_list(attempts: &[Attempt]) -> AttributeValue {
+    item::to_attribute(serde_json::json!(attempts))
 }
