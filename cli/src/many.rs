@@ -2,8 +2,8 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use lamplighter_aws::table::{Table, TableError, Unreadable};
-use lamplighter_core::{claim::TaskState, name::TaskName};
+use lamplighter_aws::table::{Cursor, Page, Table, TableError, Unreadable};
+use lamplighter_core::{claim::TaskState, id::RunId, name::TaskName};
 
 /// How many are asked at once.
 const AT_ONCE: usize = 16;
@@ -14,6 +14,27 @@ pub async fn each<'a, T, E, F: Future<Output = Result<T, E>>>(
     ask: impl FnMut(&'a TaskName) -> F,
 ) -> Result<Vec<T>, E> {
     stream::iter(tasks).map(ask).buffered(AT_ONCE).try_collect().await
+}
+
+/// The pages of several tasks as one, newest first. Nothing is told that is older than where one of them ended, since
+/// that one may have more in between.
+pub fn merged<R>(pages: Vec<Page<R>>, limit: usize, id: impl Fn(&R) -> RunId) -> Page<R> {
+    let end = pages.iter().filter_map(|page| page.next.clone()).max();
+    let mut all = Page { runs: Vec::new(), unreadable: Vec::new(), looked_at: 0, next: None };
+    for page in pages {
+        all.runs.extend(page.runs);
+        all.unreadable.extend(page.unreadable);
+        all.looked_at += page.looked_at;
+    }
+    all.runs.retain(|run| end.as_ref().is_none_or(|end| end.reaches(id(run))));
+    all.runs.sort_by_key(|run| std::cmp::Reverse(id(run)));
+    all.next = if all.runs.len() > limit {
+        all.runs.truncate(limit);
+        all.runs.last().map(|run| Cursor::behind(id(run)))
+    } else {
+        end
+    };
+    all
 }
 
 /// A task's state, once the records of its lost runs are written. One that does not parse is told by its key, and counts as
@@ -31,4 +52,40 @@ pub async fn settled(
         Err(error) => return Err(error),
     };
     Ok((table.settle(task, state, now).await?, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use lamplighter_core::run::{Run, Trigger};
+
+    use super::*;
+
+    fn run(second: i64) -> Run {
+        let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
+        Run::begun(RunId::new(at, 0), "a".parse().unwrap(), Trigger::Manual, at)
+    }
+
+    fn page(seconds: &[i64], more: bool) -> Page {
+        let runs: Vec<_> = seconds.iter().map(|second| run(*second)).collect();
+        let next = runs.last().filter(|_| more).map(|run| Cursor::behind(run.id));
+        Page { looked_at: runs.len(), runs, unreadable: Vec::new(), next }
+    }
+
+    fn told(pages: Vec<Page>, limit: usize) -> (Vec<i64>, Option<i64>) {
+        let told = merged(pages, limit, |run| run.id);
+        let second = |id: RunId| id.made_at().as_second() - 1_800_000_000;
+        (
+            told.runs.iter().map(|run| second(run.id)).collect(),
+            told.next.map(|cursor| second(cursor.to_string().parse().unwrap())),
+        )
+    }
+
+    #[test]
+    fn p04_pages_of_several_tasks_are_told_as_one_without_gaps() {
+        assert_eq!(told(vec![page(&[9, 5], false), page(&[8, 4], false)], 10), (vec![9, 8, 5, 4], None));
+        assert_eq!(told(vec![page(&[9, 5], true), page(&[8, 4], true)], 2), (vec![9, 8], Some(8)));
+        // The first has more runs behind 7, which may be newer than 4.
+        assert_eq!(told(vec![page(&[9, 7], true), page(&[8, 4], false)], 10), (vec![9, 8, 7], Some(7)));
+        assert_eq!(told(Vec::new(), 10), (vec![], None));
+    }
 }

@@ -1,4 +1,5 @@
-# Gescheiterte Aufträge und Nachrichten, die niemand verstand.
+# Aufträge, gescheiterte Aufträge und Nachrichten, die niemand verstand.
+jobs-none = es gibt keine Aufträge
 jobs-none-dead = es gibt nichts Unzustellbares
 jobs-attempts = { $count ->
     [one] { $count } Versuch
@@ -12,3 +13,5 @@ jobs-replayed = { $run } ist wieder eingereiht, als { $new }
 jobs-replayed-before = { $run } wurde schon wieder eingereiht, als { $new }
 jobs-sent-back = Nachricht { $message } ist wieder in ihrer Warteschlange
 jobs-no-such = { $task } hat nichts Unzustellbares namens { $id }: `lamplighter jobs dead` listet alles auf
+jobs-runs = { $job } läuft: `lamplighter abort` beendet ihn
+jobs-rung = { $job } war nicht begonnen: wer ihn ausführt, erfährt noch einmal davon

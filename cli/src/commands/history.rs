@@ -143,7 +143,9 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         page.unreadable.extend(unreadable);
         anyhow::Ok(page)
     });
-    let mut told = merged(pages.await?, usize::from(arguments.limit));
+    let Page { runs, unreadable, next, .. } =
+        many::merged(pages.await?, arguments.limit.into(), |run: &Run| run.id);
+    let mut told = Told { runs, unreadable, next: next.map(|cursor| cursor.to_string()), totals: None };
     if arguments.totals {
         let month = lamplighter_core::statistics::Window::Month.before(now);
         let range = from.unwrap_or(month.start)..until.unwrap_or(month.end);
@@ -152,26 +154,6 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         told.totals = Some(all.by_status);
     }
     Ok(told)
-}
-
-/// The pages of several tasks as one, newest first. Nothing is told that is older than where one of them ended, since
-/// that one may have more in between.
-fn merged(pages: Vec<Page>, limit: usize) -> Told {
-    let end = pages.iter().filter_map(|page| page.next.clone()).max();
-    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
-    for page in pages {
-        runs.extend(page.runs);
-        unreadable.extend(page.unreadable);
-    }
-    runs.retain(|run: &Run| end.as_ref().is_none_or(|end| end.reaches(run.id)));
-    runs.sort_by_key(|run| std::cmp::Reverse(run.id));
-    let next = if runs.len() > limit {
-        runs.truncate(limit);
-        runs.last().map(|run| Cursor::behind(run.id))
-    } else {
-        end
-    };
-    Told { runs, unreadable, next: next.map(|cursor| cursor.to_string()), totals: None }
 }
 
 fn trigger(word: &str) -> Result<Trigger, String> {
@@ -238,38 +220,4 @@ fn last_lines(words: &Words, told: &Told) -> Vec<String> {
         lines.push(say!(words, "history-more", cursor = cursor));
     }
     lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(second: i64) -> Run {
-        let at = Timestamp::from_second(1_800_000_000 + second).unwrap();
-        Run::begun(RunId::new(at, 0), "a".parse().unwrap(), Trigger::Manual, at)
-    }
-
-    fn page(seconds: &[i64], more: bool) -> Page {
-        let runs: Vec<_> = seconds.iter().map(|second| run(*second)).collect();
-        let next = runs.last().filter(|_| more).map(|run| Cursor::behind(run.id));
-        Page { looked_at: runs.len(), runs, unreadable: Vec::new(), next }
-    }
-
-    fn told(pages: Vec<Page>, limit: usize) -> (Vec<i64>, Option<i64>) {
-        let told = merged(pages, limit);
-        let second = |id: RunId| id.made_at().as_second() - 1_800_000_000;
-        (
-            told.runs.iter().map(|run| second(run.id)).collect(),
-            told.next.map(|id| second(id.parse().unwrap())),
-        )
-    }
-
-    #[test]
-    fn p04_pages_of_several_tasks_are_told_as_one_without_gaps() {
-        assert_eq!(told(vec![page(&[9, 5], false), page(&[8, 4], false)], 10), (vec![9, 8, 5, 4], None));
-        assert_eq!(told(vec![page(&[9, 5], true), page(&[8, 4], true)], 2), (vec![9, 8], Some(8)));
-        // The first has more runs behind 7, which may be newer than 4.
-        assert_eq!(told(vec![page(&[9, 7], true), page(&[8, 4], false)], 10), (vec![9, 8, 7], Some(7)));
-        assert_eq!(told(Vec::new(), 10), (vec![], None));
-    }
 }

@@ -107,7 +107,7 @@ impl Status {
 }
 
 /// Where a job stands that is not over.
-fn stands(words: &Words, job: &Job) -> String {
+pub(super) fn stands(words: &Words, job: &Job) -> String {
     let now = Timestamp::now();
     let status = words.status(job.status);
     let why = match (job.lease.as_ref(), job.not_before.filter(|at| *at > now)) {

@@ -75,3 +75,50 @@ fn q05_q07_q12_delays_keys_and_what_comes_after_are_told() {
     workspace.run(&["abort", &later]).succeeded();
     assert!(workspace.run(&["status", &follower]).succeeded().contains("BLOCKED"));
 }
+
+#[test]
+fn q04_jobs_are_listed_newest_first_wherever_they_stand() {
+    let workspace = workspace();
+    let jobs: Vec<_> = (0..3)
+        .map(|_| workspace.run(&["enqueue", "send-mail", GIVEN]).succeeded().trim().to_owned())
+        .collect();
+    let ids: Vec<_> = jobs.iter().map(|job| job.split_once('/').unwrap().1).collect();
+    workspace.run(&["abort", &jobs[1]]).succeeded();
+    let told = workspace.run(&["jobs", "list"]).succeeded();
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines.len(), 3, "{told}");
+    for (line, (id, says)) in lines.iter().zip([
+        (ids[2], "PENDING: it waits for a worker"),
+        (ids[1], "CANCELLED: "),
+        (ids[0], "PENDING: it waits for a worker"),
+    ]) {
+        assert!(line.contains(id) && line.contains(says), "{told}");
+    }
+    let list = |more: &[&str]| {
+        let told = workspace.run(&[&["jobs", "list", "send-mail", "--json"], more].concat()).succeeded();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let jobs = told["jobs"].as_array().unwrap();
+        let ids = jobs.iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        (ids, told["next"].as_str().map(str::to_owned))
+    };
+    assert_eq!(list(&["--status", "PENDING"]).0, [ids[2], ids[0]]);
+    let (first, cursor) = list(&["--limit", "2"]);
+    assert_eq!(first, [ids[2], ids[1]]);
+    assert_eq!(list(&["--cursor", &cursor.unwrap()]).0, [ids[0]]);
+    let none = workspace.run(&["jobs", "list", "migrate"]).succeeded();
+    assert!(none.contains("there are no jobs"), "{none}");
+}
+
+#[test]
+fn q09_a_job_that_waits_is_told_of_once_more_and_a_cancelled_one_enqueued_again() {
+    let workspace = workspace();
+    let job = workspace.run(&["enqueue", "send-mail", GIVEN]).succeeded().trim().to_owned();
+    let (_, id) = job.split_once('/').unwrap();
+    let told = workspace.run(&["jobs", "replay", "send-mail", id]).succeeded();
+    assert!(told.contains("is told of it once more"), "{told}");
+    workspace.run(&["abort", &job]).succeeded();
+    let again = workspace.run(&["jobs", "replay", "send-mail", id]).succeeded();
+    assert!(again.contains("is enqueued again"), "{again}");
+    let twice = workspace.run(&["jobs", "replay", "send-mail", id]).succeeded();
+    assert!(twice.contains("was enqueued again before"), "{twice}");
+}

@@ -1,6 +1,6 @@
 //! Q01 to Q11, S05: jobs under `lamplighter start`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
 
@@ -56,8 +56,29 @@ fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
     assert!(waited >= 2000, "it started after {waited} ms");
     let obeying = stage.enqueue("send-mail", "obey", "obeying", &[]);
     stage.until_noted(2);
+    let (_, id) = obeying.split_once('/').unwrap();
+    let runs = stage.workspace.run(&["jobs", "replay", "send-mail", id]).failed();
+    assert!(runs.contains("`lamplighter abort` ends it"), "{runs}");
     stage.workspace.run(&["abort", &obeying]).succeeded();
     assert_eq!(stage.over(&obeying)["status"], "CANCELLED");
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
+fn q02_q09_a_failed_job_with_large_arguments_is_replayed_with_them() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let runner = stage.start(&["start"], &[]);
+    // Too large for its item, and small enough for a command line.
+    let large = "x".repeat(110_000);
+    let failed = stage.over(&stage.enqueue("send-mail", "fail", &large, &[]));
+    assert_eq!(failed["error"]["message"], "told to fail");
+    let replayed = stage.workspace.run(&["jobs", "replay", "send-mail", "--all", "--json"]).succeeded();
+    let replayed: Value = serde_json::from_str(&replayed).unwrap();
+    assert_eq!(replayed[0]["retry_of"], failed["id"]);
+    let again = stage.over(replayed[0]["run_id"].as_str().unwrap());
+    // Its body was given what it fails of.
+    assert_eq!((&again["error"]["message"], &again["retry_of"]), (&json!("told to fail"), &failed["id"]));
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
 }

@@ -190,6 +190,12 @@ impl Jobs {
         }
     }
 
+    /// Tells once more of a job that nobody has started: its message may have been lost. A message too many starts nothing
+    /// twice.
+    pub async fn ring(&self, job: &Job) -> Result<(), BellError> {
+        self.bell.ring(job, Timestamp::now()).await
+    }
+
     /// Renews the lease of a job that a worker has. False if it has it no more.
     pub async fn renew(&self, job: &Job, until: Timestamp) -> Result<bool, TableError> {
         self.table.renew_job(job, until, self.lane()).await

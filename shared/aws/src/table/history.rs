@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     MAX_VALUE_BYTES, Table, TableError,
     item::{self, Item, n, s},
-    job::is_open,
+    job::{Found, is_open},
     schema::{run_key, runs_pk, shard_pk},
 };
 
@@ -66,9 +66,9 @@ pub struct InvalidCursor(pub String);
 
 /// Some runs, newest first.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct Page<R = Run> {
     /// The runs.
-    pub runs: Vec<Run>,
+    pub runs: Vec<R>,
     /// The items among them that are no runs.
     pub unreadable: Vec<Unreadable>,
     /// How many records were looked at.
@@ -180,6 +180,21 @@ impl Table {
     /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,
     /// so that a page may be short, or empty, and still have a next one.
     pub async fn history(&self, wanted: &History) -> Result<Page, TableError> {
+        self.page(wanted, |item| self.run_of(item)).await
+    }
+
+    /// A page of the jobs of a queue task, over or not, as [`Table::history`]. Runs by hand, which are no jobs, are not among
+    /// them.
+    pub async fn jobs(&self, wanted: &History) -> Result<Page<Found>, TableError> {
+        let wanted = History { jobs: true, trigger: Some(Trigger::Queue), ..wanted.clone() };
+        self.page(&wanted, |item| self.found(item)).await
+    }
+
+    async fn page<R>(
+        &self,
+        wanted: &History,
+        read: impl Fn(Item) -> Result<R, TableError>,
+    ) -> Result<Page<R>, TableError> {
         let mut page = Page { runs: Vec::new(), unreadable: Vec::new(), looked_at: 0, next: None };
         let Some(range) = keys(wanted.from, wanted.until) else { return Ok(page) };
         let shards = if wanted.jobs { SHARDS } else { 1 };
@@ -201,7 +216,7 @@ impl Table {
                 // More was found than is wanted: the next page finds it again.
                 return Ok(page);
             }
-            match self.run_of(item) {
+            match read(item) {
                 Ok(run) => page.runs.push(run),
                 Err(TableError::Malformed { key, cause, .. }) => {
                     page.unreadable.push(Unreadable { key, cause });

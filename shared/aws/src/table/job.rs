@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::{
 };
 use jiff::Timestamp;
 use lamplighter_core::{
+    id::RunId,
     job::{Job, JobKey, Lease, Refusal, Start, StartRequest, start},
     run::{Attempt, Run},
     status::Status,
@@ -94,6 +95,24 @@ pub enum Aborted {
     Over(Box<Run>),
     /// There is no such job.
     Unknown,
+}
+
+impl Found {
+    /// Its run's id.
+    pub fn id(&self) -> RunId {
+        match self {
+            Self::Open(job) => job.id,
+            Self::Over(run) => run.id,
+        }
+    }
+
+    /// Its status.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Open(job) => job.status,
+            Self::Over(run) => run.status,
+        }
+    }
 }
 
 impl Lane {

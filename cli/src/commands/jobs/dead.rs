@@ -1,0 +1,167 @@
+//! `lamplighter jobs dead`: what is dead.
+
+use anstream::println;
+use lamplighter_aws::{
+    jobs::{DeadLetter, DeadLetterError, DeadLetters},
+    table::{History, Table},
+};
+use lamplighter_core::{
+    name::TaskName,
+    run::{Run, Trigger},
+    status::Status,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    known, many, say,
+    show::{sign, table},
+    target::{Place, Target},
+    words::Words,
+};
+
+/// Lists jobs that failed, newest first, and in AWS the messages in the dead-letter queues. They stay where they are.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter jobs dead send-receipt --aws")]
+pub(super) struct Arguments {
+    /// Only those of this task.
+    task: Option<String>,
+    /// How many of each kind, of each task.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Prints JSON: the jobs' whole records, and the messages.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What is dead.
+#[derive(Debug, Default, Serialize)]
+struct Told {
+    failed: Vec<Run>,
+    messages: Vec<Value>,
+}
+
+pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::super::workspace()?;
+    let tasks: Vec<_> = match &arguments.task {
+        Some(task) => vec![known::task(words, &workspace, task)?],
+        None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
+    };
+    let (told, letters) = super::super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let found = found(&target, &tasks, arguments.limit).await;
+        target.close().await;
+        found
+    })?;
+    if arguments.json {
+        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        return Ok(());
+    }
+    if told.failed.is_empty() && letters.is_empty() {
+        println!("{}", say!(words, "jobs-none-dead"));
+    }
+    for line in failed_lines(words, &told.failed).into_iter().chain(letter_lines(words, &letters)) {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// What is dead of the tasks. The messages are seen by others again.
+async fn found(target: &Target, tasks: &[TaskName], limit: u16) -> anyhow::Result<(Told, Vec<DeadLetter>)> {
+    let runs = many::each(tasks, async |task| failed(&target.table, task, limit).await).await?;
+    let mut told = Told { failed: runs.into_iter().flatten().collect(), ..Told::default() };
+    told.failed.sort_by_key(|run| std::cmp::Reverse(run.id));
+    let mut letters = Vec::new();
+    if let Some(queues) = target.dead_letters().await? {
+        for task in tasks {
+            let taken = taken(&queues, task, limit).await?;
+            queues.let_go(&taken).await;
+            letters.extend(taken);
+        }
+    }
+    told.messages = letters.iter().map(message).collect();
+    Ok((told, letters))
+}
+
+/// The jobs of a task that failed.
+pub(super) async fn failed(table: &Table, task: &TaskName, limit: u16) -> anyhow::Result<Vec<Run>> {
+    let wanted = History {
+        statuses: vec![Status::Failed, Status::Timeout],
+        trigger: Some(Trigger::Queue),
+        jobs: true,
+        ..History::of(task.clone(), limit)
+    };
+    Ok(table.history(&wanted).await?.runs)
+}
+
+/// The dead letters of a task; none if it has no queue.
+pub(super) async fn taken(
+    queues: &DeadLetters,
+    task: &TaskName,
+    limit: u16,
+) -> Result<Vec<DeadLetter>, DeadLetterError> {
+    match queues.take(task, limit.into()).await {
+        Err(DeadLetterError::NoQueue(_)) => Ok(Vec::new()),
+        taken => taken,
+    }
+}
+
+fn message(letter: &DeadLetter) -> Value {
+    json!({
+        "task": letter.task, "id": letter.id, "body": letter.body, "run_id": letter.job().map(|job| job.run_id),
+        "sent_at": letter.sent_at, "deliveries": letter.deliveries,
+    })
+}
+
+fn failed_lines(words: &Words, runs: &[Run]) -> Vec<String> {
+    let row = |run: &Run| {
+        [
+            words.time(run.completed_at),
+            run.task.to_string(),
+            run.id.to_string(),
+            say!(words, "jobs-attempts", count = run.attempts.len()),
+            words.reason(run).or_else(|| run.message.clone()).unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = runs.iter().map(row).collect();
+    let (sign, style) = sign(Status::Failed);
+    table(words, 2, &rows).into_iter().map(|line| format!("{style}{sign}{style:#} {line}")).collect()
+}
+
+fn letter_lines(words: &Words, letters: &[DeadLetter]) -> Vec<String> {
+    let row = |letter: &DeadLetter| {
+        [
+            letter.sent_at.map(|at| words.time(at)).unwrap_or_default(),
+            letter.task.to_string(),
+            letter.id.clone(),
+            say!(words, "jobs-deliveries", count = letter.deliveries),
+            letter.body.clone(),
+        ]
+    };
+    let rows: Vec<_> = letters.iter().map(row).collect();
+    table(words, 2, &rows).into_iter().map(|line| format!("? {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use lamplighter_core::id::RunId;
+
+    use super::*;
+    use crate::words::Locale;
+
+    #[test]
+    fn q09_a_dead_job_shows_its_task_id_error_attempts_and_time() {
+        let words = Words::new(Locale::En);
+        let at = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut run = Run::begun(RunId::new(at, 1), "send-receipt".parse().unwrap(), Trigger::Queue, at);
+        run.status = Status::Failed;
+        run.message = Some("no such address".to_owned());
+        let [line] = &failed_lines(&words, std::slice::from_ref(&run))[..] else { panic!("one line") };
+        for part in ["send-receipt", &run.id.to_string(), "0 attempts", "no such address", "2027"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+}

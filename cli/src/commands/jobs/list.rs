@@ -1,0 +1,107 @@
+//! `lamplighter jobs list`: where each job stands.
+
+use anstream::println;
+use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
+use lamplighter_core::{name::TaskName, status::Status};
+use serde_json::{Value, json};
+
+use super::super::job::stands;
+use crate::{
+    known, many, say,
+    show::{sign, table, unreadable},
+    target::Place,
+    words::Words,
+};
+
+/// Lists jobs, newest first, whether or not they are over.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  lamplighter jobs list send-receipt --status PENDING")]
+pub(super) struct Arguments {
+    /// Only those of this task.
+    task: Option<String>,
+    /// Only those with this status, such as PENDING. May be given several times.
+    #[arg(long)]
+    status: Vec<Status>,
+    /// How many jobs.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    limit: u16,
+    /// Goes on where an earlier list ended, with what that one said.
+    #[arg(long)]
+    cursor: Option<Cursor>,
+    /// Prints JSON: the jobs' records. Of values over 100 KB they say where they are.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    let workspace = super::super::workspace()?;
+    let tasks: Vec<_> = match &arguments.task {
+        Some(task) => vec![known::task(words, &workspace, task)?],
+        None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
+    };
+    let page = super::super::runtime()?.block_on(async {
+        let target = arguments.place.open(&workspace).await?;
+        let page = read(&target.table, &tasks, arguments).await;
+        target.close().await;
+        page
+    })?;
+    unreadable(words, &page.unreadable);
+    if arguments.json {
+        let jobs = page.runs.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let next = page.next.as_ref().map(Cursor::to_string);
+        std::println!("{}", serde_json::to_string_pretty(&json!({ "jobs": jobs, "next": next }))?);
+        return Ok(());
+    }
+    if page.runs.is_empty() {
+        println!("{}", say!(words, "jobs-none"));
+    }
+    for line in lines(words, &page.runs) {
+        println!("{line}");
+    }
+    if let Some(cursor) = &page.next {
+        println!("{}", say!(words, "history-more", cursor = cursor.to_string()));
+    }
+    Ok(())
+}
+
+async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Page<Found>> {
+    let pages = many::each(tasks, async |task| {
+        let wanted = History {
+            statuses: arguments.status.clone(),
+            cursor: arguments.cursor.clone(),
+            ..History::of(task.clone(), arguments.limit)
+        };
+        table.jobs(&wanted).await
+    });
+    Ok(many::merged(pages.await?, arguments.limit.into(), Found::id))
+}
+
+fn record(job: &Found) -> serde_json::Result<Value> {
+    match job {
+        Found::Open(job) => serde_json::to_value(job),
+        Found::Over(run) => serde_json::to_value(run),
+    }
+}
+
+/// One line a job: when it was enqueued, its task, its id, and where it stands.
+fn lines(words: &Words, jobs: &[Found]) -> Vec<String> {
+    let row = |job: &Found| {
+        let (task, stands) = match job {
+            Found::Open(job) => (&job.task, stands(words, job)),
+            Found::Over(run) => {
+                let said = words.reason(run).or_else(|| run.message.clone());
+                let status = words.status(run.status);
+                (&run.task, said.map_or(status.clone(), |said| format!("{status}: {said}")))
+            }
+        };
+        [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), stands]
+    };
+    let rows: Vec<_> = jobs.iter().map(row).collect();
+    let styled = |(job, line): (&Found, String)| {
+        let (sign, style) = sign(job.status());
+        format!("{style}{sign}{style:#} {line}")
+    };
+    jobs.iter().zip(table(words, 2, &rows)).map(styled).collect()
+}

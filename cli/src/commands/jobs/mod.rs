@@ -1,0 +1,32 @@
+//! `lamplighter jobs`: those there are, the dead letters, and another go.
+
+mod dead;
+mod list;
+mod replay;
+
+use crate::words::Words;
+
+/// Lists jobs, and those that failed with the messages that nobody understood; gives them another go.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  lamplighter jobs list\n  lamplighter jobs dead\n  lamplighter jobs replay send-receipt --all"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    List(list::Arguments),
+    Dead(dead::Arguments),
+    Replay(replay::Arguments),
+}
+
+pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    match &arguments.what {
+        What::List(arguments) => list::run(words, arguments),
+        What::Dead(arguments) => dead::run(words, arguments),
+        What::Replay(arguments) => replay::run(words, arguments),
+    }
+}
