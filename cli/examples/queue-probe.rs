@@ -21,6 +21,7 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
         "fail" => Err(TaskError::new("told to fail")).fatal(),
         "once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "exit" if ctx.attempt() == 1 => std::process::exit(3),
+        "hang" if ctx.attempt() == 1 => std::future::pending().await,
         "sleep" => {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Outcome::success("slept").with_data(&mark)

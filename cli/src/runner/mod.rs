@@ -19,10 +19,12 @@
 //! - [`watching`]: what `dev` does besides
 //! - [`queue`]: jobs, by priority; [`bell`]: where it hears of them
 //! - [`scheduler`]: cron tasks at their ticks; [`presence`]: what it says of itself; [`teller`]: what it shows
+//! - [`lifeline`]: by what it is known to be dead, and its jobs to be free
 
 pub mod bell;
 pub mod deploy;
 pub mod door;
+pub mod lifeline;
 pub mod machine;
 pub mod presence;
 pub mod queue;

@@ -33,7 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{bell::Hung, teller::Teller};
 
 /// How long a job is the runner's own unless it renews that.
-const LEASE: Duration = Duration::from_secs(30);
+pub const LEASE: Duration = Duration::from_secs(30);
 /// How often it renews it.
 const RENEWAL: Duration = Duration::from_secs(10);
 /// How many entries are read at once.
@@ -56,6 +56,8 @@ pub struct Queues {
 pub struct Dispatcher {
     /// The jobs of the table.
     pub jobs: Jobs,
+    /// Which runner takes them.
+    pub instance: Arc<str>,
     /// What runs their functions.
     pub host: Arc<LambdaHost>,
     /// Where it hears of new ones.
@@ -196,8 +198,9 @@ impl Dispatcher {
     ) {
         let jobs = self.jobs.clone().keeping(definition.retention);
         let (host, teller) = (Arc::clone(&self.host), Arc::clone(&self.teller));
+        let instance = Arc::clone(&self.instance);
         self.running.spawn(async move {
-            if let Err(error) = carry(&jobs, &host, &key, &definition, &function).await {
+            if let Err(error) = carry(&jobs, &instance, &host, &key, &definition, &function).await {
                 teller.warn(&format!("{key}: {error}"));
             }
             // Nobody listens once no new ones are taken.
@@ -226,13 +229,14 @@ impl Memory {
 /// Carries one job: starts it, has its function make an attempt, and writes down what came of it.
 async fn carry(
     jobs: &Jobs,
+    instance: &str,
     host: &LambdaHost,
     key: &JobKey,
     definition: &Definition,
     function: &str,
 ) -> Result<(), TableError> {
     let lease = || Timestamp::now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
-    let worker = Worker::new(lease(), definition.retry);
+    let worker = Worker::new(lease(), definition.retry).of(instance);
     let job = match jobs.start(key, &worker).await? {
         Ok(job) => job,
         Err(Carried::Unknown) => return jobs.table().clear_due(key).await,

@@ -1,6 +1,6 @@
 //! A runner's parts, started and stopped together.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -11,7 +11,7 @@ use lamplighter_core::{
     claim::Lost,
     name::TaskName,
     run::{ErrorKind, Run, RunError},
-    runner::Runner,
+    runner::{HEARTBEAT, Runner},
     status::Status,
 };
 use lamplighter_local::{InProgress, LogLine};
@@ -27,9 +27,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     bell::Hung,
+    lifeline::{self, Lifeline},
     machine::Machine,
     presence,
-    queue::{Dispatcher, Queues},
+    queue::{self, Dispatcher, Queues},
     scheduler,
     side::{Side, Told, supervise},
     teller::Teller,
@@ -46,8 +47,12 @@ const LAST_WORDS: Duration = Duration::from_millis(1500);
 pub struct Service {
     /// The table, the functions and their host.
     pub machine: Arc<Machine>,
+    /// The folder that it shares with the other runners of this machine.
+    pub home: PathBuf,
     /// What it says of itself.
     pub runner: Runner,
+    /// By what the others know that it lives.
+    pub lifeline: Lifeline,
     /// The tasks of the moment, and what starts them.
     pub pulses: watch::Sender<Arc<Pulse>>,
     /// The queue tasks of the moment.
@@ -102,7 +107,9 @@ impl Ends {
 pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     let Service {
         machine,
+        home,
         runner,
+        lifeline,
         pulses,
         queues,
         bell,
@@ -124,8 +131,11 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
         beginning.spawn(watch(watched, machine, placing, Arc::clone(&teller), ends.stop.clone()));
     }
     let carrying = TaskTracker::new();
+    let jobs = Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address) });
+    beginning.spawn(bury(home, jobs.clone(), queues.subscribe(), Arc::clone(&teller), ends.stop.clone()));
     let dispatcher = Dispatcher {
-        jobs: Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address) }),
+        jobs,
+        instance: runner.instance.as_str().into(),
         host: Arc::clone(&host),
         bell,
         queues: queues.subscribe(),
@@ -166,14 +176,36 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     drop(it);
     // What became of the jobs is still written down.
     carrying.close();
-    let _ = timeout(LAST_WORDS, carrying.wait()).await;
+    let has_left_none = timeout(LAST_WORDS, carrying.wait()).await.is_ok();
     over.cancel();
     let _ = timeout(LAST_WORDS, async { while telling.join_next().await.is_some() {} }).await;
+    // What it has left is freed by the next runner, which finds its lifeline without it.
+    if has_left_none {
+        lifeline.untie();
+    }
     // Everybody else who had it has ended.
     if let Some(machine) = Arc::into_inner(machine) {
         let _ = timeout(LAST_WORDS, machine.stop()).await;
     }
     teller.event("stopped", Value::Null, &say!(&teller.words, "runner-stopped"));
+}
+
+/// Frees the jobs of dead runners of the folder until `stop`: at once, and as often as it would be known of a living one
+/// that it lives.
+async fn bury(
+    home: PathBuf,
+    jobs: Jobs,
+    queues: watch::Receiver<Arc<Queues>>,
+    teller: Arc<Teller>,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        let queues = Arc::clone(&queues.borrow());
+        if let Err(error) = lifeline::bury(&home, &jobs, queues.tasks.keys(), queue::LEASE).await {
+            teller.warn(&error.to_string());
+        }
+        let _ = timeout(HEARTBEAT, stop.cancelled()).await;
+    }
 }
 
 /// Lets what runs finish within the grace, then cancels it, and at last kills it. Each run has its record then.

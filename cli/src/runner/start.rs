@@ -15,8 +15,8 @@ use pulse::beat::Pulse;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    bell::Hung, machine::Machine, presence, queue::Queues, service::Service, teller::Teller,
-    variables::Variables,
+    bell::Hung, lifeline::Lifeline, machine::Machine, presence, queue::Queues, service::Service,
+    teller::Teller, variables::Variables,
 };
 use crate::{
     compile::Profile,
@@ -86,6 +86,8 @@ pub async fn ready(
         Machine::start_with(storage, &home, &stack, options, move |line, text| heard.line(line, text))
             .await?;
     let instance = presence::instance()?;
+    let lifeline = Lifeline::tie(&home, machine.storage.table.name(), &instance)
+        .context("cannot say in the folder that this runner lives")?;
     let mut sides = Vec::new();
     for task in &built.project.tasks {
         if !matches!(task.definition.kind, Kind::Side(_)) {
@@ -110,7 +112,9 @@ pub async fn ready(
     let watched = None;
     Ok(Service {
         machine,
+        home,
         runner,
+        lifeline,
         pulses,
         queues,
         bell,

@@ -14,7 +14,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     name::TaskName,
-    run::{ErrorKind, Run, RunError},
+    run::{ErrorKind, Run, RunError, Trigger},
 };
 use lamplighter_local::{Bucket, Engine, TableError};
 use tokio::time::sleep;
@@ -149,7 +149,9 @@ async fn alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
 async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>) -> anyhow::Result<()> {
     for task in tasks {
         let now = Timestamp::now();
-        for lost in table.state(task).await?.held() {
+        // A side task's process may take longer to end than whoever started it, so its lease is left to run out.
+        let state = table.state(task).await?;
+        for lost in state.held().filter(|lost| lost.lease.trigger != Trigger::Runner) {
             let message = "lost: the program that ran its function was ended before it was over";
             let error = RunError::new(ErrorKind::System, message);
             let _ = table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;

@@ -125,6 +125,39 @@ async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() 
 }
 
 #[tokio::test]
+async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let task = "send-mail".parse().unwrap();
+    let longest = Duration::from_secs(60);
+    let low = NewJob { priority: Priority::Low, ..new() };
+    let keys = [enqueue(&jobs, low).await, enqueue(&jobs, new()).await, enqueue(&jobs, new()).await];
+    let waiting = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(30)), ..new() }).await;
+    let mut theirs = Vec::new();
+    for (key, runner) in keys.iter().zip(["dead", "dead", "alive"]) {
+        theirs.push(jobs.start(key, &worker("w").of(runner)).await.unwrap().unwrap());
+    }
+    assert_eq!(jobs.disown(&task, "dea", longest).await.unwrap(), 0);
+    assert_eq!(jobs.disown(&task, "dead", longest).await.unwrap(), 2);
+    assert_eq!(jobs.disown(&task, "dead", longest).await.unwrap(), 0, "nothing is left to do");
+    for key in &keys[..2] {
+        let run = succeed(&jobs, key).await;
+        assert_eq!((run.epoch, run.attempts.len()), (2, 2));
+        assert!(run.attempts[0].error.as_ref().unwrap().message.starts_with("lost: "), "{run:?}");
+    }
+    let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
+    assert!(matches!(refused, Err(Carried::Refused(Refusal::Running { .. }))), "{refused:?}");
+    assert_eq!(status(&jobs, &waiting).await, Status::Pending);
+    // One that was only taken for dead ends nothing that was started since, and keeps what was not.
+    let late = jobs.conclude(&theirs[0], tried(&theirs[0], None), &worker("w").of("dead")).await.unwrap();
+    assert!(matches!(late, Carried::Over(run) if run.epoch == 2));
+    assert_eq!(jobs.disown(&task, "alive", longest).await.unwrap(), 1);
+    assert!(jobs.renew(&theirs[2], worker("w").until).await.unwrap());
+    let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
+    assert!(matches!(refused, Err(Carried::Refused(Refusal::Running { .. }))), "{refused:?}");
+}
+
+#[tokio::test]
 async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);

@@ -1,5 +1,9 @@
 //! Q01 to Q11, S05: jobs under `lamplighter start`.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lamplighter_cli::runner::queue::LEASE;
 use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
@@ -89,13 +93,25 @@ fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
     let runner = stage.start(&["start"], &[]);
     let jobs: Vec<_> = (0..3).map(|i| stage.enqueue("send-mail", "sleep", &format!("{i}"), &[])).collect();
     stage.until_noted(1);
+    let held = stage.enqueue("send-mail", "hang", "held", &[]);
+    until("the last one", || stage.noted().contains(&"held".to_owned()).then_some(()));
     runner.signal("KILL");
     drop(runner);
     until("its processes are gone", || (stage.processes() == 0).then_some(()));
     let runner = stage.start(&["start"], &[]);
+    let again = Timestamp::now();
     for job in &jobs {
         assert_eq!(stage.over(job)["status"], "COMPLETED");
     }
+    // Its lease had far longer to go than to when somebody knew that its runner was dead.
+    let held = stage.over(&held);
+    assert_eq!((&held["status"], &held["epoch"]), (&json!("COMPLETED"), &json!(2)), "{held:#}");
+    let lost = &held["attempts"][0];
+    let began: Timestamp = lost["started_at"].as_str().unwrap().parse().unwrap();
+    let ended = began + Duration::from_millis(lost["duration_ms"].as_u64().unwrap());
+    assert!(ended < began + LEASE || began + LEASE < again, "{held:#}");
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
+    let lifelines = stage.workspace.path(".lamplighter/runners/shop-lamplighter");
+    assert_eq!(lifelines.read_dir().unwrap().count(), 0, "the one was buried, the other left nothing");
 }

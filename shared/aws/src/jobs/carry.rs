@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    job::{Job, JobKey, Next, Refusal, StartRequest, Tried, next},
+    job::{Job, JobKey, Lease, Next, Refusal, StartRequest, Tried, next},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
     status::Status,
@@ -33,6 +33,12 @@ impl Worker {
     /// A worker told from every other one.
     pub fn new(until: Timestamp, retry: Retry) -> Self {
         Self { holder: format!("{:032x}", random()), until, retry, jitter: jitter() }
+    }
+
+    /// The same worker, as one of that runner: should the runner die, whoever knows that may have its jobs at once.
+    #[must_use]
+    pub fn of(self, runner: &str) -> Self {
+        Self { holder: Lease::holder_of(runner, &self.holder), ..self }
     }
 }
 

@@ -201,6 +201,21 @@ impl Jobs {
         self.table.renew_job(job, until, self.lane()).await
     }
 
+    /// Frees the jobs of a task that workers of a dead runner have, for whoever starts them next, and rings for them. Returns
+    /// how many there were. As [`Table::disown_jobs`].
+    pub async fn disown(
+        &self,
+        task: &TaskName,
+        runner: &str,
+        longest: Duration,
+    ) -> Result<usize, TableError> {
+        let now = Timestamp::now();
+        let disowned = self.table.disown_jobs(task, runner, now, longest).await?;
+        // A bell that nobody hears is found again in the index.
+        let _ = self.bell.ring_all(&disowned, now).await;
+        Ok(disowned.len())
+    }
+
     /// Keeps a job's message, which was received, from the others for so long.
     pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
         self.bell.hold_back(task, receipt, pause).await

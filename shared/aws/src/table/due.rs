@@ -138,7 +138,7 @@ impl Table {
 }
 
 /// The job that stands in the index. What is no job's key is nobody's work.
-fn key_of(item: &Item) -> Option<JobKey> {
+pub(super) fn key_of(item: &Item) -> Option<JobKey> {
     let text = |name| item.get(name)?.as_s().ok();
     let task = text("pk")?.strip_prefix("RUNS#")?.rsplit_once('#')?.0.parse().ok()?;
     Some(JobKey { task, run_id: text("sk")?.parse().ok()? })

@@ -363,7 +363,7 @@ impl Table {
     }
 
     /// An update of a job as long as the worker has it.
-    fn holding(&self, job: &Job) -> UpdateItemFluentBuilder {
+    pub(super) fn holding(&self, job: &Job) -> UpdateItemFluentBuilder {
         self.update_job(&job.key())
             .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")

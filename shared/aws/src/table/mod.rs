@@ -8,6 +8,7 @@
 
 mod claim;
 mod commit;
+mod disown;
 mod due;
 mod enqueue;
 mod history;

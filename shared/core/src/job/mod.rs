@@ -121,6 +121,18 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
+impl Lease {
+    /// The holder's word for one start by a worker of `runner`: `word` is one that no other start has.
+    pub fn holder_of(runner: &str, word: &str) -> String {
+        format!("{runner}#{word}")
+    }
+
+    /// Whether a worker of that runner has it.
+    pub fn is_of(&self, runner: &str) -> bool {
+        self.holder.rsplit_once('#').is_some_and(|(of, _)| of == runner)
+    }
+}
+
 impl Job {
     /// A job without arguments, of which nothing is known yet.
     pub fn begun(id: RunId, task: TaskName) -> Self {
@@ -173,6 +185,14 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lease_tells_its_runner() {
+        let lease = |holder: &str| Lease { holder: holder.to_owned(), until: Timestamp::UNIX_EPOCH };
+        let theirs = lease(&Lease::holder_of("host-a", "1f"));
+        assert!(theirs.is_of("host-a"));
+        assert!(!theirs.is_of("host") && !theirs.is_of("host-a#1f") && !lease("1f").is_of("1f"));
+    }
 
     #[test]
     fn a_jobs_key_survives_its_text() {

@@ -1,0 +1,116 @@
+//! By what the runners of a folder know which of them have died: each keeps the kernel's lock of a file there, which ends
+//! with its process and not before.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use lamplighter_aws::{jobs::Jobs, table::TableError};
+use lamplighter_core::name::TaskName;
+
+/// A runner's file, locked for as long as this lives.
+#[derive(Debug)]
+pub struct Lifeline {
+    _lock: File,
+    path: PathBuf,
+}
+
+/// The file of a runner that has died, until somebody has seen to what it left.
+#[derive(Debug)]
+pub struct Severed {
+    /// The runner.
+    pub instance: String,
+    lifeline: Lifeline,
+}
+
+impl Lifeline {
+    /// Says that a runner of the table of that name lives.
+    pub fn tie(home: &Path, table: &str, instance: &str) -> io::Result<Self> {
+        let folder = folder(home, table);
+        fs::create_dir_all(&folder)?;
+        // Locked before it has the name by which it is found, so that nobody takes it for a dead one's.
+        let new = folder.join(format!(".{instance}"));
+        let lock = OpenOptions::new().write(true).create_new(true).open(&new)?;
+        lock.try_lock()?;
+        let path = folder.join(instance);
+        fs::rename(new, &path)?;
+        Ok(Self { _lock: lock, path })
+    }
+
+    /// Says that it is gone, and has left nothing.
+    pub fn untie(self) {
+        // One that cannot be removed is taken for a dead runner's, who has left nothing either.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The runners of a table that have died. No two processes find the same one at the same time.
+pub fn severed(home: &Path, table: &str) -> io::Result<Vec<Severed>> {
+    let entries = match fs::read_dir(folder(home, table)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let instance = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+        let Some(instance) = instance.map(str::to_owned) else { continue };
+        // What is gone meanwhile was seen to by somebody else.
+        let Ok(lock) = OpenOptions::new().write(true).open(&path) else { continue };
+        if lock.try_lock().is_ok() {
+            found.push(Severed { instance, lifeline: Lifeline { _lock: lock, path } });
+        }
+    }
+    Ok(found)
+}
+
+/// Frees the jobs that dead runners of the folder have. `longest` is how far ahead the end of their leases may be.
+pub async fn bury(
+    home: &Path,
+    jobs: &Jobs,
+    tasks: impl Iterator<Item = &TaskName> + Clone,
+    longest: Duration,
+) -> Result<(), TableError> {
+    // What cannot be looked at is found when its leases have run out.
+    for dead in severed(home, jobs.table().name()).unwrap_or_default() {
+        for task in tasks.clone() {
+            jobs.disown(task, &dead.instance, longest).await?;
+        }
+        dead.lifeline.untie();
+    }
+    Ok(())
+}
+
+fn folder(home: &Path, table: &str) -> PathBuf {
+    home.join("runners").join(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dead(home: &Path) -> Vec<String> {
+        severed(home, "shop").unwrap().into_iter().map(|it| it.instance).collect()
+    }
+
+    #[test]
+    fn s05_a_runner_is_dead_once_its_lock_is_gone_and_found_by_one_process() {
+        let home = tempfile::tempdir().unwrap();
+        assert!(dead(home.path()).is_empty(), "there is no folder yet");
+        let first = Lifeline::tie(home.path(), "shop", "first").unwrap();
+        let second = Lifeline::tie(home.path(), "shop", "second").unwrap();
+        let _other = Lifeline::tie(home.path(), "forum", "other").unwrap();
+        assert!(dead(home.path()).is_empty(), "all of them live");
+        drop(first);
+        let found = severed(home.path(), "shop").unwrap();
+        assert_eq!((found.len(), found[0].instance.as_str()), (1, "first"));
+        assert!(dead(home.path()).is_empty(), "somebody sees to it");
+        drop(found);
+        assert_eq!(dead(home.path()), ["first"], "who saw to it died too");
+        severed(home.path(), "shop").unwrap().remove(0).lifeline.untie();
+        second.untie();
+        assert!(dead(home.path()).is_empty());
+    }
+}
