@@ -15,12 +15,22 @@ pub struct Config {
 #[task(queue, timeout = "1m")]
 pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> TaskResult {
     let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
+    let (epoch, pid) = (ctx.attempt(), std::process::id().to_string());
+    let line =
+        if mode == "trace" { format!("{} {epoch} {pid}\n", ctx.run_id()) } else { format!("{mark}\n") };
     // One write, so that processes do not write into each other's lines.
-    journal.write_all(format!("{mark}\n").as_bytes())?;
+    journal.write_all(line.as_bytes())?;
     match mode.as_str() {
         "fail" => Err(TaskError::new("told to fail")).fatal(),
         "once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "exit" if ctx.attempt() == 1 => std::process::exit(3),
+        "trace" => {
+            // So that some are met on the way.
+            let number = mark.parse::<u64>()?;
+            let pause = if number.is_multiple_of(16) { 300 } else { number % 16 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            Outcome::success("traced").with_data(&serde_json::json!({ "epoch": epoch, "pid": pid }))
+        }
         "hang" if ctx.attempt() == 1 => std::future::pending().await,
         "sleep" => {
             tokio::time::sleep(Duration::from_millis(300)).await;

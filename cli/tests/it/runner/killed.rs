@@ -1,0 +1,392 @@
+//! Q10: no job is lost and none ends twice while its workers and its runner are killed at random.
+//!
+//! Beside the kills a rival in this process takes running jobs for lost ones, though their worker lives, and ends them itself:
+//! so there are two who would write the end, which killing alone brings about only by chance. `make kill` does it ten times as
+//! often.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    jobs::{Bell, Carried, Jobs, Worker},
+    table::{Found, Table},
+};
+use lamplighter_cli::runner::{bell::heard_at, queue::LEASE};
+use lamplighter_core::{
+    definition::Priority,
+    id::RunId,
+    job::{Job, JobKey, NewJob, Tried},
+    name::TaskName,
+    retry::Retry,
+    run::{Attempt, Run, Trigger},
+    status::Status,
+};
+use lamplighter_local::Engine;
+use serde_json::{Value, json};
+
+use super::stage::{Stage, until};
+
+const TASK: &str = "send-mail";
+/// More than any job loses of its attempts: what a kill cost it is made again.
+const ATTEMPTS: u32 = 30;
+/// Each restart costs a start of that many processes.
+const START: &[&str] = &["start", "--concurrency", "6"];
+/// How many jobs are enqueued at once.
+const MANY: usize = 50;
+
+/// A word that decides everything random, so that a failure can be looked at again.
+struct Dice(u64);
+
+impl Dice {
+    /// A number below `sides`.
+    fn roll(&mut self, sides: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (x ^ (x >> 31)) % sides
+    }
+
+    async fn pause(&mut self, most: u64) {
+        tokio::time::sleep(Duration::from_millis(self.roll(most))).await;
+    }
+}
+
+/// What everybody knows.
+struct World {
+    home: PathBuf,
+    jobs: usize,
+    /// How far the kills are, in thousandths.
+    progress: AtomicUsize,
+    over: AtomicBool,
+    /// The jobs through an endpoint, and what said so.
+    reached: Mutex<Option<(String, Jobs)>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The jobs whose enqueue was acknowledged.
+    acknowledged: Vec<JobKey>,
+    /// Terminal records as they were read first.
+    ended: BTreeMap<RunId, String>,
+    /// The ends of which the rival was told: the epoch, and what the record says.
+    rivals: BTreeMap<RunId, (u64, Option<Value>)>,
+    /// The starts of the rival.
+    started: BTreeSet<(RunId, u64)>,
+    wrong: Vec<String>,
+}
+
+impl World {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// The jobs through whoever serves the table at the moment.
+    fn reach(&self) -> Option<Jobs> {
+        let sign = fs::read_to_string(self.home.join("table.sqlite.endpoint")).ok()?;
+        let mut reached = self.reached.lock().unwrap();
+        if reached.as_ref().is_none_or(|(of, _)| *of != sign) {
+            let told: Value = serde_json::from_str(&sign).ok()?;
+            let jobs = self.through(told["dynamodb"].as_str()?);
+            *reached = Some((sign, jobs));
+        }
+        reached.as_ref().map(|(_, jobs)| jobs.clone())
+    }
+
+    fn through(&self, endpoint: &str) -> Jobs {
+        let table = Table::new(local_dynamodb(endpoint), "shop-lamplighter");
+        Jobs::new(table, Bell::Runner { to: heard_at(&self.home) })
+    }
+
+    async fn is_anything_open(&self) -> bool {
+        let Some(jobs) = self.reach() else { return true };
+        let due = jobs.table().due_for_runner(&task(), Priority::Medium, 1).await;
+        !due.is_ok_and(|due| due.is_empty())
+    }
+
+    /// Enqueues jobs as the kills go on, so that each of them meets some.
+    async fn enqueue(&self) {
+        let mut count = 0;
+        while count < self.jobs {
+            let wanted = self.jobs * (self.progress.load(Ordering::SeqCst) + 100) / 1000;
+            if count >= wanted.min(self.jobs) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            }
+            let Some(jobs) = self.reach() else { continue };
+            let many = (count..self.jobs.min(count + MANY)).map(|mark| NewJob {
+                arguments: json!({ "mode": "trace", "mark": mark.to_string() }),
+                ..NewJob::of(task())
+            });
+            let accepted = match jobs.enqueue_many(many.collect()).await {
+                Ok(accepted) => accepted,
+                // Whether the others are there is not known, and others take their places.
+                Err(refused) => refused.accepted,
+            };
+            count += accepted.len();
+            self.known().acknowledged.extend(accepted);
+        }
+    }
+
+    /// Takes running jobs away from a runner that lives, and ends them.
+    async fn rival(&self, mut dice: Dice) {
+        while !self.is_over() {
+            dice.pause(100).await;
+            let Some(jobs) = self.reach() else { continue };
+            let Ok(runners) = jobs.table().runners().await else { continue };
+            let Some(living) = runners.into_iter().max_by_key(|runner| runner.started_at) else { continue };
+            let now = Timestamp::now();
+            let taken = jobs.table().disown_jobs(&task(), &living.instance, now, LEASE).await;
+            for job in taken.unwrap_or_default().iter().take(3) {
+                let until = now + Duration::from_millis(200 + dice.roll(300));
+                let worker = Worker { retry: retry(), ..Worker::new(until, retry()) };
+                let Ok(Ok(job)) = jobs.start(&job.key(), &worker).await else { continue };
+                self.known().started.insert((job.id, job.epoch));
+                dice.pause(60).await;
+                let ended = jobs.conclude(&job, done_by_rival(&job), &worker).await;
+                if let Ok(Carried::Over(run)) = ended {
+                    self.known().rivals.insert(run.id, (run.epoch, run.data));
+                }
+            }
+        }
+    }
+
+    /// Reads records again and again: what is over stays as it is.
+    async fn watch(&self, mut dice: Dice) {
+        while !self.is_over() {
+            dice.pause(100).await;
+            let Some(jobs) = self.reach() else { continue };
+            for _ in 0..10 {
+                let key = {
+                    let known = self.known();
+                    let count = known.acknowledged.len();
+                    if count == 0 {
+                        break;
+                    }
+                    // The newest ones are about to end; any other one may change if something is wrong.
+                    let of = if dice.roll(2) == 0 { count.min(400) } else { count };
+                    let back = dice.roll(of as u64);
+                    known.acknowledged[count - 1 - usize::try_from(back).unwrap()].clone()
+                };
+                match jobs.find(&key).await {
+                    Ok(found) => self.note(&key, found),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    fn note(&self, key: &JobKey, found: Option<Found>) {
+        let mut known = self.known();
+        let now = match &found {
+            Some(Found::Over(run)) => serde_json::to_string(run).unwrap(),
+            other => format!("{other:?}"),
+        };
+        match known.ended.get(&key.run_id).cloned() {
+            Some(first) if first != now => {
+                known.wrong.push(format!("{key} was over:\n  {first}\nand then:\n  {now}"))
+            }
+            None if matches!(found, Some(Found::Over(_))) => {
+                known.ended.insert(key.run_id, now);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn task() -> TaskName {
+    TASK.parse().unwrap()
+}
+
+fn retry() -> Retry {
+    Retry { max_attempts: ATTEMPTS, initial: Duration::from_millis(10), max: Duration::from_millis(50) }
+}
+
+fn done_by_rival(job: &Job) -> Tried {
+    let now = Timestamp::now();
+    let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, now);
+    let attempts = vec![Attempt { started_at: now, duration_ms: 1, error: None }];
+    let data = Some(json!({ "epoch": job.epoch, "pid": "rival" }));
+    Tried { run: Run { status: Status::Completed, attempts, data, ..run }, retryable: false }
+}
+
+/// The processes of the stage's bodies.
+fn workers(stage: &Stage) -> Vec<String> {
+    let mark = format!("PROBE_STAGE={}", stage.workspace.path("").display());
+    let is_one = |process: &PathBuf| {
+        fs::read_to_string(process.join("comm")).is_ok_and(|name| name.trim() == "queue-probe")
+            && fs::read(process.join("environ"))
+                .is_ok_and(|all| all.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
+    };
+    let all = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let found = all.filter(is_one);
+    found.map(|process| process.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn from_environment(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
+}
+
+#[test]
+fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed() {
+    let jobs = usize::try_from(from_environment("KILL_JOBS", 1000)).unwrap();
+    let kills = usize::try_from(from_environment("KILLS", 20)).unwrap();
+    let seed = from_environment("KILL_SEED", u64::from(std::process::id()));
+    // Printed by a test that fails.
+    println!("{jobs} jobs, {kills} kills, KILL_SEED={seed}");
+    let began = Instant::now();
+    let retry = json!({ "max_attempts": ATTEMPTS, "initial_ms": 10, "max_ms": 50 });
+    let stage = Stage::new().queue(TASK, &json!({ "retry": retry }));
+    let world = Arc::new(World {
+        home: stage.workspace.path(".lamplighter"),
+        jobs,
+        progress: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
+        reached: Mutex::default(),
+        known: Mutex::default(),
+    });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut runner = stage.start(START, &[]);
+    let enqueued = runtime.spawn({
+        let world = Arc::clone(&world);
+        async move { world.enqueue().await }
+    });
+    let beside = [
+        runtime.spawn({
+            let world = Arc::clone(&world);
+            async move { world.rival(Dice(seed ^ 1)).await }
+        }),
+        runtime.spawn({
+            let world = Arc::clone(&world);
+            async move { world.watch(Dice(seed ^ 2)).await }
+        }),
+    ];
+
+    let mut dice = Dice(seed);
+    let (mut runners, mut processes) = (0, 0);
+    let mut seen = 0;
+    while runners + processes < kills {
+        // Each kill meets jobs in progress.
+        seen = until("jobs in progress", || Some(stage.noted().len()).filter(|noted| *noted > seen));
+        sleep(Duration::from_millis(dice.roll(150)));
+        if dice.roll(3) == 0 {
+            runner.signal("KILL");
+            drop(runner);
+            runner = stage.start(START, &[]);
+            runners += 1;
+        } else {
+            let workers = workers(&stage);
+            if workers.is_empty() {
+                continue;
+            }
+            let victim = &workers[usize::try_from(dice.roll(workers.len() as u64)).unwrap()];
+            // One that ended meanwhile was not killed.
+            let mut kill = std::process::Command::new("kill");
+            if kill.args(["-s", "KILL", victim]).status().unwrap().success() {
+                processes += 1;
+            }
+        }
+        world.progress.store((runners + processes) * 1000 / kills, Ordering::SeqCst);
+    }
+    runtime.block_on(enqueued).unwrap();
+    let keys = world.known().acknowledged.clone();
+    // However long it takes, as long as it goes on.
+    while runtime.block_on(world.is_anything_open()) {
+        seen = until("jobs that go on", || {
+            let noted = stage.noted().len();
+            (noted > seen || !runtime.block_on(world.is_anything_open())).then_some(noted)
+        });
+    }
+    world.over.store(true, Ordering::SeqCst);
+    for task in beside {
+        runtime.block_on(task).unwrap();
+    }
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+    until("every process is gone", || (stage.processes() == 0).then_some(()));
+
+    let engine = Engine::open(&world.home.join("table.sqlite")).unwrap();
+    let records = runtime.block_on(async {
+        let jobs = world.through(&engine.serve().await.unwrap());
+        let mut records = Vec::new();
+        for key in &keys {
+            let found = jobs.find(key).await.unwrap();
+            world.note(key, found.clone());
+            records.push((key.clone(), found));
+        }
+        records
+    });
+    let again = judge(&world, &stage, &records);
+    let known = world.known();
+    println!(
+        "{} jobs, {runners} kills of the runner, {processes} of workers: {:.0} s; {again} attempts were made again, \
+         {} jobs taken from a worker that lived",
+        keys.len(),
+        began.elapsed().as_secs_f64(),
+        known.started.len(),
+    );
+    assert!(
+        known.wrong.is_empty(),
+        "KILL_SEED={seed}: {} wrong:\n{}",
+        known.wrong.len(),
+        known.wrong.join("\n")
+    );
+    assert!(!known.started.is_empty(), "the rival had nothing to do");
+}
+
+/// Notes what is wrong with the records, and returns how many bodies were started beyond one a job.
+fn judge(world: &World, stage: &Stage, records: &[(JobKey, Option<Found>)]) -> usize {
+    let mut starts = BTreeMap::<(RunId, u64), String>::new();
+    let mut known = world.known();
+    let mut wrong = Vec::new();
+    for line in stage.noted() {
+        let words: Vec<_> = line.split(' ').collect();
+        let [run, epoch, pid] = words[..] else { panic!("{line}") };
+        let start = (run.parse().unwrap(), epoch.parse().unwrap());
+        if let Some(other) = starts.insert(start, pid.to_owned()) {
+            wrong.push(format!("{run} was started twice with the number {epoch}, in {other} and {pid}"));
+        }
+    }
+    let bodies = starts.len();
+    starts.extend(known.started.iter().map(|start| (*start, "rival".to_owned())));
+    for (key, found) in records {
+        let Some(Found::Over(run)) = found else {
+            wrong.push(format!("{key} is lost: {found:?}"));
+            continue;
+        };
+        let data = run.data.as_ref();
+        let (pid, epoch) = (data.map(|it| &it["pid"]), data.map(|it| &it["epoch"]));
+        let started = starts.get(&(run.id, run.epoch)).map(|pid| json!(pid));
+        if run.status != Status::Completed || epoch != Some(&json!(run.epoch)) || pid != started.as_ref() {
+            wrong.push(format!("{key} was not ended by {started:?}: {run:?}"));
+        }
+        let last = starts.range((run.id, 0)..=(run.id, u64::MAX)).next_back().map(|((_, epoch), _)| *epoch);
+        if last != Some(run.epoch) {
+            wrong.push(format!("{key} was ended by {}, and {last:?} was started last", run.epoch));
+        }
+        if let Some((epoch, data)) =
+            known.rivals.get(&run.id).filter(|it| **it != (run.epoch, run.data.clone()))
+        {
+            wrong.push(format!("{key} had been ended with {epoch}, {data:?}: {run:?}"));
+        }
+    }
+    known.wrong.extend(wrong);
+    bodies.saturating_sub(records.len())
+}
