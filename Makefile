@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything on a fresh machine that has cargo and python3.
 
-.PHONY: demo test bench generate deploy dependencies
+.PHONY: demo test kill bench generate deploy dependencies
 
 # Built with the workspace: alone it would have other features, and the SDK would be compiled once more for it.
 LAMPLIGHTER := $(or $(CARGO_TARGET_DIR),target)/debug/lamplighter
@@ -17,6 +17,13 @@ test:
 	cargo clippy --workspace --all-targets -- --deny warnings
 	$(LAMPLIGHTER) generate --check
 	cargo test --workspace
+
+# Jobs while their workers and their runner are killed; `make test` does it on a smaller scale. KILL_SEED does it over.
+kill: export KILL_JOBS ?= 10000
+kill: export KILLS ?= 200
+kill:
+	cargo build --workspace --bins --examples
+	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
 # The measures, each beside its baseline.
 bench:

@@ -163,6 +163,9 @@ impl World {
                 let ended = jobs.conclude(&job, done_by_rival(&job), &worker).await;
                 if let Ok(Carried::Over(run)) = ended {
                     self.known().rivals.insert(run.id, (run.epoch, run.data));
+                    if let Ok(found) = jobs.find(&job.key()).await {
+                        self.note(&job.key(), found.as_ref());
+                    }
                 }
             }
         }
@@ -186,22 +189,22 @@ impl World {
                     known.acknowledged[count - 1 - usize::try_from(back).unwrap()].clone()
                 };
                 match jobs.find(&key).await {
-                    Ok(found) => self.note(&key, found),
+                    Ok(found) => self.note(&key, found.as_ref()),
                     Err(_) => break,
                 }
             }
         }
     }
 
-    fn note(&self, key: &JobKey, found: Option<Found>) {
+    fn note(&self, key: &JobKey, found: Option<&Found>) {
         let mut known = self.known();
-        let now = match &found {
+        let now = match found {
             Some(Found::Over(run)) => serde_json::to_string(run).unwrap(),
             other => format!("{other:?}"),
         };
         match known.ended.get(&key.run_id).cloned() {
             Some(first) if first != now => {
-                known.wrong.push(format!("{key} was over:\n  {first}\nand then:\n  {now}"))
+                known.wrong.push(format!("{key} was over:\n  {first}\nand then:\n  {now}"));
             }
             None if matches!(found, Some(Found::Over(_))) => {
                 known.ended.insert(key.run_id, now);
@@ -281,11 +284,12 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
 
     let mut dice = Dice(seed);
     let (mut runners, mut processes) = (0, 0);
-    let mut seen = 0;
+    let mut begun = 0;
     while runners + processes < kills {
-        // Each kill meets jobs in progress.
-        seen = until("jobs in progress", || Some(stage.noted().len()).filter(|noted| *noted > seen));
-        sleep(Duration::from_millis(dice.roll(150)));
+        // Each kill meets jobs in progress, and half of all jobs are begun between them.
+        let enough = begun + jobs / kills / 2;
+        begun = until("jobs in progress", || Some(stage.noted().len()).filter(|noted| *noted > enough));
+        sleep(Duration::from_millis(dice.roll(100)));
         if dice.roll(3) == 0 {
             runner.signal("KILL");
             drop(runner);
@@ -309,9 +313,9 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     let keys = world.known().acknowledged.clone();
     // However long it takes, as long as it goes on.
     while runtime.block_on(world.is_anything_open()) {
-        seen = until("jobs that go on", || {
+        begun = until("jobs that go on", || {
             let noted = stage.noted().len();
-            (noted > seen || !runtime.block_on(world.is_anything_open())).then_some(noted)
+            (noted > begun || !runtime.block_on(world.is_anything_open())).then_some(noted)
         });
     }
     world.over.store(true, Ordering::SeqCst);
@@ -328,7 +332,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
         let mut records = Vec::new();
         for key in &keys {
             let found = jobs.find(key).await.unwrap();
-            world.note(key, found.clone());
+            world.note(key, found.as_ref());
             records.push((key.clone(), found));
         }
         records
