@@ -284,11 +284,11 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
 
     let mut dice = Dice(seed);
     let (mut runners, mut processes) = (0, 0);
-    let mut begun = 0;
+    let mut noted = 0;
     while runners + processes < kills {
         // Each kill meets jobs in progress, and half of all jobs are begun between them.
-        let enough = begun + jobs / kills / 2;
-        begun = until("jobs in progress", || Some(stage.noted().len()).filter(|noted| *noted > enough));
+        let enough = noted + jobs / kills / 2;
+        noted = until("jobs in progress", || Some(stage.noted().len()).filter(|now| *now > enough));
         sleep(Duration::from_millis(dice.roll(100)));
         if dice.roll(3) == 0 {
             runner.signal("KILL");
@@ -313,9 +313,9 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     let keys = world.known().acknowledged.clone();
     // However long it takes, as long as it goes on.
     while runtime.block_on(world.is_anything_open()) {
-        begun = until("jobs that go on", || {
-            let noted = stage.noted().len();
-            (noted > begun || !runtime.block_on(world.is_anything_open())).then_some(noted)
+        noted = until("jobs that go on", || {
+            let now = stage.noted().len();
+            (now > noted || !runtime.block_on(world.is_anything_open())).then_some(now)
         });
     }
     world.over.store(true, Ordering::SeqCst);
