@@ -67,6 +67,7 @@ pub use lamplighter_core::{
     deployment::Deployment,
     job::{JobKey, Scope as Unique},
     run::{ErrorKind, RunError, Trigger},
+    status::Status,
 };
 pub use lamplighter_macros::task;
 pub use outcome::{Outcome, TaskResult};

@@ -15,6 +15,8 @@ const TASK: &str = "purge-expired";
 /// A configuration that the task refuses.
 const REFUSED: &str = r#"{"batch_size": 0}"#;
 /// A purge that takes half a second for each session.
+/// The queue task.
+const QUEUE: &str = "import-users";
 const SLOW: &str = r#"{"batch_size": 1, "pause_ms": 500}"#;
 
 /// Somebody with the program.
@@ -47,6 +49,8 @@ async fn k01_the_commands_work_on_a_stack_in_aws() {
         hand.c05_it_is_switched_off_and_set();
         hand.its_log_is_read_and_followed();
         hand.c19_it_is_cancelled();
+        hand.q04_a_job_goes_through_its_queue_and_its_result_comes_back();
+        hand.q09_a_job_that_failed_is_replayed();
         hand.p03_the_pulse_tells_how_it_has_fared();
         hand.what_is_not_there_is_named();
     })
@@ -189,6 +193,43 @@ impl Hand {
         assert_eq!(cancelled.json()[0], run.json());
         let none = self.expect(&["cancel", TASK], 1);
         assert_eq!(none.stderr, "error: no run of purge-expired is in progress\n");
+    }
+
+    fn q04_a_job_goes_through_its_queue_and_its_result_comes_back(&self) {
+        let given = r#"{"users": [{"email": "a@example.com", "name": "żółw"}]}"#;
+        let job = self.expect(&["enqueue", QUEUE, given], 0).stdout.trim().to_owned();
+        let result = self.expect(&["result", &job, "--timeout", "60s"], 0).json();
+        assert_eq!(result, json!({ "added": 1, "known": 0 }));
+        let again = self.expect(&["enqueue", QUEUE, given, "--wait", "60s", "--json"], 0).json();
+        assert_eq!(
+            (&again["status"], &again["data"]["known"]),
+            (&json!("COMPLETED"), &json!(1)),
+            "{again:#}"
+        );
+
+        let later = self.expect(&["enqueue", QUEUE, given, "--delay", "1h"], 0).stdout.trim().to_owned();
+        assert!(self.expect(&["status", &later], 0).stdout.contains("PENDING: it may not start before"));
+        self.expect(&["abort", &later], 0);
+        let over = self.expect(&["abort", &later], 1);
+        assert!(over.stderr.contains("is over: CANCELLED"), "{over:?}");
+        let unfit = self.expect(&["enqueue", QUEUE, r#"{"users": [{}]}"#], 2);
+        assert!(unfit.stderr.contains("the arguments do not fit import-users"), "{unfit:?}");
+
+        let list = self.expect(&["jobs", "list", QUEUE, "--json"], 0).json();
+        let statuses: Vec<_> = list["jobs"].as_array().unwrap().iter().map(|job| &job["status"]).collect();
+        assert_eq!(statuses, ["CANCELLED", "COMPLETED", "COMPLETED"]);
+    }
+
+    fn q09_a_job_that_failed_is_replayed(&self) {
+        let given = r#"{"users": [{"email": "nobody", "name": ""}]}"#;
+        let failed = self.expect(&["enqueue", QUEUE, given, "--wait", "60s", "--json"], 1).json();
+        assert_eq!(failed["status"], "FAILED", "{failed:#}");
+        let dead = self.expect(&["jobs", "dead", QUEUE], 0).stdout;
+        assert!(dead.contains(failed["id"].as_str().unwrap()) && dead.contains("is no address"), "{dead}");
+        let replayed = self.expect(&["jobs", "replay", QUEUE, "--all", "--json"], 0).json();
+        let again = replayed[0]["run_id"].as_str().unwrap();
+        let result = self.expect(&["result", again, "--timeout", "60s", "--json"], 1).json();
+        assert_eq!((&result["status"], &result["retry_of"]), (&json!("FAILED"), &failed["id"]), "{result:#}");
     }
 
     fn p03_the_pulse_tells_how_it_has_fared(&self) {

@@ -12,8 +12,13 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 /// The functions that reach the application's database.
-const WITH_DATABASE: [&str; 4] =
-    ["RunMigrationsFunction", "SeedDataFunction", "PurgeExpiredFunction", "RefreshStatisticsFunction"];
+const WITH_DATABASE: [&str; 5] = [
+    "RunMigrationsFunction",
+    "SeedDataFunction",
+    "PurgeExpiredFunction",
+    "RefreshStatisticsFunction",
+    "ImportUsersFunction",
+];
 
 /// A version that can be deployed. Its folder is laid out as the repository is.
 pub struct Version {

@@ -1,0 +1,3 @@
+//! The function of the task `import-users`.
+
+lamplighter::main!(import_users::ImportUsers);
