@@ -14,6 +14,7 @@ runner-stopping = wird beendet: { $count ->
    *[other] { $count } Läufe haben noch { $seconds } s; noch einmal, um sofort zu enden
 }
 runner-stopped = beendet
+runner-table-inherited = der Prozess, der die Tabelle hatte, ist weg; jetzt hat sie dieser
 runner-none = kein Läufer arbeitet an dieser Tabelle
 runner-is-running = läuft
 runner-is-stopping = wird beendet

@@ -42,7 +42,6 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let watched =
             Watched::new(&workspace, seen, built, variables, how.environment.clone(), place.clone());
         service.watched = Some(watched);
-        serve(service, ends, teller).await;
-        Ok(())
+        serve(service, ends, teller).await
     })
 }

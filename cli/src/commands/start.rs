@@ -90,8 +90,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let wanted = how.wanted(place, &variables);
         let service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
-        serve(service, ends, teller).await;
-        Ok(())
+        serve(service, ends, teller).await
     })
 }
 

@@ -64,6 +64,11 @@ impl Door {
         Ok(sign.map(|sign| (Seat(seats), sign.dynamodb)))
     }
 
+    /// Where the holder serves the table, or has served it if it was killed.
+    pub fn endpoint(&self) -> Option<String> {
+        self.read().map(|sign| sign.dynamodb)
+    }
+
     /// Keeps guests out for as long as the returned value lives; nothing while some are there.
     pub fn alone(&self) -> io::Result<Option<Seat>> {
         let seats = self.seats()?;
@@ -94,9 +99,13 @@ impl Door {
     }
 }
 
+/// The address of an endpoint.
+pub fn address_of(endpoint: &str) -> Option<SocketAddr> {
+    endpoint.strip_prefix("http://").and_then(|address| address.parse().ok())
+}
+
 fn reachable(endpoint: &str) -> bool {
-    let address = endpoint.strip_prefix("http://").and_then(|address| address.parse::<SocketAddr>().ok());
-    address.is_some_and(|address| TcpStream::connect_timeout(&address, REACH).is_ok())
+    address_of(endpoint).is_some_and(|address| TcpStream::connect_timeout(&address, REACH).is_ok())
 }
 
 #[cfg(test)]

@@ -103,8 +103,8 @@ impl Ends {
 }
 
 /// Runs everything until it is told to stop, and then until what runs is over or cancelled. When this returns, no process
-/// is left.
-pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
+/// is left. Fails if the table was lost.
+pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Result<()> {
     let Service {
         machine,
         home,
@@ -163,6 +163,8 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
         presence::show(table, runner, host, prefix, Arc::clone(&teller), ends.stop.clone(), over.clone());
     telling.spawn(shown);
     telling.spawn(tell_failures(failures, pulses.subscribe(), Arc::clone(&teller), over.clone()));
+    let keeping =
+        tokio::spawn(keep_table(Arc::clone(&machine), Arc::clone(&teller), ends.clone(), over.clone()));
 
     ends.stop.cancelled().await;
     let running = machine.host.in_progress().len();
@@ -179,6 +181,7 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
     let has_left_none = timeout(LAST_WORDS, carrying.wait()).await.is_ok();
     over.cancel();
     let _ = timeout(LAST_WORDS, async { while telling.join_next().await.is_some() {} }).await;
+    let kept = timeout(LAST_WORDS, keeping).await;
     // What it has left is freed by the next runner, which finds its lifeline without it.
     if has_left_none {
         lifeline.untie();
@@ -188,6 +191,31 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) {
         let _ = timeout(LAST_WORDS, machine.stop()).await;
     }
     teller.event("stopped", Value::Null, &say!(&teller.words, "runner-stopped"));
+    match kept {
+        Ok(Ok(kept)) => kept,
+        // Nothing was heard of it.
+        Ok(Err(_)) | Err(_) => Ok(()),
+    }
+}
+
+/// Takes the place of the process through which the table is used, should that die; ends everything if it cannot.
+async fn keep_table(
+    machine: Arc<Machine>,
+    teller: Arc<Teller>,
+    ends: Ends,
+    over: CancellationToken,
+) -> anyhow::Result<()> {
+    let inherited = tokio::select! {
+        inherited = machine.storage.inherit() => inherited,
+        () = over.cancelled() => return Ok(()),
+    };
+    if inherited.is_ok() {
+        teller.event("table-inherited", json!({}), &say!(&teller.words, "runner-table-inherited"));
+    } else {
+        ends.stop.cancel();
+        ends.at_once.cancel();
+    }
+    inherited
 }
 
 /// Frees the jobs of dead runners of the folder until `stop`: at once, and as often as it would be known of a living one

@@ -1,11 +1,12 @@
 //! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{local_config, local_dynamodb},
@@ -19,12 +20,14 @@ use lamplighter_core::{
 use lamplighter_local::{Bucket, Engine, TableError};
 use tokio::time::sleep;
 
-use super::door::{Door, PAUSE, Seat};
+use super::door::{Door, PAUSE, Seat, address_of};
 
 /// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a holder stays for its guests before it says so.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How often a guest looks whether the holder has died.
+const HEIR: Duration = Duration::from_millis(200);
 /// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
 const TRIES: usize = 5;
 
@@ -36,15 +39,15 @@ pub struct Storage {
     pub variables: Vec<(String, String)>,
     /// Each process serves the folder itself; nothing in AWS.
     _bucket: Option<Bucket>,
-    access: Access,
+    access: Mutex<Access>,
 }
 
 /// How a process comes to the table.
 enum Access {
     /// It has the file, and serves it to others.
     Holder { engine: Engine, door: Door },
-    /// Another process does.
-    Guest { _seat: Seat },
+    /// Another process does, at this endpoint.
+    Guest { _seat: Seat, file: PathBuf, endpoint: String },
     /// It is not in a file of this machine.
     Remote,
 }
@@ -75,13 +78,13 @@ impl Storage {
             let entered = door.enter().with_context(|| format!("cannot share {}", file.display()))?;
             if let Some((seat, endpoint)) = entered {
                 let table = open_table(&endpoint, stack).await?.with_objects(objects);
-                let variables = variables(endpoint, &bucket, bucket_name);
-                let access = Access::Guest { _seat: seat };
+                let variables = variables(endpoint.clone(), &bucket, bucket_name);
+                let access = Mutex::new(Access::Guest { _seat: seat, file, endpoint });
                 return Ok(Self { table, variables, _bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
         };
-        let endpoint = engine.serve().await?;
+        let endpoint = serve(&engine, door.endpoint()).await?;
         let table = open_table(&endpoint, stack).await?.with_objects(objects);
         // The guests of a holder that was killed may still be there, with runs of their own.
         let alone = alone(&door, TRIES).await?;
@@ -90,17 +93,56 @@ impl Storage {
         }
         door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
-        Ok(Self { table, variables, _bucket: Some(bucket), access: Access::Holder { engine, door } })
+        let access = Mutex::new(Access::Holder { engine, door });
+        Ok(Self { table, variables, _bucket: Some(bucket), access })
+    }
+
+    /// Waits until the process through which the table is used has died, and takes its place: opens the file, and serves it
+    /// where that one did, so that nobody who uses it need know. If yet another process has taken it elsewhere, or the
+    /// endpoint is not free any more, the table cannot be used through this value again.
+    ///
+    /// Never returns where this process has the file from the beginning, or the table is in AWS.
+    pub async fn inherit(&self) -> anyhow::Result<()> {
+        let (file, endpoint) = match &*self.access() {
+            Access::Guest { file, endpoint, .. } => (file.clone(), endpoint.clone()),
+            Access::Holder { .. } | Access::Remote => (PathBuf::new(), String::new()),
+        };
+        let Some(address) = address_of(&endpoint) else { return std::future::pending().await };
+        let door = Door::of(&file);
+        loop {
+            sleep(HEIR).await;
+            let engine = match Engine::open(&file) {
+                Ok(engine) => engine,
+                Err(TableError::Locked { .. }) => {
+                    let elsewhere = door.endpoint().is_some_and(|other| other != endpoint);
+                    ensure!(!elsewhere, "{} was served at {endpoint}, and is not any more", file.display());
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            engine.serve_at(address).await.with_context(|| {
+                format!("the process that served {} is gone, and its place is not free", file.display())
+            })?;
+            door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+            // Its seat as a guest is free with that.
+            *self.access() = Access::Holder { engine, door };
+            return Ok(());
+        }
+    }
+
+    fn access(&self) -> MutexGuard<'_, Access> {
+        self.access.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table of a stack in AWS, which processes reach by these variables.
     pub fn remote(table: Table, variables: Vec<(String, String)>) -> Self {
-        Self { table, variables, _bucket: None, access: Access::Remote }
+        Self { table, variables, _bucket: None, access: Mutex::new(Access::Remote) }
     }
 
     /// Lets go of the table. Who holds it for others stays until they are gone.
     pub async fn close(self) {
-        let Access::Holder { engine, door } = self.access else { return };
+        let access = self.access.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Access::Holder { engine, door } = access else { return };
         let started = Instant::now();
         let mut told = false;
         // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
@@ -127,6 +169,16 @@ fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(Str
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into()
+}
+
+/// Serves a table where the holder before did, if that was killed and its place is free: its guests may still be there.
+async fn serve(engine: &Engine, before: Option<String>) -> anyhow::Result<String> {
+    if let Some((endpoint, address)) = before.and_then(|it| address_of(&it).map(|address| (it, address)))
+        && engine.serve_at(address).await.is_ok()
+    {
+        return Ok(endpoint);
+    }
+    Ok(engine.serve().await?)
 }
 
 async fn open_table(endpoint: &str, stack: &str) -> anyhow::Result<Table> {

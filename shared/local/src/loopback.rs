@@ -11,6 +11,14 @@ pub enum ServeError {
     /// No port of the loopback address could be taken.
     #[error("cannot listen on a free port of 127.0.0.1")]
     Listen(#[source] std::io::Error),
+    /// That address could not be taken.
+    #[error("cannot listen at {address}")]
+    ListenAt {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 /// A running server. Dropping it stops new connections; a request in progress is still answered.
@@ -51,4 +59,8 @@ pub(crate) async fn listen() -> Result<(TcpListener, SocketAddr), ServeError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ServeError::Listen)?;
     let address = listener.local_addr().map_err(ServeError::Listen)?;
     Ok((listener, address))
+}
+
+pub(crate) async fn listen_at(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::ListenAt { address, source })
 }

@@ -3,16 +3,17 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Write as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use dynoxide::{Database, server};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    loopback::{ServeError, listen},
+    loopback::{ServeError, listen, listen_at},
     mutex::lock,
 };
 
@@ -118,6 +119,17 @@ impl Engine {
     /// Items past their TTL are deleted once a minute while it serves.
     pub async fn serve(&self) -> Result<String, TableError> {
         let (listener, address) = listen().await?;
+        self.serve_on(listener);
+        Ok(format!("http://{address}"))
+    }
+
+    /// Serves it at an address that another process has had, so that whoever knew it there finds it again.
+    pub async fn serve_at(&self, address: SocketAddr) -> Result<(), TableError> {
+        self.serve_on(listen_at(address).await?);
+        Ok(())
+    }
+
+    fn serve_on(&self, listener: TcpListener) {
         let open = self.open.clone();
         let mut closing = self.closing.subscribe();
         lock(&self.serving).spawn(async move {
@@ -130,7 +142,6 @@ impl Engine {
                 () = sweep_for_ever(&open) => {}
             }
         });
-        Ok(format!("http://{address}"))
     }
 
     /// Deletes the items past their TTL now, and returns how many there were.

@@ -115,3 +115,43 @@ fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
     let lifelines = stage.workspace.path(".lamplighter/runners/shop-lamplighter");
     assert_eq!(lifelines.read_dir().unwrap().count(), 0, "the one was buried, the other left nothing");
 }
+
+#[test]
+fn s05_a_second_runner_takes_the_table_over_when_the_one_that_had_it_is_killed() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let first = stage.start(&["start"], &[]);
+    let theirs = stage.enqueue("send-mail", "hang", "theirs", &[]);
+    stage.until_noted(1);
+    let mut second = stage.start(&["start"], &[]);
+    first.signal("KILL");
+    drop(first);
+    second.until("the table", |line| line["event"] == "table-inherited");
+    let third = stage.start(&["start", "--concurrency", "1"], &[]);
+    // Whoever takes it, and through whomever it is enqueued and told.
+    assert_eq!(stage.enqueue("send-mail", "", "now", &["--wait", "60s"]), "\"now\"");
+    let run = stage.over(&theirs);
+    assert_eq!((&run["status"], &run["epoch"]), (&json!("COMPLETED"), &json!(2)), "{run:#}");
+    for runner in [third, second] {
+        runner.signal("TERM");
+        let (code, _, said) = runner.ended();
+        assert_eq!(code, Some(0), "{said:#?}");
+        assert!(said.iter().all(|line| line["event"] != "warning"), "{said:#?}");
+    }
+    assert_eq!(stage.processes(), 0);
+    stage.workspace.run(&["status", &theirs]).succeeded();
+}
+
+#[test]
+fn s05_a_runner_that_cannot_have_the_table_any_more_says_so_and_ends() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let first = stage.start(&["start"], &[]);
+    let second = stage.start(&["start", "--grace", "0"], &[]);
+    // Somebody serves it elsewhere from now on, as far as anybody can see.
+    let sign = ".lamplighter/table.sqlite.endpoint";
+    stage.workspace.write(sign, &json!({ "pid": 1, "dynamodb": "http://127.0.0.1:9" }).to_string());
+    let (code, _, said) = second.ended();
+    assert_eq!(code, Some(1), "{said:#?}");
+    assert_eq!(said.last().unwrap()["event"], "stopped", "{said:#?}");
+    first.signal("TERM");
+    assert_eq!(first.ended().0, Some(0));
+}
