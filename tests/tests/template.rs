@@ -36,7 +36,7 @@ fn g02_every_exception_is_explained() {
 fn g06_functions_and_logs_have_their_bounds() {
     let template = template();
     let functions: Vec<_> = of_type(&template, "AWS::Serverless::Function").collect();
-    assert_eq!(functions.len(), 10);
+    assert_eq!(functions.len(), 11);
     for (id, function) in functions {
         let properties = &function["Properties"];
         assert_eq!(properties["Runtime"], "provided.al2023", "{id}");

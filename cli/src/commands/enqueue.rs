@@ -9,7 +9,7 @@ use lamplighter_aws::jobs::{Accepted, Jobs};
 use lamplighter_core::{
     definition::{Definition, Priority},
     duration,
-    job::{JobKey, NewJob, OnTwin, Scope, Unique, When},
+    job::{JobKey, Limit, NewJob, OnTwin, Scope, Unique, When},
     schema,
 };
 use serde_json::{Value, json};
@@ -56,6 +56,12 @@ pub(crate) struct Arguments {
     /// Where it must be the only one and is not: takes the other one for it.
     #[arg(long, requires = "unique")]
     join: bool,
+    /// Of how many jobs of the task with the same --key it may be one while it runs; the others wait.
+    #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(u32).range(1..))]
+    at_most: Option<u32>,
+    /// What those jobs have in common: a customer, a host.
+    #[arg(long, value_name = "TEXT", requires = "at_most")]
+    key: Option<String>,
     /// How long it may wait for its start; then it fails.
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires_in: Option<Duration>,
@@ -125,6 +131,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         id: arguments.id.clone(),
         unique,
         after: arguments.after.clone(),
+        limit: arguments.key.clone().zip(arguments.at_most).map(|(key, at_once)| Limit { key, at_once }),
         ..NewJob::of(definition.name.clone())
     })
 }

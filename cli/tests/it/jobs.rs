@@ -47,6 +47,8 @@ fn q02_q14_what_cannot_be_enqueued_is_refused_with_the_reason() {
         (&["send-mail", "[]"], "it must be an object"),
         (&["send-mail", GIVEN, "--delay", "1h", "--at", "2026-11-21T00:00:00Z"], "cannot be used with"),
         (&["send-mail", GIVEN, "--unique", "task"], "--within"),
+        (&["send-mail", GIVEN, "--at-most", "2"], "--key"),
+        (&["send-mail", GIVEN, "--at-most", "0", "--key", "a"], "0 is not in 1"),
     ] {
         let ended = workspace.run(&[&["enqueue"], line].concat());
         assert_eq!(ended.code, 2, "{line:?}: {}", ended.stderr);

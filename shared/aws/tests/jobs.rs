@@ -13,7 +13,7 @@ use lamplighter_aws::{
 use lamplighter_core::{
     definition::Priority,
     id::RunId,
-    job::{Job, JobKey, NewJob, OnTwin, Refusal, Scope, StartRequest, Tried, Unique, When},
+    job::{Job, JobKey, Limit, NewJob, OnTwin, Refusal, Scope, StartRequest, Tried, Unique, When},
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -316,4 +316,54 @@ async fn p04_the_history_has_jobs_of_every_partition_newest_first() {
     assert_eq!(seen, keys.into_iter().map(|key| key.run_id).collect::<Vec<_>>());
     let completed = History { statuses: vec![Status::Completed], ..History { cursor: None, ..wanted } };
     assert_eq!(jobs.table().history(&completed).await.unwrap().runs.len(), 1);
+}
+
+#[tokio::test]
+async fn q11_so_many_jobs_with_a_key_run_at_once_and_the_others_find_a_place_later() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let of = |key: &str| NewJob { limit: Some(Limit { key: key.into(), at_once: 2 }), ..new() };
+    let keys = jobs.enqueue_many(vec![of("a"), of("a"), of("a"), of("b")]).await.unwrap();
+    let one = jobs.start(&keys[0], &worker("one")).await.unwrap().unwrap();
+    let two = jobs.start(&keys[1], &worker("two")).await.unwrap().unwrap();
+    let full = jobs.start(&keys[2], &worker("three")).await.unwrap();
+    let Err(Carried::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
+    let Some(Found::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
+    assert_eq!((waits.status, waits.epoch), (Status::Pending, 0));
+    assert_eq!(waits.not_before.unwrap().as_millisecond(), until.as_millisecond());
+    succeed(&jobs, &keys[3]).await;
+
+    // A lost response: who has it already has its place, and starts it again.
+    assert_eq!(jobs.start(&keys[0], &worker("one")).await.unwrap().unwrap().epoch, one.epoch);
+    assert!(jobs.renew(&two, until + Duration::from_secs(3600)).await.unwrap());
+    let over = jobs.conclude(&one, tried(&one, None), &worker("one")).await.unwrap();
+    assert!(matches!(over, Carried::Over(_)), "{over:?}");
+    tokio::time::sleep_until(tokio::time::Instant::now() + until_then(until)).await;
+    assert_eq!(succeed(&jobs, &keys[2]).await.status, Status::Completed);
+
+    // An attempt that failed gives its place back, until the next one.
+    let again = jobs.conclude(&two, tried(&two, Some(failure())), &worker("two")).await.unwrap();
+    assert!(matches!(again, Carried::Again { .. }), "{again:?}");
+    let alone = NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
+    let alone = jobs.enqueue(alone).await.unwrap().key;
+    assert_eq!(succeed(&jobs, &alone).await.status, Status::Completed);
+}
+
+fn until_then(at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default() + Duration::from_millis(1)
+}
+
+#[tokio::test]
+async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let limited = NewJob { limit: Some(Limit { key: "a".into(), at_once: 3 }), ..new() };
+    let keys = jobs.enqueue_many(vec![limited; 16]).await.unwrap();
+    let mut race = tokio::task::JoinSet::new();
+    for (i, key) in keys.into_iter().enumerate() {
+        let jobs = jobs.clone();
+        race.spawn(async move { jobs.start(&key, &worker(&i.to_string())).await.unwrap().is_ok() });
+    }
+    let started = race.join_all().await.into_iter().filter(|started| *started).count();
+    assert_eq!(started, 3);
 }

@@ -14,7 +14,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     definition::Priority,
-    job::{InvalidJob, JobKey, NewJob, OnTwin, Scope, Unique, When},
+    job::{InvalidJob, JobKey, Limit, NewJob, OnTwin, Scope, Unique, When},
     run::Run,
     status::Status,
 };
@@ -89,6 +89,12 @@ impl<T> Enqueue<T> {
     /// its record is kept.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.new.id = Some(id.into());
+        self
+    }
+
+    /// Of the jobs of its task with this key at most so many run at once; the others wait, in no order.
+    pub fn at_most(mut self, at_once: u32, key: impl Into<String>) -> Self {
+        self.new.limit = Some(Limit { key: key.into(), at_once });
         self
     }
 

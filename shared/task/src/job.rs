@@ -150,8 +150,8 @@ async fn take<T: Task>(
             Some(pause)
         }
         Carried::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
-        // Whoever wakes it sends a message of its own; whoever took it over has it.
-        Carried::Refused(Refusal::Waits) | Carried::Lost => None,
+        // Whoever wakes it sends a message of its own, and so was one sent to look again; whoever took it over has it.
+        Carried::Refused(Refusal::Waits | Refusal::Full { .. }) | Carried::Lost => None,
         Carried::Unknown => return Err(format!("there is no job {key}")),
     };
     Ok(Taken { again, stuck })

@@ -50,6 +50,27 @@ fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
 }
 
 #[test]
+fn q11_of_the_jobs_with_a_key_one_runs_at_a_time_and_the_others_are_not_kept_from_it() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let limited = ["--at-most", "1", "--key", "ada"];
+    let limited: Vec<_> =
+        (0..3).map(|i| stage.enqueue("send-mail", "sleep", &format!("{i}"), &limited)).collect();
+    let free = stage.enqueue("send-mail", "sleep", "free", &["--at-most", "1", "--key", "bob"]);
+    let runner = stage.start(&["start"], &[]);
+    let mut runs: Vec<_> = limited.iter().map(|job| stage.over(job)).collect();
+    let time = |run: &Value, key: &str| run[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    runs.sort_by_key(|run| time(&run["attempts"][0], "started_at"));
+    for pair in runs.windows(2) {
+        assert_eq!(pair[1]["status"], "COMPLETED", "{pair:#?}");
+        assert!(time(&pair[0], "completed_at") <= time(&pair[1]["attempts"][0], "started_at"), "{pair:#?}");
+    }
+    let free = stage.over(&free);
+    assert!(time(&free, "completed_at") < time(&runs[2], "completed_at"), "{free:#}");
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
 fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let runner = stage.start(&["start"], &[]);

@@ -13,7 +13,7 @@ use lamplighter_core::{
 use super::Jobs;
 use crate::{
     random::{jitter, random},
-    table::{Ended, Started, TableError},
+    table::{Ended, Lane, Started, TableError},
 };
 
 /// A worker that is to carry a job.
@@ -101,10 +101,27 @@ impl Jobs {
                     looked = true;
                     continue;
                 }
+                Started::Refused(Refusal::Full { until }, job) => {
+                    self.put_off(&job, until).await?;
+                    Carried::Refused(Refusal::Full { until })
+                }
                 Started::Refused(refusal, _) => Carried::Refused(refusal),
                 Started::Unknown => Carried::Unknown,
             }));
         }
+    }
+
+    /// Has a job that found no place look again then: by a message of its own, since each that is only held back counts as
+    /// delivered.
+    async fn put_off(&self, job: &Job, at: Timestamp) -> Result<(), TableError> {
+        let later = Job { not_before: Some(at), ..job.clone() };
+        if self.table.put_off(job, at, self.lane()).await?
+            && self.lane() == Lane::Queue
+            && self.bell.ring(&later, Timestamp::now()).await.is_err()
+        {
+            self.table.park(&job.key(), at).await?;
+        }
+        Ok(())
     }
 
     /// Writes down what came of an attempt at a job that this worker started.

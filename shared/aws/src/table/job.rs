@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, Lease, Refusal, Start, StartRequest, start},
+    job::{Job, JobKey, Lease, Refusal, Start, StartRequest, look_again_after, start},
     run::{Attempt, Run},
     status::Status,
 };
@@ -221,7 +221,7 @@ impl Table {
         let fresh = self
             .start_update(key, request, lane, "")
             .condition_expression(
-                "#status = :pending AND attribute_not_exists(waits_for) \
+                "#status = :pending AND attribute_not_exists(waits_for) AND attribute_not_exists(place_limit) \
                  AND (attribute_not_exists(not_before) OR not_before <= :now) \
                  AND (attribute_not_exists(start_by) OR start_by >= :now OR epoch > :zero)",
             )
@@ -257,6 +257,13 @@ impl Table {
                 Start::Granted { epoch, .. } if epoch == job.epoch => return Ok(Started::Granted(job)),
                 Start::Granted { lost, .. } => lost,
             };
+            if let Some(limit) = &job.limit
+                && !self.take_place(&job, limit, request.now, request.until).await?
+            {
+                let waited = request.now.duration_since(job.id.made_at()).try_into().unwrap_or_default();
+                let until = request.now.saturating_add(look_again_after(waited)).unwrap_or(Timestamp::MAX);
+                return Ok(Started::Refused(Refusal::Full { until }, job));
+            }
             let (attempts, status) = if lost.is_some() {
                 (", attempts = list_append(if_not_exists(attempts, :none), :lost)", Status::Running)
             } else {
@@ -339,7 +346,11 @@ impl Table {
             .holding(job)
             .update_expression(format!("SET lease_until = :until{index}"))
             .expression_attribute_values(":until", n(until.as_millisecond()));
-        self.held("renew a job's lease", update.send().await)
+        let held = self.held("renew a job's lease", update.send().await)?;
+        if held {
+            self.keep_place(job, until).await?;
+        }
+        Ok(held)
     }
 
     /// Gives a job back for another attempt, after one that failed. False if the worker has it no more. One write.
@@ -359,7 +370,11 @@ impl Table {
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
             .expression_attribute_values(":not_before", n(not_before.as_millisecond()))
             .expression_attribute_values(":attempts", to_list(attempts));
-        self.held("give a job back", update.send().await)
+        let held = self.held("give a job back", update.send().await)?;
+        if held {
+            self.free_place(job).await;
+        }
+        Ok(held)
     }
 
     /// An update of a job as long as the worker has it.
@@ -403,7 +418,10 @@ impl Table {
             .send()
             .await;
         match put {
-            Ok(output) => Ok(Ended::Written(self.job_of(output.attributes.unwrap_or_default())?.followers)),
+            Ok(output) => {
+                self.free_place(job).await;
+                Ok(Ended::Written(self.job_of(output.attributes.unwrap_or_default())?.followers))
+            }
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
                     // Its record may have been deleted since.

@@ -16,6 +16,7 @@ mod item;
 mod job;
 mod lease;
 mod ledger;
+mod limit;
 mod look;
 mod pulse;
 mod release;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Job, JobKey};
+use super::{Job, JobKey, Limit};
 use crate::{definition::Priority, id::RunId, name::TaskName};
 
 /// The longest key that tells jobs apart, in bytes.
@@ -36,6 +36,8 @@ pub struct NewJob {
     pub after: Vec<JobKey>,
     /// The argument that is the data of the one job it comes after.
     pub receives: Option<String>,
+    /// Of how many with the same key it may be one, while it runs.
+    pub limit: Option<Limit>,
     /// The run that it does over.
     pub retry_of: Option<RunId>,
 }
@@ -110,6 +112,9 @@ pub enum InvalidJob {
         /// How long it is.
         bytes: usize,
     },
+    /// None with its key may ever run.
+    #[error("0 jobs with its key at once never run any: give at least 1")]
+    NoPlace,
     /// Something lasts no time at all.
     #[error("`{0}` is no time at all: give a duration, such as 10 minutes")]
     NoTime(&'static str),
@@ -149,6 +154,7 @@ impl NewJob {
             unique: None,
             after: Vec::new(),
             receives: None,
+            limit: None,
             retry_of: None,
         }
     }
@@ -179,6 +185,7 @@ impl NewJob {
             start_by,
             after: self.after,
             receives: self.receives,
+            limit: self.limit,
             retry_of: self.retry_of,
             ..Job::begun(id, self.task)
         })
@@ -200,10 +207,14 @@ impl NewJob {
             Some(Unique { scope: Scope::Key(key), .. }) => Some(("unique key", key)),
             _ => None,
         };
-        for (what, key) in self.id.iter().map(|id| ("id", id)).chain(key) {
+        let limit = self.limit.as_ref().map(|limit| ("key of the limit", &limit.key));
+        for (what, key) in self.id.iter().map(|id| ("id", id)).chain(key).chain(limit) {
             if !(1..=MAX_KEY).contains(&key.len()) {
                 return Err(InvalidJob::Key { what, bytes: key.len() });
             }
+        }
+        if self.limit.as_ref().is_some_and(|limit| limit.at_once == 0) {
+            return Err(InvalidJob::NoPlace);
         }
         if self.expires_in.is_some_and(|it| it.is_zero()) {
             return Err(InvalidJob::NoTime("expires_in"));
@@ -262,6 +273,11 @@ mod tests {
                 "the unique key has 513",
             ),
             (NewJob { unique: unique(Scope::Task, Duration::ZERO), ..new() }, "unique within"),
+            (NewJob { limit: Some(Limit { key: "a".into(), at_once: 0 }), ..new() }, "give at least 1"),
+            (
+                NewJob { limit: Some(Limit { key: String::new(), at_once: 1 }), ..new() },
+                "the key of the limit has 0",
+            ),
             (NewJob { expires_in: Some(Duration::ZERO), ..new() }, "expires_in"),
             (NewJob { expires_in: Some(second), when: When::In(second * 2), ..new() }, "it expires"),
             (NewJob { after: vec![key; 51], ..new() }, "51 jobs"),

@@ -7,6 +7,7 @@
 mod after;
 mod due;
 mod enqueue;
+mod limit;
 mod next;
 mod start;
 
@@ -27,6 +28,7 @@ use crate::{
 pub use after::{Before, Readiness, ready};
 pub use due::{Due, due};
 pub use enqueue::{InvalidJob, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When};
+pub use limit::{Limit, Places, look_again_after};
 pub use next::{Next, Tried, next};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};
 
@@ -86,6 +88,9 @@ pub struct Job {
     /// The argument that is the data of the one job it comes after.
     #[serde(default)]
     pub receives: Option<String>,
+    /// Of how many with the same key it may be one, while it runs.
+    #[serde(default, rename = "place_limit")]
+    pub limit: Option<Limit>,
     /// The run that it does over.
     #[serde(default)]
     pub retry_of: Option<RunId>,
@@ -146,6 +151,7 @@ impl Job {
             start_by: None,
             after: Vec::new(),
             receives: None,
+            limit: None,
             retry_of: None,
             epoch: 0,
             lease: None,

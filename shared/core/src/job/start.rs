@@ -67,6 +67,12 @@ pub enum Refusal {
         /// When it may.
         until: Timestamp,
     },
+    /// As many with its key run as may.
+    #[error("as many jobs with its key run as may; it looks again at {until}")]
+    Full {
+        /// When it looks again.
+        until: Timestamp,
+    },
     /// Jobs that it comes after are not over.
     #[error("it waits for other jobs")]
     Waits,
