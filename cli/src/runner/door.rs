@@ -1,7 +1,8 @@
 //! How several processes use one table: the holder of its file serves it, the others come in as guests.
 //!
 //! The holder leaves its endpoint in a file beside the table. A guest keeps a shared lock on another file for as long as
-//! it uses that endpoint, and the holder lets go of the table once it has that lock to itself. The locks are the
+//! it uses that endpoint, and the holder lets go of the table once it has that lock to itself, or at once if one of the guests
+//! is an heir, which serves it from then on. The locks are the
 //! kernel's and end with their processes, so nothing that is left behind keeps anybody out.
 
 use std::{
@@ -25,6 +26,7 @@ pub const PAUSE: Duration = Duration::from_millis(20);
 pub struct Door {
     sign: PathBuf,
     seats: PathBuf,
+    heirs: PathBuf,
 }
 
 /// What the holder says of itself.
@@ -46,7 +48,7 @@ impl Door {
             name.push(ending);
             PathBuf::from(name)
         };
-        Self { sign: beside(".endpoint"), seats: beside(".guests") }
+        Self { sign: beside(".endpoint"), seats: beside(".guests"), heirs: beside(".heirs") }
     }
 
     /// A seat at the holder's table and its endpoint; nothing while there is no holder that takes guests.
@@ -55,7 +57,7 @@ impl Door {
         if self.read().is_none() {
             return Ok(None);
         }
-        let seats = self.seats()?;
+        let seats = file(&self.seats)?;
         if seats.try_lock_shared().is_err() {
             return Ok(None);
         }
@@ -71,8 +73,20 @@ impl Door {
 
     /// Keeps guests out for as long as the returned value lives; nothing while some are there.
     pub fn alone(&self) -> io::Result<Option<Seat>> {
-        let seats = self.seats()?;
+        let seats = file(&self.seats)?;
         Ok(seats.try_lock().is_ok().then_some(Seat(seats)))
+    }
+
+    /// The place of a guest who will serve the table itself once the holder is gone, for as long as the returned value lives.
+    pub fn be_heir(&self) -> io::Result<Seat> {
+        let heirs = file(&self.heirs)?;
+        heirs.lock_shared()?;
+        Ok(Seat(heirs))
+    }
+
+    /// Whether one of the guests will serve the table once the holder is gone.
+    pub fn has_heir(&self) -> io::Result<bool> {
+        Ok(file(&self.heirs)?.try_lock().is_err())
     }
 
     /// Tells who comes where the table is served. Only this user may read it.
@@ -93,10 +107,11 @@ impl Door {
     fn read(&self) -> Option<Sign> {
         serde_json::from_str(&fs::read_to_string(&self.sign).ok()?).ok()
     }
+}
 
-    fn seats(&self) -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.seats)
-    }
+/// A file that is there for its lock alone.
+fn file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 /// The address of an endpoint.
@@ -132,6 +147,11 @@ mod tests {
         let alone = door.alone().unwrap().unwrap();
         assert!(door.enter().unwrap().is_none(), "the holder is leaving");
         drop(alone);
+        assert!(!door.has_heir().unwrap());
+        let heirs = [door.be_heir().unwrap(), door.be_heir().unwrap()];
+        assert!(door.has_heir().unwrap());
+        drop(heirs);
+        assert!(!door.has_heir().unwrap());
         drop(listener);
         assert!(door.enter().unwrap().is_none(), "a killed holder's sign leads nowhere");
         door.close();

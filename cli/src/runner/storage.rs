@@ -26,8 +26,8 @@ use super::door::{Door, PAUSE, Seat, address_of};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a holder stays for its guests before it says so.
 const SILENCE: Duration = Duration::from_secs(1);
-/// How often a guest looks whether the holder has died.
-const HEIR: Duration = Duration::from_millis(200);
+/// How often a guest looks whether the holder is gone: well within what a client's own retries bridge.
+const HEIR: Duration = Duration::from_millis(50);
 /// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
 const TRIES: usize = 5;
 
@@ -97,7 +97,7 @@ impl Storage {
         Ok(Self { table, variables, _bucket: Some(bucket), access })
     }
 
-    /// Waits until the process through which the table is used has died, and takes its place: opens the file, and serves it
+    /// Waits until the process through which the table is used has left or died, and takes its place: opens the file, and serves it
     /// where that one did, so that nobody who uses it need know. If yet another process has taken it elsewhere, or the
     /// endpoint is not free any more, the table cannot be used through this value again.
     ///
@@ -109,6 +109,7 @@ impl Storage {
         };
         let Some(address) = address_of(&endpoint) else { return std::future::pending().await };
         let door = Door::of(&file);
+        let _heir = door.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
         loop {
             sleep(HEIR).await;
             let engine = match Engine::open(&file) {
@@ -139,7 +140,8 @@ impl Storage {
         Self { table, variables, _bucket: None, access: Mutex::new(Access::Remote) }
     }
 
-    /// Lets go of the table. Who holds it for others stays until they are gone.
+    /// Lets go of the table. Who holds it for others stays until they are gone, or one of them is to [`inherit`](Self::inherit)
+    /// it.
     pub async fn close(self) {
         let access = self.access.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Access::Holder { engine, door } = access else { return };
@@ -147,9 +149,10 @@ impl Storage {
         let mut told = false;
         // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
         let _alone = loop {
-            match door.alone() {
-                Ok(None) => sleep(PAUSE).await,
-                alone => break alone,
+            match (door.alone(), door.has_heir()) {
+                (Ok(None), Ok(true)) => return engine.close().await,
+                (Ok(None), _) => sleep(PAUSE).await,
+                (alone, _) => break alone,
             }
             if !told && started.elapsed() > SILENCE {
                 told = true;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_cli::runner::queue::LEASE;
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
@@ -135,6 +137,25 @@ fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
     assert_eq!(runner.ended().0, Some(0));
     let lifelines = stage.workspace.path(".lamplighter/runners/shop-lamplighter");
     assert_eq!(lifelines.read_dir().unwrap().count(), 0, "the one was buried, the other left nothing");
+}
+
+#[test]
+fn s05_a_command_that_was_there_first_ends_and_leaves_the_table_to_the_runner() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let job = stage.enqueue("send-mail", "", "first", &[]);
+    let mut result = stage.command(&["result", &job, "--timeout", "60s"], &[]);
+    let mut result = result.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let sign = stage.workspace.path(".lamplighter/table.sqlite.endpoint");
+    until("the command has the table", || sign.exists().then_some(()));
+    let mut runner = stage.start(&["start"], &[]);
+    until("the command's end", || result.try_wait().unwrap());
+    let result = result.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&result.stdout).trim(), "\"first\"", "{result:?}");
+    runner.until("the table is the runner's", |line| line["event"] == "table-inherited");
+    assert_eq!(stage.enqueue("send-mail", "", "second", &["--wait", "30s"]), "\"second\"");
+    runner.signal("TERM");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
 }
 
 #[test]
