@@ -9,13 +9,16 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::TaskState,
+    job::unheard,
     name::TaskName,
     pulse::{
-        Considered, Missed, Pending, Plan, Record, Report, State, Told, Why, Zones, forced, keep, pulse,
+        Considered, Missed, Pending, Plan, Planned, Record, Report, State, Told, Why, Zones, forced, keep,
+        pulse,
     },
     run::Trigger,
 };
 use std::{collections::BTreeMap, time::Duration};
+use tokio::time::timeout;
 
 use crate::{
     carry::{Carry, dry},
@@ -81,8 +84,10 @@ pub async fn beat(
         return Ok(Report { worked: true, dry_run: true, record, ticks });
     }
 
+    let mut heard = state.heard;
     if let Some(jobs) = jobs.filter(|_| is_own) {
         ring(jobs, now, &mut record).await;
+        heard = ring_unheard(it, jobs, heard, now, &mut record).await;
     }
     let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
     let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
@@ -90,6 +95,7 @@ pub async fn beat(
     let ticks = carried.ticks.clone();
     if is_own {
         let next = remember(it, carried, considered.cursor, now, &mut record).await;
+        let next = State { heard, ..next };
         if !it.table.keep_pulse_state(&next, &state).await? {
             tracing::info!("another pulse was faster, and goes on for both");
         }
@@ -114,6 +120,32 @@ async fn ring(jobs: &Jobs, now: Timestamp, record: &mut Record) {
         }
         Err(error) => fault(record, &error),
     }
+}
+
+/// Sends the messages of jobs of which nobody was told, a quarter of an hour's at a time. Returns up to when that is done.
+async fn ring_unheard(
+    it: &Pulse,
+    jobs: &Jobs,
+    heard: Option<Timestamp>,
+    now: Timestamp,
+    record: &mut Record,
+) -> Option<Timestamp> {
+    let Some(between) = unheard(heard, now) else { return heard };
+    let tasks = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
+    let ringing = jobs.ring_unheard(tasks.map(Planned::name), between);
+    match timeout(RINGING, ringing).await {
+        Ok(Ok(rung)) => {
+            record.tally.rung += rung.sent;
+            record.errors.extend(rung.errors);
+            return Some(between.1);
+        }
+        Ok(Err(error)) => fault(record, &error),
+        Err(_) => record.errors.push(format!(
+            "jobs of which nobody was told were looked for, but not in {} s: the next pulse does so again",
+            RINGING.as_secs()
+        )),
+    }
+    heard
 }
 
 /// Does what is due by now, for somebody who does so more often than once a minute and remembers for itself: from what
@@ -144,7 +176,7 @@ pub async fn step(
     let carried = carried(it, Trigger::Pulse, &considered, end, record).await?;
     let next = remember(it, carried, considered.cursor, now, record).await;
     record.tally.waiting = next.waiting.len();
-    Ok(next)
+    Ok(State { heard: state.heard, ..next })
 }
 
 /// What became of the ticks that were due.

@@ -66,6 +66,7 @@ async fn what_a_pulse_remembers_is_kept_unless_another_was_faster() {
         watermark: Some(at(60)),
         waiting: vec![waiting(Why::Running), waiting(Why::Dependency(name("b")))],
         cursor: Some(name("z")),
+        heard: Some(at(30)),
     };
     assert!(table.keep_pulse_state(&state, &first).await.unwrap());
     assert_eq!(table.pulse_state().await.unwrap(), state);

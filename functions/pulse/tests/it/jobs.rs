@@ -1,18 +1,20 @@
 //! Q05: jobs whose time is further off than SQS can hold a message back, and those whose message was not sent.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::table::{Enqueued, Found, JobKeys, Lane};
 use lamplighter_core::{
+    definition::{Kind, Priority, Queue},
     id::RunId,
     job::{Job, JobKey, NewJob, When},
+    pulse::State,
     run::{Run, Trigger},
     status::Status,
 };
 use serde_json::json;
 
-use crate::stage::{Stage, name};
+use crate::stage::{Stage, name, probe};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -125,5 +127,46 @@ async fn a_job_that_nobody_woke_is_found_by_the_pulse() {
     stage.pulse().await;
     let sent = stage.queues.sent();
     assert_eq!((sent.len(), &sent[0].run_id), (1, &follower.run_id.to_string()));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once() {
+    let now = Timestamp::now();
+    let mut mail = probe("mail", now, [0]);
+    let queue = Queue { priority: Priority::default(), concurrency: None, arguments_schema: json!({}) };
+    mail.planned.definition.kind = Kind::Queue(queue);
+    let stage = Stage::new(now, 0, vec![mail]).await;
+    let ago = |minutes: u32| now.checked_sub(MINUTE * minutes).unwrap();
+    let orphan = enqueue(&stage, "mail", ago(30), 3, When::Now).await;
+    let other = enqueue(&stage, "mail", ago(21), 7, When::In(15 * MINUTE)).await;
+    // SQS may still have the message of the first; the others are known to somebody.
+    enqueue(&stage, "mail", ago(15), 4, When::In(15 * MINUTE)).await;
+    enqueue(&stage, "mail", ago(30), 5, When::In(DAY)).await;
+    let over = enqueue(&stage, "mail", ago(30), 6, When::Now).await;
+    let run =
+        Run { status: Status::Completed, ..Run::begun(over.id, over.task.clone(), Trigger::Queue, now) };
+    let _ = stage.table.end_job(&over, &run).await.unwrap();
+    let heard = async |minutes: u32| {
+        let seen = stage.table.pulse_state().await.unwrap();
+        let next = State { heard: Some(ago(minutes)), ..seen.clone() };
+        assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
+    };
+    heard(36).await;
+    stage.queues.down(true);
+    let report = stage.pulse().await;
+    assert_eq!(report["rung"], 0, "{report}");
+    stage.queues.down(false);
+    // What could not be sent then is parked, and nothing is looked at twice.
+    stage.next_minute(0).await;
+    let report = stage.pulse().await;
+    assert_eq!((&report["rung"], &report["errors"]), (&json!(2), &json!([])), "{report}");
+    let sent: BTreeSet<_> = stage.queues.sent().into_iter().map(|it| it.run_id).collect();
+    assert_eq!(sent, BTreeSet::from([orphan.id.to_string(), other.id.to_string()]));
+    stage.next_minute(0).await;
+    assert_eq!(stage.pulse().await["rung"], 0);
+    heard(36).await;
+    stage.next_minute(0).await;
+    assert_eq!(stage.pulse().await["rung"], 2, "the records themselves still say that nobody started them");
     stage.end().await;
 }

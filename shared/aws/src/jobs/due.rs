@@ -2,7 +2,11 @@
 //! message back, those that wait for others, and those whose message could not be sent.
 
 use jiff::Timestamp;
-use lamplighter_core::job::{Due, JobKey, due};
+use lamplighter_core::{
+    id::SHARDS,
+    job::{Due, JobKey, due},
+    name::TaskName,
+};
 use tokio::task::JoinSet;
 
 use super::Jobs;
@@ -94,6 +98,34 @@ impl Jobs {
             note(Some(written), rung);
         }
         Ok(())
+    }
+
+    /// Sends the messages of the jobs of these tasks that were enqueued from `from` to `to` and of which nobody seems to have been
+    /// told. One that only waits in a long queue has two messages then, which start nothing twice. Sixteen queries a task, and
+    /// one for each further MB of records.
+    pub async fn ring_unheard<'a>(
+        &self,
+        tasks: impl Iterator<Item = &'a TaskName>,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<Rung, TableError> {
+        let mut rung = Rung::default();
+        for task in tasks {
+            let looks = (0..SHARDS).map(|shard| {
+                let (table, task) = (self.table.clone(), task.clone());
+                async move { table.unheard_jobs(&task, shard, from, to).await }
+            });
+            let now = Timestamp::now();
+            for jobs in looks.collect::<JoinSet<_>>().join_all().await {
+                let jobs = jobs?;
+                let unheard = self.bell.ring_all(&jobs, now).await;
+                rung.sent += jobs.len() - unheard.len();
+                for (place, error) in unheard {
+                    rung.tell(&error);
+                    self.table.park(&jobs[place].key(), now).await?;
+                }
+            }
+        }
+        Ok(rung)
     }
 
     /// Takes a job off the index whose message was sent. One that was not is put behind all others, for the next pulse.

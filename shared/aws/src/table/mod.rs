@@ -25,6 +25,7 @@ mod rollup;
 mod runner;
 mod schema;
 mod state;
+mod unheard;
 mod values;
 
 use std::time::Duration;

@@ -10,6 +10,7 @@ mod enqueue;
 mod limit;
 mod next;
 mod start;
+mod unheard;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -31,6 +32,7 @@ pub use enqueue::{InvalidJob, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Sco
 pub use limit::{Limit, Places, look_again_after};
 pub use next::{Next, Tried, next};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};
+pub use unheard::unheard;
 
 /// Which job: its task and its run's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

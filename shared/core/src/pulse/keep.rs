@@ -24,6 +24,9 @@ pub struct State {
     /// The last of the tasks that were looked at for lost runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<TaskName>,
+    /// The time up to which the records of jobs were looked at for those of which nobody was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<Timestamp>,
 }
 
 /// A tick that waits.
@@ -83,5 +86,5 @@ pub fn keep(
     waiting.sort_by(|a, b| (b.tick, &a.task).cmp(&(a.tick, &b.task)));
     let given_up = waiting.split_off(waiting.len().min(MAX_WAITING));
     let given_up = given_up.into_iter().map(|it| GivenUp { task: it.task, ticks: vec![it.tick] }).collect();
-    (State { watermark: Some(watermark), waiting, cursor }, given_up)
+    (State { watermark: Some(watermark), waiting, cursor, heard: None }, given_up)
 }
