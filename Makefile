@@ -21,6 +21,7 @@ test:
 # Jobs while their workers and their runner are killed; `make test` does it on a smaller scale. KILL_SEED does it over.
 kill: export KILL_JOBS ?= 10000
 kill: export KILLS ?= 200
+kill: export KILL_RUNNERS ?= 1
 kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
