@@ -66,6 +66,7 @@ fn main() -> process::ExitCode {
     let side = Side {
         task: "side-probe".parse().expect("it is a task's name"),
         command: env::current_exe().expect("it runs"),
+        built: None,
         folder: None,
         variables,
         runner: process::id().to_string(),

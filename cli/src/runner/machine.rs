@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -49,6 +49,7 @@ pub struct Machine {
     /// Where custom resources are answered.
     pub answers: Answers,
     stack: String,
+    sink: Arc<dyn Fn(LogLine) + Send + Sync>,
 }
 
 impl Machine {
@@ -73,20 +74,26 @@ impl Machine {
     ) -> anyhow::Result<Self> {
         let logs = Logs::new(home.join("logs"))?;
         let prefix = format!("{stack}-");
-        let sink = move |line: LogLine| {
+        let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |line: LogLine| {
             let text = kept(&line, &prefix);
             heard(&line, &text);
             logs.keep(&line.function, &text);
-        };
+        });
+        let of_host = Arc::clone(&sink);
+        let options = HostOptions { label: Some(run_of), ..options };
         Ok(Self {
             storage,
-            host: Arc::new(
-                LambdaHost::start_with(HostOptions { label: Some(run_of), ..options }, sink).await?,
-            ),
+            host: Arc::new(LambdaHost::start_with(options, move |line| of_host(line)).await?),
             stacks: Stacks::serve().await?,
             answers: Answers::serve().await?,
             stack: stack.to_owned(),
+            sink,
         })
+    }
+
+    /// Takes a line of a process that the host does not run, as one of a function's.
+    pub fn hear(&self, line: LogLine) {
+        (self.sink)(line);
     }
 
     /// The name of a function of the stack.
@@ -161,6 +168,7 @@ impl Machine {
         variables.retain(|_, value| !value.is_empty());
         Ok(Side {
             task: task.name().clone(),
+            built: fs::metadata(&spec.command).and_then(|binary| binary.modified()).ok(),
             command: spec.command,
             folder: spec.task_root,
             variables,

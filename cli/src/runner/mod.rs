@@ -31,6 +31,7 @@ pub mod queue;
 pub mod scheduler;
 pub mod service;
 pub mod side;
+mod sides;
 pub mod stack;
 pub mod start;
 pub mod storage;

@@ -14,7 +14,7 @@ use lamplighter_core::{
     runner::{HEARTBEAT, Runner},
     status::Status,
 };
-use lamplighter_local::{InProgress, LogLine};
+use lamplighter_local::InProgress;
 use pulse::{beat::Pulse, event::Event, tell};
 use serde_json::{Value, json};
 use tokio::{
@@ -32,7 +32,8 @@ use super::{
     presence,
     queue::{self, Dispatcher, Queues},
     scheduler,
-    side::{Side, Told, supervise},
+    side::Side,
+    sides,
     teller::Teller,
     watching::{Placing, Watched, watch},
 };
@@ -61,8 +62,8 @@ pub struct Service {
     pub bell: Hung,
     /// How many jobs run at once, at most.
     pub concurrency: usize,
-    /// The side tasks.
-    pub sides: Vec<Side>,
+    /// The side tasks of the moment.
+    pub sides: watch::Sender<Arc<Vec<Side>>>,
     /// What the host says of invocations that failed.
     pub failures: mpsc::UnboundedReceiver<Value>,
     /// How often it is looked for what was lost or missed.
@@ -127,7 +128,12 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
     beginning.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&teller), ends.stop.clone()));
     if let Some(watched) = watched {
         let machine = Arc::clone(&machine);
-        let placing = Placing { pulses: pulses.clone(), queues: queues.clone() };
+        let placing = Placing {
+            pulses: pulses.clone(),
+            queues: queues.clone(),
+            sides: sides.clone(),
+            runner: runner.instance.clone(),
+        };
         beginning.spawn(watch(watched, machine, placing, Arc::clone(&teller), ends.stop.clone()));
     }
     let carrying = TaskTracker::new();
@@ -147,18 +153,17 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
 
     // What ends by itself, in its own time.
     let mut beside = JoinSet::new();
-    for side in sides {
-        let (table, teller, prefix) = (pulses.borrow().table.clone(), Arc::clone(&teller), prefix.clone());
-        let stop = ends.stop.clone();
-        beside.spawn(async move {
-            let told = |told: Told<'_>| tell_of_side(&teller, &prefix, &side.task, &told);
-            supervise(&side, &table, told, stop).await;
-        });
-    }
+    let table = pulses.borrow().table.clone();
+    beside.spawn(sides::keep(
+        sides.subscribe(),
+        Arc::clone(&machine),
+        table.clone(),
+        Arc::clone(&teller),
+        ends.stop.clone(),
+    ));
 
     // What tells of it ends when all is over.
     let mut telling = JoinSet::new();
-    let table = pulses.borrow().table.clone();
     let shown =
         presence::show(table, runner, host, prefix, Arc::clone(&teller), ends.stop.clone(), over.clone());
     telling.spawn(shown);
@@ -263,27 +268,6 @@ async fn settle(
         if let Err(error) = cancelled(it, &machine.function(""), &invocation).await {
             teller.warn(&error.to_string());
         }
-    }
-}
-
-/// Tells what becomes of a side task, and what it prints.
-fn tell_of_side(teller: &Teller, prefix: &str, task: &TaskName, told: &Told<'_>) {
-    let event = |event: &str, text: &str| teller.event(event, json!({ "task": task }), text);
-    match told {
-        Told::Line(_, line) => {
-            let function = format!("{prefix}{task}");
-            teller.line(&LogLine { function, request_id: None, label: None, line: (*line).to_owned() }, line);
-        }
-        Told::Began(_) => event("side-began", &say!(&teller.words, "runner-side-began", task = task)),
-        Told::Ended(run, _) => {
-            let status = run.status;
-            event("side-ended", &say!(&teller.words, "runner-side-ended", task = task, status = status));
-        }
-        Told::Elsewhere(_) => {
-            event("side-elsewhere", &say!(&teller.words, "runner-side-elsewhere", task = task));
-        }
-        Told::Disabled => {}
-        Told::Trouble(error) => teller.warn(&error.to_string()),
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
@@ -42,12 +42,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LINES: usize = 1024;
 
 /// A side task as a runner starts it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The task.
     pub task: TaskName,
     /// Its binary.
     pub command: PathBuf,
+    /// When that was written: of another time it is another one.
+    pub built: Option<SystemTime>,
     /// The folder of its package.
     pub folder: Option<PathBuf>,
     /// The whole environment of its process, but for what belongs to one start.

@@ -15,7 +15,7 @@ use pulse::beat::Pulse;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    bell::Hung, lifeline::Lifeline, machine::Machine, presence, queue::Queues, service::Service,
+    bell::Hung, lifeline::Lifeline, machine::Machine, presence, queue::Queues, service::Service, side::Side,
     teller::Teller, variables::Variables,
 };
 use crate::{
@@ -88,14 +88,11 @@ pub async fn ready(
     let instance = presence::instance()?;
     let lifeline = Lifeline::tie(&home, machine.storage.table.name(), &instance)
         .context("cannot say in the folder that this runner lives")?;
-    let mut sides = Vec::new();
-    for task in &built.project.tasks {
-        if !matches!(task.definition.kind, Kind::Side(_)) {
-            machine.install_task(&built.project, task, &built.packages, None)?;
-        } else if side_tasks {
-            sides.push(machine.side(&built.project, task, &built.packages, &instance)?);
-        }
+    for task in built.project.tasks.iter().filter(|task| !is_side(task)) {
+        machine.install_task(&built.project, task, &built.packages, None)?;
     }
+    let sides = if side_tasks { sides_of(built, &machine, &instance)? } else { Vec::new() };
+    let sides = watch::Sender::new(Arc::new(sides));
     let now = Timestamp::now();
     let runner = Runner {
         instance,
@@ -125,6 +122,17 @@ pub async fn ready(
         grace,
         watched,
     })
+}
+
+/// Whether a runner keeps it, and starts no function of it.
+pub fn is_side(task: &Task) -> bool {
+    matches!(task.definition.kind, Kind::Side(_))
+}
+
+/// The side tasks of what was built, for the runner of that name.
+pub fn sides_of(built: &Built, machine: &Machine, runner: &str) -> anyhow::Result<Vec<Side>> {
+    let tasks = built.project.tasks.iter().filter(|task| is_side(task));
+    tasks.map(|task| machine.side(&built.project, task, &built.packages, runner)).collect()
 }
 
 /// The queue tasks of a project.

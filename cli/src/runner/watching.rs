@@ -11,7 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lamplighter_core::{definition::Kind, name::TaskName};
+use lamplighter_core::name::TaskName;
 use pulse::beat::Pulse;
 use serde_json::json;
 use tokio::{sync::watch, time::sleep};
@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     machine::Machine,
     queue::Queues,
-    start::{Built, build, pulse_of, queues_of},
+    side::Side,
+    start::{Built, build, is_side, pulse_of, queues_of, sides_of},
     teller::Teller,
     variables::Variables,
 };
@@ -105,6 +106,10 @@ pub struct Placing {
     pub pulses: watch::Sender<Arc<Pulse>>,
     /// The queue tasks.
     pub queues: watch::Sender<Arc<Queues>>,
+    /// The side tasks.
+    pub sides: watch::Sender<Arc<Vec<Side>>>,
+    /// The name of the runner.
+    pub runner: String,
 }
 
 /// Builds and puts in place what changes, until `stop`.
@@ -176,11 +181,13 @@ impl Watched {
         let tasks = built.project.tasks.iter();
         let changed: Vec<_> =
             tasks.filter(|task| !is_as_it_was(task)).map(|task| task.name().clone()).collect();
-        // A side task goes on as it is until the runner is started anew.
-        let functions =
-            built.project.tasks.iter().filter(|task| !matches!(task.definition.kind, Kind::Side(_)));
+        let functions = built.project.tasks.iter().filter(|task| !is_side(task));
         for task in functions.filter(|task| changed.contains(task.name())) {
             machine.install_task(&built.project, task, &built.packages, None)?;
+        }
+        if self.variables.side_tasks {
+            // Who keeps them sees which of them are others.
+            placing.sides.send_replace(Arc::new(sides_of(&built, machine, &placing.runner)?));
         }
         if built.project != self.built.project {
             let stack = placing.pulses.borrow().stack.clone();

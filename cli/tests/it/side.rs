@@ -80,6 +80,7 @@ impl World {
         Side {
             task: task(),
             command: Self::binary(),
+            built: None,
             folder: None,
             variables: self.variables(mode),
             runner: "here".to_owned(),

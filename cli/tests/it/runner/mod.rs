@@ -227,6 +227,26 @@ fn s06_ctrl_c_ends_a_build_that_goes_on() {
 }
 
 #[test]
+fn s06_dev_ends_a_side_task_that_changed_and_starts_it_anew() {
+    let stage = Stage::new().side("side-probe", "");
+    let mut runner = stage.start(&["dev"], &[]);
+    runner.until("its word", |line| line["message"] == "listening");
+    stage.change("side-probe");
+    runner.until("the build", |line| line["event"] == "built");
+    runner.until("its end", |line| line["event"] == "side-ended");
+    runner.until("its word again", |line| line["message"] == "listening");
+    assert_eq!(stage.workspace.read("shutdowns").lines().count(), 1);
+    runner.signal("INT");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert_eq!(stage.workspace.read("shutdowns").lines().count(), 2);
+    assert_eq!(stage.processes(), 0);
+    // What it printed is in its log, with the run that printed it.
+    let logs = stage.workspace.run(&["logs", "side-probe", "--json"]).succeeded();
+    assert_eq!(logs.lines().filter(|line| line.contains("listening")).count(), 2, "{logs}");
+}
+
+#[test]
 fn s02_a_side_task_lives_as_long_as_the_runner_and_is_shut_down_with_it() {
     let stage = Stage::new().side("side-probe", "");
     let mut runner = stage.start(&["start"], &[]);

@@ -125,6 +125,15 @@ impl Stage {
         self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
     }
 
+    /// Changes what a probe is started with, and so its binary.
+    pub(crate) fn change(&self, name: &str) {
+        let path = format!("functions/tasks/{name}/src/main.rs");
+        let source = self.workspace.read(&path);
+        let changed = source.replace(".exec()", ".env(\"PROBE_WORD\", \"second\").exec()");
+        assert_ne!(source, changed);
+        self.workspace.write(&path, &changed);
+    }
+
     fn journal(&self) -> String {
         self.workspace.path("journal").display().to_string()
     }

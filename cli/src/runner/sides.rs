@@ -1,0 +1,104 @@
+//! The side tasks of a runner: each is kept as it is at the moment, and started anew when it is built anew.
+
+use std::sync::Arc;
+
+use lamplighter_aws::table::Table;
+use lamplighter_core::name::TaskName;
+use lamplighter_local::LogLine;
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    machine::Machine,
+    side::{Side, Told, supervise},
+    teller::Teller,
+};
+use crate::say;
+
+/// One that is kept.
+struct Kept {
+    side: Side,
+    end: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Keeps the side tasks of the moment until `stop`, and returns when their processes are gone.
+pub async fn keep(
+    mut sides: watch::Receiver<Arc<Vec<Side>>>,
+    machine: Arc<Machine>,
+    table: Table,
+    teller: Arc<Teller>,
+    stop: CancellationToken,
+) {
+    let mut kept: Vec<Kept> = Vec::new();
+    loop {
+        let wanted = Arc::clone(&sides.borrow_and_update());
+        let (same, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|it| wanted.contains(&it.side));
+        kept = same;
+        others.iter().for_each(|it| it.end.cancel());
+        ended(others).await;
+        let missing = wanted.iter().filter(|side| kept.iter().all(|it| it.side != **side));
+        let begun: Vec<_> =
+            missing.map(|side| Kept::begin(side.clone(), &machine, &table, &teller, &stop)).collect();
+        kept.extend(begun);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            changed = sides.changed() => if changed.is_err() {
+                stop.cancelled().await;
+                break;
+            }
+        }
+    }
+    ended(kept).await;
+}
+
+async fn ended(kept: Vec<Kept>) {
+    for it in kept {
+        // One that panicked has ended, too.
+        let _ = it.task.await;
+    }
+}
+
+impl Kept {
+    fn begin(
+        side: Side,
+        machine: &Arc<Machine>,
+        table: &Table,
+        teller: &Arc<Teller>,
+        stop: &CancellationToken,
+    ) -> Self {
+        let (machine, table, teller) = (Arc::clone(machine), table.clone(), Arc::clone(teller));
+        let (end, it) = (stop.child_token(), side.clone());
+        let shutdown = end.clone();
+        let task = tokio::spawn(async move {
+            let told = |told: Told<'_>| tell(&teller, &machine, &it.task, &told);
+            supervise(&it, &table, told, shutdown).await;
+        });
+        Self { side, end, task }
+    }
+}
+
+/// Tells what becomes of a side task, and what it prints.
+fn tell(teller: &Teller, machine: &Machine, task: &TaskName, told: &Told<'_>) {
+    let event = |event: &str, text: &str| teller.event(event, json!({ "task": task }), text);
+    match told {
+        Told::Line(run, line) => machine.hear(LogLine {
+            function: machine.function(task.as_str()),
+            request_id: None,
+            label: Some(run.to_string()),
+            line: (*line).to_owned(),
+        }),
+        Told::Began(_) => event("side-began", &say!(&teller.words, "runner-side-began", task = task)),
+        Told::Ended(run, _) => {
+            let status = run.status;
+            event("side-ended", &say!(&teller.words, "runner-side-ended", task = task, status = status));
+        }
+        Told::Elsewhere(_) => {
+            event("side-elsewhere", &say!(&teller.words, "runner-side-elsewhere", task = task));
+        }
+        Told::Disabled => {}
+        Told::Trouble(error) => teller.warn(&error.to_string()),
+    }
+}
