@@ -36,7 +36,9 @@ pub async fn keep(
         let wanted = Arc::clone(&sides.borrow_and_update());
         let (same, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|it| wanted.contains(&it.side));
         kept = same;
-        others.iter().for_each(|it| it.end.cancel());
+        for it in &others {
+            it.end.cancel();
+        }
         ended(others).await;
         let missing = wanted.iter().filter(|side| kept.iter().all(|it| it.side != **side));
         let begun: Vec<_> =
