@@ -1,8 +1,8 @@
 //! Q10: no job is lost and none ends twice while its workers and its runner are killed at random.
 //!
 //! Beside the kills a rival in this process takes running jobs for lost ones, though their worker lives, and ends them itself:
-//! so there are two who would write the end, which killing alone brings about only by chance. `make kill` does it ten times as
-//! often; with `KILL_RUNNERS=2` the table changes hands too.
+//! so there are two who would write the end, which killing alone brings about only by chance. `make kill` does it with
+//! twenty times the jobs; with `KILL_RUNNERS=2` the table changes hands too.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -249,11 +249,13 @@ fn from_environment(name: &str, otherwise: u64) -> u64 {
 
 #[test]
 fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed() {
-    let jobs = usize::try_from(from_environment("KILL_JOBS", 1000)).unwrap();
+    let jobs = usize::try_from(from_environment("KILL_JOBS", 500)).unwrap();
     let kills = usize::try_from(from_environment("KILLS", 20)).unwrap();
     let seed = from_environment("KILL_SEED", u64::from(std::process::id()));
     // Printed by a test that fails.
     println!("{jobs} jobs, {kills} kills, KILL_SEED={seed}");
+    // For what this thread starts: the tests beside it look at the clock.
+    rustix::process::nice(10).unwrap();
     let began = Instant::now();
     let retry = json!({ "max_attempts": ATTEMPTS, "initial_ms": 10, "max_ms": 50 });
     let stage = Stage::new().queue(TASK, &json!({ "retry": retry }));
