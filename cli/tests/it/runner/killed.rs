@@ -115,6 +115,19 @@ impl World {
         Jobs::new(table, Bell::Runner { to: heard_at(&self.home) })
     }
 
+    /// The records, once nobody else has the table.
+    async fn all(&self, keys: &[JobKey]) -> Vec<(JobKey, Option<Found>)> {
+        let engine = Engine::open(&self.home.join("table.sqlite")).unwrap();
+        let jobs = self.through(&engine.serve().await.unwrap());
+        let mut records = Vec::new();
+        for key in keys {
+            let found = jobs.find(key).await.unwrap();
+            self.note(key, found.as_ref());
+            records.push((key.clone(), found));
+        }
+        records
+    }
+
     async fn is_anything_open(&self) -> bool {
         let Some(jobs) = self.reach() else { return true };
         let due = jobs.table().due_for_runner(&task(), Priority::Medium, 1).await;
@@ -335,17 +348,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     }
     until("every process is gone", || (stage.processes() == 0).then_some(()));
 
-    let engine = Engine::open(&world.home.join("table.sqlite")).unwrap();
-    let records = runtime.block_on(async {
-        let jobs = world.through(&engine.serve().await.unwrap());
-        let mut records = Vec::new();
-        for key in &keys {
-            let found = jobs.find(key).await.unwrap();
-            world.note(key, found.as_ref());
-            records.push((key.clone(), found));
-        }
-        records
-    });
+    let records = runtime.block_on(world.all(&keys));
     let again = judge(&world, &stage, &records);
     let known = world.known();
     println!(
