@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use lamplighter_core::notify::Target;
+use lamplighter_local::Synchronous;
 use serde::{Deserialize, Serialize};
 
 use crate::{compile::Architecture, fault::Faults};
@@ -20,6 +21,8 @@ pub struct Config {
     pub environment: Option<String>,
     /// How it is built and deployed.
     pub build: Build,
+    /// The table on this machine.
+    pub table: Table,
     /// Who is told when a task fails. Left out: nobody.
     pub notify: Option<Notify>,
     /// What the application's own functions do with tasks, by the logical ids of the functions.
@@ -55,6 +58,16 @@ impl Default for Build {
             unknown: Unknown::new(),
         }
     }
+}
+
+/// How the table is kept on this machine; in AWS it is always on several.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Table {
+    /// What a crash of the machine may cost: `normal` the last writes, `full` nothing.
+    pub synchronous: Synchronous,
+    #[serde(flatten)]
+    unknown: Unknown,
 }
 
 /// Who is told when a task fails: exactly one of these.
@@ -220,8 +233,9 @@ impl Config {
                 faults.add(FILE, format!("{prefix}{key}"), format!("is not a key here: there are {known}"));
             }
         };
-        report("", &self.unknown, "name, environment, build, notify, functions, tasks, environments");
+        report("", &self.unknown, "name, environment, build, table, notify, functions, tasks, environments");
         report("build.", &self.build.unknown, "architecture, application, log_retention_days");
+        report("table.", &self.table.unknown, "synchronous");
         let targets = Target::KEYS.join(", ");
         if let Some(notify) = &self.notify {
             report("notify.", &notify.unknown, &targets);

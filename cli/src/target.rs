@@ -20,6 +20,7 @@ use lamplighter_aws::{
     table::Table,
 };
 use lamplighter_core::name::TaskName;
+use lamplighter_local::Synchronous;
 
 use crate::{
     compile::Profile,
@@ -130,7 +131,9 @@ impl Place {
         let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
-        let machine = Machine::start(&home, &stack, project.tasks.iter().map(Task::name)).await?;
+        let machine =
+            Machine::start(&home, &stack, config.table.synchronous, project.tasks.iter().map(Task::name))
+                .await?;
         machine.install(&project, &packages)?;
         let functions = Functions::new(&local_config(&machine.host.endpoint()));
         let table = machine.storage.table.clone();
@@ -143,6 +146,7 @@ impl Place {
         &self,
         home: &Path,
         stack: &str,
+        synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Storage> {
         if self.is_aws() {
@@ -152,14 +156,15 @@ impl Place {
             return Ok(Storage::remote(target.table, variables));
         }
         let stack = Stack::open(home, stack)?.name;
-        Storage::open(home, &stack, tasks).await
+        Storage::open(home, &stack, synchronous, tasks).await
     }
 
     async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
         let home = self.home(workspace);
         let stack = Stack::open(&home, stack)?.name;
         let tasks = workspace.tasks.iter().map(|task| &task.name);
-        let storage = Storage::open(&home, &stack, tasks).await?;
+        let synchronous = Config::load(&workspace.root)?.table.synchronous;
+        let storage = Storage::open(&home, &stack, synchronous, tasks).await?;
         let (table, bell) = (storage.table.clone(), bell::heard_at(&home));
         Ok(Target { stack, table, bell, kind: Kind::Here(Box::new(storage)) })
     }

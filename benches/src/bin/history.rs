@@ -29,7 +29,7 @@ use lamplighter_core::{
     run::{Attempt, Run, Trigger},
     status::Status,
 };
-use lamplighter_local::Engine;
+use lamplighter_local::{Engine, Synchronous};
 use serde_json::json;
 
 const FEW: usize = 1_000;
@@ -105,13 +105,13 @@ async fn measure() -> Measured<bool> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("table.db");
     println!("a page of the history on this machine, {PAGE} runs, the median of {ROUNDS}");
-    let engine = Engine::open(&file)?;
+    let engine = Engine::open(&file, Synchronous::Normal)?;
     let client = local_dynamodb(&engine.serve().await?);
     let (few, many) = (begun(&client, FEW).await?, begun(&client, MANY).await?);
     engine.close().await;
     fill(&file, &few, FEW)?;
     fill(&file, &many, MANY)?;
-    let engine = Engine::open(&file)?;
+    let engine = Engine::open(&file, Synchronous::Normal)?;
     let client = local_dynamodb(&engine.serve().await?);
 
     let meter = Meter::default();

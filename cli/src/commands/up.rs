@@ -69,7 +69,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let before = stack.memory.version.clone();
     let deployed = super::runtime()?.block_on(async {
-        let machine = Machine::start(&home, &stack.name, project.tasks.iter().map(Task::name)).await?;
+        let tasks = project.tasks.iter().map(Task::name);
+        let machine = Machine::start(&home, &stack.name, config.table.synchronous, tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
         let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_core::{name::TaskName, notify::Target, side::Pace};
-use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks};
+use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous};
 use serde_json::{Map, Value, json};
 
 use super::{side::Side, storage::Storage};
@@ -57,9 +57,10 @@ impl Machine {
     pub async fn start(
         home: &Path,
         stack: &str,
+        synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
-        let storage = Storage::open(home, stack, tasks).await?;
+        let storage = Storage::open(home, stack, synchronous, tasks).await?;
         Self::start_with(storage, home, stack, HostOptions::default(), |_, _| {}).await
     }
 

@@ -18,7 +18,7 @@ use lamplighter_core::{
     definition::{Definition, Priority},
     envelope::{Envelope, StartedJob},
     id::RunId,
-    job::{Job, JobKey, Tried},
+    job::{Job, JobKey, Refusal, Tried},
     name::TaskName,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -47,7 +47,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
     /// Each as the project overrides it.
-    pub tasks: BTreeMap<TaskName, Definition>,
+    pub tasks: BTreeMap<TaskName, Arc<Definition>>,
     /// What the names of their functions begin with.
     pub prefix: String,
 }
@@ -81,6 +81,13 @@ struct Lane {
     look_at: Option<Timestamp>,
 }
 
+/// A job that this runner has let go of.
+struct LetGo {
+    key: JobKey,
+    /// When it may be worth another look, if it is not over.
+    look_at: Option<Timestamp>,
+}
+
 /// What a dispatcher knows between two looks.
 #[derive(Default)]
 struct Memory {
@@ -93,7 +100,7 @@ impl Dispatcher {
     /// Takes jobs until `stop`.
     pub async fn dispatch(self, stop: CancellationToken) {
         let mut memory = Memory::default();
-        let (over, mut ended) = mpsc::unbounded_channel::<JobKey>();
+        let (over, mut ended) = mpsc::unbounded_channel::<LetGo>();
         let mut text = [0; 512];
         loop {
             let queues = Arc::clone(&self.queues.borrow());
@@ -107,16 +114,19 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(key) = ended.recv() => {
-                    memory.forget(&key);
-                    while let Ok(key) = ended.try_recv() {
-                        memory.forget(&key);
+                Some(let_go) = ended.recv() => {
+                    memory.forget(&let_go);
+                    while let Ok(let_go) = ended.try_recv() {
+                        memory.forget(&let_go);
                     }
                 }
                 heard = self.bell.socket.recv(&mut text) => {
-                    let key = heard.ok().and_then(|length| std::str::from_utf8(&text[..length]).ok()?.parse::<JobKey>().ok());
-                    if let Some(key) = key {
-                        memory.look_again(&key.task);
+                    let mut heard = heard;
+                    while let Ok(length) = heard {
+                        if let Some(key) = key_of(&text[..length]) {
+                            memory.look_again(&key.task, Timestamp::MIN);
+                        }
+                        heard = self.bell.socket.try_recv(&mut text);
                     }
                 }
                 () = sleep(pause) => {}
@@ -130,7 +140,7 @@ impl Dispatcher {
         &self,
         memory: &mut Memory,
         queues: &Arc<Queues>,
-        over: &mpsc::UnboundedSender<JobKey>,
+        over: &mpsc::UnboundedSender<LetGo>,
     ) -> Result<Duration, TableError> {
         let mut pause = LONGEST;
         for priority in Priority::ALL.iter().copied() {
@@ -156,7 +166,12 @@ impl Dispatcher {
                     let Some(key) = lane.due.pop_front() else { break };
                     if memory.in_progress.insert(key.run_id) {
                         *memory.by_task.entry(task.clone()).or_default() += 1;
-                        self.begin(key, definition.clone(), format!("{}{task}", queues.prefix), over.clone());
+                        self.begin(
+                            key,
+                            Arc::clone(definition),
+                            format!("{}{task}", queues.prefix),
+                            over.clone(),
+                        );
                     }
                 }
             }
@@ -192,38 +207,56 @@ impl Dispatcher {
     fn begin(
         &self,
         key: JobKey,
-        definition: Definition,
+        definition: Arc<Definition>,
         function: String,
-        over: mpsc::UnboundedSender<JobKey>,
+        over: mpsc::UnboundedSender<LetGo>,
     ) {
         let jobs = self.jobs.clone().keeping(definition.retention);
         let (host, teller) = (Arc::clone(&self.host), Arc::clone(&self.teller));
         let instance = Arc::clone(&self.instance);
         self.running.spawn(async move {
-            if let Err(error) = carry(&jobs, &instance, &host, &key, &definition, &function).await {
-                teller.warn(&format!("{key}: {error}"));
-            }
+            let soon = || Timestamp::now().saturating_add(PAUSE).ok();
+            let look_at = match carry(&jobs, &instance, &host, &key, &definition, &function).await {
+                Ok(Carried::Over(_) | Carried::Lost | Carried::Unknown) => None,
+                Ok(Carried::Again { pause, .. }) => Timestamp::now().saturating_add(pause).ok(),
+                Ok(Carried::Refused(
+                    Refusal::Running { until } | Refusal::NotBefore { until } | Refusal::Full { until },
+                )) => Some(until),
+                Ok(Carried::Refused(Refusal::Waits)) => soon(),
+                Err(error) => {
+                    teller.warn(&format!("{key}: {error}"));
+                    soon()
+                }
+            };
             // Nobody listens once no new ones are taken.
-            let _ = over.send(key);
+            let _ = over.send(LetGo { key, look_at });
         });
     }
 }
 
 impl Memory {
-    fn forget(&mut self, key: &JobKey) {
+    fn forget(&mut self, LetGo { key, look_at }: &LetGo) {
         self.in_progress.remove(&key.run_id);
         if let Some(running) = self.by_task.get_mut(&key.task) {
             *running = running.saturating_sub(1);
         }
-        // It may wait for another attempt, or have woken others.
-        self.look_again(&key.task);
-    }
-
-    fn look_again(&mut self, task: &TaskName) {
-        for (_, lane) in self.lanes.iter_mut().filter(|((_, of), _)| of == task) {
-            lane.look_at = None;
+        // Those that it has woken ring.
+        if let Some(at) = look_at {
+            self.look_again(&key.task, *at);
         }
     }
+
+    /// Has the jobs of a task looked at then, if not before.
+    fn look_again(&mut self, task: &TaskName, at: Timestamp) {
+        for (_, lane) in self.lanes.iter_mut().filter(|((_, of), _)| of == task) {
+            lane.look_at = lane.look_at.map(|before| before.min(at));
+        }
+    }
+}
+
+/// The job of a datagram, if it is one of ours.
+fn key_of(datagram: &[u8]) -> Option<JobKey> {
+    std::str::from_utf8(datagram).ok()?.parse().ok()
 }
 
 /// Carries one job: starts it, has its function make an attempt, and writes down what came of it.
@@ -234,13 +267,17 @@ async fn carry(
     key: &JobKey,
     definition: &Definition,
     function: &str,
-) -> Result<(), TableError> {
+) -> Result<Carried, TableError> {
     let lease = || Timestamp::now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
     let worker = Worker::new(lease(), definition.retry).of(instance);
     let job = match jobs.start(key, &worker).await? {
         Ok(job) => job,
-        Err(Carried::Unknown) => return jobs.table().clear_due(key).await,
-        Err(_) => return Ok(()),
+        Err(carried) => {
+            if carried == Carried::Unknown {
+                jobs.table().clear_due(key).await?;
+            }
+            return Ok(carried);
+        }
     };
     let envelope = Envelope {
         run_id: Some(job.id),
@@ -272,8 +309,7 @@ async fn carry(
         Ok(invocation) => broken(&job, began, &String::from_utf8_lossy(&invocation.payload)),
         Err(error) => broken(&job, began, &error.to_string()),
     };
-    let _ = jobs.conclude(&job, tried, &worker).await?;
-    Ok(())
+    jobs.conclude(&job, tried, &worker).await
 }
 
 /// An attempt whose process did not live to tell of it.

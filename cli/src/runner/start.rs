@@ -76,7 +76,9 @@ pub async fn ready(
 ) -> anyhow::Result<Service> {
     let Wanted { place, interval, grace, concurrency, side_tasks } = wanted;
     let (stack, home) = (place.stack(workspace)?, place.home(workspace));
-    let mut storage = place.storage(&home, &stack, built.project.tasks.iter().map(Task::name)).await?;
+    let synchronous = Config::load(&workspace.root)?.table.synchronous;
+    let tasks = built.project.tasks.iter().map(Task::name);
+    let mut storage = place.storage(&home, &stack, synchronous, tasks).await?;
     let bell = Hung::up(&home).await.context("cannot hang up the bell for jobs")?;
     storage.variables.push(("LAMPLIGHTER_BELL".to_owned(), bell.address.to_string()));
     let (sender, failures) = mpsc::unbounded_channel();
@@ -139,7 +141,7 @@ pub fn sides_of(built: &Built, machine: &Machine, runner: &str) -> anyhow::Resul
 pub fn queues_of(project: &Project, machine: &Machine) -> Queues {
     let tasks = project.tasks.iter().map(|task| &task.definition).filter(|task| task.queue().is_some());
     Queues {
-        tasks: tasks.map(|task| (task.name.clone(), task.clone())).collect(),
+        tasks: tasks.map(|task| (task.name.clone(), Arc::new(task.clone()))).collect(),
         prefix: machine.function(""),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{local_config, local_dynamodb},
+    clients::{DynamoDb, direct_dynamodb, local_config, local_dynamodb},
     objects::Objects,
     table::{self, Table},
 };
@@ -17,7 +17,7 @@ use lamplighter_core::{
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
 };
-use lamplighter_local::{Bucket, Engine, TableError};
+use lamplighter_local::{Bucket, Engine, Synchronous, TableError};
 use tokio::time::sleep;
 
 use super::door::{Door, PAUSE, Seat, address_of};
@@ -47,20 +47,21 @@ enum Access {
     /// It has the file, and serves it to others.
     Holder { engine: Engine, door: Door },
     /// Another process does, at this endpoint.
-    Guest { _seat: Seat, file: PathBuf, endpoint: String },
+    Guest { _seat: Seat, file: PathBuf, endpoint: String, synchronous: Synchronous },
     /// It is not in a file of this machine.
     Remote,
 }
 
 impl Storage {
     /// Opens the table of a stack, which is kept in a file below `home`, and makes it if it is not there. If another
-    /// process has the file open, the table is used through it.
+    /// process has the file open, the table is used through it, as that one has opened it.
     ///
     /// The runs of `tasks` that an earlier process left behind when it was killed are ended first: its functions died
     /// with it, so nobody has to wait until their leases have run out.
     pub async fn open(
         home: &Path,
         stack: &str,
+        synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
         let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
@@ -70,22 +71,22 @@ impl Storage {
         let door = Door::of(&file);
         let started = Instant::now();
         let engine = loop {
-            match Engine::open(&file) {
+            match Engine::open(&file, synchronous) {
                 Ok(engine) => break engine,
                 Err(TableError::Locked { .. }) if started.elapsed() < PATIENCE => {}
                 Err(error) => return Err(error.into()),
             }
             let entered = door.enter().with_context(|| format!("cannot share {}", file.display()))?;
             if let Some((seat, endpoint)) = entered {
-                let table = open_table(&endpoint, stack).await?.with_objects(objects);
+                let table = open_table(local_dynamodb(&endpoint), stack).await?.with_objects(objects);
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
-                let access = Mutex::new(Access::Guest { _seat: seat, file, endpoint });
+                let access = Mutex::new(Access::Guest { _seat: seat, file, endpoint, synchronous });
                 return Ok(Self { table, variables, _bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
         };
         let endpoint = serve(&engine, door.endpoint()).await?;
-        let table = open_table(&endpoint, stack).await?.with_objects(objects);
+        let table = open_table(direct_dynamodb(engine.client()), stack).await?.with_objects(objects);
         // The guests of a holder that was killed may still be there, with runs of their own.
         let alone = alone(&door, TRIES).await?;
         if alone.is_some() {
@@ -103,16 +104,18 @@ impl Storage {
     ///
     /// Never returns where this process has the file from the beginning, or the table is in AWS.
     pub async fn inherit(&self) -> anyhow::Result<()> {
-        let (file, endpoint) = match &*self.access() {
-            Access::Guest { file, endpoint, .. } => (file.clone(), endpoint.clone()),
-            Access::Holder { .. } | Access::Remote => (PathBuf::new(), String::new()),
+        let (file, endpoint, synchronous) = match &*self.access() {
+            Access::Guest { file, endpoint, synchronous, .. } => {
+                (file.clone(), endpoint.clone(), *synchronous)
+            }
+            Access::Holder { .. } | Access::Remote => Default::default(),
         };
         let Some(address) = address_of(&endpoint) else { return std::future::pending().await };
         let door = Door::of(&file);
         let _heir = door.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
         loop {
             sleep(HEIR).await;
-            let engine = match Engine::open(&file) {
+            let engine = match Engine::open(&file, synchronous) {
                 Ok(engine) => engine,
                 Err(TableError::Locked { .. }) => {
                     let elsewhere = door.endpoint().is_some_and(|other| other != endpoint);
@@ -184,8 +187,7 @@ async fn serve(engine: &Engine, before: Option<String>) -> anyhow::Result<String
     Ok(engine.serve().await?)
 }
 
-async fn open_table(endpoint: &str, stack: &str) -> anyhow::Result<Table> {
-    let client = local_dynamodb(endpoint);
+async fn open_table(client: DynamoDb, stack: &str) -> anyhow::Result<Table> {
     let name = format!("{stack}-lamplighter");
     table::create(&client, &name).await?;
     Ok(Table::new(client, name))

@@ -15,7 +15,7 @@ use lamplighter_core::{
     statistics::floor,
     status::Status,
 };
-use lamplighter_local::{Bucket, Engine};
+use lamplighter_local::{Bucket, Engine, Synchronous};
 use serde_json::{Value, json};
 
 use crate::fixture::Workspace;
@@ -64,7 +64,8 @@ fn world() -> World {
     let failed = Run { error, ..run(hours_ago(4), Status::Failed) };
     let world = World { workspace, completed, skipped, failed, missed: hours_ago(3) };
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let engine = Engine::open(&world.workspace.path(".lamplighter/table.sqlite")).unwrap();
+        let engine =
+            Engine::open(&world.workspace.path(".lamplighter/table.sqlite"), Synchronous::Normal).unwrap();
         let client = local_dynamodb(&engine.serve().await.unwrap());
         create(&client, "shop-lamplighter").await.unwrap();
         let folder = world.workspace.path(".lamplighter/bucket");

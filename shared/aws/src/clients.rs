@@ -1,7 +1,10 @@
 //! SDK clients that are made when they are first used, so that a cold start pays for nothing it does not use.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+pub use aws_sdk_dynamodb::Client as DynamoDb;
+use aws_sdk_dynamodb::config::{
+    Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig, retry::RetryConfig,
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
@@ -89,6 +92,21 @@ pub fn local_config(endpoint: &str) -> SdkConfig {
 /// A DynamoDB client for an engine of one's own at `endpoint`.
 pub fn local_dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&local_config(endpoint))
+}
+
+/// A DynamoDB client for an engine of this process, which is asked through `http`: it knows neither an endpoint nor an
+/// account, and a request that it refuses is not made again.
+pub fn direct_dynamodb(http: SharedHttpClient) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url("http://127.0.0.1")
+        .allow_no_auth()
+        .retry_config(RetryConfig::disabled())
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .http_client(http)
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
 }
 
 /// What an SDK error says, with those of its causes that it does not say already. The SDK's own `DisplayErrorContext`

@@ -10,6 +10,7 @@
 
 mod answers;
 mod bucket;
+mod direct;
 mod lambda;
 mod loopback;
 mod mutex;
@@ -24,4 +25,4 @@ pub use lambda::{
 };
 pub use loopback::ServeError;
 pub use stacks::Stacks;
-pub use table::{Engine, TableError};
+pub use table::{Engine, Synchronous, TableError};

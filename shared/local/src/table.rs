@@ -9,10 +9,13 @@ use std::{
     time::Duration,
 };
 
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use dynoxide::{Database, server};
+use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
+    direct,
     loopback::{ServeError, listen, listen_at},
     mutex::lock,
 };
@@ -62,21 +65,32 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" in process {pid}"))
 }
 
+/// What a crash of the machine may cost, in SQLite's words; there is always a write-ahead log. A crash of the process loses
+/// nothing with either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Synchronous {
+    /// The last writes, never their order or the file.
+    #[default]
+    Normal,
+    /// Nothing: each write is on the disk before it is acknowledged.
+    Full,
+}
+
 /// A DynamoDB engine. Dropping it, or [`close`](Self::close), ends its endpoints; the file's lock is held until
 /// the last request on them is answered.
 #[derive(Debug)]
 pub struct Engine {
-    open: Open,
+    open: Arc<Open>,
     /// Changes, or closes with the engine, when the endpoints shall end.
     closing: watch::Sender<()>,
     serving: Mutex<JoinSet<()>>,
 }
 
 /// The database and the lock that guards its file, which must live exactly as long.
-#[derive(Clone)]
-struct Open {
-    database: Database,
-    _lock: Option<Arc<File>>,
+pub(crate) struct Open {
+    pub(crate) database: Database,
+    _lock: Option<File>,
 }
 
 impl std::fmt::Debug for Open {
@@ -88,10 +102,7 @@ impl std::fmt::Debug for Open {
 impl Engine {
     /// Opens the table in the file `path`, made with its folder if it is missing. Only one engine at a time may
     /// have it open; the lock is on a file of the same name with `.lock` behind it, and dies with the process.
-    ///
-    /// A crash of the machine may lose the last writes, never their order or the file (`synchronous=NORMAL` with
-    /// a write-ahead log); a crash of the process loses nothing.
-    pub fn open(path: &Path) -> Result<Self, TableError> {
+    pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, TableError> {
         let held = hold(path)?;
         let place = path.display().to_string();
         let failed = |error: dynoxide::DynoxideError| TableError::Open {
@@ -99,9 +110,11 @@ impl Engine {
             reason: error.to_string(),
         };
         let database = Database::new(&place).map_err(failed)?;
-        // Its side effect is `synchronous=NORMAL`, twice as fast as the FULL that the engine opens with.
-        database.disable_bulk_loading().map_err(failed)?;
-        Ok(Self::over(Open { database, _lock: Some(Arc::new(held)) }))
+        if synchronous == Synchronous::Normal {
+            // Its side effect is `synchronous=NORMAL`; the engine opens with FULL.
+            database.disable_bulk_loading().map_err(failed)?;
+        }
+        Ok(Self::over(Open { database, _lock: Some(held) }))
     }
 
     /// Opens an empty table that vanishes with the engine.
@@ -112,7 +125,7 @@ impl Engine {
     }
 
     fn over(open: Open) -> Self {
-        Self { open, closing: watch::Sender::new(()), serving: Mutex::default() }
+        Self { open: Arc::new(open), closing: watch::Sender::new(()), serving: Mutex::default() }
     }
 
     /// Serves the DynamoDB API on a free loopback port and returns its endpoint. Any credentials are accepted.
@@ -130,7 +143,7 @@ impl Engine {
     }
 
     fn serve_on(&self, listener: TcpListener) {
-        let open = self.open.clone();
+        let open = Arc::clone(&self.open);
         let mut closing = self.closing.subscribe();
         lock(&self.serving).spawn(async move {
             let shutdown = async move {
@@ -142,6 +155,11 @@ impl Engine {
                 () = sweep_for_ever(&open) => {}
             }
         });
+    }
+
+    /// What a client of this process asks the engine through, without a socket. It is refused once the engine is closed.
+    pub fn client(&self) -> SharedHttpClient {
+        direct::client(Arc::downgrade(&self.open))
     }
 
     /// Deletes the items past their TTL now, and returns how many there were.
@@ -231,12 +249,12 @@ mod tests {
     fn a_second_engine_is_told_who_holds_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/table.db");
-        let first = Engine::open(&path).unwrap();
-        let error = Engine::open(&path).unwrap_err().to_string();
+        let first = Engine::open(&path, Synchronous::Normal).unwrap();
+        let error = Engine::open(&path, Synchronous::Normal).unwrap_err().to_string();
         let wanted =
             format!("the table {} is already open in process {}", path.display(), std::process::id());
         assert_eq!(error, wanted);
         drop(first);
-        Engine::open(&path).unwrap();
+        Engine::open(&path, Synchronous::Normal).unwrap();
     }
 }

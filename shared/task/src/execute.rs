@@ -164,13 +164,13 @@ async fn pipeline<T: Task>(
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Executed, ExecuteError> {
-    let declared = declared::<T>()?;
+    let declared = task.declared()?;
     if matches!(declared.kind, Kind::Side(_)) {
-        return Err(ExecuteError::Side { task: declared.name });
+        return Err(ExecuteError::Side { task: declared.name.clone() });
     }
     let envelope = Envelope::parse(invocation.payload)?;
     let settings = edges.settings();
-    let definition = applied(&settings, &declared);
+    let definition = applied(&settings, declared);
     let mut request = request(&envelope, definition.overlap(), invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
     let table = edges.table(definition.retention).await;
@@ -203,7 +203,7 @@ async fn pipeline<T: Task>(
     });
     let claimed = Claimed {
         settings,
-        declared: &declared,
+        declared,
         envelope: &envelope,
         request: &request,
         held: Held::Task(grant.hold),

@@ -1,11 +1,15 @@
 //! A task in its process, with the state that it has to itself.
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{
+    ops::Deref,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use lamplighter_core::run::ErrorKind;
+use lamplighter_core::{definition::Definition, run::ErrorKind};
 use tokio::{runtime::Handle, sync::OnceCell, time::timeout};
 
-use crate::{Context, Task, TaskError};
+use crate::{Context, ExecuteError, Task, TaskError, execute::declared, log};
 
 /// How long a state may take to be torn down. Lambda gives a process half a second.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
@@ -14,6 +18,8 @@ const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
 pub struct Hosted<T: Task> {
     task: T,
     state: OnceCell<Arc<T::State>>,
+    /// What the task says of itself, which it is asked once.
+    declared: OnceLock<Definition>,
 }
 
 impl<T: Task> Deref for Hosted<T> {
@@ -26,11 +32,21 @@ impl<T: Task> Deref for Hosted<T> {
 
 impl<T: Task> From<T> for Hosted<T> {
     fn from(task: T) -> Self {
-        Self { task, state: OnceCell::new() }
+        Self { task, state: OnceCell::new(), declared: OnceLock::new() }
     }
 }
 
 impl<T: Task> Hosted<T> {
+    /// What the task says of itself, under whose name is logged from here on.
+    pub(crate) fn declared(&self) -> Result<&Definition, ExecuteError> {
+        if let Some(declared) = self.declared.get() {
+            log::task(&declared.name);
+            return Ok(declared);
+        }
+        let declared = declared::<T>()?;
+        Ok(self.declared.get_or_init(|| declared))
+    }
+
     /// The context with the task's state, which is built if it is not there yet. Without it a body cannot begin, so an
     /// error counts as one of the body's attempt; the next one builds it anew.
     pub(crate) async fn equip(

@@ -27,7 +27,7 @@ use crate::{
     ExecuteError, Hosted, Invocation, Task,
     context::{Held, until},
     entry::Answered,
-    execute::{Claimed, Edges, Made, RECORDING, applied, declared, make},
+    execute::{Claimed, Edges, Made, RECORDING, applied, make},
     log,
     record::{begun, store},
 };
@@ -55,8 +55,8 @@ pub(crate) async fn take_messages<T: Task>(
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Answered, ExecuteError> {
-    let declared = declared::<T>()?;
-    let definition = applied(&edges.settings(), &declared);
+    let declared = task.declared()?;
+    let definition = applied(&edges.settings(), declared);
     let jobs = edges.jobs(definition.retention).await;
     let messages = invocation.payload["Records"].as_array().cloned().unwrap_or_default();
     let (mut failed, mut stuck) = (Vec::new(), false);
@@ -80,7 +80,7 @@ pub(crate) async fn take_messages<T: Task>(
             failed.push(id);
             continue;
         }
-        let taken = take(task, &declared, &definition, &message, &invocation, jobs, edges).await;
+        let taken = take(task, declared, &definition, &message, &invocation, jobs, edges).await;
         match taken {
             Ok(Taken { again, stuck: is_stuck }) => {
                 if let Some(pause) = again {
@@ -169,14 +169,14 @@ pub(crate) async fn attempt_started<T: Task>(
     invocation: Invocation,
     edges: &Edges,
 ) -> Result<Answered, ExecuteError> {
-    let declared = declared::<T>()?;
+    let declared = task.declared()?;
     let envelope = Envelope::parse(invocation.payload.clone())?;
     let table = edges.table(declared.retention).await;
     let now = Timestamp::now();
     let id = envelope.run_id.unwrap_or_else(|| RunId::new(now, random()));
     let StartedJob { epoch, large } = envelope.job.unwrap_or(StartedJob { epoch: 1, large: BTreeMap::new() });
     let job = Job { arguments: envelope.arguments, epoch, large, ..Job::begun(id, declared.name.clone()) };
-    let (tried, stuck) = attempt(task, &declared, &job, true, &invocation, table.as_ref(), edges).await;
+    let (tried, stuck) = attempt(task, declared, &job, true, &invocation, table.as_ref(), edges).await;
     log::end(&tried.run);
     log::over();
     Ok(Answered { payload: serde_json::to_value(&tried).unwrap_or_default(), failed: None, stuck })

@@ -32,7 +32,7 @@ use lamplighter_core::{
     run::{Attempt, Run, Trigger},
     status::Status,
 };
-use lamplighter_local::Engine;
+use lamplighter_local::{Engine, Synchronous};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
@@ -117,7 +117,7 @@ impl World {
 
     /// The records, once nobody else has the table.
     async fn all(&self, keys: &[JobKey]) -> Vec<(JobKey, Option<Found>)> {
-        let engine = Engine::open(&self.home.join("table.sqlite")).unwrap();
+        let engine = Engine::open(&self.home.join("table.sqlite"), Synchronous::Normal).unwrap();
         let jobs = self.through(&engine.serve().await.unwrap());
         let mut records = Vec::new();
         for key in keys {

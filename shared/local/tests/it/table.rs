@@ -50,7 +50,7 @@ async fn claim(client: &Client, owner: &str) -> bool {
 }
 
 async fn serve(path: &Path) -> (Engine, Client) {
-    let engine = Engine::open(path).unwrap();
+    let engine = Engine::open(path, Synchronous::Normal).unwrap();
     let client = client(&engine.serve().await.unwrap());
     (engine, client)
 }
@@ -88,7 +88,7 @@ async fn a_dropped_engine_frees_its_endpoint_and_its_file() {
     // The lock is free once the server has seen it: wait for that, and for nothing else.
     let reopened = tokio::time::timeout(std::time::Duration::from_secs(10), async {
         loop {
-            match Engine::open(&path) {
+            match Engine::open(&path, Synchronous::Normal) {
                 Ok(engine) => break engine,
                 Err(_) => tokio::task::yield_now().await,
             }
