@@ -26,14 +26,16 @@ kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
-# The measures, each beside its baseline.
+# The measures, each beside its baseline. Jobs are compared with streaq on Redis: `redis-server` must be installed.
 bench:
-	cargo build --release -p lamplighter-benches -p dispatcher --bins
+	@tests/setup streaq
+	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
 	$(or $(CARGO_TARGET_DIR),target)/release/due
 	$(or $(CARGO_TARGET_DIR),target)/release/measure
 	$(or $(CARGO_TARGET_DIR),target)/release/latency
 	$(or $(CARGO_TARGET_DIR),target)/release/pulse_decisions
 	$(or $(CARGO_TARGET_DIR),target)/release/history
+	$(or $(CARGO_TARGET_DIR),target)/release/jobs
 
 # infra/template.yaml, from the tasks.
 generate:
