@@ -44,7 +44,7 @@ enum Durability {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure().await {
+    match Box::pin(measure()).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -177,10 +177,10 @@ fn write(folder: &Path, names: &[&str], durability: Durability) -> Measured<()> 
         let source = format!(
             "use std::os::unix::process::CommandExt as _;\n\
              fn main() {{\n    \
-                 let mut job = std::process::Command::new({:?});\n    \
+                 let mut job = std::process::Command::new({job:?});\n    \
                  panic!(\"{{}}\", job.arg0({name:?}).args(std::env::args().skip(1)).exec());\n\
              }}\n",
-            program("job")?
+            job = program("job")?.display().to_string()
         );
         fs::write(package.join("src/main.rs"), source)?;
     }
