@@ -3,12 +3,14 @@
 #[expect(dead_code, reason = "what only the other tests use")]
 mod support;
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::local_config,
+    clients::{local_config, local_dynamodb},
     objects::Objects,
-    table::{History, LARGE, Recorded, Table},
+    table::{History, LARGE, Recorded, Table, create},
 };
 use lamplighter_core::{
     id::RunId,
@@ -16,7 +18,7 @@ use lamplighter_core::{
     run::{Run, Trigger},
     status::Status,
 };
-use lamplighter_local::Bucket;
+use lamplighter_local::{Bucket, Engine};
 use serde_json::{Value, json};
 use support::{Embedded, embedded};
 use tempfile::TempDir;
@@ -156,4 +158,24 @@ async fn l12_what_the_bucket_refuses_is_told_and_no_record_refers_to_it() {
     drop(world.bucket);
     let error = world.table.whole(kept).await.unwrap_err().to_string();
     assert!(error.starts_with("bucket `values`: get `runs/digest/"), "{error}");
+}
+
+#[tokio::test]
+async fn what_has_been_kept_long_enough_is_deleted() {
+    let engine = Engine::memory().unwrap();
+    let client = local_dynamodb(&engine.serve().await.unwrap());
+    create(&client, "lamplighter").await.unwrap();
+    create(&client, "lamplighter").await.expect("one that is there is left as it is");
+    let table = Table::new(client, "lamplighter").keeping(Duration::from_secs(3600));
+    let now = Timestamp::now();
+    let run = |ago: u64| {
+        let at = now.saturating_sub(Duration::from_secs(ago)).unwrap();
+        Run { completed_at: at, ..Run::begun(RunId::new(at, 1), task(), Trigger::Manual, at) }
+    };
+    for run in [run(3700), run(3500)] {
+        let _ = table.record(&run).await.unwrap();
+    }
+    assert_eq!(engine.sweep().await.unwrap(), 1);
+    let kept = table.history(&History::of(task(), 10)).await.unwrap().runs;
+    assert_eq!(kept.iter().map(|run| run.id).collect::<Vec<_>>(), [run(3500).id]);
 }

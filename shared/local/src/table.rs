@@ -20,8 +20,9 @@ use crate::{
     mutex::lock,
 };
 
-/// How often expired items are deleted. DynamoDB itself takes from minutes to days.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// When items past their TTL are deleted for the first time, and how often from then on: each time all items are read, and
+/// DynamoDB itself is later than that.
+const SWEEPS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
 /// Why the table could not be opened or served.
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +130,7 @@ impl Engine {
     }
 
     /// Serves the DynamoDB API on a free loopback port and returns its endpoint. Any credentials are accepted.
-    /// Items past their TTL are deleted once a minute while it serves.
+    /// Items past their TTL are deleted after a minute, and once an hour, while it serves.
     pub async fn serve(&self) -> Result<String, TableError> {
         let (listener, address) = listen().await?;
         self.serve_on(listener);
@@ -184,9 +185,11 @@ impl Drop for Engine {
 }
 
 async fn sweep_for_ever(open: &Open) {
+    let mut pause = SWEEPS.0;
     loop {
-        tokio::time::sleep(SWEEP_INTERVAL).await;
-        // A failed sweep leaves its items to the next one, in a minute.
+        tokio::time::sleep(pause).await;
+        pause = SWEEPS.1;
+        // A failed sweep leaves its items to the next one.
         let _ = sweep(open).await;
     }
 }

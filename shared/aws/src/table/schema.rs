@@ -1,10 +1,11 @@
 //! The table's keys and indexes, and the names of its items.
 
 use aws_sdk_dynamodb::{
+    error::ProvideErrorMetadata as _,
     operation::create_table::CreateTableError,
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
-        ProjectionType, ScalarAttributeType,
+        ProjectionType, ScalarAttributeType, TimeToLiveSpecification,
     },
 };
 use lamplighter_core::{definition::Priority, id::RunId, name::TaskName};
@@ -113,12 +114,23 @@ pub async fn create(client: &aws_sdk_dynamodb::Client, name: &str) -> Result<(),
         .send()
         .await;
     match created {
-        Ok(_) => Ok(()),
+        Ok(_) => {}
         Err(error)
-            if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(table.failed("create the table", &error)),
+            if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {}
+        Err(error) => return Err(table.failed("create the table", &error)),
+    }
+    expire(&table).await
+}
+
+/// Has the items of a table deleted whose time has passed, as the template says in AWS.
+async fn expire(table: &Table) -> Result<(), TableError> {
+    let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name("expires_at").build();
+    let specification = specification.map_err(|error| table.failed("describe the table", &error))?;
+    let update = table.client.update_time_to_live().table_name(&table.name);
+    match update.time_to_live_specification(specification).send().await {
+        Ok(_) => Ok(()),
+        // They are already.
+        Err(error) if error.code() == Some("ValidationException") => Ok(()),
+        Err(error) => Err(table.failed("have items expire", &error)),
     }
 }

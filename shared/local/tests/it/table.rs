@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
         AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
     },
 };
-use lamplighter_local::Engine;
+use lamplighter_local::{Engine, Synchronous};
 
 fn client(endpoint: &str) -> Client {
     Client::from_conf(
