@@ -14,4 +14,4 @@ jobs-replayed-before = { $run } wurde schon wieder eingereiht, als { $new }
 jobs-sent-back = Nachricht { $message } ist wieder in ihrer Warteschlange
 jobs-no-such = { $task } hat nichts Unzustellbares namens { $id }: `lamplighter jobs dead` listet alles auf
 jobs-runs = { $job } läuft: `lamplighter abort` beendet ihn
-jobs-rung = { $job } war nicht begonnen: wer ihn ausführt, erfährt noch einmal davon
+jobs-rung = { $job } wird nicht bearbeitet: wer ihn ausführt, erfährt noch einmal davon

@@ -14,4 +14,4 @@ jobs-replayed-before = { $run } was enqueued again before, as { $new }
 jobs-sent-back = message { $message } is in its queue again
 jobs-no-such = { $task } has no dead letter { $id }: `lamplighter jobs dead` lists them
 jobs-runs = { $job } runs: `lamplighter abort` ends it
-jobs-rung = { $job } had not started: its worker is told of it once more
+jobs-rung = no worker has { $job }: one is told of it once more

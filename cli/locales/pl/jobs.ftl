@@ -15,4 +15,4 @@ jobs-replayed-before = { $run } już wcześniej trafiło ponownie do kolejki jak
 jobs-sent-back = wiadomość { $message } jest znów w swojej kolejce
 jobs-no-such = { $task } nie ma niedoręczonego { $id }: `lamplighter jobs dead` podaje wszystkie
 jobs-runs = { $job } trwa: `lamplighter abort` je kończy
-jobs-rung = { $job } nie zostało rozpoczęte: wykonawca dowie się o nim ponownie
+jobs-rung = { $job } nikt nie wykonuje: wykonawca dowie się o nim ponownie

@@ -295,8 +295,8 @@ async fn carry(
         tokio::select! {
             answered = &mut attempt => break answered,
             _ = renewals.tick() => {
-                // Who has lost it learns so when it is over.
-                let _ = jobs.renew(&job, lease()).await?;
+                // One that failed is tried again. Who has lost the job learns so when it is over.
+                let _ = jobs.renew(&job, lease()).await;
             }
         }
     };

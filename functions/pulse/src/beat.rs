@@ -48,6 +48,8 @@ pub struct Pulse {
 const RESERVE: Duration = Duration::from_secs(8);
 /// How long a pulse sends the messages of jobs before it turns to the ticks; the next one goes on with what is left.
 const RINGING: Duration = Duration::from_secs(15);
+/// How much is looked at once for jobs of which nobody was told.
+const SLICE: Duration = Duration::from_secs(180);
 /// How many misses and errors a record keeps.
 const KEPT: usize = 20;
 
@@ -84,15 +86,18 @@ pub async fn beat(
         return Ok(Report { worked: true, dry_run: true, record, ticks });
     }
 
-    let mut heard = state.heard;
-    if let Some(jobs) = jobs.filter(|_| is_own) {
+    let jobs = jobs.filter(|_| is_own);
+    if let Some(jobs) = jobs {
         ring(jobs, now, &mut record).await;
-        heard = ring_unheard(it, jobs, heard, now, &mut record).await;
     }
     let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
     let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
     let carried = carried(it, trigger, &considered, end, &mut record).await?;
     let ticks = carried.ticks.clone();
+    let heard = match jobs {
+        Some(jobs) => ring_unheard(it, jobs, state.heard, now, end, &mut record).await,
+        None => state.heard,
+    };
     if is_own {
         let next = remember(it, carried, considered.cursor, now, &mut record).await;
         let next = State { heard, ..next };
@@ -122,30 +127,44 @@ async fn ring(jobs: &Jobs, now: Timestamp, record: &mut Record) {
     }
 }
 
-/// Sends the messages of jobs of which nobody was told, a quarter of an hour's at a time. Returns up to when that is done.
+/// Sends the messages of jobs of which nobody was told, those of some minutes at a time, as long as there is time. Returns up
+/// to when that is done.
 async fn ring_unheard(
     it: &Pulse,
     jobs: &Jobs,
     heard: Option<Timestamp>,
     now: Timestamp,
+    end: Timestamp,
     record: &mut Record,
 ) -> Option<Timestamp> {
-    let Some(between) = unheard(heard, now) else { return heard };
+    let Some((from, to)) = unheard(heard, now) else { return heard };
     let tasks = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
-    let ringing = jobs.ring_unheard(tasks.map(Planned::name), between);
-    match timeout(RINGING, ringing).await {
-        Ok(Ok(rung)) => {
-            record.tally.rung += rung.sent;
-            record.errors.extend(rung.errors);
-            return Some(between.1);
+    let tasks: Vec<_> = tasks.map(Planned::name).collect();
+    let mut done = from;
+    while done < to {
+        let until = to.min(done.saturating_add(SLICE).unwrap_or(to));
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(RINGING);
+        match timeout(left, jobs.ring_unheard(tasks.iter().copied(), (done, until))).await {
+            Ok(Ok(rung)) => {
+                record.tally.rung += rung.sent;
+                record.errors.extend(rung.errors);
+            }
+            Ok(Err(error)) => {
+                fault(record, &error);
+                break;
+            }
+            // The next pulse has all of its time for them.
+            Err(_) if done > from || left < RINGING => break,
+            // It would come no further, and the same ones would be told again and again.
+            Err(_) => record.errors.push(format!(
+                "of the jobs enqueued from {done} to {until} some may not have been told of: there are more than {} s suffice \
+                 for; `lamplighter jobs replay` tells of one",
+                RINGING.as_secs()
+            )),
         }
-        Ok(Err(error)) => fault(record, &error),
-        Err(_) => record.errors.push(format!(
-            "jobs of which nobody was told were looked for, but not in {} s: the next pulse does so again",
-            RINGING.as_secs()
-        )),
+        done = until;
     }
-    heard
+    Some(done)
 }
 
 /// Does what is due by now, for somebody who does so more often than once a minute and remembers for itself: from what

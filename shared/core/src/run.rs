@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{deployment::Deployment, id::RunId, name::TaskName, status::Status};
+use crate::{deployment::Deployment, id::RunId, job::Limit, name::TaskName, status::Status};
 
 /// What started a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -134,6 +134,9 @@ pub struct Run {
     pub deployment: Option<Deployment>,
     /// The run that this one does over.
     pub retry_of: Option<RunId>,
+    /// Of how many with the same key it was one while it ran, of a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place_limit: Option<Limit>,
     /// When its task was claimed for it.
     pub started_at: Timestamp,
     /// When it was over.
@@ -176,6 +179,7 @@ impl Run {
             scheduled_for: None,
             deployment: None,
             retry_of: None,
+            place_limit: None,
             started_at: at,
             completed_at: at,
             attempts: Vec::new(),

@@ -150,8 +150,10 @@ async fn take<T: Task>(
             Some(pause)
         }
         Carried::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
-        // Whoever wakes it sends a message of its own, and so was one sent to look again; whoever took it over has it.
-        Carried::Refused(Refusal::Waits | Refusal::Full { .. }) | Carried::Lost => None,
+        // Whoever wakes it sends a message of its own, and so was one sent to look again.
+        Carried::Refused(Refusal::Waits | Refusal::Full { .. }) => None,
+        // Somebody took it over, or gave it back with a write whose response was lost: another look tells.
+        Carried::Lost => Some(Duration::ZERO),
         Carried::Unknown => return Err(format!("there is no job {key}")),
     };
     Ok(Taken { again, stuck })

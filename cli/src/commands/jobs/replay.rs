@@ -2,13 +2,13 @@
 
 use anstream::println;
 use anyhow::bail;
+use jiff::Timestamp;
 use lamplighter_aws::{jobs::Jobs, table::Found};
 use lamplighter_core::{
     id::RunId,
     job::{Job, JobKey, NewJob},
     name::TaskName,
     run::Run,
-    status::Status,
 };
 use serde_json::json;
 
@@ -45,7 +45,7 @@ pub(super) struct Arguments {
 enum Replayed {
     /// A job, as a new one; or as one that there was, because it had been replayed before.
     Job { run: RunId, new: JobKey, before: bool },
-    /// A job that nobody has started: its message.
+    /// A job that no worker has: its message.
     Rung(JobKey),
     /// A message.
     Message(String),
@@ -126,7 +126,7 @@ async fn replay_in(
     }
 }
 
-/// A job that failed becomes a new one. Of one that nobody has started its message is sent once more.
+/// A job that failed becomes a new one. Of one that nobody has, its message is sent once more.
 async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> anyhow::Result<Replayed> {
     match jobs.find(&JobKey { task: task.clone(), run_id: id }).await? {
         None => bail!(say!(words, "jobs-no-such", id = id, task = task)),
@@ -134,7 +134,8 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
         Some(Found::Over(run)) => {
             bail!(say!(words, "control-did-not-fail", task = task, run = id, status = run.status))
         }
-        Some(Found::Open(job)) if job.status == Status::Running => {
+        // A worker whose lease has ended is dead, and whoever is told of the job takes it over.
+        Some(Found::Open(job)) if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) => {
             bail!(say!(words, "jobs-runs", job = job.key().to_string()))
         }
         Some(Found::Open(job)) => Box::pin(ring(jobs, &job)).await,
@@ -146,6 +147,7 @@ async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
     let run = jobs.table().whole(failed).await?;
     let new = NewJob {
         arguments: run.arguments,
+        limit: run.place_limit,
         id: Some(format!("replay of {}", run.id)),
         retry_of: Some(run.id),
         ..NewJob::of(run.task)

@@ -102,8 +102,7 @@ impl Jobs {
                     continue;
                 }
                 Started::Refused(Refusal::Full { until }, job) => {
-                    self.put_off(&job, until).await?;
-                    Carried::Refused(Refusal::Full { until })
+                    Carried::Refused(self.put_off(&job, until).await?)
                 }
                 Started::Refused(refusal, _) => Carried::Refused(refusal),
                 Started::Unknown => Carried::Unknown,
@@ -112,16 +111,15 @@ impl Jobs {
     }
 
     /// Has a job that found no place look again then: by a message of its own, since each that is only held back counts as
-    /// delivered.
-    async fn put_off(&self, job: &Job, at: Timestamp) -> Result<(), TableError> {
-        let later = Job { not_before: Some(at), ..job.clone() };
-        if self.table.put_off(job, at, self.lane()).await?
-            && self.lane() == Lane::Queue
-            && self.bell.ring(&later, Timestamp::now()).await.is_err()
+    /// delivered. If that cannot be sent, the message in hand is held back all the same.
+    async fn put_off(&self, job: &Job, until: Timestamp) -> Result<Refusal, TableError> {
+        let later = Job { not_before: Some(until), ..job.clone() };
+        let is_put_off = self.table.put_off(job, until, self.lane()).await?;
+        if is_put_off && self.lane() == Lane::Queue && self.bell.ring(&later, Timestamp::now()).await.is_err()
         {
-            self.table.park(&job.key(), at).await?;
+            return Ok(Refusal::NotBefore { until });
         }
-        Ok(())
+        Ok(Refusal::Full { until })
     }
 
     /// Writes down what came of an attempt at a job that this worker started.

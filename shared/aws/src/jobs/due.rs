@@ -106,26 +106,42 @@ impl Jobs {
     pub async fn ring_unheard<'a>(
         &self,
         tasks: impl Iterator<Item = &'a TaskName>,
-        (from, to): (Timestamp, Timestamp),
+        between: (Timestamp, Timestamp),
     ) -> Result<Rung, TableError> {
         let mut rung = Rung::default();
         for task in tasks {
-            let looks = (0..SHARDS).map(|shard| {
-                let (table, task) = (self.table.clone(), task.clone());
-                async move { table.unheard_jobs(&task, shard, from, to).await }
-            });
-            let now = Timestamp::now();
-            for jobs in looks.collect::<JoinSet<_>>().join_all().await {
-                let jobs = jobs?;
-                let unheard = self.bell.ring_all(&jobs, now).await;
-                rung.sent += jobs.len() - unheard.len();
-                for (place, error) in unheard {
-                    rung.tell(&error);
-                    self.table.park(&jobs[place].key(), now).await?;
-                }
+            let looks = (0..SHARDS).map(|shard| self.clone().ring_partition(task.clone(), shard, between));
+            for looked in looks.collect::<JoinSet<_>>().join_all().await {
+                let looked = looked?;
+                rung.sent += looked.sent;
+                looked.errors.iter().for_each(|error| rung.note(error.clone()));
             }
         }
         Ok(rung)
+    }
+
+    /// As [`ring_unheard`](Self::ring_unheard), of one partition, a page at a time.
+    async fn ring_partition(
+        self,
+        task: TaskName,
+        shard: u8,
+        between: (Timestamp, Timestamp),
+    ) -> Result<Rung, TableError> {
+        let (mut rung, mut start) = (Rung::default(), None);
+        loop {
+            let (jobs, next) = self.table.unheard_jobs(&task, shard, between, start).await?;
+            let now = Timestamp::now();
+            let unheard = self.bell.ring_all(&jobs, now).await;
+            rung.sent += jobs.len() - unheard.len();
+            for (place, error) in unheard {
+                rung.tell(&error);
+                self.table.park(&jobs[place].key(), now).await?;
+            }
+            start = next;
+            if start.is_none() {
+                return Ok(rung);
+            }
+        }
     }
 
     /// Takes a job off the index whose message was sent. One that was not is put behind all others, for the next pulse.
@@ -137,7 +153,10 @@ impl Jobs {
 impl Rung {
     /// Notes what went wrong, each thing once.
     fn tell(&mut self, error: &dyn std::error::Error) {
-        let said = error.to_string();
+        self.note(error.to_string());
+    }
+
+    fn note(&mut self, said: String) {
         if !self.errors.contains(&said) {
             self.errors.push(said);
         }

@@ -132,7 +132,8 @@ impl Jobs {
         Ok(Accepted { key: job.key(), joined: false })
     }
 
-    /// What becomes of a new job of which nobody heard: it waits for the pulse, or is taken back if it has no queue.
+    /// What becomes of a new job of which nobody heard: it waits for the pulse, or is taken back if it has no queue. One that
+    /// cannot even be parked has its record, in which the pulse finds it later.
     async fn unheard(&self, job: &Job, error: BellError, now: Timestamp) -> Result<(), EnqueueError> {
         match error {
             BellError::NoQueue { task, cause } => {
@@ -140,7 +141,9 @@ impl Jobs {
                 Err(EnqueueError::UnknownTask { task, cause })
             }
             BellError::Unheard(_) => {
-                Ok(self.table.park(&job.key(), now.saturating_add(PARKED).unwrap_or(Timestamp::MAX)).await?)
+                let at_last = now.saturating_add(PARKED).unwrap_or(Timestamp::MAX);
+                let _ = self.table.park(&job.key(), at_last).await;
+                Ok(())
             }
         }
     }

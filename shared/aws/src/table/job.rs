@@ -232,12 +232,19 @@ impl Table {
             Ok(job) => return Ok(Started::Granted(Box::new(job))),
             Err(refused) => refused,
         };
+        let mut placed: Option<Box<Job>> = None;
         loop {
             if refused.is_empty() {
                 return Ok(Started::Unknown);
             }
             let job = match self.found(refused)? {
-                Found::Over(run) => return Ok(Started::Over(run, Vec::new())),
+                Found::Over(run) => {
+                    // It was ended while a place was taken for it.
+                    if let Some(job) = placed {
+                        self.free_place(&job).await;
+                    }
+                    return Ok(Started::Over(run, Vec::new()));
+                }
                 Found::Open(job) => job,
             };
             let lost = match start(&job, request) {
@@ -284,6 +291,7 @@ impl Table {
                 Ok(job) => return Ok(Started::Granted(Box::new(job))),
                 Err(refused) => refused,
             };
+            placed = Some(job);
         }
     }
 
@@ -348,7 +356,7 @@ impl Table {
             .expression_attribute_values(":until", n(until.as_millisecond()));
         let held = self.held("renew a job's lease", update.send().await)?;
         if held {
-            self.keep_place(job, until).await?;
+            self.keep_place(job, until).await;
         }
         Ok(held)
     }
@@ -428,7 +436,10 @@ impl Table {
                     let Some(item) = refused.item.clone() else { return Ok(Ended::Lost) };
                     match self.found(item)? {
                         // Whom to wake was in the response that was lost: they are found again when they are looked at.
-                        Found::Over(stands) if *stands == *run => Ok(Ended::Written(Vec::new())),
+                        Found::Over(stands) if *stands == *run => {
+                            self.free_place(job).await;
+                            Ok(Ended::Written(Vec::new()))
+                        }
                         Found::Over(stands) => Ok(Ended::Before(stands)),
                         Found::Open(_) => Ok(Ended::Lost),
                     }

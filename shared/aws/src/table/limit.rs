@@ -54,9 +54,9 @@ impl Table {
         Ok(false)
     }
 
-    /// Keeps the place of a job that has one until then.
-    pub(super) async fn keep_place(&self, job: &Job, until: Timestamp) -> Result<(), TableError> {
-        let Some(limit) = &job.limit else { return Ok(()) };
+    /// Keeps the place of a job that has one until then. Should that fail, the next renewal does it.
+    pub(super) async fn keep_place(&self, job: &Job, until: Timestamp) {
+        let Some(limit) = &job.limit else { return };
         let update = self
             .update_key(job, limit)
             .update_expression("SET places.#job = :until, version = version + :one")
@@ -64,7 +64,7 @@ impl Table {
             .expression_attribute_names("#job", job.id.to_string())
             .expression_attribute_values(":until", n(until.as_millisecond()))
             .expression_attribute_values(":one", n(1));
-        self.held("keep a job's place", update.send().await).map(drop)
+        let _ = self.held("keep a job's place", update.send().await);
     }
 
     /// Gives back the place of a job, if it has one. Should that fail, it is free when its time has passed.
@@ -79,18 +79,27 @@ impl Table {
         let _ = self.held("give a job's place back", update.send().await);
     }
 
-    /// Has a job that found no place look again then. False if somebody else has started or ended it. One write.
+    /// Has a job that found no place look again then. False if somebody else has started, ended or put it off since it was read.
+    /// One write.
     pub async fn put_off(&self, job: &Job, at: Timestamp, lane: Lane) -> Result<bool, TableError> {
         let index = if lane == Lane::Runner { ", due_at = :at" } else { "" };
+        let before = match job.not_before {
+            Some(_) => "not_before = :before",
+            None => "attribute_not_exists(not_before)",
+        };
         let update = self
             .update_job(&job.key())
             .update_expression(format!("SET not_before = :at{index}"))
-            .condition_expression("epoch = :epoch AND #status IN (:pending, :running)")
+            .condition_expression(format!("epoch = :epoch AND #status IN (:pending, :running) AND {before}"))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s("PENDING"))
             .expression_attribute_values(":running", s("RUNNING"))
             .expression_attribute_values(":epoch", n(job.epoch))
             .expression_attribute_values(":at", n(at.as_millisecond()));
+        let update = match job.not_before {
+            Some(at) => update.expression_attribute_values(":before", n(at.as_millisecond())),
+            None => update,
+        };
         self.held("put a job off", update.send().await)
     }
 

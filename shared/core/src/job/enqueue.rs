@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Job, JobKey, Limit};
+use super::{Job, JobKey, Limit, MAX_AT_ONCE};
 use crate::{definition::Priority, id::RunId, name::TaskName};
 
 /// The longest key that tells jobs apart, in bytes.
@@ -112,9 +112,9 @@ pub enum InvalidJob {
         /// How long it is.
         bytes: usize,
     },
-    /// None with its key may ever run.
-    #[error("0 jobs with its key at once never run any: give at least 1")]
-    NoPlace,
+    /// None with its key may ever run, or too many.
+    #[error("{0} jobs with its key are to run at once: it must be 1 to {MAX_AT_ONCE}")]
+    Places(u32),
     /// Something lasts no time at all.
     #[error("`{0}` is no time at all: give a duration, such as 10 minutes")]
     NoTime(&'static str),
@@ -213,8 +213,8 @@ impl NewJob {
                 return Err(InvalidJob::Key { what, bytes: key.len() });
             }
         }
-        if self.limit.as_ref().is_some_and(|limit| limit.at_once == 0) {
-            return Err(InvalidJob::NoPlace);
+        if let Some(limit) = self.limit.as_ref().filter(|it| !(1..=MAX_AT_ONCE).contains(&it.at_once)) {
+            return Err(InvalidJob::Places(limit.at_once));
         }
         if self.expires_in.is_some_and(|it| it.is_zero()) {
             return Err(InvalidJob::NoTime("expires_in"));
@@ -273,7 +273,7 @@ mod tests {
                 "the unique key has 513",
             ),
             (NewJob { unique: unique(Scope::Task, Duration::ZERO), ..new() }, "unique within"),
-            (NewJob { limit: Some(Limit { key: "a".into(), at_once: 0 }), ..new() }, "give at least 1"),
+            (NewJob { limit: Some(Limit { key: "a".into(), at_once: 0 }), ..new() }, "it must be 1 to 1000"),
             (
                 NewJob { limit: Some(Limit { key: String::new(), at_once: 1 }), ..new() },
                 "the key of the limit has 0",

@@ -10,6 +10,9 @@ use crate::id::RunId;
 /// The shortest and the longest time after which a job that found no place looks again.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// How many jobs with a key may run at once at most: their places are one item.
+pub const MAX_AT_ONCE: u32 = 1000;
+
 /// Of how many jobs of its task with the same key a job may be one, while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
@@ -24,7 +27,7 @@ pub struct Limit {
 pub struct Places(pub BTreeMap<RunId, Timestamp>);
 
 impl Places {
-    /// With a place for `job` until then; nothing if all are taken. A job that has one keeps it. Whose time has passed died in
+    /// With a place for `job` until then; nothing if all are taken. A job that has one keeps it, for no less time. Whose time has passed died in
     /// it, and has it no more.
     pub fn taken(&self, job: RunId, at_once: u32, now: Timestamp, until: Timestamp) -> Option<Self> {
         let others = self.0.iter().filter(|(id, end)| **id != job && **end >= now);
@@ -32,7 +35,8 @@ impl Places {
         if places.len() >= usize::try_from(at_once).unwrap_or(usize::MAX) {
             return None;
         }
-        places.insert(job, until);
+        let own = self.0.get(&job).copied().unwrap_or(until);
+        places.insert(job, until.max(own));
         Some(Self(places))
     }
 }
@@ -62,6 +66,7 @@ mod tests {
         assert_eq!(two.taken(id(3), 2, at(0), at(30)), None);
         // One that has a place keeps it, for longer.
         assert_eq!(two.taken(id(1), 2, at(10), at(40)).unwrap().0[&id(1)], at(40));
+        assert_eq!(two.taken(id(1), 2, at(10), at(20)).unwrap().0[&id(1)], at(30));
         // Each job counts by its own limit.
         assert_eq!(two.taken(id(3), 3, at(0), at(30)).unwrap().0.len(), 3);
     }

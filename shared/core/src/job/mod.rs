@@ -29,7 +29,7 @@ use crate::{
 pub use after::{Before, Readiness, ready};
 pub use due::{Due, due};
 pub use enqueue::{InvalidJob, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When};
-pub use limit::{Limit, Places, look_again_after};
+pub use limit::{Limit, MAX_AT_ONCE, Places, look_again_after};
 pub use next::{Next, Tried, next};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};
 pub use unheard::unheard;
@@ -175,6 +175,7 @@ impl Job {
         Run {
             status: self.status,
             retry_of: self.retry_of,
+            place_limit: self.limit.clone(),
             arguments: self.arguments.clone(),
             large: self.large.clone(),
             attempts: self.attempts.clone(),

@@ -50,6 +50,7 @@ pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
         started_at: job.started_at.unwrap_or(run.started_at),
         arguments: job.arguments.clone(),
         retry_of: job.retry_of,
+        place_limit: job.limit.clone(),
         epoch: job.epoch,
         ..run
     });
