@@ -3,12 +3,16 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Enqueued, Found, JobKeys, Lane};
+use lamplighter_aws::{
+    jobs::{Carried, Worker},
+    table::{Enqueued, Found, JobKeys, Lane},
+};
 use lamplighter_core::{
     definition::{Kind, Priority, Queue},
     id::RunId,
-    job::{Job, JobKey, NewJob, When},
+    job::{Job, JobKey, Limit, NewJob, Refusal, When},
     pulse::State,
+    retry::Retry,
     run::{Run, Trigger},
     status::Status,
 };
@@ -143,6 +147,9 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     // SQS may still have the message of the first; the others are known to somebody.
     enqueue(&stage, "mail", ago(15), 4, When::In(15 * MINUTE)).await;
     enqueue(&stage, "mail", ago(30), 5, When::In(DAY)).await;
+    // It found no place a moment ago, and has a message for its next look.
+    let full = enqueue(&stage, "mail", ago(30), 8, When::Now).await;
+    assert!(stage.table.put_off(&full, now, Lane::Queue).await.unwrap());
     let over = enqueue(&stage, "mail", ago(30), 6, When::Now).await;
     let run =
         Run { status: Status::Completed, ..Run::begun(over.id, over.task.clone(), Trigger::Queue, now) };
@@ -168,5 +175,32 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     heard(36).await;
     stage.next_minute(0).await;
     assert_eq!(stage.pulse().await["rung"], 2, "the records themselves still say that nobody started them");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q11_a_job_that_finds_no_place_is_told_of_again_and_else_keeps_its_message() {
+    let stage = Stage::new(Timestamp::now(), 0, vec![]).await;
+    let jobs = stage.queues.jobs(&stage.table);
+    let limit = Some(Limit { key: "ada".into(), at_once: 1 });
+    let new = NewJob { limit, ..NewJob::of(name("mail")) };
+    let keys = jobs.enqueue_many(vec![new.clone(), new]).await.unwrap();
+    let start = async |key: &JobKey| {
+        let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
+        jobs.start(key, &worker).await.unwrap()
+    };
+    let first = start(&keys[0]).await.unwrap();
+    stage.queues.sent();
+    let Err(Carried::Refused(Refusal::Full { until })) = start(&keys[1]).await else { panic!("it is full") };
+    let sent = stage.queues.sent();
+    assert_eq!((sent.len(), &sent[0].run_id, sent[0].delay_s), (1, &keys[1].run_id.to_string(), 1));
+
+    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+    tokio::time::sleep(left + Duration::from_millis(1)).await;
+    stage.queues.down(true);
+    let held = start(&keys[1]).await.unwrap_err();
+    assert!(matches!(held, Carried::Refused(Refusal::NotBefore { .. })), "{held:?}");
+    stage.queues.down(false);
+    assert_eq!(first.epoch, 1);
     stage.end().await;
 }
