@@ -1,8 +1,175 @@
 //! What `#[task]` refuses, it refuses at the author's own word. Read the snapshots when they change: is the caret
 //! under the fault, and does the text say what may stand there?
 
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::Mutex,
+    thread,
+    time::SystemTime,
+};
+
+/// Set to `overwrite`, the snapshots become what the compiler says now.
+const MODE: &str = "COMPILE_ERRORS";
+
 #[test]
 fn c02_every_error_points_at_the_authors_own_word() {
-    let cases = trybuild::TestCases::new();
-    cases.compile_fail("tests/ui/*.rs");
+    let compiler = Compiler::new();
+    let mut cases: Vec<_> = fs::read_dir("tests/ui").unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    assert!(cases.len() > 50, "only {} cases were found", cases.len());
+    let (cases, faults) = (Mutex::new(cases), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = cases.lock().unwrap().pop() else { break };
+                    if let Some(fault) = compiler.fault_of(&case) {
+                        faults.lock().unwrap().push(format!("{}: {fault}", case.display()));
+                    }
+                }
+            });
+        }
+    });
+    let mut faults = faults.into_inner().unwrap();
+    faults.sort();
+    assert!(
+        faults.is_empty(),
+        "{}\n\n{MODE}=overwrite writes what the compiler says into the snapshots; then read them",
+        faults.join("\n\n")
+    );
+}
+
+/// Compiles cases against the library that this test was compiled against, so that nothing is compiled for them alone.
+struct Compiler {
+    dependencies: PathBuf,
+    lamplighter: PathBuf,
+    made: tempfile::TempDir,
+}
+
+impl Compiler {
+    fn new() -> Self {
+        let dependencies = env::current_exe().unwrap().parent().unwrap().to_owned();
+        let made = tempfile::tempdir().unwrap();
+        let compiler = Self { lamplighter: newest_library(&dependencies), dependencies, made };
+        // What `derive(Serialize)` names: the `serde` of the library, of which the folder may have several.
+        let serde = compiler.made.path().join("serde.rs");
+        fs::write(&serde, "pub use lamplighter::prelude::serde::*;").unwrap();
+        let output = compiler.compile(&serde, "lib", &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        compiler
+    }
+
+    /// What is wrong with a case, if anything is.
+    fn fault_of(&self, case: &Path) -> Option<String> {
+        let mut serde = OsString::from("serde=");
+        serde.push(self.made.path().join("libserde.rmeta"));
+        let output = self.compile(case, "bin", &["--extern".into(), serde]);
+        if output.status.success() {
+            return Some("it compiles, and should not".to_owned());
+        }
+        let said = normalised(&String::from_utf8(output.stderr).unwrap());
+        let snapshot = case.with_extension("stderr");
+        if env::var_os(MODE).is_some_and(|mode| mode == "overwrite") {
+            fs::write(&snapshot, &said).unwrap();
+        }
+        let expected = fs::read_to_string(&snapshot).unwrap_or_default();
+        (expected != said).then(|| format!("expected:\n{expected}\nsaid:\n{said}"))
+    }
+
+    fn compile(&self, source: &Path, kind: &str, more: &[OsString]) -> Output {
+        let (mut lamplighter, mut dependencies) =
+            (OsString::from("lamplighter="), OsString::from("dependency="));
+        lamplighter.push(&self.lamplighter);
+        dependencies.push(&self.dependencies);
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+            // Where cargo starts it: the library's own source is named from there.
+            .current_dir(package.ancestors().nth(2).unwrap())
+            // What it advises to do, it says for people who use cargo.
+            .env("CARGO_CRATE_NAME", "case")
+            .args(["--edition", "2024", "--emit", "metadata", "--allow", "dead_code", "--color", "never"])
+            .args(["--diagnostic-width", "140", "--crate-type", kind, "--out-dir"])
+            .arg(self.made.path())
+            .arg("--extern")
+            .arg(lamplighter)
+            .arg("-L")
+            .arg(dependencies)
+            .args(more)
+            .arg(package.join(source))
+            .output()
+            .unwrap()
+    }
+}
+
+/// The library as it was compiled last: what it was compiled from is then no older than what this test was.
+fn newest_library(dependencies: &Path) -> PathBuf {
+    let written =
+        |path: &PathBuf| path.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    fs::read_dir(dependencies)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rlib"))
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("liblamplighter-"))
+        .max_by_key(written)
+        .unwrap_or_else(|| panic!("no `liblamplighter-*.rlib` in {}", dependencies.display()))
+}
+
+/// What the compiler said of a case, without what depends on this machine, on the lines of the library's source, or on how many
+/// types its dependencies know.
+fn normalised(said: &str) -> String {
+    let of_the_case = concat!(env!("CARGO_MANIFEST_DIR"), "/");
+    let mut diagnostics = Vec::new();
+    for diagnostic in said.trim_end().split("\n\n") {
+        if [
+            "error: aborting due to ",
+            "For more information about ",
+            "Some errors have detailed explanations",
+        ]
+        .iter()
+        .any(|summary| diagnostic.starts_with(summary))
+        {
+            continue;
+        }
+        let mut lines = Vec::new();
+        let mut in_library = false;
+        for line in diagnostic.lines() {
+            let text = line.trim_start();
+            let indent = &line[..line.len() - text.len()];
+            if text.contains("the full name for the type has been written to")
+                || text.contains("using `--verbose`")
+            {
+                continue;
+            }
+            in_library &= !line.starts_with(char::is_alphabetic);
+            lines.push(if let Some(place) = text.strip_prefix("--> ") {
+                let own = place.strip_prefix(of_the_case);
+                in_library = own.is_none();
+                let place = own.unwrap_or_else(|| place.split(':').next().unwrap_or(place));
+                format!("{indent}--> {}", place.trim_start_matches("shared/task/"))
+            } else if text.starts_with("and ") && text.ends_with(" others") {
+                format!("{indent}and $N others")
+            } else if in_library {
+                format!("{indent}{}{}", " ".repeat(digits(text)), &text[digits(text)..])
+            } else {
+                line.to_owned()
+            });
+        }
+        // The margin is as wide as the longest line number, of the library's source too.
+        let arrow = lines.iter().find_map(|line| line.find("--> ")).unwrap_or_default();
+        let widest = lines.iter().map(|line| digits(line.trim_start())).max().unwrap_or_default();
+        let margin = " ".repeat(arrow.saturating_sub(widest));
+        let lines: Vec<_> =
+            lines.iter().map(|line| line.strip_prefix(&margin).unwrap_or(line).trim_end()).collect();
+        diagnostics.push(lines.join("\n"));
+    }
+    diagnostics.join("\n\n") + "\n"
+}
+
+/// How many digits a text begins with.
+fn digits(text: &str) -> usize {
+    text.bytes().take_while(u8::is_ascii_digit).count()
 }
