@@ -149,8 +149,11 @@ fn here(
     let program = "cargo build";
     let mut command = cargo(&workspace.root);
     // The whole workspace, as `cargo build` and `cargo test` take it: a choice of packages would have other features,
-    // and the SDK would be compiled once more for them.
-    command.args(["build", "--workspace", "--bins", "--message-format", "json-render-diagnostics"]);
+    // and the SDK would be compiled once more for them. Of its binaries only these.
+    command.args(["build", "--workspace", "--message-format", "json-render-diagnostics"]);
+    for (_, binary) in binaries {
+        command.args(["--bin", binary]);
+    }
     if optimised {
         command.arg("--release");
     }

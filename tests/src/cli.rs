@@ -124,8 +124,10 @@ fn build() -> PathBuf {
             command.env_remove(name);
         }
     }
-    // With the workspace: alone it would have other features, and the SDK would be compiled once more for it.
-    command.args(["build", "--workspace", "--bin", "lamplighter", "--message-format", "json"]);
+    // With the workspace, and with an example, which has the features of tests: with others the program and all that it
+    // stands on would be compiled once more.
+    command.args(["build", "--workspace", "--bin", "lamplighter", "--example", "queue-probe"]);
+    command.args(["--message-format", "json"]);
     let output = command.output().expect("cargo can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let messages = String::from_utf8_lossy(&output.stdout);
