@@ -122,9 +122,8 @@ async fn take<T: Task>(
         return Err(format!("it is for task `{}`, and this is the queue of `{}`", key.task, definition.name));
     }
     let until_at_most = invocation.deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX);
-    let worker = Worker::new(until_at_most, definition.retry);
     // Whoever reads the record learns which invocation has the job.
-    let worker = Worker { holder: format!("{}#{}", invocation.holder, worker.holder), ..worker };
+    let worker = Worker::new(until_at_most, definition.retry).of(&invocation.holder);
     let mut stuck = false;
     let attempt = async |job: &Job| {
         let (tried, is_stuck) =
