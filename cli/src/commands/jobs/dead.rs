@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    known, many, say,
+    commands, known, many, say,
     show::{sign, table},
     target::{Place, Target},
     words::Words,
@@ -44,12 +44,12 @@ struct Told {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::super::workspace()?;
+    let workspace = commands::workspace()?;
     let tasks: Vec<_> = match &arguments.task {
         Some(task) => vec![known::task(words, &workspace, task)?],
         None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
     };
-    let (told, letters) = super::super::runtime()?.block_on(async {
+    let (told, letters) = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let found = found(&target, &tasks, arguments.limit).await;
         target.close().await;

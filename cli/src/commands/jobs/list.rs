@@ -5,8 +5,8 @@ use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
 use serde_json::{Value, json};
 
-use super::super::job::stands;
 use crate::{
+    commands::{self, job::stands},
     known, many, say,
     show::{sign, table, unreadable},
     target::Place,
@@ -36,12 +36,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::super::workspace()?;
+    let workspace = commands::workspace()?;
     let tasks: Vec<_> = match &arguments.task {
         Some(task) => vec![known::task(words, &workspace, task)?],
         None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
     };
-    let page = super::super::runtime()?.block_on(async {
+    let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let page = read(&target.table, &tasks, arguments).await;
         target.close().await;

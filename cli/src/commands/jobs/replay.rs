@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::dead::{failed, taken};
 use crate::{
-    known, say,
+    commands, known, say,
     target::{Place, Target},
     words::Words,
 };
@@ -52,9 +52,9 @@ enum Replayed {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::super::workspace()?;
+    let workspace = commands::workspace()?;
     let task = known::task(words, &workspace, &arguments.task)?;
-    let replayed = super::super::runtime()?.block_on(async {
+    let replayed = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let replayed = replay_in(words, &target, &task, arguments).await;
         target.close().await;
