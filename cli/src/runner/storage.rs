@@ -104,13 +104,13 @@ impl Storage {
     ///
     /// Never returns where this process has the file from the beginning, or the table is in AWS.
     pub async fn inherit(&self) -> anyhow::Result<()> {
-        let (file, endpoint, synchronous) = match &*self.access() {
+        let guest = match &*self.access() {
             Access::Guest { file, endpoint, synchronous, .. } => {
-                (file.clone(), endpoint.clone(), *synchronous)
+                address_of(endpoint).map(|address| (file.clone(), endpoint.clone(), address, *synchronous))
             }
-            Access::Holder { .. } | Access::Remote => Default::default(),
+            Access::Holder { .. } | Access::Remote => None,
         };
-        let Some(address) = address_of(&endpoint) else { return std::future::pending().await };
+        let Some((file, endpoint, address, synchronous)) = guest else { return std::future::pending().await };
         let door = Door::of(&file);
         let _heir = door.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
         loop {
