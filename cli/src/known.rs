@@ -34,6 +34,14 @@ pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName
     }))
 }
 
+/// The task of that name, or all if none is named.
+pub fn tasks(words: &Words, workspace: &Workspace, word: Option<&str>) -> Result<Vec<TaskName>, Misuse> {
+    match word {
+        Some(word) => Ok(vec![task(words, workspace, word)?]),
+        None => Ok(workspace.tasks.iter().map(|task| task.name.clone()).collect()),
+    }
+}
+
 /// The task of that name or, if the word is the id of a run, that run.
 pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<Named, Misuse> {
     task(words, workspace, word).map(Named::Task).or_else(|unknown| match word.parse() {

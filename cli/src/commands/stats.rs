@@ -53,10 +53,7 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let tasks: Vec<_> = match &arguments.task {
-        Some(task) => vec![known::task(words, &workspace, task)?],
-        None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
-    };
+    let tasks = known::tasks(words, &workspace, arguments.task.as_deref())?;
     let now = Timestamp::now();
     let range = arguments.window.before(now);
     let counted = super::runtime()?.block_on(async {

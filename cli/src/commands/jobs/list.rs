@@ -37,10 +37,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks: Vec<_> = match &arguments.task {
-        Some(task) => vec![known::task(words, &workspace, task)?],
-        None => workspace.tasks.iter().map(|task| task.name.clone()).collect(),
-    };
+    let tasks = known::tasks(words, &workspace, arguments.task.as_deref())?;
     let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let page = read(&target.table, &tasks, arguments).await;
