@@ -54,6 +54,16 @@ pub fn table<const N: usize>(words: &Words, indent: usize, rows: &[[String; N]])
     rows.iter().map(line).collect()
 }
 
+/// Rows as [`table`] shows them, each behind the sign of its status. `indent` counts the sign.
+pub fn signed<const N: usize>(words: &Words, indent: usize, rows: &[(Status, [String; N])]) -> Vec<String> {
+    let cells: Vec<_> = rows.iter().map(|(_, cells)| cells.clone()).collect();
+    let line = |((status, _), line): (&(Status, [String; N]), String)| {
+        let (sign, style) = sign(*status);
+        format!("{style}{sign}{style:#} {line}")
+    };
+    rows.iter().zip(table(words, indent, &cells)).map(line).collect()
+}
+
 /// A text in as many lines as it needs to fit, broken between words; those after the first begin `indent` columns further
 /// right.
 pub fn wrapped(words: &Words, indent: usize, text: &str) -> Vec<String> {

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::{
     known::{self, Named},
     many, say,
-    show::{sign, table, unreadable, wrapped},
+    show::{signed, unreadable, wrapped},
     target::Place,
     times::When,
     words::Words,
@@ -175,27 +175,20 @@ fn trigger(word: &str) -> Result<Trigger, String> {
 
 /// One line a run: when, task, status, trigger, time, and what it said.
 fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
-    let cells: Vec<_> = runs
-        .iter()
-        .map(|run| {
-            let version = run.deployment.as_ref().map(|deployment| format!(" {}", deployment.version));
-            let took =
-                if run.attempts.is_empty() { String::new() } else { words.duration(run.duration_ms()) };
-            [
-                words.time(run.started_at),
-                run.task.to_string(),
-                words.status(run.status),
-                format!("{}{}", words.trigger(run.trigger), version.unwrap_or_default()),
-                took,
-                words.reason(run).or_else(|| run.message.clone()).unwrap_or_default(),
-            ]
-        })
-        .collect();
-    let styled = |(run, line): (&Run, String)| {
-        let (sign, style) = sign(run.status);
-        format!("{style}{sign}{style:#} {line}")
+    let row = |run: &Run| {
+        let version = run.deployment.as_ref().map(|deployment| format!(" {}", deployment.version));
+        let took = if run.attempts.is_empty() { String::new() } else { words.duration(run.duration_ms()) };
+        let cells = [
+            words.time(run.started_at),
+            run.task.to_string(),
+            words.status(run.status),
+            format!("{}{}", words.trigger(run.trigger), version.unwrap_or_default()),
+            took,
+            words.reason(run).or_else(|| run.message.clone()).unwrap_or_default(),
+        ];
+        (run.status, cells)
     };
-    runs.iter().zip(table(words, 2, &cells)).map(styled).collect()
+    signed(words, 2, &runs.iter().map(row).collect::<Vec<_>>())
 }
 
 /// How many there are, and how to go on.

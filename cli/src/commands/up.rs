@@ -26,7 +26,7 @@ use crate::{
         stack::Stack,
     },
     say,
-    show::{sign, table},
+    show::{sign, signed},
     target::HOME,
     words::Words,
 };
@@ -185,7 +185,7 @@ fn title(words: &Words, id: &str, course: Course) -> String {
 
 /// One line a task: sign, name, status, time, attempts, and what it said.
 fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
-    let cells: Vec<_> = tasks
+    let rows: Vec<_> = tasks
         .iter()
         .map(|(task, run)| {
             let took = run
@@ -198,14 +198,11 @@ fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
             };
             let said = run.as_ref().and_then(|run| words.reason(run).or_else(|| run.message.clone()));
             let said = said.or_else(|| task.message.clone()).unwrap_or_default();
-            [task.name.to_string(), words.status(task.status), took.unwrap_or_default(), attempts, said]
+            let name = task.name.to_string();
+            (task.status, [name, words.status(task.status), took.unwrap_or_default(), attempts, said])
         })
         .collect();
-    let styled = |((task, _), line): (&(&TaskEntry, Option<Run>), String)| {
-        let (sign, style) = sign(task.status);
-        format!("{style}{sign}{style:#} {line}")
-    };
-    tasks.iter().zip(table(words, 6, &cells)).map(styled).collect()
+    signed(words, 6, &rows)
 }
 
 fn chapter(id: &str, answer: &Answer, entry: Option<&Entry>, tasks: &[(&TaskEntry, Option<Run>)]) -> Value {

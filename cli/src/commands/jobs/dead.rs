@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     commands, known, many, say,
-    show::{sign, table},
+    show::{signed, table},
     target::{Place, Target},
     words::Words,
 };
@@ -114,17 +114,16 @@ fn message(letter: &DeadLetter) -> Value {
 
 fn failed_lines(words: &Words, runs: &[Run]) -> Vec<String> {
     let row = |run: &Run| {
-        [
+        let cells = [
             words.time(run.completed_at),
             run.task.to_string(),
             run.id.to_string(),
             say!(words, "jobs-attempts", count = run.attempts.len()),
             words.reason(run).or_else(|| run.message.clone()).unwrap_or_default(),
-        ]
+        ];
+        (run.status, cells)
     };
-    let rows: Vec<_> = runs.iter().map(row).collect();
-    let (sign, style) = sign(Status::Failed);
-    table(words, 2, &rows).into_iter().map(|line| format!("{style}{sign}{style:#} {line}")).collect()
+    signed(words, 2, &runs.iter().map(row).collect::<Vec<_>>())
 }
 
 fn letter_lines(words: &Words, letters: &[DeadLetter]) -> Vec<String> {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     commands::{self, job::stands},
     known, many, say,
-    show::{sign, table, unreadable},
+    show::{signed, unreadable},
     target::Place,
     words::Words,
 };
@@ -93,12 +93,8 @@ fn lines(words: &Words, jobs: &[Found]) -> Vec<String> {
                 (&run.task, said.map_or(status.clone(), |said| format!("{status}: {said}")))
             }
         };
-        [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), stands]
+        let cells = [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), stands];
+        (job.status(), cells)
     };
-    let rows: Vec<_> = jobs.iter().map(row).collect();
-    let styled = |(job, line): (&Found, String)| {
-        let (sign, style) = sign(job.status());
-        format!("{style}{sign}{style:#} {line}")
-    };
-    jobs.iter().zip(table(words, 2, &rows)).map(styled).collect()
+    signed(words, 2, &jobs.iter().map(row).collect::<Vec<_>>())
 }
