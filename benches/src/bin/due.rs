@@ -10,6 +10,7 @@ use std::{
 
 use croner::parser::CronParser;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
+use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     definition::Cron,
     name::TaskName,
@@ -85,7 +86,7 @@ fn measure() -> Outcome<bool> {
     let (mine, theirs) = (median(mine), median(theirs));
     let ratio = mine / theirs;
     let kept = ratio <= AT_MOST;
-    let sign = if kept { "kept  " } else { "BROKEN" };
+    let sign = sign(kept);
     let what = format!("`due` of {TASKS} tasks, {count} of them due");
     println!(
         "schedules\n{sign}  {what:<58} {mine:>8.2} ms  against {theirs:>8.2} ms  = {ratio:.2} (at most {AT_MOST})"
@@ -128,9 +129,4 @@ fn timed<T>(work: impl Fn() -> T) -> f64 {
     black_box(work());
     let took: Duration = started.elapsed();
     took.as_secs_f64() * 1e3
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -23,6 +23,7 @@ use lamplighter_aws::{
     clients::local_dynamodb,
     table::{Cursor, History, Recorded, Table, create},
 };
+use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     id::RunId,
     name::TaskName,
@@ -134,7 +135,7 @@ async fn measure() -> Measured<bool> {
                 meter.spent()?;
                 let started = Instant::now();
                 let page = table.history(&wanted).await?;
-                times[i].push(started.elapsed());
+                times[i].push(started.elapsed().as_secs_f64() * 1e3);
                 units[i] = meter.spent()?;
                 if page.runs.len() != usize::from(PAGE) || !page.unreadable.is_empty() {
                     return Err(format!("{what}: {} runs", page.runs.len()).into());
@@ -147,7 +148,7 @@ async fn measure() -> Measured<bool> {
         kept &= same;
         println!(
             "{}  {what:<36} {:>4} and {:>4} read units, {few:>6.2} and {many:>6.2} ms ({:.2} times)",
-            if same { "kept  " } else { "BROKEN" },
+            sign(same),
             units[0],
             units[1],
             many / few,
@@ -209,10 +210,4 @@ fn fill(file: &Path, name: &str, runs: usize) -> Measured<()> {
     transaction.commit()?;
     println!("        {runs} runs were written in {:.1} s", started.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// In milliseconds.
-fn median(mut times: Vec<Duration>) -> f64 {
-    times.sort();
-    times[times.len() / 2].as_secs_f64() * 1e3
 }

@@ -19,6 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use lamplighter_aws::{clients::local_dynamodb, table::create};
+use lamplighter_benches::{median, sign};
 use lamplighter_local::{Answers, Engine, FunctionSpec, LambdaHost, Stacks};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -58,16 +59,11 @@ async fn measure() -> Outcome<bool> {
 fn promise(what: &str, ours: f64, baseline: f64, unit: &str, at_most: f64) -> bool {
     let ratio = ours / baseline;
     let kept = ratio <= at_most;
-    let sign = if kept { "kept  " } else { "BROKEN" };
+    let sign = sign(kept);
     println!(
         "{sign}  {what:<58} {ours:>8.2} {unit}  against {baseline:>8.2} {unit}  = {ratio:.2} (at most {at_most})"
     );
     kept
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Process start to first poll, and to the end of the first run.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
+use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     claim::TaskState,
     definition::{Cron, Definition, Kind},
@@ -81,10 +82,9 @@ fn measure() -> Outcome<bool> {
     if handed != DUE {
         return Err(format!("{handed} ticks are due instead of {DUE}").into());
     }
-    times.sort_by(f64::total_cmp);
-    let median = times[ROUNDS / 2];
+    let median = median(times);
     let kept = median <= AT_MOST_MS;
-    let sign = if kept { "kept  " } else { "BROKEN" };
+    let sign = sign(kept);
     println!(
         "pulse\n{sign}  decisions over {TASKS} tasks, {DUE} of them due: {median:.2} ms (at most {AT_MOST_MS} ms)"
     );

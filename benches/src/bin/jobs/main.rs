@@ -10,6 +10,7 @@ mod peer;
 
 use std::{process::ExitCode, time::Duration};
 
+use lamplighter_benches::{median, sign};
 use ours::Runner;
 use peer::Peer;
 
@@ -131,17 +132,8 @@ fn starts(ours: Vec<f64>, peers: Vec<f64>, durability: Durability) -> bool {
     kept
 }
 
-fn sign(kept: bool) -> &'static str {
-    if kept { "kept  " } else { "BROKEN" }
-}
-
 fn listed(values: &[f64]) -> String {
     values.iter().map(|value| format!("{value:.0}")).collect::<Vec<_>>().join(", ")
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 impl Durability {
