@@ -174,17 +174,8 @@ impl Table {
         sk: &str,
         now: Timestamp,
     ) -> Result<Option<RunId>, TableError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(job_keys_pk(task)))
-            .key("sk", s(sk))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed("read a job's key", &error))?;
-        let Some(item) = output.item else { return Ok(None) };
+        let item = self.get(job_keys_pk(task), sk, "read a job's key").await?;
+        let Some(item) = item else { return Ok(None) };
         let until =
             item.get("held_until").and_then(|it| it.as_n().ok()).and_then(|it| it.parse::<i64>().ok());
         if until.is_none_or(|until| until < now.as_millisecond()) {

@@ -164,17 +164,7 @@ impl Table {
         id: RunId,
         what: &'static str,
     ) -> Result<Option<Item>, TableError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(runs_pk(task, id)))
-            .key("sk", s(id.to_string()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed(what, &error))?;
-        Ok(output.item)
+        self.get(runs_pk(task, id), id.to_string(), what).await
     }
 
     /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,

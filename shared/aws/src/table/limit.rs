@@ -12,7 +12,7 @@ use lamplighter_core::{
 
 use super::{
     Lane, Table, TableError,
-    item::{Item, n, s},
+    item::{n, s},
     schema::job_keys_pk,
 };
 
@@ -105,17 +105,8 @@ impl Table {
 
     /// Who is in the places of a key, and how often that has changed.
     async fn places(&self, job: &Job, limit: &Limit) -> Result<(Places, u64), TableError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(job_keys_pk(&job.task)))
-            .key("sk", s(sort_key(limit)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed("read the places of jobs", &error))?;
-        let item: Item = output.item.unwrap_or_default();
+        let item = self.get(job_keys_pk(&job.task), sort_key(limit), "read the places of jobs").await?;
+        let item = item.unwrap_or_default();
         let number = |value: &AttributeValue| value.as_n().ok().and_then(|it| it.parse::<i64>().ok());
         let places = item.get("places").and_then(|places| places.as_m().ok()).into_iter().flatten();
         // What is no place of a job takes none away.

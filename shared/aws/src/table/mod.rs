@@ -48,6 +48,8 @@ pub(crate) use schema::DUE_SHARDS;
 pub use schema::create;
 pub use values::{LARGE, is_large};
 
+use item::{Item, s};
+
 use crate::{
     clients::cause,
     objects::{Objects, ObjectsError},
@@ -150,6 +152,18 @@ impl Table {
     /// The client it is reached through.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// One item, as it is now. `what` is done thereby, as an error says it. One consistent read.
+    async fn get(
+        &self,
+        pk: impl Into<String>,
+        sk: impl Into<String>,
+        what: &'static str,
+    ) -> Result<Option<Item>, TableError> {
+        let get = self.client.get_item().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk));
+        let output = get.consistent_read(true).send().await;
+        Ok(output.map_err(|error| self.failed(what, &error))?.item)
     }
 
     fn failed<E: std::error::Error>(&self, operation: &'static str, error: &E) -> TableError {

@@ -118,10 +118,8 @@ impl Table {
 
     /// What the last pulse remembered. One consistent read.
     pub async fn pulse_state(&self) -> Result<State, TableError> {
-        let get = self.client.get_item().table_name(&self.name).key("pk", s(PULSE)).key("sk", s(STATE));
-        let output = get.consistent_read(true).send().await;
-        let output = output.map_err(|error| self.failed("read the pulse's state", &error))?;
-        let Some(item) = output.item else { return Ok(State::default()) };
+        let item = self.get(PULSE, STATE, "read the pulse's state").await?;
+        let Some(item) = item else { return Ok(State::default()) };
         serde_json::from_value(to_json(item))
             .map_err(|error| self.malformed(format!("{PULSE} / {STATE}"), &error))
     }

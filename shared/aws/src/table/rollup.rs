@@ -81,17 +81,8 @@ impl Table {
         task: &TaskName,
         unreadable: &mut Vec<Unreadable>,
     ) -> Result<Option<Range<Timestamp>>, TableError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(stats_pk(task)))
-            .key("sk", s(COVERED))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed("read the rollups", &error))?;
-        let Some(item) = output.item else { return Ok(None) };
+        let item = self.get(stats_pk(task), COVERED, "read the rollups").await?;
+        let Some(item) = item else { return Ok(None) };
         let value = to_json(item);
         let time = |key: &str| value[key].as_i64().and_then(|second| Timestamp::from_second(second).ok());
         let covered = time("from").zip(time("until"));

@@ -22,17 +22,8 @@ use super::{
 impl Table {
     /// What the table holds of a task now. One consistent read.
     pub async fn state(&self, task: &TaskName) -> Result<TaskState, TableError> {
-        let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| self.failed("read a task", &error))?;
-        self.task_state(task, output.item.unwrap_or_default())
+        let item = self.get(task_pk(task), TASK, "read a task").await?;
+        self.task_state(task, item.unwrap_or_default())
     }
 
     /// Sees to it that a deployment's run of a task does not begin any more. False if it has begun, or a later one has:
