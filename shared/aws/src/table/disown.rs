@@ -14,6 +14,7 @@ use super::{
     Table, TableError,
     due::key_of,
     item::{n, s},
+    job::WORKING,
     schema::due_pk_of_runner,
 };
 
@@ -53,19 +54,13 @@ impl Table {
         let until = now.saturating_add(longest).unwrap_or(Timestamp::MAX);
         let (mut keys, mut from) = (Vec::new(), None);
         loop {
-            let output = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .index_name("due")
+            let query = self
+                .due_query(&due_pk_of_runner(task, priority), until)
                 .key_condition_expression("due_pk = :pk AND due_at BETWEEN :now AND :until")
-                .expression_attribute_values(":pk", s(due_pk_of_runner(task, priority)))
                 .expression_attribute_values(":now", n(now.as_millisecond()))
-                .expression_attribute_values(":until", n(until.as_millisecond()))
-                .set_exclusive_start_key(from)
-                .send()
-                .await
-                .map_err(|error| self.failed("look for the jobs of a dead runner", &error))?;
+                .set_exclusive_start_key(from);
+            let output = query.send().await;
+            let output = output.map_err(|error| self.failed("look for the jobs of a dead runner", &error))?;
             keys.extend(output.items.unwrap_or_default().iter().filter_map(key_of));
             from = output.last_evaluated_key;
             if from.is_none() {
@@ -79,7 +74,7 @@ impl Table {
     async fn end_lease(&self, job: &Job, lease: &Lease, now: Timestamp) -> Result<bool, TableError> {
         let update = self
             .holding(job)
-            .condition_expression("#status = :running AND epoch = :epoch AND holder = :holder")
+            .condition_expression(format!("{WORKING} AND holder = :holder"))
             .update_expression("SET lease_until = :now, due_at = :now")
             .expression_attribute_values(":holder", s(&lease.holder))
             .expression_attribute_values(":now", n(now.as_millisecond()));

@@ -84,7 +84,8 @@ impl Table {
         Ok((jobs, unreadable))
     }
 
-    fn due_query(&self, pk: &str, until: Timestamp) -> QueryFluentBuilder {
+    /// The jobs of one partition of the index that somebody is to look at by `until`, the soonest first.
+    pub(super) fn due_query(&self, pk: &str, until: Timestamp) -> QueryFluentBuilder {
         self.client
             .query()
             .table_name(&self.name)
