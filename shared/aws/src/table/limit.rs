@@ -58,12 +58,9 @@ impl Table {
     pub(super) async fn keep_place(&self, job: &Job, until: Timestamp) {
         let Some(limit) = &job.limit else { return };
         let update = self
-            .update_key(job, limit)
+            .update_place(job, limit)
             .update_expression("SET places.#job = :until, version = version + :one")
-            .condition_expression("attribute_exists(places.#job)")
-            .expression_attribute_names("#job", job.id.to_string())
-            .expression_attribute_values(":until", n(until.as_millisecond()))
-            .expression_attribute_values(":one", n(1));
+            .expression_attribute_values(":until", n(until.as_millisecond()));
         let _ = self.held("keep a job's place", update.send().await);
     }
 
@@ -71,11 +68,8 @@ impl Table {
     pub(super) async fn free_place(&self, job: &Job) {
         let Some(limit) = &job.limit else { return };
         let update = self
-            .update_key(job, limit)
-            .update_expression("REMOVE places.#job SET version = version + :one")
-            .condition_expression("attribute_exists(places.#job)")
-            .expression_attribute_names("#job", job.id.to_string())
-            .expression_attribute_values(":one", n(1));
+            .update_place(job, limit)
+            .update_expression("REMOVE places.#job SET version = version + :one");
         let _ = self.held("give a job's place back", update.send().await);
     }
 
@@ -83,22 +77,20 @@ impl Table {
     /// One write.
     pub async fn put_off(&self, job: &Job, at: Timestamp, lane: Lane) -> Result<bool, TableError> {
         let index = if lane == Lane::Runner { ", due_at = :at" } else { "" };
-        let before = match job.not_before {
-            Some(_) => "not_before = :before",
-            None => "attribute_not_exists(not_before)",
-        };
+        let open = "epoch = :epoch AND #status IN (:pending, :running)";
         let update = self
             .update_job(&job.key())
             .update_expression(format!("SET not_before = :at{index}"))
-            .condition_expression(format!("epoch = :epoch AND #status IN (:pending, :running) AND {before}"))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s("PENDING"))
             .expression_attribute_values(":running", s("RUNNING"))
             .expression_attribute_values(":epoch", n(job.epoch))
             .expression_attribute_values(":at", n(at.as_millisecond()));
         let update = match job.not_before {
-            Some(at) => update.expression_attribute_values(":before", n(at.as_millisecond())),
-            None => update,
+            Some(before) => update
+                .condition_expression(format!("{open} AND not_before = :before"))
+                .expression_attribute_values(":before", n(before.as_millisecond())),
+            None => update.condition_expression(format!("{open} AND attribute_not_exists(not_before)")),
         };
         self.held("put a job off", update.send().await)
     }
@@ -115,6 +107,14 @@ impl Table {
         });
         let version = item.get("version").and_then(number).and_then(|it| u64::try_from(it).ok());
         Ok((Places(places.collect()), version.unwrap_or(0)))
+    }
+
+    /// An update of the place that a job has, named `#job`.
+    fn update_place(&self, job: &Job, limit: &Limit) -> UpdateItemFluentBuilder {
+        self.update_key(job, limit)
+            .condition_expression("attribute_exists(places.#job)")
+            .expression_attribute_names("#job", job.id.to_string())
+            .expression_attribute_values(":one", n(1))
     }
 
     fn update_key(&self, job: &Job, limit: &Limit) -> UpdateItemFluentBuilder {
