@@ -99,8 +99,7 @@ pub async fn beat(
         None => state.heard,
     };
     if is_own {
-        let next = remember(it, carried, considered.cursor, now, &mut record).await;
-        let next = State { heard, ..next };
+        let next = remember(it, carried, considered.cursor, heard, now, &mut record).await;
         if !it.table.keep_pulse_state(&next, &state).await? {
             tracing::info!("another pulse was faster, and goes on for both");
         }
@@ -193,9 +192,9 @@ pub async fn step(
     };
     record.tally.due += considered.pending.iter().filter(|tick| !waited(tick)).count();
     let carried = carried(it, Trigger::Pulse, &considered, end, record).await?;
-    let next = remember(it, carried, considered.cursor, now, record).await;
+    let next = remember(it, carried, considered.cursor, state.heard, now, record).await;
     record.tally.waiting = next.waiting.len();
-    Ok(State { heard: state.heard, ..next })
+    Ok(next)
 }
 
 /// What became of the ticks that were due.
@@ -226,13 +225,14 @@ async fn remember(
     it: &Pulse,
     carried: Carried<'_>,
     cursor: Option<TaskName>,
+    heard: Option<Timestamp>,
     watermark: Timestamp,
     record: &mut Record,
 ) -> State {
     let (next, given_up) = keep(&carried.left, cursor, watermark);
     let given_up = given_up.iter().filter_map(|it| it.missed(None));
     tell_missed(it, carried.misses.into_iter().chain(given_up), record).await;
-    next
+    State { heard, ..next }
 }
 
 /// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.
