@@ -10,7 +10,7 @@ use lamplighter_aws::{
     notify::Notifier,
 };
 use lamplighter_core::{definition::Kind, notify::Target, pulse::Zones, runner::Runner};
-use lamplighter_local::HostOptions;
+use lamplighter_local::{HostOptions, Synchronous};
 use pulse::beat::Pulse;
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +34,8 @@ pub struct Built {
     pub project: Project,
     /// Their packages.
     pub packages: Vec<Package>,
+    /// What a crash of the machine may cost its table.
+    pub synchronous: Synchronous,
 }
 
 /// Compiles and packages a workspace, as the environment's variables change its tasks. `environment` goes before theirs.
@@ -49,7 +51,7 @@ pub fn build(
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let mut project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
     variables.apply(&mut project);
-    Ok(Built { project, packages })
+    Ok(Built { project, packages, synchronous: config.table.synchronous })
 }
 
 /// How a runner is to be.
@@ -76,9 +78,8 @@ pub async fn ready(
 ) -> anyhow::Result<Service> {
     let Wanted { place, interval, grace, concurrency, side_tasks } = wanted;
     let (stack, home) = (place.stack(workspace)?, place.home(workspace));
-    let synchronous = Config::load(&workspace.root)?.table.synchronous;
     let tasks = built.project.tasks.iter().map(Task::name);
-    let mut storage = place.storage(&home, &stack, synchronous, tasks).await?;
+    let mut storage = place.storage(&home, &stack, built.synchronous, tasks).await?;
     let bell = Hung::up(&home).await.context("cannot hang up the bell for jobs")?;
     storage.variables.push(("LAMPLIGHTER_BELL".to_owned(), bell.address.to_string()));
     let (sender, failures) = mpsc::unbounded_channel();
