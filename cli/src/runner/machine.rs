@@ -13,7 +13,8 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_core::{name::TaskName, notify::Target, side::Pace};
 use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::json;
 
 use super::{side::Side, storage::Storage};
 use crate::{
@@ -276,21 +277,25 @@ impl Logs {
             }
         }
         if let Some(file) = files.get_mut(function) {
-            let _ = writeln!(file, "{text}");
+            // One write a line, so that those of several runners do not mix.
+            let _ = file.write_all(format!("{text}\n").as_bytes());
         }
     }
 }
 
 /// The run that an invocation is for, where its payload names one.
 fn run_of(payload: &[u8]) -> Option<String> {
-    let payload: Value = serde_json::from_slice(payload).ok()?;
-    payload["run_id"].as_str().map(str::to_owned)
+    #[derive(Deserialize)]
+    struct Named {
+        run_id: Option<String>,
+    }
+    serde_json::from_slice::<Named>(payload).ok()?.run_id
 }
 
 /// The text that is kept of a line: what says its run by itself as it is, and what was only printed with its run.
 fn kept(line: &LogLine, prefix: &str) -> String {
     let Some(run) = &line.label else { return line.line.clone() };
-    if serde_json::from_str::<Map<String, Value>>(&line.line).is_ok() {
+    if line.line.starts_with('{') && serde_json::from_str::<IgnoredAny>(&line.line).is_ok() {
         return line.line.clone();
     }
     let task = line.function.strip_prefix(prefix).unwrap_or(&line.function);

@@ -32,7 +32,7 @@ pub(super) fn to_json(item: Item) -> Value {
     item.into_iter().map(|(k, v)| (k, from_attribute(v))).collect()
 }
 
-fn from_attribute(attribute: AttributeValue) -> Value {
+pub(super) fn from_attribute(attribute: AttributeValue) -> Value {
     match attribute {
         AttributeValue::Bool(b) => Value::Bool(b),
         AttributeValue::N(n) => n.parse::<Number>().map_or(Value::String(n), Value::Number),

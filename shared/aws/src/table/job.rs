@@ -170,6 +170,16 @@ impl Table {
         serde_json::from_value(value).map_err(|error| malformed(error.to_string()))
     }
 
+    /// The jobs that come after the one that an item holds.
+    fn followers_of(&self, mut item: Item) -> Result<Vec<JobKey>, TableError> {
+        let Some(followers) = item.remove("followers") else { return Ok(Vec::new()) };
+        serde_json::from_value(item::from_attribute(followers)).map_err(|error| TableError::Malformed {
+            table: self.name.clone(),
+            key: item::key(&item),
+            cause: format!("`followers`: {error}"),
+        })
+    }
+
     /// The item of a job that nobody has started.
     pub(super) fn item_of(&self, job: &Job, place: Option<(String, Timestamp)>) -> Result<Item, TableError> {
         let malformed = |error: serde_json::Error| TableError::Malformed {
@@ -428,7 +438,7 @@ impl Table {
         match put {
             Ok(output) => {
                 self.free_place(job).await;
-                Ok(Ended::Written(self.job_of(output.attributes.unwrap_or_default())?.followers))
+                Ok(Ended::Written(self.followers_of(output.attributes.unwrap_or_default())?))
             }
             Err(error) => match error.as_service_error() {
                 Some(PutItemError::ConditionalCheckFailedException(refused)) => {
