@@ -1,7 +1,8 @@
 //! Jobs under a runner: takes those that are due, by priority, and has their functions make the attempts.
 //!
-//! The index `due` is the queue. The bell, a datagram, only says that it is worth a look; without one the runner looks
-//! when the next entry is due, and every few seconds for what others wrote whose bell was lost.
+//! The index `due` is the queue. The bell, a datagram, only says that it is worth a look, or which job can start if none
+//! waits before it; without one the runner looks when the next entry is due, and every few seconds for what others wrote
+//! whose bell was lost.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -120,13 +121,22 @@ impl Dispatcher {
                         memory.forget(&let_go);
                     }
                 }
-                heard = self.bell.socket.recv(&mut text) => {
-                    let mut heard = heard;
-                    while let Ok(length) = heard {
-                        if let Some(key) = key_of(&text[..length]) {
-                            memory.look_again(&key.task, Timestamp::MIN);
+                received = self.bell.socket.recv(&mut text) => {
+                    let mut received = received;
+                    while let Ok(length) = received {
+                        match Heard::read(&text[..length]) {
+                            // Nobody waits before it.
+                            Some(Heard::Job(key))
+                                if memory.nothing_is_due() && self.has_room(&memory, &queues, &key.task) =>
+                            {
+                                self.begin(&mut memory, &queues, key, &over);
+                            }
+                            Some(Heard::Job(JobKey { task, .. }) | Heard::Task(task)) => {
+                                memory.look_again(&task, Timestamp::MIN);
+                            }
+                            None => {}
                         }
-                        heard = self.bell.socket.try_recv(&mut text);
+                        received = self.bell.socket.try_recv(&mut text);
                     }
                 }
                 () = sleep(pause) => {}
@@ -144,15 +154,8 @@ impl Dispatcher {
     ) -> Result<Duration, TableError> {
         let mut pause = LONGEST;
         for priority in Priority::ALL.iter().copied() {
-            for (task, definition) in &queues.tasks {
-                let limit = definition.queue().and_then(|queue| queue.concurrency);
-                let limit =
-                    limit.map_or(self.concurrency, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-                loop {
-                    let running = memory.by_task.get(task).copied().unwrap_or_default();
-                    if running >= limit || memory.in_progress.len() >= self.concurrency {
-                        break;
-                    }
+            for task in queues.tasks.keys() {
+                while self.has_room(memory, queues, task) {
                     let lane = memory.lanes.entry((priority, task.clone())).or_default();
                     if lane.due.is_empty() {
                         let now = Timestamp::now();
@@ -164,15 +167,7 @@ impl Dispatcher {
                         continue;
                     }
                     let Some(key) = lane.due.pop_front() else { break };
-                    if memory.in_progress.insert(key.run_id) {
-                        *memory.by_task.entry(task.clone()).or_default() += 1;
-                        self.begin(
-                            key,
-                            Arc::clone(definition),
-                            format!("{}{task}", queues.prefix),
-                            over.clone(),
-                        );
-                    }
+                    self.begin(memory, queues, key, over);
                 }
             }
         }
@@ -203,17 +198,26 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Carries a job beside everything else.
-    fn begin(
-        &self,
-        key: JobKey,
-        definition: Arc<Definition>,
-        function: String,
-        over: mpsc::UnboundedSender<LetGo>,
-    ) {
+    /// Whether one more job of a task may run.
+    fn has_room(&self, memory: &Memory, queues: &Queues, task: &TaskName) -> bool {
+        let Some(definition) = queues.tasks.get(task) else { return false };
+        let limit = definition.queue().and_then(|queue| queue.concurrency);
+        let limit = limit.map_or(self.concurrency, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+        let running = memory.by_task.get(task).copied().unwrap_or_default();
+        running < limit && memory.in_progress.len() < self.concurrency
+    }
+
+    /// Carries a job beside everything else, unless that is done already.
+    fn begin(&self, memory: &mut Memory, queues: &Queues, key: JobKey, over: &mpsc::UnboundedSender<LetGo>) {
+        let Some(definition) = queues.tasks.get(&key.task).map(Arc::clone) else { return };
+        if !memory.in_progress.insert(key.run_id) {
+            return;
+        }
+        *memory.by_task.entry(key.task.clone()).or_default() += 1;
+        let function = format!("{}{}", queues.prefix, key.task);
         let jobs = self.jobs.clone().keeping(definition.retention);
         let (host, teller) = (Arc::clone(&self.host), Arc::clone(&self.teller));
-        let instance = Arc::clone(&self.instance);
+        let (instance, over) = (Arc::clone(&self.instance), over.clone());
         self.running.spawn(async move {
             let soon = || Timestamp::now().saturating_add(PAUSE).ok();
             let look_at = match carry(&jobs, &instance, &host, &key, &definition, &function).await {
@@ -246,6 +250,11 @@ impl Memory {
         }
     }
 
+    /// Whether no job is known to wait for room.
+    fn nothing_is_due(&self) -> bool {
+        self.lanes.values().all(|lane| lane.due.is_empty())
+    }
+
     /// Has the jobs of a task looked at then, if not before.
     fn look_again(&mut self, task: &TaskName, at: Timestamp) {
         for (_, lane) in self.lanes.iter_mut().filter(|((_, of), _)| of == task) {
@@ -254,9 +263,20 @@ impl Memory {
     }
 }
 
-/// The job of a datagram, if it is one of ours.
-fn key_of(datagram: &[u8]) -> Option<JobKey> {
-    std::str::from_utf8(datagram).ok()?.parse().ok()
+/// What a datagram says.
+enum Heard {
+    /// This job can start.
+    Job(JobKey),
+    /// There are others of this task.
+    Task(TaskName),
+}
+
+impl Heard {
+    /// Nothing if it is none of ours.
+    fn read(datagram: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(datagram).ok()?;
+        text.parse().map(Self::Job).or_else(|_| text.parse().map(Self::Task)).ok()
+    }
 }
 
 /// Carries one job: starts it, has its function make an attempt, and writes down what came of it.

@@ -3,7 +3,7 @@
 #[expect(dead_code, reason = "what only the other tests use")]
 mod support;
 
-use std::time::Duration;
+use std::{net::UdpSocket, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -295,6 +295,34 @@ async fn q06_q13_many_jobs_are_enqueued_at_once_and_found_by_priority() {
     let wrong = NewJob { arguments: json!(1), ..new() };
     let error = jobs.enqueue_many(vec![new(), wrong, new()]).await.unwrap_err();
     assert_eq!((error.accepted.len(), error.failed[0].0), (2, 1));
+}
+
+#[tokio::test]
+async fn q13_a_runner_is_told_which_job_can_start_and_of_many_before_the_last_is_written() {
+    let embedded = embedded().await;
+    let bell = UdpSocket::bind("127.0.0.1:0").unwrap();
+    bell.set_nonblocking(true).unwrap();
+    let jobs = Jobs::new(embedded.table.clone(), Bell::Runner { to: Some(bell.local_addr().unwrap()) });
+    let heard = || {
+        let mut text = [0; 512];
+        bell.recv(&mut text).ok().map(|length| String::from_utf8_lossy(&text[..length]).into_owned())
+    };
+    let key = enqueue(&jobs, new()).await;
+    assert_eq!(heard(), Some(key.to_string()));
+    enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
+    assert_eq!(heard(), Some("send-mail".to_owned()), "this one cannot start");
+
+    let many = jobs.enqueue_many(vec![new(); 1100]);
+    tokio::pin!(many);
+    let mut told_before_the_end = 0;
+    loop {
+        tokio::select! {
+            biased;
+            keys = &mut many => break assert_eq!(keys.unwrap().len(), 1100),
+            () = tokio::task::yield_now() => told_before_the_end += usize::from(heard().is_some()),
+        }
+    }
+    assert!(told_before_the_end > 0, "nothing is heard before all are written");
 }
 
 #[tokio::test]

@@ -1,6 +1,11 @@
 //! The bell: how a worker learns that there is a job.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use aws_sdk_sqs::{error::ProvideErrorMetadata as _, types::SendMessageBatchRequestEntry};
 use jiff::Timestamp;
@@ -32,7 +37,8 @@ pub enum Bell {
         /// What sends the messages.
         sqs: Sqs,
     },
-    /// A datagram with the job's key to a runner. Should it be lost, the runner looks for what is due every few seconds.
+    /// A datagram to a runner: the key of a job that can start, or the task of others. Should it be lost, the runner looks for
+    /// what is due every few seconds.
     Runner {
         /// Where it listens; nothing if no runner is there (yet).
         to: Option<SocketAddr>,
@@ -120,10 +126,17 @@ impl Bell {
         match self {
             Self::Runner { to: None } => Vec::new(),
             Self::Runner { to: Some(to) } => {
-                // Who looks for one job of a task sees them all.
-                let mut told = std::collections::BTreeSet::new();
-                for job in jobs.iter().filter(|job| told.insert((&job.task, job.priority))) {
-                    tell(*to, &job.key().to_string()).await;
+                match jobs {
+                    [job] if job.not_before.is_none_or(|at| at <= now) => {
+                        tell(*to, &job.key().to_string()).await;
+                    }
+                    _ => {
+                        // Who looks for one job of a task sees them all.
+                        let tasks: BTreeSet<_> = jobs.iter().map(|job| &job.task).collect();
+                        for task in tasks {
+                            tell(*to, task.as_str()).await;
+                        }
+                    }
                 }
                 Vec::new()
             }
@@ -160,7 +173,7 @@ async fn send(
     now: Timestamp,
 ) -> Vec<(usize, BellError)> {
     let mut failed = Vec::new();
-    let mut by_task = std::collections::BTreeMap::<_, Vec<_>>::new();
+    let mut by_task = BTreeMap::<_, Vec<_>>::new();
     for (place, job) in jobs.iter().enumerate() {
         if let Some(delay) = delay(job, now) {
             by_task.entry(&job.task).or_default().push((place, job, delay));

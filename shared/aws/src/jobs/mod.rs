@@ -31,6 +31,8 @@ use crate::{
 
 /// How long it is from one look at a job's record to the next while somebody waits for its end, at first and at most.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// How many jobs are written down before somebody is told of them: the first ones start while the last ones are written.
+const TOLD: usize = 500;
 /// How soon the pulse sends a message that could not be sent.
 const PARKED: Duration = Duration::from_secs(30);
 
@@ -170,18 +172,21 @@ impl Jobs {
                 Err(error) => failed.push((place, error)),
             }
         }
-        let unwritten = self.table.enqueue_all(&jobs, self.lane(), now).await;
-        for (id, error) in unwritten {
-            if let Some(at) = jobs.iter().position(|job| job.id == id) {
-                failed.push((places[at], error.into()));
-                places.remove(at);
-                jobs.remove(at);
+        while !jobs.is_empty() {
+            let count = jobs.len().min(TOLD);
+            let later = (places.split_off(count), jobs.split_off(count));
+            for (id, error) in self.table.enqueue_all(&jobs, self.lane(), now).await {
+                if let Some(at) = jobs.iter().position(|job| job.id == id) {
+                    failed.push((places.remove(at), error.into()));
+                    jobs.remove(at);
+                }
             }
-        }
-        for (at, error) in self.bell.ring_all(&jobs, now).await {
-            if let Err(error) = self.unheard(&jobs[at], error, now).await {
-                failed.push((places[at], error));
+            for (at, error) in self.bell.ring_all(&jobs, now).await {
+                if let Err(error) = self.unheard(&jobs[at], error, now).await {
+                    failed.push((places[at], error));
+                }
             }
+            (places, jobs) = later;
         }
         keys.retain(|(place, _)| failed.iter().all(|(other, _)| other != place));
         let accepted = keys.into_iter().map(|(_, key)| key).collect();
