@@ -3,10 +3,11 @@
 #[expect(dead_code, reason = "what only the other tests use")]
 mod support;
 
-use std::{net::UdpSocket, time::Duration};
+use std::{net::UdpSocket, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
+    clients::Clients,
     jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
     table::{Aborted, Found, History, JobKeys, Lane, Started},
 };
@@ -375,6 +376,33 @@ async fn q11_so_many_jobs_with_a_key_run_at_once_and_the_others_find_a_place_lat
     let alone = NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
     let alone = jobs.enqueue(alone).await.unwrap().key;
     assert_eq!(succeed(&jobs, &alone).await.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn q02_q11_what_cannot_be_told_to_a_queue_is_kept_for_whoever_looks() {
+    let embedded = embedded().await;
+    // Nobody listens there.
+    let clients = Arc::new(Clients::local("http://127.0.0.1:1"));
+    let jobs =
+        Jobs::new(embedded.table.clone(), Bell::queues("http://127.0.0.1:1/123456789012/shop-", clients));
+    let limited = || NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
+    let (one, two) = tokio::join!(enqueue(&jobs, limited()), enqueue(&jobs, limited()));
+    let mut parked = Vec::new();
+    for partition in 0..8 {
+        let later = Timestamp::now().saturating_add(Duration::from_secs(60)).unwrap();
+        parked.extend(jobs.table().due_for_queues(partition, later, None).await.unwrap().keys);
+    }
+    parked.sort();
+    assert_eq!(
+        parked,
+        [one.clone().min(two.clone()), one.clone().max(two.clone())],
+        "the pulse tells of both"
+    );
+
+    let _ = jobs.start(&one, &worker("one")).await.unwrap().unwrap();
+    let refused = jobs.start(&two, &worker("two")).await.unwrap();
+    let message_comes_again = matches!(refused, Err(Carried::Refused(Refusal::NotBefore { .. })));
+    assert!(message_comes_again, "no other message was sent: {refused:?}");
 }
 
 fn until_then(at: Timestamp) -> Duration {
