@@ -295,7 +295,7 @@ fn run_of(payload: &[u8]) -> Option<String> {
 /// The text that is kept of a line: what says its run by itself as it is, and what was only printed with its run.
 fn kept(line: &LogLine, prefix: &str) -> String {
     let Some(run) = &line.label else { return line.line.clone() };
-    if line.line.starts_with('{') && serde_json::from_str::<IgnoredAny>(&line.line).is_ok() {
+    if line.line.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(&line.line).is_ok() {
         return line.line.clone();
     }
     let task = line.function.strip_prefix(prefix).unwrap_or(&line.function);

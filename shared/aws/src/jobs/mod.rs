@@ -172,9 +172,12 @@ impl Jobs {
                 Err(error) => failed.push((place, error)),
             }
         }
-        while !jobs.is_empty() {
-            let count = jobs.len().min(TOLD);
-            let later = (places.split_off(count), jobs.split_off(count));
+        let mut rest = places.into_iter().zip(jobs);
+        loop {
+            let (mut places, mut jobs): (Vec<_>, Vec<_>) = rest.by_ref().take(TOLD).unzip();
+            if jobs.is_empty() {
+                break;
+            }
             for (id, error) in self.table.enqueue_all(&jobs, self.lane(), now).await {
                 if let Some(at) = jobs.iter().position(|job| job.id == id) {
                     failed.push((places.remove(at), error.into()));
@@ -186,7 +189,6 @@ impl Jobs {
                     failed.push((places[at], error));
                 }
             }
-            (places, jobs) = later;
         }
         keys.retain(|(place, _)| failed.iter().all(|(other, _)| other != place));
         let accepted = keys.into_iter().map(|(_, key)| key).collect();
