@@ -39,6 +39,9 @@ pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// That a worker, told by its fencing number, has a job.
 pub(super) const WORKING: &str = "#status = :running AND epoch = :epoch";
 
+/// That a job is not over, and that nobody has started it since it was read.
+pub(super) const OPEN: &str = "epoch = :epoch AND #status IN (:pending, :running)";
+
 /// By what a job that can start is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
@@ -426,7 +429,7 @@ impl Table {
             .put_item()
             .table_name(&self.name)
             .set_item(Some(super::history::to_item(run, self.retention)?))
-            .condition_expression("epoch = :epoch AND #status IN (:pending, :running)")
+            .condition_expression(OPEN)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":epoch", n(job.epoch))
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))

@@ -13,6 +13,7 @@ use lamplighter_core::{
 use super::{
     Lane, Table, TableError,
     item::{n, s},
+    job::OPEN,
     schema::job_keys_pk,
 };
 
@@ -77,7 +78,6 @@ impl Table {
     /// One write.
     pub async fn put_off(&self, job: &Job, at: Timestamp, lane: Lane) -> Result<bool, TableError> {
         let index = if lane == Lane::Runner { ", due_at = :at" } else { "" };
-        let open = "epoch = :epoch AND #status IN (:pending, :running)";
         let update = self
             .update_job(&job.key())
             .update_expression(format!("SET not_before = :at{index}"))
@@ -88,9 +88,9 @@ impl Table {
             .expression_attribute_values(":at", n(at.as_millisecond()));
         let update = match job.not_before {
             Some(before) => update
-                .condition_expression(format!("{open} AND not_before = :before"))
+                .condition_expression(format!("{OPEN} AND not_before = :before"))
                 .expression_attribute_values(":before", n(before.as_millisecond())),
-            None => update.condition_expression(format!("{open} AND attribute_not_exists(not_before)")),
+            None => update.condition_expression(format!("{OPEN} AND attribute_not_exists(not_before)")),
         };
         self.held("put a job off", update.send().await)
     }
