@@ -124,23 +124,31 @@ impl Dispatcher {
                 received = self.bell.socket.recv(&mut text) => {
                     let mut received = received;
                     while let Ok(length) = received {
-                        match Heard::read(&text[..length]) {
-                            // Nobody waits before it.
-                            Some(Heard::Job(key))
-                                if memory.nothing_is_due() && self.has_room(&memory, &queues, &key.task) =>
-                            {
-                                self.begin(&mut memory, &queues, key, &over);
-                            }
-                            Some(Heard::Job(JobKey { task, .. }) | Heard::Task(task)) => {
-                                memory.look_again(&task, Timestamp::MIN);
-                            }
-                            None => {}
-                        }
+                        self.hear(&mut memory, &queues, &text[..length], &over);
                         received = self.bell.socket.try_recv(&mut text);
                     }
                 }
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Starts the job that a datagram names, if there is room and nobody waits before it; else there will be a look.
+    fn hear(
+        &self,
+        memory: &mut Memory,
+        queues: &Queues,
+        datagram: &[u8],
+        over: &mpsc::UnboundedSender<LetGo>,
+    ) {
+        match Heard::read(datagram) {
+            Some(Heard::Job(key)) if memory.nothing_is_due() && self.has_room(memory, queues, &key.task) => {
+                self.begin(memory, queues, key, over);
+            }
+            Some(Heard::Job(JobKey { task, .. }) | Heard::Task(task)) => {
+                memory.look_again(&task, Timestamp::MIN);
+            }
+            None => {}
         }
     }
 
