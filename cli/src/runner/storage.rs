@@ -143,6 +143,11 @@ impl Storage {
         Self { table, variables, _bucket: None, access: Mutex::new(Access::Remote) }
     }
 
+    /// Whether the table is in a file of this machine, and not in AWS.
+    pub fn is_local(&self) -> bool {
+        !matches!(*self.access(), Access::Remote)
+    }
+
     /// Lets go of the table. Who holds it for others stays until they are gone, or one of them is to [`inherit`](Self::inherit)
     /// it.
     pub async fn close(self) {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
     jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
-    table::{Aborted, Found, History, JobKeys, Lane, Started},
+    table::{Aborted, Ended, Found, History, JobKeys, Lane, Started},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -422,4 +422,111 @@ async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
     }
     let started = race.join_all().await.into_iter().filter(|started| *started).count();
     assert_eq!(started, 3);
+}
+
+#[tokio::test]
+async fn starts_and_ends_that_wait_share_transactions_and_each_job_has_one_record() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded).written_together();
+    let keys = jobs.enqueue_many((0..60).map(|_| new()).collect()).await.unwrap();
+    embedded.meter.spent();
+    let carrying = keys.iter().enumerate().map(async |(i, key)| {
+        let worker = worker(&format!("w{i}"));
+        jobs.carry(key, &worker, async |job| {
+            tokio::task::yield_now().await;
+            tried(job, None)
+        })
+        .await
+        .unwrap()
+    });
+    for (carried, key) in futures::future::join_all(carrying).await.into_iter().zip(&keys) {
+        let Carried::Over(run) = carried else { panic!("{carried:?}") };
+        assert_eq!((run.id, run.status, run.epoch), (key.run_id, Status::Completed, 1));
+        assert_eq!(jobs.wait(key, Duration::ZERO).await.unwrap().as_ref(), Some(&*run));
+    }
+    let spent = embedded.meter.spent();
+    let count = |of: &str| spent.iter().filter(|(operation, _)| operation == of).count();
+    assert!((2..20).contains(&count("TransactWriteItems")), "{spent:?}");
+    assert!(count("UpdateItem") + count("PutItem") < 4, "{spent:?}");
+    assert!(jobs.table().due_for_runner(&keys[0].task, Priority::default(), 1).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded).written_together();
+    let usual = enqueue(&jobs, new()).await;
+    let aborted = enqueue(&jobs, new()).await;
+    assert!(matches!(jobs.abort(&aborted).await.unwrap(), Aborted::Ended(..)));
+    let later = NewJob { when: When::In(Duration::from_secs(60)), ..new() };
+    let later = enqueue(&jobs, later).await;
+    let limit = Limit { key: "ada".into(), at_once: 1 };
+    let limited = enqueue(&jobs, NewJob { limit: Some(limit), ..new() }).await;
+    let first = enqueue(&jobs, new()).await;
+    let second = enqueue(&jobs, NewJob { after: vec![first.clone()], ..new() }).await;
+    let unknown = JobKey { run_id: RunId::new(Timestamp::now(), 7), ..usual.clone() };
+    let carry_all = async |keys: &[&JobKey]| {
+        let carrying = keys.iter().map(async |key| {
+            jobs.carry(key, &worker(&key.to_string()), async |job| tried(job, None)).await.unwrap()
+        });
+        futures::future::join_all(carrying).await
+    };
+    let carried = carry_all(&[&usual, &aborted, &later, &limited, &second, &unknown]).await;
+    let statuses: Vec<_> = carried
+        .iter()
+        .map(|carried| match carried {
+            Carried::Over(run) => run.status.as_str(),
+            Carried::Refused(Refusal::NotBefore { .. }) => "not before",
+            Carried::Refused(Refusal::Waits) => "waits",
+            Carried::Unknown => "unknown",
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(statuses, ["COMPLETED", "CANCELLED", "not before", "COMPLETED", "waits", "unknown"]);
+    // The end of the first wakes what comes after it, which nobody would know from a transaction.
+    let beside = enqueue(&jobs, new()).await;
+    let carried = carry_all(&[&beside, &first]).await;
+    assert!(carried.iter().all(|carried| matches!(carried, Carried::Over(_))), "{carried:?}");
+    let Some(Found::Open(woken)) = jobs.find(&second).await.unwrap() else { panic!("it is over") };
+    assert_eq!(woken.after, []);
+    assert_eq!(succeed(&jobs, &second).await.status, Status::Completed);
+}
+
+#[tokio::test]
+async fn a_step_is_taken_once_whatever_became_of_its_answer() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let table = jobs.table();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let key = enqueue(&jobs, new()).await;
+        let Some(Found::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("it is over") };
+        open.push(*job);
+    }
+    let now = Timestamp::now();
+    let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
+    let step = |job: &Job| table.start_step(job, &request, Lane::Runner).unwrap();
+    let started = jobs.start(&open[1].key(), &worker("other")).await.unwrap().unwrap();
+    let steps: Vec<_> = open.iter().map(step).collect();
+    assert_eq!(table.take_together(&steps).await.unwrap(), [true, false, true]);
+    // The answer was lost: the worker asks again, alone, and has what it has started, as it was.
+    let again = jobs.start(&open[0].key(), &worker("w")).await.unwrap().unwrap();
+    let granted = open[0].clone().started(&request);
+    assert_eq!((again.epoch, again.started_at), (granted.epoch, granted.started_at));
+    assert_eq!((again.status, &again.arguments), (Status::Running, &granted.arguments));
+    assert_eq!(started.epoch, 1);
+    // A step of a transaction that cannot be is taken by none.
+    let twice = [step(&open[0]), step(&open[0])];
+    assert!(table.take_together(&twice).await.is_err());
+    // An end whose answer was lost is one's own, and a zombie's is refused.
+    let run = tried(&again, None).run;
+    let run = Run { epoch: 1, arguments: again.arguments.clone(), ..run };
+    let zombie = Job { epoch: 0, ..again.clone() };
+    let ends = [table.end_step(&zombie, &run).unwrap()];
+    assert_eq!(table.take_together(&ends).await.unwrap(), [false]);
+    let ends = [table.end_step(&again, &run).unwrap()];
+    assert_eq!(table.take_together(&ends).await.unwrap(), [true]);
+    assert_eq!(table.end_job(&again, &run).await.unwrap(), Ended::Written(Vec::new()));
+    let other = Run { message: Some("another".into()), ..run.clone() };
+    assert_eq!(table.end_job(&again, &other).await.unwrap(), Ended::Before(Box::new(run)));
 }

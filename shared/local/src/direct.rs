@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use aws_smithy_types::body::SdkBody;
-use dynoxide::{Database, DynoxideError};
+use dynoxide::{Database, DynoxideError, actions::transact_write_items::TransactWriteItemsRequest};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::table::Open;
@@ -73,7 +73,10 @@ fn answer(database: &Database, operation: &str, body: &[u8]) -> dynoxide::Result
         "GetItem" => with(body, |it| database.get_item(it)),
         "PutItem" => with(body, |it| database.put_item(it)),
         "Query" => with(body, |it| database.query(it)),
-        "TransactWriteItems" => with(body, |it| database.transact_write_items(it)),
+        // What an answer is remembered by, for a request that is made again: these are not, and remembering costs.
+        "TransactWriteItems" => with(body, |it| {
+            database.transact_write_items(TransactWriteItemsRequest { client_request_token: None, ..it })
+        }),
         "UpdateItem" => with(body, |it| database.update_item(it)),
         "UpdateTimeToLive" => with(body, |it| database.update_time_to_live(it)),
         other => Err(DynoxideError::ValidationException(format!("{other} needs the engine's endpoint"))),

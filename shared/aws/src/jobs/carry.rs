@@ -40,6 +40,16 @@ impl Worker {
     pub fn of(self, runner: &str) -> Self {
         Self { holder: Lease::holder_of(runner, &self.holder), ..self }
     }
+
+    /// Its wish to start a job now.
+    fn request(&self) -> StartRequest {
+        StartRequest {
+            holder: self.holder.clone(),
+            now: Timestamp::now(),
+            until: self.until,
+            max_attempts: self.retry.max_attempts,
+        }
+    }
 }
 
 /// What became of a job that a worker was to carry.
@@ -82,15 +92,17 @@ impl Jobs {
 
     /// Starts a job, or says what becomes of it instead.
     pub async fn start(&self, key: &JobKey, worker: &Worker) -> Result<Result<Job, Carried>, TableError> {
+        // Kept until it is known what becomes of the job.
+        let _turn = match &self.together {
+            Some(together) => match together.start(key, worker.request()).await {
+                Ok(job) => return Ok(Ok(job)),
+                Err(turn) => Some(turn),
+            },
+            None => None,
+        };
         let mut looked = false;
         loop {
-            let request = StartRequest {
-                holder: worker.holder.clone(),
-                now: Timestamp::now(),
-                until: worker.until,
-                max_attempts: worker.retry.max_attempts,
-            };
-            return Ok(Err(match self.table.start_job(key, &request, self.lane()).await? {
+            return Ok(Err(match self.table.start_job(key, &worker.request(), self.lane()).await? {
                 Started::Granted(job) => return Ok(Ok(*job)),
                 Started::Over(run, followers) => {
                     self.wake(followers).await?;
@@ -122,16 +134,30 @@ impl Jobs {
         Ok(Refusal::Full { until })
     }
 
+    /// Ends a job, with others if they wait.
+    async fn end(&self, job: &Job, run: &Run) -> Result<Ended, TableError> {
+        // The places of a limit are given back besides.
+        let Some(together) = self.together.as_ref().filter(|_| job.limit.is_none()) else {
+            return self.table.end_job(job, run).await;
+        };
+        let kept = self.table.put_away(run).await?;
+        let _turn = match together.end(self.table.end_step(job, &kept)?).await {
+            Ok(()) => return Ok(Ended::Written(Vec::new())),
+            Err(turn) => turn,
+        };
+        self.table.end_job(job, &kept).await
+    }
+
     /// Writes down what came of an attempt at a job that this worker started.
     pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<Carried, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
             Next::Over(run) => {
-                let (ended, run) = match self.table.end_job(job, &run).await {
+                let (ended, run) = match self.end(job, &run).await {
                     // Data that no record can hold fails the job, and says so.
                     Err(error @ TableError::TooLarge { .. }) => {
                         let error = Some(RunError::new(ErrorKind::Execution, error.to_string()));
                         let failed = Run { status: Status::Failed, message: None, data: None, error, ..*run };
-                        (self.table.end_job(job, &failed).await?, Box::new(failed))
+                        (self.end(job, &failed).await?, Box::new(failed))
                     }
                     ended => (ended?, run),
                 };

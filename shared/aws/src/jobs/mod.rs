@@ -7,6 +7,7 @@ mod bell;
 mod carry;
 mod dead;
 mod due;
+mod together;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,6 +24,8 @@ pub use bell::{Bell, BellError, Sqs};
 pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::Rung;
+
+use together::Together;
 
 use crate::{
     random::random,
@@ -41,6 +44,7 @@ const PARKED: Duration = Duration::from_secs(30);
 pub struct Jobs {
     table: Table,
     bell: Bell,
+    together: Option<Together>,
 }
 
 /// A job that was accepted.
@@ -87,7 +91,15 @@ pub struct NotAccepted {
 impl Jobs {
     /// The jobs of that table, of which that bell tells.
     pub fn new(table: Table, bell: Bell) -> Self {
-        Self { table, bell }
+        Self { table, bell, together: None }
+    }
+
+    /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, on a
+    /// table that an engine of one's own has. In AWS each would cost twice. It needs tokio's runtime.
+    #[must_use]
+    pub fn written_together(self) -> Self {
+        let together = Some(Together::of(self.table.clone(), self.lane()));
+        Self { together, ..self }
     }
 
     /// The table.

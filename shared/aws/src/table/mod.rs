@@ -25,6 +25,7 @@ mod rollup;
 mod runner;
 mod schema;
 mod state;
+mod together;
 mod unheard;
 mod values;
 
@@ -46,6 +47,7 @@ pub use renew::Renewed;
 pub use rollup::{Counted, RETENTION};
 pub(crate) use schema::DUE_SHARDS;
 pub use schema::create;
+pub use together::{MOST, Step};
 pub use values::{LARGE, is_large};
 
 use item::{Item, s};

@@ -185,6 +185,18 @@ impl Job {
         }
     }
 
+    /// The job once such a request was granted.
+    #[must_use]
+    pub fn started(self, request: &StartRequest) -> Self {
+        Self {
+            status: Status::Running,
+            epoch: self.epoch + 1,
+            lease: Some(Lease { holder: request.holder.clone(), until: request.until }),
+            started_at: self.started_at.or(Some(request.now)),
+            ..self
+        }
+    }
+
     /// Its end without a body: what stopped it, and why.
     pub fn ended(&self, status: Status, kind: ErrorKind, why: impl Into<String>, now: Timestamp) -> Run {
         Run { status, error: Some(RunError::new(kind, why)), ..self.as_run(now) }
