@@ -21,6 +21,7 @@
 //! - [`scheduler`]: cron tasks at their ticks; [`presence`]: what it says of itself; [`teller`]: what it shows
 //! - [`lifeline`]: by what it is known to be dead, and its jobs to be free
 
+mod attempts;
 pub mod bell;
 pub mod deploy;
 pub mod door;

@@ -17,21 +17,19 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     definition::{Definition, Priority},
-    envelope::{Envelope, StartedJob},
     id::RunId,
     job::{Job, JobKey, Refusal, Tried},
     name::TaskName,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
-use lamplighter_local::LambdaHost;
 use tokio::{
     sync::{mpsc, watch},
     time::{interval, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{bell::Hung, teller::Teller};
+use super::{attempts::Attempts, bell::Hung, teller::Teller};
 
 /// How long a job is the runner's own unless it renews that.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -41,6 +39,8 @@ const RENEWAL: Duration = Duration::from_secs(10);
 const LOOK: u16 = 250;
 /// The longest time between two looks: a bell may be lost, and clocks are set.
 const LONGEST: Duration = Duration::from_secs(5);
+/// How many times as many jobs may be in progress as run at once: the ends of the others are being written down.
+const AHEAD: usize = 4;
 /// The pause after the table failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -59,8 +59,8 @@ pub struct Dispatcher {
     pub jobs: Jobs,
     /// Which runner takes them.
     pub instance: Arc<str>,
-    /// What runs their functions.
-    pub host: Arc<LambdaHost>,
+    /// What has their functions make the attempts.
+    pub attempts: Arc<Attempts>,
     /// Where it hears of new ones.
     pub bell: Hung,
     /// The tasks of the moment.
@@ -82,18 +82,28 @@ struct Lane {
     look_at: Option<Timestamp>,
 }
 
-/// A job that this runner has let go of.
-struct LetGo {
-    key: JobKey,
-    /// When it may be worth another look, if it is not over.
-    look_at: Option<Timestamp>,
+/// What becomes of a job that this runner has begun.
+enum News {
+    /// Its attempt is over, and is being written down: there is room for another body.
+    Attempted(TaskName),
+    /// It was let go of.
+    LetGo {
+        key: JobKey,
+        /// Whether its attempt was told of before.
+        attempted: bool,
+        /// When it may be worth another look, if it is not over.
+        look_at: Option<Timestamp>,
+    },
 }
 
 /// What a dispatcher knows between two looks.
 #[derive(Default)]
 struct Memory {
     lanes: BTreeMap<(Priority, TaskName), Lane>,
+    /// The jobs that were begun and not let go of.
     in_progress: HashSet<RunId>,
+    /// How many of them have their attempts before them.
+    attempts: usize,
     by_task: BTreeMap<TaskName, usize>,
 }
 
@@ -101,7 +111,7 @@ impl Dispatcher {
     /// Takes jobs until `stop`.
     pub async fn dispatch(self, stop: CancellationToken) {
         let mut memory = Memory::default();
-        let (over, mut ended) = mpsc::unbounded_channel::<LetGo>();
+        let (over, mut ended) = mpsc::unbounded_channel::<News>();
         let mut text = [0; 512];
         loop {
             let queues = Arc::clone(&self.queues.borrow());
@@ -115,10 +125,10 @@ impl Dispatcher {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(let_go) = ended.recv() => {
-                    memory.forget(&let_go);
-                    while let Ok(let_go) = ended.try_recv() {
-                        memory.forget(&let_go);
+                Some(news) = ended.recv() => {
+                    memory.learn(&news);
+                    while let Ok(news) = ended.try_recv() {
+                        memory.learn(&news);
                     }
                 }
                 received = self.bell.socket.recv(&mut text) => {
@@ -139,7 +149,7 @@ impl Dispatcher {
         memory: &mut Memory,
         queues: &Queues,
         datagram: &[u8],
-        over: &mpsc::UnboundedSender<LetGo>,
+        over: &mpsc::UnboundedSender<News>,
     ) {
         match Heard::read(datagram) {
             Some(Heard::Job(key)) if memory.nothing_is_due() && self.has_room(memory, queues, &key.task) => {
@@ -158,7 +168,7 @@ impl Dispatcher {
         &self,
         memory: &mut Memory,
         queues: &Arc<Queues>,
-        over: &mpsc::UnboundedSender<LetGo>,
+        over: &mpsc::UnboundedSender<News>,
     ) -> Result<Duration, TableError> {
         let mut pause = LONGEST;
         for priority in Priority::ALL.iter().copied() {
@@ -212,23 +222,33 @@ impl Dispatcher {
         let limit = definition.queue().and_then(|queue| queue.concurrency);
         let limit = limit.map_or(self.concurrency, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let running = memory.by_task.get(task).copied().unwrap_or_default();
-        running < limit && memory.in_progress.len() < self.concurrency
+        // What is over is written down in its time, but nobody runs ahead of that for ever.
+        let is_behind = memory.in_progress.len() >= self.concurrency.saturating_mul(AHEAD);
+        running < limit && memory.attempts < self.concurrency && !is_behind
     }
 
     /// Carries a job beside everything else, unless that is done already.
-    fn begin(&self, memory: &mut Memory, queues: &Queues, key: JobKey, over: &mpsc::UnboundedSender<LetGo>) {
+    fn begin(&self, memory: &mut Memory, queues: &Queues, key: JobKey, over: &mpsc::UnboundedSender<News>) {
         let Some(definition) = queues.tasks.get(&key.task).map(Arc::clone) else { return };
         if !memory.in_progress.insert(key.run_id) {
             return;
         }
         *memory.by_task.entry(key.task.clone()).or_default() += 1;
+        memory.attempts += 1;
         let function = format!("{}{}", queues.prefix, key.task);
         let jobs = self.jobs.clone().keeping(definition.retention);
-        let (host, teller) = (Arc::clone(&self.host), Arc::clone(&self.teller));
+        let (attempts, teller) = (Arc::clone(&self.attempts), Arc::clone(&self.teller));
         let (instance, over) = (Arc::clone(&self.instance), over.clone());
         self.running.spawn(async move {
             let soon = || Timestamp::now().saturating_add(PAUSE).ok();
-            let look_at = match carry(&jobs, &instance, &host, &key, &definition, &function).await {
+            let mut attempted = false;
+            let tell = || {
+                attempted = true;
+                // Nobody listens once no new ones are taken.
+                let _ = over.send(News::Attempted(key.task.clone()));
+            };
+            let carried = carry(&jobs, &instance, &attempts, &key, &definition, &function, tell).await;
+            let look_at = match carried {
                 Ok(Carried::Over(_) | Carried::Lost | Carried::Unknown) => None,
                 Ok(Carried::Again { pause, .. }) => Timestamp::now().saturating_add(pause).ok(),
                 Ok(Carried::Refused(
@@ -240,21 +260,32 @@ impl Dispatcher {
                     soon()
                 }
             };
-            // Nobody listens once no new ones are taken.
-            let _ = over.send(LetGo { key, look_at });
+            let _ = over.send(News::LetGo { key, attempted, look_at });
         });
     }
 }
 
 impl Memory {
-    fn forget(&mut self, LetGo { key, look_at }: &LetGo) {
-        self.in_progress.remove(&key.run_id);
-        if let Some(running) = self.by_task.get_mut(&key.task) {
-            *running = running.saturating_sub(1);
+    fn learn(&mut self, news: &News) {
+        match news {
+            News::Attempted(task) => self.make_room(task),
+            News::LetGo { key, attempted, look_at } => {
+                self.in_progress.remove(&key.run_id);
+                if !attempted {
+                    self.make_room(&key.task);
+                }
+                // Those that it has woken ring.
+                if let Some(at) = look_at {
+                    self.look_again(&key.task, *at);
+                }
+            }
         }
-        // Those that it has woken ring.
-        if let Some(at) = look_at {
-            self.look_again(&key.task, *at);
+    }
+
+    fn make_room(&mut self, task: &TaskName) {
+        self.attempts = self.attempts.saturating_sub(1);
+        if let Some(running) = self.by_task.get_mut(task) {
+            *running = running.saturating_sub(1);
         }
     }
 
@@ -287,14 +318,15 @@ impl Heard {
     }
 }
 
-/// Carries one job: starts it, has its function make an attempt, and writes down what came of it.
+/// Carries one job: starts it, has its function make an attempt, tells that it is over, and writes down what came of it.
 async fn carry(
     jobs: &Jobs,
     instance: &str,
-    host: &LambdaHost,
+    attempts: &Arc<Attempts>,
     key: &JobKey,
     definition: &Definition,
     function: &str,
+    attempted: impl FnOnce(),
 ) -> Result<Carried, TableError> {
     let lease = || Timestamp::now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
     let worker = Worker::new(lease(), definition.retry).of(instance);
@@ -307,15 +339,8 @@ async fn carry(
             return Ok(carried);
         }
     };
-    let envelope = Envelope {
-        run_id: Some(job.id),
-        arguments: job.arguments.clone(),
-        job: Some(StartedJob { epoch: job.epoch, large: job.large.clone() }),
-        ..Envelope::of(Trigger::Queue)
-    };
-    let payload = serde_json::to_vec(&envelope).unwrap_or_default();
     let began = Timestamp::now();
-    let attempt = host.invoke(function, payload);
+    let attempt = attempts.make(function, &job);
     tokio::pin!(attempt);
     let mut renewals = interval(RENEWAL);
     renewals.tick().await;
@@ -328,15 +353,8 @@ async fn carry(
             }
         }
     };
-    let tried = match answered {
-        Ok(invocation) if !invocation.failed => {
-            serde_json::from_slice(&invocation.payload).unwrap_or_else(|error| {
-                broken(&job, began, &format!("its function answered something else: {error}"))
-            })
-        }
-        Ok(invocation) => broken(&job, began, &String::from_utf8_lossy(&invocation.payload)),
-        Err(error) => broken(&job, began, &error.to_string()),
-    };
+    attempted();
+    let tried = answered.unwrap_or_else(|why| broken(&job, began, &why));
     jobs.conclude(&job, tried, &worker).await
 }
 

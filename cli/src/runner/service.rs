@@ -26,6 +26,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
+    attempts::Attempts,
     bell::Hung,
     lifeline::{self, Lifeline},
     machine::Machine,
@@ -143,7 +144,7 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
     let dispatcher = Dispatcher {
         jobs,
         instance: runner.instance.as_str().into(),
-        host: Arc::clone(&host),
+        attempts: Attempts::by(Arc::clone(&host)),
         bell,
         queues: queues.subscribe(),
         concurrency,

@@ -1,7 +1,5 @@
 //! What a task's function is sent, and what it reports.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,7 +9,7 @@ use crate::{
     deployment::Deployment,
     id::RunId,
     name::TaskName,
-    run::{Run, Stored, Trigger},
+    run::{Run, Trigger},
     status::Status,
 };
 
@@ -40,21 +38,6 @@ pub struct Envelope {
     /// What a queue task's body is given: an object with one key for each argument.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments: Value,
-    /// The job that the sender has started for this run. The function makes one attempt at it, and answers what came of that;
-    /// whoever started it writes it down.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub job: Option<StartedJob>,
-}
-
-/// A job that somebody has started.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StartedJob {
-    /// Its fencing number, which is that of the attempt.
-    pub epoch: u64,
-    /// Where its arguments are, if they are too large to be sent.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub large: BTreeMap<String, Stored>,
 }
 
 fn manual() -> Trigger {
@@ -96,7 +79,6 @@ impl Envelope {
             retry_of: None,
             config: Value::Null,
             arguments: Value::Null,
-            job: None,
         }
     }
 

@@ -52,6 +52,10 @@ impl Task for JobProbe {
             "error-once" if ctx.attempt() > 1 => Ok(Outcome::success("at last")),
             "error" | "error-once" => Err(TaskError::new("it does not work")),
             "exit" => process::exit(3),
+            "sleep" => {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                Ok(Outcome::success("awake"))
+            }
             "wait" => {
                 ctx.cancellation().cancelled().await;
                 Err(TaskError::new("stopped"))

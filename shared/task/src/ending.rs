@@ -34,6 +34,11 @@ pub(crate) fn asked() -> CancellationToken {
     STOP.child_token()
 }
 
+/// Whether the process was told to end.
+pub(crate) fn is_asked() -> bool {
+    STOP.is_cancelled()
+}
+
 /// The signals by which the process is told to end; nothing if they cannot be noticed.
 pub(crate) fn signals() -> Option<Signal> {
     signal(SignalKind::terminate())

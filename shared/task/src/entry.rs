@@ -10,13 +10,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
 use lamplighter_aws::{clients::Clients, random::random};
-use lamplighter_core::{run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
+use lamplighter_core::{job::attempts::Told, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
+use serde::Serialize;
 use serde_json::Value;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::{Mutex, OnceCell},
+    sync::{Mutex, OnceCell, OwnedMutexGuard},
 };
 use tracing::level_filters::LevelFilter;
 
@@ -129,8 +130,8 @@ fn serve<T: Task>(task: T, environment: Environment) -> ExitCode {
             service_fn(move |event: LambdaEvent<Value>| {
                 let (task, turn, edges) = (Arc::clone(&task), Arc::clone(&turn), Arc::clone(&edges));
                 async move {
-                    let _turn = turn.lock().await;
-                    invoked(task, event, &edges).await
+                    let turn = turn.lock_owned().await;
+                    invoked(task, event, edges, turn).await
                 }
             })
         };
@@ -165,8 +166,9 @@ fn failed(message: &str) -> ExitCode {
 async fn invoked<T: Task>(
     task: Arc<Hosted<T>>,
     event: LambdaEvent<Value>,
-    edges: &Edges,
-) -> Result<Value, Diagnostic> {
+    edges: Arc<Edges>,
+    turn: OwnedMutexGuard<()>,
+) -> Result<FunctionResponse<Answer, Body>, Diagnostic> {
     let deadline = i64::try_from(event.context.deadline).ok();
     let invocation = Invocation {
         payload: event.payload,
@@ -174,12 +176,14 @@ async fn invoked<T: Task>(
         holder: format!("{}#{:016x}", event.context.request_id, random() & u128::from(u64::MAX)),
         deadline: deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now),
     };
+    if T::TAKES_JOBS && invocation.payload.get("jobs").is_some() {
+        let answer = job::attempt_started(task, invocation, edges, turn).await;
+        return answer.map_err(|error| refused(&error));
+    }
     let answered = if T::TAKES_JOBS && job::are_messages(&invocation.payload) {
-        Box::pin(job::take_messages(&task, invocation, edges)).await
-    } else if invocation.payload.get("job").is_some() {
-        job::attempt_started(&task, invocation, edges).await
+        Box::pin(job::take_messages(&task, invocation, &edges)).await
     } else {
-        execute(task, invocation, edges).await.map(|Executed { report, stuck }| Answered {
+        execute(task, invocation, &edges).await.map(|Executed { report, stuck }| Answered {
             failed: report
                 .status
                 .is_failure()
@@ -192,20 +196,35 @@ async fn invoked<T: Task>(
         // Only the end of the process stops the body, and the next run must not meet it.
         std::process::exit(1);
     }
-    let diagnostic =
-        |kind: &str, message: String| Diagnostic { error_type: kind.into(), error_message: message };
     match answered {
         Ok(Answered { failed: Some((kind, message)), .. }) => Err(diagnostic(kind, message)),
-        Ok(Answered { payload, .. }) => Ok(payload),
-        Err(error) => {
-            let kind = match error {
-                ExecuteError::Envelope(_) | ExecuteError::Side { .. } => ErrorKind::Configuration,
-                ExecuteError::Definition => ErrorKind::Execution,
-                ExecuteError::Claim(_) | ExecuteError::Record { .. } => ErrorKind::System,
-            };
-            Err(diagnostic(kind.as_str(), error.to_string()))
-        }
+        Ok(Answered { payload, .. }) => Ok(FunctionResponse::BufferedResponse(Answer::Report(payload))),
+        Err(error) => Err(refused(&error)),
     }
+}
+
+/// What Lambda is told of a run that could not be carried to its record.
+fn refused(error: &ExecuteError) -> Diagnostic {
+    let kind = match error {
+        ExecuteError::Envelope(_) | ExecuteError::Side { .. } => ErrorKind::Configuration,
+        ExecuteError::Definition => ErrorKind::Execution,
+        ExecuteError::Claim(_) | ExecuteError::Record { .. } => ErrorKind::System,
+    };
+    diagnostic(kind.as_str(), error.to_string())
+}
+
+fn diagnostic(kind: &str, message: String) -> Diagnostic {
+    Diagnostic { error_type: kind.into(), error_message: message }
+}
+
+/// An answer as it is sent.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(crate) enum Answer {
+    /// Of a run, or of a batch of messages.
+    Report(Value),
+    /// Of jobs.
+    Told(Vec<Told>),
 }
 
 /// What an invocation is answered.

@@ -1,36 +1,49 @@
-//! Jobs in a task's process: a batch of messages from SQS, or one job that a runner has started.
+//! Jobs in a task's process: a batch of messages from SQS, or jobs that a runner has started.
 //!
 //! In Lambda the function does it all; under a runner that has the outer half of the pipeline, and the function the inner
 //! one. Each start makes one attempt.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use lambda_runtime::{
+    FunctionResponse,
+    streaming::{self, Body},
+};
 use lamplighter_aws::{
     jobs::{Carried, Jobs, Worker},
-    random::random,
     table::{Table, TableError},
 };
 use lamplighter_core::{
     claim::{Occasion, Request, SKEW_MARGIN},
     definition::{Definition, Overlap},
-    envelope::{Envelope, StartedJob},
-    id::RunId,
-    job::{Job, JobKey, Refusal, Tried},
+    envelope::{Envelope, InvalidEnvelope},
+    job::{
+        Job, JobKey, Refusal, Tried,
+        attempts::{Attempts, PATIENCE, StartedJob, Told},
+    },
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc},
+    time::{Instant, sleep, sleep_until, timeout},
+};
 
 use crate::{
     ExecuteError, Hosted, Invocation, Task,
     context::{Held, until},
-    entry::Answered,
+    ending,
+    entry::{Answer, Answered},
     execute::{Claimed, Edges, Made, RECORDING, applied, make},
     log,
     record::{begun, store},
 };
+
+/// How long the last answer of a process has for its way.
+const LAST_WORD: Duration = Duration::from_millis(50);
 
 /// A message as Lambda hands it over.
 #[derive(Deserialize)]
@@ -164,23 +177,103 @@ async fn hold_back(jobs: &Jobs, definition: &Definition, message: &Message, paus
     }
 }
 
-/// Makes one attempt at a job that a runner has started, and answers what came of it.
+/// Makes the attempts at jobs that a runner has started, one after the other, and answers what came of them. Jobs that
+/// would have to wait for a long attempt are given back, with what came of those before it, and the answer to that one
+/// follows. The turn is over with the last of them.
 pub(crate) async fn attempt_started<T: Task>(
+    task: Arc<Hosted<T>>,
+    mut invocation: Invocation,
+    edges: Arc<Edges>,
+    turn: OwnedMutexGuard<()>,
+) -> Result<FunctionResponse<Answer, Body>, ExecuteError> {
+    let declared = task.declared()?.clone();
+    let malformed = |error: serde_json::Error| InvalidEnvelope::Malformed(error.to_string());
+    let Attempts { jobs } = serde_json::from_value(invocation.payload.take()).map_err(malformed)?;
+    let is_alone = jobs.len() == 1;
+    let (teller, mut heard) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let is_stuck = Box::pin(attempt_all(&task, &declared, jobs, &invocation, &edges, teller)).await;
+        log::over();
+        if is_stuck {
+            // What came of it is on its way; only the end of the process stops the body.
+            sleep(LAST_WORD).await;
+            std::process::exit(1);
+        }
+        drop(turn);
+    });
+    let mut told = Vec::new();
+    let is_over = async {
+        while let Some(next) = heard.recv().await {
+            told.push(next);
+        }
+    };
+    if is_alone {
+        is_over.await;
+    } else if timeout(PATIENCE, is_over).await.is_err() {
+        return Ok(FunctionResponse::StreamingResponse(lines(told, heard).into()));
+    }
+    Ok(FunctionResponse::BufferedResponse(Answer::Told(told)))
+}
+
+/// What was told and what will be, in lines.
+fn lines(told: Vec<Told>, mut heard: mpsc::UnboundedReceiver<Told>) -> Body {
+    let (mut lines, answer) = streaming::channel();
+    tokio::spawn(async move {
+        let text: Vec<u8> = told.iter().flat_map(line).collect();
+        let mut is_heard = lines.send_data(text.into()).await.is_ok();
+        while is_heard && let Some(next) = heard.recv().await {
+            is_heard = lines.send_data(line(&next).into()).await.is_ok();
+        }
+    });
+    answer
+}
+
+fn line(told: &Told) -> Vec<u8> {
+    let mut line = serde_json::to_vec(told).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Returns whether a body is stuck. Nobody but the process's end stops listening.
+async fn attempt_all<T: Task>(
     task: &Arc<Hosted<T>>,
-    invocation: Invocation,
+    declared: &Definition,
+    jobs: Vec<StartedJob>,
+    invocation: &Invocation,
     edges: &Edges,
-) -> Result<Answered, ExecuteError> {
-    let declared = task.declared()?;
-    let envelope = Envelope::parse(invocation.payload.clone())?;
+    teller: mpsc::UnboundedSender<Told>,
+) -> bool {
     let table = edges.table(declared.retention).await;
-    let now = Timestamp::now();
-    let id = envelope.run_id.unwrap_or_else(|| RunId::new(now, random()));
-    let StartedJob { epoch, large } = envelope.job.unwrap_or(StartedJob { epoch: 1, large: BTreeMap::new() });
-    let job = Job { arguments: envelope.arguments, epoch, large, ..Job::begun(id, declared.name.clone()) };
-    let (tried, stuck) = attempt(task, declared, &job, true, &invocation, table.as_ref(), edges).await;
-    log::end(&tried.run);
-    log::over();
-    Ok(Answered { payload: serde_json::to_value(&tried).unwrap_or_default(), failed: None, stuck })
+    let patience = Instant::now() + PATIENCE;
+    let mut jobs = jobs.into_iter();
+    while let Some(StartedJob { run_id, epoch, arguments, large }) = jobs.next() {
+        if ending::is_asked() {
+            let _ = teller.send(Told::GivenBack { from: run_id });
+            return false;
+        }
+        let began = Instant::now();
+        let job = Job { arguments, epoch, large, ..Job::begun(run_id, declared.name.clone()) };
+        let attempt = attempt(task, declared, &job, true, invocation, table.as_ref(), edges);
+        tokio::pin!(attempt);
+        let (tried, is_stuck) = tokio::select! {
+            biased;
+            tried = &mut attempt => tried,
+            () = sleep_until(patience) => {
+                if let Some(StartedJob { run_id, .. }) = jobs.next() {
+                    jobs = Vec::new().into_iter();
+                    let _ = teller.send(Told::GivenBack { from: run_id });
+                }
+                attempt.await
+            }
+        };
+        log::end(&tried.run);
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let _ = teller.send(Told::Tried { tried: Box::new(tried), took_us });
+        if is_stuck {
+            return true;
+        }
+    }
+    false
 }
 
 /// Makes one attempt at a job.

@@ -37,6 +37,22 @@ fn q01_q03_jobs_that_waited_run_when_a_runner_starts_and_later_ones_at_once() {
 }
 
 #[test]
+fn q10_a_job_that_ends_its_process_costs_none_of_those_that_shared_it_an_attempt() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let mode = |i| if i == 12 { "exit" } else { "" };
+    let jobs: Vec<_> = (0..16).map(|i| stage.enqueue("send-mail", mode(i), &i.to_string(), &[])).collect();
+    let runner = stage.start(&["start"], &[]);
+    for (i, job) in jobs.iter().enumerate() {
+        let run = stage.over(job);
+        let attempts = run["attempts"].as_array().map_or(0, Vec::len);
+        let wanted = if i == 12 { 2 } else { 1 };
+        assert_eq!((&run["status"], attempts), (&json!("COMPLETED"), wanted), "{i}: {run:#}");
+    }
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
 fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
     let stage = Stage::new().queue("send-mail", &json!({ "concurrency": 1 }));
     for mark in ["low-1", "low-2", "low-3"] {

@@ -5,6 +5,7 @@
 //! in a queue only says that there is work. The table states [`start`] as the condition of one write.
 
 mod after;
+pub mod attempts;
 mod due;
 mod enqueue;
 mod limit;

@@ -44,7 +44,7 @@ async fn invoke(
     let kind =
         headers.get("x-amz-invocation-type").and_then(|it| it.to_str().ok()).unwrap_or("RequestResponse");
     let answer = match kind {
-        "RequestResponse" => host.invoke(&name, payload).await.map(synchronous),
+        "RequestResponse" => host.invoke(&name, payload, None).await.map(synchronous),
         "Event" => host.invoke_event(&name, payload).map(accepted),
         "DryRun" => host.function(&name).map(|_| StatusCode::NO_CONTENT.into_response()),
         other => {

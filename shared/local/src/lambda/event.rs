@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_record_is_lambdas() {
-        let request = Request { id: "r-1".to_owned(), payload: "{\"a\":1}".into(), label: None };
+        let request = Request { id: "r-1".to_owned(), payload: "{\"a\":1}".into(), label: None, lines: None };
         let last = Invocation {
             request_id: "r-1".to_owned(),
             failed: true,

@@ -165,7 +165,19 @@ impl LambdaHost {
     /// is `{}`. Lines that the function printed may arrive at the sink shortly after its answer; those of a
     /// process that ended arrive before.
     pub async fn invoke(&self, name: &str, payload: impl Into<Vec<u8>>) -> Result<Invocation, LambdaError> {
-        self.host.invoke(name, Bytes::from(payload.into())).await
+        self.host.invoke(name, Bytes::from(payload.into()), None).await
+    }
+
+    /// [`invoke`](Self::invoke) under a label of its own. If the function streams its answer, each line goes to `lines` as it
+    /// comes, whatever becomes of the invocation, and its payload is what comes behind the last one.
+    pub async fn invoke_by_line(
+        &self,
+        name: &str,
+        payload: impl Into<Vec<u8>>,
+        label: Option<String>,
+        lines: mpsc::UnboundedSender<Vec<u8>>,
+    ) -> Result<Invocation, LambdaError> {
+        self.host.invoke(name, Bytes::from(payload.into()), Some((label, lines))).await
     }
 
     /// Invokes the function asynchronously, with the retries and the destination of its spec, and returns the
@@ -275,9 +287,13 @@ impl Host {
         self: &Arc<Self>,
         reference: &str,
         payload: Bytes,
+        by_line: Option<(Option<String>, mpsc::UnboundedSender<Vec<u8>>)>,
     ) -> Result<Invocation, LambdaError> {
         let function = self.function(reference)?;
-        let request = self.request(&function, payload, MAX_PAYLOAD_BYTES)?;
+        let mut request = self.request(&function, payload, MAX_PAYLOAD_BYTES)?;
+        if let Some((label, lines)) = by_line {
+            request = Request { label, lines: Some(lines), ..request };
+        }
         let (sender, ended) = oneshot::channel();
         let name = function.spec.name.clone();
         let of = request.clone();
@@ -336,7 +352,7 @@ impl Host {
         serde_json::from_slice::<serde::de::IgnoredAny>(&payload)
             .map_err(|source| LambdaError::PayloadNotJson { name: name(), source })?;
         let label = self.options.label.and_then(|label| label(&payload));
-        Ok(Request { id: random::request_id().map_err(LambdaError::Random)?, payload, label })
+        Ok(Request { id: random::request_id().map_err(LambdaError::Random)?, payload, label, lines: None })
     }
 
     /// Ends the host and returns the invocations in progress, once.

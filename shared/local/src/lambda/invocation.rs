@@ -4,6 +4,7 @@ use std::{fmt::Display, os::unix::process::ExitStatusExt as _, process::ExitStat
 
 use axum::body::Bytes;
 use serde_json::json;
+use tokio::sync::mpsc;
 
 /// The largest payload of a synchronous invocation, and of any response.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
@@ -29,6 +30,8 @@ pub(crate) struct Request {
     pub(crate) payload: Bytes,
     /// By what its lines are known, beside its id.
     pub(crate) label: Option<String>,
+    /// Who is told what is answered line by line.
+    pub(crate) lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
 /// What the process said of the invocation.

@@ -1,15 +1,17 @@
 //! The Lambda Runtime API of one sandbox: the process asks for its next event here and answers it.
 
 use std::{
+    future::poll_fn,
+    pin::Pin,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
+    body::{Body, Bytes, HttpBody as _, to_bytes},
     extract::{Path, State},
-    http::{HeaderName, StatusCode},
+    http::{HeaderMap, HeaderName, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -32,7 +34,7 @@ pub(crate) struct RuntimeApi {
     timeout: Duration,
     offers: tokio::sync::Mutex<mpsc::Receiver<Offer>>,
     in_flight: Mutex<Option<InFlight>>,
-    init_error: Mutex<Option<axum::body::Bytes>>,
+    init_error: Mutex<Option<Bytes>>,
     /// The invocation of the moment, or the last one: what a printed line belongs to.
     pub(crate) current: Arc<Mutex<Of>>,
 }
@@ -50,6 +52,7 @@ pub(crate) struct Offer {
 struct InFlight {
     request_id: String,
     answered: oneshot::Sender<Answer>,
+    lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
 impl RuntimeApi {
@@ -68,7 +71,7 @@ impl RuntimeApi {
     }
 
     /// What the process said before it gave up starting.
-    pub(crate) fn take_init_error(&self) -> Option<axum::body::Bytes> {
+    pub(crate) fn take_init_error(&self) -> Option<Bytes> {
         lock(&self.init_error).take()
     }
 }
@@ -87,7 +90,8 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
         return StatusCode::GONE.into_response();
     };
     *lock(&api.current) = Of { request_id: Some(request.id.clone()), label: request.label.clone() };
-    *lock(&api.in_flight) = Some(InFlight { request_id: request.id.clone(), answered });
+    *lock(&api.in_flight) =
+        Some(InFlight { request_id: request.id.clone(), answered, lines: request.lines.clone() });
     let deadline_ms =
         (SystemTime::now() + api.timeout).duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     // Nobody listens any more when the host is being shut down, and then this process is killed as well.
@@ -108,11 +112,55 @@ fn trace_id(request_id: &str) -> String {
     format!("Root=1-00000000-{digits};Sampled=0")
 }
 
-async fn response(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>, body: Body) -> Response {
+async fn response(
+    State(api): State<Arc<RuntimeApi>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let lines =
+        lock(&api.in_flight).as_ref().filter(|it| it.request_id == id).and_then(|it| it.lines.clone());
+    if let Some(lines) = lines.filter(|_| is_streamed(&headers)) {
+        return match pass_on(&lines, body).await {
+            Ok(rest) => settle(&api, &id, Answer::Response(rest), StatusCode::ACCEPTED),
+            Err(TooLong) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+        };
+    }
     match to_bytes(body, MAX_PAYLOAD_BYTES).await {
         Ok(payload) => settle(&api, &id, Answer::Response(payload), StatusCode::ACCEPTED),
         Err(_) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
     }
+}
+
+/// A line of an answer was longer than [`MAX_PAYLOAD_BYTES`].
+struct TooLong;
+
+/// Whether an answer is sent while it is made.
+fn is_streamed(headers: &HeaderMap) -> bool {
+    headers.get("lambda-runtime-function-response-mode").is_some_and(|mode| mode == "streaming")
+}
+
+/// Passes the lines of an answer on as they come, and returns what comes behind the last one. An answer that was cut off is one
+/// that has fewer lines.
+async fn pass_on(lines: &mpsc::UnboundedSender<Vec<u8>>, mut body: Body) -> Result<Bytes, TooLong> {
+    let mut text = Vec::new();
+    while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame.into_data() else { continue };
+        for piece in data.split_inclusive(|byte| *byte == b'\n') {
+            text.extend_from_slice(piece);
+            if text.len() > MAX_PAYLOAD_BYTES {
+                return Err(TooLong);
+            }
+            if text.pop_if(|last| *last == b'\n').is_some() {
+                // Before the first line there is what a streamed response begins with, up to eight zeros.
+                let begins = text.iter().rposition(|byte| *byte == 0).map_or(0, |at| at + 1);
+                // Who listens no more is told nothing.
+                let _ = lines.send(text.split_off(begins));
+                text.clear();
+            }
+        }
+    }
+    Ok(text.into())
 }
 
 async fn error(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>, body: Body) -> Response {

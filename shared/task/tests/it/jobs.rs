@@ -9,13 +9,18 @@ use lamplighter_aws::{
     table::{Aborted, Found},
 };
 use lamplighter_core::{
-    job::{Job, JobKey, NewJob, Tried},
+    id::RunId,
+    job::{
+        Job, JobKey, NewJob, Tried,
+        attempts::{Attempts, Told},
+    },
     retry::Retry,
     run::{ErrorKind, Run},
     status::Status,
 };
 use lamplighter_local::{Bucket, FunctionSpec};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::world::{World, binary};
 
@@ -170,13 +175,12 @@ fn worker() -> Worker {
 
 /// What a runner sends for a job that it has started.
 async fn started(world: &World, job: &Job) -> Tried {
-    let envelope = json!({
-        "trigger": "queue", "run_id": job.id, "arguments": job.arguments,
-        "job": { "epoch": job.epoch, "large": job.large },
-    });
-    let invocation = world.host.invoke(PROBE, envelope.to_string()).await.unwrap();
+    let payload = serde_json::to_string(&Attempts { jobs: vec![job.into()] }).unwrap();
+    let invocation = world.host.invoke(PROBE, payload).await.unwrap();
     assert!(!invocation.failed, "{}", String::from_utf8_lossy(&invocation.payload));
-    serde_json::from_slice(&invocation.payload).unwrap()
+    let mut told: Vec<Told> = serde_json::from_slice(&invocation.payload).unwrap();
+    let Some(Told::Tried { tried, .. }) = told.pop() else { panic!("{told:?}") };
+    *tried
 }
 
 #[tokio::test]
@@ -189,6 +193,75 @@ async fn a_job_that_a_runner_started_is_tried_and_not_written_down() {
     assert_eq!((tried.run.status, tried.run.attempts.len()), (Status::Failed, 1));
     assert_eq!(world.marks("bodies"), [format!("{} 2", key.run_id)]);
     assert!(matches!(jobs.find(&key).await.unwrap(), Some(Found::Open(_))));
+}
+
+/// Jobs as a runner has started them, one for each mode.
+async fn waiting(jobs: &Jobs, modes: &[&str]) -> Vec<Job> {
+    let mut open = Vec::new();
+    for mode in modes {
+        let Found::Open(job) = jobs.find(&enqueue(jobs, mode).await).await.unwrap().unwrap() else {
+            panic!("it is over")
+        };
+        open.push(Job { epoch: 1, ..*job });
+    }
+    open
+}
+
+/// What is told of jobs that share an invocation: while it goes on, and at its end.
+async fn together(world: &World, jobs: &[Job]) -> (Vec<Told>, Vec<Told>) {
+    let payload = serde_json::to_vec(&Attempts { jobs: jobs.iter().map(Into::into).collect() }).unwrap();
+    let (lines, mut heard) = mpsc::unbounded_channel();
+    let invocation = world.host.invoke_by_line(PROBE, payload, None, lines).await.unwrap();
+    assert!(!invocation.failed, "{}", String::from_utf8_lossy(&invocation.payload));
+    let mut meanwhile = Vec::new();
+    while let Ok(line) = heard.try_recv() {
+        meanwhile.push(serde_json::from_slice::<Told>(&line).unwrap());
+    }
+    let at_last = if invocation.payload.is_empty() { b"[]" } else { &invocation.payload[..] };
+    (meanwhile, serde_json::from_slice(at_last).unwrap())
+}
+
+fn status(told: &Told) -> (RunId, Status) {
+    let Told::Tried { tried, .. } = told else { panic!("{told:?}") };
+    (tried.run.id, tried.run.status)
+}
+
+#[tokio::test]
+async fn jobs_that_share_an_invocation_are_tried_in_turn() {
+    let (world, jobs) = world().await;
+    let started = waiting(&jobs, &["echo", "error", "echo"]).await;
+    let mut all = Vec::new();
+    // On a machine that is busy one may take long, so that those behind it are given back.
+    while all.len() < started.len() {
+        let (meanwhile, at_last) = together(&world, &started[all.len()..]).await;
+        let tried = meanwhile.iter().chain(&at_last).filter(|told| matches!(told, Told::Tried { .. }));
+        all.extend(tried.map(status));
+    }
+    let wanted = [Status::Completed, Status::Failed, Status::Completed];
+    assert_eq!(all, started.iter().map(|job| job.id).zip(wanted).collect::<Vec<_>>());
+    let bodies: Vec<_> = started.iter().map(|job| format!("{} 1", job.id)).collect();
+    assert_eq!(world.marks("bodies"), bodies);
+}
+
+#[tokio::test]
+async fn what_would_wait_for_a_long_attempt_is_given_back_and_has_not_begun() {
+    let (world, jobs) = world().await;
+    let started = waiting(&jobs, &["echo", "sleep", "echo", "echo"]).await;
+    let (meanwhile, at_last) = together(&world, &started).await;
+    assert_eq!(at_last, []);
+    let from = meanwhile.iter().find_map(|told| match told {
+        Told::GivenBack { from } => Some(*from),
+        Told::Tried { .. } => None,
+    });
+    let kept = started.iter().position(|job| Some(job.id) == from).expect("none was given back");
+    // The third has to wait for the second, if not the second for the first on a machine that is busy.
+    assert!((1..=2).contains(&kept), "{meanwhile:#?}");
+    let tried = meanwhile.iter().filter(|told| matches!(told, Told::Tried { .. }));
+    let wanted = started[..kept].iter().map(|job| (job.id, Status::Completed));
+    assert_eq!(tried.map(status).collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
+    // It was told before the long one was over.
+    assert!(!matches!(meanwhile.last(), Some(Told::GivenBack { .. })), "{meanwhile:#?}");
+    assert_eq!(world.marks("bodies").len(), kept);
 }
 
 #[tokio::test]
