@@ -30,6 +30,7 @@ kill:
 bench:
 	@tests/setup streaq
 	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
+	cargo build --profile server -p lamplighter-cli
 	$(or $(CARGO_TARGET_DIR),target)/release/due
 	$(or $(CARGO_TARGET_DIR),target)/release/measure
 	$(or $(CARGO_TARGET_DIR),target)/release/latency

@@ -53,7 +53,7 @@ impl Runner {
         let folder = tempfile::tempdir_in(beside())?;
         write(folder.path(), names, durability)?;
         let log = fs::File::create(folder.path().join("runner.log"))?;
-        let process = Command::new(program("lamplighter")?)
+        let process = Command::new(program("../server/lamplighter")?)
             .args(["start", "--release", "--concurrency", CONCURRENCY])
             .current_dir(folder.path())
             .env_remove("CARGO_TARGET_DIR")
