@@ -3,7 +3,7 @@
 //! In Lambda the function does it all; under a runner that has the outer half of the pipeline, and the function the inner
 //! one. Each start makes one attempt.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lambda_runtime::{
@@ -245,12 +245,8 @@ async fn attempt_all<T: Task>(
 ) -> bool {
     let table = edges.table(declared.retention).await;
     let patience = Instant::now() + PATIENCE;
-    let mut jobs = jobs.into_iter();
-    while let Some(StartedJob { run_id, epoch, arguments, large }) = jobs.next() {
-        if ending::is_asked() {
-            let _ = teller.send(Told::GivenBack { from: run_id });
-            return false;
-        }
+    let mut jobs = VecDeque::from(jobs);
+    while let Some(StartedJob { run_id, epoch, arguments, large }) = jobs.pop_front() {
         let began = Instant::now();
         let job = Job { arguments, epoch, large, ..Job::begun(run_id, declared.name.clone()) };
         let attempt = attempt(task, declared, &job, true, invocation, table.as_ref(), edges);
@@ -259,10 +255,7 @@ async fn attempt_all<T: Task>(
             biased;
             tried = &mut attempt => tried,
             () = sleep_until(patience) => {
-                if let Some(StartedJob { run_id, .. }) = jobs.next() {
-                    jobs = Vec::new().into_iter();
-                    let _ = teller.send(Told::GivenBack { from: run_id });
-                }
+                give_back(&mut jobs, &teller);
                 attempt.await
             }
         };
@@ -272,8 +265,20 @@ async fn attempt_all<T: Task>(
         if is_stuck {
             return true;
         }
+        // The one that is cancelled by the process's end has been told of; what is not begun is none of its.
+        if ending::is_asked() {
+            give_back(&mut jobs, &teller);
+        }
     }
     false
+}
+
+/// Gives back what has not begun, if anything.
+fn give_back(jobs: &mut VecDeque<StartedJob>, teller: &mpsc::UnboundedSender<Told>) {
+    if let Some(StartedJob { run_id, .. }) = jobs.front() {
+        let _ = teller.send(Told::GivenBack { from: *run_id });
+    }
+    jobs.clear();
 }
 
 /// Makes one attempt at a job.
