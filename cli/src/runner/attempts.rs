@@ -71,13 +71,12 @@ impl Attempts {
     }
 
     /// Has one process make some attempts.
-    async fn invoke(self: &Arc<Self>, function: &str, wanted: VecDeque<Wanted>) {
+    async fn invoke(self: &Arc<Self>, function: &str, mut wanted: VecDeque<Wanted>) {
         let jobs: Vec<_> = wanted.iter().map(|wanted| wanted.job.clone()).collect();
         // What several print in turn is nobody's.
         let label = if let [job] = &jobs[..] { Some(job.run_id.to_string()) } else { None };
         let payload = serde_json::to_vec(&attempts::Attempts { jobs }).unwrap_or_default();
         let (lines, mut heard) = mpsc::unbounded_channel::<Vec<u8>>();
-        let mut wanted = wanted;
         let hearing = async {
             while let Some(line) = heard.recv().await {
                 if let Ok(told) = serde_json::from_slice(&line) {

@@ -119,6 +119,14 @@ impl Found {
 }
 
 impl Lane {
+    /// What a start that lasts `:until` does to a job's place in the index, at the end of what it sets.
+    pub(super) fn at_start(self) -> &'static str {
+        match self {
+            Self::Queue => " REMOVE due_pk, due_at",
+            Self::Runner => ", due_at = :until",
+        }
+    }
+
     /// Where a job that is not running stands in the index, and from when on it is to be looked at.
     pub(super) fn place(self, job: &Job, now: Timestamp) -> Option<(String, Timestamp)> {
         let look = if job.after.is_empty() {
@@ -315,10 +323,7 @@ impl Table {
         lane: Lane,
         further: &str,
     ) -> UpdateItemFluentBuilder {
-        let index = match lane {
-            Lane::Queue => " REMOVE due_pk, due_at",
-            Lane::Runner => ", due_at = :until",
-        };
+        let index = lane.at_start();
         // What is set must come before what is removed.
         let set = format!(
             "SET #status = :running, epoch = epoch + :one, holder = :holder, lease_until = :until, \

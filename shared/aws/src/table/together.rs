@@ -34,10 +34,7 @@ pub struct Step(Box<TransactWriteItem>);
 impl Table {
     /// The start of a job that nobody has started, and that waits for nothing, unless it was changed since it was read.
     pub fn start_step(&self, job: &Job, request: &StartRequest, lane: Lane) -> Result<Step, TableError> {
-        let index = match lane {
-            Lane::Queue => " REMOVE due_pk, due_at",
-            Lane::Runner => ", due_at = :until",
-        };
+        let index = lane.at_start();
         let update = Update::builder()
             .table_name(&self.name)
             .key("pk", s(runs_pk(&job.task, job.id)))

@@ -13,7 +13,7 @@ use super::{Job, Tried};
 use crate::{id::RunId, run::Stored};
 
 /// The most jobs that share an invocation.
-pub const MOST: usize = 16;
+const MOST: usize = 16;
 /// How long the attempts of one invocation should take together.
 const TOGETHER: Duration = Duration::from_millis(5);
 /// After how long no job waits for those before it any more. What came of them is told then.
