@@ -139,7 +139,10 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
     }
     let carrying = TaskTracker::new();
     let jobs = Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address) });
-    let jobs = if machine.storage.is_local() { jobs.written_together() } else { jobs };
+    let jobs = match machine.storage.exclusive() {
+        Some(engine) => jobs.written_together(engine),
+        None => jobs,
+    };
     beginning.spawn(bury(home, jobs.clone(), queues.subscribe(), Arc::clone(&teller), ends.stop.clone()));
     let dispatcher = Dispatcher {
         jobs,

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{DynamoDb, direct_dynamodb, local_config, local_dynamodb},
     objects::Objects,
-    table::{self, Table},
+    table::{self, Exclusive, Table},
 };
 use lamplighter_core::{
     name::TaskName,
@@ -143,9 +143,12 @@ impl Storage {
         Self { table, variables, _bucket: None, access: Mutex::new(Access::Remote) }
     }
 
-    /// Whether the table is in a file of this machine, and not in AWS.
-    pub fn is_local(&self) -> bool {
-        !matches!(*self.access(), Access::Remote)
+    /// What changes the table with nobody in between, where this process has its file.
+    pub fn exclusive(&self) -> Option<Arc<dyn Exclusive>> {
+        match &*self.access() {
+            Access::Holder { engine, .. } => Some(engine.exclusive()),
+            Access::Guest { .. } | Access::Remote => None,
+        }
     }
 
     /// Lets go of the table. Who holds it for others stays until they are gone, or one of them is to [`inherit`](Self::inherit)

@@ -3,13 +3,21 @@
 #[expect(dead_code, reason = "what only the other tests use")]
 mod support;
 
-use std::{net::UdpSocket, sync::Arc, time::Duration};
+use std::{
+    net::UdpSocket,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
     jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
-    table::{Aborted, Ended, Found, History, JobKeys, Lane, Started},
+    table::{Aborted, Ended, Exclusive, Found, History, Item, JobKeys, Lane, Started, Step, Taken},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -424,10 +432,30 @@ async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
     assert_eq!(started, 3);
 }
 
+/// An engine that counts its changes.
+#[derive(Debug)]
+struct Counted {
+    engine: Arc<dyn Exclusive>,
+    changes: AtomicUsize,
+}
+
+impl Exclusive for Counted {
+    fn change(
+        &self,
+        table: &str,
+        keys: &[(String, String)],
+        decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
+    ) -> Result<(), String> {
+        self.changes.fetch_add(1, Relaxed);
+        self.engine.change(table, keys, decide)
+    }
+}
+
 #[tokio::test]
-async fn starts_and_ends_that_wait_share_transactions_and_each_job_has_one_record() {
+async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
     let embedded = embedded().await;
-    let jobs = jobs(&embedded).written_together();
+    let counted = Arc::new(Counted { engine: embedded.engine.exclusive(), changes: AtomicUsize::new(0) });
+    let jobs = jobs(&embedded).written_together(Arc::clone(&counted) as Arc<dyn Exclusive>);
     let keys = jobs.enqueue_many((0..60).map(|_| new()).collect()).await.unwrap();
     embedded.meter.spent();
     let carrying = keys.iter().enumerate().map(async |(i, key)| {
@@ -446,7 +474,8 @@ async fn starts_and_ends_that_wait_share_transactions_and_each_job_has_one_recor
     }
     let spent = embedded.meter.spent();
     let count = |of: &str| spent.iter().filter(|(operation, _)| operation == of).count();
-    assert!((2..20).contains(&count("TransactWriteItems")), "{spent:?}");
+    let changes = counted.changes.load(Relaxed);
+    assert!((5..20).contains(&changes), "{changes}");
     assert!(count("UpdateItem") + count("PutItem") < 4, "{spent:?}");
     assert!(jobs.table().due_for_runner(&keys[0].task, Priority::default(), 1).await.unwrap().is_empty());
 }
@@ -454,7 +483,7 @@ async fn starts_and_ends_that_wait_share_transactions_and_each_job_has_one_recor
 #[tokio::test]
 async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let embedded = embedded().await;
-    let jobs = jobs(&embedded).written_together();
+    let jobs = jobs(&embedded).written_together(embedded.engine.exclusive());
     let usual = enqueue(&jobs, new()).await;
     let aborted = enqueue(&jobs, new()).await;
     assert!(matches!(jobs.abort(&aborted).await.unwrap(), Aborted::Ended(..)));
@@ -495,8 +524,10 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
 #[tokio::test]
 async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     let embedded = embedded().await;
+    let engine = embedded.engine.exclusive();
     let jobs = jobs(&embedded);
     let table = jobs.table();
+    let take = |steps| table.take_together(&*engine, steps, Lane::Runner);
     let mut open = Vec::new();
     for _ in 0..3 {
         let key = enqueue(&jobs, new()).await;
@@ -505,28 +536,64 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     }
     let now = Timestamp::now();
     let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
-    let step = |job: &Job| table.start_step(job, &request, Lane::Runner).unwrap();
+    let step = |job: &Job| Step::Start(job.key(), request.clone());
+    // A change that cannot be is made for none of its steps.
+    assert!(take(vec![step(&open[0]), step(&open[1]), step(&open[0])]).is_err());
     let started = jobs.start(&open[1].key(), &worker("other")).await.unwrap().unwrap();
-    let steps: Vec<_> = open.iter().map(step).collect();
-    assert_eq!(table.take_together(&steps).await.unwrap(), [true, false, true]);
+    assert_eq!(started.epoch, 1);
+    let granted = |job: &Job| Some(Taken::Started(Box::new(job.clone().started(&request))));
+    let wanted = [granted(&open[0]), None, granted(&open[2])];
+    assert_eq!(take(open.iter().map(step).collect()).unwrap(), wanted);
     // The answer was lost: the worker asks again, alone, and has what it has started, as it was.
     let again = jobs.start(&open[0].key(), &worker("w")).await.unwrap().unwrap();
     let granted = open[0].clone().started(&request);
     assert_eq!((again.epoch, again.started_at), (granted.epoch, granted.started_at));
     assert_eq!((again.status, &again.arguments), (Status::Running, &granted.arguments));
-    assert_eq!(started.epoch, 1);
-    // A step of a transaction that cannot be is taken by none.
-    let twice = [step(&open[0]), step(&open[0])];
-    assert!(table.take_together(&twice).await.is_err());
     // An end whose answer was lost is one's own, and a zombie's is refused.
     let run = tried(&again, None).run;
     let run = Run { epoch: 1, arguments: again.arguments.clone(), ..run };
     let zombie = Job { epoch: 0, ..again.clone() };
-    let ends = [table.end_step(&zombie, &run).unwrap()];
-    assert_eq!(table.take_together(&ends).await.unwrap(), [false]);
-    let ends = [table.end_step(&again, &run).unwrap()];
-    assert_eq!(table.take_together(&ends).await.unwrap(), [true]);
+    assert_eq!(take(vec![table.end_step(&zombie, &run).unwrap()]).unwrap(), [None]);
+    assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [Some(Taken::Ended)]);
+    assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [None]);
     assert_eq!(table.end_job(&again, &run).await.unwrap(), Ended::Written(Vec::new()));
     let other = Run { message: Some("another".into()), ..run.clone() };
     assert_eq!(table.end_job(&again, &other).await.unwrap(), Ended::Before(Box::new(run)));
+}
+
+#[tokio::test]
+async fn a_step_leaves_the_record_that_the_usual_way_would() {
+    let embedded = embedded().await;
+    let engine = embedded.engine.exclusive();
+    let items = async |key: &JobKey| {
+        let client = embedded.table.client();
+        let get = client.query().table_name("lamplighter").key_condition_expression("pk = :pk");
+        let pk = AttributeValue::S(format!("RUNS#{}#{}", key.task, key.run_id.shard()));
+        let found = get.expression_attribute_values(":pk", pk).send().await.unwrap().items.unwrap();
+        found.into_iter().find(|item| item["sk"].as_s().unwrap() == &key.run_id.to_string()).unwrap()
+    };
+    for lane in [Lane::Runner, Lane::Queue] {
+        let jobs = jobs(&embedded);
+        let table = jobs.table();
+        let (alone, together) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);
+        let now = Timestamp::now();
+        let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
+        let Started::Granted(job) = table.start_job(&alone, &request, lane).await.unwrap() else { panic!() };
+        let step = Step::Start(together.clone(), request);
+        let taken = table.take_together(&*engine, vec![step], lane).unwrap();
+        let [Some(Taken::Started(other))] = &taken[..] else { panic!("{taken:?}") };
+        let same = |mut one: Item, other: Item| {
+            for name in ["pk", "sk", "id"] {
+                one.insert(name.into(), other[name].clone());
+            }
+            assert_eq!(one, other);
+        };
+        same(items(&alone).await, items(&together).await);
+        let run = tried(&job, None).run;
+        assert_eq!(table.end_job(&job, &run).await.unwrap(), Ended::Written(Vec::new()));
+        let run = Run { id: together.run_id, ..run };
+        let ended = table.take_together(&*engine, vec![table.end_step(other, &run).unwrap()], lane);
+        assert_eq!(ended.unwrap(), [Some(Taken::Ended)]);
+        same(items(&alone).await, items(&together).await);
+    }
 }

@@ -1,5 +1,6 @@
 //! The table on a real engine: the lease under races and lost responses, and what it all costs.
 
+#[expect(dead_code, reason = "what only the other tests use")]
 mod support;
 
 use std::{collections::BTreeMap, time::Duration};

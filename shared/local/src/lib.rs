@@ -11,11 +11,15 @@
 mod answers;
 mod bucket;
 mod direct;
+mod endpoint;
+mod exclusive;
 mod lambda;
 mod loopback;
 mod mutex;
 mod random;
 mod stacks;
+mod store;
+mod sweep;
 mod table;
 
 pub use answers::{Answer, Answers, AnswersError, Expectation};

@@ -10,14 +10,17 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use dynoxide::{Database, server};
+use lamplighter_aws::table::Exclusive;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    direct,
+    direct, endpoint,
+    exclusive::Alone,
     loopback::{ServeError, listen, listen_at},
     mutex::lock,
+    store::Store,
+    sweep,
 };
 
 /// When items past their TTL are deleted for the first time, and how often from then on: each time all items are read, and
@@ -88,9 +91,9 @@ pub struct Engine {
     serving: Mutex<JoinSet<()>>,
 }
 
-/// The database and the lock that guards its file, which must live exactly as long.
+/// The engine and the lock that guards its file, which must live exactly as long.
 pub(crate) struct Open {
-    pub(crate) database: Database,
+    pub(crate) store: Store,
     _lock: Option<File>,
 }
 
@@ -105,24 +108,18 @@ impl Engine {
     /// have it open; the lock is on a file of the same name with `.lock` behind it, and dies with the process.
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, TableError> {
         let held = hold(path)?;
-        let place = path.display().to_string();
-        let failed = |error: dynoxide::DynoxideError| TableError::Open {
-            place: place.clone(),
+        let store = Store::open(path, synchronous).map_err(|error| TableError::Open {
+            place: path.display().to_string(),
             reason: error.to_string(),
-        };
-        let database = Database::new(&place).map_err(failed)?;
-        if synchronous == Synchronous::Normal {
-            // Its side effect is `synchronous=NORMAL`; the engine opens with FULL.
-            database.disable_bulk_loading().map_err(failed)?;
-        }
-        Ok(Self::over(Open { database, _lock: Some(held) }))
+        })?;
+        Ok(Self::over(Open { store, _lock: Some(held) }))
     }
 
     /// Opens an empty table that vanishes with the engine.
     pub fn memory() -> Result<Self, TableError> {
-        let database = Database::memory()
+        let store = Store::memory()
             .map_err(|error| TableError::Open { place: "in memory".to_owned(), reason: error.to_string() })?;
-        Ok(Self::over(Open { database, _lock: None }))
+        Ok(Self::over(Open { store, _lock: None }))
     }
 
     fn over(open: Open) -> Self {
@@ -150,9 +147,10 @@ impl Engine {
             let shutdown = async move {
                 let _ = closing.changed().await;
             };
+            let router = endpoint::router(Arc::clone(&open));
             tokio::select! {
                 // An accept loop that failed leaves clients with a refused connection, which they report.
-                _ = server::serve_with_shutdown(listener, open.database.clone(), shutdown) => {}
+                _ = axum::serve(listener, router).with_graceful_shutdown(shutdown).into_future() => {}
                 () = sweep_for_ever(&open) => {}
             }
         });
@@ -161,6 +159,11 @@ impl Engine {
     /// What a client of this process asks the engine through, without a socket. It is refused once the engine is closed.
     pub fn client(&self) -> SharedHttpClient {
         direct::client(Arc::downgrade(&self.open))
+    }
+
+    /// What changes its tables with nobody in between. It is refused once the engine is closed.
+    pub fn exclusive(&self) -> Arc<dyn Exclusive> {
+        Arc::new(Alone(Arc::downgrade(&self.open)))
     }
 
     /// Deletes the items past their TTL now, and returns how many there were.
@@ -184,7 +187,7 @@ impl Drop for Engine {
     }
 }
 
-async fn sweep_for_ever(open: &Open) {
+async fn sweep_for_ever(open: &Arc<Open>) {
     let mut pause = SWEEPS.0;
     loop {
         tokio::time::sleep(pause).await;
@@ -194,9 +197,9 @@ async fn sweep_for_ever(open: &Open) {
     }
 }
 
-async fn sweep(open: &Open) -> Result<usize, TableError> {
-    let database = open.database.clone();
-    let swept = tokio::task::spawn_blocking(move || database.sweep_ttl()).await;
+async fn sweep(open: &Arc<Open>) -> Result<usize, TableError> {
+    let open = Arc::clone(open);
+    let swept = tokio::task::spawn_blocking(move || sweep::sweep(&open.store)).await;
     let swept = swept.map_err(|error| TableError::Sweep { reason: error.to_string() })?;
     swept.map_err(|error| TableError::Sweep { reason: error.to_string() })
 }
@@ -232,20 +235,18 @@ fn written_pid(file: &mut File) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// The engine keeps its connection to itself, so this asks the storage below it.
     #[test]
-    fn disable_bulk_loading_still_sets_synchronous_normal() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("table.db");
-        let storage = dynoxide::storage::Storage::new(path.to_str().unwrap()).unwrap();
-        let pragma = |name: &str| {
-            storage.conn().query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap()
-        };
-        assert_eq!(pragma("synchronous"), 2, "opens with FULL");
-        storage.disable_bulk_loading().unwrap();
-        assert_eq!(pragma("synchronous"), 1, "NORMAL");
-        let journal: String = storage.conn().query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap();
-        assert_eq!(journal, "wal", "NORMAL is only safe with a write-ahead log");
+    fn a_file_is_written_ahead_and_synced_as_asked() {
+        for (synchronous, number) in [(Synchronous::Normal, 1), (Synchronous::Full, 2)] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("table.db"), synchronous).unwrap();
+            store.with(|opened| {
+                let conn = opened.storage.conn();
+                let set = conn.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0)).unwrap();
+                let journal = conn.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+                assert_eq!((set, journal.unwrap().as_str()), (number, "wal"));
+            });
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use lamplighter_core::{
 use super::Jobs;
 use crate::{
     random::{jitter, random},
-    table::{Ended, Lane, Started, TableError},
+    table::{Ended, Lane, Started, Step, TableError, Taken},
 };
 
 /// A worker that is to carry a job.
@@ -94,8 +94,9 @@ impl Jobs {
     pub async fn start(&self, key: &JobKey, worker: &Worker) -> Result<Result<Job, Carried>, TableError> {
         // Kept until it is known what becomes of the job.
         let _turn = match &self.together {
-            Some(together) => match together.start(key, worker.request()).await {
-                Ok(job) => return Ok(Ok(job)),
+            Some(together) => match together.take(Step::Start(key.clone(), worker.request())).await {
+                Ok(Taken::Started(job)) => return Ok(Ok(*job)),
+                Ok(Taken::Ended) => None,
                 Err(turn) => Some(turn),
             },
             None => None,
@@ -141,9 +142,8 @@ impl Jobs {
             return self.table.end_job(job, run).await;
         };
         let kept = self.table.put_away(run).await?;
-        let _turn = match together.end(self.table.end_step(job, &kept)?).await {
-            Ok(()) => return Ok(Ended::Written(Vec::new())),
-            Err(turn) => turn,
+        let Err(_turn) = together.take(self.table.end_step(job, &kept)?).await else {
+            return Ok(Ended::Written(Vec::new()));
         };
         self.table.end_job(job, &kept).await
     }

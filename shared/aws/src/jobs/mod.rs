@@ -9,7 +9,7 @@ mod dead;
 mod due;
 mod together;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_core::{
@@ -29,7 +29,7 @@ use together::Together;
 
 use crate::{
     random::random,
-    table::{Aborted, Ended, Enqueued, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError},
+    table::{Aborted, Ended, Enqueued, Exclusive, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError},
 };
 
 /// How long it is from one look at a job's record to the next while somebody waits for its end, at first and at most.
@@ -94,11 +94,11 @@ impl Jobs {
         Self { table, bell, together: None }
     }
 
-    /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, on a
-    /// table that an engine of one's own has. In AWS each would cost twice. It needs tokio's runtime.
+    /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, whose
+    /// process has the table's engine. It needs tokio's runtime.
     #[must_use]
-    pub fn written_together(self) -> Self {
-        let together = Some(Together::of(self.table.clone(), self.lane()));
+    pub fn written_together(self, engine: Arc<dyn Exclusive>) -> Self {
+        let together = Some(Together::of(self.table.clone(), engine, self.lane()));
         Self { together, ..self }
     }
 

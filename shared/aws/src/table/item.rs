@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Number, Value};
 
-pub(super) type Item = HashMap<String, AttributeValue>;
+/// An item of the table.
+pub type Item = HashMap<String, AttributeValue>;
 
 /// The entries of a JSON object as attributes; what is null is left out.
 pub(super) fn to_item(value: Value) -> Item {

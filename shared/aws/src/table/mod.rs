@@ -38,6 +38,7 @@ pub use commit::{CommitError, TransactWriteItem, transact};
 pub use due::DuePage;
 pub use enqueue::{Enqueued, JobKeys};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
+pub use item::Item;
 pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
 pub use ledger::Opened;
 pub use look::Seen;
@@ -47,10 +48,10 @@ pub use renew::Renewed;
 pub use rollup::{Counted, RETENTION};
 pub(crate) use schema::DUE_SHARDS;
 pub use schema::create;
-pub use together::{MOST, Step};
+pub use together::{Exclusive, MOST, Step, Taken};
 pub use values::{LARGE, is_large};
 
-use item::{Item, s};
+use item::s;
 
 use crate::{
     clients::cause,

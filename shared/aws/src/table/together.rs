@@ -1,15 +1,12 @@
-//! Steps of several jobs in one transaction. Each is a decision of its own, with its own condition: they share only what it
-//! costs to write them down.
+//! Steps of many jobs in one change of the table: each on its own condition, as if it were taken alone.
 //!
-//! DynamoDB bills a transaction twice what its writes cost alone, so this is for an engine of one's own, where what costs is
-//! that each write is made durable.
+//! For an engine of one's own, where what costs is that each write is made durable. It does one thing at a time, so that a step
+//! is decided on the record as it is.
 
-use aws_sdk_dynamodb::{
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{Put, TransactWriteItem, Update},
-};
+use std::fmt::Debug;
+
 use lamplighter_core::{
-    job::{Job, StartRequest},
+    job::{Job, JobKey, Start, StartRequest, start},
     run::Run,
     status::Status,
 };
@@ -17,90 +14,132 @@ use lamplighter_core::{
 use super::{
     Table, TableError,
     history::to_item,
-    item::{n, s},
-    job::{Lane, OPEN},
+    item::{Item, n, s},
+    job::{Found, Lane, is_open},
     schema::runs_pk,
 };
 
-/// The most steps of one transaction: half of what DynamoDB takes, so that nobody waits for long.
-pub const MOST: usize = 50;
-/// What DynamoDB says of a write that is not the cause of a cancelled transaction.
-const NO_FAULT: &str = "None";
+/// The most steps of one change: as many items as DynamoDB takes with one request.
+pub const MOST: usize = 25;
 
-/// One step of one job, to be written with others.
+/// An engine in this process that has the table.
+pub trait Exclusive: Debug + Send + Sync {
+    /// Reads the items with these partition and sort keys, all different and at most [`MOST`], and has each replaced by what
+    /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
+    /// an error, nothing.
+    fn change(
+        &self,
+        table: &str,
+        keys: &[(String, String)],
+        decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
+    ) -> Result<(), String>;
+}
+
+/// A step of one job.
 #[derive(Clone, Debug)]
-pub struct Step(Box<TransactWriteItem>);
+pub enum Step {
+    /// Its start, if it only has to be started: nobody has, and it waits for nothing.
+    Start(JobKey, StartRequest),
+    /// Its end, unless somebody has started or ended it since, or others are to be woken by it.
+    End(JobKey, End),
+}
+
+/// What a job's record becomes by its end.
+#[derive(Clone, Debug)]
+pub struct End {
+    epoch: u64,
+    item: Item,
+}
+
+/// What became of a step that was taken.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Taken {
+    /// The job as it is when it has started.
+    Started(Box<Job>),
+    /// It is over.
+    Ended,
+}
+
+impl Step {
+    fn key(&self) -> &JobKey {
+        match self {
+            Self::Start(key, _) | Self::End(key, _) => key,
+        }
+    }
+}
 
 impl Table {
-    /// The start of a job that nobody has started, and that waits for nothing, unless it was changed since it was read.
-    pub fn start_step(&self, job: &Job, request: &StartRequest, lane: Lane) -> Result<Step, TableError> {
-        let index = lane.at_start();
-        let update = Update::builder()
-            .table_name(&self.name)
-            .key("pk", s(runs_pk(&job.task, job.id)))
-            .key("sk", s(job.id.to_string()))
-            .update_expression(format!(
-                "SET #status = :running, epoch = :next, holder = :holder, lease_until = :until, \
-                 started_at = :began{index}"
-            ))
-            .condition_expression("#status = :pending AND epoch = :epoch")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":pending", s(Status::Pending.as_str()))
-            .expression_attribute_values(":running", s(Status::Running.as_str()))
-            .expression_attribute_values(":epoch", n(job.epoch))
-            .expression_attribute_values(":next", n(job.epoch + 1))
-            .expression_attribute_values(":holder", s(&request.holder))
-            .expression_attribute_values(":until", n(request.until.as_millisecond()))
-            .expression_attribute_values(":began", s(job.started_at.unwrap_or(request.now).to_string()))
-            .build()
-            .map_err(|error| self.failed("describe a job's start", &error))?;
-        Ok(Step(TransactWriteItem::builder().update(update).build().into()))
-    }
-
-    /// The end of a job, whose values are put away, unless somebody has started or ended it since it was read, or others are to
-    /// be woken by it.
+    /// The end of a job, whose run's values are put away.
     pub fn end_step(&self, job: &Job, run: &Run) -> Result<Step, TableError> {
-        let put = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(to_item(run, self.retention)?))
-            .condition_expression(format!("{OPEN} AND attribute_not_exists(followers)"))
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":epoch", n(job.epoch))
-            .expression_attribute_values(":pending", s(Status::Pending.as_str()))
-            .expression_attribute_values(":running", s(Status::Running.as_str()))
-            .build()
-            .map_err(|error| self.failed("describe a job's end", &error))?;
-        Ok(Step(TransactWriteItem::builder().put(put).build().into()))
+        let item = to_item(run, self.retention)?;
+        Ok(Step::End(job.key(), End { epoch: job.epoch, item }))
     }
 
-    /// Takes the steps of different jobs, at most [`MOST`], and says of each whether it was taken. One that was not has changed
-    /// nothing, and is to be looked at alone. After an error it is not known which were.
-    pub async fn take_together(&self, steps: &[Step]) -> Result<Vec<bool>, TableError> {
-        let mut taken = vec![true; steps.len()];
-        loop {
-            let places: Vec<_> = (0..steps.len()).filter(|place| taken[*place]).collect();
-            if places.is_empty() {
-                return Ok(taken);
+    /// Takes the steps of different jobs, at most [`MOST`], and says of each what became of it. One that was not taken has
+    /// changed nothing, and is to be looked at alone; after an error none was.
+    pub fn take_together(
+        &self,
+        engine: &dyn Exclusive,
+        steps: Vec<Step>,
+        lane: Lane,
+    ) -> Result<Vec<Option<Taken>>, TableError> {
+        let keys: Vec<_> = steps
+            .iter()
+            .map(Step::key)
+            .map(|key| (runs_pk(&key.task, key.run_id), key.run_id.to_string()))
+            .collect();
+        let mut taken = vec![None; steps.len()];
+        let mut steps: Vec<_> = steps.into_iter().map(Some).collect();
+        let changed = engine.change(&self.name, &keys, &mut |place, item| {
+            let (item, after) = self.after(steps[place].take()?, item?, lane)?;
+            taken[place] = Some(after);
+            Some(item)
+        });
+        let operation = "take steps of jobs together";
+        let failed = |cause| TableError::Service { table: self.name.clone(), operation, cause };
+        changed.map_err(failed).map(|()| taken)
+    }
+
+    /// What a step makes of a record, if it can be taken.
+    fn after(&self, step: Step, record: Item, lane: Lane) -> Option<(Item, Taken)> {
+        match step {
+            Step::Start(_, request) => {
+                // Whoever asks for it alone learns of a record that cannot be read.
+                let Found::Open(job) = self.found(record.clone()).ok()? else { return None };
+                is_usual(&job, &request).then(|| {
+                    let started = job.started(&request);
+                    (with_start(record, &started, &request, lane), Taken::Started(Box::new(started)))
+                })
             }
-            let writes = places.iter().map(|place| TransactWriteItem::clone(&steps[*place].0)).collect();
-            let sent = self.client.transact_write_items().set_transact_items(Some(writes)).send().await;
-            let Err(error) = sent else { return Ok(taken) };
-            let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-                error.as_service_error()
-            else {
-                return Err(self.failed("take steps of jobs together", &error));
-            };
-            // The others are tried again without those for whose sake nothing was written.
-            let is_at_fault = |at: usize| {
-                cancelled.cancellation_reasons().get(at).is_some_and(|reason| reason.code() != Some(NO_FAULT))
-            };
-            let at_fault: Vec<_> = (0..places.len()).filter(|at| is_at_fault(*at)).collect();
-            if at_fault.is_empty() {
-                return Err(self.failed("take steps of jobs together", &error));
-            }
-            for at in at_fault {
-                taken[places[at]] = false;
+            Step::End(_, End { epoch, item }) => {
+                let is_ours = is_open(&record) && record.get("epoch") == Some(&n(epoch));
+                (is_ours && !record.contains_key("followers")).then_some((item, Taken::Ended))
             }
         }
     }
+}
+
+/// Whether a job only has to be started.
+fn is_usual(job: &Job, request: &StartRequest) -> bool {
+    job.status == Status::Pending
+        && job.limit.is_none()
+        && matches!(start(job, request), Start::Granted { lost: None, .. })
+}
+
+/// The record of a job that has started.
+fn with_start(mut record: Item, started: &Job, request: &StartRequest, lane: Lane) -> Item {
+    let until = n(request.until.as_millisecond());
+    let began = started.started_at.unwrap_or(request.now).to_string();
+    record.extend([
+        ("status".to_owned(), s(started.status.as_str())),
+        ("epoch".to_owned(), n(started.epoch)),
+        ("holder".to_owned(), s(&request.holder)),
+        ("lease_until".to_owned(), until.clone()),
+        ("started_at".to_owned(), s(began)),
+    ]);
+    match lane {
+        Lane::Runner => drop(record.insert("due_at".to_owned(), until)),
+        Lane::Queue => record.retain(|name, _| name != "due_pk" && name != "due_at"),
+    }
+    record
 }

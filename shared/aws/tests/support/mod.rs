@@ -116,7 +116,7 @@ impl Intercept for Dying {
 pub struct Embedded {
     pub table: Table,
     pub meter: Meter,
-    _engine: Engine,
+    pub engine: Engine,
 }
 
 impl Embedded {
@@ -143,5 +143,5 @@ pub async fn embedded() -> Embedded {
     let client = aws_sdk_dynamodb::Client::from_conf(config);
     create(&client, "lamplighter").await.unwrap();
     meter.spent();
-    Embedded { table: Table::new(client, "lamplighter"), meter, _engine: engine }
+    Embedded { table: Table::new(client, "lamplighter"), meter, engine }
 }

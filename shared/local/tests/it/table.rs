@@ -106,11 +106,19 @@ async fn a_sweep_deletes_what_is_past_its_time() {
     let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("expires_at").build().unwrap();
     client.update_time_to_live().table_name("locks").time_to_live_specification(ttl).send().await.unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    for (pk, expires_at) in [("old", now - 60), ("new", now + 3600)] {
-        let put = client.put_item().table_name("locks").item("pk", text(pk));
+    // More than are read at a time.
+    let old = (0..230).map(|i| (format!("old {i}"), now - 60));
+    let new = (0..3).map(|i| (format!("new {i}"), now + 3600));
+    for (pk, expires_at) in old.chain(new) {
+        let put = client.put_item().table_name("locks").item("pk", text(&pk));
         put.item("expires_at", AttributeValue::N(expires_at.to_string())).send().await.unwrap();
     }
-    assert_eq!(engine.sweep().await.unwrap(), 1);
+    let word = client.put_item().table_name("locks").item("pk", text("word")).item("expires_at", text("0"));
+    word.send().await.unwrap();
+    assert_eq!(engine.sweep().await.unwrap(), 230);
     let left = client.scan().table_name("locks").send().await.unwrap();
-    assert_eq!(left.items().iter().map(|item| &item["pk"]).collect::<Vec<_>>(), [&text("new")]);
+    let mut left: Vec<_> = left.items().iter().map(|item| item["pk"].as_s().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["new 0", "new 1", "new 2", "word"]);
+    assert_eq!(engine.sweep().await.unwrap(), 0);
 }

@@ -1,0 +1,35 @@
+//! The DynamoDB API of an engine, over HTTP: for other processes.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+
+use crate::table::Open;
+
+/// How the target of a request begins, before its operation.
+pub(crate) const TARGET: &str = "DynamoDB_20120810.";
+/// How that of a request for streams does.
+const STREAMS: &str = "DynamoDBStreams_20120810.";
+/// The most bytes of a request that DynamoDB takes.
+const LONGEST: usize = 16 * 1024 * 1024;
+
+pub(crate) fn router(open: Arc<Open>) -> Router {
+    // A word to whoever asks whether somebody is there, as DynamoDB has.
+    let healthy = async || "healthy: dynamodb.us-east-1.amazonaws.com ";
+    Router::new().route("/", get(healthy).post(answer)).layer(DefaultBodyLimit::max(LONGEST)).with_state(open)
+}
+
+async fn answer(State(open): State<Arc<Open>>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let operation = target.strip_prefix(TARGET).or_else(|| target.strip_prefix(STREAMS)).unwrap_or_default();
+    let (status, body) = open.store.answer(operation, &body);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
+}
