@@ -194,18 +194,18 @@ impl Table {
     pub async fn enqueue_all(&self, jobs: &[Job], lane: Lane, now: Timestamp) -> Vec<(RunId, TableError)> {
         let mut failed = Vec::new();
         for jobs in jobs.chunks(BATCH) {
-            let mut waiting = HashMap::new();
+            let mut items = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let item = match self.put_away_job(job).await {
                     Ok(kept) => self.item_of(&kept, lane.place(job, now)),
                     Err(error) => Err(error),
                 };
                 match item {
-                    Ok(item) => drop(waiting.insert(job.id.to_string(), item)),
+                    Ok(item) => items.push(item),
                     Err(error) => failed.push((job.id, error)),
                 }
             }
-            if let Err((left, cause)) = self.put_all(waiting).await {
+            if let Err((left, cause)) = self.put_all(items).await {
                 failed.extend(jobs.iter().filter(|job| left.contains(&job.id.to_string())).map(|job| {
                     let cause = cause.clone();
                     let operation = "enqueue jobs";
@@ -216,43 +216,30 @@ impl Table {
         failed
     }
 
-    /// Writes items by their sort keys, or says which are left, and why.
-    async fn put_all(&self, mut waiting: HashMap<String, Item>) -> Result<(), (Vec<String>, String)> {
+    /// Writes items, or says by their sort keys which are left, and why.
+    async fn put_all(&self, items: Vec<Item>) -> Result<(), (Vec<String>, String)> {
         let mut pause = Duration::from_millis(50);
+        // An item that is there cannot be missing.
+        let puts =
+            items.into_iter().filter_map(|item| PutRequest::builder().set_item(Some(item)).build().ok());
+        let mut requests: Vec<_> = puts.map(|put| WriteRequest::builder().put_request(put).build()).collect();
         for _ in 0..TRIES {
-            if waiting.is_empty() {
+            if requests.is_empty() {
                 return Ok(());
             }
-            let requests = waiting.values().map(|item| {
-                let put = PutRequest::builder().set_item(Some(item.clone())).build();
-                put.map(|put| WriteRequest::builder().put_request(put).build())
-            });
-            let left = |waiting: &HashMap<String, Item>| waiting.keys().cloned().collect::<Vec<_>>();
-            let requests = match requests.collect::<Result<Vec<_>, _>>() {
-                Ok(requests) => requests,
-                Err(error) => return Err((left(&waiting), error.to_string())),
-            };
+            let asked = keys_of(&requests);
             let sent = self.client.batch_write_item().request_items(&self.name, requests).send().await;
-            let unprocessed = match sent {
-                Ok(output) => {
-                    output.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default()
-                }
-                Err(error) => return Err((left(&waiting), crate::clients::cause(&error))),
-            };
-            let unprocessed: Vec<_> = unprocessed
-                .iter()
-                .filter_map(|request| request.put_request()?.item().get("sk")?.as_s().ok().cloned())
-                .collect();
-            waiting.retain(|key, _| unprocessed.contains(key));
-            if !waiting.is_empty() {
+            let output = sent.map_err(|error| (asked, crate::clients::cause(&error)))?;
+            requests = output.unprocessed_items.unwrap_or_default().remove(&self.name).unwrap_or_default();
+            if !requests.is_empty() {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
             }
         }
-        if waiting.is_empty() {
+        if requests.is_empty() {
             Ok(())
         } else {
-            Err((waiting.into_keys().collect(), "the table takes no more writes for now".to_owned()))
+            Err((keys_of(&requests), "the table takes no more writes for now".to_owned()))
         }
     }
 
@@ -301,6 +288,12 @@ impl Table {
         };
         self.held("let a job start", update.send().await)
     }
+}
+
+/// The sort keys of items that are to be written.
+fn keys_of(requests: &[WriteRequest]) -> Vec<String> {
+    let key = |request: &WriteRequest| request.put_request()?.item().get("sk")?.as_s().ok().cloned();
+    requests.iter().filter_map(key).collect()
 }
 
 /// Where a job's large arguments are.

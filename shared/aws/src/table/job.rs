@@ -207,11 +207,6 @@ impl Table {
                 item.insert(name.into(), n(at.as_millisecond()));
             }
         }
-        for name in ["waits_for", "attempts", "followers"] {
-            if item.get(name).and_then(|list| list.as_l().ok()).is_some_and(Vec::is_empty) {
-                item.remove(name);
-            }
-        }
         item.insert("pk".into(), s(runs_pk(&job.task, job.id)));
         item.insert("sk".into(), s(job.id.to_string()));
         item.insert("trigger".into(), s("queue"));

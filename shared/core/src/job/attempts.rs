@@ -50,7 +50,6 @@ pub enum Told {
     /// What came of its attempt.
     Tried {
         /// The attempt.
-        #[serde(flatten)]
         tried: Box<Tried>,
         /// How long it took, in microseconds.
         took_us: u64,

@@ -13,7 +13,7 @@ mod next;
 mod start;
 mod unheard;
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, ops::Not, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -74,49 +74,49 @@ pub struct Job {
     /// PENDING or RUNNING.
     pub status: Status,
     /// What its body is given: an object with one key for each argument.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments: Value,
     /// Which of several waiting jobs goes first.
     #[serde(default)]
     pub priority: Priority,
     /// When it may start at the earliest.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
     /// When it must have been started for the first time.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_by: Option<Timestamp>,
     /// The jobs that must have completed before it may start. `after` is a word that DynamoDB keeps to itself.
-    #[serde(default, rename = "waits_for")]
+    #[serde(default, rename = "waits_for", skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobKey>,
     /// The argument that is the data of the one job it comes after.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receives: Option<String>,
     /// Of how many with the same key it may be one, while it runs.
-    #[serde(default, rename = "place_limit")]
+    #[serde(default, rename = "place_limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
     /// The run that it does over.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
     /// How often it was started: the fencing number of its last start.
     #[serde(default)]
     pub epoch: u64,
     /// The worker that has it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
     /// When it was first started.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
     /// The attempts that failed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
     /// Whether somebody asked for its end while it ran.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Not::not")]
     pub cancelled: bool,
     /// The jobs that come after it, as far as is known.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<JobKey>,
     /// Its arguments, if they are too large for its item: where they are.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub large: BTreeMap<String, Stored>,
 }
 
