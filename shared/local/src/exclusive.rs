@@ -1,16 +1,9 @@
 //! Changes of a table that nobody comes between, for whoever has the engine in its own process.
 
-use std::{collections::HashMap, fmt, sync::Weak};
+use std::{collections::HashSet, fmt, sync::Weak};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
-use dynoxide::{
-    DynoxideError,
-    actions::{
-        batch_write_item::{self, BatchWriteItemRequest, PutRequest, WriteRequest},
-        get_item::{self, GetItemRequest},
-    },
-    storage::Storage,
-};
+use dynoxide::{DynoxideError, ImportOptions, actions::import_items, storage::Storage};
 use lamplighter_aws::table::{Exclusive, Item};
 
 use crate::{store::ready, table::Open};
@@ -32,24 +25,20 @@ impl Exclusive for Alone {
         decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
     ) -> Result<(), String> {
         let open = self.0.upgrade().ok_or("the table is closed")?;
+        if keys.iter().collect::<HashSet<_>>().len() < keys.len() {
+            return Err("one item cannot be changed twice at once".to_owned());
+        }
+        let options = ImportOptions { record_streams: true, ..ImportOptions::default() };
         let changed = open.store.with(|opened| {
             opened.at_once(|storage| {
-                let mut puts = Vec::with_capacity(keys.len());
+                let mut items = Vec::with_capacity(keys.len());
                 for (place, (pk, sk)) in keys.iter().enumerate() {
                     if let Some(item) = decide(place, read(storage, table, pk, sk)?) {
-                        let item = theirs(item)?;
-                        puts.push(WriteRequest {
-                            put_request: Some(PutRequest { item }),
-                            delete_request: None,
-                        });
+                        items.push(theirs(item)?);
                     }
                 }
-                if puts.is_empty() {
-                    return Ok(());
-                }
-                let request_items = HashMap::from([(table.to_owned(), puts)]);
-                let request = BatchWriteItemRequest { request_items, ..BatchWriteItemRequest::default() };
-                ready(batch_write_item::execute(storage, request)).map(drop)
+                // An import is what the engine writes many items with: its statements are compiled once.
+                ready(import_items::execute(storage, table, items, &options)).map(drop)
             })
         });
         changed.map_err(|error| error.to_string())
@@ -57,12 +46,13 @@ impl Exclusive for Alone {
 }
 
 fn read(storage: &Storage, table: &str, pk: &str, sk: &str) -> dynoxide::Result<Option<Item>> {
-    let key = [("pk", pk), ("sk", sk)];
-    let key =
-        key.map(|(name, value)| (name.to_owned(), dynoxide::AttributeValue::S(value.to_owned()))).into();
-    let request = GetItemRequest { table_name: table.to_owned(), key, ..GetItemRequest::default() };
-    let found = ready(get_item::execute(storage, request))?;
-    Ok(found.item.map(ours))
+    let [pk_text, sk_text] =
+        [pk, sk].map(|text| dynoxide::AttributeValue::S(text.to_owned()).to_key_string());
+    let row = storage.get_item(table, &pk_text.unwrap_or_default(), &sk_text.unwrap_or_default())?;
+    let Some(text) = row else { return Ok(None) };
+    let item = serde_json::from_str(&text);
+    let item = item.map_err(|error| DynoxideError::InternalServerError(format!("{pk} / {sk}: {error}")))?;
+    Ok(Some(ours(item)))
 }
 
 fn ours(item: dynoxide::Item) -> Item {

@@ -29,6 +29,11 @@ use crate::{mutex::lock, table::Synchronous};
 /// For how long a transaction is remembered by its token, as DynamoDB does.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
+/// How much of a file is kept in memory, as SQLite wants it said: in KiB, below zero.
+const CACHE: i32 = -16_000;
+/// How many pages of 4 KB are written ahead before they go to their places. A page that many writes share goes there once.
+const LOG: u32 = 4000;
+
 /// An open engine.
 pub(crate) struct Store(Mutex<Opened>);
 
@@ -54,10 +59,13 @@ impl Store {
     /// The engine of a file, which is made if it is not there.
     pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Self> {
         let storage = Storage::new(&path.to_string_lossy())?;
-        if synchronous == Synchronous::Normal {
-            // SQLite's default is FULL.
-            storage.conn().pragma_update(None, "synchronous", "NORMAL")?;
-        }
+        let synchronous = match synchronous {
+            Synchronous::Normal => "NORMAL",
+            Synchronous::Full => "FULL",
+        };
+        storage.conn().execute_batch(&format!(
+            "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = {CACHE}; PRAGMA wal_autocheckpoint = {LOG};"
+        ))?;
         Ok(Self::over(storage))
     }
 

@@ -92,15 +92,11 @@ impl Jobs {
 
     /// Starts a job, or says what becomes of it instead.
     pub async fn start(&self, key: &JobKey, worker: &Worker) -> Result<Result<Job, Carried>, TableError> {
-        // Kept until it is known what becomes of the job.
-        let _turn = match &self.together {
-            Some(together) => match together.take(Step::Start(key.clone(), worker.request())).await {
-                Ok(Taken::Started(job)) => return Ok(Ok(*job)),
-                Ok(Taken::Ended) => None,
-                Err(turn) => Some(turn),
-            },
-            None => None,
-        };
+        if let Some(together) = &self.together
+            && let Some(Taken::Started(job)) = together.take(Step::Start(key.clone(), worker.request())).await
+        {
+            return Ok(Ok(*job));
+        }
         let mut looked = false;
         loop {
             return Ok(Err(match self.table.start_job(key, &worker.request(), self.lane()).await? {
@@ -142,10 +138,10 @@ impl Jobs {
             return self.table.end_job(job, run).await;
         };
         let kept = self.table.put_away(run).await?;
-        let Err(_turn) = together.take(self.table.end_step(job, &kept)?).await else {
-            return Ok(Ended::Written(Vec::new()));
-        };
-        self.table.end_job(job, &kept).await
+        match together.take(self.table.end_step(job, &kept)?).await {
+            Some(_) => Ok(Ended::Written(Vec::new())),
+            None => self.table.end_job(job, &kept).await,
+        }
     }
 
     /// Writes down what came of an attempt at a job that this worker started.

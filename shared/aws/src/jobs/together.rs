@@ -1,36 +1,26 @@
 //! Starts and ends of jobs that wait are written down together.
 //!
 //! On an engine of one's own a write costs most for being made durable, and many that share that cost little more than one.
-//! Nobody is waited for: while some steps are written others gather, and go together next. A step that is alone, or that is not
-//! one of the usual kind, goes its usual way, [`Table::start_job`] or [`Table::end_job`], and has its turn for that.
+//! Nobody is waited for: while some steps are written others gather, and go together next. A step that is not one of the usual
+//! kind goes its usual way, [`Table::start_job`] or [`Table::end_job`].
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::timeout,
+    task::yield_now,
 };
 
 use crate::table::{Exclusive, Lane, MOST, Step, Table, Taken};
-
-/// How long the others wait for one that goes its usual way.
-const TURN: Duration = Duration::from_millis(20);
 
 /// Whoever writes steps down together.
 #[derive(Clone, Debug)]
 pub(super) struct Together(mpsc::UnboundedSender<Wish>);
 
-/// The right to go the usual way, while it is kept: others may gather meanwhile.
-#[derive(Default)]
-#[must_use]
-pub(super) struct Turn {
-    _over: Option<oneshot::Sender<()>>,
-}
-
 /// A step that somebody waits for.
 struct Wish {
     step: Step,
-    reply: oneshot::Sender<Result<Taken, Turn>>,
+    reply: oneshot::Sender<Option<Taken>>,
 }
 
 impl Together {
@@ -41,12 +31,12 @@ impl Together {
         Self(wishes)
     }
 
-    /// Takes a step with others, or is told to go alone.
-    pub(super) async fn take(&self, step: Step) -> Result<Taken, Turn> {
+    /// Takes a step with others. Nothing if it was not taken, and is to be looked at alone.
+    pub(super) async fn take(&self, step: Step) -> Option<Taken> {
         let (reply, answer) = oneshot::channel();
         // Where nobody writes any more everybody goes alone.
         let _ = self.0.send(Wish { step, reply });
-        answer.await.unwrap_or(Err(Turn::default()))
+        answer.await.ok().flatten()
     }
 }
 
@@ -57,21 +47,22 @@ async fn write(
     mut waiting: mpsc::UnboundedReceiver<Wish>,
 ) {
     let mut wishes = Vec::with_capacity(MOST);
-    while waiting.recv_many(&mut wishes, MOST).await > 0 {
-        if wishes.len() > 1 {
-            let (steps, replies): (Vec<_>, Vec<_>) =
-                wishes.drain(..).map(|Wish { step, reply }| (step, reply)).unzip();
-            let taken = table.take_together(&*engine, steps, lane);
-            let taken = taken.unwrap_or_else(|_| vec![None; replies.len()]);
-            for (reply, taken) in replies.into_iter().zip(taken) {
-                // Whoever asked may be gone.
-                drop(reply.send(taken.ok_or_else(Turn::default)));
-            }
-        } else if let Some(Wish { reply, .. }) = wishes.pop() {
-            let (over, done) = oneshot::channel();
-            drop(reply.send(Err(Turn { _over: Some(over) })));
-            // It ends with the turn, which nothing is sent through.
-            let _ = timeout(TURN, done).await;
+    while let Some(first) = waiting.recv().await {
+        wishes.push(first);
+        // Whoever was about to ask does so before the first one's turn.
+        yield_now().await;
+        while wishes.len() < MOST
+            && let Ok(next) = waiting.try_recv()
+        {
+            wishes.push(next);
+        }
+        let (steps, replies): (Vec<_>, Vec<_>) =
+            wishes.drain(..).map(|Wish { step, reply }| (step, reply)).unzip();
+        let taken = table.take_together(&*engine, steps, lane);
+        let taken = taken.unwrap_or_else(|_| vec![None; replies.len()]);
+        for (reply, taken) in replies.into_iter().zip(taken) {
+            // Whoever asked may be gone.
+            let _ = reply.send(taken);
         }
     }
 }

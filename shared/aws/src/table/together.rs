@@ -19,12 +19,12 @@ use super::{
     schema::runs_pk,
 };
 
-/// The most steps of one change: as many items as DynamoDB takes with one request.
-pub const MOST: usize = 25;
+/// The most steps of one change, so that nobody waits for long.
+pub const MOST: usize = 100;
 
 /// An engine in this process that has the table.
 pub trait Exclusive: Debug + Send + Sync {
-    /// Reads the items with these partition and sort keys, all different and at most [`MOST`], and has each replaced by what
+    /// Reads the items with these partition and sort keys, all different, and has each replaced by what
     /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
     /// an error, nothing.
     fn change(
