@@ -1,6 +1,7 @@
 //! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{DynamoDb, direct_dynamodb, local_config, local_dynamodb},
     objects::Objects,
-    table::{self, Exclusive, Table},
+    table::{self, Exclusive, Item, Table},
 };
 use lamplighter_core::{
     name::TaskName,
@@ -39,7 +40,7 @@ pub struct Storage {
     pub variables: Vec<(String, String)>,
     /// Each process serves the folder itself; nothing in AWS.
     _bucket: Option<Bucket>,
-    access: Mutex<Access>,
+    access: Arc<Mutex<Access>>,
 }
 
 /// How a process comes to the table.
@@ -80,7 +81,8 @@ impl Storage {
             if let Some((seat, endpoint)) = entered {
                 let table = open_table(local_dynamodb(&endpoint), stack).await?.with_objects(objects);
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
-                let access = Mutex::new(Access::Guest { _seat: seat, file, endpoint, synchronous });
+                let access = Access::Guest { _seat: seat, file, endpoint, synchronous };
+                let access = Arc::new(Mutex::new(access));
                 return Ok(Self { table, variables, _bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
@@ -94,7 +96,7 @@ impl Storage {
         }
         door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
-        let access = Mutex::new(Access::Holder { engine, door });
+        let access = Arc::new(Mutex::new(Access::Holder { engine, door }));
         Ok(Self { table, variables, _bucket: Some(bucket), access })
     }
 
@@ -135,26 +137,26 @@ impl Storage {
     }
 
     fn access(&self) -> MutexGuard<'_, Access> {
-        self.access.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.access)
     }
 
     /// The table of a stack in AWS, which processes reach by these variables.
     pub fn remote(table: Table, variables: Vec<(String, String)>) -> Self {
-        Self { table, variables, _bucket: None, access: Mutex::new(Access::Remote) }
+        Self { table, variables, _bucket: None, access: Arc::new(Mutex::new(Access::Remote)) }
     }
 
-    /// What changes the table with nobody in between, where this process has its file.
+    /// What changes the table with nobody in between, while this process has its file. Nothing if the table is in AWS.
     pub fn exclusive(&self) -> Option<Arc<dyn Exclusive>> {
         match &*self.access() {
-            Access::Holder { engine, .. } => Some(engine.exclusive()),
-            Access::Guest { .. } | Access::Remote => None,
+            Access::Holder { .. } | Access::Guest { .. } => Some(Arc::new(Held(Arc::clone(&self.access)))),
+            Access::Remote => None,
         }
     }
 
     /// Lets go of the table. Who holds it for others stays until they are gone, or one of them is to [`inherit`](Self::inherit)
     /// it.
     pub async fn close(self) {
-        let access = self.access.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let access = std::mem::replace(&mut *self.access(), Access::Remote);
         let Access::Holder { engine, door } = access else { return };
         let started = Instant::now();
         let mut told = false;
@@ -173,6 +175,34 @@ impl Storage {
         door.close();
         engine.close().await;
     }
+}
+
+/// A table in a file, whichever process has that.
+struct Held(Arc<Mutex<Access>>);
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl Exclusive for Held {
+    fn change(
+        &self,
+        table: &str,
+        keys: &[(String, String)],
+        decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
+    ) -> Result<(), String> {
+        let engine = match &*lock(&self.0) {
+            Access::Holder { engine, .. } => engine.exclusive(),
+            Access::Guest { .. } | Access::Remote => return Err("another process has the table".to_owned()),
+        };
+        engine.change(table, keys, decide)
+    }
+}
+
+fn lock(access: &Mutex<Access>) -> MutexGuard<'_, Access> {
+    access.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {

@@ -2,7 +2,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use axum::{Router, serve::ListenerExt};
+use axum::{
+    Router,
+    serve::{Listener, ListenerExt as _},
+};
 use tokio::{net::TcpListener, task::AbortHandle};
 
 /// Why an endpoint could not be opened on this machine.
@@ -31,11 +34,7 @@ pub(crate) struct Loopback {
 impl Loopback {
     pub(crate) async fn serve(router: Router) -> Result<Self, ServeError> {
         let (listener, address) = listen().await?;
-        // Without this a large answer waits 40 ms for the acknowledgement of its first part.
-        let listener = listener.tap_io(|stream| {
-            let _ = stream.set_nodelay(true);
-        });
-        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let serving = tokio::spawn(async move { axum::serve(undelayed(listener), router).await });
         Ok(Self { address, accepting: serving.abort_handle() })
     }
 
@@ -53,6 +52,13 @@ impl Drop for Loopback {
     fn drop(&mut self) {
         self.accepting.abort();
     }
+}
+
+/// A listener whose large answers do not wait 40 ms for the acknowledgement of their first part.
+pub(crate) fn undelayed(listener: TcpListener) -> impl Listener<Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    })
 }
 
 pub(crate) async fn listen() -> Result<(TcpListener, SocketAddr), ServeError> {

@@ -17,7 +17,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     direct, endpoint,
     exclusive::Alone,
-    loopback::{ServeError, listen, listen_at},
+    loopback::{ServeError, listen, listen_at, undelayed},
     mutex::lock,
     store::Store,
     sweep,
@@ -150,7 +150,7 @@ impl Engine {
             let router = endpoint::router(Arc::clone(&open));
             tokio::select! {
                 // An accept loop that failed leaves clients with a refused connection, which they report.
-                _ = axum::serve(listener, router).with_graceful_shutdown(shutdown).into_future() => {}
+                _ = axum::serve(undelayed(listener), router).with_graceful_shutdown(shutdown).into_future() => {}
                 () = sweep_for_ever(&open) => {}
             }
         });
