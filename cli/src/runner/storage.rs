@@ -255,3 +255,25 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_has_the_file_changes_the_table_with_nobody_in_between() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Storage::open(folder.path(), "shop", Synchronous::Normal, []);
+        let (holder, guest) = (open().await.unwrap(), open().await.unwrap());
+        let change = |storage: &Storage| {
+            let keys = [("pk".to_owned(), "sk".to_owned())];
+            storage.exclusive().unwrap().change(storage.table.name(), &keys, &mut |_, _| None)
+        };
+        assert_eq!(change(&holder), Ok(()));
+        assert_eq!(change(&guest), Err("another process has the table".to_owned()));
+        let ((), inherited) = tokio::join!(holder.close(), guest.inherit());
+        inherited.unwrap();
+        assert_eq!(change(&guest), Ok(()));
+        guest.close().await;
+    }
+}
