@@ -250,12 +250,12 @@ async fn next(State(calls): State<Calls>) -> Response {
     }
     let _ = calls.sender.send((Call::Poll, at));
     let deadline = std::time::SystemTime::now() + Duration::from_secs(30);
-    let deadline = deadline.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
-    let id = format!("{:032x}", at.elapsed().as_nanos() + deadline);
+    let deadline = deadline.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let id = format!("{:032x}", deadline.as_nanos());
     (
         [
             ("lambda-runtime-aws-request-id", id),
-            ("lambda-runtime-deadline-ms", deadline.to_string()),
+            ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
             ("lambda-runtime-invoked-function-arn", "arn:aws:lambda:us-east-1:0:function:bench".to_owned()),
             ("content-type", "application/json".to_owned()),
         ],

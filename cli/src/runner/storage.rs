@@ -194,7 +194,7 @@ impl Exclusive for Held {
         decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
     ) -> Result<(), String> {
         let engine = match &*lock(&self.0) {
-            Access::Holder { engine, .. } => engine.exclusive(),
+            Access::Holder { engine, .. } => engine.alone(),
             Access::Guest { .. } | Access::Remote => return Err("another process has the table".to_owned()),
         };
         engine.change(table, keys, decide)

@@ -27,6 +27,7 @@ use lamplighter_core::{
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
+use lamplighter_local::Alone;
 use serde_json::json;
 use support::{Embedded, embedded};
 
@@ -435,8 +436,14 @@ async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
 /// An engine that counts its changes.
 #[derive(Debug)]
 struct Counted {
-    engine: Arc<dyn Exclusive>,
+    engine: Alone,
     changes: AtomicUsize,
+}
+
+impl Counted {
+    fn of(embedded: &Embedded) -> Arc<Self> {
+        Arc::new(Self { engine: embedded.engine.alone(), changes: AtomicUsize::new(0) })
+    }
 }
 
 impl Exclusive for Counted {
@@ -454,7 +461,7 @@ impl Exclusive for Counted {
 #[tokio::test]
 async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
     let embedded = embedded().await;
-    let counted = Arc::new(Counted { engine: embedded.engine.exclusive(), changes: AtomicUsize::new(0) });
+    let counted = Counted::of(&embedded);
     let jobs = jobs(&embedded).written_together(Arc::clone(&counted) as Arc<dyn Exclusive>);
     let keys = jobs.enqueue_many((0..60).map(|_| new()).collect()).await.unwrap();
     embedded.meter.spent();
@@ -483,7 +490,7 @@ async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
 #[tokio::test]
 async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let embedded = embedded().await;
-    let jobs = jobs(&embedded).written_together(embedded.engine.exclusive());
+    let jobs = jobs(&embedded).written_together(Counted::of(&embedded));
     let usual = enqueue(&jobs, new()).await;
     let aborted = enqueue(&jobs, new()).await;
     assert!(matches!(jobs.abort(&aborted).await.unwrap(), Aborted::Ended(..)));
@@ -524,7 +531,7 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
 #[tokio::test]
 async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     let embedded = embedded().await;
-    let engine = embedded.engine.exclusive();
+    let engine = Counted::of(&embedded);
     let jobs = jobs(&embedded);
     let table = jobs.table();
     let take = |steps| table.take_together(&*engine, steps, Lane::Runner);
@@ -564,7 +571,7 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
 #[tokio::test]
 async fn a_step_leaves_the_record_that_the_usual_way_would() {
     let embedded = embedded().await;
-    let engine = embedded.engine.exclusive();
+    let engine = Counted::of(&embedded);
     let items = async |key: &JobKey| {
         let client = embedded.table.client();
         let get = client.query().table_name("lamplighter").key_condition_expression("pk = :pk");

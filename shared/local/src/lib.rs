@@ -8,11 +8,11 @@
 //! Every endpoint listens on a free port of 127.0.0.1, takes the credentials `test` and `test`, and ends with the
 //! value that it came from. Nothing here knows of tasks, and nothing listens on other addresses.
 
+mod alone;
 mod answers;
 mod bucket;
 mod direct;
 mod endpoint;
-mod exclusive;
 mod lambda;
 mod loopback;
 mod mutex;
@@ -22,6 +22,7 @@ mod store;
 mod sweep;
 mod table;
 
+pub use alone::Alone;
 pub use answers::{Answer, Answers, AnswersError, Expectation};
 pub use bucket::{Bucket, BucketError};
 pub use lambda::{

@@ -10,13 +10,12 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use lamplighter_aws::table::Exclusive;
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
+    alone::Alone,
     direct, endpoint,
-    exclusive::Alone,
     loopback::{ServeError, listen, listen_at, undelayed},
     mutex::lock,
     store::Store,
@@ -162,8 +161,8 @@ impl Engine {
     }
 
     /// What changes its tables with nobody in between. It is refused once the engine is closed.
-    pub fn exclusive(&self) -> Arc<dyn Exclusive> {
-        Arc::new(Alone(Arc::downgrade(&self.open)))
+    pub fn alone(&self) -> Alone {
+        Alone(Arc::downgrade(&self.open))
     }
 
     /// Deletes the items past their TTL now, and returns how many there were.

@@ -1,15 +1,22 @@
 //! Changes of a table that nobody comes between, for whoever has the engine in its own process.
 
-use std::{collections::HashSet, fmt, sync::Weak};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::Weak,
+};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use dynoxide::{DynoxideError, ImportOptions, actions::import_items, storage::Storage};
-use lamplighter_aws::table::{Exclusive, Item};
 
 use crate::{store::ready, table::Open};
 
-/// The engine, as long as it is open.
-pub(crate) struct Alone(pub(crate) Weak<Open>);
+/// An item of a table.
+type Item = HashMap<String, AttributeValue>;
+
+/// An engine that is used with nobody in between, as long as it is open.
+#[derive(Clone)]
+pub struct Alone(pub(crate) Weak<Open>);
 
 impl fmt::Debug for Alone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -17,12 +24,15 @@ impl fmt::Debug for Alone {
     }
 }
 
-impl Exclusive for Alone {
-    fn change(
+impl Alone {
+    /// Reads the items with these values of `pk` and `sk`, all different, and has each replaced by what `decide` makes of it, told
+    /// its place; nothing stays as it is. Nobody else reads or writes meanwhile. All is written in one transaction
+    /// of the file or, after an error, nothing; the error is in the engine's own words.
+    pub fn change(
         &self,
         table: &str,
         keys: &[(String, String)],
-        decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
+        mut decide: impl FnMut(usize, Option<Item>) -> Option<Item>,
     ) -> Result<(), String> {
         let open = self.0.upgrade().ok_or("the table is closed")?;
         if keys.iter().collect::<HashSet<_>>().len() < keys.len() {
