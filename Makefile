@@ -26,17 +26,14 @@ kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
-# The measures, each beside its baseline. Jobs are compared with streaq on Redis: `redis-server` must be installed.
+# The measures, each beside its baseline; a promise that is broken hides no other. Jobs are compared with streaq on Redis: `redis-server` must be installed.
 bench:
 	@tests/setup streaq
 	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
 	cargo build --profile server -p lamplighter-cli
-	$(or $(CARGO_TARGET_DIR),target)/release/due
-	$(or $(CARGO_TARGET_DIR),target)/release/measure
-	$(or $(CARGO_TARGET_DIR),target)/release/latency
-	$(or $(CARGO_TARGET_DIR),target)/release/pulse_decisions
-	$(or $(CARGO_TARGET_DIR),target)/release/history
-	$(or $(CARGO_TARGET_DIR),target)/release/jobs
+	@broken=0; for bench in due measure latency pulse_decisions history jobs; do \
+		$(or $(CARGO_TARGET_DIR),target)/release/$$bench || broken=1; \
+	done; exit $$broken
 
 # infra/template.yaml, from the tasks.
 generate:
