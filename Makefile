@@ -26,7 +26,8 @@ kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
-# The measures, each beside its baseline; a promise that is broken hides no other. Jobs are compared with streaq on Redis: `redis-server` must be installed.
+# The measures, each beside its baseline; a promise that is broken hides no other. Jobs are compared with streaq on Redis:
+# `redis-server` must be installed.
 bench:
 	@tests/setup streaq
 	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins

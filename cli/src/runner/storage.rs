@@ -1,7 +1,6 @@
 //! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -179,12 +178,6 @@ impl Storage {
 
 /// A table in a file, whichever process has that.
 struct Held(Arc<Mutex<Access>>);
-
-impl fmt::Debug for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Held")
-    }
-}
 
 impl Exclusive for Held {
     fn change(

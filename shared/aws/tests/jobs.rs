@@ -434,7 +434,6 @@ async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
 }
 
 /// An engine that counts its changes.
-#[derive(Debug)]
 struct Counted {
     engine: Alone,
     changes: AtomicUsize,
@@ -572,12 +571,11 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
 async fn a_step_leaves_the_record_that_the_usual_way_would() {
     let embedded = embedded().await;
     let engine = Counted::of(&embedded);
-    let items = async |key: &JobKey| {
-        let client = embedded.table.client();
-        let get = client.query().table_name("lamplighter").key_condition_expression("pk = :pk");
+    let item = async |key: &JobKey| {
+        let get = embedded.table.client().get_item().table_name("lamplighter");
         let pk = AttributeValue::S(format!("RUNS#{}#{}", key.task, key.run_id.shard()));
-        let found = get.expression_attribute_values(":pk", pk).send().await.unwrap().items.unwrap();
-        found.into_iter().find(|item| item["sk"].as_s().unwrap() == &key.run_id.to_string()).unwrap()
+        let get = get.key("pk", pk).key("sk", AttributeValue::S(key.run_id.to_string()));
+        get.send().await.unwrap().item.unwrap()
     };
     for lane in [Lane::Runner, Lane::Queue] {
         let jobs = jobs(&embedded);
@@ -595,12 +593,12 @@ async fn a_step_leaves_the_record_that_the_usual_way_would() {
             }
             assert_eq!(one, other);
         };
-        same(items(&alone).await, items(&together).await);
+        same(item(&alone).await, item(&together).await);
         let run = tried(&job, None).run;
         assert_eq!(table.end_job(&job, &run).await.unwrap(), Ended::Written(Vec::new()));
         let run = Run { id: together.run_id, ..run };
         let ended = table.take_together(&*engine, vec![table.end_step(other, &run).unwrap()], lane);
         assert_eq!(ended.unwrap(), [Some(Taken::Ended)]);
-        same(items(&alone).await, items(&together).await);
+        same(item(&alone).await, item(&together).await);
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     sync::Weak,
 };
 
@@ -15,14 +14,8 @@ use crate::{store::ready, table::Open};
 type Item = HashMap<String, AttributeValue>;
 
 /// An engine that is used with nobody in between, as long as it is open.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Alone(pub(crate) Weak<Open>);
-
-impl fmt::Debug for Alone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Alone")
-    }
-}
 
 impl Alone {
     /// Reads the items with these values of `pk` and `sk`, all different, and has each replaced by what `decide` makes of it, told

@@ -1,6 +1,6 @@
 //! The DynamoDB API of an engine in this process, without a socket: what an SDK's client has for an HTTP client.
 
-use std::{fmt, sync::Weak};
+use std::sync::Weak;
 
 use aws_smithy_runtime_api::client::{
     http::{
@@ -13,21 +13,15 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 
-use crate::{endpoint::TARGET, table::Open};
+use crate::{endpoint::operation_of, table::Open};
 
 /// Answers requests with an engine, as long as that is open. The answer is there when the future is made: whoever polls it
 /// does the engine's work.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Direct(Weak<Open>);
 
 pub(crate) fn client(engine: Weak<Open>) -> SharedHttpClient {
     SharedHttpClient::new(Direct(engine))
-}
-
-impl fmt::Debug for Direct {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Direct")
-    }
 }
 
 impl HttpClient for Direct {
@@ -42,8 +36,8 @@ impl HttpConnector for Direct {
             return HttpConnectorFuture::ready(Err(ConnectorError::io("the table is closed".into())));
         };
         let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.strip_prefix(TARGET).unwrap_or(target);
-        let (status, body) = open.store.answer(operation, request.body().bytes().unwrap_or_default());
+        let (status, body) =
+            open.store.answer(operation_of(target), request.body().bytes().unwrap_or_default());
         let answered = status.try_into().map(|status| {
             let mut response = HttpResponse::new(status, SdkBody::from(body));
             response.headers_mut().insert("content-type", "application/x-amz-json-1.0");

@@ -14,7 +14,7 @@ use axum::{
 use crate::table::Open;
 
 /// How the target of a request begins, before its operation.
-pub(crate) const TARGET: &str = "DynamoDB_20120810.";
+const TARGET: &str = "DynamoDB_20120810.";
 /// How that of a request for streams does.
 const STREAMS: &str = "DynamoDBStreams_20120810.";
 /// The most bytes of a request that DynamoDB takes.
@@ -26,10 +26,14 @@ pub(crate) fn router(open: Arc<Open>) -> Router {
     Router::new().route("/", get(healthy).post(answer)).layer(DefaultBodyLimit::max(LONGEST)).with_state(open)
 }
 
+/// The operation that a request's target names; nothing if it is no target of DynamoDB.
+pub(crate) fn operation_of(target: &str) -> &str {
+    target.strip_prefix(TARGET).or_else(|| target.strip_prefix(STREAMS)).unwrap_or_default()
+}
+
 async fn answer(State(open): State<Arc<Open>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|it| it.to_str().ok()).unwrap_or_default();
-    let operation = target.strip_prefix(TARGET).or_else(|| target.strip_prefix(STREAMS)).unwrap_or_default();
-    let (status, body) = open.store.answer(operation, &body);
+    let (status, body) = open.store.answer(operation_of(target), &body);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(CONTENT_TYPE, "application/x-amz-json-1.0")], body).into_response()
 }

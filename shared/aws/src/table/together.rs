@@ -3,8 +3,6 @@
 //! For an engine of one's own, where what costs is that each write is made durable. It does one thing at a time, so that a step
 //! is decided on the record as it is.
 
-use std::fmt::Debug;
-
 use lamplighter_core::{
     job::{Job, JobKey, Start, StartRequest, start},
     run::Run,
@@ -23,7 +21,7 @@ use super::{
 pub const MOST: usize = 100;
 
 /// An engine in this process that has the table.
-pub trait Exclusive: Debug + Send + Sync {
+pub trait Exclusive: Send + Sync {
     /// Reads the items with these partition and sort keys, all different, and has each replaced by what
     /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
     /// an error, nothing.
