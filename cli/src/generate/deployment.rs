@@ -120,13 +120,11 @@ fn dispatcher(project: &Project) -> Group {
     let functions: Vec<_> = tasks.map(|(task, _)| function_arn(task.name().as_str())).collect();
     let mut invoked = functions.clone();
     invoked.extend([function_arn(DISPATCHER_NAME), function_arn(LAST_WORD_NAME)]);
-    let stack =
-        "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*";
     let statements = vec![
         ledger(),
         roles::allow(&["lambda:InvokeFunction"], invoked),
         roles::allow(&["lambda:GetFunctionConfiguration"], functions),
-        roles::allow(&["cloudformation:DescribeStacks"], vec![sub(stack)]),
+        own_stack(),
     ];
     let ids = Ids::new("LamplighterDispatcher");
     let retries = map! {
@@ -164,7 +162,7 @@ fn last_word(project: &Project) -> Group {
         memory_mb: 256,
         seconds: 60,
         variables: variables(),
-        statements: vec![ledger()],
+        statements: vec![ledger(), own_stack()],
         attributes: Mapping::new(),
         properties: Mapping::new(),
     };
@@ -184,9 +182,16 @@ fn variables() -> Mapping {
 }
 
 fn ledger() -> Value {
-    let actions = ["ConditionCheckItem", "GetItem", "PutItem", "Query", "UpdateItem"];
+    let actions = ["ConditionCheckItem", "GetItem", "PutItem", "UpdateItem"];
     let actions = actions.map(|action| format!("dynamodb:{action}"));
     roles::table(&actions.each_ref().map(String::as_str))
+}
+
+/// To tell a deployment from a rollback.
+fn own_stack() -> Value {
+    let stack =
+        "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*";
+    roles::allow(&["cloudformation:DescribeStackEvents", "cloudformation:DescribeStacks"], vec![sub(stack)])
 }
 
 /// A phase's resource. It depends on all that running its tasks needs, so that it also goes first on a delete.

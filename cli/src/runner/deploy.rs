@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
+use lamplighter_aws::table::RequestKey;
 use lamplighter_core::{
     definition::Phase,
     deployment::{Addressee, Entry},
@@ -214,13 +215,20 @@ async fn send(
         let old = if had == Some(properties) { step.wanted.as_ref() } else { had };
         event["OldResourceProperties"] = json!(old);
     }
+    let word = kind.to_uppercase();
+    let publish = |status: &str| {
+        machine.stacks.publish(&to.stack_id, step.logical_id, &format!("{word}_{status}"), properties);
+    };
+    publish("IN_PROGRESS");
     machine.host.invoke_event(&machine.dispatcher(), event.to_string())?;
     let seconds = properties["ServiceTimeout"].as_str().and_then(|text| text.parse().ok()).unwrap_or(3600);
     let answer = match expected.answer(Duration::from_secs(seconds)).await {
         Ok(answer) => read(&answer.json()?),
         Err(error) => Answer { success: false, reason: error.to_string(), physical_id: to.physical_id() },
     };
-    let entry = machine.storage.table.ledger(&to.ledger(), &to.request_id).await?.own;
+    publish(if answer.success { "COMPLETE" } else { "FAILED" });
+    let request = RequestKey { ledger: &to.ledger(), id: &to.request_id };
+    let entry = machine.storage.table.entry_of(request).await?;
     observer.answered(step.logical_id, &answer, entry.as_ref()).await?;
     Ok(answer)
 }

@@ -3,37 +3,57 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Table, TableError};
-use lamplighter_core::deployment::{Answered, Entry};
+use lamplighter_aws::table::{RequestKey, Table, TableError};
+use lamplighter_core::deployment::{Answered, EntryKey};
 use sha2::{Digest, Sha256};
 
 use crate::event::ResponseUrl;
 
 /// The pauses between attempts to deliver an answer.
 const PAUSES: [u64; 5] = [200, 1_000, 3_000, 8_000, 15_000];
-/// How long another delivery of the same request may take to deliver the answer before this one does.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// The same, once the answer has arrived at another URL: then it is being sent.
+/// How long an attempt may take.
+pub const ATTEMPT: Duration = Duration::from_secs(20);
+/// How long another delivery of the same request may take to deliver the answer before this one does: an attempt, and the
+/// note of its end.
+const PATIENCE: Duration = Duration::from_secs(22);
+/// The same, once the answer has arrived at another URL.
 const SHORT_PATIENCE: Duration = Duration::from_millis(400);
 
-/// Why an answer has not arrived. The event must come again.
+/// The answer was not accepted, however often it was tried. The event must come again.
 #[derive(Debug, thiserror::Error)]
-pub enum DeliveryError {
-    /// It was not accepted, however often it was tried.
-    #[error("the answer was not accepted after {attempts} attempts: {cause}")]
-    NotAccepted {
-        /// How often it was tried.
-        attempts: usize,
-        /// The last attempt's status or error.
-        cause: String,
-    },
-    /// The table failed.
-    #[error(transparent)]
-    Table(#[from] TableError),
+#[error("the answer was not accepted after {attempts} attempts: {cause}")]
+pub struct NotAccepted {
+    /// How often it was tried.
+    pub attempts: usize,
+    /// The last attempt's status or error.
+    pub cause: String,
 }
 
-/// Puts a body to a response URL. Only a 2xx is an acceptance.
-pub async fn put(http: &reqwest::Client, url: &ResponseUrl, body: &str) -> Result<(), DeliveryError> {
+/// Where the answer of a request is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The request.
+    pub request: RequestKey<'a>,
+    /// Its entry, if it has one.
+    pub entry: Option<&'a EntryKey>,
+}
+
+/// The client that delivers answers. It follows no redirect: only the signed URL itself is CloudFormation's, and nobody
+/// else may learn of it.
+pub fn client() -> reqwest::Result<reqwest::Client> {
+    let builder = reqwest::Client::builder().timeout(ATTEMPT).referer(false);
+    builder.redirect(reqwest::redirect::Policy::none()).build()
+}
+
+/// Puts a body to a response URL. Only a 2xx is an acceptance. Each further attempt is noted at `place`, if there is one.
+pub async fn put(
+    http: &reqwest::Client,
+    url: &ResponseUrl,
+    body: &str,
+    place: Option<Place<'_>>,
+) -> Result<(), NotAccepted> {
     let mut cause = String::new();
     for pause in PAUSES.map(Duration::from_millis).into_iter().map(Some).chain([None]) {
         // The URL is signed for an empty content type.
@@ -45,54 +65,67 @@ pub async fn put(http: &reqwest::Client, url: &ResponseUrl, body: &str) -> Resul
         };
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
+            if let Some(Place { table, request, entry }) = place {
+                note(request, table.sending(request, entry, Timestamp::now()).await);
+            }
         }
     }
-    Err(DeliveryError::NotAccepted { attempts: PAUSES.len() + 1, cause })
+    Err(NotAccepted { attempts: PAUSES.len() + 1, cause })
 }
 
-/// Delivers the answer of an entry. `own` says whether this delivery of the request decided it; if another one did, it
-/// may just be delivering it, and is given a while. An answer that has arrived at this URL is not sent again; at another
-/// URL it is, byte for byte.
+/// Delivers the answer of a request. `own` says whether this delivery of the request decided it; if another one did, it
+/// may just be delivering it, and is given the time of an attempt. An answer that has arrived at this URL is not sent
+/// again; at another URL it is, byte for byte.
+///
+/// Once the answer is accepted, the request is over: a table that cannot note that costs a warning.
 pub async fn deliver(
-    table: &Table,
+    place: Place<'_>,
     http: &reqwest::Client,
     url: &ResponseUrl,
-    entry: &Entry,
     answer: &Answered,
     own: bool,
-) -> Result<(), DeliveryError> {
+) -> Result<(), NotAccepted> {
+    let Place { table, request, entry } = place;
     let digest = digest(url);
-    if !own && arrived(table, entry, answer.at, &digest).await? {
+    if !own && arrived(place, answer, &digest).await {
         return Ok(());
     }
-    put(http, url, &answer.body).await?;
-    Ok(table.delivered(entry, &digest).await?)
+    put(http, url, &answer.body, Some(place)).await?;
+    note(request, table.delivered(request, entry, &digest).await);
+    Ok(())
 }
 
-/// Whether the answer arrives at the URL while one is patient: for a while after it was decided, whoever decided it may
-/// still be sending it.
-async fn arrived(
-    table: &Table,
-    entry: &Entry,
-    decided_at: Timestamp,
-    digest: &str,
-) -> Result<bool, TableError> {
+fn note(request: RequestKey<'_>, noted: Result<(), TableError>) {
+    if let Err(error) = noted {
+        tracing::warn!(request_id = request.id, "the ledger does not note the delivery: {error}");
+    }
+}
+
+/// Whether the answer arrives at the URL while another delivery may still be sending it. A table that cannot say counts as
+/// no.
+async fn arrived(place: Place<'_>, decided: &Answered, digest: &str) -> bool {
+    let Place { table, request, entry } = place;
     loop {
-        let ledger = table.ledger(&entry.deployment.ledger, entry.key.request_id()).await?;
-        let delivered_to = ledger.own.and_then(|own| own.answer).map(|answer| answer.delivered_to);
-        let delivered_to = delivered_to.unwrap_or_default();
-        if delivered_to.iter().any(|to| to == digest) {
-            return Ok(true);
+        let answer = match table.answered(request, entry).await {
+            Ok(answer) => answer.unwrap_or_else(|| decided.clone()),
+            Err(error) => {
+                tracing::warn!(request_id = request.id, "sending the answer once more: {error}");
+                return false;
+            }
+        };
+        if answer.delivered_to.iter().any(|to| to == digest) {
+            return true;
         }
-        let patience = if delivered_to.is_empty() { PATIENCE } else { SHORT_PATIENCE };
-        if Timestamp::now().duration_since(decided_at).unsigned_abs() >= patience {
-            return Ok(false);
+        let patience = if answer.delivered_to.is_empty() { PATIENCE } else { SHORT_PATIENCE };
+        let since = answer.sent_at.unwrap_or(answer.at).max(answer.at);
+        if Timestamp::now().duration_since(since).unsigned_abs() >= patience {
+            return false;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// A word that stands for a URL without telling it.
+/// A word by which a URL is known again, and which does not tell it.
 fn digest(url: &ResponseUrl) -> String {
     format!("{:x}", Sha256::digest(url.expose())).chars().take(32).collect()
 }

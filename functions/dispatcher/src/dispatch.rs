@@ -1,38 +1,36 @@
 //! From an event to its answer: parse, plan, run, answer.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{Functions, InvokeError},
     stacks::{StackError, Stacks},
-    table::{Opened, Table, TableError},
+    table::{Received, RequestKey, Table, TableError},
 };
-use lamplighter_core::{
-    definition::OncePer,
-    deployment::{
-        Addressee, Answered, Change, Course, Entry, OrderError, Plan, Request, StackPhase, Verdict,
-        after_delete, plan, render, verdict,
-    },
-    name::TaskName,
+use lamplighter_core::deployment::{
+    Answered, Course, Deadline, Entry, MAX_SERVICE_TIMEOUT, OrderError, Plan, StackPhase, Verdict,
+    after_delete, at_last_call, render, verdict,
 };
-use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    answer::{DeliveryError, deliver, put},
-    drive::{Crew, drive, settle},
-    event::{Envelope, Unanswerable, Wish, envelope, remnant, wish},
+    answer::{NotAccepted, Place, deliver, put},
+    drive::{Crew, drive},
+    event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, Unanswerable, action, envelope},
+    judge::{Begun, Knowing, begin, unjudged},
 };
 
 /// The longest time before the process's own end at which a deployment is handed over to another.
 const HAND_OVER: Duration = Duration::from_secs(30);
-/// The time before CloudFormation's patience ends at which it is told so.
-const LAST_CALL: Duration = Duration::from_secs(20);
-/// How long the table may take to say where a ledger stands, or to note what is answered in any case.
+/// How long the table may take to note a delivery.
+const RECEIVING: Duration = Duration::from_secs(5);
+/// How long the table may take to note what is answered in any case.
 const NOTING: Duration = Duration::from_secs(10);
-/// The longest time that CloudFormation waits for an answer.
-const MAX_SERVICE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The pause after a failure that this delivery must get over by itself.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the fallback may take to find out what a request is.
+const JUDGING: Duration = Duration::from_secs(25);
 
 /// What the dispatcher works with.
 pub struct Dispatcher {
@@ -42,7 +40,7 @@ pub struct Dispatcher {
     pub functions: Functions,
     /// The stack.
     pub stacks: Stacks,
-    /// For the answer.
+    /// For the answer: [`client`](crate::answer::client).
     pub http: reqwest::Client,
     /// The only place without TLS that may be answered.
     pub local: Option<String>,
@@ -52,7 +50,7 @@ pub struct Dispatcher {
     pub random: fn() -> u128,
 }
 
-/// Why an event is not done with. It must come again; if it comes no more, the last word answers it.
+/// Why an event is not done with. It must come again; if it comes no more, the fallback answers it.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     /// Nobody can be answered.
@@ -69,9 +67,9 @@ pub enum DispatchError {
     Invoke(#[from] InvokeError),
     /// The answer was not accepted.
     #[error(transparent)]
-    Delivery(#[from] DeliveryError),
-    /// The table did not answer. Each invocation begins with it, so that none hands this over to the next.
-    #[error("the table did not answer within {} s", NOTING.as_secs())]
+    NotAccepted(#[from] NotAccepted),
+    /// The table did not answer.
+    #[error("the table did not answer within 10 s")]
     Silent,
     /// The tasks have no order.
     #[error(transparent)]
@@ -90,260 +88,327 @@ pub enum Done {
     HandedOver,
 }
 
-/// Deals with one event. `deadline` is when the process will be stopped.
+/// Deals with one event, of which `text` is the payload. `deadline` is when the process will be stopped.
 ///
-/// Whatever goes wrong once it is known where to answer is answered FAILED, with the reason, or is tried again: an error
-/// that is returned makes Lambda deliver the event again, and when it has had enough, the last word answers.
+/// Every event that can be answered is answered once, before CloudFormation's patience ends: counted from the request's
+/// first delivery, whatever neighbour fails or hangs. An error that is returned makes Lambda deliver the event again, if
+/// there is time for that; when Lambda has had enough, the fallback answers.
 pub async fn dispatch(
     dispatcher: &Dispatcher,
-    event: &Value,
+    text: &str,
     deadline: Timestamp,
 ) -> Result<Done, DispatchError> {
-    if let Some(lost) = event.get("requestPayload") {
-        return last_word(dispatcher, lost, &event["responsePayload"]["errorMessage"]).await;
+    let event = Event::read(text);
+    if let Some((lost, error)) = event.lost() {
+        return fall_back(dispatcher, &lost, &error).await;
     }
-    let envelope = envelope(event, dispatcher.local.as_deref())?;
+    let envelope = envelope(&event, dispatcher.local.as_deref())?;
     let request_id = envelope.to.request_id.as_str();
+    let ledger = envelope.to.ledger();
+    let request = RequestKey { ledger: &ledger, id: request_id };
+    let mut received = receive(dispatcher, request).await;
+    let action = action(&event, &envelope);
+    let first =
+        [envelope.sent_at, envelope.first_delivery, received.as_ref().map(|received| received.first_at)];
+    let first = first.into_iter().flatten().min().unwrap_or_else(Timestamp::now);
+    let patience = match &action {
+        Action::Deploy(deploy) => deploy.service_timeout,
+        Action::Delete | Action::Unknown(_) => MAX_SERVICE_TIMEOUT,
+    };
+    let times = Deadline::new(first, patience);
     // Of a short invocation, a quarter is kept back.
     let hand_over = deadline.saturating_sub(HAND_OVER.min(until(deadline) / 4)).unwrap_or(deadline);
-    let running = async {
-        match wish(event, &envelope.to) {
-            Ok(Wish::Deploy { request, service_timeout }) => {
-                run(dispatcher, &request, &envelope.to, service_timeout, None).await
+    loop {
+        let known = received.take();
+        let decided = async {
+            if let Some(answer) = known.as_ref().and_then(|received| received.answer.clone()) {
+                return Ok(Decided::Before(None, answer));
             }
-            Ok(Wish::Delete) => {
-                forget(dispatcher, &envelope.to).await;
-                Ok(Decided::Apart(Verdict::succeeded()))
+            match &action {
+                Action::Deploy(deploy) => run(dispatcher, deploy, &envelope, times, known).await,
+                Action::Delete => {
+                    if let Some(received) = &known {
+                        forget(dispatcher, &envelope, received).await;
+                    }
+                    Ok(Decided::Apart(Verdict::succeeded()))
+                }
+                Action::Unknown(fault) => {
+                    tracing::error!(request_id, "the event is malformed: {fault}");
+                    Ok(Decided::Apart(Verdict::failed(fault.to_string())))
+                }
             }
-            Err(fault) => {
-                tracing::error!(request_id, "the event is malformed: {fault}");
-                Ok(decline(dispatcher, event, &envelope.to, fault.to_string()).await)
+        };
+        let decided = tokio::select! {
+            decided = decided => decided,
+            () = at(hand_over) => {
+                tracing::info!(request_id, "handing over to another invocation");
+                let event = event.with(FIRST_DELIVERY, &first.to_string());
+                dispatcher.functions.start(&dispatcher.own_function, &event).await?;
+                return Ok(Done::HandedOver);
             }
+        };
+        let answered = match decided {
+            Ok(decided) => answer(dispatcher, &envelope, decided, times).await,
+            Err(error) => Err(error),
+        };
+        let Err(error) = answered else { return Ok(Done::Answered) };
+        let now = Timestamp::now();
+        let Action::Deploy(deploy) = &action else { return Err(error) };
+        if matches!(error, DispatchError::NotAccepted(_)) || !times.has_no_further_delivery(now) {
+            return Err(error);
         }
-    };
-    let decided = tokio::select! {
-        decided = running => decided?,
-        () = at(hand_over) => {
-            tracing::info!(request_id, "handing over to another invocation");
-            dispatcher.functions.start(&dispatcher.own_function, event).await?;
-            return Ok(Done::HandedOver);
+        tracing::warn!(request_id, "trying again: {error}");
+        if now.saturating_add(PAUSE).unwrap_or(Timestamp::MAX) < times.last_call {
+            sleep(PAUSE).await;
+            continue;
         }
+        let (known, why) = (Knowing::default(), error.to_string());
+        let verdict = unjudged(dispatcher, &deploy.request, &envelope.to.stack_id, known, &why).await;
+        answer(dispatcher, &envelope, Decided::Apart(verdict), times).await?;
+        return Ok(Done::Answered);
+    }
+}
+
+/// Notes a delivery, and finds out what is known of the request. Nothing if the table does not say: then the request is
+/// dealt with all the same.
+async fn receive(dispatcher: &Dispatcher, request: RequestKey<'_>) -> Option<Received> {
+    let receiving = dispatcher.table.receive(request, Timestamp::now());
+    let cause = match timeout(RECEIVING, receiving).await {
+        Ok(Ok(received)) => return Some(received),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the table did not answer within {} s", RECEIVING.as_secs()),
     };
-    answer(dispatcher, &envelope, decided).await?;
-    Ok(Done::Answered)
+    tracing::warn!(request_id = request.id, "the ledger does not note the delivery: {cause}");
+    None
 }
 
 /// What a request is answered.
 enum Decided {
     /// This, if nothing else was decided in the meantime.
     Now(Box<Entry>, Verdict),
-    /// What was decided before.
-    Before(Box<Entry>, Answered),
-    /// This, of which no ledger knows.
+    /// What was decided before, of a request with or without an entry.
+    Before(Option<Box<Entry>>, Answered),
+    /// This, without an entry.
     Apart(Verdict),
 }
 
-async fn answer(dispatcher: &Dispatcher, envelope: &Envelope, decided: Decided) -> Result<(), DispatchError> {
-    let Dispatcher { table, http, .. } = dispatcher;
-    let url = &envelope.response_url;
-    match decided {
-        Decided::Now(entry, verdict) => close(dispatcher, envelope, &entry, &verdict).await,
-        Decided::Before(entry, answer) => Ok(deliver(table, http, url, &entry, &answer, false).await?),
-        Decided::Apart(verdict) => Ok(put(http, url, &render(&envelope.to, &verdict)).await?),
-    }
-}
-
-/// Runs a request's tasks, as far as its ledger does not say that they have run. With a `fault` it is a deployment that
-/// failed before its first task; but while the stack rolls back its own properties do not matter, and what is to be
-/// undone is.
+/// Runs a request's tasks, as far as its ledger does not say that they have run.
 async fn run(
     dispatcher: &Dispatcher,
-    request: &Request,
-    to: &Addressee,
-    service_timeout: Duration,
-    fault: Option<String>,
+    deploy: &Deploy,
+    envelope: &Envelope,
+    times: Deadline,
+    received: Option<Received>,
 ) -> Result<Decided, DispatchError> {
-    let mut entry = match begin(dispatcher, request, to).await? {
-        Plan::Open(entry) | Plan::Resume(entry) => Box::new(entry),
-        Plan::Replay { entry, answer } => return Ok(Decided::Before(Box::new(entry), answer)),
+    let (request, to, seconds) = (&deploy.request, &envelope.to, deploy.service_timeout.as_secs());
+    let refusal = deploy.fault.as_ref().map(ToString::to_string);
+    if let Some(fault) = &refusal {
+        tracing::error!(request_id = to.request_id, "the event is malformed: {fault}");
+    }
+    let now = Timestamp::now();
+    // A request that comes too late is looked up all the same, so that it gets the right answer.
+    let soon = now.saturating_add(NOTING).unwrap_or(Timestamp::MAX);
+    let at_last = if now < times.answer_by { times.last_call } else { soon };
+    let knowing = Knowing::default();
+    let begun = tokio::select! {
+        begun = begin(dispatcher, request, to, times.last_call, refusal.as_deref(), received, &knowing) => begun?,
+        () = at(at_last) => {
+            let why = format!(
+                "{} did not answer within the {seconds} s of the resource's ServiceTimeout",
+                knowing.neighbour()
+            );
+            return Ok(Decided::Apart(unjudged(dispatcher, request, &to.stack_id, knowing, &why).await));
+        }
+    };
+    let planned = match begun {
+        Begun::Plan(planned) => planned,
+        Begun::Answered(answer) => return Ok(Decided::Before(None, answer)),
+    };
+    let (mut entry, is_new) = match planned {
+        Plan::Open(entry) => (Box::new(entry), true),
+        Plan::Resume(entry) => (Box::new(entry), false),
+        Plan::Decline(verdict) => return Ok(Decided::Apart(verdict)),
+        Plan::Replay { entry, answer } => return Ok(Decided::Before(Some(Box::new(entry)), answer)),
         Plan::Superseded { entry, by } => {
             let reason = format!("request {by} has been begun since, so nothing of this one is run any more");
             return Ok(Decided::Now(Box::new(entry), Verdict::failed(reason)));
         }
     };
-    if let Some(fault) = fault.filter(|_| entry.course != Course::Rollback) {
-        return Ok(Decided::Now(entry, Verdict::failed(fault)));
-    }
     let Dispatcher { table, functions, stacks, .. } = dispatcher;
-    let crew = Crew { table, functions, stacks, stack_id: &to.stack_id };
-    // Of a short wait, a quarter is kept back.
-    let patience = service_timeout.saturating_sub(LAST_CALL.min(service_timeout / 4));
-    let last_call = entry.started_at.saturating_add(patience).unwrap_or(Timestamp::MAX);
-    let told = tokio::select! {
-        driven = drive(&crew, &mut entry) => {
+    let table = table.clone().of_environment(&deploy.environment);
+    let crew = Crew { table: &table, functions, stacks, stack_id: &to.stack_id };
+    let verdict = tokio::select! {
+        biased;
+        () = at(times.last_call) => at_last_call(&entry, deploy.service_timeout),
+        driven = drive(&crew, &mut entry, is_new) => {
             driven?;
             verdict(&entry)
         }
-        () = at(last_call) => late(&entry, service_timeout),
     };
-    Ok(Decided::Now(entry, told))
+    Ok(Decided::Now(entry, verdict))
 }
 
-fn late(entry: &Entry, service_timeout: Duration) -> Verdict {
-    let late = entry.tasks.iter().filter(|task| !task.status.is_terminal());
-    let late = late.map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
-    let seconds = service_timeout.as_secs();
-    Verdict::failed(format!("{late} did not end within the {seconds} s of the resource's ServiceTimeout"))
-}
-
-/// Answers FAILED for a request of which nothing is run.
-///
-/// Its ledger notes it as a deployment that failed, if it can be reached: else the rollback that follows would take the
-/// deployment before for the one to be undone.
-async fn decline(dispatcher: &Dispatcher, event: &Value, to: &Addressee, why: String) -> Decided {
-    let apart = Decided::Apart(Verdict::failed(why.as_str()));
-    let Some(request) = remnant(event, to) else { return apart };
-    run(dispatcher, &request, to, MAX_SERVICE_TIMEOUT, Some(why)).await.unwrap_or_else(|error| {
-        tracing::warn!(request_id = to.request_id, "the ledger does not note the request: {error}");
-        apart
-    })
-}
-
-/// Finds the request's entry in the ledger, or plans and opens one.
-async fn begin(dispatcher: &Dispatcher, request: &Request, to: &Addressee) -> Result<Plan, DispatchError> {
-    const ROUNDS: usize = 20;
-    for _ in 0..ROUNDS {
-        let ledger = dispatcher.table.ledger(&request.ledger, &request.request_id);
-        let mut ledger = timeout(NOTING, ledger).await.map_err(|_| DispatchError::Silent)??;
-        let stack = match (&ledger.own, request.change) {
-            // What was planned stays as it is, and a Create is never sent by a rollback.
-            (Some(_), _) | (None, Change::Create) => StackPhase::Forward,
-            (None, Change::Update) => StackPhase::of(&dispatcher.stacks.status(&to.stack_id).await?),
-        };
-        let mut contents = BTreeMap::new();
-        match (stack, &mut ledger.newest) {
-            (StackPhase::Forward, _) if ledger.own.is_none() => {
-                contents = self::contents(dispatcher, request).await?;
-            }
-            (StackPhase::RollingBack, Some(newest)) if newest.course != Course::Rollback => {
-                settle(&dispatcher.table, newest).await?;
-            }
-            _ => {}
-        }
-        let planned = plan(request, &ledger, stack, &contents, Timestamp::now(), dispatcher.random)?;
-        if let Plan::Open(entry) = &planned {
-            match dispatcher.table.open(entry, ledger.latest.as_ref()).await? {
-                Opened::Yes => {
-                    let (course, version) = (entry.course.trigger(), &entry.deployment.version);
-                    tracing::info!(request_id = request.request_id, "{course} of version {version} begins");
-                }
-                Opened::Overtaken => continue,
-            }
-        }
-        return Ok(planned);
-    }
-    Err(DispatchError::Contended(request.ledger.clone()))
-}
-
-/// The content of each task that runs once per content.
-async fn contents(
-    dispatcher: &Dispatcher,
-    request: &Request,
-) -> Result<BTreeMap<TaskName, String>, InvokeError> {
-    let mut contents = BTreeMap::new();
-    for task in request.tasks.iter().filter(|task| task.once_per == OncePer::Content) {
-        contents.insert(task.name.clone(), dispatcher.functions.content(&task.function).await?);
-    }
-    Ok(contents)
-}
-
-/// Decides the answer in the ledger and delivers the one that stands there.
-async fn close(
+/// Decides the answer in the ledger and delivers the one that stands there. If the ledger does not note it in time, it is
+/// delivered all the same: a deployment as FAILED, since the next one could not know of its success.
+async fn answer(
     dispatcher: &Dispatcher,
     envelope: &Envelope,
-    entry: &Entry,
-    told: &Verdict,
+    decided: Decided,
+    times: Deadline,
 ) -> Result<(), DispatchError> {
-    let (answer, own) = decide(dispatcher, &envelope.to, entry, told).await?;
-    deliver(&dispatcher.table, &dispatcher.http, &envelope.response_url, entry, &answer, own).await?;
-    let request_id = envelope.to.request_id.as_str();
+    let (table, to) = (&dispatcher.table, &envelope.to);
+    let ledger = to.ledger();
+    let request = RequestKey { ledger: &ledger, id: &to.request_id };
+    let time = NOTING.max(until(times.answer_by));
+    let (entry, answer, own, reason) = match decided {
+        Decided::Before(entry, answer) => (entry.map(|entry| entry.key), answer, false, String::new()),
+        Decided::Now(entry, verdict) => {
+            let closing = async {
+                loop {
+                    match table.close(&entry, &answered(envelope, &verdict)).await {
+                        Err(error) if times.has_no_further_delivery(Timestamp::now()) => {
+                            tracing::warn!(request_id = to.request_id, "trying again: {error}");
+                            sleep(PAUSE).await;
+                        }
+                        closed => return closed,
+                    }
+                }
+            };
+            match timeout(time, closing).await {
+                Ok(closed) => {
+                    let (answer, own) = closed?;
+                    (Some(entry.key), answer, own, verdict.reason)
+                }
+                Err(_) if entry.course == Course::Rollback || !verdict.success => {
+                    return Ok(put_apart(dispatcher, envelope, &verdict).await?);
+                }
+                Err(_) => {
+                    let why = "the table did not note how the deployment ended";
+                    return Ok(put_apart(dispatcher, envelope, &Verdict::failed(why)).await?);
+                }
+            }
+        }
+        Decided::Apart(verdict) => {
+            match timeout(NOTING, table.answer(request, &answered(envelope, &verdict))).await {
+                Ok(Ok((answer, own))) => (None, answer, own, verdict.reason),
+                failed => {
+                    let cause = match failed {
+                        Ok(Err(error)) => error.to_string(),
+                        _ => format!("the table did not answer within {} s", NOTING.as_secs()),
+                    };
+                    tracing::warn!(
+                        request_id = to.request_id,
+                        "the ledger does not note the answer: {cause}"
+                    );
+                    return Ok(put_apart(dispatcher, envelope, &verdict).await?);
+                }
+            }
+        }
+    };
+    let place = Place { table, request, entry: entry.as_ref() };
+    deliver(place, &dispatcher.http, &envelope.response_url, &answer, own).await?;
+    let request_id = to.request_id.as_str();
     match (answer.success, own) {
         (true, _) => tracing::info!(request_id, "answered SUCCESS"),
-        (false, true) => tracing::error!(request_id, "answered FAILED: {}", told.reason),
+        (false, true) => tracing::error!(request_id, "answered FAILED: {reason}"),
         (false, false) => tracing::info!(request_id, "answered FAILED, as was decided before"),
     }
     Ok(())
 }
 
-/// Decides the answer in the ledger, once. The one that stands there, and whether it is this one.
-async fn decide(
+/// Delivers an answer that no ledger notes.
+async fn put_apart(
     dispatcher: &Dispatcher,
-    to: &Addressee,
-    entry: &Entry,
-    told: &Verdict,
-) -> Result<(Answered, bool), TableError> {
-    let body = render(to, told);
-    let answer = Answered { success: told.success, body, at: Timestamp::now(), delivered_to: Vec::new() };
-    dispatcher.table.close(entry, &answer, entry.successful_after(told.success).as_ref()).await
+    envelope: &Envelope,
+    verdict: &Verdict,
+) -> Result<(), NotAccepted> {
+    put(&dispatcher.http, &envelope.response_url, &render(&envelope.to, verdict), None).await
 }
 
-/// Answers an event whose every delivery failed: with what was decided, if that was only not delivered, else FAILED.
-/// `error` is what the last delivery failed with.
-async fn last_word(dispatcher: &Dispatcher, event: &Value, error: &Value) -> Result<Done, DispatchError> {
+fn answered(envelope: &Envelope, verdict: &Verdict) -> Answered {
+    let body = render(&envelope.to, verdict);
+    Answered { success: verdict.success, body, at: Timestamp::now(), delivered_to: Vec::new(), sent_at: None }
+}
+
+/// Answers an event whose every delivery failed: with what was decided, if that was only not delivered, else by what it
+/// is. `error` is what the last delivery failed with.
+async fn fall_back(dispatcher: &Dispatcher, event: &Event, error: &str) -> Result<Done, DispatchError> {
     let envelope = envelope(event, dispatcher.local.as_deref())?;
-    if event["RequestType"] == "Delete" {
-        answer(dispatcher, &envelope, Decided::Apart(Verdict::succeeded())).await?;
-        return Ok(Done::Answered);
-    }
-    let failed = Verdict::failed(format!(
-        "the dispatcher ended before the deployment did, on every delivery of request {}, the last time with: {}",
-        envelope.to.request_id,
-        error.as_str().unwrap_or("nothing that it could say")
-    ));
-    let noted = async {
-        let ledger = dispatcher.table.ledger(&envelope.to.ledger(), &envelope.to.request_id).await?;
-        let entry = match (ledger.own, remnant(event, &envelope.to)) {
-            (Some(own), _) => own,
-            (None, Some(request)) => match begin(dispatcher, &request, &envelope.to).await? {
-                Plan::Open(entry)
-                | Plan::Resume(entry)
-                | Plan::Replay { entry, .. }
-                | Plan::Superseded { entry, .. } => entry,
-            },
-            (None, None) => return Ok(None),
+    let (to, ledger) = (&envelope.to, envelope.to.ledger());
+    let received = receive(dispatcher, RequestKey { ledger: &ledger, id: &to.request_id }).await;
+    let decided =
+        match (received.as_ref().and_then(|received| received.answer.clone()), action(event, &envelope)) {
+            (Some(answer), _) => Decided::Before(None, answer),
+            (None, Action::Delete) => Decided::Apart(Verdict::succeeded()),
+            (None, Action::Unknown(fault)) => Decided::Apart(Verdict::failed(fault.to_string())),
+            (None, Action::Deploy(deploy)) => last_resort(dispatcher, &deploy, &envelope, error).await,
         };
-        // As any rollback: a FAILED would leave the stack where only a person gets it out.
-        let told = Verdict { success: entry.course == Course::Rollback, ..failed.clone() };
-        let (answer, _) = decide(dispatcher, &envelope.to, &entry, &told).await?;
-        Ok::<_, DispatchError>(Some(Decided::Before(Box::new(entry), answer)))
-    };
-    // With the table out of reach CloudFormation must be answered all the same.
-    let decided = match timeout(NOTING, noted).await {
-        Ok(Ok(Some(decided))) => decided,
-        Ok(Ok(None)) | Err(_) => Decided::Apart(failed),
-        Ok(Err(error)) => {
-            tracing::warn!(request_id = envelope.to.request_id, "the ledger does not note the end: {error}");
-            Decided::Apart(failed)
-        }
-    };
-    answer(dispatcher, &envelope, decided).await?;
+    // It has a minute, and no delivery follows.
+    let now = Timestamp::now();
+    answer(dispatcher, &envelope, decided, Deadline { first: now, last_call: now, answer_by: now }).await?;
     Ok(Done::Answered)
 }
 
-/// Notes in the ledger that the resource goes. Nothing that fails here may hold up a Delete.
-async fn forget(dispatcher: &Dispatcher, to: &Addressee) {
-    let noted = async {
-        let stack = StackPhase::of(&dispatcher.stacks.status(&to.stack_id).await?);
-        let ledger = dispatcher.table.ledger(&to.ledger(), &to.request_id).await?;
-        let Some((latest, success)) = after_delete(&ledger, stack) else { return Ok(()) };
-        if let Some(unanswered) = ledger.newest.as_ref().filter(|newest| newest.answer.is_none()) {
-            // It still runs. It must not become a success once its resource is gone.
-            let request_id = unanswered.key.request_id().to_owned();
-            let to = Addressee { request_id, ..to.clone() };
-            let verdict = Verdict::failed("the resource was deleted before the deployment ended");
-            decide(dispatcher, &to, unanswered, &verdict).await?;
+/// The answer to a deployment that no dispatcher could finish. It begins nothing.
+async fn last_resort(dispatcher: &Dispatcher, deploy: &Deploy, envelope: &Envelope, error: &str) -> Decided {
+    let (request, to) = (&deploy.request, &envelope.to);
+    let why = format!(
+        "the dispatcher ended before the deployment did, on every delivery of request {}, the last time with: {error}",
+        to.request_id
+    );
+    let knowing = Knowing::default();
+    // A deployment that has no entry begins none any more.
+    let judging = begin(dispatcher, request, to, Timestamp::MAX, Some(&why), None, &knowing);
+    match timeout(JUDGING, judging).await {
+        Ok(Ok(Begun::Answered(answer))) => Decided::Before(None, answer),
+        Ok(Ok(Begun::Plan(Plan::Replay { entry, answer }))) => Decided::Before(Some(Box::new(entry)), answer),
+        Ok(Ok(Begun::Plan(Plan::Decline(verdict)))) => Decided::Apart(verdict),
+        Ok(Ok(Begun::Plan(Plan::Open(entry) | Plan::Resume(entry) | Plan::Superseded { entry, .. }))) => {
+            let verdict = if entry.tasks.iter().all(|task| task.status.is_terminal()) {
+                verdict(&entry)
+            } else {
+                // As any rollback: a FAILED would leave the stack where only a person gets it out.
+                Verdict { success: entry.course == Course::Rollback, ..Verdict::failed(why) }
+            };
+            Decided::Now(Box::new(entry), verdict)
         }
-        dispatcher.table.revert(&to.ledger(), latest, success).await?;
+        Ok(Err(error)) => {
+            tracing::warn!(request_id = to.request_id, "the ledger does not note the end: {error}");
+            Decided::Apart(unjudged(dispatcher, request, &to.stack_id, knowing, &why).await)
+        }
+        Err(_) => Decided::Apart(unjudged(dispatcher, request, &to.stack_id, knowing, &why).await),
+    }
+}
+
+/// Notes in the ledger that its resource is gone: a deployment without an answer will have none, and a creation that is
+/// undone was no success. Nothing here keeps the resource from being deleted.
+async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Received) {
+    let Dispatcher { table, stacks, .. } = dispatcher;
+    let to = &envelope.to;
+    let noted = async {
+        let ledger_name = to.ledger();
+        table.move_ledger(&to.ledger_by_name(), &ledger_name).await?;
+        let ledger = table.ledger(&ledger_name, received.entry.as_ref()).await?;
+        let phase = match stacks.status(&to.stack_id).await {
+            Ok(status) => Some(StackPhase::of(&status)),
+            Err(error) => {
+                tracing::warn!(request_id = to.request_id, "{error}");
+                None
+            }
+        };
+        let Some((seen, now)) = after_delete(&ledger, phase, envelope.sent_at, Timestamp::now()) else {
+            return Ok(());
+        };
+        if let Some(unanswered) = ledger.newest.as_ref().filter(|newest| newest.answer.is_none()) {
+            let of_entry = lamplighter_core::deployment::Addressee {
+                request_id: unanswered.key.request_id().to_owned(),
+                ..to.clone()
+            };
+            let verdict = Verdict::failed("the resource was deleted before the deployment ended");
+            let of_entry = Envelope { to: of_entry, ..envelope.clone() };
+            table.close(unanswered, &answered(&of_entry, &verdict)).await?;
+        }
+        table.stand(&ledger_name, seen, &now).await?;
         Ok::<_, DispatchError>(())
     };
     match timeout(NOTING, noted).await {

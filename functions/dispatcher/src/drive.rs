@@ -8,15 +8,17 @@ use lamplighter_aws::{
     table::{Seen, Table, TableError},
 };
 use lamplighter_core::{
-    deployment::{Course, Entry, StackPhase, Step, TaskEntry, next_step},
-    run::{ErrorKind, Run, RunError},
+    deployment::{Course, Deployment, Entry, StackPhase, Step, TaskEntry, Undone, next_step},
+    id::RunId,
+    name::TaskName,
+    run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
 use tokio::time::{Duration, sleep};
 
 use crate::follow::{follow, standing, unstarted};
 
-/// The pause between two looks at a run that must end before a rollback can be planned.
+/// The pause between two looks at a run that must end before a rollback undoes anything.
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a deployment is driven with.
@@ -34,9 +36,11 @@ pub struct Crew<'a> {
 /// Runs what an entry still has to run, and leaves in it how each task ended.
 ///
 /// It can be dropped at any await and begun again from the ledger: what has run is found by its record. So an error
-/// leaves the other runs of its wave behind, and they end by themselves.
-pub async fn drive(crew: &Crew<'_>, entry: &mut Entry) -> Result<(), TableError> {
-    let mut waves = 0;
+/// leaves the other runs of its wave behind, and they end by themselves. Before each wave the stack must still wait for
+/// it; `is_new` says that this was found out a moment ago.
+pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<(), TableError> {
+    let mut is_known_to_wait = is_new;
+    settle(crew, entry).await?;
     loop {
         match next_step(entry.course, &entry.tasks) {
             Step::Done => return Ok(()),
@@ -45,16 +49,19 @@ pub async fn drive(crew: &Crew<'_>, entry: &mut Entry) -> Result<(), TableError>
                     put_down(crew.table, entry, place, status, &why).await?;
                 }
             }
-            Step::Run(places) if waves > 0 && no_longer_waits(crew, entry.course).await => {
-                for place in places {
-                    let why = "the stack is rolling back and waits no longer";
-                    put_down(crew.table, entry, place, Status::Cancelled, why).await?;
-                }
-            }
             Step::Run(places) => {
-                run_wave(crew, entry, &places).await?;
-                crew.table.progress(entry).await?;
-                waves += 1;
+                let waits_no_longer =
+                    if is_known_to_wait { None } else { waits_no_longer(crew, entry.course).await };
+                is_known_to_wait = false;
+                if let Some(phase) = waits_no_longer {
+                    for place in places {
+                        let why = format!("the stack no longer waits for it, since {phase}");
+                        put_down(crew.table, entry, place, Status::Cancelled, &why).await?;
+                    }
+                } else {
+                    run_wave(crew, entry, &places).await?;
+                    note_progress(crew.table, entry).await;
+                }
             }
         }
     }
@@ -83,17 +90,21 @@ async fn run_wave(crew: &Crew<'_>, entry: &mut Entry, places: &[usize]) -> Resul
     Ok(())
 }
 
-/// Whether the stack has turned back since the deployment began: CloudFormation cancels an update when a resource
-/// beside this one fails. If that cannot be found out, the deployment goes on.
-async fn no_longer_waits(crew: &Crew<'_>, course: Course) -> bool {
-    if course == Course::Rollback {
-        return false;
+/// Notes how the tasks fare, for those who watch: the deployment does not depend on it.
+async fn note_progress(table: &Table, entry: &Entry) {
+    if let Err(error) = table.progress(entry).await {
+        tracing::warn!(request_id = entry.key.request_id(), "the ledger does not note the progress: {error}");
     }
+}
+
+/// The stack's phase, if it no longer waits for the deployment: CloudFormation cancels an update when a resource beside
+/// this one fails. If that cannot be found out, the deployment goes on.
+async fn waits_no_longer(crew: &Crew<'_>, course: Course) -> Option<StackPhase> {
     match crew.stacks.status(crew.stack_id).await {
-        Ok(status) => StackPhase::of(&status) == StackPhase::RollingBack,
+        Ok(status) => Some(StackPhase::of(&status)).filter(|phase| !phase.waits_for(course)),
         Err(error) => {
             tracing::warn!("going on: {error}");
-            false
+            None
         }
     }
 }
@@ -107,42 +118,107 @@ async fn put_down(
     why: &str,
 ) -> Result<(), TableError> {
     let task = &entry.tasks[place];
-    let run = unstarted(task, &entry.deployment, entry.course.trigger(), status);
-    let run = match status {
-        Status::Blocked => Run { error: Some(RunError::new(ErrorKind::Dependency, why)), ..run },
-        _ => Run { skipped_reason: Some(why.to_owned()), ..run },
-    };
-    let stands = standing(table.record(&run).await?, run);
+    let trigger = entry.course.trigger();
+    let stands =
+        record_unrun(table, &task.name, task.run_id, &entry.deployment, trigger, status, why).await?;
     let task = &mut entry.tasks[place];
     (task.status, task.message) = (stands.status, stands.reason().map(str::to_owned));
     Ok(())
 }
 
-/// Waits until every run of an earlier deployment that is still in flight is over, and leaves in the entry how each
-/// ended. One that has not begun is kept from it, and has nothing to undo. For a rollback, which must know what it
-/// undoes.
-pub async fn settle(table: &Table, entry: &mut Entry) -> Result<(), TableError> {
-    for place in 0..entry.tasks.len() {
-        let task = &entry.tasks[place];
-        if task.status.is_terminal() {
-            continue;
+/// Finds out, before a rollback undoes anything, how the runs ended that it undoes. One that is in progress is asked to
+/// end and waited for; one that has not begun is kept from it. A task of which no run completed has nothing to undo.
+async fn settle(crew: &Crew<'_>, entry: &mut Entry) -> Result<(), TableError> {
+    let Some(undone) = entry.undoes.clone() else { return Ok(()) };
+    let pending = entry.tasks.iter().enumerate().filter(|(_, task)| task.status == Status::Pending);
+    let mut settling: FuturesUnordered<_> = pending
+        .map(|(place, task)| {
+            let (task, undone) = (task.clone(), &undone);
+            async move {
+                let mut completed = false;
+                for run in &task.undoes {
+                    completed |= settled(crew.table, &task, *run, undone).await? == Status::Completed;
+                }
+                Ok::<_, TableError>((place, completed))
+            }
+        })
+        .collect();
+    let mut nothing = Vec::new();
+    while let Some(settled) = settling.next().await {
+        let (place, completed) = settled?;
+        match (completed, entry.tasks[place].rollback) {
+            (true, true) => {}
+            (true, false) => nothing.push((place, "defines no rollback")),
+            (false, _) => nothing.push((place, "did not complete, so there is nothing to undo")),
         }
-        if table.forestall(&task.name, &entry.deployment).await? {
-            put_down(table, entry, place, Status::Cancelled, "the stack rolled back before it began").await?;
-        } else {
-            entry.tasks[place].status = settled(table, task).await?;
-        }
+    }
+    drop(settling);
+    let changed = !nothing.is_empty();
+    for (place, why) in nothing {
+        let task = &mut entry.tasks[place];
+        (task.status, task.message) = (Status::Skipped, Some(why.to_owned()));
+    }
+    if changed {
+        note_progress(crew.table, entry).await;
     }
     Ok(())
 }
 
-/// How a run ended, once it is over. One that is nowhere gave way to a later deployment's.
-async fn settled(table: &Table, task: &TaskEntry) -> Result<Status, TableError> {
+/// How a run ended that is to be undone, once it is over. One that is nowhere gave way to a later deployment's.
+async fn settled(
+    table: &Table,
+    task: &TaskEntry,
+    run_id: RunId,
+    undone: &Undone,
+) -> Result<Status, TableError> {
+    let mut asked = false;
     loop {
-        match table.look(&task.name, task.run_id, Timestamp::now()).await? {
+        match table.look(&task.name, run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(run.status),
-            Seen::Nowhere => return Ok(Status::Skipped),
-            Seen::Held(_) => sleep(SETTLING_PAUSE).await,
+            Seen::Nowhere => {
+                if !table.forestall(&task.name, &undone.deployment).await? {
+                    match table.look(&task.name, run_id, Timestamp::now()).await? {
+                        Seen::Nowhere => return Ok(Status::Skipped),
+                        // It has begun in the meantime.
+                        Seen::Over(_) | Seen::Held(_) => continue,
+                    }
+                }
+                let why = "the stack rolled back before it began";
+                let (deployment, trigger) = (&undone.deployment, undone.course.trigger());
+                let cancelled = Status::Cancelled;
+                let run =
+                    record_unrun(table, &task.name, run_id, deployment, trigger, cancelled, why).await?;
+                return Ok(run.status);
+            }
+            Seen::Held(_) => {
+                if !asked {
+                    asked = table.cancel(&task.name, run_id).await?;
+                    tracing::info!(
+                        task = task.name.as_str(),
+                        run_id = run_id.to_string(),
+                        "asked the run to end"
+                    );
+                }
+                sleep(SETTLING_PAUSE).await;
+            }
         }
     }
+}
+
+/// Records a run whose body did not start, and returns the record that stands.
+async fn record_unrun(
+    table: &Table,
+    task: &TaskName,
+    run_id: RunId,
+    deployment: &Deployment,
+    trigger: Trigger,
+    status: Status,
+    why: &str,
+) -> Result<Run, TableError> {
+    let run = unstarted(table, task, run_id, deployment, trigger, status);
+    let run = match status {
+        Status::Blocked => Run { error: Some(RunError::new(ErrorKind::Dependency, why)), ..run },
+        _ => Run { skipped_reason: Some(why.to_owned()), ..run },
+    };
+    Ok(standing(table.record(&run).await?, run))
 }

@@ -3,20 +3,25 @@
 //! Properties come as text, whatever they were in the template. Source: CloudFormation User Guide, "Custom resource
 //! request objects".
 
+mod parts;
+
 use std::{collections::BTreeSet, fmt::Display, str::FromStr, time::Duration};
 
+use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use lamplighter_core::{
     definition::{DEFAULT_TIMEOUT, MAX_TIMEOUT, OncePer, RunOn},
-    deployment::{Addressee, Change, PlannedTask, Request, shortened, waves},
+    deployment::{
+        Addressee, Change, MAX_SERVICE_TIMEOUT, PlannedTask, Properties, Request, shortened, waves,
+    },
     name::TaskName,
 };
 use serde_json::Value;
 
+pub use parts::Event;
+
 /// The longest stack, request and logical id, in bytes of JSON. CloudFormation's own are far shorter; the answer must
 /// hold them all in its 4096 bytes, and the table in its keys.
 const MAX_ID: usize = 512;
-/// The longest physical id, in bytes. Source: CloudFormation User Guide, "Custom resource response objects".
-const MAX_PHYSICAL_ID: usize = 1024;
 /// The longest version and the longest name of a function, in bytes.
 const MAX_WORD: usize = 256;
 /// The most tasks that a resource may have, and the most bytes of JSON they may take: with what becomes of each, the
@@ -25,8 +30,8 @@ const MAX_TASKS: usize = 100;
 const MAX_TASKS_BYTES: usize = 100_000;
 /// How much of a faulty value is told, in bytes.
 const MAX_FAULTY: usize = 100;
-/// The time CloudFormation waits for an answer unless the resource says otherwise.
-const DEFAULT_SERVICE_TIMEOUT: Duration = Duration::from_secs(3600);
+/// The key under which a dispatcher that hands over says when the request was first delivered.
+pub const FIRST_DELIVERY: &str = "LamplighterFirstDelivery";
 
 /// A response URL. It is a secret: who has it can forge the answer. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -52,20 +57,34 @@ pub struct Envelope {
     pub to: Addressee,
     /// Where it goes.
     pub response_url: ResponseUrl,
+    /// When CloudFormation sent the event, where the URL says when it was signed.
+    pub sent_at: Option<Timestamp>,
+    /// When the request was first delivered, where an earlier invocation says so.
+    pub first_delivery: Option<Timestamp>,
 }
 
-/// What is asked for.
+/// An action that CloudFormation asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// To deploy.
-    Deploy {
-        /// What.
-        request: Request,
-        /// How long CloudFormation waits for the answer.
-        service_timeout: Duration,
-    },
+pub enum Action {
+    /// To deploy, or to roll back.
+    Deploy(Box<Deploy>),
     /// To let go of the resource.
     Delete,
+    /// None that a custom resource knows.
+    Unknown(Malformed),
+}
+
+/// A request to deploy, or to roll back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deploy {
+    /// The request. It has no tasks if it is malformed.
+    pub request: Request,
+    /// How long CloudFormation waits for the answer.
+    pub service_timeout: Duration,
+    /// The environment of the stack.
+    pub environment: String,
+    /// What is wrong with the properties. It does not matter for a rollback.
+    pub fault: Option<Malformed>,
 }
 
 /// An event that nobody can be answered about.
@@ -89,76 +108,98 @@ fn malformed(key: impl Into<String>, fault: impl Into<String>) -> Malformed {
 
 /// Reads what is needed to answer. `local` is the one place without TLS that may be answered, on a machine of one's
 /// own.
-pub fn envelope(event: &Value, local: Option<&str>) -> Result<Envelope, Unanswerable> {
-    let id = |key: &str| match event[key].as_str() {
-        Some(id) if !id.is_empty() && event[key].to_string().len() - 2 <= MAX_ID => Ok(id.to_owned()),
+pub fn envelope(event: &Event, local: Option<&str>) -> Result<Envelope, Unanswerable> {
+    let id = |key: &str| match event.text(key) {
+        Some(id) if !id.is_empty() && Value::from(id.as_str()).to_string().len() - 2 <= MAX_ID => Ok(id),
         Some(_) => Err(Unanswerable(format!("`{key}` must have 1 to {MAX_ID} bytes"))),
         None => Err(Unanswerable(format!("`{key}` is missing or not a text"))),
     };
-    let physical_id =
-        event["PhysicalResourceId"].as_str().filter(|id| (1..=MAX_PHYSICAL_ID).contains(&id.len()));
-    let url = event["ResponseURL"]
-        .as_str()
+    let url = event
+        .text("ResponseURL")
         .ok_or_else(|| Unanswerable("`ResponseURL` is missing or not a text".into()))?;
+    let parsed = reqwest::Url::parse(&url);
+    let local = local.map(|local| local.trim_end_matches('/'));
     let is_local =
         local.is_some_and(|local| url.strip_prefix(local).is_some_and(|rest| rest.starts_with('/')));
     if !is_local && !url.starts_with("https://") {
         return Err(Unanswerable("`ResponseURL` is not https".into()));
     }
+    let parsed = parsed.map_err(|error| Unanswerable(format!("`ResponseURL` is not a URL: {error}")))?;
     Ok(Envelope {
         to: Addressee {
             stack_id: id("StackId")?,
             request_id: id("RequestId")?,
             logical_resource_id: id("LogicalResourceId")?,
-            physical_resource_id: physical_id.map(str::to_owned),
+            physical_resource_id: event.text("PhysicalResourceId").filter(|id| !id.is_empty()),
         },
-        response_url: ResponseUrl(url.to_owned()),
+        sent_at: signed_at(&parsed),
+        response_url: ResponseUrl(url),
+        first_delivery: event.text(FIRST_DELIVERY).and_then(|time| time.parse().ok()),
     })
 }
 
-/// Reads what is asked for.
-pub fn wish(event: &Value, to: &Addressee) -> Result<Wish, Malformed> {
-    let change = match event["RequestType"].as_str() {
-        Some("Delete") => return Ok(Wish::Delete),
-        _ => change(event).ok_or_else(|| malformed("RequestType", "must be Create, Update or Delete"))?,
-    };
-    let properties = &event["ResourceProperties"];
-    if !properties.is_object() {
-        return Err(malformed("ResourceProperties", "is missing or not an object"));
-    }
-    let version = text(properties, "Version").ok_or_else(|| missing("Version", "the version to deploy"))?;
-    let version = bounded("ResourceProperties.Version", version)?;
-    let service_timeout = match text(properties, "ServiceTimeout") {
-        Some(seconds) => service_timeout(&seconds)?,
-        None => DEFAULT_SERVICE_TIMEOUT,
-    };
-    let request = Request { version, tasks: tasks(&properties["Tasks"])?, ..remains(event, to, change) };
-    Ok(Wish::Deploy { request, service_timeout })
+/// When a URL was signed. Source: IAM User Guide, "Signature Version 4", `X-Amz-Date`.
+fn signed_at(url: &reqwest::Url) -> Option<Timestamp> {
+    let (_, date) = url.query_pairs().find(|(key, _)| key == "X-Amz-Date")?;
+    let date = DateTime::strptime("%Y%m%dT%H%M%SZ", &*date).ok()?;
+    date.to_zoned(TimeZone::UTC).ok().map(|date| date.timestamp())
 }
 
-/// What is left of a request whose properties cannot be read: it has no tasks. Nothing, if it is not one to deploy.
-pub fn remnant(event: &Value, to: &Addressee) -> Option<Request> {
-    change(event).map(|change| remains(event, to, change))
-}
-
-fn remains(event: &Value, to: &Addressee, change: Change) -> Request {
-    let version = |properties: &str| text(&event[properties], "Version").map(|it| shortened(&it, MAX_WORD));
-    Request {
+/// Reads the action that is asked for.
+pub fn action(event: &Event, envelope: &Envelope) -> Action {
+    let change = match event.text("RequestType").as_deref() {
+        Some("Delete") => return Action::Delete,
+        Some("Create") => Change::Create,
+        Some("Update") => Change::Update,
+        _ => return Action::Unknown(malformed("RequestType", "must be Create, Update or Delete")),
+    };
+    let read = event.value("ResourceProperties");
+    let properties = read.as_ref().ok().filter(|properties| properties.is_object());
+    let old = event.value("OldResourceProperties").ok().filter(Value::is_object);
+    let version = |properties: &Value| match &properties["Version"] {
+        Value::String(version) => Some(shortened(version, MAX_WORD)),
+        value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
+        _ => None,
+    };
+    let to = &envelope.to;
+    let mut request = Request {
         change,
         request_id: to.request_id.clone(),
         ledger: to.ledger(),
-        version: version("ResourceProperties").unwrap_or_default(),
-        old_version: version("OldResourceProperties"),
+        version: properties.and_then(version).unwrap_or_default(),
+        old_version: old.as_ref().and_then(version),
+        old_properties: old.as_ref().map(Properties::of),
+        properties: match &read {
+            Ok(properties) => Properties::of(properties),
+            Err(_) => Properties::of_text(event.raw("ResourceProperties").unwrap_or_default()),
+        },
+        sent_at: envelope.sent_at,
         tasks: Vec::new(),
-    }
-}
-
-fn change(event: &Value) -> Option<Change> {
-    match event["RequestType"].as_str() {
-        Some("Create") => Some(Change::Create),
-        Some("Update") => Some(Change::Update),
-        _ => None,
-    }
+    };
+    let mut service_timeout = MAX_SERVICE_TIMEOUT;
+    let mut parse = || {
+        let properties = match (&read, properties) {
+            (_, Some(properties)) => properties,
+            (Err(error), None) => {
+                return Err(malformed("ResourceProperties", format!("cannot be read: {error}")));
+            }
+            (Ok(_), None) => return Err(malformed("ResourceProperties", "is missing or not an object")),
+        };
+        let key = |name: &str| format!("ResourceProperties.{name}");
+        if let Some(seconds) = optional(properties, "ServiceTimeout", &key("ServiceTimeout"))? {
+            service_timeout = self::service_timeout(&seconds)?;
+        }
+        let version = optional(properties, "Version", &key("Version"))?;
+        let version = version.ok_or_else(|| missing("Version", "the version to deploy"))?;
+        request.version = bounded("ResourceProperties.Version", version)?;
+        request.tasks = tasks(&properties["Tasks"])?;
+        Ok(())
+    };
+    let fault = parse().err();
+    let environment = properties.and_then(|properties| properties["Environment"].as_str());
+    let environment = environment.filter(|word| !word.is_empty()).unwrap_or("dev");
+    let environment = shortened(environment, MAX_WORD);
+    Action::Deploy(Box::new(Deploy { request, service_timeout, environment, fault }))
 }
 
 /// The tasks, which must have an order.
@@ -189,12 +230,15 @@ fn bounded(key: &str, word: String) -> Result<String, Malformed> {
     if word.len() > MAX_WORD { Err(fault()) } else { Ok(word) }
 }
 
-/// A property as text. A number or a truth stands for its text, should somebody send one.
-fn text(properties: &Value, key: &str) -> Option<String> {
-    match &properties[key] {
-        Value::String(text) if !text.is_empty() => Some(text.clone()),
-        value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
-        _ => None,
+/// A property as text; nothing if it is not there. A number or a truth counts as its text, should somebody send one.
+fn optional(properties: &Value, name: &str, key: &str) -> Result<Option<String>, Malformed> {
+    match &properties[name] {
+        Value::Null => Ok(None),
+        Value::String(text) if !text.is_empty() => Ok(Some(text.clone())),
+        value @ (Value::Number(_) | Value::Bool(_)) => Ok(Some(value.to_string())),
+        Value::String(_) => Err(malformed(key, "is empty")),
+        Value::Array(_) => Err(malformed(key, "is a list, and must be a text")),
+        Value::Object(_) => Err(malformed(key, "is an object, and must be a text")),
     }
 }
 
@@ -204,9 +248,9 @@ fn missing(key: &str, what: &str) -> Malformed {
 
 fn planned(place: usize, task: &Value) -> Result<PlannedTask, Malformed> {
     let key = |name: &str| format!("ResourceProperties.Tasks[{place}].{name}");
-    let required =
-        |name: &str| text(task, name).ok_or_else(|| malformed(key(name), "is missing or not a text"));
-    let timeout = match text(task, "TimeoutMs") {
+    let text = |name: &str| optional(task, name, &key(name));
+    let required = |name: &str| text(name)?.ok_or_else(|| malformed(key(name), "is missing or not a text"));
+    let timeout = match text("TimeoutMs")? {
         Some(ms) => Duration::from_millis(word(&key("TimeoutMs"), &ms)?),
         None => DEFAULT_TIMEOUT,
     };
@@ -218,11 +262,11 @@ fn planned(place: usize, task: &Value) -> Result<PlannedTask, Malformed> {
             listed => words(&key("RunOn"), listed)?.into_iter().collect(),
         },
         depends_on: words::<TaskName>(&key("DependsOn"), &task["DependsOn"])?,
-        once_per: match text(task, "OncePer") {
+        once_per: match text("OncePer")? {
             Some(scope) => word(&key("OncePer"), &scope)?,
             None => OncePer::default(),
         },
-        rollback: match text(task, "Rollback") {
+        rollback: match text("Rollback")? {
             Some(truth) => word(&key("Rollback"), &truth)?,
             None => false,
         },
@@ -261,16 +305,31 @@ mod tests {
         serde_json::from_str(include_str!("../tests/events/update.json")).unwrap()
     }
 
+    fn read(event: &Value) -> (Envelope, Action) {
+        let event = Event::read(&event.to_string());
+        let envelope = envelope(&event, None).unwrap();
+        let action = action(&event, &envelope);
+        (envelope, action)
+    }
+
+    fn deploy(event: &Value) -> Deploy {
+        match read(event).1 {
+            Action::Deploy(deploy) => *deploy,
+            other => panic!("not a deployment: {other:?}"),
+        }
+    }
+
     #[test]
     fn a_recorded_event_is_read() {
-        let envelope = envelope(&event(), None).unwrap();
-        assert_eq!(envelope.to.ledger(), "shop#LamplighterBefore");
-        let Wish::Deploy { request, service_timeout } = wish(&event(), &envelope.to).unwrap() else {
-            panic!("not a deployment")
-        };
+        let (envelope, _) = read(&event());
+        let ledger = format!("{}#LamplighterBefore", event()["StackId"].as_str().unwrap());
+        assert_eq!(envelope.to.ledger(), ledger);
+        assert_eq!(envelope.sent_at, "2026-11-20T12:00:07Z".parse().ok());
+        let Deploy { request, service_timeout, environment, fault } = deploy(&event());
         assert_eq!((request.change, request.version.as_str()), (Change::Update, "2"));
         assert_eq!(request.old_version.as_deref(), Some("1"));
-        assert_eq!(service_timeout, Duration::from_secs(600));
+        assert_eq!((service_timeout, environment.as_str(), fault), (Duration::from_secs(600), "dev", None));
+        assert_eq!(request.properties, Properties::of(&event()["ResourceProperties"]));
         assert_eq!(request.tasks.len(), 2);
         let seed = &request.tasks[1];
         assert_eq!((seed.name.as_str(), seed.function.as_str()), ("seed-data", "shop-seed-data"));
@@ -286,38 +345,60 @@ mod tests {
             ("ResponseURL", json!(7)),
             ("ResponseURL", json!("http://example.com/answer")),
             ("ResponseURL", json!("http://127.0.0.1:90.example.com/")),
+            ("ResponseURL", json!("https://example.com:99999/")),
+            ("ResponseURL", json!("https://[::1/")),
+            ("ResponseURL", json!("http://127.0.0.1:9:7/")),
             ("StackId", json!(null)),
             ("RequestId", json!("")),
             ("LogicalResourceId", json!("x".repeat(5000))),
         ] {
             let mut event = event();
             event[key] = value;
-            let error = envelope(&event, Some("http://127.0.0.1:9")).unwrap_err().to_string();
+            let error = envelope(&Event::read(&event.to_string()), Some("http://127.0.0.1:9"));
+            let error = error.unwrap_err().to_string();
             assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_endpoint_may_end_in_a_slash() {
+        let mut event = event();
+        event["ResponseURL"] = json!("http://127.0.0.1:9/answer");
+        for local in ["http://127.0.0.1:9", "http://127.0.0.1:9/"] {
+            assert!(envelope(&Event::read(&event.to_string()), Some(local)).is_ok(), "{local}");
         }
     }
 
     #[test]
     fn l22_what_is_wrong_with_a_request_is_named() {
         for (pointer, value, key) in [
-            ("/RequestType", json!("Upsert"), "RequestType"),
             ("/ResourceProperties", json!([]), "ResourceProperties"),
             ("/ResourceProperties/Version", json!(null), "ResourceProperties.Version"),
+            ("/ResourceProperties/Version", json!({}), "ResourceProperties.Version"),
             ("/ResourceProperties/ServiceTimeout", json!("soon"), "ResourceProperties.ServiceTimeout"),
+            ("/ResourceProperties/ServiceTimeout", json!([]), "ResourceProperties.ServiceTimeout"),
+            ("/ResourceProperties/ServiceTimeout", json!(""), "ResourceProperties.ServiceTimeout"),
+            ("/ResourceProperties/ServiceTimeout", json!(0), "ResourceProperties.ServiceTimeout"),
             ("/ResourceProperties/Tasks", json!("all"), "ResourceProperties.Tasks"),
             ("/ResourceProperties/Tasks/0", json!("migrate"), "ResourceProperties.Tasks[0].Name"),
             ("/ResourceProperties/Tasks/1/Name", json!("Seed Data"), "ResourceProperties.Tasks[1].Name"),
             ("/ResourceProperties/Tasks/1/Function", json!({}), "ResourceProperties.Tasks[1].Function"),
             ("/ResourceProperties/Tasks/1/RunOn", json!(["delete"]), "ResourceProperties.Tasks[1].RunOn"),
+            ("/ResourceProperties/Tasks/1/RunOn", json!("deploy"), "ResourceProperties.Tasks[1].RunOn"),
             ("/ResourceProperties/Tasks/1/DependsOn", json!("a"), "ResourceProperties.Tasks[1].DependsOn"),
             ("/ResourceProperties/Tasks/1/TimeoutMs", json!("-1"), "ResourceProperties.Tasks[1].TimeoutMs"),
+            ("/ResourceProperties/Tasks/1/TimeoutMs", json!([]), "ResourceProperties.Tasks[1].TimeoutMs"),
+            ("/ResourceProperties/Tasks/1/OncePer", json!({}), "ResourceProperties.Tasks[1].OncePer"),
             ("/ResourceProperties/Tasks/1/Rollback", json!("yes"), "ResourceProperties.Tasks[1].Rollback"),
+            ("/ResourceProperties/Tasks/1/Rollback", json!([]), "ResourceProperties.Tasks[1].Rollback"),
         ] {
             let mut event = event();
-            *event.pointer_mut(pointer).unwrap() = value;
-            let to = envelope(&event, None).unwrap().to;
-            assert_eq!(wish(&event, &to).unwrap_err().key, key);
+            *event.pointer_mut(pointer).unwrap() = value.clone();
+            assert_eq!(deploy(&event).fault.map(|fault| fault.key).as_deref(), Some(key), "{value}");
         }
+        let mut unknown = event();
+        unknown["RequestType"] = json!("Upsert");
+        assert!(matches!(read(&unknown).1, Action::Unknown(fault) if fault.key == "RequestType"));
     }
 
     #[test]
@@ -325,13 +406,37 @@ mod tests {
         let mut event = event();
         event["RequestType"] = json!("Delete");
         event["ResourceProperties"] = json!(null);
-        let to = envelope(&event, None).unwrap().to;
-        assert_eq!(wish(&event, &to), Ok(Wish::Delete));
+        assert_eq!(read(&event).1, Action::Delete);
+    }
+
+    #[test]
+    fn d10_what_cannot_be_read_is_answered_if_its_ids_can_be() {
+        let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+        for (properties, other) in [
+            (deep.as_str(), "1"),
+            (r#"{"Version": "\ud800"}"#, "1"),
+            (r#"{"Version": 1e999}"#, "1"),
+            (r#"{"Version": "1", "Tasks": []}"#, "1e999"),
+        ] {
+            let ids =
+                r#""StackId": "s", "RequestId": "r", "LogicalResourceId": "l", "ResponseURL": "https://x/""#;
+            let text = format!(
+                r#"{{"\ud800": 1, "Other": {other}, "requestPayload": {{}}, "RequestType": "Update", {ids},
+                    "ResourceProperties": {properties}}}"#
+            );
+            let event = Event::read(&text);
+            assert!(event.lost().is_none());
+            let envelope = envelope(&event, None).unwrap();
+            let Action::Deploy(deploy) = action(&event, &envelope) else { panic!("not a deployment") };
+            let key = deploy.fault.map(|fault| fault.key);
+            let expected = (other == "1").then_some("ResourceProperties");
+            assert_eq!(key.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]
     fn l23_a_response_url_is_not_printed() {
-        let printed = format!("{:?}", envelope(&event(), None).unwrap());
+        let printed = format!("{:?}", read(&event()));
         assert!(!printed.contains("X-Amz-Signature"), "{printed}");
     }
 }

@@ -14,6 +14,8 @@ use lamplighter_core::{
     claim::{Lost, Refusal},
     deployment::{Deployment, TaskEntry, shortened},
     envelope::{Envelope, Report},
+    id::RunId,
+    name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
@@ -26,6 +28,8 @@ const REFUSED_FOR: Duration = Duration::from_secs(30);
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// When a run is first looked at although no response has come.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// When an invocation that has begun nothing is given up, and made again. A process starts within seconds.
+const BEGIN_WITHIN: Duration = Duration::from_secs(20);
 /// When a run that somebody else has begun is first looked at.
 const NEXT_LOOK: Duration = Duration::from_millis(250);
 /// The longest pause between two looks, or two invocations.
@@ -83,7 +87,14 @@ pub async fn follow(
         let sent = Timestamp::now();
         let invoked = tokio::select! {
             invoked = functions.invoke(&task.function, &payload) => invoked,
-            run = watch(table, task, FIRST_LOOK) => return Ok(ended(&run?)),
+            watched = watch_begin(table, task) => match watched? {
+                Some(run) => return Ok(ended(&run)),
+                None => {
+                    let (name, seconds) = (task.name.as_str(), BEGIN_WITHIN.as_secs());
+                    tracing::warn!(task = name, "asking again: nothing has begun within {seconds} s");
+                    continue;
+                }
+            },
         };
         let told = match invoked {
             Ok(response) => {
@@ -116,7 +127,10 @@ pub async fn follow(
                     // The invocation that failed is not the one that has begun the run.
                     (Seen::Held(_), _) => watch(table, task, NEXT_LOOK).await?,
                     (Seen::Nowhere, failure) => {
-                        let failure = failure.unwrap_or_else(Failure::superseded);
+                        let failure = match failure {
+                            Some(failure) => failure,
+                            None => Failure::unrecorded(table, task, deployment).await?,
+                        };
                         write_down(table, task, deployment, trigger, &failure).await?
                     }
                 };
@@ -145,6 +159,23 @@ fn told_by(response: Response) -> Told {
     }
 }
 
+/// As [`watch`], for a run that is asked for. Nothing if the table shows after [`BEGIN_WITHIN`] that it has not begun: then
+/// its invocation may have been lost, and asking again is safe.
+async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, TableError> {
+    let (began, mut pause) = (Instant::now(), FIRST_LOOK);
+    loop {
+        sleep(pause).await;
+        match table.look(&task.name, task.run_id, Timestamp::now()).await? {
+            Seen::Over(run) => return Ok(Some(*run)),
+            Seen::Held(_) => return watch(table, task, NEXT_LOOK).await.map(Some),
+            Seen::Nowhere if began.elapsed() >= BEGIN_WITHIN => return Ok(None),
+            Seen::Nowhere => {
+                pause = (pause * 2).min(BEGIN_WITHIN.saturating_sub(began.elapsed()).max(NEXT_LOOK))
+            }
+        }
+    }
+}
+
 /// Looks at the run from time to time until it is over: its response may never come.
 async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
     let mut pause = first;
@@ -169,6 +200,7 @@ async fn end(
         status: failure.status,
         error: Some(failure.error()),
         deployment: Some(deployment.clone()),
+        environment: table.environment().to_owned(),
         ..held.run(&task.name, Timestamp::now())
     };
     Ok(standing(table.finish(&run, held.hold, Then::Nothing).await?, run))
@@ -189,7 +221,7 @@ async fn write_down(
             Seen::Nowhere => {}
         }
     }
-    let unstarted = unstarted(task, deployment, trigger, failure.status);
+    let unstarted = unstarted(table, &task.name, task.run_id, deployment, trigger, failure.status);
     let run = Run { error: Some(failure.error()), ..unstarted };
     Ok(standing(table.record(&run).await?, run))
 }
@@ -203,11 +235,19 @@ pub fn standing(recorded: Recorded, run: Run) -> Run {
 }
 
 /// The record of a run whose body did not start.
-pub fn unstarted(task: &TaskEntry, deployment: &Deployment, trigger: Trigger, status: Status) -> Run {
+pub fn unstarted(
+    table: &Table,
+    task: &TaskName,
+    run_id: RunId,
+    deployment: &Deployment,
+    trigger: Trigger,
+    status: Status,
+) -> Run {
     Run {
         status,
         deployment: Some(deployment.clone()),
-        ..Run::begun(task.run_id, task.name.clone(), trigger, Timestamp::now())
+        environment: table.environment().to_owned(),
+        ..Run::begun(run_id, task.clone(), trigger, Timestamp::now())
     }
 }
 
@@ -229,9 +269,21 @@ impl Failure {
         Self { status: Status::Failed, why }
     }
 
-    /// The function calls a run over that has no record.
-    fn superseded() -> Self {
-        Self { status: Status::Failed, why: "a later deployment has run the task since".to_owned() }
+    /// The function calls a run over that has no record: a later deployment's run has taken its place, or the record is
+    /// gone.
+    async fn unrecorded(
+        table: &Table,
+        task: &TaskEntry,
+        deployment: &Deployment,
+    ) -> Result<Self, TableError> {
+        let state = table.state(&task.name).await?;
+        let newest = state.last_deployments.get(&deployment.ledger);
+        let why = if newest.is_some_and(|newest| *newest > deployment.entry) {
+            "a later deployment has run the task since"
+        } else {
+            "the function says that the run is over, and the table has no record of it"
+        };
+        Ok(Self { status: Status::Failed, why: why.to_owned() })
     }
 
     fn error(&self) -> RunError {

@@ -1,7 +1,8 @@
 //! The custom resource's function: a deployment's tasks, from CloudFormation's event to its answer.
 //!
 //! - [`event`]: what CloudFormation sent, read so that whatever is wrong with it can still be answered
-//! - [`dispatch`]: parse, plan, run, answer, as one path
+//! - [`dispatch`]: parse, plan, run, answer, as one path; and the fallback for when that fails
+//! - [`judge`]: what a request is, and what it leads to
 //! - [`drive`]: the steps of a deployment
 //! - [`follow`]: one task's run, from its start to its record
 //! - [`answer`]: the answer, delivered once
@@ -15,3 +16,4 @@ pub mod dispatch;
 pub mod drive;
 pub mod event;
 pub mod follow;
+pub mod judge;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lamplighter::{log, random};
 use lamplighter_aws::{clients::Clients, functions::Functions, stacks::Stacks, table::Table};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use tracing::level_filters::LevelFilter;
 
 #[tokio::main]
@@ -21,12 +21,12 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?),
         functions: Functions::new(clients.config().await),
         stacks: Stacks::new(clients.config().await),
-        http: reqwest::Client::builder().timeout(std::time::Duration::from_secs(20)).build()?,
+        http: dispatcher::answer::client()?,
         local: variable("LAMPLIGHTER_ANSWER_ENDPOINT"),
         own_function: required("AWS_LAMBDA_FUNCTION_NAME")?,
         random,
     });
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let dispatcher = Arc::clone(&dispatcher);
         // On the heap: what the compiler lays out of nested waits has a limit.
         async move { handle(&dispatcher, event).await }.boxed()
@@ -34,10 +34,10 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     .await
 }
 
-async fn handle(dispatcher: &Dispatcher, event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
+async fn handle(dispatcher: &Dispatcher, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Diagnostic> {
     let deadline =
         i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    match dispatch(dispatcher, &event.payload, deadline.unwrap_or(Timestamp::MAX)).await {
+    match dispatch(dispatcher, event.payload.get(), deadline.unwrap_or(Timestamp::MAX)).await {
         Ok(done) => Ok(json!(format!("{done:?}"))),
         Err(error) => {
             tracing::error!("{error}");

@@ -19,7 +19,6 @@ use lamplighter_core::{
     run::{Run, Trigger},
     status::Status,
 };
-use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
@@ -200,7 +199,7 @@ impl<'a, 'r> Carry<'a, 'r> {
             scheduled_for: (self.trigger == Trigger::Pulse).then_some(tick.tick),
             ..Envelope::of(self.trigger)
         };
-        let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
+        let payload = serde_json::to_string(&envelope).unwrap_or_default();
         let sent = self.it.functions.start(&function, &payload).await;
         (tick, sent)
     }

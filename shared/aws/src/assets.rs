@@ -122,6 +122,6 @@ fn hash(bytes: &[u8]) -> String {
     crate::hex(&Sha256::digest(bytes))
 }
 
-fn service<E: std::error::Error>(url: &str, error: &E) -> AssetsError {
+fn service<E: std::error::Error + 'static>(url: &str, error: &E) -> AssetsError {
     AssetsError::Service { url: url.to_owned(), cause: cause(error) }
 }

@@ -1,6 +1,8 @@
 //! SDK clients that are made when they are first used, so that a cold start pays for nothing it does not use.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
 pub use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::config::{
     Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig, retry::RetryConfig,
@@ -9,12 +11,42 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    http::SharedHttpClient,
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction},
+};
+use aws_smithy_types::error::ErrorMetadata;
 use tokio::sync::OnceCell;
 
 /// The roots that sign the certificates of AWS's own endpoints. Source: Amazon Trust Services repository, its
 /// five root certificates.
 const AMAZON_ROOTS: &str = include_str!("amazon-trust-services.pem");
+
+/// How long DynamoDB may take to answer one try of a request. It answers within milliseconds, or not at all.
+const DYNAMODB_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Has the SDK try a plain write again that met a transaction: it knows throttling by itself, but not this. Source: DynamoDB
+/// Developer Guide, "Transaction conflict handling in DynamoDB".
+#[derive(Debug)]
+struct Conflicts;
+
+impl ClassifyRetry for Conflicts {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let refused = context.response().filter(|response| response.status().as_u16() == 400);
+        let body = refused.and_then(|response| response.body().bytes()).unwrap_or_default();
+        let conflict = b"TransactionConflictException\"";
+        if body.windows(conflict.len()).any(|part| part == conflict) {
+            RetryAction::throttling_error()
+        } else {
+            RetryAction::NoActionIndicated
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "Lamplighter's conflicts"
+    }
+}
 
 /// Whose resources, where the environment is not to say it alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +80,14 @@ impl Clients {
 
     /// The DynamoDB client.
     pub async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
-        self.dynamodb.get_or_init(async || aws_sdk_dynamodb::Client::new(self.config().await)).await
+        let make = async || {
+            let timeouts = TimeoutConfig::builder().operation_attempt_timeout(DYNAMODB_TIMEOUT).build();
+            let config = aws_sdk_dynamodb::config::Builder::from(self.config().await)
+                .timeout_config(timeouts)
+                .retry_classifier(Conflicts);
+            aws_sdk_dynamodb::Client::from_conf(config.build())
+        };
+        self.dynamodb.get_or_init(make).await
     }
 
     /// The S3 client. A bucket is addressed by path where the endpoint is a local one, which has no host name
@@ -109,17 +148,27 @@ pub fn direct_dynamodb(http: SharedHttpClient) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// What an SDK error says, with those of its causes that it does not say already. The SDK's own `DisplayErrorContext`
-/// adds the whole response, with its headers, which nobody can read in a stack's event.
-pub(crate) fn cause(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let message = cause.to_string();
-        if !said.contains(&message) {
-            said = format!("{said}: {message}");
+/// The sentence in which an SDK error says what happened: the service's own message and code, where it sent one, else the
+/// error with those of its causes that it does not say already.
+///
+/// The SDK's texts of errors that it does not know (`unhandled error (AccessDenied): Error { .. }`) are left out, and so is
+/// `DisplayErrorContext`, which adds the whole response: nobody can read either in a stack's event.
+pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = || std::iter::successors(Some(error), |error| error.source());
+    let metadata = chain().find_map(|error| error.downcast_ref::<ErrorMetadata>());
+    if let Some((message, code)) = metadata.and_then(|it| Some((it.message()?, it.code()?))) {
+        return format!("{} ({code})", message.trim_end_matches('.'));
+    }
+    if let Some(code) = metadata.and_then(ErrorMetadata::code) {
+        return code.to_owned();
+    }
+    let mut said = String::new();
+    for error in chain() {
+        let message = error.to_string();
+        if message == "service error" || said.contains(&message) {
+            continue;
         }
-        next = cause.source();
+        said = if said.is_empty() { message } else { format!("{said}: {message}") };
     }
     said
 }

@@ -14,6 +14,8 @@ use crate::clients::cause;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long Lambda may take to answer one try of what it does at once.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The variables that hold a task's configuration.
 const CONFIGURATION: [&str; 3] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_ENVIRONMENT", "LAMPLIGHTER_SETTINGS"];
@@ -21,7 +23,10 @@ const CONFIGURATION: [&str; 3] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_ENVIRONMENT
 /// The functions of an account.
 #[derive(Clone, Debug)]
 pub struct Functions {
+    /// For invocations that are waited for.
     client: Client,
+    /// For what may be asked twice.
+    repeating: Client,
 }
 
 /// What came back from a function.
@@ -66,15 +71,20 @@ pub struct InvokeError {
 }
 
 impl Functions {
-    /// The functions that `config`'s account has. Nothing is retried here: an invocation whose response was lost may
-    /// have started its task. And a response may be silent for as long as a task runs.
+    /// The functions that `config`'s account has. An invocation that is waited for is not tried again: one whose response
+    /// was lost may have started its task. And its response may be silent for as long as a task runs.
     pub fn new(config: &SdkConfig) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ANSWER_TIMEOUT)
+            .build();
+        let repeating = aws_sdk_lambda::config::Builder::from(config).timeout_config(timeouts).build();
         let config = aws_sdk_lambda::config::Builder::from(config)
             .retry_config(RetryConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).build())
             .build();
-        Self { client: Client::from_conf(config) }
+        Self { client: Client::from_conf(config), repeating: Client::from_conf(repeating) }
     }
 
     /// Invokes a function and waits for what it returns.
@@ -100,7 +110,7 @@ impl Functions {
     }
 
     /// Invokes a function without waiting.
-    pub async fn start(&self, function: &str, payload: &Value) -> Result<(), InvokeError> {
+    pub async fn start(&self, function: &str, payload: &str) -> Result<(), InvokeError> {
         let event = InvocationType::Event;
         let payload = Blob::new(payload.to_string());
         let invoke = self.client.invoke().function_name(function).invocation_type(event).payload(payload);
@@ -110,7 +120,7 @@ impl Functions {
     /// A word for a function's content: its code with the assets in it, and its configuration. It changes when one of
     /// them does, and not with what else is in its environment: on one machine an endpoint's port is new each time.
     pub async fn content(&self, function: &str) -> Result<String, InvokeError> {
-        let output = self.client.get_function_configuration().function_name(function).send().await;
+        let output = self.repeating.get_function_configuration().function_name(function).send().await;
         let output = output.map_err(|error| failed(function, &error))?;
         let variables = output.environment.and_then(|e| e.variables).unwrap_or_default();
         let configuration = CONFIGURATION.map(|name| variables.get(name));
@@ -121,6 +131,6 @@ impl Functions {
     }
 }
 
-fn failed<E: std::error::Error>(function: &str, error: &E) -> InvokeError {
+fn failed<E: std::error::Error + 'static>(function: &str, error: &E) -> InvokeError {
     InvokeError { function: function.to_owned(), cause: cause(error) }
 }

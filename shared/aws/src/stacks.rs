@@ -1,11 +1,18 @@
 //! Where a stack stands and what it says of itself, in CloudFormation.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use aws_config::SdkConfig;
+use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudformation::{Client, types::Stack};
+use jiff::Timestamp;
+use lamplighter_core::deployment::{Properties, StackEvent};
 
 use crate::clients::cause;
+
+/// How long CloudFormation may take to answer one try of a request.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How many pages of a stack's events are read at most, of 100 events each.
+const MAX_PAGES: usize = 5;
 
 /// The stacks of an account.
 #[derive(Clone, Debug)]
@@ -26,7 +33,9 @@ pub struct StackError {
 impl Stacks {
     /// The stacks that `config`'s account has.
     pub fn new(config: &SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+        let timeouts = TimeoutConfig::builder().operation_attempt_timeout(TIMEOUT).build();
+        let config = aws_sdk_cloudformation::config::Builder::from(config).timeout_config(timeouts);
+        Self { client: Client::from_conf(config.build()) }
     }
 
     /// A stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`.
@@ -34,6 +43,23 @@ impl Stacks {
         let stack = self.describe(stack_id).await?;
         let status = stack.stack_status().map(|status| status.as_str().to_owned());
         status.ok_or_else(|| failed(stack_id, "it has no status"))
+    }
+
+    /// A stack's events since `since`, newest first, as far as five pages of 100 have them, and the first one before. Those of
+    /// nested stacks are not among them.
+    pub async fn events(&self, stack_id: &str, since: Timestamp) -> Result<Vec<StackEvent>, StackError> {
+        let (mut events, mut token) = (Vec::new(), None);
+        for _ in 0..MAX_PAGES {
+            let page = self.client.describe_stack_events().stack_name(stack_id).set_next_token(token);
+            let page = page.send().await.map_err(|error| failed(stack_id, cause(&error)))?;
+            events.extend(page.stack_events.unwrap_or_default().into_iter().filter_map(read));
+            token = page.next_token;
+            let reaches_back = events.last().is_some_and(|event: &StackEvent| event.at < since);
+            if token.is_none() || reaches_back {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     /// A stack's outputs, by key.
@@ -50,6 +76,23 @@ impl Stacks {
         let stacks = output.map_err(|error| failed(stack, cause(&error)))?.stacks.unwrap_or_default();
         stacks.into_iter().next().ok_or_else(|| failed(stack, "no such stack"))
     }
+}
+
+/// An event as it matters; nothing if it lacks what it must have.
+fn read(event: aws_sdk_cloudformation::types::StackEvent) -> Option<StackEvent> {
+    let at = event.timestamp?;
+    let is_stack = event.physical_resource_id.is_some() && event.physical_resource_id == event.stack_id;
+    let properties = event.resource_properties.filter(|text| !text.is_empty());
+    let properties = properties.and_then(|text| serde_json::from_str(&text).ok());
+    Some(StackEvent {
+        at: Timestamp::from_nanosecond(at.as_nanos()).ok()?,
+        logical_id: event.logical_resource_id?,
+        is_stack,
+        status: event.resource_status?.as_str().to_owned(),
+        properties: properties
+            .filter(serde_json::Value::is_object)
+            .map(|properties| Properties::of(&properties)),
+    })
 }
 
 fn failed(stack: &str, cause: impl Into<String>) -> StackError {

@@ -25,6 +25,9 @@ pub struct InvalidRunId {
 }
 
 impl RunId {
+    /// The id of no run: it sorts before every other.
+    pub const NIL: Self = Self(Ulid(0));
+
     /// The id of a run that is decided on at `now`, told from others of the same millisecond by the low 76
     /// bits of `random`. A time before 1970 counts as 1970.
     pub fn new(now: Timestamp, random: u128) -> Self {

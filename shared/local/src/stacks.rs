@@ -1,4 +1,5 @@
-//! CloudFormation as far as a dispatcher asks it: `DescribeStacks`, for stacks whose status is set in process.
+//! CloudFormation as far as a dispatcher asks it: `DescribeStacks` and `DescribeStackEvents`, for stacks whose status and
+//! whose resources' events are set in process.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,9 @@ use crate::{
     mutex::lock,
 };
 
+/// How many events a page has.
+const PAGE: usize = 100;
+
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
 
 /// Stacks that are served until this is dropped.
@@ -36,6 +40,17 @@ struct Stack {
     name: String,
     status: String,
     created: jiff::Timestamp,
+    /// Oldest first.
+    events: Vec<Event>,
+}
+
+#[derive(Debug, Clone)]
+struct Event {
+    at: jiff::Timestamp,
+    logical_id: String,
+    physical_id: String,
+    status: String,
+    properties: Option<String>,
 }
 
 impl Stacks {
@@ -51,20 +66,45 @@ impl Stacks {
         self.server.endpoint()
     }
 
-    /// Adds the stack, or changes its status. `status` is CloudFormation's own word, such as
-    /// `UPDATE_ROLLBACK_IN_PROGRESS`.
+    /// Adds the stack, or changes its status, and publishes that as an event. `status` is CloudFormation's own word, such
+    /// as `UPDATE_ROLLBACK_IN_PROGRESS`.
     pub fn set(&self, stack_id: &str, name: &str, status: &str) {
+        let now = jiff::Timestamp::now();
         let mut known = lock(&self.known);
-        let created = known.get(stack_id).map_or_else(jiff::Timestamp::now, |stack| stack.created);
-        let stack =
-            Stack { id: stack_id.to_owned(), name: name.to_owned(), status: status.to_owned(), created };
-        known.insert(stack_id.to_owned(), stack);
+        let stack = known.entry(stack_id.to_owned()).or_insert_with(|| Stack {
+            id: stack_id.to_owned(),
+            name: name.to_owned(),
+            status: String::new(),
+            created: now,
+            events: Vec::new(),
+        });
+        status.clone_into(&mut stack.status);
+        stack.events.push(Event {
+            at: now,
+            logical_id: name.to_owned(),
+            physical_id: stack_id.to_owned(),
+            status: status.to_owned(),
+            properties: None,
+        });
+    }
+
+    /// Publishes that a resource has come to a status, such as `UPDATE_IN_PROGRESS`. An unknown stack has no events.
+    pub fn publish(&self, stack_id: &str, logical_id: &str, status: &str, properties: &serde_json::Value) {
+        if let Some(stack) = lock(&self.known).get_mut(stack_id) {
+            stack.events.push(Event {
+                at: jiff::Timestamp::now(),
+                logical_id: logical_id.to_owned(),
+                physical_id: format!("{}-{logical_id}", stack.name),
+                status: status.to_owned(),
+                properties: Some(properties.to_string()),
+            });
+        }
     }
 }
 
 async fn answer(State(known): State<Known>, Form(form): Form<BTreeMap<String, String>>) -> Response {
     let action = form.get("Action").map_or("", String::as_str);
-    if action != "DescribeStacks" {
+    if !["DescribeStacks", "DescribeStackEvents"].contains(&action) {
         return refusal(
             "InvalidAction",
             &format!("Could not find operation {action} for version 2010-05-15"),
@@ -78,8 +118,50 @@ async fn answer(State(known): State<Known>, Form(form): Form<BTreeMap<String, St
         Some(name) if found.is_empty() => {
             refusal("ValidationError", &format!("Stack with id {name} does not exist"))
         }
+        _ if action == "DescribeStackEvents" => {
+            let first = form.get("NextToken").and_then(|token| token.parse().ok()).unwrap_or(0);
+            xml(StatusCode::OK, events(&found, first))
+        }
         _ => xml(StatusCode::OK, description(&found)),
     }
+}
+
+/// A page of a stack's events, newest first.
+fn events(stacks: &[&Stack], first: usize) -> String {
+    let all: Vec<_> =
+        stacks.iter().flat_map(|stack| stack.events.iter().rev().map(|it| (*stack, it))).collect();
+    let members = all.iter().skip(first).take(PAGE).enumerate().fold(
+        String::new(),
+        |mut members, (i, (stack, event))| {
+            let properties = event.properties.as_deref().map_or_else(String::new, |properties| {
+                format!("<ResourceProperties>{}</ResourceProperties>", escape(properties))
+            });
+            let _ = write!(
+                members,
+                "<member><StackId>{}</StackId><StackName>{}</StackName><EventId>{}</EventId>\
+             <LogicalResourceId>{}</LogicalResourceId><PhysicalResourceId>{}</PhysicalResourceId>\
+             <Timestamp>{:.3}</Timestamp><ResourceStatus>{}</ResourceStatus>{properties}</member>",
+                escape(&stack.id),
+                escape(&stack.name),
+                all.len() - first - i,
+                escape(&event.logical_id),
+                escape(&event.physical_id),
+                event.at,
+                escape(&event.status),
+            );
+            members
+        },
+    );
+    let next = if first + PAGE < all.len() {
+        format!("<NextToken>{}</NextToken>", first + PAGE)
+    } else {
+        String::new()
+    };
+    format!(
+        "<DescribeStackEventsResponse xmlns=\"{NAMESPACE}\"><DescribeStackEventsResult><StackEvents>{members}\
+         </StackEvents>{next}</DescribeStackEventsResult><ResponseMetadata><RequestId>local</RequestId>\
+         </ResponseMetadata></DescribeStackEventsResponse>"
+    )
 }
 
 fn description(stacks: &[&Stack]) -> String {

@@ -63,7 +63,7 @@ async fn l07_first_until_a_deployment_has_succeeded_and_stayed() {
         stage.status(status);
         let answer = stage.send(&event("Delete", id, "1", &[])).await;
         assert_eq!(answer["Status"], "SUCCESS");
-        stage.status("CREATE_IN_PROGRESS");
+        stage.status_of_events();
     };
     assert_eq!(context("Create", "r1", "1", "fail").await, (true, None));
     delete("d1", "ROLLBACK_IN_PROGRESS").await;
@@ -243,7 +243,7 @@ async fn l26_two_resources_of_a_stack_have_ledgers_of_their_own() {
     let answer = stage.send(&second).await;
     assert_eq!(answer["Data"]["IsFirstDeploy"], "true");
     assert_eq!(answer["PhysicalResourceId"], "lamplighter-shop-After");
-    assert_eq!(stage.newest_of("shop#After").await.unwrap().tasks.len(), 1);
+    assert_eq!(stage.newest_of(STACK, "After").await.unwrap().tasks.len(), 1);
     stage.end().await;
 }
 
@@ -256,7 +256,8 @@ async fn l26_two_stacks_do_not_see_each_other() {
     // On two tables: nothing is shared. On one: only the lock, so that the tasks run one after the other.
     let first = event("Create", "r1", "1", &tasks);
     let mut other = first.clone();
-    other["StackId"] = json!(STACK.replace("shop", "mill"));
+    let mill = STACK.replace("shop", "mill");
+    other["StackId"] = json!(mill);
     let expected = [one.deliver(&first), one.deliver(&other), two.deliver(&first)];
     for expected in &expected {
         let answer = one.answer(expected).await;
@@ -267,10 +268,10 @@ async fn l26_two_stacks_do_not_see_each_other() {
     }
     let runs = [
         one.run_of(&one.newest().await, "migrate").await,
-        one.run_of(&one.newest_of("mill#Tasks").await.unwrap(), "migrate").await,
+        one.run_of(&one.newest_of(&mill, "Tasks").await.unwrap(), "migrate").await,
     ];
     assert!(runs[0].completed_at <= runs[1].started_at || runs[1].completed_at <= runs[0].started_at);
-    assert!(two.newest_of("mill#Tasks").await.is_none());
+    assert!(two.newest_of(&mill, "Tasks").await.is_none());
     one.end().await;
     two.end().await;
 }

@@ -1,6 +1,9 @@
 //! Connections that are lost.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use lamplighter_core::status::Status;
 
@@ -112,7 +115,17 @@ async fn l19_a_table_that_fails_in_the_middle_brings_the_event_back() {
     let tasks = [probe("migrate").sleeps(500), probe("other").sleeps(500), probe("seed").needs(&["migrate"])];
     stage.install_all(&tasks);
     // Every read of a run or a task, until the SDK's own retries and those of one delivery are used up.
-    let met = proxy.fail("GetItem", 6, Fault::Refused);
+    let met: Arc<Mutex<usize>> = Arc::default();
+    let (count, mut opened) = (Arc::clone(&met), false);
+    proxy.rule(move |head| {
+        opened |= head.contains("TransactWriteItems");
+        let mut count = count.lock().unwrap();
+        if !opened || !head.contains("GetItem") || *count >= 6 {
+            return Fault::None;
+        }
+        *count += 1;
+        Fault::Refused
+    });
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
     assert_eq!(answer["Status"], "SUCCESS", "{answer}\n{}", stage.log_text());
     assert_eq!(*met.lock().unwrap(), 6);

@@ -22,7 +22,9 @@ async fn race(stage: &Arc<Stage>, rounds: usize, requests: [&'static str; 2]) ->
             for round in 0..rounds / LANES.len() {
                 let events = requests.map(|request| {
                     let kind = if round.is_multiple_of(ROUNDS_PER_RESOURCE) { "Create" } else { "Update" };
-                    let mut event = event(kind, &format!("{lane}-{round}{request}"), "1", &[probe(lane)]);
+                    let id = format!("{lane}-{round}{request}");
+                    // CloudFormation sends an Update only if a property differs.
+                    let mut event = event(kind, &id, &format!("{round}{request}"), &[probe(lane)]);
                     event["LogicalResourceId"] = json!(format!("{lane}x{}", round / ROUNDS_PER_RESOURCE));
                     event
                 });

@@ -159,7 +159,7 @@ impl DeadLetters {
     }
 }
 
-fn failed<E: std::error::Error + ProvideErrorMetadata>(
+fn failed<E: std::error::Error + ProvideErrorMetadata + 'static>(
     url: &str,
     operation: &'static str,
     error: &E,

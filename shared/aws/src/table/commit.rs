@@ -1,11 +1,13 @@
 //! An author's own transaction, which happens only while the run still has its task.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::{
     Client,
     operation::transact_write_items::TransactWriteItemsError,
     types::{ConditionCheck, builders::ConditionCheckBuilder},
 };
-use lamplighter_core::{claim::Hold, id::RunId, job::JobKey, name::TaskName, status::Status};
+use lamplighter_core::{claim::Hold, id::RunId, job::JobKey, name::TaskName, retry::Retry, status::Status};
 
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
 
@@ -16,7 +18,7 @@ use super::{
     lease::{HELD, SHARED_HELD, shared},
     schema::{TASK, runs_pk, task_pk},
 };
-use crate::clients::cause;
+use crate::{clients::cause, random::jitter};
 
 /// Why a transaction did not happen. Nothing of it did, unless the service was not reached.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,9 @@ pub enum CommitError {
 
 /// What DynamoDB says of an item whose condition does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+/// What DynamoDB says of an item that another transaction holds, or whose partition is at its limit. Source: DynamoDB API
+/// Reference, `TransactWriteItems`, `TransactionCanceledException`.
+const RETRYABLE: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
 
 impl Table {
     /// Writes all of `writes`, if the run still has its task, or nothing. At most 99 writes, as DynamoDB takes 100 with
@@ -98,18 +103,34 @@ impl Table {
     }
 }
 
+/// The pauses between the tries of a transaction that met another one.
+const CONFLICTS: Retry =
+    Retry { max_attempts: 10, initial: Duration::from_millis(50), max: Duration::from_secs(2) };
+
 /// Writes all of `writes` or nothing, whoever has which task.
+///
+/// DynamoDB cancels a transaction that meets another one, or that it has no room for, with a reason for each write. Only a
+/// condition that does not hold is final; after any other reason the transaction is tried again, up to ten times.
 pub async fn transact(client: &Client, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
-    // The SDK gives the transaction a token of its own, by which one whose response was lost is not written twice.
-    let transaction = client.transact_write_items().set_transact_items(Some(writes));
-    let Err(error) = transaction.send().await else { return Ok(()) };
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
-    else {
-        return Err(CommitError::Service(cause(&error)));
-    };
-    let codes: Vec<_> = cancelled.cancellation_reasons().iter().filter_map(|reason| reason.code()).collect();
-    Err(match codes.iter().position(|code| *code == CONDITION_FAILED) {
-        Some(index) => CommitError::Refused { index },
-        None => CommitError::Service(format!("the transaction was cancelled: {}", codes.join(", "))),
-    })
+    for attempt in 1.. {
+        // The SDK gives the transaction a token of its own, by which one whose response was lost is not written twice.
+        let transaction = client.transact_write_items().set_transact_items(Some(writes.clone()));
+        let Err(error) = transaction.send().await else { return Ok(()) };
+        let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
+        else {
+            return Err(CommitError::Service(cause(&error)));
+        };
+        let codes = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None"));
+        let codes: Vec<_> = codes.collect();
+        if let Some(index) = codes.iter().position(|code| *code == CONDITION_FAILED) {
+            return Err(CommitError::Refused { index });
+        }
+        let passes = |code: &&str| RETRYABLE.contains(code) || *code == "None";
+        if attempt >= CONFLICTS.max_attempts || !codes.iter().all(|code| passes(code)) {
+            let codes = codes.join(", ");
+            return Err(CommitError::Service(format!("the transaction was cancelled: {codes}")));
+        }
+        tokio::time::sleep(CONFLICTS.pause(attempt, jitter())).await;
+    }
+    unreachable!("a try ends the loop at the latest when there have been as many as there may be")
 }

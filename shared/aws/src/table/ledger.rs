@@ -1,18 +1,31 @@
-//! The deployments' ledgers: an entry for each request, and where the ledger stands.
+//! The deployments' ledgers: an entry for each request that was begun, where the ledger stands, and what each request was
+//! answered.
+//!
+//! A request is found by its id, and the newest entry by the ledger's state: so what is read does not grow with the
+//! ledger. Entries and requests expire; the ledger's state does not.
+
+use std::time::Duration;
 
 use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, transact_write_items::TransactWriteItemsError},
-    types::{AttributeValue, Put, TransactWriteItem, Update},
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::{
+        AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    },
 };
-use lamplighter_core::deployment::{Answered, Entry, EntryKey, Latest, Ledger, Success};
+use jiff::Timestamp;
+use lamplighter_core::deployment::{Answered, Entry, EntryKey, Latest, Ledger};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
     Table, TableError,
-    item::{Item, s, to_item, to_json},
-    schema::{LATEST, ledger_pk},
+    commit::{CommitError, transact},
+    item::{Item, n, s, to_item, to_json},
+    schema::{LATEST, ledger_pk, request_pk},
 };
+
+/// How long a ledger keeps its entries at least.
+pub const LEDGER_RETENTION: Duration = Duration::from_hours(400 * 24);
 
 /// Whether an entry was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,42 +37,98 @@ pub enum Opened {
     Overtaken,
 }
 
+/// A request of CloudFormation, by its ledger and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestKey<'a> {
+    /// The ledger.
+    pub ledger: &'a str,
+    /// The id.
+    pub id: &'a str,
+}
+
+/// What is known of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Its first delivery.
+    pub first_at: Timestamp,
+    /// Its entry, if one was opened.
+    pub entry: Option<EntryKey>,
+    /// Its answer, if it was answered without an entry.
+    pub answer: Option<Answered>,
+}
+
 impl Table {
-    /// Reads a ledger for somebody who has a request. Consistent queries, newest first, until the request is
-    /// found or the ledger ends.
-    pub async fn ledger(&self, ledger: &str, request_id: &str) -> Result<Ledger, TableError> {
-        let mut found = Ledger::default();
-        let mut start = None;
-        loop {
-            let page = self
-                .client
-                .query()
-                .table_name(&self.name)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", s(ledger_pk(ledger)))
-                .scan_index_forward(false)
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(|error| self.failed("read a ledger", &error))?;
-            for item in page.items.unwrap_or_default() {
-                let sk = item.get("sk").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default();
-                if sk == LATEST {
-                    found.latest = Some(self.parsed::<Latest>(ledger, item)?);
-                    continue;
-                }
-                let own = sk.parse::<EntryKey>().is_ok_and(|key| key.request_id() == request_id);
-                if own || found.newest.is_none() {
-                    let entry = self.parsed::<Entry>(ledger, item)?;
-                    found.own = if own { Some(entry.clone()) } else { found.own };
-                    found.newest = found.newest.or(Some(entry));
-                }
-            }
-            start = page.last_evaluated_key;
-            if start.is_none() || found.own.is_some() {
-                return Ok(found);
-            }
+    /// Notes a delivery of a request at `now`, and returns what is known of it. One write.
+    pub async fn receive(&self, request: RequestKey<'_>, now: Timestamp) -> Result<Received, TableError> {
+        let update = self
+            .request_update(request)
+            .update_expression(
+                "SET first_at = if_not_exists(first_at, :now), expires_at = if_not_exists(expires_at, :expires)",
+            )
+            .expression_attribute_values(":now", n(now.as_millisecond()))
+            .expression_attribute_values(":expires", self.ledger_expiry(now))
+            .return_values(ReturnValue::AllNew);
+        let output = update.send().await.map_err(|error| self.failed("note a request", &error))?;
+        let item = to_json(output.attributes.unwrap_or_default());
+        let first_at = item["first_at"].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let answer = match item.get("answer") {
+            Some(answer) => Some(self.read_as(request.ledger, answer.clone())?),
+            None => None,
+        };
+        let entry = item["entry"].as_str().and_then(|key| key.parse().ok());
+        Ok(Received { first_at: first_at.unwrap_or(now), entry, answer })
+    }
+
+    /// Reads a ledger for somebody whose request has the entry `own`, if it has one. At most three consistent reads.
+    pub async fn ledger(&self, ledger: &str, own: Option<&EntryKey>) -> Result<Ledger, TableError> {
+        let latest = self.ledger_item::<Latest>(ledger, LATEST).await?;
+        let newest = match &latest {
+            Some(latest) => self.entry(ledger, &latest.entry).await?,
+            None => None,
+        };
+        let own = match own {
+            Some(own) if newest.as_ref().is_some_and(|newest| newest.key == *own) => newest.clone(),
+            Some(own) => self.entry(ledger, own).await?,
+            None => None,
+        };
+        Ok(Ledger { latest, newest, own })
+    }
+
+    /// One entry of a ledger. One consistent read.
+    pub async fn entry(&self, ledger: &str, key: &EntryKey) -> Result<Option<Entry>, TableError> {
+        self.ledger_item(ledger, key.as_str()).await
+    }
+
+    /// The entry of a request, if one was opened. Two consistent reads.
+    pub async fn entry_of(&self, request: RequestKey<'_>) -> Result<Option<Entry>, TableError> {
+        let item = self.get(request_pk(request.ledger), request.id, "read a request").await?;
+        let item = item.map(to_json).unwrap_or_default();
+        match item["entry"].as_str().and_then(|key| key.parse().ok()) {
+            Some(key) => self.entry(request.ledger, &key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Moves to `ledger` what an earlier version kept under the name `by_name`, if that is newer: where it stands, and its
+    /// newest entry. The old items stay for an earlier version that a rollback brings back. Two reads, and a transaction
+    /// if there is something to move.
+    pub async fn move_ledger(&self, by_name: &str, ledger: &str) -> Result<(), TableError> {
+        let Some(old) = self.ledger_item::<Latest>(by_name, LATEST).await? else { return Ok(()) };
+        let current = self.ledger_item::<Latest>(ledger, LATEST).await?;
+        if current.as_ref().is_some_and(|current| current.entry >= old.entry) {
+            return Ok(());
+        }
+        let mut writes = vec![self.put_latest(ledger, &old, current.as_ref())?];
+        if let Some(mut newest) = self.entry(by_name, &old.entry).await? {
+            ledger.clone_into(&mut newest.deployment.ledger);
+            let request = RequestKey { ledger, id: newest.key.request_id() };
+            writes.push(self.put_entry(&newest, false)?);
+            writes.push(self.point_to(request, &newest.key, newest.started_at, false)?);
+        }
+        match transact(&self.client, writes).await {
+            // Somebody else has moved it.
+            Ok(()) | Err(CommitError::Refused { .. } | CommitError::LostHold) => Ok(()),
+            Err(CommitError::Service(cause)) => Err(self.transaction_failed("move a ledger", cause)),
         }
     }
 
@@ -80,42 +149,22 @@ impl Table {
         page.items.unwrap_or_default().into_iter().map(|item| self.parsed(ledger, item)).collect()
     }
 
-    /// Writes a new entry and makes it the ledger's newest, if the ledger still stands where `seen` says. One
-    /// transaction, so that of two deliveries of a request one opens and the other resumes.
+    /// Writes a new entry and makes it the ledger's newest, if the ledger still stands where `seen` says and the request
+    /// has neither an entry nor an answer. One transaction, so that of two deliveries of a request one opens and the other
+    /// resumes. The ledger's last success is from now on the one before this entry: a rollback undoes the newest at once.
     pub async fn open(&self, entry: &Entry, seen: Option<&Latest>) -> Result<Opened, TableError> {
         let ledger = &entry.deployment.ledger;
-        let latest = Latest { entry: entry.key.clone(), successful: seen.and_then(|l| l.successful.clone()) };
-        let put_latest = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(self.item(ledger, LATEST, &latest)?))
-            .expression_attribute_names("#entry", "entry");
-        let put_latest = match seen {
-            Some(seen) => put_latest
-                .condition_expression("#entry = :seen")
-                .expression_attribute_values(":seen", s(seen.entry.as_str())),
-            None => put_latest.condition_expression("attribute_not_exists(#entry)"),
-        };
-        let put_entry = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(self.item(ledger, entry.key.as_str(), entry)?))
-            .condition_expression("attribute_not_exists(pk)");
-        let built = |put: aws_sdk_dynamodb::types::builders::PutBuilder| {
-            let put = put.build().map_err(|error| self.failed("open a deployment", &error))?;
-            Ok::<_, TableError>(TransactWriteItem::builder().put(put).build())
-        };
-        let sent = self
-            .client
-            .transact_write_items()
-            .transact_items(built(put_latest)?)
-            .transact_items(built(put_entry)?)
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(Opened::Yes),
-            Err(error) => match error.as_service_error() {
-                Some(TransactWriteItemsError::TransactionCanceledException(_)) => Ok(Opened::Overtaken),
-                _ => Err(self.failed("open a deployment", &error)),
-            },
+        let latest = Latest { entry: entry.key.clone(), successful: entry.previous.clone(), deleted: None };
+        let request = RequestKey { ledger, id: entry.key.request_id() };
+        let writes = vec![
+            self.put_latest(ledger, &latest, seen)?,
+            self.put_entry(entry, true)?,
+            self.point_to(request, &entry.key, entry.started_at, true)?,
+        ];
+        match transact(&self.client, writes).await {
+            Ok(()) => Ok(Opened::Yes),
+            Err(CommitError::Refused { .. } | CommitError::LostHold) => Ok(Opened::Overtaken),
+            Err(CommitError::Service(cause)) => Err(self.transaction_failed("open a deployment", cause)),
         }
     }
 
@@ -142,14 +191,10 @@ impl Table {
     /// Decides a deployment's answer, once: of several that try, the first one's answer stands and is returned
     /// with whether it is one's own. With it goes where the ledger stands from now on, unless a newer deployment
     /// has been opened.
-    pub async fn close(
-        &self,
-        entry: &Entry,
-        answer: &Answered,
-        successful: Option<&Success>,
-    ) -> Result<(Answered, bool), TableError> {
+    pub async fn close(&self, entry: &Entry, answer: &Answered) -> Result<(Answered, bool), TableError> {
         let ledger = &entry.deployment.ledger;
-        let latest = Latest { entry: entry.key.clone(), successful: successful.cloned() };
+        let successful = entry.successful_after(answer.success);
+        let latest = Latest { entry: entry.key.clone(), successful, deleted: None };
         let closed = Entry { answer: Some(answer.clone()), ..entry.clone() };
         let update = Update::builder()
             .table_name(&self.name)
@@ -161,37 +206,22 @@ impl Table {
             .expression_attribute_values(":answer", self.value(&closed, "answer")?)
             .build()
             .map_err(|error| self.failed("close a deployment", &error))?;
-        let stand = Put::builder()
-            .table_name(&self.name)
-            .set_item(Some(self.item(ledger, LATEST, &latest)?))
-            .condition_expression("#entry = :entry")
-            .expression_attribute_names("#entry", "entry")
-            .expression_attribute_values(":entry", s(entry.key.as_str()))
-            .build()
-            .map_err(|error| self.failed("close a deployment", &error))?;
-        for with_stand in [true, false] {
-            let sent = self
-                .client
-                .transact_write_items()
-                .transact_items(TransactWriteItem::builder().update(update.clone()).build());
-            let sent = if with_stand {
-                sent.transact_items(TransactWriteItem::builder().put(stand.clone()).build())
-            } else {
-                sent
-            };
-            match sent.send().await {
-                Ok(_) => return Ok((answer.clone(), true)),
-                Err(error) => match error.as_service_error() {
-                    Some(TransactWriteItemsError::TransactionCanceledException(_)) => {
-                        let stands =
-                            self.ledger(ledger, entry.key.request_id()).await?.own.and_then(|e| e.answer);
-                        if let Some(stands) = stands {
-                            let own = stands == *answer;
-                            return Ok((stands, own));
-                        }
-                    }
-                    _ => return Err(self.failed("close a deployment", &error)),
-                },
+        let update = TransactWriteItem::builder().update(update).build();
+        let stand = self.put_latest(ledger, &latest, Some(&latest))?;
+        for writes in [vec![update.clone(), stand], vec![update]] {
+            match transact(&self.client, writes).await {
+                Ok(()) => return Ok((answer.clone(), true)),
+                // A newer deployment has been opened: the ledger stands where that one says.
+                Err(CommitError::Refused { index: 1 }) => {}
+                Err(CommitError::Refused { .. } | CommitError::LostHold) => {
+                    let stands = self.entry(ledger, &entry.key).await?.and_then(|entry| entry.answer);
+                    let Some(stands) = stands else { break };
+                    let own = stands == *answer;
+                    return Ok((stands, own));
+                }
+                Err(CommitError::Service(cause)) => {
+                    return Err(self.transaction_failed("close a deployment", cause));
+                }
             }
         }
         Err(TableError::Malformed {
@@ -201,15 +231,47 @@ impl Table {
         })
     }
 
-    /// Says where a ledger stands although no deployment was closed: its resource was deleted while the stack rolled
-    /// back. One write; nothing changes if the ledger has gone on since `seen`.
-    pub async fn revert(&self, ledger: &str, seen: &Latest, to: Option<Success>) -> Result<(), TableError> {
-        let latest = Latest { entry: seen.entry.clone(), successful: to };
+    /// Decides the answer of a request that has no entry, once, as [`Table::close`] does for one that has. One write.
+    pub async fn answer(
+        &self,
+        request: RequestKey<'_>,
+        answer: &Answered,
+    ) -> Result<(Answered, bool), TableError> {
+        let as_item =
+            to_item(serde_json::to_value(answer).map_err(|error| self.unreadable(request.ledger, &error))?);
+        let update = self
+            .request_update(request)
+            .update_expression(
+                "SET answer = :answer, first_at = if_not_exists(first_at, :now), \
+                 expires_at = if_not_exists(expires_at, :expires)",
+            )
+            .condition_expression("attribute_not_exists(answer)")
+            .expression_attribute_values(":answer", AttributeValue::M(as_item))
+            .expression_attribute_values(":now", n(answer.at.as_millisecond()))
+            .expression_attribute_values(":expires", self.ledger_expiry(answer.at))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match update.send().await {
+            Ok(_) => Ok((answer.clone(), true)),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    let item = to_json(refused.item.clone().unwrap_or_default());
+                    let stands: Answered = self.read_as(request.ledger, item["answer"].clone())?;
+                    let own = stands == *answer;
+                    Ok((stands, own))
+                }
+                _ => Err(self.failed("note an answer", &error)),
+            },
+        }
+    }
+
+    /// Says where a ledger stands although no deployment was closed: its resource was deleted. One write; nothing changes
+    /// if the ledger has gone on since `seen`.
+    pub async fn stand(&self, ledger: &str, seen: &Latest, now: &Latest) -> Result<(), TableError> {
         let put = self
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(self.item(ledger, LATEST, &latest)?))
+            .set_item(Some(self.item(ledger, LATEST, now)?))
             .condition_expression("#entry = :entry")
             .expression_attribute_names("#entry", "entry")
             .expression_attribute_values(":entry", s(seen.entry.as_str()));
@@ -222,17 +284,59 @@ impl Table {
             {
                 Ok(())
             }
-            Err(error) => Err(self.failed("revert a ledger", &error)),
+            Err(error) => Err(self.failed("note a deletion", &error)),
         }
     }
 
-    /// Notes that an answer has arrived at the URL with this digest. One write.
-    pub async fn delivered(&self, entry: &Entry, to: &str) -> Result<(), TableError> {
+    /// The answer that stands for a request: its entry's, or its own. One consistent read.
+    pub async fn answered(
+        &self,
+        request: RequestKey<'_>,
+        entry: Option<&EntryKey>,
+    ) -> Result<Option<Answered>, TableError> {
+        let (pk, sk) = answer_key(request, entry);
+        let item = self.get(pk, sk, "read an answer").await?.map(to_json).unwrap_or_default();
+        match item.get("answer") {
+            Some(answer) => self.read_as(request.ledger, answer.clone()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes that an answer is sent once more at `now`. One write.
+    pub async fn sending(
+        &self,
+        request: RequestKey<'_>,
+        entry: Option<&EntryKey>,
+        now: Timestamp,
+    ) -> Result<(), TableError> {
+        let (pk, sk) = answer_key(request, entry);
         self.client
             .update_item()
             .table_name(&self.name)
-            .key("pk", s(ledger_pk(&entry.deployment.ledger)))
-            .key("sk", s(entry.key.as_str()))
+            .key("pk", s(pk))
+            .key("sk", s(sk))
+            .update_expression("SET answer.sent_at = :at")
+            .condition_expression("attribute_exists(answer)")
+            .expression_attribute_values(":at", s(now.to_string()))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| self.failed("note that an answer is sent", &error))
+    }
+
+    /// Notes that an answer has arrived at the URL with this digest. One write.
+    pub async fn delivered(
+        &self,
+        request: RequestKey<'_>,
+        entry: Option<&EntryKey>,
+        to: &str,
+    ) -> Result<(), TableError> {
+        let (pk, sk) = answer_key(request, entry);
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(pk))
+            .key("sk", s(sk))
             .update_expression(
                 "SET answer.delivered_to = list_append(if_not_exists(answer.delivered_to, :none), :to)",
             )
@@ -241,8 +345,93 @@ impl Table {
             .expression_attribute_values(":to", AttributeValue::L(vec![s(to)]))
             .send()
             .await
-            .map_err(|error| self.failed("note an answer's arrival", &error))?;
-        Ok(())
+            .map(drop)
+            .map_err(|error| self.failed("note an answer's arrival", &error))
+    }
+
+    /// Where a ledger stands, if it still stands where `seen` says.
+    fn put_latest(
+        &self,
+        ledger: &str,
+        latest: &Latest,
+        seen: Option<&Latest>,
+    ) -> Result<TransactWriteItem, TableError> {
+        let put = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(self.item(ledger, LATEST, latest)?))
+            .expression_attribute_names("#entry", "entry");
+        let put = match seen {
+            Some(seen) => put
+                .condition_expression("#entry = :seen")
+                .expression_attribute_values(":seen", s(seen.entry.as_str())),
+            None => put.condition_expression("attribute_not_exists(#entry)"),
+        };
+        let put = put.build().map_err(|error| self.failed("write a ledger", &error))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    fn put_entry(&self, entry: &Entry, is_new: bool) -> Result<TransactWriteItem, TableError> {
+        let mut item = self.item(&entry.deployment.ledger, entry.key.as_str(), entry)?;
+        item.insert("expires_at".into(), self.ledger_expiry(entry.started_at));
+        let put = Put::builder().table_name(&self.name).set_item(Some(item));
+        let put = if is_new { put.condition_expression("attribute_not_exists(pk)") } else { put };
+        let put = put.build().map_err(|error| self.failed("write a ledger", &error))?;
+        Ok(TransactWriteItem::builder().put(put).build())
+    }
+
+    /// Has a request lead to its entry.
+    fn point_to(
+        &self,
+        request: RequestKey<'_>,
+        entry: &EntryKey,
+        at: Timestamp,
+        is_new: bool,
+    ) -> Result<TransactWriteItem, TableError> {
+        let update = Update::builder()
+            .table_name(&self.name)
+            .key("pk", s(request_pk(request.ledger)))
+            .key("sk", s(request.id))
+            .update_expression(
+                "SET #entry = :entry, first_at = if_not_exists(first_at, :at), \
+                 expires_at = if_not_exists(expires_at, :expires)",
+            )
+            .expression_attribute_names("#entry", "entry")
+            .expression_attribute_values(":entry", s(entry.as_str()))
+            .expression_attribute_values(":at", n(at.as_millisecond()))
+            .expression_attribute_values(":expires", self.ledger_expiry(at));
+        let update = if is_new {
+            update.condition_expression("attribute_not_exists(#entry) AND attribute_not_exists(answer)")
+        } else {
+            update
+        };
+        let update = update.build().map_err(|error| self.failed("write a ledger", &error))?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    fn request_update(
+        &self,
+        request: RequestKey<'_>,
+    ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(request_pk(request.ledger)))
+            .key("sk", s(request.id))
+    }
+
+    /// When what is written at `now` expires, in seconds as DynamoDB wants it.
+    fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
+        let kept = self.retention.max(LEDGER_RETENTION);
+        n(now.saturating_add(kept).unwrap_or(Timestamp::MAX).as_second())
+    }
+
+    async fn ledger_item<T: DeserializeOwned>(
+        &self,
+        ledger: &str,
+        sk: &str,
+    ) -> Result<Option<T>, TableError> {
+        let item = self.get(ledger_pk(ledger), sk, "read a ledger").await?;
+        item.map(|item| self.parsed(ledger, item)).transpose()
     }
 
     fn item<T: serde::Serialize>(&self, ledger: &str, sk: &str, record: &T) -> Result<Item, TableError> {
@@ -260,11 +449,26 @@ impl Table {
     }
 
     fn parsed<T: DeserializeOwned>(&self, ledger: &str, item: Item) -> Result<T, TableError> {
-        let value: Value = to_json(item);
+        self.read_as(ledger, to_json(item))
+    }
+
+    fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
         serde_json::from_value(value).map_err(|error| self.unreadable(ledger, &error))
     }
 
     fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
         TableError::Malformed { table: self.name.clone(), key: ledger_pk(ledger), cause: error.to_string() }
+    }
+
+    fn transaction_failed(&self, operation: &'static str, cause: String) -> TableError {
+        TableError::Service { table: self.name.clone(), operation, cause }
+    }
+}
+
+/// The item that holds the answer of a request.
+fn answer_key(request: RequestKey<'_>, entry: Option<&EntryKey>) -> (String, String) {
+    match entry {
+        Some(entry) => (ledger_pk(request.ledger), entry.to_string()),
+        None => (request_pk(request.ledger), request.id.to_owned()),
     }
 }

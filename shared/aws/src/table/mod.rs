@@ -40,7 +40,7 @@ pub use enqueue::{Enqueued, JobKeys};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use item::Item;
 pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
-pub use ledger::Opened;
+pub use ledger::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use look::Seen;
 pub use pulse::{Notice, Pulses, States};
 pub use release::{Recorded, Then};
@@ -152,6 +152,11 @@ impl Table {
         &self.name
     }
 
+    /// The environment of its processes.
+    pub fn environment(&self) -> &str {
+        &self.environment
+    }
+
     /// The client it is reached through.
     pub fn client(&self) -> &Client {
         &self.client
@@ -169,7 +174,7 @@ impl Table {
         Ok(output.map_err(|error| self.failed(what, &error))?.item)
     }
 
-    fn failed<E: std::error::Error>(&self, operation: &'static str, error: &E) -> TableError {
+    fn failed<E: std::error::Error + 'static>(&self, operation: &'static str, error: &E) -> TableError {
         TableError::Service { table: self.name.clone(), operation, cause: cause(error) }
     }
 }

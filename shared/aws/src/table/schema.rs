@@ -79,6 +79,11 @@ pub(super) fn ledger_pk(ledger: &str) -> String {
     format!("DEPLOYMENT#{ledger}")
 }
 
+/// The partition of the requests that a ledger has received.
+pub(super) fn request_pk(ledger: &str) -> String {
+    format!("REQUEST#{ledger}")
+}
+
 /// A run's key, for messages.
 pub(super) fn run_key(task: &TaskName, id: RunId) -> String {
     format!("{} / {id}", runs_pk(task, id))

@@ -1,10 +1,17 @@
 //! The answer to a custom resource's request, within the 4096 bytes that CloudFormation takes.
 
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 /// The longest body that CloudFormation takes. Source: CloudFormation User Guide, "Custom resource response
 /// objects".
 pub const MAX_ANSWER_BYTES: usize = 4096;
+/// The longest physical id, in bytes. Source: as above.
+const MAX_PHYSICAL_ID: usize = 1024;
+/// The longest physical id in JSON: with the other ids, of at most 512 bytes each, it leaves room for a reason.
+const MAX_ESCAPED_ID: usize = 1536;
+/// The longest name of a ledger: DynamoDB takes partition keys of 2048 bytes.
+const MAX_KEY: usize = 1024;
 
 /// Whom an answer is for: what must be known of an event to answer it at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +33,48 @@ impl Addressee {
         self.stack_id.split('/').nth(1).unwrap_or(&self.stack_id)
     }
 
-    /// The ledger of the resource.
+    /// The ledger of the resource: the stack's ARN and the logical id, so written that two resources never share one. It
+    /// has at most 1024 bytes, and so fits a key of the table.
     pub fn ledger(&self) -> String {
+        let escaped = |id: &str| id.replace('%', "%25").replace('#', "%23");
+        let whole = format!("{}#{}", escaped(&self.stack_id), escaped(&self.logical_resource_id));
+        if whole.len() <= MAX_KEY { whole } else { format!("sha256:{}", digest(&whole)) }
+    }
+
+    /// The ledger that earlier versions kept for the resource: the stack's name and the logical id.
+    pub fn ledger_by_name(&self) -> String {
         format!("{}#{}", self.stack_name(), self.logical_resource_id)
     }
 
     /// The resource's id, which must never change: another one would make CloudFormation replace the resource
     /// and delete the old.
+    ///
+    /// One that could not be sent is cut: CloudFormation takes at most 1024 bytes, and the answer must have room for it.
     pub fn physical_id(&self) -> String {
         let made = || format!("lamplighter-{}-{}", self.stack_name(), self.logical_resource_id);
-        self.physical_resource_id.clone().filter(|id| !id.is_empty()).unwrap_or_else(made)
+        let id = self.physical_resource_id.clone().filter(|id| !id.is_empty()).unwrap_or_else(made);
+        if id.len() <= MAX_PHYSICAL_ID && escaped_len(&id) <= MAX_ESCAPED_ID {
+            return id;
+        }
+        let digest = digest(&id);
+        let fits = |text: &str| {
+            text.len() + 1 + digest.len() <= MAX_PHYSICAL_ID
+                && escaped_len(text) + 1 + digest.len() <= MAX_ESCAPED_ID
+        };
+        let beginning =
+            (0..id.len().min(MAX_PHYSICAL_ID)).rev().map(|end| &id[..id.floor_char_boundary(end)]);
+        let beginning = beginning.into_iter().find(|text| fits(text)).unwrap_or_default();
+        format!("{beginning}-{digest}")
     }
+}
+
+fn digest(text: &str) -> String {
+    format!("{:x}", Sha256::digest(text))
+}
+
+/// How many bytes a text has in JSON, without its quotes.
+fn escaped_len(text: &str) -> usize {
+    Value::from(text).to_string().len() - 2
 }
 
 /// What is answered.
@@ -46,71 +84,143 @@ pub struct Verdict {
     pub success: bool,
     /// What went wrong, for the stack's events; may be empty after a success.
     pub reason: String,
-    /// The attributes of the resource, in order.
+    /// Attributes of the resource that are left out last: the versions, and the status of each task.
+    pub statuses: Vec<(String, String)>,
+    /// Attributes with what tasks said.
+    pub messages: Vec<(String, String)>,
+    /// Attributes with what tasks returned.
     pub data: Vec<(String, String)>,
 }
 
 impl Verdict {
-    /// A failure without data.
+    /// A failure without attributes.
     pub fn failed(reason: impl Into<String>) -> Self {
-        Self { success: false, reason: reason.into(), data: Vec::new() }
+        Self { success: false, reason: reason.into(), ..Self::succeeded() }
     }
 
-    /// A success without data.
+    /// A success without attributes.
     pub fn succeeded() -> Self {
-        Self { success: true, reason: String::new(), data: Vec::new() }
+        Self {
+            success: true,
+            reason: String::new(),
+            statuses: Vec::new(),
+            messages: Vec::new(),
+            data: Vec::new(),
+        }
     }
 }
 
-/// The body of the answer: at most [`MAX_ANSWER_BYTES`] of JSON.
+/// The longest reason. CloudFormation shows about 1000 characters of it.
+const MAX_REASON: usize = 2048;
+/// To how many bytes messages are cut before one is left out.
+const MESSAGE_BYTES: usize = 128;
+
+/// The body of the answer: at most [`MAX_ANSWER_BYTES`] of JSON, for ids of at most 512 bytes of JSON each.
 ///
-/// What does not fit is shortened, the longest values first to go: each of the data to 512 bytes, then 128, then
-/// left out; and the reason to what remains, never less than its first 512 bytes. The whole is in the table.
+/// What does not fit is left out: data first, the longest first; then messages, which are cut to 128 bytes before; then
+/// the end of the reason; and in the end statuses. The reason says what is left out. The whole is in the table.
 pub fn render(to: &Addressee, verdict: &Verdict) -> String {
-    let all = verdict.data.len();
-    let steps = [(usize::MAX, all), (512, all), (128, all), (128, 3), (128, 0)];
-    let fitting = steps.into_iter().find_map(|(longest, entries)| {
-        let body = body(to, verdict, 2048, longest, entries);
-        (body.len() <= MAX_ANSWER_BYTES).then_some(body)
-    });
-    fitting
-        .or_else(|| {
-            [512, 128, 32]
-                .into_iter()
-                .map(|reason| body(to, verdict, reason, 0, 0))
-                .find(|b| b.len() <= MAX_ANSWER_BYTES)
-        })
-        .unwrap_or_else(|| body(to, verdict, 0, 0, 0))
+    let mut fit = Fit::of(verdict);
+    loop {
+        let body = fit.body(to, verdict.success);
+        if body.len() <= MAX_ANSWER_BYTES || !fit.leave_something_out() {
+            return body;
+        }
+    }
 }
 
-fn body(
-    to: &Addressee,
-    verdict: &Verdict,
+/// What of a verdict is in the answer.
+struct Fit<'a> {
+    verdict: &'a Verdict,
     reason_bytes: usize,
-    value_bytes: usize,
-    entries: usize,
-) -> String {
-    let mut body = json!({
-        "Status": if verdict.success { "SUCCESS" } else { "FAILED" },
-        "PhysicalResourceId": to.physical_id(),
-        "StackId": to.stack_id,
-        "RequestId": to.request_id,
-        "LogicalResourceId": to.logical_resource_id,
-    });
-    if !verdict.reason.is_empty() || !verdict.success {
-        let reason = if verdict.reason.is_empty() { "no reason was given" } else { &verdict.reason };
-        body["Reason"] = Value::String(shortened(reason, reason_bytes));
+    statuses: Vec<(String, String)>,
+    messages: Vec<(String, String)>,
+    data: Vec<(String, String)>,
+}
+
+impl<'a> Fit<'a> {
+    fn of(verdict: &'a Verdict) -> Self {
+        Self {
+            verdict,
+            reason_bytes: MAX_REASON,
+            statuses: verdict.statuses.clone(),
+            messages: verdict.messages.clone(),
+            data: verdict.data.clone(),
+        }
     }
-    let data: Map<_, _> = verdict
-        .data
-        .iter()
-        .take(entries)
-        .map(|(key, value)| (key.clone(), Value::String(shortened(value, value_bytes))))
+
+    /// Leaves out what matters least. False if nothing is left that could go.
+    fn leave_something_out(&mut self) -> bool {
+        if remove_longest(&mut self.data) {
+            return true;
+        }
+        if self.messages.iter().any(|(_, message)| message.len() > MESSAGE_BYTES) {
+            for (_, message) in &mut self.messages {
+                *message = shortened(message, MESSAGE_BYTES);
+            }
+            return true;
+        }
+        if remove_longest(&mut self.messages) {
+            return true;
+        }
+        if self.reason_bytes > 32 && !self.verdict.reason.is_empty() {
+            self.reason_bytes = (self.reason_bytes / 4 * 3).min(self.verdict.reason.len()).max(32);
+            return true;
+        }
+        self.statuses.pop().is_some()
+    }
+
+    fn body(&self, to: &Addressee, success: bool) -> String {
+        let mut body = json!({
+            "Status": if success { "SUCCESS" } else { "FAILED" },
+            "PhysicalResourceId": to.physical_id(),
+            "StackId": to.stack_id,
+            "RequestId": to.request_id,
+            "LogicalResourceId": to.logical_resource_id,
+        });
+        let reason = self.reason(success);
+        if !reason.is_empty() {
+            body["Reason"] = Value::String(reason);
+        }
+        let attributes: Map<_, _> = [&self.statuses, &self.messages, &self.data]
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.clone(), Value::String(value.clone())))
+            .collect();
+        if !attributes.is_empty() {
+            body["Data"] = Value::Object(attributes);
+        }
+        body.to_string()
+    }
+
+    fn reason(&self, success: bool) -> String {
+        let reason = match self.verdict.reason.as_str() {
+            "" if !success => "no reason was given",
+            reason => reason,
+        };
+        let left_out: Vec<_> = [
+            ("data", self.verdict.data.len() - self.data.len()),
+            ("message", self.verdict.messages.len() - self.messages.len()),
+            ("status", self.verdict.statuses.len() - self.statuses.len()),
+        ]
+        .into_iter()
+        .filter(|(_, missing)| *missing > 0)
+        .map(|(what, missing)| format!("{what} of {missing} {}", if missing == 1 { "task" } else { "tasks" }))
         .collect();
-    if !data.is_empty() {
-        body["Data"] = Value::Object(data);
+        let reason = shortened(reason, self.reason_bytes);
+        match (reason.is_empty(), left_out.is_empty()) {
+            (_, true) => reason,
+            (true, false) => format!("left out for their size: {}", left_out.join(", ")),
+            (false, false) => format!("{reason} (left out for their size: {})", left_out.join(", ")),
+        }
     }
-    body.to_string()
+}
+
+/// Removes the attribute with the longest value; the last of several.
+fn remove_longest(attributes: &mut Vec<(String, String)>) -> bool {
+    let longest = attributes.iter().enumerate().max_by_key(|(_, (_, value))| value.len());
+    let longest = longest.map(|(place, _)| place);
+    longest.map(|place| attributes.remove(place)).is_some()
 }
 
 /// The text, or as much of its beginning as fits in `bytes` together with an ellipsis.
@@ -148,21 +258,101 @@ mod tests {
     fn a_failure_says_why_and_a_success_says_what() {
         let failed: Value = serde_json::from_str(&render(&addressee(), &Verdict::failed("why"))).unwrap();
         assert_eq!((failed["Status"].as_str(), failed["Reason"].as_str()), (Some("FAILED"), Some("why")));
-        let verdict = Verdict { data: vec![("a.message".into(), "m".into())], ..Verdict::succeeded() };
+        let verdict = Verdict { messages: vec![("a.message".into(), "m".into())], ..Verdict::succeeded() };
         let succeeded: Value = serde_json::from_str(&render(&addressee(), &verdict)).unwrap();
         assert_eq!(succeeded["Data"]["a.message"], "m");
         assert_eq!(succeeded.get("Reason"), None);
     }
 
+    #[test]
+    fn d11_data_goes_first_the_longest_first_and_every_status_stays() {
+        let of_tasks = |attribute: &str, value: &dyn Fn(usize) -> String| {
+            (0..100).map(|i| (format!("t{i:02}.{attribute}"), value(i))).collect::<Vec<_>>()
+        };
+        let verdict = Verdict {
+            statuses: of_tasks("status", &|_| "COMPLETED".into()),
+            messages: of_tasks("message", &|_| "ran".into()),
+            data: of_tasks("data", &|i| "x".repeat(if i == 7 { 3 } else { 900 + i })),
+            ..Verdict::succeeded()
+        };
+        let all: Value = serde_json::from_str(&render(&addressee(), &verdict)).unwrap();
+        for i in 0..100 {
+            assert_eq!(all["Data"][format!("t{i:02}.status")], "COMPLETED");
+        }
+        assert!(
+            all["Reason"].as_str().unwrap().contains("left out for their size: data of 100 tasks"),
+            "{all}"
+        );
+
+        let few = Verdict {
+            statuses: of_tasks("status", &|_| "COMPLETED".into())[..18].to_vec(),
+            messages: Vec::new(),
+            data: of_tasks("data", &|i| "x".repeat(100 * i))[..18].to_vec(),
+            ..Verdict::succeeded()
+        };
+        let some: Value = serde_json::from_str(&render(&addressee(), &few)).unwrap();
+        let kept = |i: usize| some["Data"].get(format!("t{i:02}.data")).is_some();
+        let first_gone = (0..18).find(|i| !kept(*i)).unwrap();
+        assert!(first_gone > 3 && (first_gone..18).all(|i| !kept(i)), "{some}");
+    }
+
+    #[test]
+    fn d10_ids_of_any_length_are_cut_to_what_can_be_sent_and_stay_the_same() {
+        let long = "\u{1}".repeat(700);
+        for (physical, stack, logical) in [
+            (Some(long.as_str()), "shop", "Tasks"),
+            (Some("x".repeat(1025).as_str()), "shop", "Tasks"),
+            (None, "s".repeat(440).as_str(), "l".repeat(512).as_str()),
+            (None, "s".repeat(512).as_str(), "ü".repeat(256).as_str()),
+        ] {
+            let to = Addressee {
+                stack_id: format!("arn/{stack}/1"),
+                request_id: "r".repeat(512),
+                logical_resource_id: logical.into(),
+                physical_resource_id: physical.map(str::to_owned),
+            };
+            let body = render(&to, &Verdict::failed("why".repeat(1000)));
+            assert!(body.len() <= MAX_ANSWER_BYTES, "{}", body.len());
+            let answer: Value = serde_json::from_str(&body).unwrap();
+            let id = answer["PhysicalResourceId"].as_str().unwrap();
+            assert!((1..=1024).contains(&id.len()));
+            let again = Addressee { physical_resource_id: Some(id.into()), ..to };
+            assert_eq!(again.physical_id(), id);
+        }
+    }
+
+    #[test]
+    fn l26_two_resources_never_share_a_ledger() {
+        let ledger = |stack: &str, logical: &str| {
+            Addressee { stack_id: stack.into(), logical_resource_id: logical.into(), ..addressee() }.ledger()
+        };
+        assert_ne!(ledger("a#b", "c"), ledger("a", "b#c"));
+        assert_ne!(ledger("a%23b", "c"), ledger("a#b", "c"));
+        assert_eq!(ledger("arn:x", "Tasks"), "arn:x#Tasks");
+        let (one, other) = ("#".repeat(500), format!("{}%", "#".repeat(499)));
+        assert_ne!(ledger(&one, "c"), ledger(&other, "c"));
+        assert!(ledger(&one, &other).len() <= MAX_KEY);
+    }
+
     proptest! {
         /// L12: whatever is said, the answer is accepted, and begins with what matters.
         #[test]
-        fn l12_an_answer_always_fits(reason in "\\PC{0,2000}|[\\x00-\\x1f\"]{0,3000}", data in prop::collection::vec(("[a-z.]{1,50}", ".{0,400}"), 0..40)) {
-            let verdict = Verdict { success: false, reason: reason.clone(), data };
-            let body = render(&addressee(), &verdict);
+        fn l12_an_answer_always_fits(
+            reason in "\\PC{0,2000}|[\\x00-\\x1f\"]{0,3000}",
+            statuses in prop::collection::vec(("[a-z.]{1,50}", "[A-Z]{1,9}"), 0..103),
+            messages in prop::collection::vec(("[a-z.]{1,50}", ".{0,400}"), 0..40),
+            data in prop::collection::vec(("[a-z.]{1,50}", ".{0,400}"), 0..40),
+            ids in prop::array::uniform3("[\\x00-\\x1f]{1,85}|\\PC{1,128}|[a-z]{512}"),
+        ) {
+            let verdict = Verdict { success: false, reason: reason.clone(), statuses, messages, data };
+            let [stack_id, request_id, logical_resource_id] = ids;
+            let to = Addressee { stack_id, request_id, logical_resource_id, physical_resource_id: None };
+            let body = render(&to, &verdict);
             prop_assert!(body.len() <= MAX_ANSWER_BYTES);
             let answer: Value = serde_json::from_str(&body).unwrap();
-            let told = answer["Reason"].as_str().unwrap().trim_end_matches('…').to_owned();
+            prop_assert_eq!(answer["RequestId"].as_str(), Some(to.request_id.as_str()));
+            let told = answer["Reason"].as_str().unwrap();
+            let told = told.rsplit_once(" (left out").map_or(told, |(told, _)| told).trim_end_matches('…').to_owned();
             prop_assert!(!told.is_empty() && (reason.is_empty() || reason.starts_with(&told)));
         }
     }

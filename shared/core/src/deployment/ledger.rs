@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, Ordered};
+use super::{Deployment, Ordered, Properties};
 use crate::{id::RunId, name::TaskName, run::Trigger, status::Status};
 
 /// A deployment's place in its ledger: the time at which it was opened and its request, in the order of time.
@@ -32,7 +32,7 @@ impl EntryKey {
     }
 
     /// When it was opened, to the millisecond.
-    fn time(&self) -> Timestamp {
+    pub fn time(&self) -> Timestamp {
         self.0.split_once('#').and_then(|(time, _)| time.parse().ok()).unwrap_or_default()
     }
 
@@ -81,7 +81,7 @@ impl From<EntryKey> for String {
 }
 
 /// What a ledger says to somebody who has a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
     /// Where the ledger stands; nothing if the resource was never deployed.
     pub latest: Option<Latest>,
@@ -91,26 +91,40 @@ pub struct Ledger {
     pub own: Option<Entry>,
 }
 
+impl Ledger {
+    /// The properties that are in effect: those of the last deployment that succeeded and was not undone. Nothing if
+    /// there is none, or if it was recorded before the ledger knew of properties.
+    pub fn in_effect(&self) -> Option<&Properties> {
+        self.latest.as_ref()?.successful.as_ref()?.properties.as_ref()
+    }
+}
+
 /// Where a ledger stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Latest {
     /// The newest deployment.
     pub entry: EntryKey,
     /// The last deployment that succeeded and was not undone.
     pub successful: Option<Success>,
+    /// When the resource was deleted, if no deployment has been opened since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
 }
 
 /// A deployment that succeeded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Success {
     /// Its version.
     pub version: String,
+    /// Its properties. Older ledgers do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Properties>,
     /// The content (code, assets, configuration) with which each task last completed, where it is known.
     pub contents: BTreeMap<TaskName, String>,
 }
 
 /// Which way a deployment goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Course {
     /// The stack is created.
@@ -133,7 +147,7 @@ impl Course {
 }
 
 /// One deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place in the ledger.
     pub key: EntryKey,
@@ -145,14 +159,33 @@ pub struct Entry {
     pub deployment: Deployment,
     /// The success before it, to which a rollback returns.
     pub previous: Option<Success>,
+    /// The properties that it deploys, or returns to. Older entries do not have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Properties>,
+    /// The deployment that it undoes, of a rollback that has something to undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Undone>,
     /// Its tasks and how they fare.
     pub tasks: Vec<TaskEntry>,
+    /// The runs of earlier deployments that failed and were kept, since rollback was disabled. A rollback of this
+    /// deployment undoes them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<TaskEntry>,
     /// What was answered, once it was decided.
     pub answer: Option<Answered>,
 }
 
+/// A deployment that a rollback undoes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Undone {
+    /// Which way it went.
+    pub course: Course,
+    /// What its tasks are told.
+    pub deployment: Deployment,
+}
+
 /// The answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Answered {
     /// Whether it said SUCCESS.
     pub success: bool,
@@ -163,10 +196,13 @@ pub struct Answered {
     /// Where it is known to have arrived: digests of the response URLs, which themselves are secrets.
     #[serde(default)]
     pub delivered_to: Vec<String>,
+    /// When it was last sent, if that was tried more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
 }
 
 /// One task of one deployment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskEntry {
     /// Its name.
     pub name: TaskName,
@@ -191,6 +227,9 @@ pub struct TaskEntry {
     pub message: Option<String>,
     /// What it returned, as JSON text, if that is short enough for an answer.
     pub data: Option<String>,
+    /// The runs that it undoes, in a rollback.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undoes: Vec<RunId>,
 }
 
 impl Ordered for TaskEntry {
@@ -204,6 +243,11 @@ impl Ordered for TaskEntry {
 }
 
 impl Entry {
+    /// Whether it was answered SUCCESS.
+    pub fn succeeded(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| answer.success)
+    }
+
     /// What the ledger's last success is once this deployment has ended.
     ///
     /// A forward deployment that succeeded is the last success, with the contents of its tasks. One that failed
@@ -218,7 +262,8 @@ impl Entry {
                 contents.insert(task.name.clone(), content.clone());
             }
         }
-        Some(Success { version: self.deployment.version.clone(), contents })
+        let properties = self.properties.clone();
+        Some(Success { version: self.deployment.version.clone(), properties, contents })
     }
 }
 

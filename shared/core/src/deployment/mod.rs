@@ -5,23 +5,31 @@
 //! of the same request works on the same runs.
 
 mod answer;
+mod deadline;
+mod kind;
 mod ledger;
 mod plan;
+mod properties;
+mod stack;
+mod steps;
 mod waves;
 
 pub use answer::{Addressee, MAX_ANSWER_BYTES, Verdict, render, shortened};
-pub use ledger::{Answered, Course, Entry, EntryKey, Latest, Ledger, Success, TaskEntry};
-pub use plan::{
-    Change, Plan, PlannedTask, Request, StackPhase, Step, after_delete, next_step, plan, verdict,
-};
+pub use deadline::{Deadline, MAX_SERVICE_TIMEOUT};
+pub use kind::{Kind, kind, resolve};
+pub use ledger::{Answered, Course, Entry, EntryKey, Latest, Ledger, Success, TaskEntry, Undone};
+pub use plan::{Change, Plan, PlannedTask, Request, Situation, after_delete, plan};
+pub use properties::Properties;
+pub use stack::{Order, StackEvent, StackPhase, order};
+pub use steps::{Step, at_last_call, next_step, verdict};
 pub use waves::{OrderError, Ordered, waves};
 
 use serde::{Deserialize, Serialize};
 
 /// What a task is told of the deployment it runs in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Deployment {
-    /// The ledger of the resource: the stack's name and the resource's logical id.
+    /// The ledger of the resource: the stack's ARN and the resource's logical id.
     pub ledger: String,
     /// The request, in the ledger's order.
     pub entry: EntryKey,

@@ -8,10 +8,11 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    Answered, Course, Deployment, Entry, EntryKey, Latest, Ledger, OrderError, Ordered, Success, TaskEntry,
-    Verdict, shortened, waves,
+    Answered, Course, Deployment, Entry, EntryKey, Latest, Ledger, OrderError, Ordered, Properties,
+    StackPhase, TaskEntry, Undone, Verdict, waves,
 };
 use crate::{
+    claim::SKEW_MARGIN,
     definition::{OncePer, RunOn},
     id::RunId,
     name::TaskName,
@@ -27,28 +28,6 @@ pub enum Change {
     Update,
 }
 
-/// Whether the stack goes forward. An Update event does not say so; the stack's status does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StackPhase {
-    /// It is being created or updated.
-    Forward,
-    /// It returns to what was before.
-    RollingBack,
-}
-
-impl StackPhase {
-    /// The phase that a stack's status stands for.
-    ///
-    /// Source: CloudFormation User Guide, "Understand CloudFormation stack creation events", stack status codes.
-    pub fn of(status: &str) -> Self {
-        if status.contains("ROLLBACK") && status.ends_with("_IN_PROGRESS") {
-            Self::RollingBack
-        } else {
-            Self::Forward
-        }
-    }
-}
-
 /// A request to deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -62,6 +41,12 @@ pub struct Request {
     pub version: String,
     /// The version that the resource had before, according to the event.
     pub old_version: Option<String>,
+    /// The properties to deploy, or to return to.
+    pub properties: Properties,
+    /// The properties that the resource had before, according to the event.
+    pub old_properties: Option<Properties>,
+    /// When CloudFormation sent it, where the event says so.
+    pub sent_at: Option<Timestamp>,
     /// The tasks of the resource.
     pub tasks: Vec<PlannedTask>,
 }
@@ -117,24 +102,39 @@ pub enum Plan {
     },
     /// It is new: write this entry, then go through its steps.
     Open(Entry),
+    /// It is new, and nobody waits for it any more: nothing is run, and the ledger stays as it is.
+    Decline(Verdict),
+}
+
+/// What is known of a new request beside its event and its ledger.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// Its course: [`resolve`](super::resolve) tells it.
+    pub course: Course,
+    /// The stack's status; nothing if it could not be found out.
+    pub phase: Option<StackPhase>,
+    /// The content of the tasks that run once per content, where it could be found.
+    pub contents: &'a BTreeMap<TaskName, String>,
+    /// When the request must be answered, whatever has run.
+    pub last_call: Timestamp,
 }
 
 /// Decides on a request.
 ///
 /// - A request that the ledger knows is replayed, resumed or given up, never planned again.
-/// - While the stack rolls back, the forward tasks are not run; those of the deployment that is being undone
-///   which completed and define a rollback are, in reverse order. Which deployment that is: the newest, if it
-///   went forward and to the version that the event calls old.
-/// - Otherwise Create runs the tasks with `run_on` deploy and Update those with update, except those that run
-///   once per content whose content is that of the last success.
-/// - `contents` has the content of the tasks that run once per content, where it could be found.
+/// - A request for which the stack no longer waits is declined: a deployment as a failure, a rollback as a success, so
+///   that the stack can move.
+/// - A rollback runs the `rollback` of the tasks that completed in the deployment that is undone, in reverse order, and
+///   never a forward task. The newest deployment is undone, unless it is the one in effect. A further rollback goes on
+///   with what the one before has not undone.
+/// - Otherwise Create runs the tasks with `run_on` deploy and Update those with update, except those that run once per
+///   content whose content is that of the last success.
 ///
 /// `random` gives the low bits of each run's id.
 pub fn plan(
     request: &Request,
     ledger: &Ledger,
-    stack: StackPhase,
-    contents: &BTreeMap<TaskName, String>,
+    situation: &Situation<'_>,
     now: Timestamp,
     random: impl FnMut() -> u128,
 ) -> Result<Plan, OrderError> {
@@ -147,41 +147,170 @@ pub fn plan(
             (None, _) => Plan::Resume(own.clone()),
         });
     }
-    // A rollback returns to the success before the deployment that it undoes, whatever that one ended as.
-    let undone = ledger.newest.as_ref().filter(|newest| {
-        newest.course != Course::Rollback
-            && request.old_version.as_ref().is_none_or(|old| *old == newest.deployment.version)
-    });
-    let latest_success = ledger.latest.as_ref().and_then(|latest| latest.successful.clone());
-    let (course, previous) = match (stack, request.change) {
-        (StackPhase::Forward, Change::Create) => (Course::Deploy, latest_success),
-        (StackPhase::Forward, Change::Update) => (Course::Update, latest_success),
-        (StackPhase::RollingBack, _) => {
-            (Course::Rollback, undone.map_or(latest_success, |e| e.previous.clone()))
-        }
+    if let Some(why) = unwanted(request, ledger, situation, now) {
+        return Ok(Plan::Decline(Verdict {
+            success: situation.course == Course::Rollback,
+            ..Verdict::failed(format!("nothing was run: {why}"))
+        }));
+    }
+    let successful = ledger.latest.as_ref().and_then(|latest| latest.successful.clone());
+    let mut entry = Entry {
+        key: EntryKey::following(
+            ledger.latest.as_ref().map(|latest| &latest.entry),
+            now,
+            &request.request_id,
+        ),
+        course: situation.course,
+        started_at: now,
+        deployment: Deployment {
+            ledger: request.ledger.clone(),
+            entry: EntryKey::new(now, &request.request_id),
+            version: request.version.clone(),
+            previous_version: None,
+            is_first_deploy: false,
+            rolled_back_version: None,
+        },
+        previous: successful,
+        properties: Some(request.properties.clone()),
+        undoes: None,
+        tasks: Vec::new(),
+        kept: Vec::new(),
+        answer: None,
     };
-    let tasks = match course {
-        Course::Deploy => forward(request, RunOn::Deploy, previous.as_ref().map(|p| &p.contents), contents),
-        Course::Update => forward(request, RunOn::Update, previous.as_ref().map(|p| &p.contents), contents),
-        Course::Rollback => Ok(undone.map(backward).unwrap_or_default()),
-    }?;
-    let latest = ledger.latest.as_ref().map(|latest| &latest.entry);
-    let key = EntryKey::following(latest, now, &request.request_id);
-    let deployment = Deployment {
-        ledger: request.ledger.clone(),
-        entry: key.clone(),
-        version: request.version.clone(),
-        previous_version: previous.as_ref().map(|p| p.version.clone()),
-        is_first_deploy: previous.is_none(),
-        rolled_back_version: (course == Course::Rollback).then(|| request.old_version.clone()).flatten(),
-    };
-    let tasks = with_run_ids(tasks, now, random);
-    Ok(Plan::Open(Entry { key, course, started_at: now, deployment, previous, tasks, answer: None }))
+    match situation.course {
+        Course::Deploy => entry.forward(request, RunOn::Deploy, ledger, situation.contents)?,
+        Course::Update => entry.forward(request, RunOn::Update, ledger, situation.contents)?,
+        Course::Rollback => entry.back(request, ledger),
+    }
+    entry.deployment.entry = entry.key.clone();
+    entry.deployment.previous_version = entry.previous.as_ref().map(|previous| previous.version.clone());
+    entry.deployment.is_first_deploy = entry.previous.is_none();
+    entry.give_run_ids(now, random);
+    Ok(Plan::Open(entry))
 }
 
-fn with_run_ids(tasks: Vec<TaskEntry>, now: Timestamp, mut random: impl FnMut() -> u128) -> Vec<TaskEntry> {
-    tasks.into_iter().map(|task| TaskEntry { run_id: RunId::new(now, random()), ..task }).collect()
+/// Why nobody waits for a new request; nothing if somebody does.
+///
+/// CloudFormation has one request of a resource at a time. So one that it sent before the newest entry was opened, or
+/// before the resource was deleted, is of a deployment that is over.
+fn unwanted(request: &Request, ledger: &Ledger, situation: &Situation<'_>, now: Timestamp) -> Option<String> {
+    let newest =
+        ledger.latest.as_ref().map(|latest| latest.entry.time().max(latest.deleted.unwrap_or_default()));
+    let sent_before = |time: Timestamp| {
+        request.sent_at.is_some_and(|sent| sent.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < time))
+    };
+    let waits = |phase: &StackPhase| phase.waits_for(situation.course);
+    if newest.is_some_and(sent_before) {
+        return Some("the request was delivered after a later one of the same resource".to_owned());
+    }
+    if now > situation.last_call {
+        return Some("the request was delivered after the resource's ServiceTimeout".to_owned());
+    }
+    match situation.phase {
+        Some(phase) if !waits(&phase) => Some(format!("the stack does not wait for it, since {phase}")),
+        None if situation.course != Course::Rollback => {
+            Some("CloudFormation does not say whether the stack waits for it".to_owned())
+        }
+        _ => None,
+    }
 }
+
+impl Entry {
+    /// Plans a deployment that goes forward: its tasks in their order, and what earlier ones have left behind.
+    fn forward(
+        &mut self,
+        request: &Request,
+        change: RunOn,
+        ledger: &Ledger,
+        contents: &BTreeMap<TaskName, String>,
+    ) -> Result<(), OrderError> {
+        let deleted = ledger.latest.as_ref().is_some_and(|latest| latest.deleted.is_some());
+        let newest = ledger.newest.as_ref().filter(|newest| !deleted && newest.course != Course::Rollback);
+        if let Some(unseen) = newest.filter(|newest| newest.was_undone_unseen(request)) {
+            self.previous.clone_from(&unseen.previous);
+            self.kept = unseen.left_behind();
+        } else if let Some(failed) = newest.filter(|newest| !newest.succeeded()) {
+            self.kept = failed.left_behind();
+        }
+        let before = self.previous.as_ref().map(|previous| &previous.contents);
+        self.tasks = forward(request, change, before, contents)?;
+        Ok(())
+    }
+
+    /// Plans a rollback. The run ids of what another rollback has begun stay.
+    fn back(&mut self, request: &Request, ledger: &Ledger) {
+        self.deployment.rolled_back_version.clone_from(&request.old_version);
+        let Some(newest) = &ledger.newest else { return };
+        if newest.course == Course::Rollback {
+            let left =
+                newest.tasks.iter().filter(|task| !task.status.is_terminal() || task.status.is_failure());
+            self.tasks = left.map(TaskEntry::tried_again).collect();
+            self.undoes.clone_from(&newest.undoes);
+        } else if is_undone(request, newest) {
+            self.tasks = backward(newest);
+            self.undoes = Some(Undone { course: newest.course, deployment: newest.deployment.clone() });
+        } else {
+            return;
+        }
+        self.previous.clone_from(&newest.previous);
+        if let Some(undone) = &self.undoes {
+            self.deployment.rolled_back_version = Some(undone.deployment.version.clone());
+        }
+    }
+
+    fn give_run_ids(&mut self, now: Timestamp, mut random: impl FnMut() -> u128) {
+        for task in self.tasks.iter_mut().filter(|task| task.run_id == UNNAMED) {
+            task.run_id = RunId::new(now, random());
+        }
+    }
+
+    /// Whether a request shows that this success was undone by a rollback that the ledger knows nothing of: its event
+    /// could not be noted, or a person had CloudFormation skip the resource.
+    fn was_undone_unseen(&self, request: &Request) -> bool {
+        let before = self.previous.as_ref().and_then(|previous| previous.properties.as_ref());
+        let old = request.old_properties.as_ref();
+        self.succeeded() && old.is_some() && old == before && old != self.properties.as_ref()
+    }
+
+    /// The runs of a failed deployment, and of those kept before it, whose work stays unless a rollback undoes it.
+    fn left_behind(&self) -> Vec<TaskEntry> {
+        let own = self.tasks.iter().filter(|task| task.leaves_work());
+        let earlier = self.kept.iter().filter(|kept| own.clone().all(|task| task.name != kept.name));
+        own.clone().chain(earlier).cloned().collect()
+    }
+}
+
+impl TaskEntry {
+    /// Whether a rollback has to look at this forward run: it completed and can be undone, or is not over.
+    fn leaves_work(&self) -> bool {
+        !self.status.is_terminal() || (self.status == Status::Completed && self.rollback)
+    }
+
+    /// An undo that did not complete, once more. One that is not over keeps its run.
+    fn tried_again(&self) -> Self {
+        let run_id = if self.status.is_terminal() { UNNAMED } else { self.run_id };
+        Self { run_id, status: Status::Pending, message: None, data: None, ..self.clone() }
+    }
+}
+
+/// Whether a rollback undoes the newest deployment. It does not if that one is in effect: then the deployment that is
+/// rolled back was never opened, and has run nothing.
+fn is_undone(request: &Request, newest: &Entry) -> bool {
+    if !newest.succeeded() {
+        return true;
+    }
+    match &newest.properties {
+        Some(properties) => *properties != request.properties,
+        // Recorded before the ledger knew of properties: all that is known of it is its version.
+        None => {
+            let version = &newest.deployment.version;
+            *version != request.version && request.old_version.as_ref().is_none_or(|old| old == version)
+        }
+    }
+}
+
+/// Stands for a run id that is still to be given.
+const UNNAMED: RunId = RunId::NIL;
 
 /// The tasks of a deployment that goes forward, in their order; their run ids are still to be given.
 fn forward(
@@ -204,7 +333,7 @@ fn forward(
         TaskEntry {
             name: task.name.clone(),
             function: task.function.clone(),
-            run_id: RunId::new(Timestamp::UNIX_EPOCH, 0),
+            run_id: UNNAMED,
             wave,
             depends_on: task.depends_on.clone(),
             timeout: task.timeout,
@@ -213,121 +342,69 @@ fn forward(
             status: if skipped.is_some() { Status::Skipped } else { Status::Pending },
             message: skipped,
             data: None,
+            undoes: Vec::new(),
         }
     };
     Ok(request.tasks.iter().zip(waves).map(entry).collect())
 }
 
-/// The tasks that undo those of `entry` which completed, last first. A task without a rollback stays as it is.
+/// What undoes the runs of `entry`, last first. A run that is not over may still complete, so it is there too; what came of
+/// it is found before anything is undone. A task without a rollback stays as it is.
 fn backward(entry: &Entry) -> Vec<TaskEntry> {
     let last = entry.tasks.iter().map(|task| task.wave).max().unwrap_or(0);
-    let completed = entry.tasks.iter().filter(|task| task.status == Status::Completed);
-    completed
-        .map(|task| TaskEntry {
-            wave: last - task.wave,
+    let candidate = |task: &&TaskEntry| !task.status.is_terminal() || task.status == Status::Completed;
+    let own: Vec<_> = entry.tasks.iter().filter(candidate).collect();
+    let earlier_runs = |name: &TaskName| {
+        entry.kept.iter().filter(move |kept| kept.name == *name).map(|kept| kept.run_id).collect::<Vec<_>>()
+    };
+    let undo = |task: &TaskEntry, wave: usize, runs: Vec<RunId>| {
+        let nothing = task.status == Status::Completed && !task.rollback;
+        TaskEntry {
+            run_id: UNNAMED,
+            wave,
             depends_on: Vec::new(),
             content: None,
-            status: if task.rollback { Status::Pending } else { Status::Skipped },
-            message: (!task.rollback).then(|| "defines no rollback".to_owned()),
+            status: if nothing { Status::Skipped } else { Status::Pending },
+            message: nothing.then(|| NO_ROLLBACK.to_owned()),
             data: None,
+            undoes: runs,
             ..task.clone()
-        })
-        .collect()
-}
-
-/// Where a ledger stands after its resource was deleted; nothing if that changes nothing.
-///
-/// While the stack rolls back, a Delete means that the resource's deployment is undone with it: what it brought is no
-/// success any more. Otherwise the ledger outlives its resource: what was seeded once is not seeded again.
-pub fn after_delete(ledger: &Ledger, stack: StackPhase) -> Option<(&Latest, Option<Success>)> {
-    let (latest, newest) = (ledger.latest.as_ref()?, ledger.newest.as_ref()?);
-    let undone =
-        stack == StackPhase::RollingBack && newest.course != Course::Rollback && newest.key == latest.entry;
-    undone.then(|| (latest, newest.previous.clone()))
-}
-
-/// What a deployment does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Step {
-    /// Run these tasks, by their place in the entry, all at the same time.
-    Run(Vec<usize>),
-    /// A task failed: these others will not run, for the reason given with each.
-    GiveUp(Vec<(usize, Status, String)>),
-    /// Nothing is left to do.
-    Done,
-}
-
-/// What a deployment does next, from how its tasks fare.
-///
-/// The lowest wave with a task that has not run is next. Once a task has failed nothing further is started:
-/// what depends on it is BLOCKED and what does not is SKIPPED. In a rollback a failure holds up nothing, since
-/// each task undoes its own.
-pub fn next_step(course: Course, tasks: &[TaskEntry]) -> Step {
-    let pending = || tasks.iter().enumerate().filter(|(_, task)| task.status == Status::Pending);
-    let failed = tasks.iter().find(|task| task.status.is_failure());
-    match (pending().map(|(_, task)| task.wave).min(), failed) {
-        (None, _) => Step::Done,
-        (Some(_), Some(failed)) if course != Course::Rollback => {
-            let broken = broken(tasks);
-            let fate =
-                |(i, task): (usize, &TaskEntry)| match task.depends_on.iter().find(|n| broken.contains(n)) {
-                    Some(name) => {
-                        (i, Status::Blocked, format!("`{name}`, which it depends on, did not complete"))
-                    }
-                    None => (i, Status::Skipped, format!("`{}` failed before it could start", failed.name)),
-                };
-            Step::GiveUp(pending().map(fate).collect())
         }
-        (Some(wave), _) => {
-            Step::Run(pending().filter(|(_, task)| task.wave == wave).map(|(i, _)| i).collect())
-        }
-    }
-}
-
-/// The tasks that failed, and all that depend on them, however far.
-fn broken(tasks: &[TaskEntry]) -> BTreeSet<&TaskName> {
-    let mut by_wave: Vec<_> = tasks.iter().collect();
-    by_wave.sort_by_key(|task| task.wave);
-    by_wave.into_iter().fold(BTreeSet::new(), |mut broken, task| {
-        if task.status.is_failure() || task.depends_on.iter().any(|name| broken.contains(name)) {
-            broken.insert(&task.name);
-        }
-        broken
-    })
-}
-
-/// How much of the failures' messages is told together, and at least of each, in bytes.
-const MAX_REASON: usize = 1600;
-const MIN_SHARE: usize = 40;
-
-/// What CloudFormation is told of a deployment whose tasks are done.
-///
-/// A rollback is a success even if a task could not undo its work: a FAILED would leave the stack in
-/// `UPDATE_ROLLBACK_FAILED`, where only a person can get it out. What went wrong is in the data and the history.
-pub fn verdict(entry: &Entry) -> Verdict {
-    let failures: Vec<_> = entry.tasks.iter().filter(|task| task.status.is_failure()).collect();
-    let mut data = vec![
-        ("Version".to_owned(), entry.deployment.version.clone()),
-        ("PreviousVersion".to_owned(), entry.deployment.previous_version.clone().unwrap_or_default()),
-        ("IsFirstDeploy".to_owned(), entry.deployment.is_first_deploy.to_string()),
-    ];
-    for task in &entry.tasks {
-        data.push((format!("{}.status", task.name), task.status.to_string()));
-        data.extend(task.message.clone().map(|message| (format!("{}.message", task.name), message)));
-        data.extend(task.data.clone().map(|data| (format!("{}.data", task.name), data)));
-    }
-    // Each gets its share, so that one which says a lot does not keep the others from being told.
-    let share = (MAX_REASON / failures.len().max(1)).max(MIN_SHARE);
-    let describe = |task: &&TaskEntry| {
-        let message = shortened(task.message.as_deref().unwrap_or("no message"), share);
-        format!("{} {} (run {}): {message}", task.name, task.status, task.run_id)
     };
-    let success = failures.is_empty() || entry.course == Course::Rollback;
-    // What was blocked only follows from what failed, so it is told last.
-    let (blocked, failed): (Vec<_>, Vec<_>) = failures.iter().partition(|t| t.status == Status::Blocked);
-    let reason = failed.iter().chain(&blocked).map(describe).collect::<Vec<_>>().join("; ");
-    Verdict { success, reason, data }
+    let of_own = own.iter().map(|task| {
+        let runs = std::iter::once(task.run_id).chain(earlier_runs(&task.name)).collect();
+        undo(task, last - task.wave, runs)
+    });
+    let only_earlier = entry.kept.iter().filter(|kept| own.iter().all(|task| task.name != kept.name));
+    let deepest = entry.kept.iter().map(|kept| kept.wave).max().unwrap_or(0);
+    let of_earlier = only_earlier.map(|kept| undo(kept, last + 1 + deepest - kept.wave, vec![kept.run_id]));
+    of_own.chain(of_earlier).collect()
+}
+
+/// Why a task's work is not undone.
+const NO_ROLLBACK: &str = "defines no rollback";
+
+/// Where a ledger stands after its resource was deleted; nothing if the deletion is of an earlier life of the resource.
+///
+/// A deployment that created the resource is undone with it while the stack rolls back: what it brought is no success any
+/// more. Otherwise the ledger outlives its resource: what was seeded once is not seeded again.
+pub fn after_delete(
+    ledger: &Ledger,
+    phase: Option<StackPhase>,
+    sent_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<(&Latest, Latest)> {
+    let latest = ledger.latest.as_ref()?;
+    let later =
+        |sent: Timestamp| sent.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < latest.entry.time());
+    if sent_at.is_some_and(later) {
+        return None;
+    }
+    let created = ledger.newest.as_ref().filter(|newest| newest.course == Course::Deploy);
+    let undone =
+        created.filter(|newest| phase.is_some_and(StackPhase::is_rollback) && newest.key == latest.entry);
+    let successful = undone.map_or_else(|| latest.successful.clone(), |newest| newest.previous.clone());
+    Some((latest, Latest { successful, deleted: Some(now), ..latest.clone() }))
 }
 
 #[cfg(test)]

@@ -3,11 +3,23 @@
 pub mod door;
 pub mod proxy;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use lamplighter_aws::table::{Table, create};
-use lamplighter_core::{deployment::Entry, name::TaskName, run::Run};
+use lamplighter_core::{
+    deployment::{Entry, Ledger},
+    name::TaskName,
+    run::Run,
+};
 use lamplighter_local::{
     Answers, Engine, Expectation, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks,
 };
@@ -22,11 +34,15 @@ pub struct Stage {
     pub host: Arc<LambdaHost>,
     pub stacks: Stacks,
     pub answers: Answers,
-    pub log: Arc<std::sync::Mutex<Vec<LogLine>>>,
+    pub log: Arc<Mutex<Vec<LogLine>>>,
     /// What every function has in its environment.
     pub endpoints: BTreeMap<String, String>,
     engine: Engine,
     folder: tempfile::TempDir,
+    /// Whether a test has said how the stack stands. Else it waits for each event that it sends.
+    pinned: AtomicBool,
+    /// The requests that have been sent.
+    requests: Mutex<BTreeSet<String>>,
 }
 
 /// A task of the stack and what its process does.
@@ -109,7 +125,7 @@ impl Stage {
             .build();
         let client = aws_sdk_dynamodb::Client::from_conf(config);
         create(&client, "lamplighter").await.unwrap();
-        let log: Arc<std::sync::Mutex<Vec<LogLine>>> = Arc::default();
+        let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
         let sink = Arc::clone(&log);
         let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
         let host =
@@ -131,8 +147,10 @@ impl Stage {
             engine,
             endpoints,
             folder: tempfile::tempdir().unwrap(),
+            pinned: AtomicBool::new(false),
+            requests: Mutex::default(),
         };
-        stage.status("CREATE_IN_PROGRESS");
+        stage.stacks.set(STACK, "shop", "CREATE_IN_PROGRESS");
         stage.dispatcher(timeout, &[]);
         stage.register(LAST_WORD, timeout, &[]);
         stage
@@ -154,8 +172,31 @@ impl Stage {
         });
     }
 
+    /// Says how the stack stands, from now on.
     pub fn status(&self, status: &str) {
+        self.pinned.store(true, Ordering::Relaxed);
         self.stacks.set(STACK, "shop", status);
+    }
+
+    /// The stack waits for each event again.
+    pub fn status_of_events(&self) {
+        self.pinned.store(false, Ordering::Relaxed);
+    }
+
+    /// Does what CloudFormation does before it sends an event for the first time: it comes to a status, and publishes that
+    /// of the resource.
+    fn publish(&self, event: &Value) {
+        let word = |key: &str| event[key].as_str().unwrap_or_default();
+        let (kind, stack) = (word("RequestType").to_uppercase(), word("StackId"));
+        if !self.requests.lock().unwrap().insert(format!("{stack}{}", word("RequestId"))) {
+            return;
+        }
+        let waits = kind == "CREATE" || kind == "UPDATE";
+        if waits && (!self.pinned.load(Ordering::Relaxed) || stack != STACK) {
+            self.stacks.set(stack, "shop", &format!("{kind}_IN_PROGRESS"));
+        }
+        let (resource, status) = (word("LogicalResourceId"), format!("{kind}_IN_PROGRESS"));
+        self.stacks.publish(stack, resource, &status, &event["ResourceProperties"]);
     }
 
     pub fn install_all(&self, probes: &[Probe]) {
@@ -211,6 +252,7 @@ impl Stage {
     }
 
     pub fn deliver_to(&self, event: &Value, url: &str) {
+        self.publish(event);
         let mut event = event.clone();
         event["ResponseURL"] = json!(url);
         self.host.invoke_event(DISPATCHER, event.to_string()).unwrap();
@@ -236,11 +278,16 @@ impl Stage {
     }
 
     pub async fn newest(&self) -> Entry {
-        self.newest_of("shop#Tasks").await.unwrap()
+        self.newest_of(STACK, "Tasks").await.unwrap()
     }
 
-    pub async fn newest_of(&self, ledger: &str) -> Option<Entry> {
-        self.table.ledger(ledger, "none").await.unwrap().newest
+    pub async fn newest_of(&self, stack: &str, resource: &str) -> Option<Entry> {
+        self.table.ledger(&format!("{stack}#{resource}"), None).await.unwrap().newest
+    }
+
+    /// The ledger of the resource.
+    pub async fn ledger(&self) -> Ledger {
+        self.table.ledger(&format!("{STACK}#Tasks"), None).await.unwrap()
     }
 
     pub fn log_text(&self) -> String {

@@ -1,8 +1,14 @@
 //! The plan's rules, one by one, and what must hold for every plan.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    deployment::{Kind, Order, Step, at_last_call, kind, next_step, resolve, verdict},
+    status::Status,
+};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -24,6 +30,11 @@ fn task(word: &str, needs: &[&str]) -> PlannedTask {
     }
 }
 
+fn properties(word: &str) -> Properties {
+    Properties::of_text(word)
+}
+
+/// A request for a version, whose properties are named like it.
 fn request(change: Change, id: &str, version: &str, tasks: Vec<PlannedTask>) -> Request {
     Request {
         change,
@@ -31,17 +42,34 @@ fn request(change: Change, id: &str, version: &str, tasks: Vec<PlannedTask>) -> 
         ledger: "shop#LamplighterBefore".into(),
         version: version.into(),
         old_version: None,
+        properties: properties(version),
+        old_properties: None,
+        sent_at: None,
         tasks,
     }
 }
 
-fn decide(request: &Request, ledger: &Ledger, stack: StackPhase) -> Plan {
-    let mut random = 0;
-    plan(request, ledger, stack, &BTreeMap::new(), at(100), || {
-        random += 1;
-        random
-    })
-    .unwrap()
+fn situation(course: Course, phase: StackPhase) -> Situation<'static> {
+    static NONE: BTreeMap<TaskName, String> = BTreeMap::new();
+    Situation { course, phase: Some(phase), contents: &NONE, last_call: at(1000) }
+}
+
+fn decide(request: &Request, ledger: &Ledger, situation: &Situation<'_>) -> Plan {
+    static RANDOM: AtomicU64 = AtomicU64::new(0);
+    plan(request, ledger, situation, at(100), || RANDOM.fetch_add(1, Ordering::Relaxed).into()).unwrap()
+}
+
+/// What a request leads to while its stack waits for it.
+fn forward_of(request: &Request, ledger: &Ledger) -> Entry {
+    let phase = match request.change {
+        Change::Create => StackPhase::Creating,
+        Change::Update => StackPhase::Updating,
+    };
+    opened(decide(request, ledger, &situation(request.change.forward(), phase)))
+}
+
+fn rollback_of(request: &Request, ledger: &Ledger) -> Entry {
+    opened(decide(request, ledger, &situation(Course::Rollback, StackPhase::RollingBack)))
 }
 
 fn opened(plan: Plan) -> Entry {
@@ -51,6 +79,12 @@ fn opened(plan: Plan) -> Entry {
     }
 }
 
+/// The ledger while `entry` goes on, as somebody with a new request sees it.
+fn begun(entry: Entry) -> Ledger {
+    let latest = Latest { entry: entry.key.clone(), successful: entry.previous.clone(), deleted: None };
+    Ledger { latest: Some(latest), newest: Some(entry), own: None }
+}
+
 /// The ledger after `entry` ended, as somebody with a new request sees it.
 fn closed(mut entry: Entry, status: Status) -> Ledger {
     for task in &mut entry.tasks {
@@ -58,9 +92,11 @@ fn closed(mut entry: Entry, status: Status) -> Ledger {
             task.status = status;
         }
     }
-    let success = status == Status::Completed;
-    let latest = Latest { entry: entry.key.clone(), successful: entry.successful_after(success) };
-    entry.answer = Some(Answered { success, body: "{}".into(), at: at(101), delivered_to: Vec::new() });
+    let success = status == Status::Completed || entry.course == Course::Rollback;
+    let successful = entry.successful_after(success);
+    let latest = Latest { entry: entry.key.clone(), successful, deleted: None };
+    let (body, at) = ("{}".into(), at(101));
+    entry.answer = Some(Answered { success, body, at, delivered_to: Vec::new(), sent_at: None });
     Ledger { latest: Some(latest), newest: Some(entry), own: None }
 }
 
@@ -68,19 +104,27 @@ fn statuses(entry: &Entry) -> Vec<(&str, Status)> {
     entry.tasks.iter().map(|t| (t.name.as_str(), t.status)).collect()
 }
 
+/// The ledger after version 1 was created.
+fn at_version_1() -> Ledger {
+    let create = request(Change::Create, "r1", "1", vec![task("a", &[])]);
+    closed(forward_of(&create, &Ledger::default()), Status::Completed)
+}
+
+fn update(id: &str, version: &str) -> Request {
+    request(Change::Update, id, version, vec![task("a", &[]), task("b", &["a"])])
+}
+
 #[test]
 fn l04_each_change_runs_its_tasks() {
     let only = |word, change| PlannedTask { run_on: BTreeSet::from([change]), ..task(word, &[]) };
     let tasks = vec![only("seed", RunOn::Deploy), only("move", RunOn::Update), task("migrate", &["seed"])];
-    let ledger = Ledger::default();
-    let created =
-        opened(decide(&request(Change::Create, "r", "1", tasks.clone()), &ledger, StackPhase::Forward));
+    let created = forward_of(&request(Change::Create, "r", "1", tasks.clone()), &Ledger::default());
     assert_eq!(
         statuses(&created),
         [("seed", Status::Pending), ("move", Status::Skipped), ("migrate", Status::Pending)]
     );
     assert_eq!(created.course, Course::Deploy);
-    let updated = opened(decide(&request(Change::Update, "r", "1", tasks), &ledger, StackPhase::Forward));
+    let updated = forward_of(&request(Change::Update, "r", "1", tasks), &Ledger::default());
     assert_eq!(
         statuses(&updated),
         [("seed", Status::Skipped), ("move", Status::Pending), ("migrate", Status::Pending)]
@@ -90,7 +134,7 @@ fn l04_each_change_runs_its_tasks() {
 #[test]
 fn l07_first_until_one_succeeded_and_previous_is_the_last_success() {
     let deploy = |change, id, version, ledger: &Ledger| {
-        opened(decide(&request(change, id, version, vec![task("a", &[])]), ledger, StackPhase::Forward))
+        forward_of(&request(change, id, version, vec![task("a", &[])]), ledger)
     };
     let first = deploy(Change::Create, "r1", "1", &Ledger::default());
     assert!(first.deployment.is_first_deploy);
@@ -106,18 +150,19 @@ fn l07_first_until_one_succeeded_and_previous_is_the_last_success() {
 #[test]
 fn l14_a_known_request_is_replayed_or_resumed() {
     let r = request(Change::Create, "r1", "1", vec![task("a", &[])]);
-    let entry = opened(decide(&r, &Ledger::default(), StackPhase::Forward));
-    let latest = Some(Latest { entry: entry.key.clone(), successful: None });
-    let in_flight = Ledger { latest, newest: Some(entry.clone()), own: Some(entry.clone()) };
-    assert_eq!(decide(&r, &in_flight, StackPhase::Forward), Plan::Resume(entry.clone()));
+    // What is known of the stack does not matter any more.
+    let late = situation(Course::Deploy, StackPhase::Over);
+    let entry = forward_of(&r, &Ledger::default());
+    let in_flight = Ledger { own: Some(entry.clone()), ..begun(entry.clone()) };
+    assert_eq!(decide(&r, &in_flight, &late), Plan::Resume(entry.clone()));
 
     let mut answered = closed(entry.clone(), Status::Completed);
     answered.own = answered.newest.clone();
-    assert!(matches!(decide(&r, &answered, StackPhase::Forward), Plan::Replay { .. }));
+    assert!(matches!(decide(&r, &answered, &late), Plan::Replay { .. }));
 
-    let newer = Latest { entry: EntryKey::new(at(200), "r2"), successful: None };
+    let newer = Latest { entry: EntryKey::new(at(200), "r2"), successful: None, deleted: None };
     let left_behind = Ledger { latest: Some(newer), ..in_flight };
-    assert_eq!(decide(&r, &left_behind, StackPhase::Forward), Plan::Superseded { entry, by: "r2".into() });
+    assert_eq!(decide(&r, &left_behind, &late), Plan::Superseded { entry, by: "r2".into() });
 }
 
 #[test]
@@ -128,7 +173,8 @@ fn l17_once_per_content_runs_when_the_content_changed() {
     };
     let with = |id, ledger: &Ledger, content: &str| {
         let contents = BTreeMap::from([(name("a"), content.to_owned())]);
-        opened(plan(&r(id), ledger, StackPhase::Forward, &contents, at(100), || 1).unwrap())
+        let situation = Situation { contents: &contents, ..situation(Course::Update, StackPhase::Updating) };
+        opened(plan(&r(id), ledger, &situation, at(100), || 1).unwrap())
     };
     let first = with("r1", &Ledger::default(), "x");
     assert_eq!(statuses(&first), [("a", Status::Pending), ("b", Status::Pending)]);
@@ -140,58 +186,206 @@ fn l17_once_per_content_runs_when_the_content_changed() {
 
 #[test]
 fn l18_a_rollback_undoes_what_completed_in_reverse_and_returns_to_the_success_before() {
-    let deploy = opened(decide(
-        &request(Change::Create, "r1", "1", vec![task("a", &[])]),
-        &Ledger::default(),
-        StackPhase::Forward,
-    ));
     let no_rollback = PlannedTask { rollback: false, ..task("c", &[]) };
     let tasks = vec![task("a", &[]), task("b", &["a"]), no_rollback];
-    let update = opened(decide(
-        &request(Change::Update, "r2", "2", tasks.clone()),
-        &closed(deploy, Status::Completed),
-        StackPhase::Forward,
-    ));
-    let mut r3 = request(Change::Update, "r3", "1", tasks.clone());
-    r3.old_version = Some("2".into());
-    let undone = closed(update, Status::Completed);
+    let r2 = forward_of(&request(Change::Update, "r2", "2", tasks.clone()), &at_version_1());
+    let undone = closed(r2, Status::Completed);
     assert_eq!(undone.latest.as_ref().unwrap().successful.as_ref().unwrap().version, "2");
 
-    let rollback = opened(decide(&r3, &undone, StackPhase::RollingBack));
+    let rollback = rollback_of(&request(Change::Update, "r3", "1", tasks.clone()), &undone);
     assert_eq!(statuses(&rollback), [("a", Status::Pending), ("b", Status::Pending), ("c", Status::Skipped)]);
     assert_eq!(next_step(rollback.course, &rollback.tasks), Step::Run(vec![1]));
     assert_eq!(rollback.deployment.rolled_back_version.as_deref(), Some("2"));
     assert_eq!(rollback.successful_after(true).unwrap().version, "1");
 
-    let mut again = r3.clone();
-    again.request_id = "r4".into();
-    let once = opened(decide(&again, &closed(rollback, Status::Completed), StackPhase::RollingBack));
+    let ledger = closed(rollback, Status::Completed);
+    let once = rollback_of(&request(Change::Update, "r4", "1", tasks.clone()), &ledger);
     assert_eq!(statuses(&once), []);
     assert_eq!(once.successful_after(true).unwrap().version, "1");
+
+    let third = forward_of(&request(Change::Update, "r5", "3", tasks), &closed(once, Status::Completed));
+    assert_eq!(third.deployment.previous_version.as_deref(), Some("1"));
 }
 
 #[test]
-fn l18_the_update_after_a_rollback_has_the_version_before_it_as_previous() {
-    let v = |change, id, version, old: Option<&str>| Request {
-        old_version: old.map(str::to_owned),
-        ..request(change, id, version, vec![task("a", &[])])
+fn d06_a_further_rollback_goes_on_with_what_is_not_undone() {
+    let tasks = vec![task("a", &[]), task("b", &["a"]), task("c", &["b"])];
+    let ledger =
+        closed(forward_of(&request(Change::Update, "r2", "2", tasks), &at_version_1()), Status::Completed);
+    let mut first = rollback_of(&update("r3", "1"), &ledger);
+    let ids: Vec<_> = first.tasks.iter().map(|task| task.run_id).collect();
+    // One was undone, one could not be, and one is still on its way.
+    for (task, status) in first.tasks.iter_mut().zip([Status::Pending, Status::Failed, Status::Completed]) {
+        task.status = status;
+    }
+    let ledger = Ledger { newest: Some(first.clone()), ..begun(first) };
+    assert_eq!(kind(&update("r4", "1"), &ledger), Kind::Rollback);
+    let second = rollback_of(&update("r4", "1"), &ledger);
+    assert_eq!(statuses(&second), [("a", Status::Pending), ("b", Status::Pending)]);
+    // What is on its way keeps its run; what could not be undone gets a new one.
+    assert_eq!(second.tasks[0].run_id, ids[0]);
+    assert!(!ids.contains(&second.tasks[1].run_id));
+    assert_eq!(second.tasks[1].undoes, ledger.newest.as_ref().unwrap().tasks[1].undoes);
+    assert_eq!(second.undoes, ledger.newest.unwrap().undoes);
+    assert_eq!(second.deployment.rolled_back_version.as_deref(), Some("2"));
+    assert_eq!(second.deployment.previous_version.as_deref(), Some("1"));
+}
+
+#[test]
+fn d01_what_an_event_is() {
+    let version_1 = at_version_1();
+    let failed = closed(forward_of(&update("r2", "2"), &version_1), Status::Failed);
+    let open = begun(forward_of(&update("r2", "2"), &version_1));
+    let version_2 = closed(forward_of(&update("r2", "2"), &version_1), Status::Completed);
+    let version_3 = closed(forward_of(&update("r3", "3"), &version_2), Status::Completed);
+    let returned = closed(rollback_of(&update("r3", "1"), &version_2), Status::Completed);
+    let mut of_before = version_2.clone();
+    of_before.latest.as_mut().unwrap().successful.as_mut().unwrap().properties = None;
+    of_before.newest.as_mut().unwrap().properties = None;
+    let mut expired = version_2.clone();
+    expired.newest = None;
+    let forward = Kind::Forward(Course::Update);
+    for (what, ledger, to, expected) in [
+        ("an update", &version_1, "2", forward),
+        ("the rollback of an update that was never opened", &version_1, "1", Kind::Undecided),
+        ("the rollback of a failure", &failed, "1", Kind::Rollback),
+        ("another attempt after a failure that was kept", &failed, "2", forward),
+        ("something else after a failure that was kept", &failed, "3", forward),
+        ("the rollback of what goes on", &open, "1", Kind::Rollback),
+        ("a return, or the rollback of a success", &version_2, "1", Kind::Undecided),
+        ("a return to what was before the version before", &version_3, "1", forward),
+        ("a further rollback", &returned, "1", Kind::Rollback),
+        ("another attempt after a rollback", &returned, "2", forward),
+        ("a ledger that is not there", &Ledger::default(), "1", Kind::Undecided),
+        ("a ledger that does not know properties", &of_before, "9", Kind::Undecided),
+        ("an entry that has expired", &expired, "3", forward),
+        ("the rollback after an entry has expired", &expired, "2", Kind::Undecided),
+    ] {
+        assert_eq!(kind(&update("r9", to), ledger), expected, "{what}");
+        let create = request(Change::Create, "r9", to, Vec::new());
+        assert_eq!(kind(&create, ledger), Kind::Forward(Course::Deploy), "{what}");
+    }
+}
+
+#[test]
+fn d01_an_undecided_event_follows_the_order_of_events_and_then_the_status() {
+    for (order, phase, expected) in [
+        (Order::Forward, StackPhase::RollingBack, Course::Update),
+        (Order::Back, StackPhase::Updating, Course::Rollback),
+        (Order::Unknown, StackPhase::RollingBack, Course::Rollback),
+        (Order::Unknown, StackPhase::RolledBack, Course::Rollback),
+        (Order::Unknown, StackPhase::Updating, Course::Update),
+    ] {
+        assert_eq!(resolve(Kind::Undecided, order, phase), expected, "{order:?} {phase:?}");
+        assert_eq!(resolve(Kind::Rollback, order, phase), Course::Rollback);
+        assert_eq!(resolve(Kind::Forward(Course::Update), order, phase), Course::Update);
+    }
+}
+
+/// Row 1: the stack has turned back while the dispatcher starts.
+#[test]
+fn d01_a_forward_update_of_a_stack_that_rolls_back_runs_nothing() {
+    let ledger = at_version_1();
+    let late = situation(Course::Update, StackPhase::RollingBack);
+    let Plan::Decline(verdict) = decide(&update("r2", "2"), &ledger, &late) else { panic!("not declined") };
+    assert!(!verdict.success && verdict.reason.contains("it is rolling back"), "{}", verdict.reason);
+    // The ledger stays as it is, so its rollback has nothing to undo, and the next update is told the truth.
+    let rollback = rollback_of(&update("r3", "1"), &ledger);
+    assert_eq!((statuses(&rollback), &rollback.undoes), (vec![], &None));
+    let next = forward_of(&update("r4", "3"), &closed(rollback, Status::Completed));
+    assert!(!next.deployment.is_first_deploy);
+    assert_eq!(next.deployment.previous_version.as_deref(), Some("1"));
+}
+
+/// Row 2: the version is the same, and another property differs.
+#[test]
+fn d02_an_update_with_the_same_version_that_was_never_opened_is_not_undone() {
+    let ledger = at_version_1();
+    let rollback = rollback_of(&Request { old_version: Some("1".into()), ..update("r3", "1") }, &ledger);
+    assert_eq!((statuses(&rollback), &rollback.undoes), (vec![], &None));
+    assert_eq!(rollback.successful_after(true).unwrap().version, "1");
+}
+
+/// Rows 3 and 4: events that come after their stack's end.
+#[test]
+fn d03_nothing_runs_on_a_stack_that_does_not_wait() {
+    let ledger = at_version_1();
+    for phase in [StackPhase::Over, StackPhase::RolledBack, StackPhase::RollingBack, StackPhase::Importing] {
+        let create = request(Change::Create, "r2", "2", vec![task("a", &[])]);
+        let plan = decide(&create, &ledger, &situation(Course::Deploy, phase));
+        assert!(matches!(&plan, Plan::Decline(verdict) if !verdict.success), "{phase:?}: {plan:?}");
+    }
+    for phase in [StackPhase::Over, StackPhase::RolledBack, StackPhase::Creating] {
+        let plan = decide(&update("r2", "2"), &ledger, &situation(Course::Update, phase));
+        assert!(matches!(&plan, Plan::Decline(verdict) if !verdict.success), "{phase:?}: {plan:?}");
+        let plan = decide(&update("r2", "1"), &ledger, &situation(Course::Rollback, phase));
+        assert!(matches!(&plan, Plan::Decline(verdict) if verdict.success), "{phase:?}: {plan:?}");
+    }
+    let unknown = |course| Situation { phase: None, ..situation(course, StackPhase::Over) };
+    assert!(matches!(decide(&update("r2", "2"), &ledger, &unknown(Course::Update)), Plan::Decline(_)));
+    assert!(matches!(decide(&update("r2", "1"), &ledger, &unknown(Course::Rollback)), Plan::Open(_)));
+}
+
+#[test]
+fn d03_a_request_that_was_sent_before_the_newest_entry_is_over() {
+    let mut ledger = at_version_1();
+    let sent = |second| Request { sent_at: Some(at(second)), ..update("r2", "2") };
+    let waiting = situation(Course::Update, StackPhase::Updating);
+    // The entry was opened at 100 s.
+    assert!(matches!(decide(&sent(97), &ledger, &waiting), Plan::Decline(verdict) if !verdict.success));
+    for in_time in [99, 100, 200] {
+        assert!(matches!(decide(&sent(in_time), &ledger, &waiting), Plan::Open(_)), "{in_time}");
+    }
+    ledger.latest.as_mut().unwrap().deleted = Some(at(150));
+    assert!(matches!(decide(&sent(120), &ledger, &waiting), Plan::Decline(_)));
+    assert!(matches!(decide(&sent(160), &ledger, &waiting), Plan::Open(_)));
+    let expired = Situation { last_call: at(99), ..waiting };
+    assert!(matches!(decide(&sent(160), &ledger, &expired), Plan::Decline(_)));
+}
+
+/// A rollback that could not be noted, or that a person skipped.
+#[test]
+fn d01_an_update_shows_that_the_newest_success_was_undone_unseen() {
+    let ledger = closed(forward_of(&update("r2", "2"), &at_version_1()), Status::Completed);
+    let from = |old: Option<&str>| Request { old_properties: old.map(properties), ..update("r4", "3") };
+    for (old, previous, kept) in
+        [(Some("1"), "1", 2), (Some("2"), "2", 0), (Some("9"), "2", 0), (None, "2", 0)]
+    {
+        let next = forward_of(&from(old), &ledger);
+        assert_eq!(next.deployment.previous_version.as_deref(), Some(previous), "{old:?}");
+        assert_eq!(next.kept.len(), kept, "{old:?}");
+    }
+}
+
+/// Stacks whose rollback is disabled keep what failed: a later rollback undoes all of it.
+#[test]
+fn d06_a_rollback_undoes_the_failures_that_were_kept_too() {
+    let tasks = |words: &[&str]| words.iter().map(|word| task(word, &[])).collect::<Vec<_>>();
+    let of = |id, version, words: &[&str], ledger: &Ledger| {
+        forward_of(&request(Change::Update, id, version, tasks(words)), ledger)
     };
-    let forward = StackPhase::Forward;
-    let first = opened(decide(&v(Change::Create, "r1", "1", None), &Ledger::default(), forward));
-    let ledger = closed(first, Status::Completed);
-    let second = opened(decide(&v(Change::Update, "r2", "2", Some("1")), &ledger, forward));
-    let ledger = closed(second, Status::Completed);
-    let back = opened(decide(&v(Change::Update, "r3", "1", Some("2")), &ledger, StackPhase::RollingBack));
-    let ledger = closed(back, Status::Completed);
-    let third = opened(decide(&v(Change::Update, "r4", "3", Some("1")), &ledger, forward));
-    assert_eq!(third.deployment.previous_version.as_deref(), Some("1"));
+    let mut second = of("r2", "2", &["a", "b", "c"], &at_version_1());
+    let statuses_of = [Status::Completed, Status::Completed, Status::Failed];
+    for (task, status) in second.tasks.iter_mut().zip(statuses_of) {
+        task.status = status;
+    }
+    let a2 = second.tasks[0].run_id;
+    let third = of("r3", "3", &["a", "x"], &closed(second, Status::Failed));
+    assert_eq!(third.kept.iter().map(|kept| kept.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let a3 = third.tasks[0].run_id;
+    let failed = closed(third, Status::Completed);
+    let rollback = rollback_of(&update("r4", "1"), &failed);
+    let undone: Vec<_> = rollback.tasks.iter().map(|task| (task.name.as_str(), task.wave)).collect();
+    assert_eq!(undone, [("a", 0), ("x", 0), ("b", 1)]);
+    assert_eq!(rollback.tasks[0].undoes, [a3, a2]);
+    assert_eq!(rollback.previous.unwrap().version, "1");
 }
 
 #[test]
 fn l16_dependents_of_a_failure_are_blocked_and_others_not_started() {
     let tasks = vec![task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("x", &[]), task("y", &["x"])];
     let r = request(Change::Create, "r1", "1", tasks);
-    let mut entry = opened(decide(&r, &Ledger::default(), StackPhase::Forward));
+    let mut entry = forward_of(&r, &Ledger::default());
     assert_eq!(next_step(entry.course, &entry.tasks), Step::Run(vec![0, 3]));
     entry.tasks[0].status = Status::Failed;
     entry.tasks[3].status = Status::Completed;
@@ -203,7 +397,7 @@ fn l16_dependents_of_a_failure_are_blocked_and_others_not_started() {
 #[test]
 fn l13_a_failure_is_told_with_task_run_and_message() {
     let r = request(Change::Create, "r1", "1", vec![task("a", &[]), task("b", &["a"])]);
-    let mut entry = opened(decide(&r, &Ledger::default(), StackPhase::Forward));
+    let mut entry = forward_of(&r, &Ledger::default());
     entry.tasks[0].status = Status::Failed;
     entry.tasks[0].message = Some("no such column".into());
     entry.tasks[1].status = Status::Blocked;
@@ -215,25 +409,39 @@ fn l13_a_failure_is_told_with_task_run_and_message() {
 
 #[test]
 fn l07_a_create_that_is_rolled_back_was_no_success() {
-    let r = request(Change::Create, "r1", "1", vec![task("a", &[])]);
-    let ledger = closed(opened(decide(&r, &Ledger::default(), StackPhase::Forward)), Status::Completed);
-    assert_eq!(after_delete(&ledger, StackPhase::Forward), None);
-    let (latest, success) = after_delete(&ledger, StackPhase::RollingBack).unwrap();
-    assert_eq!((latest.entry.request_id(), success), ("r1", None));
+    let ledger = at_version_1();
+    let after = |phase, sent_at| {
+        after_delete(&ledger, phase, sent_at, at(300)).map(|(_, after)| (after.successful, after.deleted))
+    };
+    let success = ledger.latest.as_ref().unwrap().successful.clone();
+    for phase in [None, Some(StackPhase::Over), Some(StackPhase::Updating)] {
+        assert_eq!(after(phase, None), Some((success.clone(), Some(at(300)))), "{phase:?}");
+    }
+    for phase in [StackPhase::RollingBack, StackPhase::RolledBack] {
+        assert_eq!(after(Some(phase), Some(at(200))), Some((None, Some(at(300)))));
+        // It is of an earlier life of the resource.
+        assert_eq!(after(Some(phase), Some(at(50))), None);
+    }
+    let updated = closed(forward_of(&update("r2", "2"), &ledger), Status::Completed);
+    let (_, after) = after_delete(&updated, Some(StackPhase::RollingBack), None, at(300)).unwrap();
+    assert_eq!(after.successful.unwrap().version, "2");
 }
 
+/// Rows 7 and 9.
 #[test]
-fn a_stacks_status_tells_a_rollback() {
-    for (status, phase) in [
-        ("CREATE_IN_PROGRESS", StackPhase::Forward),
-        ("UPDATE_IN_PROGRESS", StackPhase::Forward),
-        ("UPDATE_ROLLBACK_IN_PROGRESS", StackPhase::RollingBack),
-        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", StackPhase::RollingBack),
-        ("ROLLBACK_IN_PROGRESS", StackPhase::RollingBack),
-        ("UPDATE_ROLLBACK_COMPLETE", StackPhase::Forward),
-    ] {
-        assert_eq!(StackPhase::of(status), phase, "{status}");
+fn d05_at_the_last_call_what_is_known_decides() {
+    let minute = Duration::from_secs(60);
+    let mut entry = forward_of(&update("r2", "2"), &at_version_1());
+    let late = at_last_call(&entry, minute);
+    assert!(!late.success);
+    assert_eq!(late.reason, "not over within the 60 s of the resource's ServiceTimeout: a, b");
+    for task in &mut entry.tasks {
+        task.status = Status::Completed;
     }
+    assert!(at_last_call(&entry, minute).success);
+    let rollback = rollback_of(&update("r3", "1"), &closed(entry, Status::Completed));
+    let late = at_last_call(&rollback, minute);
+    assert!(late.success && late.reason.starts_with("not undone within the 60 s"), "{}", late.reason);
 }
 
 proptest! {
@@ -248,7 +456,7 @@ proptest! {
             let needs: Vec<_> = if i == 0 { vec![] } else { needs.iter().map(|n| format!("t{}", n.index(i))).collect() };
             task(&format!("t{i}"), &needs.iter().map(String::as_str).collect::<Vec<_>>())
         }).collect();
-        let mut entry = opened(decide(&request(Change::Create, "r", "1", tasks), &Ledger::default(), StackPhase::Forward));
+        let mut entry = forward_of(&request(Change::Create, "r", "1", tasks), &Ledger::default());
         let mut started = BTreeSet::new();
         for _ in 0..=edges.len() + 1 {
             match next_step(entry.course, &entry.tasks) {

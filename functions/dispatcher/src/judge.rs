@@ -1,0 +1,251 @@
+//! What a request is, and what it leads to: its ledger, its kind, the stack that waits for it or does not, and its entry.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use lamplighter_aws::table::{Opened, Received, RequestKey, TableError};
+use lamplighter_core::{
+    definition::OncePer,
+    deployment::{
+        Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Situation, StackPhase,
+        Verdict, kind, order, plan, resolve,
+    },
+    name::TaskName,
+};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::dispatch::{DispatchError, Dispatcher};
+
+/// How long one read of the table may take.
+const READ: Duration = Duration::from_secs(10);
+/// How long a neighbour that refuses is asked again: new roles take seconds to be known everywhere.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
+/// The same for the status of a stack that a rollback can do without.
+const BRIEFLY: Duration = Duration::from_secs(10);
+/// How long the stack's events are read again until they show the one that was sent.
+const EVENTS_FOR: Duration = Duration::from_secs(10);
+/// The pauses in between.
+const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+/// How often a ledger is read that others keep opening.
+const ROUNDS: usize = 20;
+
+/// What has been found out of a request so far: it must be answered at its last call, however little that is.
+#[derive(Debug, Default)]
+pub struct Knowing(Mutex<Known>);
+
+#[derive(Clone, Debug, Default)]
+struct Known {
+    kind: Option<Kind>,
+    phase: Option<StackPhase>,
+    has_ledger: bool,
+    waits_for: Option<&'static str>,
+}
+
+impl Knowing {
+    fn note(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn so_far(&self) -> Known {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The neighbour that is being waited for.
+    pub fn neighbour(&self) -> &'static str {
+        self.so_far().waits_for.unwrap_or("the table")
+    }
+}
+
+/// A request with all that it takes to plan it.
+struct Judged {
+    ledger: Ledger,
+    course: Course,
+    phase: Option<StackPhase>,
+}
+
+/// Finds out what a request is.
+async fn judge(
+    dispatcher: &Dispatcher,
+    request: &Request,
+    to: &Addressee,
+    received: &Received,
+    knowing: &Knowing,
+) -> Result<Judged, DispatchError> {
+    knowing.note(|known| known.waits_for = Some("the table"));
+    let ledger = within(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
+    if let Some(own) = &ledger.own {
+        let course = own.course;
+        return Ok(Judged { ledger, course, phase: None });
+    }
+    let kind = kind(request, &ledger);
+    knowing.note(|known| {
+        known.kind = Some(kind);
+        known.has_ledger = ledger.latest.is_some();
+        known.waits_for = Some("CloudFormation");
+    });
+    let phase = phase(dispatcher, &to.stack_id, kind).await?;
+    knowing.note(|known| known.phase = phase);
+    let order = match (kind, phase) {
+        (Kind::Undecided, Some(_)) => order_of(dispatcher, request, to, &ledger).await,
+        _ => Order::Unknown,
+    };
+    let course = phase.map_or(Course::Rollback, |phase| resolve(kind, order, phase));
+    knowing.note(|known| {
+        known.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
+    });
+    Ok(Judged { ledger, course, phase })
+}
+
+/// What a request leads to.
+pub enum Begun {
+    /// This, by its ledger and its kind.
+    Plan(Plan),
+    /// The answer that was decided without an entry.
+    Answered(Answered),
+}
+
+/// Finds the request's entry in the ledger, or plans and opens one. A deployment that has no entry is declined if there is
+/// a `refusal`; a rollback is not. `received` is what a delivery was just told, if it was.
+pub async fn begin(
+    dispatcher: &Dispatcher,
+    request: &Request,
+    to: &Addressee,
+    last_call: Timestamp,
+    refusal: Option<&str>,
+    mut received: Option<Received>,
+    knowing: &Knowing,
+) -> Result<Begun, DispatchError> {
+    let key = RequestKey { ledger: &request.ledger, id: &request.request_id };
+    within(dispatcher.table.move_ledger(&to.ledger_by_name(), &request.ledger)).await?;
+    for _ in 0..ROUNDS {
+        let received = match received.take() {
+            Some(received) => received,
+            None => within(dispatcher.table.receive(key, Timestamp::now())).await?,
+        };
+        if let Some(answer) = received.answer {
+            return Ok(Begun::Answered(answer));
+        }
+        let Judged { ledger, course, phase } = judge(dispatcher, request, to, &received, knowing).await?;
+        let is_new_deployment = ledger.own.is_none() && course != Course::Rollback;
+        if let Some(refusal) = refusal.filter(|_| is_new_deployment) {
+            return Ok(Begun::Plan(Plan::Decline(Verdict::failed(refusal))));
+        }
+        let contents = if is_new_deployment && phase.is_some_and(|phase| phase.waits_for(course)) {
+            knowing.note(|known| known.waits_for = Some("Lambda (GetFunctionConfiguration)"));
+            contents(dispatcher, request).await?
+        } else {
+            BTreeMap::new()
+        };
+        let situation = Situation { course, phase, contents: &contents, last_call };
+        let planned = plan(request, &ledger, &situation, Timestamp::now(), dispatcher.random)?;
+        if let Plan::Open(entry) = &planned {
+            knowing.note(|known| known.waits_for = Some("the table (TransactWriteItems)"));
+            match dispatcher.table.open(entry, ledger.latest.as_ref()).await? {
+                Opened::Yes => {
+                    let (course, version) = (entry.course.trigger(), &entry.deployment.version);
+                    tracing::info!(request_id = to.request_id, "{course} of version {version} begins");
+                }
+                Opened::Overtaken => continue,
+            }
+        }
+        return Ok(Begun::Plan(planned));
+    }
+    Err(DispatchError::Contended(request.ledger.clone()))
+}
+
+/// A step of the table, which may take 10 s.
+async fn within<T>(step: impl Future<Output = Result<T, TableError>>) -> Result<T, DispatchError> {
+    Ok(timeout(READ, step).await.map_err(|_| DispatchError::Silent)??)
+}
+
+/// The answer to a request of which no more than this is known at its last call: FAILED for a deployment, SUCCESS for a
+/// rollback, since the stack must be able to move.
+///
+/// An Update that may be either is taken for a rollback if the stack's status says so, or if the ledger does not exclude
+/// it and the status cannot be had. Without ledger and status it is taken for a deployment: a version that serves without
+/// its migrations would be worse than a rollback that a person must continue.
+pub async fn unjudged(
+    dispatcher: &Dispatcher,
+    request: &Request,
+    stack_id: &str,
+    knowing: Knowing,
+    why: &str,
+) -> Verdict {
+    let known = knowing.so_far();
+    let phase = match (known.phase, known.kind, request.change) {
+        (Some(phase), ..) => Some(phase),
+        (None, None, Change::Update) => {
+            let status = timeout(Duration::from_secs(3), dispatcher.stacks.status(stack_id)).await;
+            status.ok().and_then(Result::ok).map(|status| StackPhase::of(&status))
+        }
+        _ => None,
+    };
+    let is_rollback = match (known.kind, request.change) {
+        (Some(Kind::Forward(_)), _) | (None, Change::Create) => false,
+        (Some(Kind::Rollback), _) => true,
+        (Some(Kind::Undecided), _) => phase.map_or(known.has_ledger, StackPhase::is_rollback),
+        (None, Change::Update) => phase.is_some_and(StackPhase::is_rollback),
+    };
+    let what = if is_rollback { "nothing was undone" } else { "nothing was run" };
+    Verdict { success: is_rollback, ..Verdict::failed(format!("{what}: {why}")) }
+}
+
+/// The stack's phase. Nothing for a rollback if CloudFormation does not say.
+async fn phase(
+    dispatcher: &Dispatcher,
+    stack_id: &str,
+    kind: Kind,
+) -> Result<Option<StackPhase>, DispatchError> {
+    let patience = if kind == Kind::Rollback { BRIEFLY } else { REFUSED_FOR };
+    let began = Instant::now();
+    for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
+        match dispatcher.stacks.status(stack_id).await {
+            Ok(status) => return Ok(Some(StackPhase::of(&status))),
+            Err(error) if began.elapsed() + pause < patience => tracing::warn!("asking again: {error}"),
+            Err(error) if kind == Kind::Rollback => {
+                tracing::warn!("rolling back all the same: {error}");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        sleep(pause).await;
+    }
+    Ok(None)
+}
+
+/// On which way the stack sent an Update, by its events. They are read again until they show it, for a while.
+async fn order_of(dispatcher: &Dispatcher, request: &Request, to: &Addressee, ledger: &Ledger) -> Order {
+    let since = ledger.latest.as_ref().map_or(Timestamp::MIN, |latest| latest.entry.time());
+    let began = Instant::now();
+    for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
+        let events = match dispatcher.stacks.events(&to.stack_id, since).await {
+            Ok(events) => events,
+            Err(error) => {
+                tracing::warn!("deciding by the stack's status: {error}");
+                return Order::Unknown;
+            }
+        };
+        let order = order(&events, &to.logical_resource_id, &request.properties, since);
+        if order != Order::Unknown || began.elapsed() + pause > EVENTS_FOR {
+            return order;
+        }
+        sleep(pause).await;
+    }
+    Order::Unknown
+}
+
+/// The content of each task that runs once per content.
+async fn contents(
+    dispatcher: &Dispatcher,
+    request: &Request,
+) -> Result<BTreeMap<TaskName, String>, DispatchError> {
+    let mut contents = BTreeMap::new();
+    for task in request.tasks.iter().filter(|task| task.once_per == OncePer::Content) {
+        contents.insert(task.name.clone(), dispatcher.functions.content(&task.function).await?);
+    }
+    Ok(contents)
+}

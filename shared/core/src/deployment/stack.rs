@@ -1,0 +1,243 @@
+//! The status of a stack, and the order of its events.
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::{Change, Course, Properties};
+use crate::claim::SKEW_MARGIN;
+
+/// The status of a stack, as far as it matters for a deployment.
+///
+/// Source: CloudFormation User Guide, "Understand CloudFormation stack creation events", stack status codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StackPhase {
+    /// The stack is being created.
+    Creating,
+    /// The stack is being updated.
+    Updating,
+    /// Resources are being imported into the stack.
+    Importing,
+    /// The stack returns to what was before a change.
+    RollingBack,
+    /// The stack has returned, or could not.
+    RolledBack,
+    /// The stack waits for nothing: it is at rest, being deleted, or deleted.
+    Over,
+}
+
+impl StackPhase {
+    /// Reads a stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`.
+    pub fn of(status: &str) -> Self {
+        match status {
+            "CREATE_IN_PROGRESS" => Self::Creating,
+            "UPDATE_IN_PROGRESS" => Self::Updating,
+            "IMPORT_IN_PROGRESS" => Self::Importing,
+            _ if status.contains("ROLLBACK") && status.ends_with("_IN_PROGRESS") => Self::RollingBack,
+            _ if status.contains("ROLLBACK") => Self::RolledBack,
+            _ => Self::Over,
+        }
+    }
+
+    /// Whether the stack waits for a deployment on this course.
+    ///
+    /// A resource is created with its stack or by an update that adds it. A return to earlier properties belongs to a
+    /// rollback, or to an update after a failure that was kept because rollback is disabled.
+    pub fn waits_for(self, course: Course) -> bool {
+        match course {
+            Course::Deploy => matches!(self, Self::Creating | Self::Updating),
+            Course::Update => matches!(self, Self::Updating | Self::Importing),
+            Course::Rollback => matches!(self, Self::RollingBack | Self::Updating | Self::Importing),
+        }
+    }
+
+    /// Whether the stack is in a rollback, or a rollback is the last thing that happened to it.
+    pub fn is_rollback(self) -> bool {
+        matches!(self, Self::RollingBack | Self::RolledBack)
+    }
+}
+
+impl fmt::Display for StackPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Creating => "it is being created",
+            Self::Updating => "it is being updated",
+            Self::Importing => "it is importing resources",
+            Self::RollingBack => "it is rolling back",
+            Self::RolledBack => "its rollback is over",
+            Self::Over => "it is at rest, or being deleted",
+        })
+    }
+}
+
+/// One of a stack's events: a resource, or the stack itself, has come to a status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackEvent {
+    /// When.
+    pub at: Timestamp,
+    /// The resource in the template; the stack's name for the stack itself.
+    pub logical_id: String,
+    /// Whether it is the stack's own status.
+    pub is_stack: bool,
+    /// The status, such as `UPDATE_IN_PROGRESS`.
+    pub status: String,
+    /// The resource's properties, where the event has them.
+    pub properties: Option<Properties>,
+}
+
+/// Which way a stack went when it turned to a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// An update had begun, and no rollback.
+    Forward,
+    /// A rollback had begun.
+    Back,
+    /// The events do not show it: CloudFormation publishes them some seconds late.
+    Unknown,
+}
+
+/// Tells from a stack's events, newest first, on which way the stack sent an Update to `properties`.
+///
+/// The resource's own event is the newest `UPDATE_IN_PROGRESS` to these properties since `since`, when the newest entry
+/// of the ledger was opened: older ones belong to earlier deployments. The stack's own event before it says the way.
+pub fn order(events: &[StackEvent], logical_id: &str, properties: &Properties, since: Timestamp) -> Order {
+    let since = since.checked_sub(SKEW_MARGIN).unwrap_or(since);
+    let own = events.iter().position(|event| {
+        !event.is_stack
+            && event.logical_id == logical_id
+            && event.status == "UPDATE_IN_PROGRESS"
+            && event.properties.as_ref().is_none_or(|of_event| of_event == properties)
+            && event.at >= since
+    });
+    let Some(own) = own else { return Order::Unknown };
+    let phases =
+        events[own..].iter().filter(|event| event.is_stack).map(|event| StackPhase::of(&event.status));
+    for phase in phases {
+        match phase {
+            StackPhase::Updating | StackPhase::Importing => return Order::Forward,
+            StackPhase::RollingBack => return Order::Back,
+            _ => {}
+        }
+    }
+    Order::Unknown
+}
+
+impl Change {
+    /// The course that a change takes when the stack goes forward.
+    pub fn forward(self) -> Course {
+        match self {
+            Self::Create => Course::Deploy,
+            Self::Update => Course::Update,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn d03_each_status_of_a_stack_waits_for_what_it_can() {
+        use Course::{Deploy, Rollback, Update};
+        for (status, courses) in [
+            ("CREATE_IN_PROGRESS", &[Deploy][..]),
+            ("UPDATE_IN_PROGRESS", &[Deploy, Update, Rollback]),
+            ("IMPORT_IN_PROGRESS", &[Update, Rollback]),
+            ("UPDATE_ROLLBACK_IN_PROGRESS", &[Rollback]),
+            ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", &[Rollback]),
+            ("ROLLBACK_IN_PROGRESS", &[Rollback]),
+            ("IMPORT_ROLLBACK_IN_PROGRESS", &[Rollback]),
+            ("REVIEW_IN_PROGRESS", &[]),
+            ("CREATE_COMPLETE", &[]),
+            ("CREATE_FAILED", &[]),
+            ("DELETE_IN_PROGRESS", &[]),
+            ("DELETE_COMPLETE", &[]),
+            ("DELETE_FAILED", &[]),
+            ("IMPORT_COMPLETE", &[]),
+            ("IMPORT_ROLLBACK_COMPLETE", &[]),
+            ("IMPORT_ROLLBACK_FAILED", &[]),
+            ("ROLLBACK_COMPLETE", &[]),
+            ("ROLLBACK_FAILED", &[]),
+            ("UPDATE_COMPLETE", &[]),
+            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", &[]),
+            ("UPDATE_FAILED", &[]),
+            ("UPDATE_ROLLBACK_COMPLETE", &[]),
+            ("UPDATE_ROLLBACK_FAILED", &[]),
+            ("A_NEW_STATUS", &[]),
+        ] {
+            let phase = StackPhase::of(status);
+            let waits: Vec<_> =
+                [Deploy, Update, Rollback].into_iter().filter(|course| phase.waits_for(*course)).collect();
+            assert_eq!(waits, courses, "{status}");
+            assert_eq!(phase.is_rollback(), status.contains("ROLLBACK"), "{status}");
+        }
+    }
+
+    /// Events, oldest first: `stack` or `tasks`, the status, the version in the properties.
+    fn events(told: &[(&str, &str, &str)]) -> Vec<StackEvent> {
+        let event = |(i, (what, status, version)): (usize, &(&str, &str, &str))| StackEvent {
+            at: Timestamp::from_second(100 * i64::try_from(i).unwrap()).unwrap(),
+            logical_id: (*what).to_owned(),
+            is_stack: *what == "stack",
+            status: (*status).to_owned(),
+            properties: (!version.is_empty()).then(|| Properties::of(&json!({ "Version": version }))),
+        };
+        let mut events: Vec<_> = told.iter().enumerate().map(event).collect();
+        events.reverse();
+        events
+    }
+
+    #[test]
+    fn d01_the_order_of_events_tells_a_return_from_a_rollback() {
+        const UP: &str = "UPDATE_IN_PROGRESS";
+        const BACK: &str = "UPDATE_ROLLBACK_IN_PROGRESS";
+        // Version 1 was there, and version 2 came: its entry was opened after the event at 300 s.
+        let before = [
+            ("stack", "CREATE_IN_PROGRESS", ""),
+            ("tasks", UP, "1"),
+            ("stack", UP, ""),
+            ("tasks", UP, "2"),
+            ("tasks", "UPDATE_COMPLETE", "2"),
+        ];
+        for (what, after, expected) in [
+            ("a rollback", &[("stack", BACK, ""), ("tasks", UP, "1")][..], Order::Back),
+            ("a rollback without properties", &[("stack", BACK, ""), ("tasks", UP, "")], Order::Back),
+            ("a rollback whose event is not there yet", &[("stack", BACK, "")], Order::Unknown),
+            ("nothing is there yet", &[], Order::Unknown),
+            ("another resource rolls back", &[("stack", BACK, ""), ("site", UP, "1")], Order::Unknown),
+            (
+                "a return",
+                &[("stack", "UPDATE_COMPLETE", ""), ("stack", UP, ""), ("tasks", UP, "1")],
+                Order::Forward,
+            ),
+            (
+                "a return that is cancelled",
+                &[
+                    ("stack", UP, ""),
+                    ("tasks", UP, "1"),
+                    ("tasks", "UPDATE_FAILED", "1"),
+                    ("stack", BACK, ""),
+                ],
+                Order::Forward,
+            ),
+            (
+                "a return that is rolled back, seen late",
+                &[
+                    ("stack", UP, ""),
+                    ("tasks", UP, "1"),
+                    ("tasks", "UPDATE_FAILED", "1"),
+                    ("stack", BACK, ""),
+                    ("tasks", UP, "2"),
+                ],
+                Order::Forward,
+            ),
+        ] {
+            let events = events(&[&before[..], after].concat());
+            let one = Properties::of(&json!({ "Version": "1" }));
+            let opened = Timestamp::from_second(310).unwrap();
+            assert_eq!(order(&events, "tasks", &one, opened), expected, "{what}");
+        }
+    }
+}
