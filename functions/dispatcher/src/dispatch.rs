@@ -9,14 +9,14 @@ use lamplighter_aws::{
     table::{Received, RequestKey, Table, TableError},
 };
 use lamplighter_core::deployment::{
-    Answered, Course, Deadline, Entry, MAX_SERVICE_TIMEOUT, OrderError, Plan, StackPhase, Verdict,
-    after_delete, at_last_call, render, verdict,
+    Addressee, Answered, Course, Deadline, Entry, MAX_SERVICE_TIMEOUT, OrderError, Plan, StackPhase, Verdict,
+    abandoned, after_delete, at_last_call, render, verdict,
 };
 use tokio::time::{sleep, timeout};
 
 use crate::{
     answer::{NotAccepted, Place, deliver, put},
-    drive::{Crew, drive},
+    drive::{Crew, Driven, drive},
     event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, Unanswerable, action, envelope},
     judge::{Begun, Knowing, begin, unjudged},
 };
@@ -71,6 +71,9 @@ pub enum DispatchError {
     /// The table did not answer.
     #[error("the table did not answer within 10 s")]
     Silent,
+    /// An entry was opened for the request while it was to be answered without one.
+    #[error("another delivery has begun the request")]
+    Begun,
     /// The tasks have no order.
     #[error(transparent)]
     Order(#[from] OrderError),
@@ -154,6 +157,9 @@ pub async fn dispatch(
         let Err(error) = answered else { return Ok(Done::Answered) };
         let now = Timestamp::now();
         let Action::Deploy(deploy) = &action else { return Err(error) };
+        if matches!(error, DispatchError::Begun) && now < times.last_call {
+            continue;
+        }
         if matches!(error, DispatchError::NotAccepted(_)) || !times.has_no_further_delivery(now) {
             return Err(error);
         }
@@ -240,10 +246,10 @@ async fn run(
     let verdict = tokio::select! {
         biased;
         () = at(times.last_call) => at_last_call(&entry, deploy.service_timeout),
-        driven = drive(&crew, &mut entry, is_new) => {
-            driven?;
-            verdict(&entry)
-        }
+        driven = drive(&crew, &mut entry, is_new) => match driven? {
+            Driven::Done => verdict(&entry),
+            Driven::Abandoned(why) => abandoned(&entry, &why),
+        },
     };
     Ok(Decided::Now(entry, verdict))
 }
@@ -290,7 +296,8 @@ async fn answer(
         }
         Decided::Apart(verdict) => {
             match timeout(NOTING, table.answer(request, &answered(envelope, &verdict))).await {
-                Ok(Ok((answer, own))) => (None, answer, own, verdict.reason),
+                Ok(Ok(Some((answer, own)))) => (None, answer, own, verdict.reason),
+                Ok(Ok(None)) => return Err(DispatchError::Begun),
                 failed => {
                     let cause = match failed {
                         Ok(Err(error)) => error.to_string(),
@@ -388,7 +395,6 @@ async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Receive
     let noted = async {
         let ledger_name = to.ledger();
         table.move_ledger(&to.ledger_by_name(), &ledger_name).await?;
-        let ledger = table.ledger(&ledger_name, received.entry.as_ref()).await?;
         let phase = match stacks.status(&to.stack_id).await {
             Ok(status) => Some(StackPhase::of(&status)),
             Err(error) => {
@@ -396,20 +402,22 @@ async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Receive
                 None
             }
         };
-        let Some((seen, now)) = after_delete(&ledger, phase, envelope.sent_at, Timestamp::now()) else {
-            return Ok(());
-        };
-        if let Some(unanswered) = ledger.newest.as_ref().filter(|newest| newest.answer.is_none()) {
-            let of_entry = lamplighter_core::deployment::Addressee {
-                request_id: unanswered.key.request_id().to_owned(),
-                ..to.clone()
+        loop {
+            let ledger = table.ledger(&ledger_name, received.entry.as_ref()).await?;
+            let now = Timestamp::now();
+            let Some(after) = after_delete(&ledger, phase, &to.request_id, envelope.sent_at, now) else {
+                return Ok(());
             };
-            let verdict = Verdict::failed("the resource was deleted before the deployment ended");
-            let of_entry = Envelope { to: of_entry, ..envelope.clone() };
-            table.close(unanswered, &answered(&of_entry, &verdict)).await?;
+            if let Some(unanswered) = ledger.newest.as_ref().filter(|newest| newest.answer.is_none()) {
+                let of_entry = Addressee { request_id: unanswered.key.request_id().to_owned(), ..to.clone() };
+                let verdict = Verdict::failed("the resource was deleted before the deployment ended");
+                let of_entry = Envelope { to: of_entry, ..envelope.clone() };
+                table.close(unanswered, &answered(&of_entry, &verdict)).await?;
+            }
+            if table.stand(&ledger_name, ledger.latest.as_ref(), &after).await? {
+                return Ok::<_, DispatchError>(());
+            }
         }
-        table.stand(&ledger_name, seen, &now).await?;
-        Ok::<_, DispatchError>(())
     };
     match timeout(NOTING, noted).await {
         Ok(Ok(())) => {}

@@ -16,7 +16,7 @@ use lamplighter_core::{
 };
 use tokio::time::{Duration, sleep};
 
-use crate::follow::{follow, standing, unstarted};
+use crate::follow::{follow, standing, unstarted, watch};
 
 /// The pause between two looks at a run that must end before a rollback undoes anything.
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
@@ -33,34 +33,47 @@ pub struct Crew<'a> {
     pub stack_id: &'a str,
 }
 
+/// How far a deployment was driven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Driven {
+    /// To its end.
+    Done,
+    /// A rollback, until nobody waited for it any more, for this reason. A further rollback goes on with what is left.
+    Abandoned(String),
+}
+
 /// Runs what an entry still has to run, and leaves in it how each task ended.
 ///
 /// It can be dropped at any await and begun again from the ledger: what has run is found by its record. So an error
 /// leaves the other runs of its wave behind, and they end by themselves. Before each wave the stack must still wait for
 /// it; `is_new` says that this was found out a moment ago.
-pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<(), TableError> {
+pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<Driven, TableError> {
     let mut is_known_to_wait = is_new;
     settle(crew, entry).await?;
     loop {
         match next_step(entry.course, &entry.tasks) {
-            Step::Done => return Ok(()),
+            Step::Done => return Ok(Driven::Done),
             Step::GiveUp(fates) => {
                 for (place, status, why) in fates {
-                    put_down(crew.table, entry, place, status, &why).await?;
+                    give_up(crew.table, entry, place, status, &why).await?;
                 }
             }
             Step::Run(places) => {
                 let waits_no_longer =
-                    if is_known_to_wait { None } else { waits_no_longer(crew, entry.course).await };
+                    if is_known_to_wait { None } else { waits_no_longer(crew, entry).await? };
                 is_known_to_wait = false;
-                if let Some(phase) = waits_no_longer {
-                    for place in places {
-                        let why = format!("the stack no longer waits for it, since {phase}");
-                        put_down(crew.table, entry, place, Status::Cancelled, &why).await?;
+                match waits_no_longer {
+                    Some(why) if entry.course == Course::Rollback => return Ok(Driven::Abandoned(why)),
+                    Some(why) => {
+                        for place in places {
+                            give_up(crew.table, entry, place, Status::Cancelled, &why).await?;
+                        }
                     }
-                } else {
-                    run_wave(crew, entry, &places).await?;
-                    note_progress(crew.table, entry).await;
+                    None => {
+                        run_wave(crew, entry, &places).await?;
+                        note_progress(crew.table, entry).await;
+                    }
                 }
             }
         }
@@ -97,32 +110,43 @@ async fn note_progress(table: &Table, entry: &Entry) {
     }
 }
 
-/// The stack's phase, if it no longer waits for the deployment: CloudFormation cancels an update when a resource beside
-/// this one fails. If that cannot be found out, the deployment goes on.
-async fn waits_no_longer(crew: &Crew<'_>, course: Course) -> Option<StackPhase> {
-    match crew.stacks.status(crew.stack_id).await {
-        Ok(status) => Some(StackPhase::of(&status)).filter(|phase| !phase.waits_for(course)),
-        Err(error) => {
-            tracing::warn!("going on: {error}");
-            None
+/// Why nobody waits for the deployment any more; nothing if somebody does. CloudFormation cancels an update when a resource
+/// beside this one fails. If the status cannot be had, the deployment goes on.
+///
+/// The ledger is read after the status: if a later request has been begun, the status may be that one's.
+async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String>, TableError> {
+    match crew.stacks.status(crew.stack_id).await.map(|status| StackPhase::of(&status)) {
+        Ok(phase) if !phase.waits_for(entry.course) => {
+            return Ok(Some(format!("the stack no longer waits for it, since {phase}")));
         }
+        Ok(_) => {}
+        Err(error) => tracing::warn!("going on: {error}"),
     }
+    let latest = crew.table.latest(&entry.deployment.ledger).await?;
+    let stands = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
+    Ok((!stands).then(|| "a later request of the resource has been begun".to_owned()))
 }
 
-/// Records a task that will not run, so that the history says why.
-async fn put_down(
+/// Keeps a task from beginning, and records why it will not run. If it has begun after all, its end counts.
+async fn give_up(
     table: &Table,
     entry: &mut Entry,
     place: usize,
     status: Status,
     why: &str,
 ) -> Result<(), TableError> {
-    let task = &entry.tasks[place];
-    let trigger = entry.course.trigger();
+    let (task, trigger) = (&entry.tasks[place], entry.course.trigger());
+    let (name, run_id, deployment) = (&task.name, task.run_id, &entry.deployment);
+    let prevented = table.forestall(name, deployment).await?;
     let stands =
-        record_unrun(table, &task.name, task.run_id, &entry.deployment, trigger, status, why).await?;
+        match if prevented { Seen::Nowhere } else { table.look(name, run_id, Timestamp::now()).await? } {
+            Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, why).await?,
+            Seen::Held(_) => watch(table, task, SETTLING_PAUSE).await?,
+            Seen::Over(run) => *run,
+        };
     let task = &mut entry.tasks[place];
-    (task.status, task.message) = (stands.status, stands.reason().map(str::to_owned));
+    (task.status, task.message) =
+        (stands.status, stands.reason().or(stands.message.as_deref()).map(str::to_owned));
     Ok(())
 }
 

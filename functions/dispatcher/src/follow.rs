@@ -177,7 +177,7 @@ async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, Tab
 }
 
 /// Looks at the run from time to time until it is over: its response may never come.
-async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
+pub async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
     let mut pause = first;
     loop {
         sleep(pause).await;

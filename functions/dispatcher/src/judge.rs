@@ -11,8 +11,8 @@ use lamplighter_aws::table::{Opened, Received, RequestKey, TableError};
 use lamplighter_core::{
     definition::OncePer,
     deployment::{
-        Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Situation, StackPhase,
-        Verdict, kind, order, plan, resolve,
+        Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Sent, Situation, StackPhase,
+        Verdict, kind, missing_before, order, plan, resolve, went_forward,
     },
     name::TaskName,
 };
@@ -28,6 +28,10 @@ const REFUSED_FOR: Duration = Duration::from_secs(30);
 const BRIEFLY: Duration = Duration::from_secs(10);
 /// How long the stack's events are read again until they show the one that was sent.
 const EVENTS_FOR: Duration = Duration::from_secs(10);
+/// How long after it was sent a request may be delivered without the stack's events being asked whether it is still meant.
+const PROMPT: Duration = Duration::from_secs(15);
+/// Over how many deployments that were kept a rollback returns at most.
+const MOST_KEPT: usize = 20;
 /// The pauses in between.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 /// How often a ledger is read that others keep opening.
@@ -65,6 +69,7 @@ struct Judged {
     ledger: Ledger,
     course: Course,
     phase: Option<StackPhase>,
+    went_forward: Option<Timestamp>,
 }
 
 /// Finds out what a request is.
@@ -76,10 +81,10 @@ async fn judge(
     knowing: &Knowing,
 ) -> Result<Judged, DispatchError> {
     knowing.note(|known| known.waits_for = Some("the table"));
-    let ledger = within(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
+    let mut ledger = within(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
     if let Some(own) = &ledger.own {
         let course = own.course;
-        return Ok(Judged { ledger, course, phase: None });
+        return Ok(Judged { ledger, course, phase: None, went_forward: None });
     }
     let kind = kind(request, &ledger);
     knowing.note(|known| {
@@ -89,15 +94,33 @@ async fn judge(
     });
     let phase = phase(dispatcher, &to.stack_id, kind).await?;
     knowing.note(|known| known.phase = phase);
-    let order = match (kind, phase) {
-        (Kind::Undecided, Some(_)) => order_of(dispatcher, request, to, &ledger).await,
-        _ => Order::Unknown,
+    let (order, went_forward) = match phase {
+        Some(phase) => events_of(dispatcher, request, to, &ledger, kind, phase).await,
+        None => (Order::Unknown, None),
     };
     let course = phase.map_or(Course::Rollback, |phase| resolve(kind, order, phase));
     knowing.note(|known| {
         known.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
     });
-    Ok(Judged { ledger, course, phase })
+    if course == Course::Rollback {
+        knowing.note(|known| known.waits_for = Some("the table"));
+        read_before(dispatcher, request, &mut ledger).await?;
+    }
+    Ok(Judged { ledger, course, phase, went_forward })
+}
+
+/// Reads the entries over which a rollback returns.
+async fn read_before(
+    dispatcher: &Dispatcher,
+    request: &Request,
+    ledger: &mut Ledger,
+) -> Result<(), DispatchError> {
+    for _ in 0..MOST_KEPT {
+        let Some(key) = missing_before(request, ledger).cloned() else { return Ok(()) };
+        let Some(entry) = within(dispatcher.table.entry(&request.ledger, &key)).await? else { return Ok(()) };
+        ledger.before.push(entry);
+    }
+    Ok(())
 }
 
 /// What a request leads to.
@@ -129,7 +152,8 @@ pub async fn begin(
         if let Some(answer) = received.answer {
             return Ok(Begun::Answered(answer));
         }
-        let Judged { ledger, course, phase } = judge(dispatcher, request, to, &received, knowing).await?;
+        let Judged { ledger, course, phase, went_forward } =
+            judge(dispatcher, request, to, &received, knowing).await?;
         let is_new_deployment = ledger.own.is_none() && course != Course::Rollback;
         if let Some(refusal) = refusal.filter(|_| is_new_deployment) {
             return Ok(Begun::Plan(Plan::Decline(Verdict::failed(refusal))));
@@ -140,7 +164,7 @@ pub async fn begin(
         } else {
             BTreeMap::new()
         };
-        let situation = Situation { course, phase, contents: &contents, last_call };
+        let situation = Situation { course, phase, contents: &contents, last_call, went_forward };
         let planned = plan(request, &ledger, &situation, Timestamp::now(), dispatcher.random)?;
         if let Plan::Open(entry) = &planned {
             knowing.note(|known| known.waits_for = Some("the table (TransactWriteItems)"));
@@ -217,25 +241,51 @@ async fn phase(
     Ok(None)
 }
 
-/// On which way the stack sent an Update, by its events. They are read again until they show it, for a while.
-async fn order_of(dispatcher: &Dispatcher, request: &Request, to: &Addressee, ledger: &Ledger) -> Order {
+/// On which way the stack sent a request, and when it last began to go forward, by its events. They are read only where
+/// they decide: for an Update that may be a rollback, and for a request that is delivered late. While they do not show the
+/// way they are read again, for a while.
+async fn events_of(
+    dispatcher: &Dispatcher,
+    request: &Request,
+    to: &Addressee,
+    ledger: &Ledger,
+    kind: Kind,
+    phase: StackPhase,
+) -> (Order, Option<Timestamp>) {
     let since = ledger.latest.as_ref().map_or(Timestamp::MIN, |latest| latest.entry.time());
+    let may_be_either = match kind {
+        Kind::Undecided => true,
+        Kind::Forward(course) => course == Course::Update && phase.is_rollback(),
+        Kind::Rollback => false,
+    };
+    let late = |sent: Timestamp| Timestamp::now().duration_since(sent).unsigned_abs() > PROMPT;
+    let is_late = kind != Kind::Rollback && request.sent_at.is_some_and(late);
+    if !may_be_either && !is_late {
+        return (Order::Unknown, None);
+    }
+    let (logical_id, properties) = (to.logical_resource_id.as_str(), &request.properties);
+    let sent = Sent { logical_id, properties, since, at: request.sent_at };
     let began = Instant::now();
+    let mut went = None;
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
         let events = match dispatcher.stacks.events(&to.stack_id, since).await {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!("deciding by the stack's status: {error}");
-                return Order::Unknown;
+                break;
             }
         };
-        let order = order(&events, &to.logical_resource_id, &request.properties, since);
-        if order != Order::Unknown || began.elapsed() + pause > EVENTS_FOR {
-            return order;
+        went = went_forward(&events);
+        let order = order(&events, sent);
+        if order != Order::Unknown || !may_be_either {
+            return (order, went);
+        }
+        if began.elapsed() + pause > EVENTS_FOR {
+            break;
         }
         sleep(pause).await;
     }
-    Order::Unknown
+    (Order::Unknown, went)
 }
 
 /// The content of each task that runs once per content.

@@ -19,9 +19,9 @@ use crate::log;
 /// How long it is from one claim to the next while another run is being ended.
 const BETWEEN_CLAIMS: Duration = Duration::from_secs(1);
 
-/// Claims the task. A run whose id the sender fixed may be over already, if it was a wish that is delivered again, or a
-/// tick that was recorded as SKIPPED: the lock knows nothing of that, but the run's record does, and while the lock is held
-/// nobody can write another.
+/// Claims the task. A run whose id the sender fixed may be over already, if it was a wish that is delivered again, a tick
+/// that was recorded as SKIPPED, or an undo that a further rollback goes on with: the lock knows nothing of that, but the
+/// run's record does, and while the lock is held nobody can write another.
 ///
 /// The request's time is that of the claim when this returns.
 pub(crate) async fn claim(
@@ -40,7 +40,7 @@ pub(crate) async fn claim(
         Overlap::Skip | Overlap::Allow | Overlap::Buffer => table.claim(task, request).await?,
     };
     if let Decision::Granted(grant) = &decision
-        && !matches!(request.occasion, Occasion::Deployment { .. })
+        && (request.trigger == Trigger::Rollback || !matches!(request.occasion, Occasion::Deployment { .. }))
         && envelope.run_id.is_some()
         && table.run(task, request.run_id).await?.is_some()
     {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::update_item::UpdateItemError,
     types::{
         AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
     },
@@ -81,7 +81,7 @@ impl Table {
 
     /// Reads a ledger for somebody whose request has the entry `own`, if it has one. At most three consistent reads.
     pub async fn ledger(&self, ledger: &str, own: Option<&EntryKey>) -> Result<Ledger, TableError> {
-        let latest = self.ledger_item::<Latest>(ledger, LATEST).await?;
+        let latest = self.latest(ledger).await?;
         let newest = match &latest {
             Some(latest) => self.entry(ledger, &latest.entry).await?,
             None => None,
@@ -91,7 +91,7 @@ impl Table {
             Some(own) => self.entry(ledger, own).await?,
             None => None,
         };
-        Ok(Ledger { latest, newest, own })
+        Ok(Ledger { latest, newest, own, before: Vec::new() })
     }
 
     /// One entry of a ledger. One consistent read.
@@ -113,8 +113,8 @@ impl Table {
     /// newest entry. The old items stay for an earlier version that a rollback brings back. Two reads, and a transaction
     /// if there is something to move.
     pub async fn move_ledger(&self, by_name: &str, ledger: &str) -> Result<(), TableError> {
-        let Some(old) = self.ledger_item::<Latest>(by_name, LATEST).await? else { return Ok(()) };
-        let current = self.ledger_item::<Latest>(ledger, LATEST).await?;
+        let Some(old) = self.latest(by_name).await? else { return Ok(()) };
+        let current = self.latest(ledger).await?;
         if current.as_ref().is_some_and(|current| current.entry >= old.entry) {
             return Ok(());
         }
@@ -231,61 +231,54 @@ impl Table {
         })
     }
 
-    /// Decides the answer of a request that has no entry, once, as [`Table::close`] does for one that has. One write.
+    /// Decides the answer of a request that has no entry, once, as [`Table::close`] does for one that has. Nothing if it has
+    /// one by now. One write.
     pub async fn answer(
         &self,
         request: RequestKey<'_>,
         answer: &Answered,
-    ) -> Result<(Answered, bool), TableError> {
-        let as_item =
-            to_item(serde_json::to_value(answer).map_err(|error| self.unreadable(request.ledger, &error))?);
+    ) -> Result<Option<(Answered, bool)>, TableError> {
+        let value = serde_json::to_value(answer).map_err(|error| self.unreadable(request.ledger, &error))?;
         let update = self
             .request_update(request)
             .update_expression(
                 "SET answer = :answer, first_at = if_not_exists(first_at, :now), \
                  expires_at = if_not_exists(expires_at, :expires)",
             )
-            .condition_expression("attribute_not_exists(answer)")
-            .expression_attribute_values(":answer", AttributeValue::M(as_item))
+            .condition_expression("attribute_not_exists(answer) AND attribute_not_exists(#entry)")
+            .expression_attribute_names("#entry", "entry")
+            .expression_attribute_values(":answer", AttributeValue::M(to_item(value)))
             .expression_attribute_values(":now", n(answer.at.as_millisecond()))
             .expression_attribute_values(":expires", self.ledger_expiry(answer.at))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
-            Ok(_) => Ok((answer.clone(), true)),
+            Ok(_) => Ok(Some((answer.clone(), true))),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
                     let item = to_json(refused.item.clone().unwrap_or_default());
-                    let stands: Answered = self.read_as(request.ledger, item["answer"].clone())?;
+                    let Some(stands) = item.get("answer") else { return Ok(None) };
+                    let stands: Answered = self.read_as(request.ledger, stands.clone())?;
                     let own = stands == *answer;
-                    Ok((stands, own))
+                    Ok(Some((stands, own)))
                 }
                 _ => Err(self.failed("note an answer", &error)),
             },
         }
     }
 
-    /// Says where a ledger stands although no deployment was closed: its resource was deleted. One write; nothing changes
-    /// if the ledger has gone on since `seen`.
-    pub async fn stand(&self, ledger: &str, seen: &Latest, now: &Latest) -> Result<(), TableError> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(self.item(ledger, LATEST, now)?))
-            .condition_expression("#entry = :entry")
-            .expression_attribute_names("#entry", "entry")
-            .expression_attribute_values(":entry", s(seen.entry.as_str()));
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(self.failed("note a deletion", &error)),
+    /// Says where a ledger stands although no deployment was closed: its resource was deleted. One write; nothing changes,
+    /// and false is returned, if the ledger has gone on since `seen`.
+    pub async fn stand(&self, ledger: &str, seen: Option<&Latest>, now: &Latest) -> Result<bool, TableError> {
+        match transact(&self.client, vec![self.put_latest(ledger, now, seen)?]).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Refused { .. } | CommitError::LostHold) => Ok(false),
+            Err(CommitError::Service(cause)) => Err(self.transaction_failed("note a deletion", cause)),
         }
+    }
+
+    /// Where a ledger stands. One consistent read.
+    pub async fn latest(&self, ledger: &str) -> Result<Option<Latest>, TableError> {
+        self.ledger_item(ledger, LATEST).await
     }
 
     /// The answer that stands for a request: its entry's, or its own. One consistent read.
@@ -361,9 +354,15 @@ impl Table {
             .set_item(Some(self.item(ledger, LATEST, latest)?))
             .expression_attribute_names("#entry", "entry");
         let put = match seen {
-            Some(seen) => put
-                .condition_expression("#entry = :seen")
-                .expression_attribute_values(":seen", s(seen.entry.as_str())),
+            Some(Latest { entry, deleted: Some(deleted), .. }) => put
+                .condition_expression("#entry = :seen AND #deleted = :deleted")
+                .expression_attribute_names("#deleted", "deleted")
+                .expression_attribute_values(":seen", s(entry.as_str()))
+                .expression_attribute_values(":deleted", s(deleted.to_string())),
+            Some(Latest { entry, deleted: None, .. }) => put
+                .condition_expression("#entry = :seen AND attribute_not_exists(#deleted)")
+                .expression_attribute_names("#deleted", "deleted")
+                .expression_attribute_values(":seen", s(entry.as_str())),
             None => put.condition_expression("attribute_not_exists(#entry)"),
         };
         let put = put.build().map_err(|error| self.failed("write a ledger", &error))?;

@@ -36,7 +36,13 @@ fn entry(id: &str, now: i64) -> Entry {
     };
     let contents = BTreeMap::from([(task(), "sha256".to_owned())]);
     let phase = Some(StackPhase::Creating);
-    let situation = Situation { course: Course::Deploy, phase, contents: &contents, last_call: at(9999) };
+    let situation = Situation {
+        course: Course::Deploy,
+        phase,
+        contents: &contents,
+        last_call: at(9999),
+        went_forward: None,
+    };
     match plan(&request, &lamplighter_core::deployment::Ledger::default(), &situation, at(now), || 7).unwrap()
     {
         Plan::Open(entry) => entry,
@@ -106,13 +112,15 @@ async fn l14_the_first_answer_stands() {
 async fn d08_a_request_without_an_entry_has_one_answer_too() {
     let embedded = embedded().await;
     let table = &embedded.table;
-    assert_eq!(table.answer(key("r1"), &answer("one")).await.unwrap(), (answer("one"), true));
-    assert_eq!(table.answer(key("r1"), &answer("two")).await.unwrap(), (answer("one"), false));
+    assert_eq!(table.answer(key("r1"), &answer("one")).await.unwrap(), Some((answer("one"), true)));
+    assert_eq!(table.answer(key("r1"), &answer("two")).await.unwrap(), Some((answer("one"), false)));
     table.delivered(key("r1"), None, "digest").await.unwrap();
     let stands = table.receive(key("r1"), at(9)).await.unwrap().answer.unwrap();
     assert_eq!((stands.body.as_str(), stands.delivered_to), ("one", vec!["digest".to_owned()]));
     // What was answered is not opened any more, and what was opened is answered by its entry.
     assert_eq!(table.open(&entry("r1", 0), None).await.unwrap(), Opened::Overtaken);
+    assert_eq!(table.open(&entry("r2", 0), None).await.unwrap(), Opened::Yes);
+    assert_eq!(table.answer(key("r2"), &answer("one")).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -187,11 +195,16 @@ async fn a_deletion_is_noted_unless_the_ledger_has_gone_on() {
     let embedded = embedded().await;
     let table = &embedded.table;
     assert_eq!(table.open(&entry("r1", 0), None).await.unwrap(), Opened::Yes);
-    let seen = table.ledger(LEDGER, None).await.unwrap().latest.unwrap();
-    let gone = Latest { deleted: Some(at(9)), ..seen.clone() };
-    table.stand(LEDGER, &seen, &gone).await.unwrap();
-    assert_eq!(table.ledger(LEDGER, None).await.unwrap().latest.as_ref(), Some(&gone));
-    assert_eq!(table.open(&entry("r2", 10), Some(&gone)).await.unwrap(), Opened::Yes);
-    table.stand(LEDGER, &seen, &gone).await.unwrap();
-    assert_eq!(table.ledger(LEDGER, None).await.unwrap().latest.unwrap().deleted, None);
+    let seen = table.latest(LEDGER).await.unwrap().unwrap();
+    let gone = |second| Latest { deleted: Some(at(second)), ..seen.clone() };
+    assert!(table.stand(LEDGER, Some(&seen), &gone(9)).await.unwrap());
+    assert_eq!(table.latest(LEDGER).await.unwrap(), Some(gone(9)));
+    // A deployment that did not see the deletion is not opened over it, and neither is another deletion noted.
+    assert_eq!(table.open(&entry("r2", 10), Some(&seen)).await.unwrap(), Opened::Overtaken);
+    assert!(!table.stand(LEDGER, Some(&seen), &gone(11)).await.unwrap());
+    assert_eq!(table.open(&entry("r2", 10), Some(&gone(9))).await.unwrap(), Opened::Yes);
+    assert!(!table.stand(LEDGER, Some(&gone(9)), &gone(11)).await.unwrap());
+    assert_eq!(table.latest(LEDGER).await.unwrap().unwrap().deleted, None);
+    assert!(!table.stand(LEDGER, None, &gone(11)).await.unwrap());
+    assert!(table.stand("arn:shop#New", None, &gone(11)).await.unwrap());
 }

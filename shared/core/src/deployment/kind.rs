@@ -4,7 +4,7 @@
 //! properties and the ledger tell the two apart. Only a return to the properties before the newest success may be
 //! either; then the order of the stack's events decides.
 
-use super::{Change, Course, Entry, Ledger, Order, Request, StackPhase};
+use super::{Change, Course, Entry, EntryKey, Ledger, Order, Properties, Request, StackPhase};
 
 /// What an event is, from the event and the ledger alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,19 @@ pub fn kind(request: &Request, ledger: &Ledger) -> Kind {
     }
 }
 
+/// The entry that must be read next to plan a rollback over several deployments: that of the success before the last one
+/// that is known. Nothing if the properties that the request returns to are reached, or the ledger leads no further.
+pub fn missing_before<'a>(request: &Request, ledger: &'a Ledger) -> Option<&'a EntryKey> {
+    let newest = ledger.newest.as_ref().filter(|newest| newest.course != Course::Rollback)?;
+    let last = ledger.before.last().unwrap_or(newest);
+    let previous = last.previous.as_ref()?;
+    let is_reached = |properties: Option<&Properties>| properties == Some(&request.properties);
+    if is_reached(ledger.in_effect()) || is_reached(previous.properties.as_ref()) {
+        return None;
+    }
+    previous.entry.as_ref()
+}
+
 /// Whether a request may return to what was before a deployment that succeeded.
 fn may_return(request: &Request, newest: &Entry) -> bool {
     let before = newest.previous.as_ref().filter(|_| newest.course != Course::Rollback && newest.succeeded());
@@ -52,11 +65,14 @@ fn may_return(request: &Request, newest: &Entry) -> bool {
 }
 
 /// The course of an event. An undecided one follows the order of the stack's events, and where they do not show it, the
-/// stack's status.
+/// stack's status. An Update that the stack sent in a rollback is one, also to properties from before several deployments:
+/// those were kept, since rollback was disabled.
 pub fn resolve(kind: Kind, order: Order, phase: StackPhase) -> Course {
     match (kind, order) {
+        (Kind::Rollback, _) | (Kind::Undecided | Kind::Forward(Course::Update), Order::Back) => {
+            Course::Rollback
+        }
         (Kind::Forward(course), _) => course,
-        (Kind::Rollback, _) | (Kind::Undecided, Order::Back) => Course::Rollback,
         (Kind::Undecided, Order::Unknown) if phase.is_rollback() => Course::Rollback,
         (Kind::Undecided, Order::Forward | Order::Unknown) => Course::Update,
     }

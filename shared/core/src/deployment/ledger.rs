@@ -89,6 +89,8 @@ pub struct Ledger {
     pub newest: Option<Entry>,
     /// The request's own entry, if it was delivered before.
     pub own: Option<Entry>,
+    /// The successes before the newest deployment, newest first, as far as a rollback returns over them.
+    pub before: Vec<Entry>,
 }
 
 impl Ledger {
@@ -119,6 +121,9 @@ pub struct Success {
     /// Its properties. Older ledgers do not have them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties: Option<Properties>,
+    /// Its entry. Older ledgers do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<EntryKey>,
     /// The content (code, assets, configuration) with which each task last completed, where it is known.
     pub contents: BTreeMap<TaskName, String>,
 }
@@ -263,7 +268,8 @@ impl Entry {
             }
         }
         let properties = self.properties.clone();
-        Some(Success { version: self.deployment.version.clone(), properties, contents })
+        let (version, entry) = (self.deployment.version.clone(), Some(self.key.clone()));
+        Some(Success { version, properties, entry, contents })
     }
 }
 

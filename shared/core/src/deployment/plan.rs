@@ -117,6 +117,8 @@ pub struct Situation<'a> {
     pub contents: &'a BTreeMap<TaskName, String>,
     /// When the request must be answered, whatever has run.
     pub last_call: Timestamp,
+    /// When the stack last began to go forward, where its events were asked.
+    pub went_forward: Option<Timestamp>,
 }
 
 /// Decides on a request.
@@ -191,26 +193,30 @@ pub fn plan(
 
 /// Why nobody waits for a new request; nothing if somebody does.
 ///
-/// CloudFormation has one request of a resource at a time. So one that it sent before the newest entry was opened, or
-/// before the resource was deleted, is of a deployment that is over.
+/// CloudFormation has one request of a resource at a time. So one that it sent before the newest entry was opened, before
+/// the resource was deleted, or before the stack's update began, is of a deployment that is over. A rollback is opened also
+/// after its last call: it changes what is in effect.
 fn unwanted(request: &Request, ledger: &Ledger, situation: &Situation<'_>, now: Timestamp) -> Option<String> {
     let newest =
         ledger.latest.as_ref().map(|latest| latest.entry.time().max(latest.deleted.unwrap_or_default()));
     let sent_before = |time: Timestamp| {
         request.sent_at.is_some_and(|sent| sent.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < time))
     };
-    let waits = |phase: &StackPhase| phase.waits_for(situation.course);
+    let is_rollback = situation.course == Course::Rollback;
     if newest.is_some_and(sent_before) {
         return Some("the request was delivered after a later one of the same resource".to_owned());
     }
-    if now > situation.last_call {
+    if !is_rollback && situation.went_forward.is_some_and(sent_before) {
+        return Some("the request is of an earlier update of the stack".to_owned());
+    }
+    if !is_rollback && now > situation.last_call {
         return Some("the request was delivered after the resource's ServiceTimeout".to_owned());
     }
     match situation.phase {
-        Some(phase) if !waits(&phase) => Some(format!("the stack does not wait for it, since {phase}")),
-        None if situation.course != Course::Rollback => {
-            Some("CloudFormation does not say whether the stack waits for it".to_owned())
+        Some(phase) if !phase.waits_for(situation.course) => {
+            Some(format!("the stack does not wait for it, since {phase}"))
         }
+        None if !is_rollback => Some("CloudFormation does not say whether the stack waits for it".to_owned()),
         _ => None,
     }
 }
@@ -246,13 +252,17 @@ impl Entry {
                 newest.tasks.iter().filter(|task| !task.status.is_terminal() || task.status.is_failure());
             self.tasks = left.map(TaskEntry::tried_again).collect();
             self.undoes.clone_from(&newest.undoes);
+            self.previous.clone_from(&newest.previous);
         } else if is_undone(request, newest) {
-            self.tasks = backward(newest);
+            let over = returned_over(request, ledger);
+            let earlier = over.iter().flat_map(Entry::left_behind);
+            let kept = newest.kept.iter().cloned().chain(earlier).collect();
+            self.tasks = backward(&Entry { kept, ..newest.clone() });
             self.undoes = Some(Undone { course: newest.course, deployment: newest.deployment.clone() });
+            self.previous.clone_from(&over.last().unwrap_or(newest).previous);
         } else {
             return;
         }
-        self.previous.clone_from(&newest.previous);
         if let Some(undone) = &self.undoes {
             self.deployment.rolled_back_version = Some(undone.deployment.version.clone());
         }
@@ -272,11 +282,9 @@ impl Entry {
         self.succeeded() && old.is_some() && old == before && old != self.properties.as_ref()
     }
 
-    /// The runs of a failed deployment, and of those kept before it, whose work stays unless a rollback undoes it.
+    /// The runs of a deployment, and of those kept before it, whose work stays unless a rollback undoes it; newest first.
     fn left_behind(&self) -> Vec<TaskEntry> {
-        let own = self.tasks.iter().filter(|task| task.leaves_work());
-        let earlier = self.kept.iter().filter(|kept| own.clone().all(|task| task.name != kept.name));
-        own.clone().chain(earlier).cloned().collect()
+        self.tasks.iter().filter(|task| task.leaves_work()).chain(&self.kept).cloned().collect()
     }
 }
 
@@ -291,6 +299,13 @@ impl TaskEntry {
         let run_id = if self.status.is_terminal() { UNNAMED } else { self.run_id };
         Self { run_id, status: Status::Pending, message: None, data: None, ..self.clone() }
     }
+}
+
+/// The successes before the newest deployment over which a rollback returns. None if the ledger does not show that it
+/// returns over any.
+fn returned_over<'a>(request: &Request, ledger: &'a Ledger) -> &'a [Entry] {
+    let reached = ledger.before.last().and_then(|last| last.previous.as_ref()?.properties.as_ref());
+    if reached == Some(&request.properties) { &ledger.before } else { &[] }
 }
 
 /// Whether a rollback undoes the newest deployment. It does not if that one is in effect: then the deployment that is
@@ -375,36 +390,51 @@ fn backward(entry: &Entry) -> Vec<TaskEntry> {
         let runs = std::iter::once(task.run_id).chain(earlier_runs(&task.name)).collect();
         undo(task, last - task.wave, runs)
     });
-    let only_earlier = entry.kept.iter().filter(|kept| own.iter().all(|task| task.name != kept.name));
-    let deepest = entry.kept.iter().map(|kept| kept.wave).max().unwrap_or(0);
-    let of_earlier = only_earlier.map(|kept| undo(kept, last + 1 + deepest - kept.wave, vec![kept.run_id]));
+    let mut only_earlier: Vec<&TaskEntry> = Vec::new();
+    for kept in &entry.kept {
+        let is_there = |task: &&TaskEntry| task.name == kept.name;
+        if !own.iter().any(is_there) && !only_earlier.iter().any(is_there) {
+            only_earlier.push(kept);
+        }
+    }
+    let deepest = only_earlier.iter().map(|kept| kept.wave).max().unwrap_or(0);
+    let of_earlier = only_earlier
+        .into_iter()
+        .map(|kept| undo(kept, last + 1 + deepest - kept.wave, earlier_runs(&kept.name)));
     of_own.chain(of_earlier).collect()
 }
 
 /// Why a task's work is not undone.
 const NO_ROLLBACK: &str = "defines no rollback";
 
-/// Where a ledger stands after its resource was deleted; nothing if the deletion is of an earlier life of the resource.
+/// Where a ledger stands now that its resource is deleted by the request with this id; nothing if the deletion is of an
+/// earlier life of the resource.
 ///
 /// A deployment that created the resource is undone with it while the stack rolls back: what it brought is no success any
-/// more. Otherwise the ledger outlives its resource: what was seeded once is not seeded again.
+/// more. Otherwise the ledger outlives its resource: what was seeded once is not seeded again. A ledger without an entry
+/// notes the deletion too, so that the Create before it, if it comes late, runs nothing.
 pub fn after_delete(
     ledger: &Ledger,
     phase: Option<StackPhase>,
+    request_id: &str,
     sent_at: Option<Timestamp>,
     now: Timestamp,
-) -> Option<(&Latest, Latest)> {
-    let latest = ledger.latest.as_ref()?;
+) -> Option<Latest> {
+    let Some(latest) = &ledger.latest else {
+        return Some(Latest { entry: EntryKey::new(now, request_id), successful: None, deleted: Some(now) });
+    };
     let later =
         |sent: Timestamp| sent.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < latest.entry.time());
     if sent_at.is_some_and(later) {
         return None;
     }
-    let created = ledger.newest.as_ref().filter(|newest| newest.course == Course::Deploy);
-    let undone =
-        created.filter(|newest| phase.is_some_and(StackPhase::is_rollback) && newest.key == latest.entry);
+    // Once deleted, it was another request that created the resource, and that one was never opened.
+    let created = ledger.newest.as_ref().filter(|newest| {
+        newest.course == Course::Deploy && newest.key == latest.entry && latest.deleted.is_none()
+    });
+    let undone = created.filter(|_| phase.is_some_and(StackPhase::is_rollback));
     let successful = undone.map_or_else(|| latest.successful.clone(), |newest| newest.previous.clone());
-    Some((latest, Latest { successful, deleted: Some(now), ..latest.clone() }))
+    Some(Latest { successful, deleted: Some(now), ..latest.clone() })
 }
 
 #[cfg(test)]

@@ -96,30 +96,67 @@ pub enum Order {
     Unknown,
 }
 
-/// Tells from a stack's events, newest first, on which way the stack sent an Update to `properties`.
+/// A request of CloudFormation, as its stack's events may show it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'a> {
+    /// The resource.
+    pub logical_id: &'a str,
+    /// The properties that the resource gets.
+    pub properties: &'a Properties,
+    /// When the newest entry of the ledger was opened: older events belong to earlier requests.
+    pub since: Timestamp,
+    /// When the request was sent, where that is known.
+    pub at: Option<Timestamp>,
+}
+
+/// Tells from a stack's events, newest first, on which way the stack sent an Update.
 ///
-/// The resource's own event is the newest `UPDATE_IN_PROGRESS` to these properties since `since`, when the newest entry
-/// of the ledger was opened: older ones belong to earlier deployments. The stack's own event before it says the way.
-pub fn order(events: &[StackEvent], logical_id: &str, properties: &Properties, since: Timestamp) -> Order {
-    let since = since.checked_sub(SKEW_MARGIN).unwrap_or(since);
+/// The resource's own event is its newest `UPDATE_IN_PROGRESS` to these properties since the newest entry was opened, and
+/// not before the request was sent. The stack's own event before it says the way. While the resource's event is missing,
+/// the beginning of a rollback says it, if it is clearly earlier or later than the request.
+pub fn order(events: &[StackEvent], sent: Sent<'_>) -> Order {
+    let earliest = sent.at.and_then(|at| at.checked_sub(SKEW_MARGIN).ok()).unwrap_or(Timestamp::MIN);
+    let earliest = earliest.max(sent.since);
     let own = events.iter().position(|event| {
         !event.is_stack
-            && event.logical_id == logical_id
+            && event.logical_id == sent.logical_id
             && event.status == "UPDATE_IN_PROGRESS"
-            && event.properties.as_ref().is_none_or(|of_event| of_event == properties)
-            && event.at >= since
+            && event.properties.as_ref().is_none_or(|properties| properties == sent.properties)
+            && event.at >= earliest
     });
-    let Some(own) = own else { return Order::Unknown };
-    let phases =
-        events[own..].iter().filter(|event| event.is_stack).map(|event| StackPhase::of(&event.status));
-    for phase in phases {
-        match phase {
-            StackPhase::Updating | StackPhase::Importing => return Order::Forward,
-            StackPhase::RollingBack => return Order::Back,
-            _ => {}
-        }
+    if let Some(own) = own {
+        return match turned(&events[own..]) {
+            Some((StackPhase::RollingBack, _)) => Order::Back,
+            Some(_) => Order::Forward,
+            None => Order::Unknown,
+        };
     }
-    Order::Unknown
+    let (Some(at), Some((StackPhase::RollingBack, back))) = (sent.at, turned(events)) else {
+        return Order::Unknown;
+    };
+    match back {
+        _ if back > at.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX) => Order::Forward,
+        _ if back.saturating_add(SKEW_MARGIN).is_ok_and(|back| back < at) => Order::Back,
+        _ => Order::Unknown,
+    }
+}
+
+/// When the stack last began to go forward, by its events, newest first.
+pub fn went_forward(events: &[StackEvent]) -> Option<Timestamp> {
+    let forward = |event: &&StackEvent| {
+        let phase = StackPhase::of(&event.status);
+        event.is_stack && matches!(phase, StackPhase::Creating | StackPhase::Updating | StackPhase::Importing)
+    };
+    events.iter().find(forward).map(|event| event.at)
+}
+
+/// The newest of the stack's own events by which it began to go forward or back.
+fn turned(events: &[StackEvent]) -> Option<(StackPhase, Timestamp)> {
+    events.iter().filter(|event| event.is_stack).find_map(|event| match StackPhase::of(&event.status) {
+        phase @ (StackPhase::Updating | StackPhase::Importing) => Some((phase, event.at)),
+        phase @ StackPhase::RollingBack if !event.status.contains("CLEANUP") => Some((phase, event.at)),
+        _ => None,
+    })
 }
 
 impl Change {
@@ -201,43 +238,54 @@ mod tests {
             ("tasks", UP, "2"),
             ("tasks", "UPDATE_COMPLETE", "2"),
         ];
-        for (what, after, expected) in [
-            ("a rollback", &[("stack", BACK, ""), ("tasks", UP, "1")][..], Order::Back),
-            ("a rollback without properties", &[("stack", BACK, ""), ("tasks", UP, "")], Order::Back),
-            ("a rollback whose event is not there yet", &[("stack", BACK, "")], Order::Unknown),
-            ("nothing is there yet", &[], Order::Unknown),
-            ("another resource rolls back", &[("stack", BACK, ""), ("site", UP, "1")], Order::Unknown),
+        let returned =
+            [("stack", UP, ""), ("tasks", UP, "1"), ("tasks", "UPDATE_FAILED", "1"), ("stack", BACK, "")];
+        // The events from 500 s on, when the request was sent, and the way.
+        for (what, after, sent_at, expected) in [
+            ("a rollback", &[("stack", BACK, ""), ("tasks", UP, "1")][..], None, Order::Back),
+            ("a rollback with a date", &[("stack", BACK, ""), ("tasks", UP, "1")], Some(601), Order::Back),
+            ("a rollback without properties", &[("stack", BACK, ""), ("tasks", UP, "")], None, Order::Back),
+            ("a rollback whose event is not there yet", &[("stack", BACK, "")], None, Order::Unknown),
+            ("one that was sent at once", &[("stack", BACK, "")], Some(501), Order::Unknown),
+            ("one that was sent later", &[("stack", BACK, "")], Some(510), Order::Back),
+            ("a return that met a rollback", &[("stack", BACK, "")], Some(490), Order::Forward),
+            ("nothing is there yet", &[], Some(601), Order::Unknown),
+            ("another resource rolls back", &[("stack", BACK, ""), ("site", UP, "1")], None, Order::Unknown),
             (
                 "a return",
                 &[("stack", "UPDATE_COMPLETE", ""), ("stack", UP, ""), ("tasks", UP, "1")],
+                None,
                 Order::Forward,
             ),
-            (
-                "a return that is cancelled",
-                &[
-                    ("stack", UP, ""),
-                    ("tasks", UP, "1"),
-                    ("tasks", "UPDATE_FAILED", "1"),
-                    ("stack", BACK, ""),
-                ],
-                Order::Forward,
-            ),
+            ("a return that is cancelled", &returned, None, Order::Forward),
+            ("a return that is cancelled, with a date", &returned, Some(600), Order::Forward),
             (
                 "a return that is rolled back, seen late",
-                &[
-                    ("stack", UP, ""),
-                    ("tasks", UP, "1"),
-                    ("tasks", "UPDATE_FAILED", "1"),
-                    ("stack", BACK, ""),
-                    ("tasks", UP, "2"),
-                ],
+                &[&returned[..], &[("tasks", UP, "2")]].concat(),
+                None,
                 Order::Forward,
             ),
         ] {
             let events = events(&[&before[..], after].concat());
-            let one = Properties::of(&json!({ "Version": "1" }));
-            let opened = Timestamp::from_second(310).unwrap();
-            assert_eq!(order(&events, "tasks", &one, opened), expected, "{what}");
+            let sent = Sent {
+                logical_id: "tasks",
+                properties: &Properties::of(&json!({ "Version": "1" })),
+                since: Timestamp::from_second(301).unwrap(),
+                at: sent_at.map(|second| Timestamp::from_second(second).unwrap()),
+            };
+            assert_eq!(order(&events, sent), expected, "{what}");
         }
+        let events = events(&before);
+        assert_eq!(went_forward(&events), Timestamp::from_second(200).ok());
+        // The event of the newest deployment is not that of its rollback, however close its entry is.
+        let two = Properties::of(&json!({ "Version": "2" }));
+        let sent = |since, at| Sent {
+            logical_id: "tasks",
+            properties: &two,
+            since: Timestamp::from_second(since).unwrap(),
+            at: Timestamp::from_second(at).ok(),
+        };
+        assert_eq!(order(&events, sent(301, 700)), Order::Unknown);
+        assert_eq!(order(&events, sent(300, 700)), Order::Unknown);
     }
 }

@@ -84,16 +84,24 @@ pub fn verdict(entry: &Entry) -> Verdict {
 /// If every task is over, their end counts. Otherwise a deployment has failed. A rollback has not: the stack must be able
 /// to move, and a further rollback goes on with what is left.
 pub fn at_last_call(entry: &Entry, service_timeout: Duration) -> Verdict {
-    let late: Vec<_> =
+    let what = if entry.course == Course::Rollback { "not undone" } else { "not over" };
+    let seconds = service_timeout.as_secs();
+    unfinished(entry, &format!("{what} within the {seconds} s of the resource's ServiceTimeout"))
+}
+
+/// What CloudFormation is told of a rollback that it no longer waits for. A further rollback goes on with what is left.
+pub fn abandoned(entry: &Entry, why: &str) -> Verdict {
+    unfinished(entry, &format!("not undone, since {why}"))
+}
+
+fn unfinished(entry: &Entry, what: &str) -> Verdict {
+    let left: Vec<_> =
         entry.tasks.iter().filter(|task| !task.status.is_terminal()).map(|task| task.name.as_str()).collect();
-    if late.is_empty() {
+    if left.is_empty() {
         return verdict(entry);
     }
-    let (names, seconds) = (late.join(", "), service_timeout.as_secs());
     let success = entry.course == Course::Rollback;
-    let what = if success { "not undone" } else { "not over" };
-    let reason = format!("{what} within the {seconds} s of the resource's ServiceTimeout: {names}");
-    Verdict { success, reason, ..attributes(entry) }
+    Verdict { success, reason: format!("{what}: {}", left.join(", ")), ..attributes(entry) }
 }
 
 /// The attributes that the resource gets from a deployment.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    deployment::{Kind, Order, Step, at_last_call, kind, next_step, resolve, verdict},
+    deployment::{Kind, Order, Step, at_last_call, kind, missing_before, next_step, resolve, verdict},
     status::Status,
 };
 
@@ -51,7 +51,7 @@ fn request(change: Change, id: &str, version: &str, tasks: Vec<PlannedTask>) -> 
 
 fn situation(course: Course, phase: StackPhase) -> Situation<'static> {
     static NONE: BTreeMap<TaskName, String> = BTreeMap::new();
-    Situation { course, phase: Some(phase), contents: &NONE, last_call: at(1000) }
+    Situation { course, phase: Some(phase), contents: &NONE, last_call: at(1000), went_forward: None }
 }
 
 fn decide(request: &Request, ledger: &Ledger, situation: &Situation<'_>) -> Plan {
@@ -82,7 +82,7 @@ fn opened(plan: Plan) -> Entry {
 /// The ledger while `entry` goes on, as somebody with a new request sees it.
 fn begun(entry: Entry) -> Ledger {
     let latest = Latest { entry: entry.key.clone(), successful: entry.previous.clone(), deleted: None };
-    Ledger { latest: Some(latest), newest: Some(entry), own: None }
+    Ledger { latest: Some(latest), newest: Some(entry), ..Ledger::default() }
 }
 
 /// The ledger after `entry` ended, as somebody with a new request sees it.
@@ -97,7 +97,7 @@ fn closed(mut entry: Entry, status: Status) -> Ledger {
     let latest = Latest { entry: entry.key.clone(), successful, deleted: None };
     let (body, at) = ("{}".into(), at(101));
     entry.answer = Some(Answered { success, body, at, delivered_to: Vec::new(), sent_at: None });
-    Ledger { latest: Some(latest), newest: Some(entry), own: None }
+    Ledger { latest: Some(latest), newest: Some(entry), ..Ledger::default() }
 }
 
 fn statuses(entry: &Entry) -> Vec<(&str, Status)> {
@@ -278,7 +278,10 @@ fn d01_an_undecided_event_follows_the_order_of_events_and_then_the_status() {
     ] {
         assert_eq!(resolve(Kind::Undecided, order, phase), expected, "{order:?} {phase:?}");
         assert_eq!(resolve(Kind::Rollback, order, phase), Course::Rollback);
-        assert_eq!(resolve(Kind::Forward(Course::Update), order, phase), Course::Update);
+        // One that the stack sent in a rollback is one, whatever the ledger says.
+        let sent_back = if order == Order::Back { Course::Rollback } else { Course::Update };
+        assert_eq!(resolve(Kind::Forward(Course::Update), order, phase), sent_back);
+        assert_eq!(resolve(Kind::Forward(Course::Deploy), order, phase), Course::Deploy);
     }
 }
 
@@ -339,6 +342,13 @@ fn d03_a_request_that_was_sent_before_the_newest_entry_is_over() {
     ledger.latest.as_mut().unwrap().deleted = Some(at(150));
     assert!(matches!(decide(&sent(120), &ledger, &waiting), Plan::Decline(_)));
     assert!(matches!(decide(&sent(160), &ledger, &waiting), Plan::Open(_)));
+    let later_update = Situation { went_forward: Some(at(163)), ..waiting.clone() };
+    assert!(matches!(decide(&sent(160), &ledger, &later_update), Plan::Decline(_)));
+    assert!(matches!(decide(&sent(162), &ledger, &later_update), Plan::Open(_)));
+    // A rollback changes what is in effect, and is opened all the same.
+    let back = situation(Course::Rollback, StackPhase::RollingBack);
+    let back = Situation { last_call: at(99), ..back };
+    assert!(matches!(decide(&update("r3", "1"), &ledger, &back), Plan::Open(_)));
     let expired = Situation { last_call: at(99), ..waiting };
     assert!(matches!(decide(&sent(160), &ledger, &expired), Plan::Decline(_)));
 }
@@ -382,6 +392,50 @@ fn d06_a_rollback_undoes_the_failures_that_were_kept_too() {
 }
 
 #[test]
+fn d06_a_task_that_completed_in_several_kept_failures_is_undone_for_all_of_them() {
+    let mut ledger = at_version_1();
+    let mut runs = Vec::new();
+    for version in ["2", "3", "4"] {
+        let mut entry = forward_of(&update(version, version), &ledger);
+        entry.tasks[0].status = Status::Completed;
+        runs.insert(0, entry.tasks[0].run_id);
+        ledger = closed(entry, Status::Failed);
+    }
+    let rollback = rollback_of(&update("r9", "1"), &ledger);
+    assert_eq!(statuses(&rollback), [("a", Status::Pending)]);
+    assert_eq!(rollback.tasks[0].undoes, runs);
+}
+
+/// An update succeeded, another resource failed and was kept, and so on: the rollback returns over several successes.
+#[test]
+fn d06_a_rollback_returns_over_several_deployments_that_were_kept() {
+    let mut ledger = at_version_1();
+    let mut entries: BTreeMap<EntryKey, Entry> = BTreeMap::new();
+    for (version, status) in [("2", Status::Completed), ("3", Status::Completed), ("4", Status::Failed)] {
+        let entry = forward_of(&update(version, version), &ledger);
+        ledger = closed(entry, status);
+        let newest = ledger.newest.clone().unwrap();
+        entries.insert(newest.key.clone(), newest);
+    }
+    let back = update("r9", "1");
+    assert_eq!(kind(&back, &ledger), Kind::Forward(Course::Update));
+    let course = resolve(kind(&back, &ledger), Order::Back, StackPhase::RollingBack);
+    assert_eq!(course, Course::Rollback);
+    while let Some(entry) = missing_before(&back, &ledger).map(|key| entries[key].clone()) {
+        ledger.before.push(entry);
+    }
+    let versions: Vec<_> = ledger.before.iter().map(|entry| entry.deployment.version.as_str()).collect();
+    assert_eq!(versions, ["3", "2"]);
+    let rollback = rollback_of(&back, &ledger);
+    assert_eq!(rollback.previous.as_ref().unwrap().version, "1");
+    let undone: Vec<_> = rollback.tasks.iter().map(|task| (task.name.as_str(), task.undoes.len())).collect();
+    assert_eq!(undone, [("a", 2), ("b", 2)]);
+    // To properties that the ledger does not know, only the newest is undone.
+    let unknown = rollback_of(&update("r9", "7"), &ledger);
+    assert_eq!((unknown.tasks.len(), unknown.previous.unwrap().version.as_str()), (0, "3"));
+}
+
+#[test]
 fn l16_dependents_of_a_failure_are_blocked_and_others_not_started() {
     let tasks = vec![task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("x", &[]), task("y", &["x"])];
     let r = request(Change::Create, "r1", "1", tasks);
@@ -411,7 +465,7 @@ fn l13_a_failure_is_told_with_task_run_and_message() {
 fn l07_a_create_that_is_rolled_back_was_no_success() {
     let ledger = at_version_1();
     let after = |phase, sent_at| {
-        after_delete(&ledger, phase, sent_at, at(300)).map(|(_, after)| (after.successful, after.deleted))
+        after_delete(&ledger, phase, "d", sent_at, at(300)).map(|after| (after.successful, after.deleted))
     };
     let success = ledger.latest.as_ref().unwrap().successful.clone();
     for phase in [None, Some(StackPhase::Over), Some(StackPhase::Updating)] {
@@ -422,9 +476,15 @@ fn l07_a_create_that_is_rolled_back_was_no_success() {
         // It is of an earlier life of the resource.
         assert_eq!(after(Some(phase), Some(at(50))), None);
     }
+    let back = Some(StackPhase::RollingBack);
     let updated = closed(forward_of(&update("r2", "2"), &ledger), Status::Completed);
-    let (_, after) = after_delete(&updated, Some(StackPhase::RollingBack), None, at(300)).unwrap();
-    assert_eq!(after.successful.unwrap().version, "2");
+    assert_eq!(after_delete(&updated, back, "d", None, at(300)).unwrap().successful.unwrap().version, "2");
+    // The resource was added again in vain: its Create was never opened.
+    let mut deleted = ledger.clone();
+    deleted.latest.as_mut().unwrap().deleted = Some(at(200));
+    assert_eq!(after_delete(&deleted, back, "d", None, at(300)).unwrap().successful, success);
+    let new = after_delete(&Ledger::default(), back, "d", None, at(300)).unwrap();
+    assert_eq!((new.entry.request_id(), new.successful, new.deleted), ("d", None, Some(at(300))));
 }
 
 /// Rows 7 and 9.
