@@ -16,8 +16,6 @@ pub const ATTEMPT: Duration = Duration::from_secs(20);
 /// How long another delivery of the same request may take to deliver the answer before this one does: an attempt, and the
 /// note of its end.
 const PATIENCE: Duration = Duration::from_secs(22);
-/// The same, once the answer has arrived at another URL.
-const SHORT_PATIENCE: Duration = Duration::from_millis(400);
 
 /// The answer was not accepted, however often it was tried. The event must come again.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +71,9 @@ pub async fn put(
     Err(NotAccepted { attempts: PAUSES.len() + 1, cause })
 }
 
-/// Delivers the answer of a request. `own` says whether this delivery of the request decided it; if another one did, it
-/// may just be delivering it, and is given the time of an attempt. An answer that has arrived at this URL is not sent
-/// again; at another URL it is, byte for byte.
+/// Delivers the answer of a request. `own` says whether this delivery of the request decided it, and so sends it to this
+/// URL. If another one sends it there, that one is given the time of an attempt. An answer that has arrived at this URL is
+/// not sent again; at another URL it is, byte for byte.
 ///
 /// Once the answer is accepted, the request is over: a table that cannot note that costs a warning.
 pub async fn deliver(
@@ -87,8 +85,13 @@ pub async fn deliver(
 ) -> Result<(), NotAccepted> {
     let Place { table, request, entry } = place;
     let digest = digest(url);
-    if !own && arrived(place, answer, &digest).await {
-        return Ok(());
+    if !own {
+        match table.claim_sending(request, entry, &digest, Timestamp::now()).await {
+            Ok(true) => {}
+            Ok(false) if arrived(place, answer, &digest).await => return Ok(()),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(request_id = request.id, "sending the answer all the same: {error}"),
+        }
     }
     put(http, url, &answer.body, Some(place)).await?;
     note(request, table.delivered(request, entry, &digest).await);
@@ -116,9 +119,8 @@ async fn arrived(place: Place<'_>, decided: &Answered, digest: &str) -> bool {
         if answer.delivered_to.iter().any(|to| to == digest) {
             return true;
         }
-        let patience = if answer.delivered_to.is_empty() { PATIENCE } else { SHORT_PATIENCE };
         let since = answer.sent_at.unwrap_or(answer.at).max(answer.at);
-        if Timestamp::now().duration_since(since).unsigned_abs() >= patience {
+        if Timestamp::now().duration_since(since).unsigned_abs() >= PATIENCE {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -126,7 +128,7 @@ async fn arrived(place: Place<'_>, decided: &Answered, digest: &str) -> bool {
 }
 
 /// A word by which a URL is known again, and which does not tell it.
-fn digest(url: &ResponseUrl) -> String {
+pub fn digest(url: &ResponseUrl) -> String {
     format!("{:x}", Sha256::digest(url.expose())).chars().take(32).collect()
 }
 

@@ -15,7 +15,7 @@ use lamplighter_core::deployment::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    answer::{NotAccepted, Place, deliver, put},
+    answer::{NotAccepted, Place, deliver, digest, put},
     drive::{Crew, Driven, drive},
     event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, Unanswerable, action, envelope},
     judge::{Begun, Knowing, begin, unjudged},
@@ -109,16 +109,19 @@ pub async fn dispatch(
     let request_id = envelope.to.request_id.as_str();
     let ledger = envelope.to.ledger();
     let request = RequestKey { ledger: &ledger, id: request_id };
-    let mut received = receive(dispatcher, request).await;
+    let arrived = Timestamp::now();
+    let spare = until(deadline) / 4;
+    let mut received = receive(dispatcher, request, RECEIVING.min(spare)).await;
     let action = action(&event, &envelope);
     let first =
         [envelope.sent_at, envelope.first_delivery, received.as_ref().map(|received| received.first_at)];
-    let first = first.into_iter().flatten().min().unwrap_or_else(Timestamp::now);
+    let first = first.into_iter().flatten().fold(arrived, Timestamp::min);
     let patience = match &action {
         Action::Deploy(deploy) => deploy.service_timeout,
         Action::Delete | Action::Unknown(_) => MAX_SERVICE_TIMEOUT,
     };
     let times = Deadline::new(first, patience);
+    let time = Time { request: times, spare };
     // Of a short invocation, a quarter is kept back.
     let hand_over = deadline.saturating_sub(HAND_OVER.min(until(deadline) / 4)).unwrap_or(deadline);
     loop {
@@ -128,7 +131,7 @@ pub async fn dispatch(
                 return Ok(Decided::Before(None, answer));
             }
             match &action {
-                Action::Deploy(deploy) => run(dispatcher, deploy, &envelope, times, known).await,
+                Action::Deploy(deploy) => run(dispatcher, deploy, &envelope, time, known).await,
                 Action::Delete => {
                     if let Some(received) = &known {
                         forget(dispatcher, &envelope, received).await;
@@ -151,12 +154,23 @@ pub async fn dispatch(
             }
         };
         let answered = match decided {
-            Ok(decided) => answer(dispatcher, &envelope, decided, times).await,
+            Ok(decided) => answer(dispatcher, &envelope, decided, time).await,
             Err(error) => Err(error),
         };
         let Err(error) = answered else { return Ok(Done::Answered) };
         let now = Timestamp::now();
-        let Action::Deploy(deploy) = &action else { return Err(error) };
+        let Action::Deploy(deploy) = &action else {
+            return match error {
+                DispatchError::Begun => {
+                    // Nobody gives a deletion the id of a deployment.
+                    let verdict =
+                        Verdict { success: matches!(action, Action::Delete), ..Verdict::failed("") };
+                    put_apart(dispatcher, &envelope, &verdict).await?;
+                    Ok(Done::Answered)
+                }
+                error => Err(error),
+            };
+        };
         if matches!(error, DispatchError::Begun) && now < times.last_call {
             continue;
         }
@@ -169,23 +183,32 @@ pub async fn dispatch(
             continue;
         }
         let (known, why) = (Knowing::default(), error.to_string());
-        let verdict = unjudged(dispatcher, &deploy.request, &envelope.to.stack_id, known, &why).await;
-        answer(dispatcher, &envelope, Decided::Apart(verdict), times).await?;
+        let verdict = unjudged(dispatcher, &deploy.request, &envelope.to.stack_id, &known, &why).await;
+        answer(dispatcher, &envelope, Decided::Apart(verdict), time).await?;
         return Ok(Done::Answered);
     }
 }
 
 /// Notes a delivery, and finds out what is known of the request. Nothing if the table does not say: then the request is
 /// dealt with all the same.
-async fn receive(dispatcher: &Dispatcher, request: RequestKey<'_>) -> Option<Received> {
+async fn receive(dispatcher: &Dispatcher, request: RequestKey<'_>, patience: Duration) -> Option<Received> {
     let receiving = dispatcher.table.receive(request, Timestamp::now());
-    let cause = match timeout(RECEIVING, receiving).await {
+    let cause = match timeout(patience, receiving).await {
         Ok(Ok(received)) => return Some(received),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("the table did not answer within {} s", RECEIVING.as_secs()),
+        Err(_) => format!("the table did not answer within {:.1} s", patience.as_secs_f64()),
     };
     tracing::warn!(request_id = request.id, "the ledger does not note the delivery: {cause}");
     None
+}
+
+/// The time that a request has, and this delivery of it.
+#[derive(Clone, Copy)]
+struct Time {
+    /// Of the request.
+    request: Deadline,
+    /// What this delivery can spare for one thing, when there is no time left: a quarter of its own.
+    spare: Duration,
 }
 
 /// What a request is answered.
@@ -203,28 +226,33 @@ async fn run(
     dispatcher: &Dispatcher,
     deploy: &Deploy,
     envelope: &Envelope,
-    times: Deadline,
+    time: Time,
     received: Option<Received>,
 ) -> Result<Decided, DispatchError> {
-    let (request, to, seconds) = (&deploy.request, &envelope.to, deploy.service_timeout.as_secs());
+    let times = time.request;
+    let (request, to) = (&deploy.request, &envelope.to);
     let refusal = deploy.fault.as_ref().map(ToString::to_string);
     if let Some(fault) = &refusal {
         tracing::error!(request_id = to.request_id, "the event is malformed: {fault}");
     }
     let now = Timestamp::now();
     // A request that comes too late is looked up all the same, so that it gets the right answer.
-    let soon = now.saturating_add(NOTING).unwrap_or(Timestamp::MAX);
-    let at_last = if now < times.answer_by { times.last_call } else { soon };
+    let soon = now.saturating_add(NOTING.min(time.spare)).unwrap_or(Timestamp::MAX);
+    let at_last = if now < times.last_call { times.last_call } else { soon };
     let knowing = Knowing::default();
+    let mut beginning =
+        Box::pin(begin(dispatcher, request, to, times.last_call, refusal.as_deref(), received, &knowing));
     let begun = tokio::select! {
-        begun = begin(dispatcher, request, to, times.last_call, refusal.as_deref(), received, &knowing) => begun?,
-        () = at(at_last) => {
-            let why = format!(
-                "{} did not answer within the {seconds} s of the resource's ServiceTimeout",
-                knowing.neighbour()
-            );
-            return Ok(Decided::Apart(unjudged(dispatcher, request, &to.stack_id, knowing, &why).await));
-        }
+        begun = &mut beginning => Some(begun),
+        // What a rollback returns to is noted as long as there is any time.
+        () = at(at_last) => match knowing.is_rollback() {
+            true => timeout(until(times.answer_by), beginning).await.ok(),
+            false => None,
+        },
+    };
+    let Some(begun) = begun.transpose()? else {
+        let why = knowing.obstacle(deploy.service_timeout);
+        return Ok(Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await));
     };
     let planned = match begun {
         Begun::Plan(planned) => planned,
@@ -242,7 +270,8 @@ async fn run(
     };
     let Dispatcher { table, functions, stacks, .. } = dispatcher;
     let table = table.clone().of_environment(&deploy.environment);
-    let crew = Crew { table: &table, functions, stacks, stack_id: &to.stack_id };
+    let (stack_id, sent_at) = (to.stack_id.as_str(), request.sent_at);
+    let crew = Crew { table: &table, functions, stacks, stack_id, sent_at };
     let verdict = tokio::select! {
         biased;
         () = at(times.last_call) => at_last_call(&entry, deploy.service_timeout),
@@ -260,12 +289,15 @@ async fn answer(
     dispatcher: &Dispatcher,
     envelope: &Envelope,
     decided: Decided,
-    times: Deadline,
+    time: Time,
 ) -> Result<(), DispatchError> {
     let (table, to) = (&dispatcher.table, &envelope.to);
     let ledger = to.ledger();
     let request = RequestKey { ledger: &ledger, id: &to.request_id };
-    let time = NOTING.max(until(times.answer_by));
+    let times = time.request;
+    // A delivery that comes too late has some time all the same.
+    let left = Some(until(times.answer_by)).filter(|left| !left.is_zero()).unwrap_or(RECEIVING);
+    let left = left.min(time.spare);
     let (entry, answer, own, reason) = match decided {
         Decided::Before(entry, answer) => (entry.map(|entry| entry.key), answer, false, String::new()),
         Decided::Now(entry, verdict) => {
@@ -280,7 +312,7 @@ async fn answer(
                     }
                 }
             };
-            match timeout(time, closing).await {
+            match timeout(left, closing).await {
                 Ok(closed) => {
                     let (answer, own) = closed?;
                     (Some(entry.key), answer, own, verdict.reason)
@@ -295,13 +327,13 @@ async fn answer(
             }
         }
         Decided::Apart(verdict) => {
-            match timeout(NOTING, table.answer(request, &answered(envelope, &verdict))).await {
+            match timeout(left.min(NOTING), table.answer(request, &answered(envelope, &verdict))).await {
                 Ok(Ok(Some((answer, own)))) => (None, answer, own, verdict.reason),
                 Ok(Ok(None)) => return Err(DispatchError::Begun),
                 failed => {
                     let cause = match failed {
                         Ok(Err(error)) => error.to_string(),
-                        _ => format!("the table did not answer within {} s", NOTING.as_secs()),
+                        _ => "the table did not answer in time".to_owned(),
                     };
                     tracing::warn!(
                         request_id = to.request_id,
@@ -334,7 +366,9 @@ async fn put_apart(
 
 fn answered(envelope: &Envelope, verdict: &Verdict) -> Answered {
     let body = render(&envelope.to, verdict);
-    Answered { success: verdict.success, body, at: Timestamp::now(), delivered_to: Vec::new(), sent_at: None }
+    let sending_to = vec![digest(&envelope.response_url)];
+    let (success, at) = (verdict.success, Timestamp::now());
+    Answered { success, body, at, delivered_to: Vec::new(), sending_to, sent_at: None }
 }
 
 /// Answers an event whose every delivery failed: with what was decided, if that was only not delivered, else by what it
@@ -342,7 +376,8 @@ fn answered(envelope: &Envelope, verdict: &Verdict) -> Answered {
 async fn fall_back(dispatcher: &Dispatcher, event: &Event, error: &str) -> Result<Done, DispatchError> {
     let envelope = envelope(event, dispatcher.local.as_deref())?;
     let (to, ledger) = (&envelope.to, envelope.to.ledger());
-    let received = receive(dispatcher, RequestKey { ledger: &ledger, id: &to.request_id }).await;
+    let request = RequestKey { ledger: &ledger, id: &to.request_id };
+    let received = receive(dispatcher, request, RECEIVING).await;
     let decided =
         match (received.as_ref().and_then(|received| received.answer.clone()), action(event, &envelope)) {
             (Some(answer), _) => Decided::Before(None, answer),
@@ -352,7 +387,9 @@ async fn fall_back(dispatcher: &Dispatcher, event: &Event, error: &str) -> Resul
         };
     // It has a minute, and no delivery follows.
     let now = Timestamp::now();
-    answer(dispatcher, &envelope, decided, Deadline { first: now, last_call: now, answer_by: now }).await?;
+    let answer_by = now.saturating_add(NOTING).unwrap_or(Timestamp::MAX);
+    let request = Deadline { first: now, last_call: now, answer_by };
+    answer(dispatcher, &envelope, decided, Time { request, spare: NOTING }).await?;
     Ok(Done::Answered)
 }
 
@@ -381,9 +418,9 @@ async fn last_resort(dispatcher: &Dispatcher, deploy: &Deploy, envelope: &Envelo
         }
         Ok(Err(error)) => {
             tracing::warn!(request_id = to.request_id, "the ledger does not note the end: {error}");
-            Decided::Apart(unjudged(dispatcher, request, &to.stack_id, knowing, &why).await)
+            Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await)
         }
-        Err(_) => Decided::Apart(unjudged(dispatcher, request, &to.stack_id, knowing, &why).await),
+        Err(_) => Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await),
     }
 }
 
@@ -412,7 +449,9 @@ async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Receive
                 let of_entry = Addressee { request_id: unanswered.key.request_id().to_owned(), ..to.clone() };
                 let verdict = Verdict::failed("the resource was deleted before the deployment ended");
                 let of_entry = Envelope { to: of_entry, ..envelope.clone() };
-                table.close(unanswered, &answered(&of_entry, &verdict)).await?;
+                // Its own delivery sends it, if there is one.
+                let answer = Answered { sending_to: Vec::new(), ..answered(&of_entry, &verdict) };
+                table.close(unanswered, &answer).await?;
             }
             if table.stand(&ledger_name, ledger.latest.as_ref(), &after).await? {
                 return Ok::<_, DispatchError>(());

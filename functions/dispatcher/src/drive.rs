@@ -8,7 +8,8 @@ use lamplighter_aws::{
     table::{Seen, Table, TableError},
 };
 use lamplighter_core::{
-    deployment::{Course, Deployment, Entry, StackPhase, Step, TaskEntry, Undone, next_step},
+    claim::SKEW_MARGIN,
+    deployment::{Course, Deployment, Entry, StackPhase, Step, TaskEntry, Undone, next_step, went_forward},
     id::RunId,
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
@@ -16,7 +17,10 @@ use lamplighter_core::{
 };
 use tokio::time::{Duration, sleep};
 
-use crate::follow::{follow, standing, unstarted, watch};
+use crate::{
+    follow::{follow, standing, unstarted, watch},
+    judge::is_late,
+};
 
 /// The pause between two looks at a run that must end before a rollback undoes anything.
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
@@ -31,6 +35,8 @@ pub struct Crew<'a> {
     pub stacks: &'a Stacks,
     /// Its ARN.
     pub stack_id: &'a str,
+    /// When CloudFormation sent the request, where the event says so.
+    pub sent_at: Option<Timestamp>,
 }
 
 /// How far a deployment was driven.
@@ -113,7 +119,7 @@ async fn note_progress(table: &Table, entry: &Entry) {
 /// Why nobody waits for the deployment any more; nothing if somebody does. CloudFormation cancels an update when a resource
 /// beside this one fails. If the status cannot be had, the deployment goes on.
 ///
-/// The ledger is read after the status: if a later request has been begun, the status may be that one's.
+/// The ledger and the stack's events are read after the status: it may be that of a later update.
 async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String>, TableError> {
     match crew.stacks.status(crew.stack_id).await.map(|status| StackPhase::of(&status)) {
         Ok(phase) if !phase.waits_for(entry.course) => {
@@ -124,7 +130,24 @@ async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String
     }
     let latest = crew.table.latest(&entry.deployment.ledger).await?;
     let stands = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
-    Ok((!stands).then(|| "a later request of the resource has been begun".to_owned()))
+    if !stands {
+        return Ok(Some("a later request of the resource has been begun".to_owned()));
+    }
+    let Some(sent_at) = crew.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at))
+    else {
+        return Ok(None);
+    };
+    let later = |began: Timestamp| sent_at.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < began);
+    match crew.stacks.events(crew.stack_id, sent_at).await {
+        Ok(events) if went_forward(&events).is_some_and(later) => {
+            Ok(Some("another update of the stack has begun".to_owned()))
+        }
+        Ok(_) => Ok(None),
+        Err(error) => {
+            tracing::warn!("going on: {error}");
+            Ok(None)
+        }
+    }
 }
 
 /// Keeps a task from beginning, and records why it will not run. If it has begun after all, its end counts.

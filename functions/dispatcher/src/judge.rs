@@ -12,7 +12,7 @@ use lamplighter_core::{
     definition::OncePer,
     deployment::{
         Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Sent, Situation, StackPhase,
-        Verdict, kind, missing_before, order, plan, resolve, went_forward,
+        Verdict, kind, may_be_undone, missing_before, order, plan, resolve, rolled_back, shows, went_forward,
     },
     name::TaskName,
 };
@@ -26,6 +26,8 @@ const READ: Duration = Duration::from_secs(10);
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 /// The same for the status of a stack that a rollback can do without.
 const BRIEFLY: Duration = Duration::from_secs(10);
+/// How long the stack's status is asked for at the last call, where nothing else is known.
+const LAST_LOOK: Duration = Duration::from_secs(1);
 /// How long the stack's events are read again until they show the one that was sent.
 const EVENTS_FOR: Duration = Duration::from_secs(10);
 /// How long after it was sent a request may be delivered without the stack's events being asked whether it is still meant.
@@ -47,6 +49,7 @@ struct Known {
     phase: Option<StackPhase>,
     has_ledger: bool,
     waits_for: Option<&'static str>,
+    refused: Option<String>,
 }
 
 impl Knowing {
@@ -58,9 +61,22 @@ impl Knowing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The neighbour that is being waited for.
-    pub fn neighbour(&self) -> &'static str {
-        self.so_far().waits_for.unwrap_or("the table")
+    /// Whether the request is known to be a rollback.
+    pub fn is_rollback(&self) -> bool {
+        self.so_far().kind == Some(Kind::Rollback)
+    }
+
+    /// Why the request could not be judged within `patience`: the neighbour that was waited for, and what it said last.
+    pub fn obstacle(&self, patience: Duration) -> String {
+        let Known { waits_for, refused, .. } = self.so_far();
+        let seconds = patience.as_secs();
+        let in_time = format!("within the {seconds} s of the resource's ServiceTimeout");
+        match (waits_for.unwrap_or("the table"), refused) {
+            (neighbour, None) => format!("{neighbour} did not answer {in_time}"),
+            (neighbour, Some(refused)) => {
+                format!("{neighbour} did not say what is needed {in_time}: {refused}")
+            }
+        }
     }
 }
 
@@ -69,7 +85,15 @@ struct Judged {
     ledger: Ledger,
     course: Course,
     phase: Option<StackPhase>,
+    evidence: Evidence,
+}
+
+/// What the stack's events show of a request.
+#[derive(Clone, Copy, Default)]
+struct Evidence {
+    order: Option<Order>,
     went_forward: Option<Timestamp>,
+    rolled_back: bool,
 }
 
 /// Finds out what a request is.
@@ -84,7 +108,7 @@ async fn judge(
     let mut ledger = within(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
     if let Some(own) = &ledger.own {
         let course = own.course;
-        return Ok(Judged { ledger, course, phase: None, went_forward: None });
+        return Ok(Judged { ledger, course, phase: None, evidence: Evidence::default() });
     }
     let kind = kind(request, &ledger);
     knowing.note(|known| {
@@ -92,12 +116,13 @@ async fn judge(
         known.has_ledger = ledger.latest.is_some();
         known.waits_for = Some("CloudFormation");
     });
-    let phase = phase(dispatcher, &to.stack_id, kind).await?;
+    let phase = phase(dispatcher, &to.stack_id, kind, knowing).await?;
     knowing.note(|known| known.phase = phase);
-    let (order, went_forward) = match phase {
+    let evidence = match phase {
         Some(phase) => events_of(dispatcher, request, to, &ledger, kind, phase).await,
-        None => (Order::Unknown, None),
+        None => Evidence::default(),
     };
+    let order = evidence.order.unwrap_or(Order::Unknown);
     let course = phase.map_or(Course::Rollback, |phase| resolve(kind, order, phase));
     knowing.note(|known| {
         known.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
@@ -106,7 +131,7 @@ async fn judge(
         knowing.note(|known| known.waits_for = Some("the table"));
         read_before(dispatcher, request, &mut ledger).await?;
     }
-    Ok(Judged { ledger, course, phase, went_forward })
+    Ok(Judged { ledger, course, phase, evidence })
 }
 
 /// Reads the entries over which a rollback returns.
@@ -152,7 +177,7 @@ pub async fn begin(
         if let Some(answer) = received.answer {
             return Ok(Begun::Answered(answer));
         }
-        let Judged { ledger, course, phase, went_forward } =
+        let Judged { ledger, course, phase, evidence } =
             judge(dispatcher, request, to, &received, knowing).await?;
         let is_new_deployment = ledger.own.is_none() && course != Course::Rollback;
         if let Some(refusal) = refusal.filter(|_| is_new_deployment) {
@@ -164,7 +189,9 @@ pub async fn begin(
         } else {
             BTreeMap::new()
         };
-        let situation = Situation { course, phase, contents: &contents, last_call, went_forward };
+        let Evidence { went_forward, rolled_back, .. } = evidence;
+        let situation =
+            Situation { course, phase, contents: &contents, last_call, went_forward, rolled_back };
         let planned = plan(request, &ledger, &situation, Timestamp::now(), dispatcher.random)?;
         if let Plan::Open(entry) = &planned {
             knowing.note(|known| known.waits_for = Some("the table (TransactWriteItems)"));
@@ -196,14 +223,14 @@ pub async fn unjudged(
     dispatcher: &Dispatcher,
     request: &Request,
     stack_id: &str,
-    knowing: Knowing,
+    knowing: &Knowing,
     why: &str,
 ) -> Verdict {
     let known = knowing.so_far();
     let phase = match (known.phase, known.kind, request.change) {
         (Some(phase), ..) => Some(phase),
         (None, None, Change::Update) => {
-            let status = timeout(Duration::from_secs(3), dispatcher.stacks.status(stack_id)).await;
+            let status = timeout(LAST_LOOK, dispatcher.stacks.status(stack_id)).await;
             status.ok().and_then(Result::ok).map(|status| StackPhase::of(&status))
         }
         _ => None,
@@ -223,13 +250,20 @@ async fn phase(
     dispatcher: &Dispatcher,
     stack_id: &str,
     kind: Kind,
+    knowing: &Knowing,
 ) -> Result<Option<StackPhase>, DispatchError> {
     let patience = if kind == Kind::Rollback { BRIEFLY } else { REFUSED_FOR };
     let began = Instant::now();
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
         match dispatcher.stacks.status(stack_id).await {
-            Ok(status) => return Ok(Some(StackPhase::of(&status))),
-            Err(error) if began.elapsed() + pause < patience => tracing::warn!("asking again: {error}"),
+            Ok(status) => {
+                knowing.note(|known| known.refused = None);
+                return Ok(Some(StackPhase::of(&status)));
+            }
+            Err(error) if began.elapsed() + pause < patience => {
+                tracing::warn!("asking again: {error}");
+                knowing.note(|known| known.refused = Some(error.to_string()));
+            }
             Err(error) if kind == Kind::Rollback => {
                 tracing::warn!("rolling back all the same: {error}");
                 return Ok(None);
@@ -241,9 +275,9 @@ async fn phase(
     Ok(None)
 }
 
-/// On which way the stack sent a request, and when it last began to go forward, by its events. They are read only where
-/// they decide: for an Update that may be a rollback, and for a request that is delivered late. While they do not show the
-/// way they are read again, for a while.
+/// What the stack's events show of a request. They are read only where they decide: for an Update that may be a rollback,
+/// for a request that is delivered late, and where the newest success may have been undone. Until they show the status
+/// that was read, and the way where that is open, they are read again, for a while.
 async fn events_of(
     dispatcher: &Dispatcher,
     request: &Request,
@@ -251,22 +285,22 @@ async fn events_of(
     ledger: &Ledger,
     kind: Kind,
     phase: StackPhase,
-) -> (Order, Option<Timestamp>) {
+) -> Evidence {
     let since = ledger.latest.as_ref().map_or(Timestamp::MIN, |latest| latest.entry.time());
     let may_be_either = match kind {
-        Kind::Undecided => true,
+        // Without a ledger there is nothing to undo: the status says enough.
+        Kind::Undecided => ledger.latest.is_some(),
         Kind::Forward(course) => course == Course::Update && phase.is_rollback(),
         Kind::Rollback => false,
     };
-    let late = |sent: Timestamp| Timestamp::now().duration_since(sent).unsigned_abs() > PROMPT;
-    let is_late = kind != Kind::Rollback && request.sent_at.is_some_and(late);
-    if !may_be_either && !is_late {
-        return (Order::Unknown, None);
+    let is_late = kind != Kind::Rollback && request.sent_at.is_some_and(is_late);
+    if !may_be_either && !is_late && !may_be_undone(request, ledger) {
+        return Evidence::default();
     }
     let (logical_id, properties) = (to.logical_resource_id.as_str(), &request.properties);
     let sent = Sent { logical_id, properties, since, at: request.sent_at };
     let began = Instant::now();
-    let mut went = None;
+    let mut evidence = Evidence::default();
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
         let events = match dispatcher.stacks.events(&to.stack_id, since).await {
             Ok(events) => events,
@@ -275,17 +309,23 @@ async fn events_of(
                 break;
             }
         };
-        went = went_forward(&events);
-        let order = order(&events, sent);
-        if order != Order::Unknown || !may_be_either {
-            return (order, went);
-        }
-        if began.elapsed() + pause > EVENTS_FOR {
+        evidence = Evidence {
+            order: Some(order(&events, sent)),
+            went_forward: went_forward(&events),
+            rolled_back: rolled_back(&events, since),
+        };
+        let says_the_way = !may_be_either || evidence.order != Some(Order::Unknown);
+        if (says_the_way && shows(&events, phase)) || began.elapsed() + pause > EVENTS_FOR {
             break;
         }
         sleep(pause).await;
     }
-    (Order::Unknown, went)
+    evidence
+}
+
+/// Whether a request is delivered so late that another one may have been sent since.
+pub fn is_late(sent_at: Timestamp) -> bool {
+    Timestamp::now().duration_since(sent_at).unsigned_abs() > PROMPT
 }
 
 /// The content of each task that runs once per content.

@@ -4,9 +4,13 @@
 mod answers;
 mod delivery;
 mod deployment;
+mod direction;
 mod events;
 mod failures;
+mod fuzz;
+mod neighbours;
 mod network;
+mod once;
 mod races;
 mod rollback;
 mod support;

@@ -4,7 +4,7 @@
 //! A request is found by its id, and the newest entry by the ledger's state: so what is read does not grow with the
 //! ledger. Entries and requests expire; the ledger's state does not.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
@@ -207,7 +207,16 @@ impl Table {
             .build()
             .map_err(|error| self.failed("close a deployment", &error))?;
         let update = TransactWriteItem::builder().update(update).build();
-        let stand = self.put_latest(ledger, &latest, Some(&latest))?;
+        let stand = Put::builder()
+            .table_name(&self.name)
+            .set_item(Some(self.item(ledger, LATEST, &latest)?))
+            .condition_expression("#entry = :entry AND attribute_not_exists(#deleted)")
+            .expression_attribute_names("#entry", "entry")
+            .expression_attribute_names("#deleted", "deleted")
+            .expression_attribute_values(":entry", s(entry.key.as_str()))
+            .build()
+            .map_err(|error| self.failed("close a deployment", &error))?;
+        let stand = TransactWriteItem::builder().put(stand).build();
         for writes in [vec![update.clone(), stand], vec![update]] {
             match transact(&self.client, writes).await {
                 Ok(()) => return Ok((answer.clone(), true)),
@@ -295,6 +304,40 @@ impl Table {
         }
     }
 
+    /// Takes it upon this delivery to send an answer to the URL with this digest. False if another one has: then nothing has
+    /// changed. One write.
+    pub async fn claim_sending(
+        &self,
+        request: RequestKey<'_>,
+        entry: Option<&EntryKey>,
+        to: &str,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
+        let (pk, sk) = answer_key(request, entry);
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(pk))
+            .key("sk", s(sk))
+            .update_expression(
+                "SET answer.sending_to = list_append(if_not_exists(answer.sending_to, :none), :tos), \
+                 answer.sent_at = :at",
+            )
+            .condition_expression("attribute_exists(answer) AND NOT contains(answer.sending_to, :to)")
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":tos", AttributeValue::L(vec![s(to)]))
+            .expression_attribute_values(":to", s(to))
+            .expression_attribute_values(":at", s(now.to_string()));
+        match update.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
+                _ => Err(self.failed("note that an answer is sent", &error)),
+            },
+        }
+    }
+
     /// Notes that an answer is sent once more at `now`. One write.
     pub async fn sending(
         &self,
@@ -353,18 +396,29 @@ impl Table {
             .table_name(&self.name)
             .set_item(Some(self.item(ledger, LATEST, latest)?))
             .expression_attribute_names("#entry", "entry");
-        let put = match seen {
-            Some(Latest { entry, deleted: Some(deleted), .. }) => put
-                .condition_expression("#entry = :seen AND #deleted = :deleted")
-                .expression_attribute_names("#deleted", "deleted")
-                .expression_attribute_values(":seen", s(entry.as_str()))
-                .expression_attribute_values(":deleted", s(deleted.to_string())),
-            Some(Latest { entry, deleted: None, .. }) => put
-                .condition_expression("#entry = :seen AND attribute_not_exists(#deleted)")
-                .expression_attribute_names("#deleted", "deleted")
-                .expression_attribute_values(":seen", s(entry.as_str())),
-            None => put.condition_expression("attribute_not_exists(#entry)"),
+        let Some(seen) = seen else {
+            let put = put.condition_expression("attribute_not_exists(#entry)");
+            let put = put.build().map_err(|error| self.failed("write a ledger", &error))?;
+            return Ok(TransactWriteItem::builder().put(put).build());
         };
+        // All of it as it was seen: a success that was noted in the meantime must not be lost.
+        let mut seen = self.item(ledger, LATEST, seen)?;
+        let mut condition = "#entry = :entry".to_owned();
+        let mut put =
+            put.expression_attribute_values(":entry", seen.remove("entry").unwrap_or_else(|| s("")));
+        for name in ["successful", "deleted"] {
+            put = put.expression_attribute_names(format!("#{name}"), name);
+            match seen.remove(name) {
+                Some(value) => {
+                    let _ = write!(condition, " AND #{name} = :{name}");
+                    put = put.expression_attribute_values(format!(":{name}"), value);
+                }
+                None => {
+                    let _ = write!(condition, " AND attribute_not_exists(#{name})");
+                }
+            }
+        }
+        let put = put.condition_expression(condition);
         let put = put.build().map_err(|error| self.failed("write a ledger", &error))?;
         Ok(TransactWriteItem::builder().put(put).build())
     }

@@ -42,6 +42,7 @@ fn entry(id: &str, now: i64) -> Entry {
         contents: &contents,
         last_call: at(9999),
         went_forward: None,
+        rolled_back: false,
     };
     match plan(&request, &lamplighter_core::deployment::Ledger::default(), &situation, at(now), || 7).unwrap()
     {
@@ -51,7 +52,14 @@ fn entry(id: &str, now: i64) -> Entry {
 }
 
 fn answer(body: &str) -> Answered {
-    Answered { success: true, body: body.into(), at: at(5), delivered_to: Vec::new(), sent_at: None }
+    Answered {
+        success: true,
+        body: body.into(),
+        at: at(5),
+        delivered_to: Vec::new(),
+        sending_to: Vec::new(),
+        sent_at: None,
+    }
 }
 
 #[tokio::test]
@@ -100,6 +108,9 @@ async fn l14_the_first_answer_stands() {
     assert_eq!(table.close(&first, &answer("one")).await.unwrap(), (answer("one"), true));
     assert_eq!(table.close(&first, &answer("two")).await.unwrap(), (answer("one"), false));
     table.delivered(key("r1"), Some(&first.key), "digest").await.unwrap();
+    assert!(table.claim_sending(key("r1"), Some(&first.key), "digest", at(7)).await.unwrap());
+    assert!(!table.claim_sending(key("r1"), Some(&first.key), "digest", at(8)).await.unwrap());
+    assert!(table.claim_sending(key("r1"), Some(&first.key), "other", at(8)).await.unwrap());
     table.sending(key("r1"), Some(&first.key), at(8)).await.unwrap();
 
     let read = table.ledger(LEDGER, Some(&first.key)).await.unwrap();

@@ -201,7 +201,10 @@ pub struct Answered {
     /// Where it is known to have arrived: digests of the response URLs, which themselves are secrets.
     #[serde(default)]
     pub delivered_to: Vec<String>,
-    /// When it was last sent, if that was tried more than once.
+    /// Where a delivery of the request sends it, as such digests.
+    #[serde(default)]
+    pub sending_to: Vec<String>,
+    /// When it was last sent, if not at once by the delivery that decided it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }

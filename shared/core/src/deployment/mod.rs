@@ -18,9 +18,9 @@ pub use answer::{Addressee, MAX_ANSWER_BYTES, Verdict, render, shortened};
 pub use deadline::{Deadline, MAX_SERVICE_TIMEOUT};
 pub use kind::{Kind, kind, missing_before, resolve};
 pub use ledger::{Answered, Course, Entry, EntryKey, Latest, Ledger, Success, TaskEntry, Undone};
-pub use plan::{Change, Plan, PlannedTask, Request, Situation, after_delete, plan};
+pub use plan::{Change, Plan, PlannedTask, Request, Situation, after_delete, may_be_undone, plan};
 pub use properties::Properties;
-pub use stack::{Order, Sent, StackEvent, StackPhase, order, went_forward};
+pub use stack::{Order, Sent, StackEvent, StackPhase, order, rolled_back, shows, went_forward};
 pub use steps::{Step, abandoned, at_last_call, next_step, verdict};
 pub use waves::{OrderError, Ordered, waves};
 

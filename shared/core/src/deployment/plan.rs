@@ -119,6 +119,8 @@ pub struct Situation<'a> {
     pub last_call: Timestamp,
     /// When the stack last began to go forward, where its events were asked.
     pub went_forward: Option<Timestamp>,
+    /// Whether its events show a rollback since the newest entry was opened.
+    pub rolled_back: bool,
 }
 
 /// Decides on a request.
@@ -156,17 +158,19 @@ pub fn plan(
         }));
     }
     let successful = ledger.latest.as_ref().and_then(|latest| latest.successful.clone());
+    // Sent times are compared with sent times: an entry that is opened late is as old as its request.
+    let sent_at = request.sent_at.unwrap_or(now);
     let mut entry = Entry {
         key: EntryKey::following(
             ledger.latest.as_ref().map(|latest| &latest.entry),
-            now,
+            sent_at,
             &request.request_id,
         ),
         course: situation.course,
         started_at: now,
         deployment: Deployment {
             ledger: request.ledger.clone(),
-            entry: EntryKey::new(now, &request.request_id),
+            entry: EntryKey::new(sent_at, &request.request_id),
             version: request.version.clone(),
             previous_version: None,
             is_first_deploy: false,
@@ -180,8 +184,8 @@ pub fn plan(
         answer: None,
     };
     match situation.course {
-        Course::Deploy => entry.forward(request, RunOn::Deploy, ledger, situation.contents)?,
-        Course::Update => entry.forward(request, RunOn::Update, ledger, situation.contents)?,
+        Course::Deploy => entry.forward(request, RunOn::Deploy, ledger, situation)?,
+        Course::Update => entry.forward(request, RunOn::Update, ledger, situation)?,
         Course::Rollback => entry.back(request, ledger),
     }
     entry.deployment.entry = entry.key.clone();
@@ -189,6 +193,12 @@ pub fn plan(
     entry.deployment.is_first_deploy = entry.previous.is_none();
     entry.give_run_ids(now, random);
     Ok(Plan::Open(entry))
+}
+
+/// Whether the stack's events must say if the newest success is still in effect.
+pub fn may_be_undone(request: &Request, ledger: &Ledger) -> bool {
+    let newest = ledger.newest.as_ref().filter(|newest| newest.course != Course::Rollback);
+    request.change == Change::Update && newest.is_some_and(|newest| newest.may_be_undone(request))
 }
 
 /// Why nobody waits for a new request; nothing if somebody does.
@@ -228,18 +238,19 @@ impl Entry {
         request: &Request,
         change: RunOn,
         ledger: &Ledger,
-        contents: &BTreeMap<TaskName, String>,
+        situation: &Situation<'_>,
     ) -> Result<(), OrderError> {
         let deleted = ledger.latest.as_ref().is_some_and(|latest| latest.deleted.is_some());
         let newest = ledger.newest.as_ref().filter(|newest| !deleted && newest.course != Course::Rollback);
-        if let Some(unseen) = newest.filter(|newest| newest.was_undone_unseen(request)) {
+        let unseen = newest.filter(|newest| situation.rolled_back && newest.may_be_undone(request));
+        if let Some(unseen) = unseen {
             self.previous.clone_from(&unseen.previous);
             self.kept = unseen.left_behind();
         } else if let Some(failed) = newest.filter(|newest| !newest.succeeded()) {
             self.kept = failed.left_behind();
         }
         let before = self.previous.as_ref().map(|previous| &previous.contents);
-        self.tasks = forward(request, change, before, contents)?;
+        self.tasks = forward(request, change, before, situation.contents)?;
         Ok(())
     }
 
@@ -274,9 +285,10 @@ impl Entry {
         }
     }
 
-    /// Whether a request shows that this success was undone by a rollback that the ledger knows nothing of: its event
-    /// could not be noted, or a person had CloudFormation skip the resource.
-    fn was_undone_unseen(&self, request: &Request) -> bool {
+    /// Whether the properties that a request names as old are those before this success. If the stack has rolled back since,
+    /// the success was undone by a rollback that the ledger knows nothing of: its event could not be noted, or a person had
+    /// CloudFormation skip the resource.
+    fn may_be_undone(&self, request: &Request) -> bool {
         let before = self.previous.as_ref().and_then(|previous| previous.properties.as_ref());
         let old = request.old_properties.as_ref();
         self.succeeded() && old.is_some() && old == before && old != self.properties.as_ref()
@@ -420,8 +432,9 @@ pub fn after_delete(
     sent_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Option<Latest> {
+    let at = sent_at.unwrap_or(now);
     let Some(latest) = &ledger.latest else {
-        return Some(Latest { entry: EntryKey::new(now, request_id), successful: None, deleted: Some(now) });
+        return Some(Latest { entry: EntryKey::new(at, request_id), successful: None, deleted: Some(at) });
     };
     let later =
         |sent: Timestamp| sent.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < latest.entry.time());
@@ -434,7 +447,7 @@ pub fn after_delete(
     });
     let undone = created.filter(|_| phase.is_some_and(StackPhase::is_rollback));
     let successful = undone.map_or_else(|| latest.successful.clone(), |newest| newest.previous.clone());
-    Some(Latest { successful, deleted: Some(now), ..latest.clone() })
+    Some(Latest { successful, deleted: latest.deleted.max(Some(at)), ..latest.clone() })
 }
 
 #[cfg(test)]

@@ -150,6 +150,18 @@ pub fn went_forward(events: &[StackEvent]) -> Option<Timestamp> {
     events.iter().find(forward).map(|event| event.at)
 }
 
+/// Whether the stack's newest own event has this phase. If not, the events are older than the status, or newer.
+pub fn shows(events: &[StackEvent], phase: StackPhase) -> bool {
+    events.iter().find(|event| event.is_stack).is_some_and(|event| StackPhase::of(&event.status) == phase)
+}
+
+/// Whether the events show a rollback of the stack since then.
+pub fn rolled_back(events: &[StackEvent], since: Timestamp) -> bool {
+    let back =
+        |event: &StackEvent| event.is_stack && StackPhase::of(&event.status) == StackPhase::RollingBack;
+    events.iter().any(|event| back(event) && event.at >= since)
+}
+
 /// The newest of the stack's own events by which it began to go forward or back.
 fn turned(events: &[StackEvent]) -> Option<(StackPhase, Timestamp)> {
     events.iter().filter(|event| event.is_stack).find_map(|event| match StackPhase::of(&event.status) {

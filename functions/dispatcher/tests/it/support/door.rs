@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::{
@@ -17,6 +18,10 @@ pub enum Says {
     Status(u16),
     /// Nothing, for ever.
     Nothing,
+    /// That all is well, after a while.
+    OkAfter(Duration),
+    /// That somebody else is to be asked.
+    Elsewhere(u16, &'static str),
 }
 
 /// A server that goes through a script, one line for each PUT; the last line stands for all that follow.
@@ -53,7 +58,7 @@ impl Door {
 
     /// The bodies that were accepted.
     pub fn accepted(&self) -> Vec<String> {
-        let ok = |(says, body)| (says == Says::Status(200)).then_some(body);
+        let ok = |(says, body)| matches!(says, Says::Status(200) | Says::OkAfter(_)).then_some(body);
         self.received().into_iter().filter_map(ok).collect()
     }
 }
@@ -92,6 +97,14 @@ async fn answer(
         Says::Status(status) => {
             let response = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             client.write_all(response.as_bytes()).await
+        }
+        Says::OkAfter(while_) => {
+            tokio::time::sleep(while_).await;
+            client.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await
+        }
+        Says::Elsewhere(status, place) => {
+            let head = format!("HTTP/1.1 {status} x\r\nlocation: {place}\r\ncontent-length: 0\r\n");
+            client.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await
         }
         Says::Nothing => std::future::pending().await,
     }

@@ -184,8 +184,8 @@ impl Stage {
     }
 
     /// Does what CloudFormation does before it sends an event for the first time: it comes to a status, and publishes that
-    /// of the resource.
-    fn publish(&self, event: &Value) {
+    /// of the resource. A delivery does it, if it was not done.
+    pub fn publish(&self, event: &Value) {
         let word = |key: &str| event[key].as_str().unwrap_or_default();
         let (kind, stack) = (word("RequestType").to_uppercase(), word("StackId"));
         if !self.requests.lock().unwrap().insert(format!("{stack}{}", word("RequestId"))) {

@@ -27,7 +27,28 @@ pub enum Fault {
     Silence,
     /// The request arrives, and the connection is cut after a while.
     CutAfter(Duration),
+    /// The request never arrives, and is answered with this status and body.
+    Answer(u16, &'static str),
 }
+
+/// DynamoDB's answer to a transaction that meets another one.
+pub const CONFLICT: Fault = Fault::Answer(
+    400,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"Transaction cancelled","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"},{"Code":"None"},{"Code":"ThrottlingError"}]}"#,
+);
+/// DynamoDB's answer to a plain write that meets a transaction.
+pub const WRITE_CONFLICT: Fault = Fault::Answer(
+    400,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#,
+);
+/// Lambda's answer to one request too many.
+pub const TOO_MANY: Fault =
+    Fault::Answer(429, r#"{"Reason":"CallerRateLimitExceeded","Type":"User","message":"Rate exceeded"}"#);
+/// CloudFormation's answer to somebody who may not ask.
+pub const DENIED: Fault = Fault::Answer(
+    403,
+    "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User is not authorized to perform: cloudformation:DescribeStacks</Message></Error><RequestId>r</RequestId></ErrorResponse>",
+);
 
 type Rule = Arc<Mutex<Box<dyn FnMut(&str) -> Fault + Send>>>;
 
@@ -103,6 +124,12 @@ async fn carry(mut client: TcpStream, upstream: &str, rule: &Rule) -> Option<()>
                 match fault {
                     Fault::Refused => return None,
                     Fault::Swallowed => {}
+                    Fault::Answer(status, body) => {
+                        let length = body.len();
+                        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                        client.write_all(format!("{head}{body}").as_bytes()).await.ok()?;
+                        return None;
+                    }
                     _ => server.write_all(part).await.ok()?,
                 }
             }

@@ -51,7 +51,14 @@ fn request(change: Change, id: &str, version: &str, tasks: Vec<PlannedTask>) -> 
 
 fn situation(course: Course, phase: StackPhase) -> Situation<'static> {
     static NONE: BTreeMap<TaskName, String> = BTreeMap::new();
-    Situation { course, phase: Some(phase), contents: &NONE, last_call: at(1000), went_forward: None }
+    Situation {
+        course,
+        phase: Some(phase),
+        contents: &NONE,
+        last_call: at(1000),
+        went_forward: None,
+        rolled_back: false,
+    }
 }
 
 fn decide(request: &Request, ledger: &Ledger, situation: &Situation<'_>) -> Plan {
@@ -96,7 +103,8 @@ fn closed(mut entry: Entry, status: Status) -> Ledger {
     let successful = entry.successful_after(success);
     let latest = Latest { entry: entry.key.clone(), successful, deleted: None };
     let (body, at) = ("{}".into(), at(101));
-    entry.answer = Some(Answered { success, body, at, delivered_to: Vec::new(), sent_at: None });
+    entry.answer =
+        Some(Answered { success, body, at, delivered_to: Vec::new(), sending_to: Vec::new(), sent_at: None });
     Ledger { latest: Some(latest), newest: Some(entry), ..Ledger::default() }
 }
 
@@ -329,12 +337,24 @@ fn d03_nothing_runs_on_a_stack_that_does_not_wait() {
     assert!(matches!(decide(&update("r2", "1"), &ledger, &unknown(Course::Rollback)), Plan::Open(_)));
 }
 
+/// An entry is as old as its request, however late it was opened: the one that was sent after it is not late.
+#[test]
+fn d03_an_entry_that_is_opened_late_does_not_make_the_next_request_late() {
+    let ledger = at_version_1();
+    let failed = closed(forward_of(&update("r2", "2"), &ledger), Status::Failed);
+    let sent = |id, second| Request { sent_at: Some(at(second)), ..update(id, "1") };
+    let opened_late = rollback_of(&sent("r3", 150), &failed);
+    let continued =
+        decide(&sent("r4", 160), &begun(opened_late), &situation(Course::Rollback, StackPhase::RollingBack));
+    assert!(matches!(continued, Plan::Open(_)), "{continued:?}");
+}
+
 #[test]
 fn d03_a_request_that_was_sent_before_the_newest_entry_is_over() {
     let mut ledger = at_version_1();
     let sent = |second| Request { sent_at: Some(at(second)), ..update("r2", "2") };
     let waiting = situation(Course::Update, StackPhase::Updating);
-    // The entry was opened at 100 s.
+    // The entry was opened at 100 s, without a date of its own.
     assert!(matches!(decide(&sent(97), &ledger, &waiting), Plan::Decline(verdict) if !verdict.success));
     for in_time in [99, 100, 200] {
         assert!(matches!(decide(&sent(in_time), &ledger, &waiting), Plan::Open(_)), "{in_time}");
@@ -358,10 +378,14 @@ fn d03_a_request_that_was_sent_before_the_newest_entry_is_over() {
 fn d01_an_update_shows_that_the_newest_success_was_undone_unseen() {
     let ledger = closed(forward_of(&update("r2", "2"), &at_version_1()), Status::Completed);
     let from = |old: Option<&str>| Request { old_properties: old.map(properties), ..update("r4", "3") };
-    for (old, previous, kept) in
-        [(Some("1"), "1", 2), (Some("2"), "2", 0), (Some("9"), "2", 0), (None, "2", 0)]
-    {
-        let next = forward_of(&from(old), &ledger);
+    // Without a rollback the old properties are those of an update that was kept before it was opened.
+    let kept_only = forward_of(&from(Some("1")), &ledger);
+    assert_eq!(kept_only.deployment.previous_version.as_deref(), Some("2"));
+    let cases = [(Some("1"), "1", 2), (Some("2"), "2", 0), (Some("9"), "2", 0), (None, "2", 0)];
+    for (old, previous, kept) in cases {
+        assert_eq!(may_be_undone(&from(old), &ledger), kept > 0, "{old:?}");
+        let waiting = situation(Course::Update, StackPhase::Updating);
+        let next = opened(decide(&from(old), &ledger, &Situation { rolled_back: true, ..waiting }));
         assert_eq!(next.deployment.previous_version.as_deref(), Some(previous), "{old:?}");
         assert_eq!(next.kept.len(), kept, "{old:?}");
     }
@@ -472,7 +496,7 @@ fn l07_a_create_that_is_rolled_back_was_no_success() {
         assert_eq!(after(phase, None), Some((success.clone(), Some(at(300)))), "{phase:?}");
     }
     for phase in [StackPhase::RollingBack, StackPhase::RolledBack] {
-        assert_eq!(after(Some(phase), Some(at(200))), Some((None, Some(at(300)))));
+        assert_eq!(after(Some(phase), Some(at(200))), Some((None, Some(at(200)))));
         // It is of an earlier life of the resource.
         assert_eq!(after(Some(phase), Some(at(50))), None);
     }

@@ -1,0 +1,322 @@
+//! Events that may be taken for something else: forward or back, in time or late.
+
+use std::time::Duration;
+
+use lamplighter_core::status::Status;
+use serde_json::{Value, json};
+
+use crate::support::{DISPATCHER, LAST_WORD, Probe, Stage, back, event, eventually, probe};
+
+const FORWARD: &str = "UPDATE_IN_PROGRESS";
+const BACK: &str = "UPDATE_ROLLBACK_IN_PROGRESS";
+
+fn tasks() -> [Probe; 2] {
+    [probe("migrate").undoes(), probe("seed").needs(&["migrate"]).undoes()]
+}
+
+/// A stack at version 1 whose journal is empty again.
+async fn at_version_1() -> Stage {
+    let stage = Stage::new().await;
+    stage.install_all(&tasks());
+    assert_eq!(stage.send(&event("Create", "r1", "1", &tasks())).await["Status"], "SUCCESS");
+    std::fs::remove_file(stage.journal_file()).unwrap();
+    stage
+}
+
+/// The next update is told the truth: version 1 came before it, and it is not the first.
+async fn next_is_told_of_version_1(stage: &Stage, id: &str) {
+    stage.status(FORWARD);
+    stage.install_all(&tasks());
+    let next = stage.send(&event("Update", id, id, &tasks())).await;
+    let told = (&next["Status"], &next["Data"]["PreviousVersion"], &next["Data"]["IsFirstDeploy"]);
+    assert_eq!(told, (&json!("SUCCESS"), &json!("1"), &json!("false")), "{next}");
+}
+
+#[tokio::test]
+async fn d01_a_forward_update_that_meets_a_rollback_runs_nothing() {
+    let stage = at_version_1().await;
+    let update = event("Update", "r2", "2", &tasks());
+    stage.publish(&update);
+    stage.status(BACK);
+    let forward = stage.send(&update).await;
+    assert_eq!(forward["Status"], "FAILED");
+    assert!(forward["Reason"].as_str().unwrap().contains("it is rolling back"), "{forward}");
+    let rollback = stage.send(&back("r3", "1", "2", &tasks())).await;
+    assert_eq!(rollback["Status"], "SUCCESS", "{rollback}");
+    assert_eq!(stage.journal().len(), 0);
+    next_is_told_of_version_1(&stage, "r4").await;
+    stage.end().await;
+}
+
+/// The stack turns back while the dispatcher starts, reads, opens or runs.
+#[tokio::test]
+async fn d01_the_race_of_an_update_with_the_failure_of_another_resource() {
+    const ROUNDS: u64 = 50;
+    let stage = at_version_1().await;
+    let mut begun = 0;
+    for round in 0..ROUNDS {
+        std::fs::remove_file(stage.journal_file()).ok();
+        stage.status(FORWARD);
+        let version = format!("v{round}");
+        let forward = stage.deliver(&event("Update", &format!("f{round}"), &version, &tasks()));
+        tokio::time::sleep(Duration::from_millis(200 * round / ROUNDS)).await;
+        stage.status(BACK);
+        let rollback = stage.send(&back(&format!("b{round}"), "1", &version, &tasks())).await;
+        assert_eq!(rollback["Status"], "SUCCESS", "{round}: {rollback}");
+        let forward = stage.answer(&forward).await;
+        let journal = stage.journal();
+        let times = |line: &str| journal.iter().filter(|it| *it == line).count();
+        for task in ["migrate", "seed"] {
+            let (run, undone) = (times(&format!("run {task}")), times(&format!("rollback {task}")));
+            assert!(run <= 1 && undone <= run, "{round}: {journal:?}");
+            // What completed is undone. A run that was asked to end may have failed, and was undone by itself.
+            assert_eq!(run, undone, "{round}: {journal:?} {forward} {rollback}");
+            begun += run;
+        }
+    }
+    assert!(begun > 0, "no round was late enough");
+    next_is_told_of_version_1(&stage, "next").await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn d02_an_update_with_the_same_version_that_was_never_opened_leaves_what_was_there() {
+    let stage = at_version_1().await;
+    // Another property has changed, and the event never arrived.
+    stage.status(BACK);
+    let rollback = stage.send(&back("r3", "1", "1", &tasks())).await;
+    assert_eq!(rollback["Status"], "SUCCESS", "{rollback}");
+    assert_eq!(stage.journal().len(), 0);
+    next_is_told_of_version_1(&stage, "r4").await;
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn d03_events_that_come_after_their_stacks_end_run_nothing() {
+    let stage = at_version_1().await;
+    for (i, status) in [
+        "UPDATE_ROLLBACK_COMPLETE",
+        "UPDATE_ROLLBACK_FAILED",
+        "UPDATE_COMPLETE",
+        "UPDATE_FAILED",
+        "DELETE_IN_PROGRESS",
+        "DELETE_COMPLETE",
+        "CREATE_COMPLETE",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        stage.status(status);
+        let late = stage.send(&event("Update", &format!("u{i}"), "2", &tasks())).await;
+        assert_eq!(late["Status"], "FAILED", "{status}: {late}");
+        if status.contains("ROLLBACK") {
+            let late = stage.send(&back(&format!("b{i}"), "1", "2", &tasks())).await;
+            assert_eq!(late["Status"], "SUCCESS", "{status}: {late}");
+        }
+        let late = stage.send(&event("Create", &format!("c{i}"), "2", &tasks())).await;
+        assert_eq!(late["Status"], "FAILED", "{status}: {late}");
+    }
+    assert_eq!(stage.journal().len(), 0);
+    next_is_told_of_version_1(&stage, "next").await;
+    stage.end().await;
+}
+
+/// The dispatcher is killed, its event is retried, and the stack has rolled back in the meantime.
+#[tokio::test]
+async fn d03_a_retried_event_of_a_stack_that_has_rolled_back_goes_no_further() {
+    let stage = at_version_1().await;
+    stage.install(&tasks()[0].clone().sleeps(1500));
+    let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
+    stage.journal_has("run migrate").await;
+    stage.status("UPDATE_ROLLBACK_COMPLETE");
+    assert_ne!(stage.host.kill(DISPATCHER), 0);
+    let answer = stage.answer(&update).await;
+    assert_eq!(answer["Status"], "FAILED", "{answer}");
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn d03_a_create_that_is_retried_after_its_delete_runs_nothing() {
+    let stage = Stage::new().await;
+    stage.install_all(&tasks());
+    let create = event("Create", "r1", "1", &tasks());
+    for status in ["ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_COMPLETE"] {
+        stage.status(status);
+        assert_eq!(stage.send(&event("Delete", &format!("d-{status}"), "1", &[])).await["Status"], "SUCCESS");
+        let late = stage.send(&create).await;
+        assert_eq!(late["Status"], "FAILED", "{status}: {late}");
+    }
+    assert_eq!(stage.journal().len(), 0);
+    stage.status_of_events();
+    let next = stage.send(&event("Create", "r2", "2", &tasks())).await;
+    assert_eq!(
+        (&next["Status"], &next["Data"]["IsFirstDeploy"]),
+        (&json!("SUCCESS"), &json!("true")),
+        "{next}"
+    );
+    stage.end().await;
+}
+
+/// A URL that says when it was signed, as those of CloudFormation do.
+fn signed(url: &str, seconds_ago: i64) -> String {
+    let at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds_ago);
+    let date = at.strftime("%Y%m%dT%H%M%SZ");
+    format!("{url}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={date}&X-Amz-Expires=7200&X-Amz-Signature=1")
+}
+
+#[tokio::test]
+async fn d03_an_event_that_was_sent_before_a_later_one_or_too_long_ago_runs_nothing() {
+    let stage = at_version_1().await;
+    stage.status(FORWARD);
+    for (request, seconds_ago) in [("before", 20), ("too-late", 600)] {
+        let expected = stage.answers.expect().unwrap();
+        let late = event("Update", request, "2", &tasks());
+        stage.deliver_to(&late, &signed(&expected.url, seconds_ago));
+        let answer = stage.answer(&expected).await;
+        assert_eq!(answer["Status"], "FAILED", "{answer}");
+    }
+    assert_eq!(stage.journal().len(), 0);
+    let expected = stage.answers.expect().unwrap();
+    stage.deliver_to(&event("Update", "now", "2", &tasks()), &signed(&expected.url, 0));
+    assert_eq!(stage.answer(&expected).await["Status"], "SUCCESS");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn d04_between_waves_a_stack_that_waits_no_longer_is_noticed() {
+    for (i, status) in [
+        "DELETE_IN_PROGRESS",
+        "DELETE_COMPLETE",
+        "ROLLBACK_COMPLETE",
+        "UPDATE_ROLLBACK_COMPLETE",
+        "UPDATE_COMPLETE",
+        BACK,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stage = at_version_1().await;
+        stage.install(&tasks()[0].clone().sleeps(400));
+        let update = stage.deliver(&event("Update", &format!("u{i}"), "2", &tasks()));
+        stage.journal_has("run migrate").await;
+        stage.status(status);
+        let answer = stage.answer(&update).await;
+        assert_eq!(answer["Status"], "FAILED", "{status}: {answer}");
+        assert_eq!(stage.journal(), ["run migrate"], "{status}");
+        let run = stage.run_of(&stage.newest().await, "seed").await;
+        assert_eq!((run.status, run.environment.as_str()), (Status::Cancelled, "dev"), "{status}");
+        stage.end().await;
+    }
+}
+
+/// An update that returns to the properties before, on purpose: it runs its tasks.
+#[tokio::test]
+async fn d01_a_deliberate_return_is_a_deployment() {
+    let stage = at_version_1().await;
+    assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "SUCCESS");
+    let answer = stage.send(&back("r3", "1", "2", &tasks())).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert_eq!(answer["Data"]["PreviousVersion"], "2", "{answer}");
+    assert_eq!(stage.journal(), ["run migrate", "run seed", "run migrate", "run seed"]);
+    // One that meets a rollback runs nothing, and version 1, to which it returned, stays.
+    let cancelled = back("r4", "2", "1", &tasks());
+    stage.publish(&cancelled);
+    stage.status(BACK);
+    let answer = stage.send(&cancelled).await;
+    // The order of events says so, although the status says that the stack rolls back.
+    assert_eq!(answer["Status"], "FAILED", "{answer}");
+    assert_eq!(stage.journal().len(), 4);
+    stage.end().await;
+}
+
+/// Row 7: the rollback is answered in time, and the next one goes on.
+#[tokio::test]
+async fn d06_a_rollback_is_answered_in_time_and_a_continued_one_goes_on() {
+    let stage = at_version_1().await;
+    // It does not heed that it is asked to end.
+    stage.install(&tasks()[0].clone().sleeps(14_000));
+    let _update = stage.deliver(&event("Update", "r2", "2", &tasks()));
+    stage.journal_has("run migrate").await;
+    stage.status(BACK);
+    let mut rollback = back("r3", "1", "2", &tasks());
+    rollback["ResourceProperties"]["ServiceTimeout"] = json!("6");
+    // The properties that are in effect had another timeout.
+    let began = std::time::Instant::now();
+    let expected = stage.deliver(&rollback);
+    let answer = stage.answer(&expected).await;
+    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    stage.end().await;
+}
+
+/// The same with a stack whose timeout was short from the beginning, so that the properties are those in effect.
+#[tokio::test]
+async fn d06_a_continued_rollback_undoes_what_the_one_before_could_not() {
+    let short = |mut event: Value| {
+        event["ResourceProperties"]["ServiceTimeout"] = json!("7");
+        event
+    };
+    let stage = Stage::new().await;
+    stage.install_all(&tasks());
+    assert_eq!(stage.send(&short(event("Create", "r1", "1", &tasks()))).await["Status"], "SUCCESS");
+    std::fs::remove_file(stage.journal_file()).unwrap();
+    stage.install(&tasks()[0].clone().sleeps(9_000));
+    let update = stage.deliver(&short(event("Update", "r2", "2", &tasks())));
+    stage.journal_has("run migrate").await;
+    stage.status(BACK);
+    let began = std::time::Instant::now();
+    let answer = stage.send(&short(back("r3", "1", "2", &tasks()))).await;
+    assert!(began.elapsed() < Duration::from_secs(7), "{:?}", began.elapsed());
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(reason.contains("not undone within the 7 s") && reason.contains("migrate"), "{reason}");
+    let state = stage.table.state(&"migrate".parse().unwrap()).await.unwrap();
+    assert!(state.lease.is_none_or(|lease| lease.cancelled), "the run was not asked to end");
+    assert_eq!(stage.answer(&update).await["Status"], "FAILED");
+    eventually("the run is over", || stage.log_text().contains("migrate COMPLETED")).await;
+    // Another resource could not be rolled back, and the rollback is continued.
+    let answer = stage.send(&short(back("r4", "1", "2", &tasks()))).await;
+    assert_eq!(
+        (&answer["Status"], &answer["Data"]["migrate.status"]),
+        (&json!("SUCCESS"), &json!("COMPLETED")),
+        "{answer}"
+    );
+    let undone = stage.journal().iter().filter(|line| *line == "rollback migrate").count();
+    assert_eq!(undone, 1, "{:?}", stage.journal());
+    let again = stage.send(&short(back("r5", "1", "2", &tasks()))).await;
+    assert_eq!(again["Status"], "SUCCESS");
+    assert_eq!(stage.journal().iter().filter(|line| *line == "rollback migrate").count(), 1);
+    stage.end().await;
+}
+
+/// Row 8: the fallback knows forward from back.
+#[tokio::test]
+async fn d07_the_fallback_judges_as_the_dispatcher_does() {
+    let nowhere = "http://127.0.0.1:9";
+    let table = "AWS_ENDPOINT_URL_DYNAMODB";
+    let stage = at_version_1().await;
+    // The dispatcher's own table is away, so that each of its deliveries fails.
+    stage.dispatcher(Duration::from_secs(60), &[(table, nowhere)]);
+    stage.status(FORWARD);
+    let forward = stage.send(&event("Update", "r2", "2", &tasks())).await;
+    assert_eq!(forward["Status"], "FAILED", "{forward}");
+    assert!(forward["Reason"].as_str().unwrap().contains("on every delivery of request r2"), "{forward}");
+    stage.status(BACK);
+    assert_eq!(stage.send(&back("r3", "1", "2", &tasks())).await["Status"], "SUCCESS");
+    // Without any table the stack's status is left.
+    stage.register(LAST_WORD, Duration::from_secs(60), &[(table, nowhere)]);
+    assert_eq!(stage.send(&back("r4", "1", "2", &tasks())).await["Status"], "SUCCESS");
+    stage.status(FORWARD);
+    assert_eq!(stage.send(&event("Update", "r5", "5", &tasks())).await["Status"], "FAILED");
+    // Without the stack's status the ledger is left.
+    let stacks = "AWS_ENDPOINT_URL_CLOUDFORMATION";
+    stage.register(LAST_WORD, Duration::from_secs(60), &[(stacks, nowhere)]);
+    stage.status(BACK);
+    assert_eq!(stage.send(&back("r6", "1", "5", &tasks())).await["Status"], "SUCCESS");
+    assert_eq!(stage.send(&event("Update", "r7", "7", &tasks())).await["Status"], "FAILED");
+    assert_eq!(stage.journal().len(), 0);
+    stage.dispatcher(Duration::from_secs(60), &[]);
+    next_is_told_of_version_1(&stage, "next").await;
+    stage.end().await;
+}

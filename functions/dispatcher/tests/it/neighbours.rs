@@ -1,0 +1,209 @@
+//! Neighbours that hang, throttle, conflict or refuse.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::support::{
+    Stage,
+    door::{Door, Says},
+    event, eventually, probe,
+    proxy::{CONFLICT, DENIED, Fault, Proxy, TOO_MANY, WRITE_CONFLICT},
+};
+
+const TABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+const LAMBDA: &str = "AWS_ENDPOINT_URL_LAMBDA";
+const STACKS: &str = "AWS_ENDPOINT_URL_CLOUDFORMATION";
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A stage whose dispatcher has a proxy before one of its neighbours.
+async fn behind(neighbour: &str, timeout: Duration) -> (Stage, Proxy) {
+    let stage = Stage::new().await;
+    let proxy = Proxy::before(&stage.endpoints[neighbour]).await;
+    stage.dispatcher(timeout, &[(neighbour, &proxy.endpoint)]);
+    (stage, proxy)
+}
+
+/// Row 6: whoever hangs, the answer comes before CloudFormation's patience ends, counted from the first delivery.
+#[tokio::test]
+async fn d05_whatever_hangs_the_answer_comes_in_time() {
+    let cases = [
+        (STACKS, "", "CloudFormation did not answer"),
+        (LAMBDA, "configuration", "GetFunctionConfiguration"),
+        (TABLE, "_20120810.TransactWriteItems", "TransactWriteItems"),
+        (TABLE, "_20120810.GetItem", "table"),
+        (TABLE, "_20120810.UpdateItem", "table"),
+        (TABLE, "", "table"),
+    ];
+    // Of short invocations, so that the request is handed over as well.
+    let timeouts = [TIMEOUT, Duration::from_secs(3)];
+    let cases = cases.into_iter().flat_map(|case| timeouts.map(|timeout| tokio::spawn(hangs(case, timeout))));
+    for case in cases.collect::<Vec<_>>() {
+        case.await.unwrap();
+    }
+}
+
+async fn hangs((neighbour, word, named): (&'static str, &'static str, &'static str), timeout: Duration) {
+    let (stage, proxy) = behind(neighbour, timeout).await;
+    proxy.rule(move |head| if head.contains(word) { Fault::Swallowed } else { Fault::None });
+    let tasks = [probe("migrate").once_per_content()];
+    stage.install_all(&tasks);
+    let mut event = event("Create", "r1", "1", &tasks);
+    event["ResourceProperties"]["ServiceTimeout"] = json!("12");
+    let began = Instant::now();
+    let expected = stage.deliver(&event);
+    let answer = stage.answer(&expected).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(12), "{neighbour} {word} {timeout:?}: {took:?}\n{}", stage.log_text());
+    let reason = answer["Reason"].as_str().unwrap_or_default();
+    assert_eq!(answer["Status"], "FAILED", "{neighbour} {word}: {answer}");
+    assert!(reason.contains(named), "{neighbour} {word}: {reason}");
+    assert_eq!(expected.received().len(), 1, "{neighbour} {word}");
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn d10_a_neighbour_that_refuses_is_told_in_a_sentence() {
+    let (stage, proxy) = behind(STACKS, TIMEOUT).await;
+    proxy.rule(|_| DENIED);
+    let mut event = event("Create", "r1", "1", &[]);
+    event["ResourceProperties"]["ServiceTimeout"] = json!("8");
+    let answer = stage.send(&event).await;
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(
+        reason.contains("User is not authorized to perform: cloudformation:DescribeStacks (AccessDenied)"),
+        "{reason}"
+    );
+    for text in [reason, &stage.log_text()] {
+        assert!(!text.contains("Error {") && !text.contains("unhandled"), "{text}");
+    }
+    stage.end().await;
+}
+
+/// Row 9: the last call comes while a completed task is being noted.
+#[tokio::test]
+async fn d05_a_completed_task_that_is_being_noted_at_the_last_call_is_a_success() {
+    let (stage, proxy) = behind(TABLE, TIMEOUT).await;
+    let opened = Arc::new(Mutex::new(false));
+    let is_open = Arc::clone(&opened);
+    proxy.rule(move |head| {
+        let mut opened = is_open.lock().unwrap();
+        *opened |= head.contains("TransactWriteItems");
+        if *opened && head.contains("UpdateItem") { Fault::Swallowed } else { Fault::None }
+    });
+    let tasks = [probe("migrate")];
+    stage.install_all(&tasks);
+    let mut event = event("Create", "r1", "1", &tasks);
+    event["ResourceProperties"]["ServiceTimeout"] = json!("8");
+    let answer = stage.send(&event).await;
+    assert_eq!(
+        (&answer["Status"], &answer["Data"]["migrate.status"]),
+        (&json!("SUCCESS"), &json!("COMPLETED")),
+        "{answer}"
+    );
+    stage.end().await;
+}
+
+/// Row 12: only a condition that does not hold is one.
+#[tokio::test]
+async fn d09_conflicts_and_throttling_are_tried_again() {
+    let (stage, proxy) = behind(TABLE, TIMEOUT).await;
+    let mut met = [0; 2];
+    proxy.rule(move |head| {
+        for (i, (word, fault, times)) in
+            [("TransactWriteItems", CONFLICT, 5), ("UpdateItem", WRITE_CONFLICT, 2)].into_iter().enumerate()
+        {
+            if head.contains(word) {
+                met[i] += 1;
+                // The first tries of the opening and, later, of the closing.
+                return if met[i] % (times + 1) == 0 { Fault::None } else { fault };
+            }
+        }
+        Fault::None
+    });
+    let tasks = [probe("migrate")];
+    stage.install_all(&tasks);
+    let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}\n{}", stage.log_text());
+    let latest = stage.ledger().await.latest.unwrap();
+    assert_eq!(latest.successful.map(|it| it.version).as_deref(), Some("1"));
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+/// Row 17.
+#[tokio::test]
+async fn d09_a_throttled_configuration_costs_no_delivery() {
+    let (stage, proxy) = behind(LAMBDA, TIMEOUT).await;
+    let met = proxy.fail("configuration", 1, TOO_MANY);
+    let tasks = [probe("migrate").once_per_content()];
+    stage.install_all(&tasks);
+    let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert_eq!(*met.lock().unwrap(), 1);
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+/// Row 20: an invocation that begins nothing is made again, long before the next hand-over.
+#[tokio::test]
+async fn d05_an_invocation_that_begins_nothing_is_made_again() {
+    let (stage, proxy) = behind(LAMBDA, TIMEOUT).await;
+    let tasks = [probe("migrate")];
+    stage.install_all(&tasks);
+    let met = proxy.fail("shop-migrate/invocations", 1, Fault::Swallowed);
+    let began = Instant::now();
+    let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+    assert_eq!(*met.lock().unwrap(), 1);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(!stage.log_text().contains("handing over"));
+    assert_eq!(stage.journal(), ["run migrate"]);
+    stage.end().await;
+}
+
+/// Row 11: the ledger of many years costs as many reads as a new one.
+#[tokio::test]
+async fn d09_a_long_ledger_costs_as_many_requests_as_a_short_one() {
+    let (stage, proxy) = behind(TABLE, TIMEOUT).await;
+    let tasks = [probe("migrate").on(&[])];
+    let requests: Arc<Mutex<usize>> = Arc::default();
+    let count = Arc::clone(&requests);
+    proxy.rule(move |head| {
+        *count.lock().unwrap() += usize::from(head.contains("x-amz-target"));
+        Fault::None
+    });
+    assert_eq!(stage.send(&event("Create", "r0", "0", &tasks)).await["Status"], "SUCCESS");
+    eventually("noted", || stage.log_text().contains("answered SUCCESS")).await;
+    let mut costs = Vec::new();
+    for i in 1..=60 {
+        let before = *requests.lock().unwrap();
+        let answer = stage.send(&event("Update", &format!("r{i}"), &i.to_string(), &tasks)).await;
+        assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+        eventually("noted", || stage.log_text().matches("answered SUCCESS").count() == i + 1).await;
+        costs.push(*requests.lock().unwrap() - before);
+    }
+    assert_eq!(costs[0], costs[59], "{costs:?}");
+    assert!(costs[0] <= 8, "{costs:?}");
+    stage.end().await;
+}
+
+/// Row 10: once the answer is accepted, a table that is away changes nothing.
+#[tokio::test]
+async fn d08_after_an_answer_was_accepted_none_follows_though_the_table_is_away() {
+    let (stage, proxy) = behind(TABLE, TIMEOUT).await;
+    let door = Arc::new(Door::with(&[Says::Status(200)]).await);
+    stage.dispatcher(TIMEOUT, &[(TABLE, &proxy.endpoint), ("LAMPLIGHTER_ANSWER_ENDPOINT", &door.endpoint)]);
+    let heard = Arc::clone(&door);
+    proxy.rule(move |_| if heard.received().is_empty() { Fault::None } else { Fault::Refused });
+    let tasks = [probe("migrate")];
+    stage.install_all(&tasks);
+    stage.deliver_to(&event("Create", "r1", "1", &tasks), &door.url());
+    eventually("logged", || stage.log_text().contains("answered SUCCESS")).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(door.accepted().len(), 1, "{:?}", door.received());
+    stage.end().await;
+}
