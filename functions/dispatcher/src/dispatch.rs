@@ -138,10 +138,7 @@ pub async fn dispatch(
                     }
                     Ok(Decided::Apart(Verdict::succeeded()))
                 }
-                Action::Unknown(fault) => {
-                    tracing::error!(request_id, "the event is malformed: {fault}");
-                    Ok(Decided::Apart(Verdict::failed(fault.to_string())))
-                }
+                Action::Unknown(fault) => Ok(Decided::Apart(Verdict::failed(fault.to_string()))),
             }
         };
         let decided = tokio::select! {
@@ -232,9 +229,6 @@ async fn run(
     let times = time.request;
     let (request, to) = (&deploy.request, &envelope.to);
     let refusal = deploy.fault.as_ref().map(ToString::to_string);
-    if let Some(fault) = &refusal {
-        tracing::error!(request_id = to.request_id, "the event is malformed: {fault}");
-    }
     let now = Timestamp::now();
     // A request that comes too late is looked up all the same, so that it gets the right answer.
     let soon = now.saturating_add(NOTING.min(time.spare)).unwrap_or(Timestamp::MAX);

@@ -74,6 +74,17 @@ pub enum Action {
     Unknown(Malformed),
 }
 
+impl Action {
+    /// What is wrong with the event.
+    pub fn fault(&self) -> Option<&Malformed> {
+        match self {
+            Self::Deploy(deploy) => deploy.fault.as_ref(),
+            Self::Delete => None,
+            Self::Unknown(fault) => Some(fault),
+        }
+    }
+}
+
 /// A request to deploy, or to roll back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deploy {

@@ -54,7 +54,7 @@ impl Life {
         }
         let mut request = with("RequestId", json!("malformed"));
         request["RequestType"] = json!("Upsert");
-        let mut tasks = with("RequestId", json!("malformed"));
+        let mut tasks = with("RequestId", json!("malformed-too"));
         tasks["ResourceProperties"]["Tasks"] = json!({ "all": ["x".repeat(1 << 20)] });
         for event in [request, tasks] {
             let answer = aws.invoke(&dispatcher, &event).await;
@@ -147,6 +147,33 @@ impl Life {
         let reason = self.stack.reason(BEFORE, "UPDATE_FAILED").await;
         assert!(reason.contains("run-migrations FAILED") && reason.contains("AccessDenied"), "{reason}");
         assert_eq!(self.version_served().await, "5");
+    }
+
+    /// The tasks before the application succeed, and the resource after it fails: the stack rolls back, what was published is
+    /// withdrawn, once, and the next update knows which version came before.
+    pub async fn l18_another_resource_fails_and_what_ran_is_undone(&self) {
+        let bucket = self.stack.world.aws.physical_id(&self.stack.name, "LamplighterBucket").await;
+        let published = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/notice")).count();
+        let noticed = self.version().with_public_file("notice.txt", "we are moving");
+        let nobody = "http://127.0.0.1:9/";
+        let (deployed, status) = self.stack.deploy(&noticed.warming(nobody), "7").await;
+        deployed.expect_failure("sam deploy of a version whose cache cannot be warmed");
+        assert_eq!(status, "UPDATE_ROLLBACK_COMPLETE", "{:#?}", self.stack.events().await);
+        assert!(self.stack.reason(AFTER, "UPDATE_FAILED").await.contains("warm-cache FAILED"));
+        let runs = self.stack.runs("process-assets").await;
+        let last: Vec<_> =
+            runs.iter().rev().take(2).rev().map(|run| (&run["trigger"], &run["status"])).collect();
+        let completed = json!("COMPLETED");
+        assert_eq!(last, [(&json!("update"), &completed), (&json!("rollback"), &completed)], "{runs:#?}");
+        assert_eq!(runs.last().unwrap()["deployment"]["rolled_back_version"], "7");
+        assert_eq!(published(self.stack.world.aws.keys(&bucket).await), 0);
+        assert_eq!(self.version_served().await, "5");
+
+        let (deployed, status) = self.stack.deploy(&self.version(), "8").await;
+        deployed.expect_success("sam deploy of the next version");
+        assert_eq!(status, "UPDATE_COMPLETE");
+        self.expect_told("run-migrations", "8", "5").await;
+        self.expect_told("warm-cache", "8", "5").await;
     }
 
     /// Who has the URL can forge the answer. It is in no log, in no item and in no event.

@@ -44,6 +44,7 @@ async fn a_stack_from_its_creation_to_its_deletion() {
     life.l19_a_killed_dispatcher_is_gone_on_for().await;
     life.g04_a_tick_runs_its_task_once().await;
     life.g03_a_role_without_its_permission_fails_the_deployment().await;
+    life.l18_another_resource_fails_and_what_ran_is_undone().await;
     life.l23_no_secret_is_told().await;
     life.l06_a_delete_runs_nothing().await;
 }

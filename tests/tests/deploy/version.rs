@@ -59,15 +59,24 @@ impl Version {
 
     /// With one more migration.
     pub fn with_migration(self, name: &str, sql: &str) -> Self {
-        let package = self.package("run-migrations");
+        self.with_asset("run-migrations", &format!("migrations/{name}.sql"), sql)
+    }
+
+    /// With one more file to publish.
+    pub fn with_public_file(self, name: &str, text: &str) -> Self {
+        self.with_asset("process-assets", &format!("public/{name}"), text)
+    }
+
+    fn with_asset(self, task: &str, path: &str, text: &str) -> Self {
+        let package = self.package(task);
         let original = fs::canonicalize(&package).unwrap();
         fs::remove_file(&package).unwrap();
         fs::copy(original, &package).unwrap();
         let file = File::options().read(true).write(true).open(&package).unwrap();
         let mut zip = ZipWriter::new_append(file).unwrap();
         let options = SimpleFileOptions::default().unix_permissions(0o644);
-        zip.start_file(format!("assets/migrations/{name}.sql"), options).unwrap();
-        zip.write_all(sql.as_bytes()).unwrap();
+        zip.start_file(format!("assets/{path}"), options).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
         zip.finish().unwrap();
         self
     }

@@ -123,8 +123,14 @@ impl Stack {
 
     /// The deployments of a resource, oldest first.
     pub async fn deployments(&self, logical_id: &str) -> Vec<Value> {
-        let mut items = self.partition(&format!("DEPLOYMENT#{}#{logical_id}", self.name)).await;
-        items.retain(|item| item["sk"] != "LATEST");
+        let mut items = self.items().await;
+        let (stack, resource) = (format!(":stack/{}/", self.name), format!("#{logical_id}"));
+        items.retain(|item| {
+            let pk = item["pk"].as_str().unwrap_or_default();
+            let is_its = pk.starts_with("DEPLOYMENT#") && pk.contains(&stack) && pk.ends_with(&resource);
+            is_its && item["sk"] != "LATEST"
+        });
+        items.sort_by_key(|item| item["sk"].as_str().unwrap_or_default().to_owned());
         items
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use lamplighter::prelude::*;
 
 pub use prepare::{AssetsError, File, prepare};
-pub use publish::{Published, Target, publish};
+pub use publish::{Published, Target, Withdrawn, publish, withdraw};
 
 /// The variable that names the bucket.
 const BUCKET: &str = "LAMPLIGHTER_BUCKET";
@@ -32,29 +32,42 @@ impl Default for Config {
 /// Compresses the public files and uploads those that the bucket does not have yet.
 ///
 /// The bucket is the one `LAMPLIGHTER_BUCKET` names. Files of earlier versions stay, so that pages already loaded go
-/// on working; `manifest.json` says which key each file has now, and is written last.
-#[task(once_per = Content, timeout = "5m", copy_assets = ["public"])]
+/// on working; `manifest.json` says which key each file has now, and is written last. A rollback brings back the manifest
+/// that was there before, and removes the files that the undone version has uploaded.
+#[task(once_per = Content, timeout = "5m", copy_assets = ["public"], rollback = unpublish)]
 pub async fn process_assets(ctx: Context<Config>) -> TaskResult {
+    let target = target(&ctx).await?;
+    let version = ctx.version().unwrap_or_default();
+    let published = process(&ctx.working_directory().join("public"), version, &target).await?;
+    Outcome::success(published.summary()).with_data(&published)
+}
+
+/// Takes back what the deployment that is undone has published.
+async fn unpublish(ctx: Context<Config>) -> TaskResult {
+    let undone = ctx.deployment().and_then(|deployment| deployment.rolled_back_version.as_deref());
+    let withdrawn = withdraw(undone.unwrap_or_default(), &target(&ctx).await?).await?;
+    Outcome::success(withdrawn.summary()).with_data(&withdrawn)
+}
+
+async fn target(ctx: &Context<Config>) -> Result<Target, TaskError> {
     let bucket = std::env::var(BUCKET).ok().filter(|name| !name.is_empty());
     let bucket = bucket.ok_or_else(|| {
         TaskError::new(format!("{BUCKET} is not set: it must name the bucket for the files")).fatal()
     })?;
-    let target = Target {
+    Ok(Target {
         s3: ctx.clients().s3().await.clone(),
         bucket,
         prefix: ctx.config.prefix.trim_matches('/').to_owned(),
         cache_control: ctx.config.cache_control.clone(),
-    };
-    let published = process(&ctx.working_directory().join("public"), &target).await?;
-    Outcome::success(published.summary()).with_data(&published)
+    })
 }
 
-/// Publishes the files of a folder.
-pub async fn process(folder: &Path, target: &Target) -> Result<Published, TaskError> {
+/// Publishes the files of a folder for a version.
+pub async fn process(folder: &Path, version: &str, target: &Target) -> Result<Published, TaskError> {
     let folder = folder.to_owned();
     // Compression keeps a processor busy.
     let files = tokio::task::spawn_blocking(move || prepare(&folder)).await?.fatal()?;
-    Ok(publish(files, target).await?)
+    Ok(publish(files, version, target).await?)
 }
 
 #[cfg(test)]
@@ -101,8 +114,63 @@ mod tests {
         }
 
         async fn process(&self) -> Result<Published, TaskError> {
-            process(&self.folder.path().join("public"), &self.target("test")).await
+            self.process_for("1").await
         }
+
+        async fn process_for(&self, version: &str) -> Result<Published, TaskError> {
+            process(&self.folder.path().join("public"), version, &self.target("test")).await
+        }
+
+        /// The keys in the bucket, and what the manifest says.
+        async fn served(&self) -> (Vec<String>, BTreeMap<String, String>) {
+            let Target { s3, bucket, .. } = self.target("test");
+            let listed = s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
+            let keys =
+                listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
+            let manifest = s3.get_object().bucket(&bucket).key("public/manifest.json").send().await;
+            let manifest = match manifest {
+                Ok(manifest) => manifest.body.collect().await.unwrap().into_bytes(),
+                Err(_) => "{}".into(),
+            };
+            (keys, serde_json::from_slice(&manifest).unwrap())
+        }
+    }
+
+    #[tokio::test]
+    async fn l18_what_a_version_has_published_is_withdrawn_and_the_version_before_is_served() {
+        let site = Site::new().await;
+        let css = site.folder.path().join("public/app.css");
+        let before = site.process_for("1").await.unwrap();
+        fs::write(&css, "body {}").unwrap();
+        let after = site.process_for("2").await.unwrap();
+        // The task was tried again, which publishes nothing new.
+        site.process_for("2").await.unwrap();
+        assert_eq!(site.served().await.1, after.files);
+        // Another version has published nothing.
+        let none = withdraw("3", &site.target("test")).await.unwrap();
+        assert_eq!((none.removed.len(), site.served().await.1), (0, after.files.clone()));
+        for removed in [1, 0] {
+            let withdrawn = withdraw("2", &site.target("test")).await.unwrap();
+            assert_eq!(withdrawn.removed.len(), removed);
+            let (keys, manifest) = site.served().await;
+            assert_eq!(manifest, before.files);
+            assert!(
+                !keys.contains(&after.files["app.css"]) && keys.contains(&before.files["app.css"]),
+                "{keys:?}"
+            );
+        }
+        // The version comes again.
+        assert_eq!(site.process_for("2").await.unwrap().uploaded, [after.files["app.css"].clone()]);
+        assert_eq!(site.served().await.1, after.files);
+    }
+
+    #[tokio::test]
+    async fn l18_of_a_first_version_that_is_withdrawn_nothing_is_left() {
+        let site = Site::new().await;
+        let published = site.process_for("1").await.unwrap();
+        let withdrawn = withdraw("1", &site.target("test")).await.unwrap();
+        assert_eq!(withdrawn.removed.len(), published.files.len());
+        assert_eq!(site.served().await, (Vec::new(), BTreeMap::new()));
     }
 
     #[tokio::test]
@@ -154,10 +222,10 @@ mod tests {
     async fn what_s3_or_the_folder_refuses_is_named() {
         let site = Site::new().await;
         let folder = site.folder.path().join("public");
-        let error = process(&folder, &site.target("wrong")).await.unwrap_err();
-        assert!(error.to_string().starts_with("cannot look for assets/public/"), "{error}");
-        assert!(!error.is_fatal() && error.to_string().contains(": status 403"), "{error}");
-        let error = process(&folder.join("none"), &site.target("test")).await.unwrap_err();
+        let error = process(&folder, "1", &site.target("wrong")).await.unwrap_err();
+        assert!(error.to_string().starts_with("cannot read assets/public/manifest.json"), "{error}");
+        assert!(!error.is_fatal() && error.to_string().contains("SignatureDoesNotMatch"), "{error}");
+        let error = process(&folder.join("none"), "1", &site.target("test")).await.unwrap_err();
         assert!(error.is_fatal() && error.to_string().contains("public/none"), "{error}");
     }
 }

@@ -1,15 +1,15 @@
-//! Puts files into a bucket: those that are not there yet, and then the manifest.
+//! Puts files into a bucket: those that are not there yet, and then the manifest. Takes back what a version has put there.
 
 use std::{collections::BTreeMap, error::Error};
 
 use aws_sdk_s3::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
-    operation::head_object::HeadObjectError,
+    operation::{get_object::GetObjectError, head_object::HeadObjectError},
     primitives::ByteStream,
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::File;
 
@@ -53,8 +53,8 @@ pub enum PublishError {
         /// What S3 said.
         reason: String,
     },
-    /// The manifest has no JSON.
-    #[error("cannot write the manifest")]
+    /// A manifest cannot be read or written as JSON.
+    #[error("the manifest is not JSON as it must be")]
     Manifest(#[from] serde_json::Error),
 }
 
@@ -65,15 +65,73 @@ impl Published {
     }
 }
 
+/// What was taken back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Withdrawn {
+    /// The keys that were removed.
+    pub removed: Vec<String>,
+}
+
+impl Withdrawn {
+    /// What was done, in one line.
+    pub fn summary(&self) -> String {
+        format!("files removed: {}; the manifest before is back", self.removed.len())
+    }
+}
+
+/// The key of each file by its name.
+type Manifest = BTreeMap<String, String>;
+
+/// The manifest that a version has replaced.
+#[derive(Debug, Deserialize, Serialize)]
+struct Replaced {
+    /// The version that replaced it.
+    by: String,
+    /// The manifest; nothing if there was none.
+    manifest: Option<Manifest>,
+    /// The keys that were not there before that version.
+    uploaded: Vec<String>,
+}
+
+/// The manifest, and the one that it replaced.
+const MANIFEST: &str = "manifest.json";
+const REPLACED: &str = "manifest.replaced.json";
+
 /// Uploads the files whose keys the bucket does not have, and the manifest once they are all there: who reads it
-/// never finds a key that is not.
-pub async fn publish(files: Vec<File>, target: &Target) -> Result<Published, PublishError> {
-    let keys = files.iter().map(|file| (file.name.clone(), target.key(&file.hashed_name))).collect();
+/// never finds a key that is not. The manifest before is kept until the next version replaces this one.
+pub async fn publish(files: Vec<File>, version: &str, target: &Target) -> Result<Published, PublishError> {
+    let keys: Manifest =
+        files.iter().map(|file| (file.name.clone(), target.key(&file.hashed_name))).collect();
+    let before: Option<Manifest> = target.read(MANIFEST).await?;
     let uploads = files.into_iter().map(|file| target.upload_if_missing(file));
     let uploaded: Vec<_> = stream::iter(uploads).buffered(CONCURRENCY).try_collect().await?;
     let published = Published { files: keys, uploaded: uploaded.into_iter().flatten().collect() };
-    target.write_manifest(&published.files).await?;
+    // A further attempt finds its own manifest, and must not take it for the one before.
+    if before.as_ref() != Some(&published.files) {
+        let (by, uploaded) = (version.to_owned(), published.uploaded.clone());
+        target.write(REPLACED, &Replaced { by, manifest: before, uploaded }).await?;
+        target.write(MANIFEST, &published.files).await?;
+    }
     Ok(published)
+}
+
+/// Brings back the manifest that a version has replaced, and removes the files that it has uploaded. Nothing, if it has
+/// replaced none.
+pub async fn withdraw(version: &str, target: &Target) -> Result<Withdrawn, PublishError> {
+    let replaced: Option<Replaced> = target.read(REPLACED).await?;
+    let Some(Replaced { manifest, uploaded, .. }) = replaced.filter(|replaced| replaced.by == version) else {
+        return Ok(Withdrawn { removed: Vec::new() });
+    };
+    match manifest {
+        Some(manifest) => target.write(MANIFEST, &manifest).await?,
+        None => target.remove(&target.key(MANIFEST)).await?,
+    }
+    for key in &uploaded {
+        target.remove(key).await?;
+    }
+    // Last, so that a further attempt finds what is left to do.
+    target.remove(&target.key(REPLACED)).await?;
+    Ok(Withdrawn { removed: uploaded })
 }
 
 impl Target {
@@ -102,16 +160,41 @@ impl Target {
         Ok(Some(key))
     }
 
-    async fn write_manifest(&self, keys: &BTreeMap<String, String>) -> Result<(), PublishError> {
-        let key = self.key("manifest.json");
+    /// A file of ours as it is now; nothing if it is not there.
+    async fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, PublishError> {
+        let key = self.key(name);
+        let object = match self.s3.get_object().bucket(&self.bucket).key(&key).send().await {
+            Ok(object) => object,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(self.failed("read", &key, &error)),
+        };
+        let body = object.body.collect().await.map_err(|error| PublishError::S3 {
+            verb: "read",
+            bucket: self.bucket.clone(),
+            key,
+            reason: error.to_string(),
+        })?;
+        Ok(Some(serde_json::from_slice(&body.into_bytes())?))
+    }
+
+    async fn write<T: Serialize>(&self, name: &str, content: &T) -> Result<(), PublishError> {
+        let key = self.key(name);
         let put = self.s3.put_object().bucket(&self.bucket).key(&key);
         put.content_type("application/json")
             .cache_control("no-cache")
-            .body(serde_json::to_vec_pretty(keys)?.into())
+            .body(serde_json::to_vec_pretty(content)?.into())
             .send()
             .await
             .map(drop)
             .map_err(|error| self.failed("write", &key, &error))
+    }
+
+    /// Removes an object. One that is not there is no error.
+    async fn remove(&self, key: &str) -> Result<(), PublishError> {
+        let removed = self.s3.delete_object().bucket(&self.bucket).key(key).send().await;
+        removed.map(drop).map_err(|error| self.failed("remove", key, &error))
     }
 
     fn failed<E>(&self, verb: &'static str, key: &str, error: &SdkError<E>) -> PublishError
