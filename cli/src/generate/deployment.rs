@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use lamplighter_aws::table::LEDGER_RETENTION;
 use lamplighter_core::{
     definition::{Lifecycle, Phase},
     deployment::waves,
@@ -38,6 +39,10 @@ const OVERHEAD_SECONDS: u64 = 60;
 const MIN_SECONDS: u64 = 120;
 /// The longest time CloudFormation waits. Source: CloudFormation User Guide, `AWS::CloudFormation::CustomResource`.
 const MAX_SECONDS: u64 = 3600;
+
+/// The days that a ledger keeps its entries, if no task keeps its records longer.
+const LEDGER_DAYS: u64 = LEDGER_RETENTION.as_secs() / DAY;
+const DAY: u64 = 24 * 3600;
 
 /// The logical id of a phase's resource.
 pub fn logical_id(phase: Phase) -> &'static str {
@@ -144,7 +149,7 @@ fn dispatcher(project: &Project) -> Group {
         package: DISPATCHER,
         memory_mb: 256,
         seconds: 900,
-        variables: variables(),
+        variables: variables(project),
         statements,
         attributes: Mapping::new(),
         properties: Mapping::new(),
@@ -161,7 +166,7 @@ fn last_word(project: &Project) -> Group {
         package: DISPATCHER,
         memory_mb: 256,
         seconds: 60,
-        variables: variables(),
+        variables: variables(project),
         statements: vec![ledger(), own_stack()],
         attributes: Mapping::new(),
         properties: Mapping::new(),
@@ -174,11 +179,16 @@ fn last_word_ids() -> Ids {
     Ids::new("LamplighterLastWord")
 }
 
-fn variables() -> Mapping {
-    mapping(map! {
+fn variables(project: &Project) -> Mapping {
+    let longest = project.tasks.iter().map(|task| task.definition.retention).max().unwrap_or_default();
+    let days = longest.as_secs().div_ceil(DAY);
+    let retention = (days > LEDGER_DAYS).then(|| ("LAMPLIGHTER_RETENTION_DAYS", days.to_string()));
+    let mut variables = mapping(map! {
         "LAMPLIGHTER_TABLE" => reference(TABLE),
         "LAMPLIGHTER_ANSWER_ENDPOINT" => reference(ANSWER_ENDPOINT),
-    })
+    });
+    variables.extend(retention.map(|(name, days)| (name.into(), days.into())));
+    variables
 }
 
 fn ledger() -> Value {

@@ -87,9 +87,9 @@ pub async fn deliver(
     let digest = digest(url);
     if !own {
         match table.claim_sending(request, entry, &digest, Timestamp::now()).await {
-            Ok(true) => {}
             Ok(false) if arrived(place, answer, &digest).await => return Ok(()),
-            Ok(false) => {}
+            // It falls to this delivery, or the one that sent it has not succeeded.
+            Ok(_) => {}
             Err(error) => tracing::warn!(request_id = request.id, "sending the answer all the same: {error}"),
         }
     }

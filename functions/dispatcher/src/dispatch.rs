@@ -103,7 +103,7 @@ pub async fn dispatch(
 ) -> Result<Done, DispatchError> {
     let event = Event::read(text);
     if let Some((lost, error)) = event.lost() {
-        return fall_back(dispatcher, &lost, &error).await;
+        return Box::pin(fall_back(dispatcher, &lost, &error)).await;
     }
     let envelope = envelope(&event, dispatcher.local.as_deref())?;
     let request_id = envelope.to.request_id.as_str();
@@ -239,9 +239,10 @@ async fn run(
     let begun = tokio::select! {
         begun = &mut beginning => Some(begun),
         // What a rollback returns to is noted as long as there is any time.
-        () = at(at_last) => match knowing.is_rollback() {
-            true => timeout(until(times.answer_by), beginning).await.ok(),
-            false => None,
+        () = at(at_last) => if knowing.is_rollback() {
+            timeout(until(times.answer_by), beginning).await.ok()
+        } else {
+            None
         },
     };
     let Some(begun) = begun.transpose()? else {
@@ -249,7 +250,7 @@ async fn run(
         return Ok(Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await));
     };
     let planned = match begun {
-        Begun::Plan(planned) => planned,
+        Begun::Plan(planned) => *planned,
         Begun::Answered(answer) => return Ok(Decided::Before(None, answer)),
     };
     let (mut entry, is_new) = match planned {
@@ -259,7 +260,8 @@ async fn run(
         Plan::Replay { entry, answer } => return Ok(Decided::Before(Some(Box::new(entry)), answer)),
         Plan::Superseded { entry, by } => {
             let reason = format!("request {by} has been begun since, so nothing of this one is run any more");
-            return Ok(Decided::Now(Box::new(entry), Verdict::failed(reason)));
+            let success = entry.course == Course::Rollback;
+            return Ok(Decided::Now(Box::new(entry), Verdict { success, ..Verdict::failed(reason) }));
         }
     };
     let Dispatcher { table, functions, stacks, .. } = dispatcher;
@@ -377,7 +379,9 @@ async fn fall_back(dispatcher: &Dispatcher, event: &Event, error: &str) -> Resul
             (Some(answer), _) => Decided::Before(None, answer),
             (None, Action::Delete) => Decided::Apart(Verdict::succeeded()),
             (None, Action::Unknown(fault)) => Decided::Apart(Verdict::failed(fault.to_string())),
-            (None, Action::Deploy(deploy)) => last_resort(dispatcher, &deploy, &envelope, error).await,
+            (None, Action::Deploy(deploy)) => {
+                Box::pin(last_resort(dispatcher, &deploy, &envelope, error)).await
+            }
         };
     // It has a minute, and no delivery follows.
     let now = Timestamp::now();
@@ -396,12 +400,20 @@ async fn last_resort(dispatcher: &Dispatcher, deploy: &Deploy, envelope: &Envelo
     );
     let knowing = Knowing::default();
     // A deployment that has no entry begins none any more.
-    let judging = begin(dispatcher, request, to, Timestamp::MAX, Some(&why), None, &knowing);
-    match timeout(JUDGING, judging).await {
-        Ok(Ok(Begun::Answered(answer))) => Decided::Before(None, answer),
-        Ok(Ok(Begun::Plan(Plan::Replay { entry, answer }))) => Decided::Before(Some(Box::new(entry)), answer),
-        Ok(Ok(Begun::Plan(Plan::Decline(verdict)))) => Decided::Apart(verdict),
-        Ok(Ok(Begun::Plan(Plan::Open(entry) | Plan::Resume(entry) | Plan::Superseded { entry, .. }))) => {
+    let judging = Box::pin(begin(dispatcher, request, to, Timestamp::MAX, Some(&why), None, &knowing));
+    let planned = match timeout(JUDGING, judging).await {
+        Ok(Ok(Begun::Answered(answer))) => return Decided::Before(None, answer),
+        Ok(Ok(Begun::Plan(planned))) => *planned,
+        Ok(Err(error)) => {
+            tracing::warn!(request_id = to.request_id, "the ledger does not note the end: {error}");
+            return Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await);
+        }
+        Err(_) => return Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await),
+    };
+    match planned {
+        Plan::Replay { entry, answer } => Decided::Before(Some(Box::new(entry)), answer),
+        Plan::Decline(verdict) => Decided::Apart(verdict),
+        Plan::Open(entry) | Plan::Resume(entry) | Plan::Superseded { entry, .. } => {
             let verdict = if entry.tasks.iter().all(|task| task.status.is_terminal()) {
                 verdict(&entry)
             } else {
@@ -410,11 +422,6 @@ async fn last_resort(dispatcher: &Dispatcher, deploy: &Deploy, envelope: &Envelo
             };
             Decided::Now(Box::new(entry), verdict)
         }
-        Ok(Err(error)) => {
-            tracing::warn!(request_id = to.request_id, "the ledger does not note the end: {error}");
-            Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await)
-        }
-        Err(_) => Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await),
     }
 }
 
@@ -441,7 +448,9 @@ async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Receive
             };
             if let Some(unanswered) = ledger.newest.as_ref().filter(|newest| newest.answer.is_none()) {
                 let of_entry = Addressee { request_id: unanswered.key.request_id().to_owned(), ..to.clone() };
-                let verdict = Verdict::failed("the resource was deleted before the deployment ended");
+                let success = unanswered.course == Course::Rollback;
+                let why = "the resource was deleted before the deployment ended";
+                let verdict = Verdict { success, ..Verdict::failed(why) };
                 let of_entry = Envelope { to: of_entry, ..envelope.clone() };
                 // Its own delivery sends it, if there is one.
                 let answer = Answered { sending_to: Vec::new(), ..answered(&of_entry, &verdict) };

@@ -9,7 +9,9 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::SKEW_MARGIN,
-    deployment::{Course, Deployment, Entry, StackPhase, Step, TaskEntry, Undone, next_step, went_forward},
+    deployment::{
+        Course, Deployment, Entry, StackPhase, Step, TaskEntry, Undone, next_step, shows, went_forward,
+    },
     id::RunId,
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
@@ -19,7 +21,7 @@ use tokio::time::{Duration, sleep};
 
 use crate::{
     follow::{follow, standing, unstarted, watch},
-    judge::is_late,
+    judge::{events_until, is_late},
 };
 
 /// The pause between two looks at a run that must end before a rollback undoes anything.
@@ -121,33 +123,27 @@ async fn note_progress(table: &Table, entry: &Entry) {
 ///
 /// The ledger and the stack's events are read after the status: it may be that of a later update.
 async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String>, TableError> {
-    match crew.stacks.status(crew.stack_id).await.map(|status| StackPhase::of(&status)) {
+    let phase = match crew.stacks.status(crew.stack_id).await.map(|status| StackPhase::of(&status)) {
         Ok(phase) if !phase.waits_for(entry.course) => {
             return Ok(Some(format!("the stack no longer waits for it, since {phase}")));
         }
-        Ok(_) => {}
-        Err(error) => tracing::warn!("going on: {error}"),
-    }
+        Ok(phase) => Some(phase),
+        Err(error) => {
+            tracing::warn!("going on: {error}");
+            None
+        }
+    };
     let latest = crew.table.latest(&entry.deployment.ledger).await?;
     let stands = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
     if !stands {
         return Ok(Some("a later request of the resource has been begun".to_owned()));
     }
-    let Some(sent_at) = crew.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at))
-    else {
-        return Ok(None);
-    };
+    let is_dated = crew.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at));
+    let (Some(sent_at), Some(phase)) = (is_dated, phase) else { return Ok(None) };
     let later = |began: Timestamp| sent_at.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < began);
-    match crew.stacks.events(crew.stack_id, sent_at).await {
-        Ok(events) if went_forward(&events).is_some_and(later) => {
-            Ok(Some("another update of the stack has begun".to_owned()))
-        }
-        Ok(_) => Ok(None),
-        Err(error) => {
-            tracing::warn!("going on: {error}");
-            Ok(None)
-        }
-    }
+    let events = events_until(crew.stacks, crew.stack_id, sent_at, |events| shows(events, phase)).await;
+    let has_begun = events.is_some_and(|events| went_forward(&events).is_some_and(later));
+    Ok(has_begun.then(|| "another update of the stack has begun".to_owned()))
 }
 
 /// Keeps a task from beginning, and records why it will not run. If it has begun after all, its end counts.

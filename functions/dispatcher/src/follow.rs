@@ -87,14 +87,14 @@ pub async fn follow(
         let sent = Timestamp::now();
         let invoked = tokio::select! {
             invoked = functions.invoke(&task.function, &payload) => invoked,
-            watched = watch_begin(table, task) => match watched? {
-                Some(run) => return Ok(ended(&run)),
-                None => {
-                    let (name, seconds) = (task.name.as_str(), BEGIN_WITHIN.as_secs());
-                    tracing::warn!(task = name, "asking again: nothing has begun within {seconds} s");
-                    continue;
+            watched = watch_begin(table, task) => {
+                if let Some(run) = watched? {
+                    return Ok(ended(&run));
                 }
-            },
+                let (name, seconds) = (task.name.as_str(), BEGIN_WITHIN.as_secs());
+                tracing::warn!(task = name, "asking again: nothing has begun within {seconds} s");
+                continue;
+            }
         };
         let told = match invoked {
             Ok(response) => {
@@ -170,7 +170,7 @@ async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, Tab
             Seen::Held(_) => return watch(table, task, NEXT_LOOK).await.map(Some),
             Seen::Nowhere if began.elapsed() >= BEGIN_WITHIN => return Ok(None),
             Seen::Nowhere => {
-                pause = (pause * 2).min(BEGIN_WITHIN.saturating_sub(began.elapsed()).max(NEXT_LOOK))
+                pause = (pause * 2).min(BEGIN_WITHIN.saturating_sub(began.elapsed()).max(NEXT_LOOK));
             }
         }
     }

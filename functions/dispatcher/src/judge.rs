@@ -7,12 +7,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Opened, Received, RequestKey, TableError};
+use lamplighter_aws::{
+    stacks::Stacks,
+    table::{Opened, Received, RequestKey, TableError},
+};
 use lamplighter_core::{
     definition::OncePer,
     deployment::{
-        Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Sent, Situation, StackPhase,
-        Verdict, kind, may_be_undone, missing_before, order, plan, resolve, rolled_back, shows, went_forward,
+        Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Sent, Situation, StackEvent,
+        StackPhase, Verdict, kind, may_be_undone, missing_before, order, plan, resolve, rolled_back, shows,
+        went_forward,
     },
     name::TaskName,
 };
@@ -91,7 +95,7 @@ struct Judged {
 /// What the stack's events show of a request.
 #[derive(Clone, Copy, Default)]
 struct Evidence {
-    order: Option<Order>,
+    order: Order,
     went_forward: Option<Timestamp>,
     rolled_back: bool,
 }
@@ -122,8 +126,7 @@ async fn judge(
         Some(phase) => events_of(dispatcher, request, to, &ledger, kind, phase).await,
         None => Evidence::default(),
     };
-    let order = evidence.order.unwrap_or(Order::Unknown);
-    let course = phase.map_or(Course::Rollback, |phase| resolve(kind, order, phase));
+    let course = phase.map_or(Course::Rollback, |phase| resolve(kind, evidence.order, phase));
     knowing.note(|known| {
         known.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
     });
@@ -151,7 +154,7 @@ async fn read_before(
 /// What a request leads to.
 pub enum Begun {
     /// This, by its ledger and its kind.
-    Plan(Plan),
+    Plan(Box<Plan>),
     /// The answer that was decided without an entry.
     Answered(Answered),
 }
@@ -181,7 +184,7 @@ pub async fn begin(
             judge(dispatcher, request, to, &received, knowing).await?;
         let is_new_deployment = ledger.own.is_none() && course != Course::Rollback;
         if let Some(refusal) = refusal.filter(|_| is_new_deployment) {
-            return Ok(Begun::Plan(Plan::Decline(Verdict::failed(refusal))));
+            return Ok(Begun::Plan(Box::new(Plan::Decline(Verdict::failed(refusal)))));
         }
         let contents = if is_new_deployment && phase.is_some_and(|phase| phase.waits_for(course)) {
             knowing.note(|known| known.waits_for = Some("Lambda (GetFunctionConfiguration)"));
@@ -203,7 +206,7 @@ pub async fn begin(
                 Opened::Overtaken => continue,
             }
         }
-        return Ok(Begun::Plan(planned));
+        return Ok(Begun::Plan(Box::new(planned)));
     }
     Err(DispatchError::Contended(request.ledger.clone()))
 }
@@ -299,28 +302,41 @@ async fn events_of(
     }
     let (logical_id, properties) = (to.logical_resource_id.as_str(), &request.properties);
     let sent = Sent { logical_id, properties, since, at: request.sent_at };
+    let says_enough = |events: &[StackEvent]| {
+        let says_the_way = !may_be_either || order(events, sent) != Order::Unknown;
+        says_the_way && shows(events, phase)
+    };
+    let events = events_until(&dispatcher.stacks, &to.stack_id, since, says_enough).await;
+    events.map_or_else(Evidence::default, |events| Evidence {
+        order: order(&events, sent),
+        went_forward: went_forward(&events),
+        rolled_back: rolled_back(&events, since),
+    })
+}
+
+/// A stack's events since then, newest first, once they say enough, or after a while. CloudFormation publishes them some
+/// seconds late. Nothing if it does not let them be read.
+pub async fn events_until(
+    stacks: &Stacks,
+    stack_id: &str,
+    since: Timestamp,
+    says_enough: impl Fn(&[StackEvent]) -> bool,
+) -> Option<Vec<StackEvent>> {
     let began = Instant::now();
-    let mut evidence = Evidence::default();
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
-        let events = match dispatcher.stacks.events(&to.stack_id, since).await {
+        let events = match stacks.events(stack_id, since).await {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!("deciding by the stack's status: {error}");
-                break;
+                return None;
             }
         };
-        evidence = Evidence {
-            order: Some(order(&events, sent)),
-            went_forward: went_forward(&events),
-            rolled_back: rolled_back(&events, since),
-        };
-        let says_the_way = !may_be_either || evidence.order != Some(Order::Unknown);
-        if (says_the_way && shows(&events, phase)) || began.elapsed() + pause > EVENTS_FOR {
-            break;
+        if says_enough(&events) || began.elapsed() + pause > EVENTS_FOR {
+            return Some(events);
         }
         sleep(pause).await;
     }
-    evidence
+    None
 }
 
 /// Whether a request is delivered so late that another one may have been sent since.

@@ -1,6 +1,6 @@
 //! The dispatcher's process: reads the environment once, then serves CloudFormation's events under Lambda.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dispatcher::dispatch::{Dispatcher, dispatch};
 use futures::FutureExt;
@@ -11,14 +11,26 @@ use lamplighter_aws::{clients::Clients, functions::Functions, stacks::Stacks, ta
 use serde_json::{Value, json, value::RawValue};
 use tracing::level_filters::LevelFilter;
 
+/// How long the task that keeps its records longest does, in days.
+const RETENTION_DAYS: &str = "LAMPLIGHTER_RETENTION_DAYS";
+
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     log::start(LevelFilter::INFO, log::Output::Stdout);
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
+    let days: u32 = match variable(RETENTION_DAYS) {
+        Some(days) => {
+            days.parse().map_err(|_| format!("{RETENTION_DAYS} is `{days}`: it must be a number of days"))?
+        }
+        None => 0,
+    };
+    // The ledger keeps its entries for 400 days at least.
+    let retention = Duration::from_secs(u64::from(days) * 24 * 3600);
     let clients = Clients::default();
     let dispatcher = Arc::new(Dispatcher {
-        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?),
+        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?)
+            .keeping(retention),
         functions: Functions::new(clients.config().await),
         stacks: Stacks::new(clients.config().await),
         http: dispatcher::answer::client()?,

@@ -271,8 +271,8 @@ async fn d06_a_continued_rollback_undoes_what_the_one_before_could_not() {
     assert_eq!(answer["Status"], "SUCCESS", "{answer}");
     let reason = answer["Reason"].as_str().unwrap();
     assert!(reason.contains("not undone within the 7 s") && reason.contains("migrate"), "{reason}");
-    let state = stage.table.state(&"migrate".parse().unwrap()).await.unwrap();
-    assert!(state.lease.is_none_or(|lease| lease.cancelled), "the run was not asked to end");
+    let lock = stage.table.state(&"migrate".parse().unwrap()).await.unwrap();
+    assert!(lock.lease.is_none_or(|lease| lease.cancelled), "the run was not asked to end");
     assert_eq!(stage.answer(&update).await["Status"], "FAILED");
     eventually("the run is over", || stage.log_text().contains("migrate COMPLETED")).await;
     // Another resource could not be rolled back, and the rollback is continued.

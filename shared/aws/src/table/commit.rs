@@ -112,7 +112,8 @@ const CONFLICTS: Retry =
 /// DynamoDB cancels a transaction that meets another one, or that it has no room for, with a reason for each write. Only a
 /// condition that does not hold is final; after any other reason the transaction is tried again, up to ten times.
 pub async fn transact(client: &Client, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
-    for attempt in 1.. {
+    let mut attempt = 1;
+    loop {
         // The SDK gives the transaction a token of its own, by which one whose response was lost is not written twice.
         let transaction = client.transact_write_items().set_transact_items(Some(writes.clone()));
         let Err(error) = transaction.send().await else { return Ok(()) };
@@ -126,11 +127,11 @@ pub async fn transact(client: &Client, writes: Vec<TransactWriteItem>) -> Result
             return Err(CommitError::Refused { index });
         }
         let passes = |code: &&str| RETRYABLE.contains(code) || *code == "None";
-        if attempt >= CONFLICTS.max_attempts || !codes.iter().all(|code| passes(code)) {
+        if attempt >= CONFLICTS.max_attempts || !codes.iter().all(passes) {
             let codes = codes.join(", ");
             return Err(CommitError::Service(format!("the transaction was cancelled: {codes}")));
         }
         tokio::time::sleep(CONFLICTS.pause(attempt, jitter())).await;
+        attempt += 1;
     }
-    unreachable!("a try ends the loop at the latest when there have been as many as there may be")
 }

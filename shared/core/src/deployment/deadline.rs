@@ -33,7 +33,8 @@ impl Deadline {
         let timeout = service_timeout.min(MAX_SERVICE_TIMEOUT);
         let reserve = RESERVE.min(timeout / 4);
         let after = |time: Duration| first.saturating_add(time).unwrap_or(Timestamp::MAX);
-        Self { first, last_call: after(timeout - reserve), answer_by: after(timeout - reserve / 2) }
+        let less = |reserve: Duration| after(timeout.saturating_sub(reserve));
+        Self { first, last_call: less(reserve), answer_by: less(reserve / 2) }
     }
 
     /// Whether this delivery must go on by itself after a failure at `now`. It may leave the request to Lambda's next

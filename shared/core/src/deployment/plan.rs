@@ -326,14 +326,12 @@ fn is_undone(request: &Request, newest: &Entry) -> bool {
     if !newest.succeeded() {
         return true;
     }
-    match &newest.properties {
-        Some(properties) => *properties != request.properties,
-        // Recorded before the ledger knew of properties: all that is known of it is its version.
-        None => {
-            let version = &newest.deployment.version;
-            *version != request.version && request.old_version.as_ref().is_none_or(|old| old == version)
-        }
+    if let Some(properties) = &newest.properties {
+        return *properties != request.properties;
     }
+    // Recorded before the ledger knew of properties: all that is known of it is its version.
+    let version = &newest.deployment.version;
+    *version != request.version && request.old_version.as_ref().is_none_or(|old| old == version)
 }
 
 /// Stands for a run id that is still to be given.

@@ -86,13 +86,14 @@ pub struct StackEvent {
 }
 
 /// Which way a stack went when it turned to a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
     /// An update had begun, and no rollback.
     Forward,
     /// A rollback had begun.
     Back,
     /// The events do not show it: CloudFormation publishes them some seconds late.
+    #[default]
     Unknown,
 }
 
@@ -155,11 +156,12 @@ pub fn shows(events: &[StackEvent], phase: StackPhase) -> bool {
     events.iter().find(|event| event.is_stack).is_some_and(|event| StackPhase::of(&event.status) == phase)
 }
 
-/// Whether the events show a rollback of the stack since then.
+/// Whether the events show a rollback of the stack since then which is over: the stack has gone forward again.
 pub fn rolled_back(events: &[StackEvent], since: Timestamp) -> bool {
-    let back =
-        |event: &StackEvent| event.is_stack && StackPhase::of(&event.status) == StackPhase::RollingBack;
-    events.iter().any(|event| back(event) && event.at >= since)
+    let phases = events.iter().filter(|event| event.is_stack && event.at >= since);
+    let phases = phases.map(|event| StackPhase::of(&event.status));
+    let before = phases.skip_while(|phase| !matches!(phase, StackPhase::Updating | StackPhase::Importing));
+    before.into_iter().any(|phase| phase == StackPhase::RollingBack)
 }
 
 /// The newest of the stack's own events by which it began to go forward or back.
@@ -287,7 +289,18 @@ mod tests {
             };
             assert_eq!(order(&events, sent), expected, "{what}");
         }
+        for (after, rolled) in [
+            (&[][..], false),
+            (&[("stack", BACK, "")], false),
+            (&[("stack", UP, "")], false),
+            (&[("stack", BACK, ""), ("stack", "UPDATE_ROLLBACK_COMPLETE", ""), ("stack", UP, "")], true),
+            (&[("stack", UP, ""), ("stack", BACK, "")], false),
+        ] {
+            let events = events(&[&before[..], after].concat());
+            assert_eq!(rolled_back(&events, Timestamp::from_second(301).unwrap()), rolled, "{after:?}");
+        }
         let events = events(&before);
+        assert!(shows(&events, StackPhase::Updating) && !shows(&events, StackPhase::RollingBack));
         assert_eq!(went_forward(&events), Timestamp::from_second(200).ok());
         // The event of the newest deployment is not that of its rollback, however close its entry is.
         let two = Properties::of(&json!({ "Version": "2" }));
