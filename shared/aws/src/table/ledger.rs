@@ -1,17 +1,11 @@
-//! The deployments' ledgers: an entry for each request that was begun, where the ledger stands, and what each request was
-//! answered.
+//! The deployments' ledgers: an entry for each request that was begun, and where the ledger stands.
 //!
 //! A request is found by its id, and the newest entry by the ledger's state: so what is read does not grow with the
 //! ledger. Entries and requests expire; the ledger's state does not.
 
 use std::{fmt::Write as _, time::Duration};
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{
-        AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-    },
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValue, TransactWriteItem, Update};
 use jiff::Timestamp;
 use lamplighter_core::deployment::{Answered, Entry, EntryKey, Latest, Ledger};
 use serde::de::DeserializeOwned;
@@ -240,41 +234,6 @@ impl Table {
         })
     }
 
-    /// Decides the answer of a request that has no entry, once, as [`Table::close`] does for one that has. Nothing if it has
-    /// one by now. One write.
-    pub async fn answer(
-        &self,
-        request: RequestKey<'_>,
-        answer: &Answered,
-    ) -> Result<Option<(Answered, bool)>, TableError> {
-        let value = serde_json::to_value(answer).map_err(|error| self.unreadable(request.ledger, &error))?;
-        let update = self
-            .request_update(request)
-            .update_expression(
-                "SET answer = :answer, first_at = if_not_exists(first_at, :now), \
-                 expires_at = if_not_exists(expires_at, :expires)",
-            )
-            .condition_expression("attribute_not_exists(answer) AND attribute_not_exists(#entry)")
-            .expression_attribute_names("#entry", "entry")
-            .expression_attribute_values(":answer", AttributeValue::M(to_item(value)))
-            .expression_attribute_values(":now", n(answer.at.as_millisecond()))
-            .expression_attribute_values(":expires", self.ledger_expiry(answer.at))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
-            Ok(_) => Ok(Some((answer.clone(), true))),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let item = to_json(refused.item.clone().unwrap_or_default());
-                    let Some(stands) = item.get("answer") else { return Ok(None) };
-                    let stands: Answered = self.read_as(request.ledger, stands.clone())?;
-                    let own = stands == *answer;
-                    Ok(Some((stands, own)))
-                }
-                _ => Err(self.failed("note an answer", &error)),
-            },
-        }
-    }
-
     /// Says where a ledger stands although no deployment was closed: its resource was deleted. One write; nothing changes,
     /// and false is returned, if the ledger has gone on since `seen`.
     pub async fn stand(&self, ledger: &str, seen: Option<&Latest>, now: &Latest) -> Result<bool, TableError> {
@@ -288,101 +247,6 @@ impl Table {
     /// Where a ledger stands. One consistent read.
     pub async fn latest(&self, ledger: &str) -> Result<Option<Latest>, TableError> {
         self.ledger_item(ledger, LATEST).await
-    }
-
-    /// The answer that stands for a request: its entry's, or its own. One consistent read.
-    pub async fn answered(
-        &self,
-        request: RequestKey<'_>,
-        entry: Option<&EntryKey>,
-    ) -> Result<Option<Answered>, TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        let item = self.get(pk, sk, "read an answer").await?.map(to_json).unwrap_or_default();
-        match item.get("answer") {
-            Some(answer) => self.read_as(request.ledger, answer.clone()).map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// Takes it upon this delivery to send an answer to the URL with this digest. False if another one has: then nothing has
-    /// changed. One write.
-    pub async fn claim_sending(
-        &self,
-        request: RequestKey<'_>,
-        entry: Option<&EntryKey>,
-        to: &str,
-        now: Timestamp,
-    ) -> Result<bool, TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
-            .update_expression(
-                "SET answer.sending_to = list_append(if_not_exists(answer.sending_to, :none), :tos), \
-                 answer.sent_at = :at",
-            )
-            .condition_expression("attribute_exists(answer) AND NOT contains(answer.sending_to, :to)")
-            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
-            .expression_attribute_values(":tos", AttributeValue::L(vec![s(to)]))
-            .expression_attribute_values(":to", s(to))
-            .expression_attribute_values(":at", s(now.to_string()));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("note that an answer is sent", &error)),
-            },
-        }
-    }
-
-    /// Notes that an answer is sent once more at `now`. One write.
-    pub async fn sending(
-        &self,
-        request: RequestKey<'_>,
-        entry: Option<&EntryKey>,
-        now: Timestamp,
-    ) -> Result<(), TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
-            .update_expression("SET answer.sent_at = :at")
-            .condition_expression("attribute_exists(answer)")
-            .expression_attribute_values(":at", s(now.to_string()))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| self.failed("note that an answer is sent", &error))
-    }
-
-    /// Notes that an answer has arrived at the URL with this digest. One write.
-    pub async fn delivered(
-        &self,
-        request: RequestKey<'_>,
-        entry: Option<&EntryKey>,
-        to: &str,
-    ) -> Result<(), TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
-            .update_expression(
-                "SET answer.delivered_to = list_append(if_not_exists(answer.delivered_to, :none), :to)",
-            )
-            .condition_expression("attribute_exists(answer)")
-            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
-            .expression_attribute_values(":to", AttributeValue::L(vec![s(to)]))
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| self.failed("note an answer's arrival", &error))
     }
 
     /// Where a ledger stands, if it still stands where `seen` says.
@@ -461,7 +325,7 @@ impl Table {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    fn request_update(
+    pub(super) fn request_update(
         &self,
         request: RequestKey<'_>,
     ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
@@ -473,7 +337,7 @@ impl Table {
     }
 
     /// When what is written at `now` expires, in seconds as DynamoDB wants it.
-    fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
+    pub(super) fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
         let kept = self.retention.max(LEDGER_RETENTION);
         n(now.saturating_add(kept).unwrap_or(Timestamp::MAX).as_second())
     }
@@ -505,23 +369,15 @@ impl Table {
         self.read_as(ledger, to_json(item))
     }
 
-    fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
+    pub(super) fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
         serde_json::from_value(value).map_err(|error| self.unreadable(ledger, &error))
     }
 
-    fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
+    pub(super) fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
         TableError::Malformed { table: self.name.clone(), key: ledger_pk(ledger), cause: error.to_string() }
     }
 
     fn transaction_failed(&self, operation: &'static str, cause: String) -> TableError {
         TableError::Service { table: self.name.clone(), operation, cause }
-    }
-}
-
-/// The item that holds the answer of a request.
-fn answer_key(request: RequestKey<'_>, entry: Option<&EntryKey>) -> (String, String) {
-    match entry {
-        Some(entry) => (ledger_pk(request.ledger), entry.to_string()),
-        None => (request_pk(request.ledger), request.id.to_owned()),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
 
+mod answers;
 mod claim;
 mod commit;
 mod disown;
