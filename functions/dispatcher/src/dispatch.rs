@@ -3,22 +3,19 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lamplighter_aws::{
-    functions::{Functions, InvokeError},
-    stacks::{StackError, Stacks},
-    table::{Received, RequestKey, Table, TableError},
-};
+use lamplighter_aws::table::{Received, RequestKey};
 use lamplighter_core::deployment::{
-    Addressee, Answered, Course, Deadline, Entry, MAX_SERVICE_TIMEOUT, OrderError, Plan, StackPhase, Verdict,
-    abandoned, after_delete, at_last_call, render, verdict,
+    Addressee, Answered, Course, Deadline, Entry, MAX_SERVICE_TIMEOUT, Plan, StackPhase, Verdict, abandoned,
+    after_delete, at_last_call, render, verdict,
 };
 use tokio::time::{sleep, timeout};
 
 use crate::{
     answer::{NotAccepted, Place, deliver, digest, put},
+    classify::{Begun, Findings, begin, unclassified},
     drive::{Crew, Driven, drive},
-    event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, Unanswerable, action, envelope},
-    judge::{Begun, Knowing, begin, unjudged},
+    event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, action, envelope},
+    services::{DispatchError, Dispatcher},
 };
 
 /// The longest time before the process's own end at which a deployment is handed over to another.
@@ -30,57 +27,7 @@ const NOTING: Duration = Duration::from_secs(10);
 /// The pause after a failure that this delivery must get over by itself.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the fallback may take to find out what a request is.
-const JUDGING: Duration = Duration::from_secs(25);
-
-/// What the dispatcher works with.
-pub struct Dispatcher {
-    /// The table.
-    pub table: Table,
-    /// The tasks' functions, and its own.
-    pub functions: Functions,
-    /// The stack.
-    pub stacks: Stacks,
-    /// For the answer: [`client`](crate::answer::client).
-    pub http: reqwest::Client,
-    /// The only place without TLS that may be answered.
-    pub local: Option<String>,
-    /// The name of its own function.
-    pub own_function: String,
-    /// 128 random bits.
-    pub random: fn() -> u128,
-}
-
-/// Why an event is not done with. It must come again; if it comes no more, the fallback answers it.
-#[derive(Debug, thiserror::Error)]
-pub enum DispatchError {
-    /// Nobody can be answered.
-    #[error(transparent)]
-    Unanswerable(#[from] Unanswerable),
-    /// The table failed.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// The stack's status is not known.
-    #[error(transparent)]
-    Status(#[from] StackError),
-    /// A function was not reached.
-    #[error(transparent)]
-    Invoke(#[from] InvokeError),
-    /// The answer was not accepted.
-    #[error(transparent)]
-    NotAccepted(#[from] NotAccepted),
-    /// The table did not answer.
-    #[error("the table did not answer within 10 s")]
-    Silent,
-    /// An entry was opened for the request while it was to be answered without one.
-    #[error("another delivery has begun the request")]
-    Begun,
-    /// The tasks have no order.
-    #[error(transparent)]
-    Order(#[from] OrderError),
-    /// The ledger was opened by others each time it was to be.
-    #[error("the ledger `{0}` changed each time it was to be opened")]
-    Contended(String),
-}
+const CLASSIFYING: Duration = Duration::from_secs(25);
 
 /// How an event was done with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,8 +126,8 @@ pub async fn dispatch(
             sleep(PAUSE).await;
             continue;
         }
-        let (known, why) = (Knowing::default(), error.to_string());
-        let verdict = unjudged(dispatcher, &deploy.request, &envelope.to.stack_id, &known, &why).await;
+        let (known, why) = (Findings::default(), error.to_string());
+        let verdict = unclassified(dispatcher, &deploy.request, &envelope.to.stack_id, &known, &why).await;
         answer(dispatcher, &envelope, Decided::Apart(verdict), time).await?;
         return Ok(Done::Answered);
     }
@@ -233,21 +180,21 @@ async fn run(
     // A request that comes too late is looked up all the same, so that it gets the right answer.
     let soon = now.saturating_add(NOTING.min(time.spare)).unwrap_or(Timestamp::MAX);
     let at_last = if now < times.last_call { times.last_call } else { soon };
-    let knowing = Knowing::default();
+    let findings = Findings::default();
     let mut beginning =
-        Box::pin(begin(dispatcher, request, to, times.last_call, refusal.as_deref(), received, &knowing));
+        Box::pin(begin(dispatcher, request, to, times.last_call, refusal.as_deref(), received, &findings));
     let begun = tokio::select! {
         begun = &mut beginning => Some(begun),
         // What a rollback returns to is noted as long as there is any time.
-        () = at(at_last) => if knowing.is_rollback() {
+        () = at(at_last) => if findings.is_rollback() {
             timeout(until(times.answer_by), beginning).await.ok()
         } else {
             None
         },
     };
     let Some(begun) = begun.transpose()? else {
-        let why = knowing.obstacle(deploy.service_timeout);
-        return Ok(Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await));
+        let why = findings.obstacle(deploy.service_timeout);
+        return Ok(Decided::Apart(unclassified(dispatcher, request, &to.stack_id, &findings, &why).await));
     };
     let planned = match begun {
         Begun::Plan(planned) => *planned,
@@ -398,17 +345,19 @@ async fn last_resort(dispatcher: &Dispatcher, deploy: &Deploy, envelope: &Envelo
         "the dispatcher ended before the deployment did, on every delivery of request {}, the last time with: {error}",
         to.request_id
     );
-    let knowing = Knowing::default();
+    let findings = Findings::default();
     // A deployment that has no entry begins none any more.
-    let judging = Box::pin(begin(dispatcher, request, to, Timestamp::MAX, Some(&why), None, &knowing));
-    let planned = match timeout(JUDGING, judging).await {
+    let classifying = Box::pin(begin(dispatcher, request, to, Timestamp::MAX, Some(&why), None, &findings));
+    let planned = match timeout(CLASSIFYING, classifying).await {
         Ok(Ok(Begun::Answered(answer))) => return Decided::Before(None, answer),
         Ok(Ok(Begun::Plan(planned))) => *planned,
         Ok(Err(error)) => {
             tracing::warn!(request_id = to.request_id, "the ledger does not note the end: {error}");
-            return Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await);
+            return Decided::Apart(unclassified(dispatcher, request, &to.stack_id, &findings, &why).await);
         }
-        Err(_) => return Decided::Apart(unjudged(dispatcher, request, &to.stack_id, &knowing, &why).await),
+        Err(_) => {
+            return Decided::Apart(unclassified(dispatcher, request, &to.stack_id, &findings, &why).await);
+        }
     };
     match planned {
         Plan::Replay { entry, answer } => Decided::Before(Some(Box::new(entry)), answer),

@@ -20,8 +20,8 @@ use lamplighter_core::{
 use tokio::time::{Duration, sleep};
 
 use crate::{
+    classify::{events_until, is_late},
     follow::{follow, standing, unstarted, watch},
-    judge::{events_until, is_late},
 };
 
 /// The pause between two looks at a run that must end before a rollback undoes anything.

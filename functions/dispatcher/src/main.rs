@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dispatcher::dispatch::{Dispatcher, dispatch};
+use dispatcher::{dispatch::dispatch, services::Dispatcher};
 use futures::FutureExt;
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};

@@ -38,9 +38,15 @@ impl Stacks {
         Self { client: Client::from_conf(config.build()) }
     }
 
-    /// A stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`.
+    /// A stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`. One that is not there any more is `DELETE_COMPLETE`, as it was
+    /// for the 90 days after its deletion.
     pub async fn status(&self, stack_id: &str) -> Result<String, StackError> {
-        let stack = self.describe(stack_id).await?;
+        let stack = match self.describe(stack_id).await {
+            Err(StackError { cause, .. }) if cause.contains("does not exist") => {
+                return Ok("DELETE_COMPLETE".to_owned());
+            }
+            described => described?,
+        };
         let status = stack.stack_status().map(|status| status.as_str().to_owned());
         status.ok_or_else(|| failed(stack_id, "it has no status"))
     }

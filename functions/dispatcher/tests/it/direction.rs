@@ -292,7 +292,7 @@ async fn d06_a_continued_rollback_undoes_what_the_one_before_could_not() {
 
 /// Row 8: the fallback knows forward from back.
 #[tokio::test]
-async fn d07_the_fallback_judges_as_the_dispatcher_does() {
+async fn d07_the_fallback_decides_as_the_dispatcher_does() {
     let nowhere = "http://127.0.0.1:9";
     let table = "AWS_ENDPOINT_URL_DYNAMODB";
     let stage = at_version_1().await;

@@ -7,10 +7,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use dispatcher::{
-    answer,
-    dispatch::{Dispatcher, dispatch},
-};
+use dispatcher::{answer, dispatch::dispatch, services::Dispatcher};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use lamplighter_aws::{clients::local_config, functions::Functions, stacks::Stacks};
@@ -23,7 +20,10 @@ use tokio::{
 use crate::support::{STACK, Stage, event, probe};
 
 /// How many events are dealt with at a time.
-const AT_ONCE: usize = 3000;
+const AT_ONCE: usize = 400;
+
+/// How often an event is delivered again whose delivery failed.
+const RETRIES: usize = 2;
 
 /// The small numbers of a seed.
 struct Dice(u64);
@@ -186,7 +186,7 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
     let received = Received::default();
     let endpoint = listen(Arc::clone(&received)).await;
     let dispatcher = Arc::new(Dispatcher {
-        table: stage.table.clone(),
+        table: stage.direct_table(),
         functions: Functions::new(&local_config("http://127.0.0.1:9")),
         stacks: Stacks::new(&local_config(&stage.stacks.endpoint())),
         http: answer::client().unwrap(),
@@ -214,12 +214,21 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
         }
         let (dispatcher, stage) = (Arc::clone(&dispatcher), Arc::clone(&stage));
         let (text, ids) = (text.clone(), ids.clone());
+        let is_answerable = ids.is_some();
         tokio::spawn(async move {
             if let Some([stack, _, resource]) = ids {
                 let whole: Value = serde_json::from_str(&text).unwrap_or_default();
                 stage.stacks.publish(&stack, &resource, "UPDATE_IN_PROGRESS", &whole["ResourceProperties"]);
             }
-            (i, dispatch(&dispatcher, &text, deadline).await.map_err(|error| error.to_string()))
+            let deliver = async || dispatch(&dispatcher, &text, deadline).await.map_err(|it| it.to_string());
+            let mut done = deliver().await;
+            // As Lambda does: a busy machine may be slower than a table may be.
+            for _ in 0..RETRIES {
+                if done.is_err() && is_answerable {
+                    done = deliver().await;
+                }
+            }
+            (i, done)
         })
     }));
     // Some wait for events of their stack that do not come; the others go on.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Deployment, Ordered, Properties};
 use crate::{id::RunId, name::TaskName, run::Trigger, status::Status};
 
-/// A deployment's place in its ledger: the time at which it was opened and its request, in the order of time.
+/// A deployment's place in its ledger: its time and its request, in the order of time. The time is that at which
+/// CloudFormation sent the request, where that is known, else that at which the entry was opened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EntryKey(String);
@@ -19,19 +20,19 @@ pub struct EntryKey(String);
 pub struct InvalidEntryKey(pub String);
 
 impl EntryKey {
-    /// The key of the request that is opened at `now`.
+    /// The key of a request of this time.
     pub fn new(now: Timestamp, request_id: &str) -> Self {
         Self(format!("{now:.3}#{request_id}"))
     }
 
-    /// The key of a request that is opened at `now` in a ledger that stands at `latest`. It sorts after it, whatever
+    /// The key of a request of the time `now` in a ledger that stands at `latest`. It sorts after it, whatever
     /// the clocks say.
     pub fn following(latest: Option<&Self>, now: Timestamp, request_id: &str) -> Self {
         let next = latest.and_then(|latest| latest.time().checked_add(Duration::from_millis(1)).ok());
         Self::new(next.map_or(now, |next| next.max(now)), request_id)
     }
 
-    /// When it was opened, to the millisecond.
+    /// Its time, to the millisecond.
     pub fn time(&self) -> Timestamp {
         self.0.split_once('#').and_then(|(time, _)| time.parse().ok()).unwrap_or_default()
     }

@@ -104,7 +104,7 @@ pub struct Sent<'a> {
     pub logical_id: &'a str,
     /// The properties that the resource gets.
     pub properties: &'a Properties,
-    /// When the newest entry of the ledger was opened: older events belong to earlier requests.
+    /// The time of the newest entry of the ledger: older events belong to earlier requests.
     pub since: Timestamp,
     /// When the request was sent, where that is known.
     pub at: Option<Timestamp>,
@@ -112,7 +112,7 @@ pub struct Sent<'a> {
 
 /// Tells from a stack's events, newest first, on which way the stack sent an Update.
 ///
-/// The resource's own event is its newest `UPDATE_IN_PROGRESS` to these properties since the newest entry was opened, and
+/// The resource's own event is its newest `UPDATE_IN_PROGRESS` to these properties since the newest entry's time, and
 /// not before the request was sent. The stack's own event before it says the way. While the resource's event is missing,
 /// the beginning of a rollback says it, if it is clearly earlier or later than the request.
 pub fn order(events: &[StackEvent], sent: Sent<'_>) -> Order {

@@ -15,9 +15,9 @@ use crate::cloud::{SentRequest, Way};
 const UNIT: i64 = 10;
 /// How long after the beginning of its unit a dispatcher does what it does.
 const AFTER: Duration = Duration::from_secs(5);
-/// How long after it was sent a request is delivered late, and the stack's events are read: as in `judge.rs`.
+/// How long after it was sent a request is delivered late, and the stack's events are read: as in `classify.rs`.
 pub const PROMPT: Duration = Duration::from_secs(15);
-/// Over how many deployments that were kept a rollback returns at most: as in `judge.rs`.
+/// Over how many deployments that were kept a rollback returns at most: as in `classify.rs`.
 pub const MOST_KEPT: usize = 20;
 pub const LEDGER: &str = "shop#Tasks";
 

@@ -285,6 +285,12 @@ impl Stage {
         self.table.ledger(&format!("{stack}#{resource}"), None).await.unwrap().newest
     }
 
+    /// The table, without a socket in between.
+    pub fn direct_table(&self) -> Table {
+        let client = lamplighter_aws::clients::direct_dynamodb(self.engine.client());
+        Table::new(client, self.table.name())
+    }
+
     /// The ledger of the resource.
     pub async fn ledger(&self) -> Ledger {
         self.table.ledger(&format!("{STACK}#Tasks"), None).await.unwrap()

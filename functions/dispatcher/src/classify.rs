@@ -22,7 +22,7 @@ use lamplighter_core::{
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::dispatch::{DispatchError, Dispatcher};
+use crate::services::{DispatchError, Dispatcher};
 
 /// How long one read of the table may take.
 const READ: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ const ROUNDS: usize = 20;
 
 /// What has been found out of a request so far: it must be answered at its last call, however little that is.
 #[derive(Debug, Default)]
-pub struct Knowing(Mutex<Known>);
+pub struct Findings(Mutex<Known>);
 
 #[derive(Clone, Debug, Default)]
 struct Known {
@@ -56,7 +56,7 @@ struct Known {
     refused: Option<String>,
 }
 
-impl Knowing {
+impl Findings {
     fn note(&self, change: impl FnOnce(&mut Known)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -70,7 +70,7 @@ impl Knowing {
         self.so_far().kind == Some(Kind::Rollback)
     }
 
-    /// Why the request could not be judged within `patience`: the neighbour that was waited for, and what it said last.
+    /// Why the request could not be classified within `patience`: the neighbour that was waited for, and what it said last.
     pub fn obstacle(&self, patience: Duration) -> String {
         let Known { waits_for, refused, .. } = self.so_far();
         let seconds = patience.as_secs();
@@ -85,7 +85,7 @@ impl Knowing {
 }
 
 /// A request with all that it takes to plan it.
-struct Judged {
+struct Classified {
     ledger: Ledger,
     course: Course,
     phase: Option<StackPhase>,
@@ -101,40 +101,40 @@ struct Evidence {
 }
 
 /// Finds out what a request is.
-async fn judge(
+async fn classify(
     dispatcher: &Dispatcher,
     request: &Request,
     to: &Addressee,
     received: &Received,
-    knowing: &Knowing,
-) -> Result<Judged, DispatchError> {
-    knowing.note(|known| known.waits_for = Some("the table"));
+    findings: &Findings,
+) -> Result<Classified, DispatchError> {
+    findings.note(|known| known.waits_for = Some("the table"));
     let mut ledger = within(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
     if let Some(own) = &ledger.own {
         let course = own.course;
-        return Ok(Judged { ledger, course, phase: None, evidence: Evidence::default() });
+        return Ok(Classified { ledger, course, phase: None, evidence: Evidence::default() });
     }
     let kind = kind(request, &ledger);
-    knowing.note(|known| {
+    findings.note(|known| {
         known.kind = Some(kind);
         known.has_ledger = ledger.latest.is_some();
         known.waits_for = Some("CloudFormation");
     });
-    let phase = phase(dispatcher, &to.stack_id, kind, knowing).await?;
-    knowing.note(|known| known.phase = phase);
+    let phase = phase(dispatcher, &to.stack_id, kind, findings).await?;
+    findings.note(|known| known.phase = phase);
     let evidence = match phase {
         Some(phase) => events_of(dispatcher, request, to, &ledger, kind, phase).await,
         None => Evidence::default(),
     };
     let course = phase.map_or(Course::Rollback, |phase| resolve(kind, evidence.order, phase));
-    knowing.note(|known| {
+    findings.note(|known| {
         known.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
     });
     if course == Course::Rollback {
-        knowing.note(|known| known.waits_for = Some("the table"));
+        findings.note(|known| known.waits_for = Some("the table"));
         read_before(dispatcher, request, &mut ledger).await?;
     }
-    Ok(Judged { ledger, course, phase, evidence })
+    Ok(Classified { ledger, course, phase, evidence })
 }
 
 /// Reads the entries over which a rollback returns.
@@ -168,7 +168,7 @@ pub async fn begin(
     last_call: Timestamp,
     refusal: Option<&str>,
     mut received: Option<Received>,
-    knowing: &Knowing,
+    findings: &Findings,
 ) -> Result<Begun, DispatchError> {
     let key = RequestKey { ledger: &request.ledger, id: &request.request_id };
     within(dispatcher.table.move_ledger(&to.ledger_by_name(), &request.ledger)).await?;
@@ -180,14 +180,14 @@ pub async fn begin(
         if let Some(answer) = received.answer {
             return Ok(Begun::Answered(answer));
         }
-        let Judged { ledger, course, phase, evidence } =
-            judge(dispatcher, request, to, &received, knowing).await?;
+        let Classified { ledger, course, phase, evidence } =
+            classify(dispatcher, request, to, &received, findings).await?;
         let is_new_deployment = ledger.own.is_none() && course != Course::Rollback;
         if let Some(refusal) = refusal.filter(|_| is_new_deployment) {
             return Ok(Begun::Plan(Box::new(Plan::Decline(Verdict::failed(refusal)))));
         }
         let contents = if is_new_deployment && phase.is_some_and(|phase| phase.waits_for(course)) {
-            knowing.note(|known| known.waits_for = Some("Lambda (GetFunctionConfiguration)"));
+            findings.note(|known| known.waits_for = Some("Lambda (GetFunctionConfiguration)"));
             contents(dispatcher, request).await?
         } else {
             BTreeMap::new()
@@ -197,7 +197,7 @@ pub async fn begin(
             Situation { course, phase, contents: &contents, last_call, went_forward, rolled_back };
         let planned = plan(request, &ledger, &situation, Timestamp::now(), dispatcher.random)?;
         if let Plan::Open(entry) = &planned {
-            knowing.note(|known| known.waits_for = Some("the table (TransactWriteItems)"));
+            findings.note(|known| known.waits_for = Some("the table (TransactWriteItems)"));
             match dispatcher.table.open(entry, ledger.latest.as_ref()).await? {
                 Opened::Yes => {
                     let (course, version) = (entry.course.trigger(), &entry.deployment.version);
@@ -222,14 +222,14 @@ async fn within<T>(step: impl Future<Output = Result<T, TableError>>) -> Result<
 /// An Update that may be either is taken for a rollback if the stack's status says so, or if the ledger does not exclude
 /// it and the status cannot be had. Without ledger and status it is taken for a deployment: a version that serves without
 /// its migrations would be worse than a rollback that a person must continue.
-pub async fn unjudged(
+pub async fn unclassified(
     dispatcher: &Dispatcher,
     request: &Request,
     stack_id: &str,
-    knowing: &Knowing,
+    findings: &Findings,
     why: &str,
 ) -> Verdict {
-    let known = knowing.so_far();
+    let known = findings.so_far();
     let phase = match (known.phase, known.kind, request.change) {
         (Some(phase), ..) => Some(phase),
         (None, None, Change::Update) => {
@@ -253,19 +253,19 @@ async fn phase(
     dispatcher: &Dispatcher,
     stack_id: &str,
     kind: Kind,
-    knowing: &Knowing,
+    findings: &Findings,
 ) -> Result<Option<StackPhase>, DispatchError> {
     let patience = if kind == Kind::Rollback { BRIEFLY } else { REFUSED_FOR };
     let began = Instant::now();
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
         match dispatcher.stacks.status(stack_id).await {
             Ok(status) => {
-                knowing.note(|known| known.refused = None);
+                findings.note(|known| known.refused = None);
                 return Ok(Some(StackPhase::of(&status)));
             }
             Err(error) if began.elapsed() + pause < patience => {
                 tracing::warn!("asking again: {error}");
-                knowing.note(|known| known.refused = Some(error.to_string()));
+                findings.note(|known| known.refused = Some(error.to_string()));
             }
             Err(error) if kind == Kind::Rollback => {
                 tracing::warn!("rolling back all the same: {error}");
