@@ -297,6 +297,9 @@ async fn events_of(
         Kind::Rollback => false,
     };
     let is_late = kind != Kind::Rollback && request.sent_at.is_some_and(is_late);
+    // Of a stack that waits for neither, nothing is run in any case.
+    let waits = [Course::Update, Course::Rollback].into_iter().any(|course| phase.waits_for(course));
+    let may_be_either = may_be_either && waits;
     if !may_be_either && !is_late && !may_be_undone(request, ledger) {
         return Evidence::default();
     }
