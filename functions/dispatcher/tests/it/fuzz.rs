@@ -177,7 +177,7 @@ async fn serve(mut client: TcpStream, received: Received) -> std::io::Result<()>
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (seed, events) = (number("FUZZ_SEED").unwrap_or(12), number("FUZZ_EVENTS").unwrap_or(20_000));
