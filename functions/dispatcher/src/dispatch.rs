@@ -116,6 +116,7 @@ pub async fn dispatch(
             };
         };
         if matches!(error, DispatchError::Begun) && now < times.last_call {
+            sleep(PAUSE).await;
             continue;
         }
         if matches!(error, DispatchError::NotAccepted(_)) || !times.has_no_further_delivery(now) {

@@ -102,6 +102,7 @@ fn draw(dice: &mut Dice, url: &str) -> (String, Option<[String; 3]>) {
     whole["StackId"] = json!(format!("{STACK}{}", dice.roll(1000)));
     whole["LogicalResourceId"] = json!(format!("Tasks{}", dice.roll(8)));
     whole["ResponseURL"] = json!(url);
+    whole["ResourceProperties"]["ServiceTimeout"] = json!("40");
     if dice.one_in(2) {
         whole["OldResourceProperties"] =
             event("Update", "", &dice.roll(4).to_string(), &tasks[..count])["ResourceProperties"].clone();
