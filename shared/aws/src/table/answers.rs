@@ -1,7 +1,7 @@
 //! The answers to requests of CloudFormation: decided once, sent by one delivery at a time to each URL.
 
 use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
+    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
@@ -72,13 +72,8 @@ impl Table {
         to: &str,
         now: Timestamp,
     ) -> Result<bool, TableError> {
-        let (pk, sk) = answer_key(request, entry);
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
+            .answer_update(request, entry)
             .update_expression(
                 "SET answer.sending_to = list_append(if_not_exists(answer.sending_to, :none), :tos), \
                  answer.sent_at = :at",
@@ -104,12 +99,7 @@ impl Table {
         entry: Option<&EntryKey>,
         now: Timestamp,
     ) -> Result<(), TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
+        self.answer_update(request, entry)
             .update_expression("SET answer.sent_at = :at")
             .condition_expression("attribute_exists(answer)")
             .expression_attribute_values(":at", s(now.to_string()))
@@ -126,12 +116,7 @@ impl Table {
         entry: Option<&EntryKey>,
         to: &str,
     ) -> Result<(), TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
+        self.answer_update(request, entry)
             .update_expression(
                 "SET answer.delivered_to = list_append(if_not_exists(answer.delivered_to, :none), :to)",
             )
@@ -142,6 +127,11 @@ impl Table {
             .await
             .map(drop)
             .map_err(|error| self.failed("note an answer's arrival", &error))
+    }
+
+    fn answer_update(&self, request: RequestKey<'_>, entry: Option<&EntryKey>) -> UpdateItemFluentBuilder {
+        let (pk, sk) = answer_key(request, entry);
+        self.client.update_item().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk))
     }
 }
 
