@@ -1,6 +1,6 @@
 # `make demo` and `make test` do everything on a fresh machine that has cargo and python3.
 
-.PHONY: demo test kill bench generate deploy dependencies
+.PHONY: demo test kill fuzz bench generate deploy dependencies
 
 # Built with the workspace: alone it would have other features, and the SDK would be compiled once more for it.
 LAMPLIGHTER := $(or $(CARGO_TARGET_DIR),target)/debug/lamplighter
@@ -47,7 +47,11 @@ deploy:
 	$(LAMPLIGHTER) build
 	sam deploy --parameter-overrides Version=$(VERSION)
 
-# Licences and sources of the dependencies, and those nobody uses; needs cargo-deny and cargo-machete.
+# What comes in from outside, fuzzed: each target for a minute, or for FUZZ_SECONDS. Needs a C++ compiler.
+fuzz:
+	@fuzz/run
+
+# Advisories, licences and sources of the dependencies, and those nobody uses; needs cargo-deny and cargo-machete.
 dependencies:
-	cargo deny check bans licenses sources
+	cargo deny check advisories bans licenses sources
 	cargo machete

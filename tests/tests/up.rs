@@ -2,6 +2,7 @@
 //!
 //! One test, since everything here packages the same functions into the same folder.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -118,16 +119,42 @@ fn the_demo_runs_through() {
     let output = Command::new(repository().join("tests/demo")).env("RUST_BACKTRACE", "0").output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
-    for word in [
-        "version 1 serves",
-        "version 2 serves",
-        "run-migrations",
-        "FAILED",
-        "version 2 keeps serving",
-        "version 4 serves",
-    ] {
-        assert!(told.contains(word), "no `{word}` in:\n{told}");
+    let serving: Vec<_> =
+        ["version 1 serves", "version 2 serves", "version 2 keeps serving", "version 4 serves"]
+            .into_iter()
+            .map(|word| told.find(word).unwrap_or_else(|| panic!("no `{word}` in:\n{told}")))
+            .collect();
+    assert!(serving.is_sorted(), "{told}");
+    let history = ["history", "--json", "--limit", "200", "--home", "target/demo"];
+    let history = Ended::of(lamplighter().args(history)).json();
+    let mut runs: BTreeMap<String, usize> = BTreeMap::new();
+    for run in history["runs"].as_array().unwrap() {
+        let words = ["task", "trigger", "status"].map(|key| run[key].as_str().unwrap());
+        *runs.entry(words.join(" ")).or_default() += 1;
     }
+    assert_eq!(
+        json!(runs),
+        json!({
+            "run-migrations deploy COMPLETED": 1,
+            "seed-data deploy COMPLETED": 1,
+            "process-assets deploy COMPLETED": 1,
+            "warm-cache deploy COMPLETED": 1,
+            // Versions 2, 4 and 5; that of version 3 has no database.
+            "run-migrations update COMPLETED": 3,
+            "run-migrations update FAILED": 1,
+            // Version 5 has a page that cannot be reached, and takes its notice back.
+            "warm-cache update COMPLETED": 2,
+            "warm-cache update FAILED": 1,
+            "process-assets update COMPLETED": 1,
+            "process-assets rollback COMPLETED": 1,
+            "purge-expired manual COMPLETED": 2,
+            "purge-expired manual CANCELLED": 1,
+            "purge-expired manual SKIPPED": 2,
+            "import-users queue COMPLETED": 2,
+            "import-users queue CANCELLED": 1,
+            "import-users queue FAILED": 1,
+        })
+    );
 }
 
 /// `up` as a process, with JSON.

@@ -185,8 +185,41 @@ fn k04_the_language_is_that_of_the_flag_else_of_the_environment() {
 
 #[test]
 fn k06_there_is_a_completion_script_for_each_shell() {
+    let workspace = Workspace::empty();
+    let help = workspace.run(&["--help"]).succeeded();
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    // What does not fit on a command's line goes on further right.
+    let commands = commands.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 20, "{commands:?}");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = Workspace::empty().run(&["completions", shell]).succeeded();
-        assert!(script.contains("lamplighter") && script.contains("generate"), "{shell}");
+        let script = workspace.run(&["completions", shell]).succeeded();
+        for word in commands.iter().chain(&["--json", "--status", "--locale"]) {
+            let word = if shell == "fish" { word.trim_start_matches('-') } else { word };
+            assert!(script.contains(word), "{shell}: no {word}");
+        }
     }
+}
+
+/// As bash itself completes a line, word by word.
+#[test]
+fn k06_bash_completes_commands_and_options() {
+    let script = Workspace::empty().run(&["completions", "bash"]).succeeded();
+    let completed = |line: &[&str]| {
+        let words = line.join("' '");
+        let last = line.len() - 1;
+        let (word, previous) = (line[last], line[last - 1]);
+        let ask = format!(
+            "{script}\nCOMP_WORDS=('{words}'); COMP_CWORD={last}; \
+             \"$(complete -p lamplighter | sed 's/.*-F \\([^ ]*\\).*/\\1/')\" lamplighter '{word}' '{previous}'; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        );
+        let output = std::process::Command::new("bash").args(["--norc", "-c", &ask]).output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        told.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(completed(&["lamplighter", "gen"]), ["generate"]);
+    assert_eq!(completed(&["lamplighter", "history", "--stat"]), ["--status"]);
+    assert!(completed(&["lamplighter", ""]).contains(&"enqueue".to_owned()));
 }

@@ -86,9 +86,12 @@ impl Life {
         assert_ne!(kill(&self.stack.dispatcher()), 0);
         let again = tokio::spawn(redeliver(self.stack.clone(), event));
         // One event for each phase, and this one a second time.
-        while self.events().len() < events + 3 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let arrived = async {
+            while self.events().len() < events + 3 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(90), arrived).await.expect("the event does not come again");
         self.pages.open();
         assert_eq!(again.await.unwrap(), json!("Answered"));
         let (deployed, status) = deploying.await.unwrap();

@@ -3,6 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 use lamplighter_e2e::{Ended, expire_sessions, lamplighter};
@@ -14,9 +17,11 @@ use crate::world::{Stack, World};
 const TASK: &str = "purge-expired";
 /// A configuration that the task refuses.
 const REFUSED: &str = r#"{"batch_size": 0}"#;
-/// A purge that takes half a second for each session.
 /// The queue task.
 const QUEUE: &str = "import-users";
+/// How long a line that is followed may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A purge that takes half a second for each session.
 const SLOW: &str = r#"{"batch_size": 1, "pause_ms": 500}"#;
 
 /// Somebody with the program.
@@ -169,17 +174,30 @@ impl Hand {
 
         let mut follow = self.command(&["logs", TASK, "--json", "--follow"]);
         let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
-        let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
-        assert!(lines.any(|line| line.contains(id)), "it begins with what was said before");
+        let output = BufReader::new(follow.stdout.take().unwrap());
+        let (sender, followed) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        // Every line up to the first one of a run.
+        let up_to = |run: &str| {
+            let mut seen = Vec::new();
+            while seen.last().is_none_or(|line: &String| !line.contains(run)) {
+                let line = followed.recv_timeout(PATIENCE);
+                seen.push(line.unwrap_or_else(|_| panic!("no line of {run} behind {seen:#?}")));
+            }
+            seen
+        };
+        let mut seen = up_to(id);
         let next = self.expect(&["run", TASK, "--json"], 0).json();
-        let next = next["id"].as_str().unwrap();
-        let mut seen: Vec<_> = lines.by_ref().take_while(|line| !line.contains(next)).collect();
+        seen.extend(up_to(next["id"].as_str().unwrap()));
         follow.kill().unwrap();
         follow.wait().unwrap();
+        let _ = reading.join();
+        // What was said before and what comes are both there, once.
         seen.retain(|line| line.contains(id));
-        let mut once = seen.clone();
-        once.dedup();
-        assert_eq!(seen, once);
+        let whole = self.expect(&["logs", id, "--json"], 0).stdout;
+        assert_eq!(seen, whole.lines().collect::<Vec<_>>());
     }
 
     fn c19_it_is_cancelled(&self) {

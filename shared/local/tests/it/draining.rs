@@ -47,9 +47,12 @@ async fn s04_a_host_that_drains_begins_nothing_and_lets_the_others_finish() {
     });
     // It is tried again in an hour, or not at all once nothing is begun any more.
     host.invoke_event("f", r#"{"op":"fail"}"#).unwrap();
-    while host.in_progress().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    let both = async {
+        while host.in_progress().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), both).await.expect("both begin");
     let labels: Vec<_> = host.in_progress().into_iter().filter_map(|it| it.label).collect();
     assert!(labels.contains(&slow.to_owned()), "{labels:?}");
     host.drain().await;

@@ -267,12 +267,15 @@ async fn no_process_outlives_a_killed_host() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
-    let started = loop {
-        let line = lines.next_line().await.unwrap().expect("the host ended by itself");
-        if let Some((_, pid)) = line.split_once("child ") {
-            break pid.to_owned();
+    let started = async {
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the host ended by itself");
+            if let Some((_, pid)) = line.split_once("child ") {
+                break pid.to_owned();
+            }
         }
     };
+    let started = tokio::time::timeout(Duration::from_secs(10), started).await.expect("it has no child");
     let parent = parent_of(&started);
     host.kill().await.unwrap();
     until_gone(&started).await;

@@ -1,7 +1,10 @@
 //! What only cron tasks do: their own schedule functions, ticks that wait, one run and no more.
 
+use std::time::Duration;
+
 use lamplighter_core::{run::ErrorKind, status::Status};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::world::{RUN, World, answer, task, tick};
 
@@ -84,10 +87,13 @@ async fn overlap_buffer_leaves_no_record_of_a_tick_that_waits() {
 async fn c14_where_overlaps_are_allowed_both_run() {
     let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "allow" });
     let world = World::cron(settings, &[]).await;
-    let (first, second, ()) = tokio::join!(world.invoke(json!({})), world.invoke(json!({})), async {
+    let both = async {
         while world.bodies() < 2 {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    };
+    let (first, second, ()) = tokio::join!(world.invoke(json!({})), world.invoke(json!({})), async {
+        timeout(Duration::from_secs(30), both).await.expect("the second body does not begin");
         world.go();
     });
     assert_eq!(

@@ -1,6 +1,9 @@
 //! A task's own state: built once per process, torn down once; and the HTTP client that bodies share.
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, routing::get};
 use lamplighter_core::{
@@ -49,7 +52,9 @@ async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
     assert_eq!(world.marks("closed").len(), 0);
     let process = world.body_begun().await;
     // The record is there before the process is idle, and one that is not must be told again.
+    let by = Instant::now() + Duration::from_secs(20);
     while world.marks("closed").is_empty() {
+        assert!(Instant::now() < by, "the state is not torn down");
         assert!(Command::new("kill").args(["-s", "TERM", &process]).status().unwrap().success());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -1,0 +1,49 @@
+//! The fuzz targets' bodies, over the corpus that is committed: what was found once stays mended.
+
+#[path = "../../fuzz/inputs.rs"]
+mod inputs;
+
+use std::{fs, path::Path};
+
+/// Runs a target over the files of its corpus.
+fn over_corpus(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut count = 0;
+    for file in files {
+        println!("{}", file.display());
+        run(&fs::read(&file).unwrap());
+        count += 1;
+    }
+    assert!(count >= 3, "the corpus of {target} has {count} inputs");
+}
+
+#[test]
+fn schedules_of_the_corpus() {
+    over_corpus("schedules", inputs::schedules);
+}
+
+#[test]
+fn envelopes_of_the_corpus() {
+    over_corpus("envelopes", inputs::envelopes);
+}
+
+#[test]
+fn messages_of_the_corpus() {
+    over_corpus("messages", inputs::messages);
+}
+
+#[test]
+fn project_files_of_the_corpus() {
+    over_corpus("project_file", inputs::project_file);
+}
+
+#[test]
+fn applications_of_the_corpus() {
+    over_corpus("application", inputs::application);
+}
+
+#[test]
+fn items_of_the_corpus() {
+    over_corpus("items", inputs::items);
+}
