@@ -69,9 +69,10 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
     });
     if enqueues {
-        let tasks = project.queues().map(|(task, _)| task.name());
-        let values = roles::values(&queues::VALUES, tasks);
-        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues), values]);
+        let tasks: Vec<_> = project.queues().map(|(task, _)| task.name()).collect();
+        let values = [roles::values(tasks.iter().copied()), roles::job_values(tasks.iter().copied())];
+        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues)]);
+        statements.extend(values);
         variables.insert(queues::VARIABLE.into(), queues::prefix());
         variables.insert("LAMPLIGHTER_BUCKET".into(), reference(BUCKET));
     }

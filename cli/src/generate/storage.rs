@@ -1,6 +1,7 @@
 //! The table and the bucket.
 
-use lamplighter_core::definition::DEFAULT_RETENTION;
+use lamplighter_core::{definition::DEFAULT_RETENTION, job::LONGEST_LIFE};
+use serde_yaml_ng::Value;
 
 use super::{
     Group, ON_AWS, Skip,
@@ -18,6 +19,8 @@ pub(super) const NO_OWN_KEY: &str = "encrypted with a key that AWS owns; a key o
 
 /// Where the bucket has the runs' large values, each task's in a folder of its name.
 pub(super) const RUNS: &str = "runs";
+/// Where it has the large arguments of jobs.
+pub(super) const JOBS: &str = "jobs";
 /// The days that a value stays longer than its run's record: DynamoDB takes up to two for deleting what has expired. Source:
 /// Amazon DynamoDB Developer Guide, "Using time to live (TTL) in DynamoDB".
 const DAYS_BEHIND: u64 = 3;
@@ -65,7 +68,24 @@ fn kept_days(project: &Project) -> u64 {
     longest.unwrap_or(DEFAULT_RETENTION).as_secs().div_ceil(DAY) + DAYS_BEHIND
 }
 
+/// For how many days it keeps the arguments of jobs: until no job can start with them, and the record of the last that could is
+/// gone. Nothing where there are no queue tasks.
+fn kept_days_of_jobs(project: &Project) -> Option<u64> {
+    let longest = project.queues().map(|(task, _)| task.definition.retention).max()?;
+    Some((LONGEST_LIFE + longest).as_secs().div_ceil(DAY) + DAYS_BEHIND)
+}
+
 fn bucket(project: &Project) -> Group {
+    let mut rules = vec![
+        map! {
+            "Id" => "forget-what-was-replaced",
+            "Status" => "Enabled",
+            "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
+            "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
+        },
+        forget("forget-runs", RUNS, kept_days(project)),
+    ];
+    rules.extend(kept_days_of_jobs(project).map(|days| forget("forget-jobs", JOBS, days)));
     let bucket = map! {
         "Type" => "AWS::S3::Bucket",
         // A bucket with objects in it cannot be deleted, and a stack that fails to delete helps nobody.
@@ -88,18 +108,7 @@ fn bucket(project: &Project) -> Group {
             },
             "VersioningConfiguration" => map! { "Status" => "Enabled" },
             "LifecycleConfiguration" => map! {
-                "Rules" => list![map! {
-                    "Id" => "forget-what-was-replaced",
-                    "Status" => "Enabled",
-                    "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
-                    "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
-                }, map! {
-                    "Id" => "forget-runs",
-                    "Status" => "Enabled",
-                    "Prefix" => format!("{RUNS}/"),
-                    "ExpirationInDays" => kept_days(project),
-                    "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 1 },
-                }],
+                "Rules" => rules,
             },
         },
     };
@@ -128,4 +137,15 @@ fn bucket(project: &Project) -> Group {
     )
     .with(BUCKET, skipping(bucket, &[access_log]))
     .with("LamplighterBucketPolicy", policy)
+}
+
+/// The rule by which a folder's objects are deleted after so many days.
+fn forget(id: &str, folder: &str, days: u64) -> Value {
+    map! {
+        "Id" => id,
+        "Status" => "Enabled",
+        "Prefix" => format!("{folder}/"),
+        "ExpirationInDays" => days,
+        "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 1 },
+    }
 }

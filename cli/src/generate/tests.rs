@@ -140,6 +140,35 @@ fn q15_a_queue_gives_batches_and_takes_back_what_failed() {
 }
 
 #[test]
+fn q11_lambda_takes_no_chain_of_messages_for_a_loop() {
+    let template = read(&template());
+    for (id, resource) in template["Resources"].as_mapping().unwrap() {
+        if resource["Type"] != "AWS::Serverless::Function" {
+            continue;
+        }
+        // The functions whose messages lead back to them: a job wakes or enqueues others.
+        let is_of_queue = ["SendReceiptFunction", "WriteInvoiceFunction"].contains(&id.as_str().unwrap());
+        let wanted = if is_of_queue { Value::from("Allow") } else { Value::Null };
+        assert_eq!(resource["Properties"]["RecursiveLoop"], wanted, "{id:?}");
+    }
+}
+
+#[test]
+fn q02_arguments_live_as_long_as_their_job_may_run_or_be_replayed() {
+    let rules = |project: &Project| {
+        let template = read(&render(project, Some(&fixtures::application())).unwrap());
+        template["Resources"]["LamplighterBucket"]["Properties"]["LifecycleConfiguration"]["Rules"].clone()
+    };
+    let mut project = fixtures::shop();
+    let rule = rules(&project)[2].clone();
+    // A year ahead, 14 days in the queue, 14 among the dead letters, 30 for the record, and DynamoDB's three.
+    assert_eq!((&rule["Prefix"], &rule["ExpirationInDays"]), (&"jobs/".into(), &(366 + 14 + 14 + 33).into()));
+    project.tasks.retain(|task| task.definition.queue().is_none());
+    project.functions.clear();
+    assert!(rules(&project)[2].is_null(), "there are no jobs");
+}
+
+#[test]
 fn g03_only_who_enqueues_may_send() {
     let template = read(&template());
     let resources = template["Resources"].as_mapping().unwrap();

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Bell, Jobs},
-    table::{Recorded, TableError, Then},
+    table::{Recorded, TableError},
 };
 use lamplighter_core::{
     claim::Lost,
@@ -290,7 +290,7 @@ async fn cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<
         environment: it.environment.clone(),
         ..lost.run(&task, Timestamp::now())
     };
-    match it.table.finish(&run, lost.hold, Then::Nothing).await? {
+    match it.table.finish(&run, lost.hold).await? {
         Recorded::Written | Recorded::Before(_) => Ok(()),
     }
 }

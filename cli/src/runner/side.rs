@@ -14,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     random::{jitter, random},
-    table::{Renewed, Table, TableError, Then},
+    table::{Renewed, Table, TableError},
 };
 use lamplighter_core::{
     claim::{Decision, Grant, Occasion, Refusal, Request},
@@ -38,6 +38,8 @@ use tokio_util::sync::CancellationToken;
 const BEYOND: Duration = Duration::from_secs(1);
 /// How long the last words of a dead process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often the wall clock is looked at while a process runs.
+const LOOKS: Duration = Duration::from_millis(250);
 /// How many lines of a process may wait to be told.
 const LINES: usize = 1024;
 
@@ -122,6 +124,7 @@ async fn turn(
         trigger: Trigger::Runner,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
+        runs_once: false,
         now,
         until: after(now, side.pace.lease),
     };
@@ -145,7 +148,7 @@ async fn turn(
     };
     told(Told::Began(run.id));
     let (ended, how) = match Process::start(side, &run, &grant) {
-        Ok(process) => process.keep(side, table, &run, claimed, told, shutdown).await,
+        Ok(process) => process.keep(side, table, &run, (claimed, now), told, shutdown).await,
         Err(error) => (cannot_start(side, &error), How::ByItself),
     };
     let ran = claimed.elapsed();
@@ -157,7 +160,7 @@ async fn turn(
     let run = if how == How::Cancelled { cancelled(run) } else { run };
     told(Told::Ended(&run, next));
     // Whoever took the task over has written its record, which stands.
-    let _ = table.finish(&run, grant.hold, Then::Nothing).await?;
+    let _ = table.finish(&run, grant.hold).await?;
     Ok(next)
 }
 
@@ -168,6 +171,27 @@ fn cannot_start(side: &Side, error: &io::Error) -> Ended {
 fn cancelled(run: Run) -> Run {
     let message = "cancelled: somebody asked for the run's end, or switched the task off";
     Run { status: Status::Cancelled, error: Some(RunError::new(ErrorKind::Execution, message)), ..run }
+}
+
+/// When this runner's lease ends: by the timers, which stop while the machine sleeps, and by the wall clock, by which others
+/// take it over.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    timer: Instant,
+    wall: Timestamp,
+}
+
+impl Lease {
+    fn from(claimed: (Instant, Timestamp), lease: Duration) -> Self {
+        Self { timer: claimed.0 + lease, wall: after(claimed.1, lease) }
+    }
+
+    /// Returns when it has ended, by whichever clock is first.
+    async fn ends(self, now: impl Fn() -> Timestamp) {
+        while Instant::now() < self.timer && now() < self.wall {
+            sleep_until(self.timer.min(Instant::now() + LOOKS)).await;
+        }
+    }
 }
 
 /// How a process came to its end.
@@ -240,24 +264,28 @@ impl Process {
         side: &Side,
         table: &Table,
         run: &Run,
-        claimed: Instant,
+        claimed: (Instant, Timestamp),
         told: &(impl Fn(Told<'_>) + Send + Sync),
         shutdown: &CancellationToken,
     ) -> (Ended, How) {
         let Pace { lease, heartbeat, .. } = side.pace;
         let (mut how, mut last) = (How::ByItself, None);
-        let (mut ours_until, mut ends_at) = (claimed + lease, None);
+        let (mut ours_until, mut ends_at) = (Lease::from(claimed, lease), None);
         let mut heartbeats = interval(heartbeat);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let _stdin = self.child.stdin.take();
         let status = loop {
             // The lease's end, or that of the time it has to end: whichever comes first kills it.
-            let limit = ends_at.map_or(ours_until, |at: Instant| at.min(ours_until));
+            let ends = ends_at.unwrap_or(ours_until.timer);
             tokio::select! {
                 biased;
                 status = self.child.wait() => break status,
-                () = sleep_until(limit) => {
-                    how = How::Killed(if limit == ours_until { LOST } else { STUBBORN });
+                () = ours_until.ends(Timestamp::now) => {
+                    how = How::Killed(LOST);
+                    break self.kill().await;
+                }
+                () = sleep_until(ends), if ends_at.is_some() => {
+                    how = How::Killed(STUBBORN);
                     break self.kill().await;
                 }
                 () = shutdown.cancelled(), if how == How::ByItself => {
@@ -269,9 +297,9 @@ impl Process {
                     let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
                     let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.epoch, until)).await;
                     match renewed {
-                        Ok(Ok(Renewed::Held)) => ours_until = at + lease,
+                        Ok(Ok(Renewed::Held)) => ours_until = Lease { timer: at + lease, wall: until },
                         Ok(Ok(Renewed::Unwanted)) => {
-                            ours_until = at + lease;
+                            ours_until = Lease { timer: at + lease, wall: until };
                             if how == How::ByItself {
                                 how = How::Cancelled;
                                 ends_at = Some(at + PARTING + BEYOND);
@@ -368,4 +396,18 @@ fn how_it_ended(status: &io::Result<ExitStatus>) -> String {
 
 fn after(at: Timestamp, time: Duration) -> Timestamp {
     at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_ends_by_the_timer_or_by_the_wall_clock_whichever_is_first() {
+        let (now, hour) = (Timestamp::UNIX_EPOCH, Duration::from_secs(3600));
+        let lease = Lease::from((Instant::now(), now), Duration::from_millis(50));
+        lease.ends(|| now).await;
+        let slept = Lease::from((Instant::now(), now), hour);
+        timeout(hour / 100, slept.ends(|| after(now, hour))).await.unwrap();
+    }
 }

@@ -9,7 +9,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::TaskState,
-    job::unheard,
+    job::{later_looks, unheard},
     name::TaskName,
     pulse::{
         Considered, Missed, Pending, Plan, Planned, Record, Report, State, Told, Why, Zones, forced, keep,
@@ -147,6 +147,7 @@ async fn ring_unheard(
             Ok(Ok(rung)) => {
                 record.tally.rung += rung.sent;
                 record.errors.extend(rung.errors);
+                ring_again(jobs, &tasks, (done, until), end, record).await;
             }
             Ok(Err(error)) => {
                 fault(record, &error);
@@ -164,6 +165,31 @@ async fn ring_unheard(
         done = until;
     }
     Some(done)
+}
+
+/// Sends the messages of older jobs that nobody has any more, of the days that are looked at with those from `from` to `to`. What
+/// there is no time for is looked at 15 days later.
+async fn ring_again(
+    jobs: &Jobs,
+    tasks: &[&TaskName],
+    (from, to): (Timestamp, Timestamp),
+    end: Timestamp,
+    record: &mut Record,
+) {
+    for day in later_looks(from, to) {
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(RINGING);
+        match timeout(left, jobs.ring_unheard(tasks.iter().copied(), day)).await {
+            Ok(Ok(rung)) => {
+                record.tally.rung += rung.sent;
+                record.errors.extend(rung.errors);
+            }
+            Ok(Err(error)) => fault(record, &error),
+            Err(_) => record.errors.push(format!(
+                "there was no time to look for lost jobs among those enqueued from {} to {}; it is looked again in 15 days",
+                day.0, day.1
+            )),
+        }
+    }
 }
 
 /// Does what is due by now, for somebody who does so more often than once a minute and remembers for itself: from what

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     functions::FunctionFailure,
     notify::NotifyError,
-    table::{Notice, Recorded, TableError, Then},
+    table::{Notice, Recorded, TableError},
 };
 use lamplighter_core::{
     claim::Lost,
@@ -96,7 +96,7 @@ async fn run_of(
         environment: pulse.environment.clone(),
         ..lost.run(task, Timestamp::now())
     };
-    Ok(Some(match pulse.table.finish(&run, lost.hold, Then::Nothing).await? {
+    Ok(Some(match pulse.table.finish(&run, lost.hold).await? {
         Recorded::Written => run,
         Recorded::Before(stands) => *stands,
     }))

@@ -26,7 +26,7 @@ pub use alone::Alone;
 pub use answers::{Answer, Answers, AnswersError, Expectation};
 pub use bucket::{Bucket, BucketError};
 pub use lambda::{
-    FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, LogLine,
+    Clock, FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, LogLine,
 };
 pub use loopback::ServeError;
 pub use stacks::Stacks;

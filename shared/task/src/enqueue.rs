@@ -250,7 +250,8 @@ impl<T> Job<T> {
 }
 
 impl<T: DeserializeOwned> Job<T> {
-    /// Waits for its end, for so long, and gives the data of its success.
+    /// Waits for its end, for so long, and gives the data of its success, however large it is. [`Duration::MAX`] waits without
+    /// an end.
     pub async fn result(&self, timeout: Duration) -> Result<T, JobError> {
         let Some(run) = self.jobs.wait(&self.key, timeout).await? else {
             return Err(JobError::TimedOut(self.key.clone()));
@@ -258,7 +259,7 @@ impl<T: DeserializeOwned> Job<T> {
         if run.status != Status::Completed {
             return Err(JobError::NotCompleted { key: self.key.clone(), run: Box::new(run) });
         }
-        let data = run.data.unwrap_or(Value::Null);
+        let data = self.jobs.table().data_of(&run).await?;
         serde_json::from_value(data).map_err(|source| JobError::Unreadable { key: self.key.clone(), source })
     }
 }

@@ -12,11 +12,11 @@ use lamplighter_aws::{
     jobs::{Bell, Jobs},
     objects::Objects,
     random::random,
-    table::{Table, TableError, Then},
+    table::{Table, TableError},
 };
 use lamplighter_core::{
     claim::{Decision, Refusal, Request, SKEW_MARGIN},
-    definition::{Definition, Kind, Overlap},
+    definition::{Definition, Kind},
     envelope::{Envelope, InvalidEnvelope, Report},
     id::RunId,
     name::TaskName,
@@ -171,7 +171,7 @@ async fn pipeline<T: Task>(
     let envelope = Envelope::parse(invocation.payload)?;
     let settings = edges.settings();
     let definition = applied(&settings, declared);
-    let mut request = request(&envelope, definition.overlap(), invocation.holder, invocation.deadline)?;
+    let mut request = request(&envelope, &definition, invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
     let table = edges.table(definition.retention).await;
 
@@ -213,9 +213,8 @@ async fn pipeline<T: Task>(
     };
     let Made { definition, stuck, .. } = make(&task, claimed, &mut run).await;
     let table = table.map(|table| table.keeping(definition.retention));
-    let then = if definition.runs_once() { Then::Disable } else { Then::Nothing };
     let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
-    let run = finish(table.as_ref(), run, grant.hold, then, latest)
+    let run = finish(table.as_ref(), run, grant.hold, latest)
         .await
         .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);
@@ -318,7 +317,7 @@ pub(crate) fn applied(settings: &Result<Settings, RunError>, declared: &Definiti
 
 fn request(
     envelope: &Envelope,
-    overlap: Overlap,
+    definition: &Definition,
     holder: String,
     deadline: Timestamp,
 ) -> Result<Request, InvalidEnvelope> {
@@ -328,7 +327,8 @@ fn request(
         holder,
         trigger: envelope.trigger,
         occasion: envelope.occasion()?,
-        overlap,
+        overlap: definition.overlap(),
+        runs_once: definition.runs_once(),
         now,
         until: deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX),
     })

@@ -298,6 +298,7 @@ async fn attempt<T: Task>(
         trigger: Trigger::Queue,
         occasion: Occasion::Wish,
         overlap: Overlap::Allow,
+        runs_once: false,
         now,
         until: invocation.deadline,
     };

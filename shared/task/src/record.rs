@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Recorded, Table, TableError, Then, is_large};
+use lamplighter_aws::table::{Recorded, Table, TableError, is_large};
 use lamplighter_core::{
     claim::{Hold, Request},
     envelope::Envelope,
@@ -61,15 +61,14 @@ pub(crate) async fn finish(
     table: Option<&Table>,
     run: Run,
     hold: Hold,
-    then: Then,
     latest: Timestamp,
 ) -> Result<Run, TableError> {
     let Some(table) = table else { return Ok(run) };
     let run = store(table, run, latest).await;
-    let (recorded, run) = match table.finish(&run, hold, then).await {
+    let (recorded, run) = match table.finish(&run, hold).await {
         Err(error @ TableError::TooLarge { .. }) => {
             let failed = without_values(run, ErrorKind::Execution, error.to_string());
-            (table.finish(&failed, hold, then).await?, failed)
+            (table.finish(&failed, hold).await?, failed)
         }
         recorded => (recorded?, run),
     };

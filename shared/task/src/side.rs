@@ -134,6 +134,7 @@ async fn body<T: Task>(
         trigger: Trigger::Runner,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
+        runs_once: false,
         now,
         until: Timestamp::MAX,
     };

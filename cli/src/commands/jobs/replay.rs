@@ -142,14 +142,16 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
     }
 }
 
-/// A job that failed, as a new one. Its id follows from the old one's, so that there is one however often it is asked for.
+/// A job that failed, as a new one: one, however often it is asked for.
 async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
     let run = jobs.table().whole(failed).await?;
     let new = NewJob {
         arguments: run.arguments,
+        priority: run.priority,
         limit: run.place_limit,
-        id: Some(format!("replay of {}", run.id)),
+        unique: run.unique,
         retry_of: Some(run.id),
+        is_replay: true,
         ..NewJob::of(run.task)
     };
     let accepted = jobs.enqueue(new).await?;

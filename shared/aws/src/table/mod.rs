@@ -44,11 +44,11 @@ pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
 pub use ledger::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use look::Seen;
 pub use pulse::{Notice, Pulses, States};
-pub use release::{Recorded, Then};
+pub use release::Recorded;
 pub use renew::Renewed;
 pub use rollup::{Counted, RETENTION};
 pub(crate) use schema::DUE_SHARDS;
-pub use schema::create;
+pub use schema::{LeadingKeys, create};
 pub use together::{Exclusive, MOST, Step, Taken};
 pub use values::{LARGE, is_large};
 

@@ -24,7 +24,7 @@ use serde_json::Value;
 use super::{
     Table, TableError,
     item::{Item, n, s, to_item, to_json},
-    schema::{PULSE, STATE, TASK, notices_pk, runs_pk, shard_pk, task_pk},
+    schema::{PULSE, STATE, TASK, minute_sk, notices_pk, runs_pk, shard_pk, task_pk},
 };
 
 /// How long records of pulses and notices are kept, in seconds: 30 days.
@@ -291,7 +291,7 @@ impl Table {
     }
 
     fn pulse_item(&self, record: &Record) -> Result<Item, TableError> {
-        let minute = minute(record.started_at);
+        let minute = minute_sk(record.started_at);
         let value = serde_json::to_value(record);
         let value: Value = value.map_err(|error| self.malformed(format!("{PULSE} / {minute}"), &error))?;
         let mut item = to_item(value);
@@ -339,11 +339,6 @@ impl Table {
         }
         Ok(found)
     }
-}
-
-/// The minute that a time is in, as a sort key.
-fn minute(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 fn is_refused<R>(error: &SdkError<PutItemError, R>) -> bool {

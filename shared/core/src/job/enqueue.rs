@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Job, JobKey, Limit, MAX_AT_ONCE};
@@ -14,6 +15,10 @@ pub const MAX_KEY: usize = 512;
 pub const MAX_AFTER: usize = 50;
 /// How far ahead a job may be enqueued.
 pub const MAX_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How long it may take from a job's enqueue until its last message is gone: it was to start as far ahead as it may, waited in
+/// its queue as long as SQS keeps a message, and so long again among the dead letters. Its arguments are kept for that long.
+pub const LONGEST_LIFE: Duration = Duration::from_secs((366 + 14 + 14) * 24 * 3600);
 
 /// A job that somebody wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +45,8 @@ pub struct NewJob {
     pub limit: Option<Limit>,
     /// The run that it does over.
     pub retry_of: Option<RunId>,
+    /// Whether of all that do that run over there is one, for as long as its record is kept.
+    pub is_replay: bool,
 }
 
 /// When a job may start.
@@ -55,18 +62,20 @@ pub enum When {
 }
 
 /// Of what a job must be the only one that is not over, and for how long at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unique {
     /// Of what.
     pub scope: Scope,
     /// For how long at most. It ends when the job is over.
+    #[serde(rename = "within_ms", with = "crate::duration::as_millis")]
     pub within: Duration,
     /// What becomes of a second one.
     pub on_twin: OnTwin,
 }
 
 /// Of what a job is the only one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Of its task.
     Task,
@@ -77,7 +86,8 @@ pub enum Scope {
 }
 
 /// What becomes of a job that has a twin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnTwin {
     /// It is refused.
     #[default]
@@ -156,6 +166,7 @@ impl NewJob {
             receives: None,
             limit: None,
             retry_of: None,
+            is_replay: false,
         }
     }
 
@@ -186,6 +197,7 @@ impl NewJob {
             after: self.after,
             receives: self.receives,
             limit: self.limit,
+            unique: self.unique,
             retry_of: self.retry_of,
             ..Job::begun(id, self.task)
         })

@@ -212,6 +212,7 @@ impl World {
             trigger: Trigger::Pulse,
             occasion: Occasion::Tick(pending.tick),
             overlap: pending.task.definition.overlap(),
+            runs_once: false,
             now,
             until: now + Duration::from_secs(1000),
         };
