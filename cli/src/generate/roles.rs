@@ -1,12 +1,13 @@
 //! Roles: what each function may do, and nothing else.
 
+use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
 use lamplighter_core::name::TaskName;
 use serde_yaml_ng::Value;
 
 use super::{
     functions::mapping,
     intrinsics::{attribute, reference, sub},
-    storage::{BUCKET, JOBS, RUNS, TABLE},
+    storage::{BUCKET, TABLE},
     yaml::{list, map},
 };
 use crate::config::Permission;
@@ -77,12 +78,12 @@ pub(super) fn items(actions: &[&str], partitions: Vec<String>) -> Value {
 
 /// The large values of these tasks' runs.
 pub(super) fn values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
-    folders(&["s3:GetObject", "s3:PutObject"], RUNS, tasks)
+    folders(&["s3:GetObject", "s3:PutObject"], RUNS_FOLDER, tasks)
 }
 
 /// The large arguments of these tasks' jobs; those of a job that was not accepted are deleted.
 pub(super) fn job_values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
-    folders(&["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], JOBS, tasks)
+    folders(&["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], JOBS_FOLDER, tasks)
 }
 
 fn folders<'a>(actions: &[&str], of: &str, tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {

@@ -1,5 +1,6 @@
 //! The table and the bucket.
 
+use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
 use lamplighter_core::{definition::DEFAULT_RETENTION, job::LONGEST_LIFE};
 use serde_yaml_ng::Value;
 
@@ -17,10 +18,6 @@ pub(super) const BUCKET: &str = "LamplighterBucket";
 /// Why keys of one's own are not asked for: they cost a dollar a month each, and whoever needs them knows.
 pub(super) const NO_OWN_KEY: &str = "encrypted with a key that AWS owns; a key of one's own costs extra";
 
-/// Where the bucket has the runs' large values, each task's in a folder of its name.
-pub(super) const RUNS: &str = "runs";
-/// Where it has the large arguments of jobs.
-pub(super) const JOBS: &str = "jobs";
 /// The days that a value stays longer than its run's record: DynamoDB takes up to two for deleting what has expired. Source:
 /// Amazon DynamoDB Developer Guide, "Using time to live (TTL) in DynamoDB".
 const DAYS_BEHIND: u64 = 3;
@@ -83,9 +80,9 @@ fn bucket(project: &Project) -> Group {
             "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
             "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
         },
-        forget("forget-runs", RUNS, kept_days(project)),
+        forget("forget-runs", RUNS_FOLDER, kept_days(project)),
     ];
-    rules.extend(kept_days_of_jobs(project).map(|days| forget("forget-jobs", JOBS, days)));
+    rules.extend(kept_days_of_jobs(project).map(|days| forget("forget-jobs", JOBS_FOLDER, days)));
     let bucket = map! {
         "Type" => "AWS::S3::Bucket",
         // A bucket with objects in it cannot be deleted, and a stack that fails to delete helps nobody.

@@ -217,9 +217,11 @@ async fn q07_an_id_that_looks_like_a_replays_is_another_one() {
 fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
-        .map(|path| match path.is_dir() {
-            true => files(&path),
-            false => usize::from(path.file_name().unwrap().to_string_lossy().starts_with("arguments-")),
+        .map(|path| {
+            if path.is_dir() {
+                return files(&path);
+            }
+            usize::from(path.file_name().unwrap().to_string_lossy().starts_with("arguments-"))
         })
         .sum()
 }

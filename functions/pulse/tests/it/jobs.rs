@@ -336,7 +336,7 @@ async fn q11_a_job_that_waits_for_a_place_for_long_waits_in_the_index() {
 
 /// Makes it so long ago that a job first found no place, and that it was to look again.
 async fn backdate(stage: &Stage, key: &JobKey, by: Duration) {
-    let text = |text: String| AttributeValue::S(text);
+    let text = AttributeValue::S;
     let at = Timestamp::now().checked_sub(by).unwrap().as_millisecond();
     let update = stage.table.client().update_item().table_name("lamplighter");
     let update = update.key("pk", text(format!("RUNS#{}#{}", key.task, key.run_id.shard())));

@@ -50,7 +50,7 @@ pub use rollup::{Counted, RETENTION};
 pub(crate) use schema::DUE_SHARDS;
 pub use schema::{LeadingKeys, create};
 pub use together::{Exclusive, MOST, Step, Taken};
-pub use values::{LARGE, is_large};
+pub use values::{JOBS_FOLDER, LARGE, RUNS_FOLDER, is_large};
 
 use item::s;
 

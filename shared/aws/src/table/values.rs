@@ -26,9 +26,9 @@ const ARGUMENTS: &str = "arguments";
 /// What the body returned among them.
 const DATA: &str = "data";
 /// The folder of what runs leave. The bucket forgets it when no task keeps its records any longer.
-const RUNS: &str = "runs";
+pub const RUNS_FOLDER: &str = "runs";
 /// The folder of what jobs are given. The bucket keeps it for as long as a job may still run or be replayed.
-const JOBS: &str = "jobs";
+pub const JOBS_FOLDER: &str = "jobs";
 
 /// Whether a value is too large for an item, where there is a bucket.
 pub fn is_large(value: &Value) -> bool {
@@ -72,18 +72,20 @@ impl Table {
     /// The run as its record has it: its large values are in the bucket when this returns, and it says where.
     pub async fn put_away<'a>(&self, run: &'a Run) -> Result<Cow<'a, Run>, TableError> {
         let mut run = Cow::Borrowed(run);
-        if let Some(stored) = self.put_value(RUNS, (&run.task, run.id), "config", &run.config).await? {
+        if let Some(stored) = self.put_value(RUNS_FOLDER, (&run.task, run.id), "config", &run.config).await? {
             let run = run.to_mut();
             run.config = Value::Null;
             run.large.insert("config".to_owned(), stored);
         }
-        if let Some(stored) = self.put_value(RUNS, (&run.task, run.id), ARGUMENTS, &run.arguments).await? {
+        if let Some(stored) =
+            self.put_value(RUNS_FOLDER, (&run.task, run.id), ARGUMENTS, &run.arguments).await?
+        {
             let run = run.to_mut();
             run.arguments = Value::Null;
             run.large.insert(ARGUMENTS.to_owned(), stored);
         }
         if let Some(data) = &run.data
-            && let Some(stored) = self.put_value(RUNS, (&run.task, run.id), DATA, data).await?
+            && let Some(stored) = self.put_value(RUNS_FOLDER, (&run.task, run.id), DATA, data).await?
         {
             let run = run.to_mut();
             run.data = None;
@@ -94,7 +96,7 @@ impl Table {
 
     /// The job as its record has it: large arguments are in the bucket when this returns, and it says where.
     pub(super) async fn put_away_job<'a>(&self, job: &'a Job) -> Result<Cow<'a, Job>, TableError> {
-        let stored = self.put_value(JOBS, (&job.task, job.id), ARGUMENTS, &job.arguments).await?;
+        let stored = self.put_value(JOBS_FOLDER, (&job.task, job.id), ARGUMENTS, &job.arguments).await?;
         let Some(stored) = stored else { return Ok(Cow::Borrowed(job)) };
         let large = BTreeMap::from([(ARGUMENTS.to_owned(), stored)]);
         Ok(Cow::Owned(Job { arguments: Value::Null, large, ..job.clone() }))
