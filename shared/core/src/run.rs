@@ -182,6 +182,7 @@ pub struct Run {
 }
 
 /// Whether a job has the priority that most have.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_usual(priority: &Priority) -> bool {
     *priority == Priority::default()
 }
