@@ -278,6 +278,7 @@ fn claim_of(run: &Run, entry: &EntryKey, invocation: usize) -> Request {
         trigger: if run.is_undo { Course::Rollback } else { Course::Update }.trigger(),
         occasion: Occasion::Deployment { ledger: LEDGER.to_owned(), entry: entry.clone() },
         overlap: Overlap::Skip,
+        runs_once: false,
         now: at(0),
         until: at(1000),
     }
