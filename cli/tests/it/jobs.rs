@@ -142,7 +142,7 @@ fn q09_a_replay_keeps_priority_limit_and_keys() {
     let replayed: Value = serde_json::from_str(&replayed).unwrap();
     let again = workspace.run(&["status", replayed[0]["run_id"].as_str().unwrap(), "--json"]).succeeded();
     let again: Value = serde_json::from_str(&again).unwrap();
-    assert_eq!((&again["retry_of"], &again["priority"]), (&json!(id), &json!("HIGH")), "{again}");
+    assert_eq!((&again["retry_of"], &again["priority"]), (&json!(id), &json!("high")), "{again}");
     assert_eq!(again["place_limit"], json!({ "key": "customer-7", "at_once": 2 }));
     assert_eq!(again["unique"]["scope"], json!({ "key": "order-42" }));
     // It is the only one with its key, as the first was.
