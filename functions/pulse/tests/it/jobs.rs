@@ -241,7 +241,7 @@ async fn q10_a_running_job_whose_message_is_gone_is_found_and_ends() {
     // One that was delayed for long lost its worker and its message much later.
     let midnight = Timestamp::from_second(now.as_second().div_euclid(86_400) * 86_400).unwrap();
     let midnight = if midnight > ago(30 * MINUTE) { midnight.checked_sub(DAY).unwrap() } else { midnight };
-    let old = enqueue(&stage, "mail", midnight.checked_sub(31 * DAY - DAY / 2).unwrap(), 2, When::Now).await;
+    let old = enqueue(&stage, "mail", midnight.checked_sub(DAY / 2 * 61).unwrap(), 2, When::Now).await;
     lose(&stage, &old.key(), DAY).await;
     // A worker that lives has its message.
     let lives = enqueue(&stage, "mail", ago(25 * MINUTE), 3, When::Now).await;
