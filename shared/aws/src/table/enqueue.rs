@@ -88,7 +88,8 @@ impl Table {
         let takings = self.takings(job, keys, now);
         let enqueued = match self.item_of(&kept, lane.place(job, now)) {
             Ok(item) if takings.is_empty() => self.enqueue_item(item).await,
-            Ok(item) => self.enqueue_keyed(job, item, &takings, now).await,
+            // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
+            Ok(item) => Box::pin(self.enqueue_keyed(job, item, &takings, now)).await,
             Err(error) => {
                 self.discard(&kept).await;
                 return Err(error);
