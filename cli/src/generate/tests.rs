@@ -1,6 +1,7 @@
 //! What the whole template says, for a fixed project.
 
 use lamplighter_core::definition::Kind;
+use proptest::prelude::*;
 use serde_json::json;
 use serde_yaml_ng::Value;
 
@@ -257,10 +258,13 @@ fn l02_a_name_that_stands_for_two_things_is_told() {
     let application = super::Application::parse("infra/application.yaml", text).unwrap();
     let faults = render(&fixtures::shop(), Some(&application)).unwrap_err().to_string();
     assert!(
-        faults.contains("infra/application.yaml: Resources.SeedDataFunction: stands for two things"),
+        faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: stands for two things"),
         "{faults}"
     );
-    assert!(faults.contains("infra/application.yaml: Parameters.Version: stands for two things"), "{faults}");
+    assert!(
+        faults.contains("infra/application.yaml: line 1: Parameters.Version: stands for two things"),
+        "{faults}"
+    );
 }
 
 #[test]
@@ -275,4 +279,100 @@ fn p04_the_bucket_keeps_the_values_of_runs_as_long_as_any_record() {
     project.tasks[0].definition.retention = std::time::Duration::from_secs(90 * 24 * 3600 + 1);
     assert_eq!(rules(&project)[1]["ExpirationInDays"], 94);
     assert!(rules(&project)[0]["ExpirationInDays"].is_null(), "what tasks put there themselves stays");
+}
+
+#[test]
+fn o09_a_name_that_sam_or_aws_gives_twice_is_told() {
+    let faults = |resources: &str| {
+        let text = format!("Resources:\n{resources}");
+        let application = super::Application::parse("infra/application.yaml", &text).unwrap();
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        render(&project, Some(&application)).map(drop).map_err(|faults| faults.to_string())
+    };
+    for (resources, expected) in [
+        (
+            "  SeedData: {Type: AWS::Serverless::Function, Properties: {Handler: h}}",
+            "Resources.SeedDataRole: stands for two things",
+        ),
+        (
+            "  PurgeExpiredFunctionEventInvokeConfig: {Type: AWS::SNS::Topic}",
+            "line 2: Resources.PurgeExpiredFunctionEventInvokeConfig: stands for two things",
+        ),
+        (
+            "  Own: {Type: AWS::Lambda::Function, Properties: {FunctionName: !Sub '${AWS::StackName}-seed-data'}}",
+            "line 2: Resources.Own.Properties.FunctionName: the function of `SeedDataFunction` has the same name",
+        ),
+        (
+            "  Own:\n    Type: AWS::SQS::Queue\n    Properties:\n      \
+             QueueName: !Join ['-', [!Ref AWS::StackName, send-receipt, dead]]",
+            "line 2: Resources.Own.Properties.QueueName: the queue of `SendReceiptDeadLetters` has the same name",
+        ),
+        (
+            "  Own: {Type: AWS::IAM::Role, Properties: {RoleName: !Sub '${AWS::StackName}\
+             -0123456789012345678901234567890123456789012345678901234567890123'}}",
+            "line 2: Resources.Own.Properties.RoleName: is longer than the 64 characters",
+        ),
+        (
+            "  Own: {Type: AWS::SNS::Topic}\nOutputs:\n  A: {Value: a, Export: {Name: !Sub '${AWS::StackName}-a'}}\n  \
+             B: {Value: b, Export: {Name: !Join ['-', [!Ref AWS::StackName, a]]}}",
+            "line 5: Outputs.B.Export.Name: `A` is exported under the same name",
+        ),
+        (
+            "  SeedData: {Type: AWS::SNS::Topic}\nConditions: {OnAws: !Equals [a, b]}\nOutputs:\n  \
+             LamplighterTableName: {Value: x}",
+            "line 3: Conditions.OnAws: stands for two things",
+        ),
+    ] {
+        let said = faults(resources).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+    }
+    let fine = "  Own: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${AWS::StackName}-seed-data'}}\n  \
+                Site: {Type: AWS::Serverless::Function, Properties: {Role: !Ref Own, FunctionName: !Ref Own}}";
+    assert_eq!(faults(fine), Ok(()));
+}
+
+/// Values as they may stand in a template, without what is a function call by its key.
+fn values() -> impl Strategy<Value = Value> {
+    let scalars = prop_oneof![
+        any::<String>().prop_map(Value::from),
+        "[ -~]{0,12}".prop_map(Value::from),
+        "[-+.0-9a-fxo_:]{1,6}".prop_map(|word| super::scalars::plain(&word)),
+        "(yes|No|on|off|y|NULL|~|true|2010-09-09|1e3|0x1F|\\.inf)"
+            .prop_map(|word| super::scalars::plain(&word)),
+        any::<i64>().prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    scalars.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec(("[A-Za-z0-9 :.\"-]{1,8}", inner), 0..5).prop_map(
+                |entries| Value::Mapping(entries.into_iter().map(|(k, v)| (k.into(), v)).collect())
+            ),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn o09_an_application_survives(properties in values(), metadata in values(), crlf: bool) {
+        let mut text = "Metadata:\n".to_owned();
+        super::yaml::entry(&mut text, "Own", &metadata, 2);
+        text.push_str("Resources:\n  Own:\n    Type: AWS::SNS::Topic\n");
+        super::yaml::entry(&mut text, "Properties", &properties, 4);
+        let text = if crlf { text.replace('\n', "\r\n") } else { text };
+        let parse = |text: &str| super::Application::parse("infra/application.yaml", text);
+        let application = parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let found = |own: &super::Application, section: &str| {
+            own.section(section).find(|(name, _)| name == "Own").map(|(_, value)| value.clone()).unwrap()
+        };
+        prop_assert_eq!(&found(&application, "Metadata"), &metadata);
+        prop_assert_eq!(&found(&application, "Resources")["Properties"], &properties);
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        let generated = parse(&render(&project, Some(&application)).unwrap()).unwrap();
+        for section in ["Metadata", "Resources"] {
+            prop_assert_eq!(found(&generated, section), found(&application, section));
+        }
+    }
 }

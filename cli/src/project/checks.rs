@@ -15,6 +15,7 @@ use crate::{
     config::{self, Config, TaskConfig},
     describe::Described,
     fault::Faults,
+    generate::{NO_NAME, is_name, reserved},
 };
 
 /// What one function may have. Source: AWS Lambda Developer Guide, "Lambda quotas".
@@ -23,14 +24,10 @@ const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 /// The bytes that a project's own variables of one function may have: of Lambda's 4 KB, without what the template
 /// sets. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const VARIABLES_BYTES: usize = 3584;
-/// What the template sets.
-const OWN_VARIABLES: [&str; 5] = [
-    "LAMPLIGHTER_TABLE",
-    "LAMPLIGHTER_BUCKET",
-    "LAMPLIGHTER_ENVIRONMENT",
-    "LAMPLIGHTER_SETTINGS",
-    "LAMPLIGHTER_QUEUES",
-];
+/// What the names of our own variables begin with.
+const OWN_VARIABLES: &str = "LAMPLIGHTER_";
+/// The one of them that a project may set: how much is logged.
+const LOG_VARIABLE: &str = "LAMPLIGHTER_LOG";
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -124,15 +121,14 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
         }
     }
     for name in layer.environment.keys() {
-        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.len() > 1
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let key = format!("{prefix}.environment.{name}");
-        if !is_name {
-            let reason = "is not a variable's name: it must be two or more letters, digits and `_`, beginning with a letter";
+        if !is_name(name) {
+            faults.add(config::FILE, key, reserved(name).unwrap_or(NO_NAME));
+        } else if name.starts_with(OWN_VARIABLES) && name != LOG_VARIABLE {
+            let reason = format!(
+                "is Lamplighter's own, as all are that begin so, but for {LOG_VARIABLE}: give it another name"
+            );
             faults.add(config::FILE, key, reason);
-        } else if OWN_VARIABLES.contains(&name.as_str()) {
-            faults.add(config::FILE, key, "is set by Lamplighter itself: leave it out");
         }
     }
 }
@@ -278,7 +274,17 @@ impl super::Project {
             );
             faults.add(config::FILE, "build.log_retention_days", reason);
         }
+        for phase in [Phase::Before, Phase::After] {
+            if let Some((task, reason)) = crate::generate::phase_fault(self, phase) {
+                faults.add(&task.source, "timeout", reason);
+            }
+        }
         for task in &self.tasks {
+            for (name, key) in &task.environment_keys {
+                if let Some(reason) = reserved(name) {
+                    faults.add(config::FILE, key, reason);
+                }
+            }
             if task.definition.queue().is_some() {
                 for (key, reason) in crate::generate::queue_faults(self, task) {
                     faults.add(&task.source, key, reason);

@@ -69,6 +69,8 @@ pub struct Task {
     pub permissions: Vec<Permission>,
     /// Further environment variables.
     pub environment: BTreeMap<String, String>,
+    /// The keys in lamplighter.toml that those are from, by name.
+    pub environment_keys: BTreeMap<String, String>,
     /// The file that defines it, relative to the workspace.
     pub source: String,
     /// Its package's folder.
@@ -141,14 +143,17 @@ impl Task {
         let mut memory_mb = DEFAULT_MEMORY_MB;
         let mut permissions = Vec::new();
         let mut environment = BTreeMap::new();
+        let mut environment_keys = BTreeMap::new();
         for (key, layer) in layers {
             settings = settings.overridden_by(overrides::settings(key, layer, &definition, faults));
             memory_mb = layer.memory_mb.unwrap_or(memory_mb);
             permissions.extend(layer.permissions.iter().cloned());
             environment.extend(layer.environment.clone());
+            let names = layer.environment.keys();
+            environment_keys.extend(names.map(|name| (name.clone(), format!("{key}.environment.{name}"))));
         }
         let definition = settings.applied_to(definition);
-        Self { definition, settings, memory_mb, permissions, environment, source, folder }
+        Self { definition, settings, memory_mb, permissions, environment, environment_keys, source, folder }
     }
 
     /// Its name.
