@@ -2,6 +2,7 @@
 //!
 //! Wire formats stay in here; what goes in and comes out are the types of `lamplighter-core`.
 //!
+//! - [`authorities`]: certificates that the environment names
 //! - [`clients`]: SDK clients that are made when they are first used
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
 //! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
@@ -15,6 +16,7 @@
 
 #[cfg(feature = "s3")]
 pub mod assets;
+pub mod authorities;
 pub mod clients;
 #[cfg(feature = "deployments")]
 pub mod functions;

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
-use lamplighter_aws::{clients::Clients, random::random};
+use lamplighter_aws::{authorities, clients::Clients, random::random};
 use lamplighter_core::{job::attempts::Told, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
 use serde::Serialize;
 use serde_json::Value;
@@ -62,9 +62,15 @@ pub fn start<T: Task>(task: T) -> ExitCode {
         Ok(environment) => environment,
         Err(message) => return failed(&message),
     };
+    if arguments == ["describe"] {
+        return describe::<T>();
+    }
+    // What cannot be trusted is known before anything is asked of anybody.
+    if let Err(error) = authorities::named() {
+        return failed(&error.to_string());
+    }
     match arguments[..] {
         [] if environment.in_lambda => serve(task, environment),
-        ["describe"] => describe::<T>(),
         ["run"] => run(task, environment, "{}"),
         ["run", payload] => run(task, environment, payload),
         ["side"] if T::IS_SIDE => beside(task, environment),

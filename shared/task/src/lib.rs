@@ -57,7 +57,7 @@ pub use entry::start;
 pub use error::{Fatal, TaskError};
 pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute};
 pub use hosted::Hosted;
-pub use lamplighter_aws::random::random;
+pub use lamplighter_aws::{authorities, random::random};
 pub use lamplighter_aws::{
     jobs::{Bell, EnqueueError, Jobs, NotAccepted},
     table::{CommitError, TransactWriteItem},

@@ -1,5 +1,6 @@
 //! The task library on real parts: the probe's binary under a Lambda host, with the table on an embedded engine.
 
+mod authorities;
 mod cancel;
 mod context;
 mod costs;
