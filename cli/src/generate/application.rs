@@ -96,7 +96,7 @@ impl Application {
                 refuse(format!("must be `{VERSION}`, the only version there is"));
             }
             ("Description", Value::String(text)) if text.len() <= DESCRIPTION => {
-                self.description = Some(text)
+                self.description = Some(text);
             }
             ("Description", Value::Null) | ("Transform", Value::Null) => {}
             ("Description", _) => refuse(format!("must be a text of at most {DESCRIPTION} bytes")),
@@ -189,7 +189,14 @@ impl Application {
         self.each_resource(&|resource| paths.of_resource(resource));
         for (section, entries) in &mut self.sections {
             *entries = match *section {
-                "Resources" => continue,
+                "Resources" => {
+                    // Snippets among the resources; those in resources, also in loops, have been dealt with.
+                    let is_changed = |entry: &Value| entry["Type"].is_string() || entry.is_sequence();
+                    for (_, entry) in entries.iter_mut().filter(|(_, entry)| !is_changed(entry)) {
+                        *entry = paths.of_includes(std::mem::take(entry));
+                    }
+                    continue;
+                }
                 "Metadata" => paths.of_metadata(std::mem::take(entries)),
                 "Globals" => paths.of_globals(std::mem::take(entries)),
                 _ => mapping(paths.of_includes(std::mem::take(entries).into())),
@@ -418,7 +425,8 @@ mod tests {
         let text = "Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]\nGlobals:\n  \
                     Function: {Timeout: 7, CodeUri: src}\n  Api: {OpenApiVersion: 3.0.1}\nResources:\n  \
                     A: {Type: 'AWS::Serverless::Function'}\n  B: {Type: 'AWS::SQS::Queue'}\n  \
-                    'Fn::ForEach::Each': [X, [a], {'C${X}': {Type: 'AWS::Serverless::Function'}}]\n";
+                    'Fn::ForEach::Each': [X, [a], {'C${X}': {Type: 'AWS::Serverless::Function'}}]\n  \
+                    Fn::Transform: {Name: AWS::Include, Parameters: {Location: more.yaml}}\n";
         let application = Application::parse("a.yaml", text).unwrap();
         let project = super::super::fixtures::shop();
         let resources: BTreeMap<_, _> = application.resources(&project, true).collect();
@@ -426,6 +434,7 @@ mod tests {
         assert!(resources["B"]["Properties"].is_null());
         let each = &resources["Fn::ForEach::Each"][2]["C${X}"];
         assert_eq!((&each["Properties"]["Timeout"], &each["DependsOn"]), (&7.into(), &BEFORE.into()));
+        assert_eq!(resources["Fn::Transform"]["Parameters"]["Location"], "../more.yaml");
         let left: Vec<_> = application.section("Globals").map(|(name, _)| name).collect();
         assert_eq!(left, ["Api"]);
         assert_eq!(application.resource_ids().collect::<Vec<_>>(), ["A", "B"]);
@@ -466,5 +475,23 @@ mod tests {
             let said = faults(text);
             assert!(said.starts_with(expected), "{text}\n{said}");
         }
+    }
+
+    #[test]
+    fn variables_that_a_function_cannot_hold_are_refused() {
+        let parse = |length: usize| {
+            let long = "x".repeat(length);
+            let text = format!(
+                "Globals:\n  Function:\n    Environment: {{Variables: {{LONG: {long}}}}}\nResources:\n  A:\n    \
+                 Type: AWS::Serverless::Function\n    Properties:\n      Environment: {{Variables: {{B: !Ref C}}}}\n"
+            );
+            Application::parse("infra/a.yaml", &text).map(drop).map_err(|faults| faults.to_string())
+        };
+        assert_eq!(parse(4000), Ok(()));
+        let said = parse(4092).unwrap_err();
+        assert!(
+            said.contains("line 8: Resources.A.Properties.Environment.Variables: are 4097 bytes"),
+            "{said}"
+        );
     }
 }

@@ -72,7 +72,7 @@ fn of_function(id: &str, properties: &Value) -> Vec<String> {
                 }
             }
             Some("SQS" | "Kinesis" | "DynamoDB" | "MQ" | "MSK" | "SelfManagedKafka" | "DocumentDB") => {
-                made.push(of(""))
+                made.push(of(""));
             }
             Some("Api") => made.push(of("Permission*")),
             Some("HttpApi" | "S3" | "AlexaSkill") => made.push(of("Permission")),

@@ -26,8 +26,8 @@ const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 const VARIABLES_BYTES: usize = 3584;
 /// What the names of our own variables begin with.
 const OWN_VARIABLES: &str = "LAMPLIGHTER_";
-/// The one of them that a project may set: how much is logged.
-const LOG_VARIABLE: &str = "LAMPLIGHTER_LOG";
+/// Those of them that a project may set: where the assets are, and how much is logged.
+const FREE_VARIABLES: [&str; 2] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_LOG"];
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -124,9 +124,10 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
         let key = format!("{prefix}.environment.{name}");
         if !is_name(name) {
             faults.add(config::FILE, key, reserved(name).unwrap_or(NO_NAME));
-        } else if name.starts_with(OWN_VARIABLES) && name != LOG_VARIABLE {
+        } else if name.starts_with(OWN_VARIABLES) && !FREE_VARIABLES.contains(&name.as_str()) {
             let reason = format!(
-                "is Lamplighter's own, as all are that begin so, but for {LOG_VARIABLE}: give it another name"
+                "is Lamplighter's own, as all are that begin so, but for {}: give it another name",
+                FREE_VARIABLES.join(" and ")
             );
             faults.add(config::FILE, key, reason);
         }

@@ -83,6 +83,8 @@ fn l02_what_an_override_cannot_say_is_named() {
         [tasks.a.environment]
         LAMPLIGHTER_TABLE = "x"
         LAMPLIGHTER_LOG = "debug"
+        LAMPLIGHTER_ASSETS = "s3://artifacts/a"
+        LAMPLIGHTER_EPOCH = "1"
         "B-C" = "y"
     "#;
     let keys: Vec<_> = faults(vec![task], config)
@@ -97,6 +99,7 @@ fn l02_what_an_override_cannot_say_is_named() {
             "lamplighter.toml: tasks.a.config.url",
             "lamplighter.toml: tasks.a.permissions[0].resources",
             "lamplighter.toml: tasks.a.environment.B-C",
+            "lamplighter.toml: tasks.a.environment.LAMPLIGHTER_EPOCH",
             "lamplighter.toml: tasks.a.environment.LAMPLIGHTER_TABLE",
         ]
     );
