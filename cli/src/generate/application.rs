@@ -191,8 +191,10 @@ impl Application {
             *entries = match *section {
                 "Resources" => {
                     // Snippets among the resources; those in resources, also in loops, have been dealt with.
-                    let is_changed = |entry: &Value| entry["Type"].is_string() || entry.is_sequence();
-                    for (_, entry) in entries.iter_mut().filter(|(_, entry)| !is_changed(entry)) {
+                    let snippets = entries
+                        .iter_mut()
+                        .filter(|(_, entry)| !entry.is_sequence() && !entry["Type"].is_string());
+                    for (_, entry) in snippets {
                         *entry = paths.of_includes(std::mem::take(entry));
                     }
                     continue;
