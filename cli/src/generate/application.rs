@@ -485,12 +485,12 @@ mod tests {
             let long = "x".repeat(length);
             let text = format!(
                 "Globals:\n  Function:\n    Environment: {{Variables: {{LONG: {long}}}}}\nResources:\n  A:\n    \
-                 Type: AWS::Serverless::Function\n    Properties:\n      Environment: {{Variables: {{B: !Ref C}}}}\n"
+                 Type: AWS::Serverless::Function\n    Properties:\n      Environment: {{Variables: {{BB: !Ref C}}}}\n"
             );
             Application::parse("infra/a.yaml", &text).map(drop).map_err(|faults| faults.to_string())
         };
         assert_eq!(parse(4000), Ok(()));
-        let said = parse(4092).unwrap_err();
+        let said = parse(4091).unwrap_err();
         assert!(
             said.contains("line 8: Resources.A.Properties.Environment.Variables: are 4097 bytes"),
             "{said}"
