@@ -5,7 +5,6 @@
 //! nobody switches off a task of production because of a variable.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,7 +13,7 @@ use anyhow::{Context as _, bail};
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
     functions::Functions,
-    jobs::{Bell, DeadLetters, Jobs},
+    jobs::{Bell, DeadLetters, Jobs, RunnerAddress},
     objects::Objects,
     stacks::Stacks,
     table::Table,
@@ -70,7 +69,7 @@ pub struct Target {
     /// Its table.
     pub table: Table,
     /// Where a runner of this machine hears of jobs, if there is one.
-    bell: Option<SocketAddr>,
+    bell: Option<RunnerAddress>,
     kind: Kind,
 }
 
@@ -197,7 +196,7 @@ impl Target {
     /// The jobs of the stack. On this machine whoever runs them looks for them in the table.
     pub async fn jobs(&self) -> anyhow::Result<Jobs> {
         let bell = match &self.kind {
-            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: self.bell },
+            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: self.bell.clone() },
             Kind::Aws(clients) => {
                 let missing =
                     || format!("stack `{}` has no output {QUEUES_OUTPUT}: has it a queue task?", self.stack);

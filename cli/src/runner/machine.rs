@@ -12,11 +12,13 @@ use std::{
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_core::{name::TaskName, notify::Target, side::Pace};
-use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous};
+use lamplighter_local::{
+    Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous, mask_keys,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-use super::{side::Side, storage::Storage};
+use super::{home, side::Side, storage::Storage};
 use crate::{
     generate::PULSE,
     package::Package,
@@ -34,8 +36,7 @@ const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
 /// The time of one invocation of the dispatcher, as in Lambda.
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
 /// What a process on this machine is told that no host starts, to reach the table.
-const LOCAL: [(&str, &str); 3] =
-    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")];
+const REGION: (&str, &str) = ("AWS_REGION", "us-east-1");
 /// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
 const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
 
@@ -74,9 +75,12 @@ impl Machine {
         options: HostOptions,
         heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
+        home::make(home)?;
         let logs = Logs::new(home.join("logs"))?;
         let prefix = format!("{stack}-");
         let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |line: LogLine| {
+            // A function has the keys of the endpoints, and its libraries may print them.
+            let line = LogLine { line: mask_keys(&line.line).into_owned(), ..line };
             let text = kept(&line, &prefix);
             heard(&line, &text);
             logs.keep(&line.function, &text);
@@ -163,9 +167,7 @@ impl Machine {
     ) -> anyhow::Result<Side> {
         let spec = self.task_spec(project, task, packages)?;
         let mut variables = spec.environment;
-        for (name, value) in LOCAL {
-            variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-        }
+        variables.entry(REGION.0.to_owned()).or_insert_with(|| REGION.1.to_owned());
         // An empty one takes away what is told otherwise.
         variables.retain(|_, value| !value.is_empty());
         Ok(Side {

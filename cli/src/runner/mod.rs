@@ -2,6 +2,7 @@
 //!
 //! The AWS parts, in this process:
 //!
+//! - [`home`]: the folder of it all, its owner's only
 //! - [`storage`]: the table, in a file that commands share, and the bucket; [`door`]: how they find each other
 //! - [`machine`]: the functions' host and the endpoints that they are told of
 //!
@@ -25,6 +26,7 @@ mod attempts;
 pub mod bell;
 pub mod deploy;
 pub mod door;
+pub mod home;
 pub mod lifeline;
 pub mod machine;
 pub mod presence;

@@ -134,7 +134,9 @@ impl Dispatcher {
                 received = self.bell.socket.recv(&mut text) => {
                     let mut received = received;
                     while let Ok(length) = received {
-                        self.hear(&mut memory, &queues, &text[..length], &over);
+                        if let Some(text) = self.bell.text_of(&text[..length]) {
+                            self.hear(&mut memory, &queues, text, &over);
+                        }
                         received = self.bell.socket.try_recv(&mut text);
                     }
                 }

@@ -138,7 +138,7 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         beginning.spawn(watch(watched, machine, placing, Arc::clone(&teller), ends.stop.clone()));
     }
     let carrying = TaskTracker::new();
-    let jobs = Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address) });
+    let jobs = Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address.clone()) });
     let jobs = match machine.storage.exclusive() {
         Some(engine) => jobs.written_together(engine),
         None => jobs,

@@ -64,6 +64,7 @@ impl Stack {
     /// Opens a stack to deploy it, which one process does at a time: until the second value is dropped.
     pub fn open_alone(home: &Path, name: &str) -> anyhow::Result<(Self, File)> {
         let file = Self::open(home, name)?.file.with_extension("lock");
+        super::home::make(home)?;
         let locked = || -> io::Result<Option<File>> {
             fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
             let lock = File::create(&file)?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{DynamoDb, direct_dynamodb, local_config, local_dynamodb},
+    clients::{DynamoDb, direct_dynamodb, local_dynamodb, signed_config},
     objects::Objects,
     table::{self, Exclusive, Item, Table},
 };
@@ -17,10 +17,13 @@ use lamplighter_core::{
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
 };
-use lamplighter_local::{Bucket, Engine, Synchronous, TableError};
+use lamplighter_local::{Bucket, Endpoint, Engine, Synchronous, TableError};
 use tokio::time::sleep;
 
-use super::door::{Door, PAUSE, Seat, address_of};
+use super::{
+    door::{Door, PAUSE, Seat},
+    home,
+};
 
 /// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,9 +67,12 @@ impl Storage {
         synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
+        home::make(home)?;
         let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
         let bucket = Bucket::serve(&home.join("bucket"), &bucket_name).await?;
-        let objects = Objects::new(&bucket_name, &local_config(&bucket.endpoint()));
+        let signing = bucket.credentials();
+        let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
+        let objects = Objects::new(&bucket_name, &config);
         let file = home.join("table.sqlite");
         let door = Door::of(&file);
         let started = Instant::now();
@@ -86,10 +92,18 @@ impl Storage {
             }
             sleep(PAUSE).await;
         };
-        let endpoint = serve(&engine, door.endpoint()).await?;
+        // The guests of a holder that was killed may still be there, with runs of their own. They find it again where it was;
+        // where nobody is, its key opens nothing any more.
+        let alone = door.alone()?;
+        let endpoint = match alone {
+            Some(_) => engine.serve().await?,
+            None => serve_again(&engine, door.endpoint()).await?,
+        };
         let table = open_table(direct_dynamodb(engine.client()), stack).await?.with_objects(objects);
-        // The guests of a holder that was killed may still be there, with runs of their own.
-        let alone = alone(&door, TRIES).await?;
+        let alone = match alone {
+            Some(seat) => Some(seat),
+            None => wait_alone(&door, TRIES).await?,
+        };
         if alone.is_some() {
             end_abandoned(&table, tasks).await?;
         }
@@ -107,11 +121,11 @@ impl Storage {
     pub async fn inherit(&self) -> anyhow::Result<()> {
         let guest = match &*self.access() {
             Access::Guest { file, endpoint, synchronous, .. } => {
-                address_of(endpoint).map(|address| (file.clone(), endpoint.clone(), address, *synchronous))
+                Some((file.clone(), endpoint.clone(), *synchronous))
             }
             Access::Holder { .. } | Access::Remote => None,
         };
-        let Some((file, endpoint, address, synchronous)) = guest else { return std::future::pending().await };
+        let Some((file, endpoint, synchronous)) = guest else { return std::future::pending().await };
         let door = Door::of(&file);
         let _heir = door.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
         loop {
@@ -120,12 +134,15 @@ impl Storage {
                 Ok(engine) => engine,
                 Err(TableError::Locked { .. }) => {
                     let elsewhere = door.endpoint().is_some_and(|other| other != endpoint);
-                    ensure!(!elsewhere, "{} was served at {endpoint}, and is not any more", file.display());
+                    ensure!(!elsewhere, "{} is served elsewhere than it was", file.display());
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
-            engine.serve_at(address).await.with_context(|| {
+            let at = Endpoint::parse(&endpoint).with_context(|| {
+                format!("{} was served without a key, by an earlier version of this program", file.display())
+            })?;
+            engine.serve_at(&at).await.with_context(|| {
                 format!("the process that served {} is gone, and its place is not free", file.display())
             })?;
             door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
@@ -199,21 +216,16 @@ fn lock(access: &Mutex<Access>) -> MutexGuard<'_, Access> {
 }
 
 fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {
-    [
-        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
-        ("AWS_ENDPOINT_URL_S3", bucket.endpoint()),
-        ("LAMPLIGHTER_BUCKET", bucket_name),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    let own = [("AWS_ENDPOINT_URL_DYNAMODB", endpoint), ("LAMPLIGHTER_BUCKET", bucket_name)];
+    bucket.variables().into_iter().chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
-/// Serves a table where the holder before did, if that was killed and its place is free: its guests may still be there.
-async fn serve(engine: &Engine, before: Option<String>) -> anyhow::Result<String> {
-    if let Some((endpoint, address)) = before.and_then(|it| address_of(&it).map(|address| (it, address)))
-        && engine.serve_at(address).await.is_ok()
+/// Serves a table where the holder before did and with its key, if its place is free: its guests are still there.
+async fn serve_again(engine: &Engine, before: Option<String>) -> anyhow::Result<String> {
+    if let Some(before) = before.as_deref().and_then(Endpoint::parse)
+        && engine.serve_at(&before).await.is_ok()
     {
-        return Ok(endpoint);
+        return Ok(before.to_string());
     }
     Ok(engine.serve().await?)
 }
@@ -224,7 +236,7 @@ async fn open_table(client: DynamoDb, stack: &str) -> anyhow::Result<Table> {
     Ok(Table::new(client, name))
 }
 
-async fn alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
+async fn wait_alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
     for _ in 0..tries {
         if let Some(seat) = door.alone()? {
             return Ok(Some(seat));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{local_config, local_dynamodb},
+    clients::{local_dynamodb, signed_config},
     objects::Objects,
     table::{Recorded, Table, create},
 };
@@ -15,7 +15,7 @@ use lamplighter_core::{
     statistics::floor,
     status::Status,
 };
-use lamplighter_local::{Bucket, Engine, Synchronous};
+use lamplighter_local::{Bucket, Credentials, Engine, Synchronous};
 use serde_json::{Value, json};
 
 use crate::fixture::Workspace;
@@ -70,7 +70,9 @@ fn world() -> World {
         create(&client, "shop-lamplighter").await.unwrap();
         let folder = world.workspace.path(".lamplighter/bucket");
         let bucket = Bucket::serve(&folder, "shop-lamplighter").await.unwrap();
-        let objects = Objects::new("shop-lamplighter", &local_config(&bucket.endpoint()));
+        let Credentials { access_key_id, secret_access_key } = bucket.credentials();
+        let config = signed_config(&bucket.endpoint(), access_key_id, secret_access_key);
+        let objects = Objects::new("shop-lamplighter", &config);
         let table = Table::new(client, "shop-lamplighter").with_objects(objects);
         for run in [&world.completed, &world.skipped, &world.failed] {
             assert_eq!(table.record(run).await.unwrap(), Recorded::Written);

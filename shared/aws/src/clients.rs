@@ -116,9 +116,15 @@ impl Clients {
     }
 }
 
-/// The configuration of clients for a service of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
+/// The configuration of clients for a service of one's own at `endpoint`, such as `http://127.0.0.1:8000`, which takes any
+/// credentials.
 pub fn local_config(endpoint: &str) -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "local");
+    signed_config(endpoint, "test", "test")
+}
+
+/// The configuration of clients for a service of one's own at `endpoint`, with these credentials.
+pub fn signed_config(endpoint: &str, access_key_id: &str, secret_access_key: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
+    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, RunnerAddress, Worker},
     table::{Aborted, Ended, Exclusive, Found, History, Item, JobKeys, Lane, Started, Step, Taken},
 };
 use lamplighter_core::{
@@ -312,10 +312,13 @@ async fn q13_a_runner_is_told_which_job_can_start_and_of_many_before_the_last_is
     let embedded = embedded().await;
     let bell = UdpSocket::bind("127.0.0.1:0").unwrap();
     bell.set_nonblocking(true).unwrap();
-    let jobs = Jobs::new(embedded.table.clone(), Bell::Runner { to: Some(bell.local_addr().unwrap()) });
+    let to = RunnerAddress::new(bell.local_addr().unwrap(), "key-3f");
+    let jobs = Jobs::new(embedded.table.clone(), Bell::Runner { to: Some(to) });
     let heard = || {
         let mut text = [0; 512];
-        bell.recv(&mut text).ok().map(|length| String::from_utf8_lossy(&text[..length]).into_owned())
+        let length = bell.recv(&mut text).ok()?;
+        let text = String::from_utf8_lossy(&text[..length]);
+        Some(text.strip_prefix("key-3f ").expect("it has the runner's key").to_owned())
     };
     let key = enqueue(&jobs, new()).await;
     assert_eq!(heard(), Some(key.to_string()));

@@ -1,6 +1,9 @@
 //! The bucket: the S3 API over a folder (`s3s-fs`), served on loopback.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse};
 use s3s::{
@@ -8,7 +11,11 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
 };
 
-use crate::loopback::{Loopback, ServeError};
+use crate::{
+    key::Key,
+    loopback::{Loopback, ServeError},
+    random,
+};
 
 /// Why the bucket could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +45,27 @@ pub enum BucketError {
 #[derive(Debug)]
 pub struct Bucket {
     server: Loopback,
+    credentials: Credentials,
+}
+
+/// An access key and its secret, made for one bucket. Its `Debug` shows neither.
+pub struct Credentials {
+    /// What `AWS_ACCESS_KEY_ID` is to be.
+    pub access_key_id: String,
+    /// What `AWS_SECRET_ACCESS_KEY` is to be.
+    pub secret_access_key: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
 }
 
 impl Bucket {
     /// Serves the S3 API over `dir`, in which the bucket `name` is the folder of that name, made if it is missing.
-    /// Requests are signed with the access key `test` and the secret `test`, and address the bucket in the path.
+    /// Requests are signed with its [`credentials`](Self::credentials), which are new each time, and address the bucket in
+    /// the path. There the key of other endpoints cannot be, since S3's signatures are of the path.
     ///
     /// `If-None-Match: *` is not atomic here: never use an object as a lock.
     pub async fn serve(dir: &Path, name: &str) -> Result<Self, BucketError> {
@@ -50,16 +73,36 @@ impl Bucket {
         std::fs::create_dir_all(&folder).map_err(|source| BucketError::Folder { path: folder, source })?;
         let store = s3s_fs::FileSystem::new(dir)
             .map_err(|error| BucketError::Store { path: dir.to_owned(), reason: format!("{error:?}") })?;
+        let credentials = Credentials {
+            access_key_id: random::token().map_err(ServeError::Key)?[..20].to_owned(),
+            secret_access_key: Key::new().map_err(ServeError::Key)?.as_str().to_owned(),
+        };
         let mut builder = S3ServiceBuilder::new(store);
-        builder.set_auth(SimpleAuth::from_single("test", "test"));
+        let Credentials { access_key_id, secret_access_key } = &credentials;
+        builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key.as_str()));
         let s3 = builder.build();
         let router = Router::new().fallback(move |request: Request| answer(s3.clone(), request));
-        Ok(Self { server: Loopback::serve(router).await? })
+        Ok(Self { server: Loopback::serve_signed(router, &credentials.access_key_id).await?, credentials })
     }
 
     /// The endpoint, `http://127.0.0.1:<port>`.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
+    }
+
+    /// What its requests are signed with.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The variables by which a process reaches it: the endpoint and the credentials.
+    pub fn variables(&self) -> [(String, String); 3] {
+        [
+            ("AWS_ENDPOINT_URL_S3", self.endpoint()),
+            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.credentials.secret_access_key.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
     }
 }
 

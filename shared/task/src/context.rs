@@ -1,7 +1,6 @@
 //! What a body is given.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs},
+    jobs::{Bell, Jobs, RunnerAddress},
     objects::Objects,
     table::{CommitError, Table, TransactWriteItem, transact},
 };
@@ -69,7 +68,7 @@ pub(crate) struct Surroundings {
     pub table: Option<String>,
     pub bucket: Option<String>,
     pub queues: Option<String>,
-    pub bell: Option<SocketAddr>,
+    pub bell: Option<RunnerAddress>,
     /// What the run has, once it is claimed.
     pub held: Option<Held>,
 }
@@ -202,7 +201,7 @@ impl<C, S> Context<C, S> {
         };
         let bell = match queues {
             Some(prefix) => Bell::queues(prefix, Arc::clone(clients)),
-            None => Bell::Runner { to: *bell },
+            None => Bell::Runner { to: bell.clone() },
         };
         Ok(Jobs::new(table, bell))
     }

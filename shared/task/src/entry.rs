@@ -2,7 +2,6 @@
 
 use std::{
     io::Write as _,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,7 +10,11 @@ use std::{
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
-use lamplighter_aws::{clients::Clients, random::random};
+use lamplighter_aws::{
+    clients::Clients,
+    jobs::{NoRunnerAddress, RunnerAddress},
+    random::random,
+};
 use lamplighter_core::{job::attempts::Told, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
 use serde::Serialize;
 use serde_json::Value;
@@ -45,7 +48,7 @@ struct Environment {
     assets: Source,
     log: Option<String>,
     queues: Option<String>,
-    bell: Option<SocketAddr>,
+    bell: Option<RunnerAddress>,
     level: LevelFilter,
     in_lambda: bool,
     hosting: Hosting,
@@ -334,11 +337,10 @@ impl Environment {
             queues: variable("LAMPLIGHTER_QUEUES")?,
             bell: match variable("LAMPLIGHTER_BELL")? {
                 None => None,
-                Some(bell) => Some(bell.parse().map_err(|_| {
-                    format!(
-                        "LAMPLIGHTER_BELL is `{bell}`: it must be where a runner listens, as `127.0.0.1:4000`"
-                    )
-                })?),
+                // The value is a secret.
+                Some(bell) => Some(
+                    bell.parse().map_err(|error: NoRunnerAddress| format!("LAMPLIGHTER_BELL: {error}"))?,
+                ),
             },
             level,
             in_lambda,

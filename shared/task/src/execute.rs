@@ -4,12 +4,12 @@
 //! No author's code runs in here: it is started in a runtime of its own and waited for, so that whatever it does, a
 //! run's end is still written down in time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs},
+    jobs::{Bell, Jobs, RunnerAddress},
     objects::Objects,
     random::random,
     table::{Table, TableError, Then},
@@ -68,7 +68,7 @@ pub struct Edges {
     /// What the URLs of the tasks' queues begin with.
     pub queues: Option<String>,
     /// Where a runner hears of jobs.
-    pub bell: Option<SocketAddr>,
+    pub bell: Option<RunnerAddress>,
 }
 
 /// What authors' code has to itself. A body that never yields holds up its runtime and every connection that is
@@ -370,7 +370,7 @@ impl Edges {
         let table = self.table(retention).await?;
         let bell = match &self.queues {
             Some(prefix) => Bell::queues(prefix, Arc::clone(&self.clients)),
-            None => Bell::Runner { to: self.bell },
+            None => Bell::Runner { to: self.bell.clone() },
         };
         Some(Jobs::new(table, bell))
     }

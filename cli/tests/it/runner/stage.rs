@@ -215,6 +215,11 @@ impl Runner {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let kill = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());

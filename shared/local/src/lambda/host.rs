@@ -145,7 +145,7 @@ impl LambdaHost {
         Ok(Self { host, api, _tidying: tidying })
     }
 
-    /// The endpoint of the Invoke API, `http://127.0.0.1:<port>`.
+    /// The URL of the Invoke API, with its key.
     pub fn endpoint(&self) -> String {
         self.api.endpoint()
     }

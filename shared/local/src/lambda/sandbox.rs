@@ -71,7 +71,8 @@ impl Launcher {
         command
             .env_clear()
             .envs(spec.environment(&self.environment, id))
-            .env("AWS_LAMBDA_RUNTIME_API", server.address().to_string())
+            // In Lambda it is only an address; the Rust runtime's client takes a URL as well, and keeps its path.
+            .env("AWS_LAMBDA_RUNTIME_API", server.endpoint())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

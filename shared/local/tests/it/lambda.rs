@@ -41,7 +41,7 @@ async fn a_function_sees_what_lambda_shows_it() {
     assert_eq!(environment["LAMBDA_TASK_ROOT"], json!(root));
     assert_eq!(environment["GREETING"], "hello");
     let address = environment["AWS_LAMBDA_RUNTIME_API"].as_str().unwrap();
-    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    assert!(address.starts_with("http://127.0.0.1:"), "{address}");
     assert!(environment["CARGO_MANIFEST_DIR"].is_null(), "the host's own environment is not inherited");
 }
 

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use lamplighter_aws::{
-    clients::local_config,
     jobs::{Bell, Carried, Jobs, Worker},
-    objects::Objects,
     table::{Aborted, Found},
 };
 use lamplighter_core::{
@@ -22,7 +20,7 @@ use lamplighter_local::{Bucket, FunctionSpec};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::world::{World, binary};
+use crate::world::{World, binary, objects};
 
 const PROBE: &str = "job-probe";
 
@@ -37,9 +35,9 @@ async fn world_with(bucket: Option<&Bucket>) -> (World, Jobs) {
     spec.environment = world.spec(json!({})).environment;
     let mut table = world.table.clone();
     if let Some(bucket) = bucket {
-        spec.environment.insert("AWS_ENDPOINT_URL_S3".to_owned(), bucket.endpoint());
+        spec.environment.extend(bucket.variables());
         spec.environment.insert("LAMPLIGHTER_BUCKET".to_owned(), "values".to_owned());
-        table = table.with_objects(Objects::new("values", &local_config(&bucket.endpoint())));
+        table = table.with_objects(objects(bucket));
     }
     world.host.register(spec);
     (world, Jobs::new(table, Bell::Runner { to: None }))

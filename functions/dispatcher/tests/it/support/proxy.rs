@@ -62,9 +62,10 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy that lets everything pass.
     pub async fn before(endpoint: &str) -> Self {
-        let upstream = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let (upstream, key) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let upstream = upstream.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let endpoint = format!("http://{}/{key}", listener.local_addr().unwrap());
         let rule: Rule = Arc::new(Mutex::new(Box::new(|_: &str| Fault::None)));
         let own = Arc::clone(&rule);
         let accepting = tokio::spawn(async move {

@@ -1,0 +1,156 @@
+//! The folder of this machine's stacks: its owner's only.
+//!
+//! The keys of the endpoints are in it, and the records, logs and objects of every run.
+
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::Path,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::target::HOME;
+
+/// The mode of the folder.
+const MODE: u32 = 0o700;
+/// The entries by which a folder is known to have been one of stacks before.
+const ENTRIES: [&str; 4] = ["table.sqlite", "stacks", "runners", "bucket"];
+
+/// What is to be done with a folder that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    Use,
+    Tighten,
+    /// It is another user's.
+    Foreign,
+    /// It is there for other things, which others may need.
+    Shared,
+}
+
+/// Makes the folder if it is not there, and takes from others what they may do in one that is. One of another user is refused.
+pub fn make(home: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot make {} a folder that only you may use", home.display());
+    if let Some(parent) = home.parent() {
+        fs::create_dir_all(parent).with_context(failed)?;
+    }
+    match DirBuilder::new().mode(MODE).create(home) {
+        // The mask of this process may have taken more from it.
+        Ok(()) => return fs::set_permissions(home, Permissions::from_mode(MODE)).with_context(failed),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error).with_context(failed),
+    }
+    let metadata = fs::metadata(home).with_context(failed)?;
+    if !metadata.is_dir() {
+        bail!("{} is not a folder", home.display());
+    }
+    let me = rustix::process::geteuid().as_raw();
+    match decide(metadata.uid(), me, metadata.mode(), || is_of_stacks(home).unwrap_or(false)) {
+        Decision::Use => Ok(()),
+        Decision::Tighten => {
+            fs::set_permissions(home, Permissions::from_mode(MODE)).with_context(failed)?;
+            // Some file systems have no modes and say nothing.
+            let mode = fs::metadata(home).with_context(failed)?.mode();
+            if mode & 0o077 != 0 {
+                bail!(
+                    "{} has the mode {:o}, and its file system keeps it: name a folder elsewhere with --home",
+                    home.display(),
+                    mode & 0o7777
+                );
+            }
+            Ok(())
+        }
+        Decision::Foreign => bail!(
+            "{} belongs to another user (uid {}, and yours is {me}): name a folder of your own with --home",
+            home.display(),
+            metadata.uid()
+        ),
+        Decision::Shared => bail!(
+            "{} has other things in it and is open to others (mode {:o}): name a folder of its own with --home, \
+             or close this one with `chmod 700`",
+            home.display(),
+            metadata.mode() & 0o7777
+        ),
+    }
+}
+
+fn decide(owner: u32, me: u32, mode: u32, is_of_stacks: impl FnOnce() -> bool) -> Decision {
+    if owner != me {
+        Decision::Foreign
+    } else if mode & 0o077 == 0 {
+        Decision::Use
+    } else if is_of_stacks() {
+        Decision::Tighten
+    } else {
+        Decision::Shared
+    }
+}
+
+/// Whether a folder is for nothing else, by its name, by what is in it, or because nothing is.
+fn is_of_stacks(home: &Path) -> io::Result<bool> {
+    Ok(home.file_name().is_some_and(|name| name == HOME)
+        || ENTRIES.iter().any(|entry| home.join(entry).exists())
+        || fs::read_dir(home)?.next().is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn o06_a_folder_is_used_tightened_or_refused() {
+        for (owner, mode, is_of_stacks, wanted) in [
+            (7, 0o700, false, Decision::Use),
+            (7, 0o40500, false, Decision::Use),
+            (7, 0o755, true, Decision::Tighten),
+            (7, 0o701, true, Decision::Tighten),
+            (7, 0o1777, true, Decision::Tighten),
+            (7, 0o755, false, Decision::Shared),
+            (8, 0o700, true, Decision::Foreign),
+            (0, 0o777, true, Decision::Foreign),
+        ] {
+            assert_eq!(decide(owner, 7, mode, || is_of_stacks), wanted, "{owner} {mode:o}");
+        }
+        assert_eq!(decide(7, 0, 0o700, || true), Decision::Foreign, "not even the administrator uses it");
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn o06_the_folder_is_its_owners_whether_it_is_new_or_was_open_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("parent/home");
+        make(&new).unwrap();
+        assert_eq!(mode(&new), 0o700);
+        assert_ne!(mode(new.parent().unwrap()), 0o700, "only the folder itself is taken from others");
+        for (name, entry) in
+            [(HOME, "anything"), ("empty", ""), ("old", "table.sqlite"), ("deployed", "stacks/shop.json")]
+        {
+            let home = folder.path().join(name);
+            fs::create_dir(&home).unwrap();
+            if !entry.is_empty() {
+                fs::create_dir_all(home.join(entry).parent().unwrap()).unwrap();
+                fs::write(home.join(entry), "").unwrap();
+            }
+            fs::set_permissions(&home, Permissions::from_mode(0o777)).unwrap();
+            for _ in 0..2 {
+                make(&home).unwrap();
+                assert_eq!(mode(&home), 0o700, "{name}");
+            }
+        }
+        let documents = folder.path().join("documents");
+        fs::create_dir(&documents).unwrap();
+        fs::write(documents.join("letter"), "").unwrap();
+        fs::set_permissions(&documents, Permissions::from_mode(0o755)).unwrap();
+        let error = make(&documents).unwrap_err().to_string();
+        assert!(error.contains("open to others (mode 755)") && error.contains("--home"), "{error}");
+        assert_eq!(mode(&documents), 0o755, "it is left as it is");
+        fs::set_permissions(&documents, Permissions::from_mode(0o700)).unwrap();
+        make(&documents).unwrap();
+        let error = make(&documents.join("letter")).unwrap_err().to_string();
+        assert!(error.ends_with("is not a folder"), "{error}");
+    }
+}
