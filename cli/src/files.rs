@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The bits of a mode that let others in.
+pub(crate) const OTHERS: u32 = 0o077;
+
 /// Writes the file so that whoever reads it finds the old or the new content, never a part.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new(""));
@@ -43,7 +46,7 @@ pub(crate) fn write_private(path: &Path, content: &str) -> io::Result<()> {
 /// none of ours.
 pub(crate) fn read_private(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
-    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o077 == 0;
+    let is_ours = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & OTHERS == 0;
     if is_ours { fs::read_to_string(path).ok() } else { None }
 }
 

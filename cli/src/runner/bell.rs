@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lamplighter_aws::jobs::{RunnerAddress, parts};
+use lamplighter_aws::jobs::{RunnerAddress, split_datagram};
 use lamplighter_local::Key;
 use tokio::net::UdpSocket;
 
@@ -41,7 +41,7 @@ impl Hung {
 
     /// The text of a datagram; nothing if it does not begin with the key.
     pub fn text_of<'a>(&self, datagram: &'a [u8]) -> Option<&'a [u8]> {
-        parts(datagram).filter(|(key, _)| self.key.is(key)).map(|(_, text)| text)
+        split_datagram(datagram).filter(|(key, _)| self.key.is(key)).map(|(_, text)| text)
     }
 }
 

@@ -1,6 +1,6 @@
-//! The folder of this machine's stacks: its owner's only.
+//! Keeps the folder of this machine's stacks closed to other users.
 //!
-//! The keys of the endpoints are in it, and the records, logs and objects of every run.
+//! It holds the keys of the endpoints, and the records, logs and objects of every run.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -11,14 +11,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::target::HOME;
+use crate::{files::OTHERS, target::HOME};
 
 /// The mode of the folder.
 const MODE: u32 = 0o700;
 /// The entries by which a folder is known to have been one of stacks before.
 const ENTRIES: [&str; 4] = ["table.sqlite", "stacks", "runners", "bucket"];
 
-/// What is to be done with a folder that exists.
+/// The treatment of a folder that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
     Use,
@@ -29,7 +29,7 @@ enum Decision {
     Shared,
 }
 
-/// Makes the folder if it is not there, and takes from others what they may do in one that is. One of another user is refused.
+/// Makes the folder if it is not there, and closes one that others may use. The folder of another user is an error.
 pub fn make(home: &Path) -> anyhow::Result<()> {
     let failed = || format!("cannot make {} a folder that only you may use", home.display());
     if let Some(parent) = home.parent() {
@@ -52,7 +52,7 @@ pub fn make(home: &Path) -> anyhow::Result<()> {
             fs::set_permissions(home, Permissions::from_mode(MODE)).with_context(failed)?;
             // Some file systems have no modes and say nothing.
             let mode = fs::metadata(home).with_context(failed)?.mode();
-            if mode & 0o077 != 0 {
+            if mode & OTHERS != 0 {
                 bail!(
                     "{} has the mode {:o}, and its file system keeps it: name a folder elsewhere with --home",
                     home.display(),
@@ -78,7 +78,7 @@ pub fn make(home: &Path) -> anyhow::Result<()> {
 fn decide(owner: u32, me: u32, mode: u32, is_of_stacks: impl FnOnce() -> bool) -> Decision {
     if owner != me {
         Decision::Foreign
-    } else if mode & 0o077 == 0 {
+    } else if mode & OTHERS == 0 {
         Decision::Use
     } else if is_of_stacks() {
         Decision::Tighten
@@ -87,9 +87,10 @@ fn decide(owner: u32, me: u32, mode: u32, is_of_stacks: impl FnOnce() -> bool) -
     }
 }
 
-/// Whether a folder is for nothing else, by its name, by what is in it, or because nothing is.
+/// Returns whether a folder is for stacks and nothing else: by its name or its entries, or because it is empty. The name of a
+/// link says nothing of the folder that it leads to.
 fn is_of_stacks(home: &Path) -> io::Result<bool> {
-    Ok(home.file_name().is_some_and(|name| name == HOME)
+    Ok((home.file_name().is_some_and(|name| name == HOME) && !home.is_symlink())
         || ENTRIES.iter().any(|entry| home.join(entry).exists())
         || fs::read_dir(home)?.next().is_none())
 }
@@ -148,6 +149,11 @@ mod tests {
         let error = make(&documents).unwrap_err().to_string();
         assert!(error.contains("open to others (mode 755)") && error.contains("--home"), "{error}");
         assert_eq!(mode(&documents), 0o755, "it is left as it is");
+        let link = folder.path().join("linked/.lamplighter");
+        fs::create_dir(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&documents, &link).unwrap();
+        assert!(make(&link).is_err());
+        assert_eq!(mode(&documents), 0o755, "nor by a link");
         fs::set_permissions(&documents, Permissions::from_mode(0o700)).unwrap();
         make(&documents).unwrap();
         let error = make(&documents.join("letter")).unwrap_err().to_string();

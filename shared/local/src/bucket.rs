@@ -65,7 +65,7 @@ impl fmt::Debug for Credentials {
 impl Bucket {
     /// Serves the S3 API over `dir`, in which the bucket `name` is the folder of that name, made if it is missing.
     /// Requests are signed with its [`credentials`](Self::credentials), which are new each time, and address the bucket in
-    /// the path. There the key of other endpoints cannot be, since S3's signatures are of the path.
+    /// the path. The key of other endpoints cannot stand there, since S3's signatures cover the path.
     ///
     /// `If-None-Match: *` is not atomic here: never use an object as a lock.
     pub async fn serve(dir: &Path, name: &str) -> Result<Self, BucketError> {

@@ -1,7 +1,7 @@
-//! Who is answered on loopback: programs that have the endpoint's key, and nothing that a web page asks for.
+//! Admits programs that have the key of an endpoint, and refuses every request that a browser sends for a web page.
 //!
-//! Every user of the machine reaches 127.0.0.1, and so does every web page that one of them opens. A page is told apart by what
-//! its browser adds to each request, and by the name under which it has found this machine (DNS rebinding).
+//! Every user of the machine reaches 127.0.0.1, and so does every web page that one of them opens. A browser adds headers to each
+//! request, by which a page's are recognised, and its `Host` is the name by which the page has found this machine (DNS rebinding).
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The names of the loopback interface by which clients are told of endpoints, or may write them by hand.
 const LOOPBACK: [&str; 2] = ["127.0.0.1", "localhost"];
 
-/// Why a request is not answered.
+/// The reason for which a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
     #[error("a web page may not ask here: the request has an `Origin` or a `Sec-Fetch-Site`")]

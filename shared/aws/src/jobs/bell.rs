@@ -75,8 +75,8 @@ impl RunnerAddress {
     }
 }
 
-/// The key that a datagram begins with, and its text.
-pub fn parts(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Splits a datagram into the key that it begins with and its text.
+pub fn split_datagram(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = datagram.iter().position(|byte| *byte == b' ')?;
     Some((&datagram[..space], &datagram[space + 1..]))
 }
@@ -290,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_datagram_is_a_key_and_a_text() {
-        assert_eq!(parts(b"key send-mail 1"), Some((&b"key"[..], &b"send-mail 1"[..])));
-        assert_eq!(parts(b" a"), Some((&b""[..], &b"a"[..])));
-        assert_eq!(parts(b"send-mail"), None);
+        assert_eq!(split_datagram(b"key send-mail 1"), Some((&b"key"[..], &b"send-mail 1"[..])));
+        assert_eq!(split_datagram(b" a"), Some((&b""[..], &b"a"[..])));
+        assert_eq!(split_datagram(b"send-mail"), None);
     }
 }

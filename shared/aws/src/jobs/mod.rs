@@ -20,7 +20,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-pub use bell::{Bell, BellError, NoRunnerAddress, RunnerAddress, Sqs, parts};
+pub use bell::{Bell, BellError, NoRunnerAddress, RunnerAddress, Sqs, split_datagram};
 pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::Rung;
