@@ -8,6 +8,7 @@ use std::{
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -25,11 +26,12 @@ use lamplighter_core::{
     side::{Ended, Next, PARTING, Pace},
     status::Status,
 };
+use lamplighter_local::Lines;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    io::AsyncRead,
     process::{Child, Command},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,8 +40,12 @@ use tokio_util::sync::CancellationToken;
 const BEYOND: Duration = Duration::from_secs(1);
 /// How long the last words of a dead process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How many lines of a process may wait to be told.
-const LINES: usize = 1024;
+/// How many bytes of a process's lines may wait to be told.
+const ROOM: usize = 8 * 1024 * 1024;
+/// A longer line of standard output arrives in parts, and does not say how the process ended.
+const MAX_OUTPUT_BYTES: usize = ROOM;
+/// A longer line of standard error arrives in parts.
+const MAX_ERROR_BYTES: usize = 256 * 1024;
 
 /// A side task as a runner starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -190,7 +196,7 @@ const STUBBORN: &str = "it did not end in time after it was asked to, and was ki
 struct Process {
     child: Child,
     group: Option<Pid>,
-    lines: mpsc::Receiver<Line>,
+    lines: mpsc::UnboundedReceiver<(Line, OwnedSemaphorePermit)>,
 }
 
 /// A line that it printed.
@@ -224,12 +230,14 @@ impl Process {
         }
         let mut child = command.spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let (sender, lines) = mpsc::channel(LINES);
+        let (sender, lines) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(ROOM));
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(pass_on(stdout, sender.clone(), Line::Out));
+            let lines = Lines::of(stdout, MAX_OUTPUT_BYTES);
+            tokio::spawn(pass_on(lines, sender.clone(), Arc::clone(&room), Line::Out));
         }
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(pass_on(stderr, sender, Line::Error));
+            tokio::spawn(pass_on(Lines::of(stderr, MAX_ERROR_BYTES), sender, room, Line::Error));
         }
         Ok(Self { child, group, lines })
     }
@@ -287,12 +295,12 @@ impl Process {
                         Err(_) => {}
                     }
                 }
-                Some(line) = self.lines.recv() => tell(line, &mut last, run.id, told),
+                Some((line, _room)) = self.lines.recv() => tell(line, &mut last, run.id, told),
             }
         };
         self.kill_group();
         let rest = async {
-            while let Some(line) = self.lines.recv().await {
+            while let Some((line, _room)) = self.lines.recv().await {
                 tell(line, &mut last, run.id, told);
             }
         };
@@ -347,13 +355,18 @@ fn tell(line: Line, last: &mut Option<String>, run: RunId, told: &impl Fn(Told<'
     }
 }
 
-async fn pass_on(output: impl AsyncRead + Unpin, lines: mpsc::Sender<Line>, of: fn(String) -> Line) {
-    let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    while let Ok(1..) = output.read_until(b'\n', &mut line).await {
-        let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-        line.clear();
-        if lines.send(of(text)).await.is_err() {
+/// Passes on each line as soon as there is room for it: a process that prints faster than it is heard waits.
+async fn pass_on(
+    mut output: Lines<impl AsyncRead + Unpin>,
+    lines: mpsc::UnboundedSender<(Line, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+    of: fn(String) -> Line,
+) {
+    while let Some(line) = output.next().await {
+        // What is not UTF-8 may be longer than it was; and an empty line takes room, too.
+        let size = u32::try_from(line.len().clamp(64, ROOM)).unwrap_or(u32::MAX);
+        let Ok(taken) = Arc::clone(&room).acquire_many_owned(size).await else { return };
+        if lines.send((of(line), taken)).is_err() {
             return;
         }
     }

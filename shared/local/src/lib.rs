@@ -26,7 +26,7 @@ pub use alone::Alone;
 pub use answers::{Answer, Answers, AnswersError, Expectation};
 pub use bucket::{Bucket, BucketError};
 pub use lambda::{
-    FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, LogLine,
+    FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, Lines, LogLine,
 };
 pub use loopback::ServeError;
 pub use stacks::Stacks;

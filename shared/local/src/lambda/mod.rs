@@ -15,5 +15,5 @@ mod spec;
 
 pub use host::{HostOptions, InProgress, Label, LambdaError, LambdaHost};
 pub use invocation::Invocation;
-pub use log::LogLine;
+pub use log::{Lines, LogLine};
 pub use spec::FunctionSpec;

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Pid;
 use tokio::{
-    io::{AsyncRead, BufReader},
+    io::AsyncRead,
     process::{Child, Command},
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -102,7 +102,7 @@ impl Launcher {
         spec: &FunctionSpec,
         api: &RuntimeApi,
     ) -> impl Future<Output = ()> + Send + 'static {
-        pass_on(BufReader::new(output), Arc::clone(&self.sink), spec.name.clone(), Arc::clone(&api.current))
+        pass_on(output, Arc::clone(&self.sink), spec.name.clone(), Arc::clone(&api.current))
     }
 }
 
