@@ -115,6 +115,14 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
             Ok(Outcome::success("slept"))
         }
         "block" => Ok(block()),
+        "print" => {
+            // More than a pipe and what waits behind it take.
+            for number in 0..3000 {
+                println!("{number:0600}");
+                eprintln!("{number:0600}");
+            }
+            Ok(Outcome::success("printed"))
+        }
         "block-everywhere" => {
             let blocked: Vec<_> = (0..8).map(|_| tokio::spawn(async { block() })).collect();
             for body in blocked {

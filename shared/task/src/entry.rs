@@ -28,6 +28,7 @@ use crate::{
     execute::execute,
     job,
     log::{self, Output},
+    output::{Detached, complain},
     side::{self, Hosting},
 };
 
@@ -65,11 +66,18 @@ pub fn start<T: Task>(task: T) -> ExitCode {
     match arguments[..] {
         [] if environment.in_lambda => serve(task, environment),
         ["describe"] => describe::<T>(),
-        ["run"] => run(task, environment, "{}"),
-        ["run", payload] => run(task, environment, payload),
-        ["side"] if T::IS_SIDE => beside(task, environment),
+        ["run"] => by_hand(|| run(task, environment, "{}")),
+        ["run", payload] => by_hand(|| run(task, environment, payload)),
+        ["side"] if T::IS_SIDE && environment.hosting.is_by_runner() => beside(task, environment),
+        ["side"] if T::IS_SIDE => by_hand(|| beside(task, environment)),
         _ => usage::<T>(),
     }
+}
+
+/// Does something that goes on whatever becomes of the readers of its outputs.
+fn by_hand(act: impl FnOnce() -> ExitCode) -> ExitCode {
+    let _detached = Detached::new();
+    act()
 }
 
 fn usage<T: Task>() -> ExitCode {
@@ -79,11 +87,11 @@ fn usage<T: Task>() -> ExitCode {
     } else {
         format!("{name} run [PAYLOAD]   execute the task once; PAYLOAD is JSON, {{}} by default")
     };
-    eprintln!(
+    complain(&format!(
         "usage: {name} describe        print the task's definition as JSON\n       \
                 {what}\n\
          Without arguments it needs Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API)."
-    );
+    ));
     ExitCode::from(2)
 }
 
@@ -94,7 +102,7 @@ fn describe<T: Task>() -> ExitCode {
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: cannot tell the definition: {error}");
+            complain(&format!("error: cannot tell the definition: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -157,7 +165,7 @@ fn serve<T: Task>(task: T, environment: Environment) -> ExitCode {
 }
 
 fn failed(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    complain(&format!("error: {message}"));
     ExitCode::FAILURE
 }
 
@@ -250,7 +258,7 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     };
     let edges = environment.edges(runtimes.bodies.handle());
     if edges.table.is_none() {
-        eprintln!("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
+        complain("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
     }
     let settings = edges.settings().unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
@@ -294,7 +302,7 @@ fn beside<T: Task>(task: T, mut environment: Environment) -> ExitCode {
 }
 
 fn misused(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    complain(&format!("error: {message}"));
     ExitCode::from(2)
 }
 

@@ -42,6 +42,7 @@ mod http;
 mod job;
 pub mod log;
 mod outcome;
+mod output;
 mod record;
 mod secret;
 mod side;

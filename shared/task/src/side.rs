@@ -32,7 +32,7 @@ use crate::{
     body::{Order, admit},
     context::Held,
     execute::{declared, settings_at_run_time},
-    log,
+    log, output,
 };
 
 /// How long a body may take to stop at its next await once it is dropped.
@@ -47,6 +47,11 @@ pub(crate) struct Hosting {
 }
 
 impl Hosting {
+    /// Whether a runner reads what the process prints.
+    pub(crate) fn is_by_runner(&self) -> bool {
+        self.run_id.is_some()
+    }
+
     /// Reads it by its variables' names.
     pub(crate) fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, String> {
         let run_id = variable("LAMPLIGHTER_RUN_ID")?
@@ -109,6 +114,8 @@ fn asked_to_end(hosted: bool) -> CancellationToken {
         // A thread of its own, which nobody waits for when the process ends.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            // Its runner is gone, and what the body prints as it ends must not fail for that.
+            output::let_go();
             asked.cancel();
         });
     }
