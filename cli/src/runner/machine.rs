@@ -1,13 +1,6 @@
 //! The AWS parts of one stack on this machine, kept in one folder between deployments.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::Write,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
@@ -19,6 +12,7 @@ use serde_json::json;
 use super::{side::Side, storage::Storage};
 use crate::{
     generate::PULSE,
+    logs::kept::LogFiles,
     package::Package,
     project::{Project, Task},
 };
@@ -65,8 +59,8 @@ impl Machine {
         Self::start_with(storage, home, stack, HostOptions::default(), |_, _| {}).await
     }
 
-    /// Starts the parts around a table that is open. `heard` is given each line that functions print, and the text of it
-    /// that is kept.
+    /// Starts the parts around a table that is open. `heard` is given each line that functions print once it is kept,
+    /// and the text of it that is; it must not wait.
     pub async fn start_with(
         storage: Storage,
         home: &Path,
@@ -74,12 +68,12 @@ impl Machine {
         options: HostOptions,
         heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let logs = Logs::new(home.join("logs"))?;
+        let logs = LogFiles::new(home.join("logs"))?;
         let prefix = format!("{stack}-");
         let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |line: LogLine| {
             let text = kept(&line, &prefix);
-            heard(&line, &text);
             logs.keep(&line.function, &text);
+            heard(&line, &text);
         });
         let of_host = Arc::clone(&sink);
         let options = HostOptions { label: Some(run_of), ..options };
@@ -252,34 +246,6 @@ impl Machine {
     pub async fn stop(self) {
         self.host.shutdown().await;
         self.storage.close().await;
-    }
-}
-
-/// The log files of the functions.
-struct Logs {
-    folder: PathBuf,
-    files: Mutex<BTreeMap<String, File>>,
-}
-
-impl Logs {
-    fn new(folder: PathBuf) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { folder, files: Mutex::default() })
-    }
-
-    /// Appends a line to a function's file. A log that cannot be written must not stop a deployment.
-    fn keep(&self, function: &str, text: &str) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if !files.contains_key(function) {
-            let path = self.folder.join(format!("{function}.log"));
-            if let Ok(file) = OpenOptions::new().append(true).create(true).open(path) {
-                files.insert(function.to_owned(), file);
-            }
-        }
-        if let Some(file) = files.get_mut(function) {
-            // One write a line, so that those of several runners do not mix.
-            let _ = file.write_all(format!("{text}\n").as_bytes());
-        }
     }
 }
 
