@@ -36,6 +36,16 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
             tokio::time::sleep(Duration::from_millis(300)).await;
             Outcome::success("slept").with_data(&mark)
         }
+        "say" => {
+            println!("{mark}");
+            Ok(Outcome::success(mark))
+        }
+        "flood" => {
+            for number in 0..10_000 {
+                println!("{mark} {number:0590}");
+            }
+            Ok(Outcome::success("poured out"))
+        }
         "obey" => {
             ctx.cancellation().cancelled().await;
             Ok(Outcome::success("obeyed"))

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(600);
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 struct Config {
-    /// `fail`, `obey` until it is cancelled, `block` whatever it is told; anything else succeeds.
+    /// `fail`, `deny` with the word that it prints, `obey` until it is cancelled, `block` whatever it is told; anything else succeeds.
     mode: String,
     /// Where each start of a body is noted.
     journal: String,
@@ -45,6 +45,7 @@ impl Task for Probe {
         println!("{}", std::env::var("PROBE_WORD").unwrap_or_default());
         match ctx.config.mode.as_str() {
             "fail" => Err(TaskError::new("told to fail")),
+            "deny" => Ok(Outcome::failure(std::env::var("PROBE_WORD").unwrap_or_default())),
             "obey" => {
                 ctx.cancellation().cancelled().await;
                 journal.write_all(b"cancelled\n")?;

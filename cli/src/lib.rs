@@ -10,6 +10,7 @@
 //! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
 //! - [`logs`]: what tasks have said
 //! - [`many`]: one question to many tasks at once
+//! - `output`: everything that is printed; `text`: what others wrote, as a terminal shows it
 //! - [`show`]: runs and deployments as people read them
 //! - [`times`]: times as people write them
 //! - [`words`]: everything people read, in their language
@@ -28,12 +29,14 @@ pub mod generate;
 pub mod known;
 pub mod logs;
 pub mod many;
+mod output;
 pub mod package;
 pub mod progress;
 pub mod project;
 pub mod runner;
 pub mod show;
 pub mod target;
+mod text;
 pub mod times;
 pub mod words;
 pub mod workspace;
@@ -43,9 +46,9 @@ use std::{ffi::OsString, process::ExitCode};
 use clap::{CommandFactory, Parser};
 
 use crate::{
-    commands::Command,
+    commands::{Command, Purpose},
     known::Misuse,
-    words::{Locale, Words},
+    words::{Lines, Locale, Words},
 };
 
 /// Runs the tasks around a serverless application.
@@ -72,7 +75,8 @@ fn columns() -> Option<usize> {
         .filter(|columns| *columns > 0)
 }
 
-/// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
+/// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood. What it shows changes that only where
+/// it has nothing else to do.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let environment = || Locale::of_environment(|name| std::env::var(name).ok());
     let mut line: Vec<_> = arguments.into_iter().collect();
@@ -90,13 +94,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
     };
     let words = &Words::new(arguments.locale.unwrap_or_else(environment)).within(columns());
-    match arguments.command.run(words) {
+    let purpose = arguments.command.purpose();
+    let done = arguments.command.run(words);
+    let shown = output::finish(purpose.patience());
+    let code = match done {
+        Ok(()) if shown.is_err() && purpose == Purpose::Answer => ExitCode::FAILURE,
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
+            output::note(say!(words, "main-error", reason = Lines(&format!("{error:#}"))));
             if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
+    };
+    if let Err(error) = shown {
+        output::note(say!(words, "main-not-shown", reason = error.to_string()));
     }
+    output::finish_notes(purpose.patience());
+    code
 }
 
 #[cfg(test)]

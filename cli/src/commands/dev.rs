@@ -8,7 +8,7 @@ use crate::{
     runner::{
         service::{Ends, serve},
         start::{build, ready},
-        teller::Teller,
+        teller::{self, Teller},
         watching::{Watched, fingerprint},
     },
     target::Place,
@@ -28,6 +28,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { how, place } = arguments;
+    teller::never_wait(words, how.json);
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
     // Before the build, so that what changes during it is not overlooked.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::jobs::{Accepted, Jobs};
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     known::{self, Misuse},
-    say,
+    output, say,
     target::{Place, Target},
     words::Words,
 };
@@ -148,11 +147,11 @@ async fn enqueue(
     let json = arguments.json;
     let Some(patience) = arguments.wait else {
         if json {
-            std::println!("{}", json!({ "job": key.to_string(), "joined": joined }));
+            output::plain(json!({ "job": key.to_string(), "joined": joined }));
         } else {
-            println!("{key}");
+            output::line(key);
             if joined {
-                eprintln!("{}", say!(words, "job-joined"));
+                output::note(say!(words, "job-joined"));
             }
         }
         return Ok(());

@@ -37,6 +37,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
     let named = known::task_or_run(words, &workspace, &arguments.which)?;
     let Arguments { how, place, .. } = arguments;

@@ -1,6 +1,5 @@
 //! `lamplighter run`: one run of a task, now.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{functions::Functions, random::random, table::Table};
@@ -17,11 +16,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     follow::{Ended, follow},
-    known,
+    known, output,
     progress::{beside, is_seen},
     say,
     show::sign,
     target::{Place, Target},
+    text::escaped,
     words::Words,
 };
 
@@ -65,6 +65,7 @@ pub(super) fn object(text: &str) -> Result<Object, String> {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
     let task = known::task(words, &workspace, &arguments.task)?;
     let Arguments { how, place, .. } = arguments;
@@ -111,7 +112,7 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     // One listener for both: an interrupt that comes between two of them would be nobody's.
     let mut interrupts = signal(SignalKind::interrupt()).ok();
     interrupt(&mut interrupts).await;
-    eprintln!("\n{}", say!(words, "control-asked", task = task, run = id));
+    output::note(format!("\n{}", say!(words, "control-asked", task = task, run = id)));
     let ask = async {
         // It may not have begun.
         while !matches!(table.cancel(task, id).await, Ok(true)) {
@@ -139,12 +140,12 @@ async fn interrupt(interrupts: &mut Option<Signal>) {
 pub(super) fn tell(words: &Words, ended: &Ended, json: bool) -> anyhow::Result<()> {
     let run = ended.run();
     if json {
-        std::println!("{}", serde_json::to_string_pretty(run)?);
+        output::plain(serde_json::to_string_pretty(run)?);
     }
     match ended {
         Ended::Over(run) => {
             if !json {
-                println!("{}", line(words, run));
+                output::line(line(words, run));
             }
             match run.status {
                 Status::Completed => Ok(()),
@@ -178,7 +179,7 @@ pub(super) fn line(words: &Words, run: &Run) -> String {
         ),
     };
     let colon = if said.is_empty() { "" } else { ": " };
-    format!("{style}{sign}{style:#} {told}{colon}{said}")
+    format!("{style}{sign}{style:#} {told}{colon}{}", escaped(&said))
 }
 
 fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {

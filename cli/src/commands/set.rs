@@ -1,6 +1,5 @@
 //! `lamplighter set`: what a task has at run time instead of what it and the project say, without a deployment.
 
-use anstream::println;
 use anyhow::{Context as _, bail};
 use lamplighter_core::{duration, name::TaskName, schema, settings::Settings};
 use serde_json::{Value, json};
@@ -8,9 +7,11 @@ use serde_json::{Value, json};
 use super::run::{Object, object};
 use crate::{
     known::{self, Misuse},
+    output,
     project::{Task, secrets},
     say,
     target::Place,
+    text::escaped,
     words::Words,
 };
 
@@ -111,17 +112,17 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
 
 fn tell(words: &Words, task: &TaskName, set: &Settings, as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        println!("{:#}", json!({ "task": task, "settings": set }));
+        output::plain(format!("{:#}", json!({ "task": task, "settings": set })));
         return Ok(());
     }
     if *set == Settings::default() {
-        println!("{}", say!(words, "control-nothing-set", task = task));
+        output::line(say!(words, "control-nothing-set", task = task));
         return Ok(());
     }
-    println!("{}", say!(words, "control-set", task = task));
+    output::line(say!(words, "control-set", task = task));
     let set = serde_json::to_value(set)?;
     for (key, value) in set.as_object().into_iter().flatten() {
-        println!("  {key} = {value}");
+        output::line(escaped(&format!("  {key} = {value}")));
     }
     Ok(())
 }

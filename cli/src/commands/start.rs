@@ -18,7 +18,7 @@ use crate::{
     runner::{
         service::{Ends, Service, serve},
         start::{Wanted, build, ready},
-        teller::Teller,
+        teller::{self, Teller},
         variables::Variables,
     },
     say,
@@ -80,6 +80,7 @@ fn grace(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { release, how, place } = arguments;
+    teller::never_wait(words, how.json);
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
     let profile = if *release { Profile::Optimised } else { Profile::Dev };

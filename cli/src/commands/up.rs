@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use anstream::println;
 use anyhow::bail;
 use lamplighter_aws::table::Table;
 use lamplighter_core::{
@@ -18,6 +17,7 @@ use crate::{
     compile::Profile,
     config::Config,
     generate::logical_id,
+    output,
     package::package_all,
     project::{Project, Task},
     runner::{
@@ -53,6 +53,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
     let packages = package_all(&workspace, Profile::Dev, arguments.environment.as_deref())?;
     let config = Config::load(&workspace.root)?;
@@ -131,7 +132,7 @@ impl Observer for Teller<'_> {
 impl Teller<'_> {
     fn line(&self, text: &str) {
         if !self.json {
-            println!("  {text}");
+            output::line(format!("  {text}"));
         }
     }
 
@@ -143,7 +144,7 @@ impl Teller<'_> {
             } else {
                 say!(self.words, "deploy-first", stack = stack, version = version)
             };
-            println!("{bold}{line}{bold:#}");
+            output::line(format!("{bold}{line}{bold:#}"));
         }
     }
 
@@ -159,7 +160,7 @@ impl Teller<'_> {
                 "duration_ms": took_ms,
                 "resources": self.chapters,
             });
-            std::println!("{whole:#}");
+            output::plain(format!("{whole:#}"));
             return;
         }
         let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
@@ -170,7 +171,7 @@ impl Teller<'_> {
             (None, _) => say!(self.words, "deploy-nothing-serves"),
         };
         let took = say!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
-        println!("{style}{sign} {}{style:#} {took}\n", deployed.status);
+        output::line(format!("{style}{sign} {}{style:#} {took}\n", deployed.status));
     }
 }
 

@@ -1,6 +1,5 @@
 //! `lamplighter why`: why a task ran at some time, or did not.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use lamplighter_aws::table::{History, Table, Unreadable};
@@ -15,7 +14,7 @@ use lamplighter_core::{
 use serde::Serialize;
 
 use crate::{
-    known, many, say,
+    known, many, output, say,
     show::{sign, unreadable, wrapped},
     target::Place,
     times::{When, zone_of},
@@ -76,7 +75,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     })?;
     unreadable(words, &ignored);
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     let (mark, style) = sign(told.answer.status());
@@ -84,13 +83,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let said = wrapped(words, 0, &format!("  {}", sentence(words, &told)));
     for (i, line) in said.iter().enumerate() {
         match i {
-            0 => println!("{style}{mark}{style:#} {}", line.trim_start()),
-            _ => println!("{line}"),
+            0 => output::line(format!("{style}{mark}{style:#} {}", line.trim_start())),
+            _ => output::line(line),
         }
     }
     for line in evidence(words, &told, now) {
         for line in wrapped(words, 2, &format!("  {line}")) {
-            println!("{line}");
+            output::line(line);
         }
     }
     Ok(())

@@ -21,6 +21,7 @@ use lamplighter_local::{Bucket, Engine, Synchronous, TableError};
 use tokio::time::sleep;
 
 use super::door::{Door, PAUSE, Seat, address_of};
+use crate::output;
 
 /// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -168,7 +169,7 @@ impl Storage {
             }
             if !told && started.elapsed() > SILENCE {
                 told = true;
-                eprintln!("waiting for another command, which uses the table through this one");
+                output::note("waiting for another command, which uses the table through this one");
             }
         };
         door.close();

@@ -31,6 +31,7 @@ use crate::{
     project::Task,
     say,
     target::Place,
+    words::Lines,
     workspace::Workspace,
 };
 
@@ -157,7 +158,7 @@ pub async fn watch(
             }
             Err(error) => {
                 let reason = format!("{error:#}");
-                let text = say!(&teller.words, "runner-not-built", reason = reason.as_str());
+                let text = say!(&teller.words, "runner-not-built", reason = Lines(&reason));
                 teller.event("build_failed", json!({ "message": reason }), &text);
             }
         }

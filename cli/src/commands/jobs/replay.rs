@@ -1,6 +1,5 @@
 //! `lamplighter jobs replay`: another go.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{jobs::Jobs, table::Found};
@@ -14,7 +13,7 @@ use serde_json::json;
 
 use super::dead::{failed, taken};
 use crate::{
-    commands, known, say,
+    commands, known, output, say,
     target::{Place, Target},
     words::Words,
 };
@@ -68,22 +67,22 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             Replayed::Rung(job) => json!({ "rung": job.run_id }),
             Replayed::Message(id) => json!({ "message": id }),
         });
-        std::println!("{}", serde_json::to_string_pretty(&told.collect::<Vec<_>>())?);
+        output::plain(serde_json::to_string_pretty(&told.collect::<Vec<_>>())?);
         return Ok(());
     }
     if replayed.is_empty() {
-        println!("{}", say!(words, "jobs-none-dead"));
+        output::line(say!(words, "jobs-none-dead"));
     }
     for it in &replayed {
         match it {
             Replayed::Job { run, new, before: false } => {
-                println!("{}", say!(words, "jobs-replayed", run = run, new = new.run_id));
+                output::line(say!(words, "jobs-replayed", run = run, new = new.run_id));
             }
             Replayed::Job { run, new, before: true } => {
-                println!("{}", say!(words, "jobs-replayed-before", run = run, new = new.run_id));
+                output::line(say!(words, "jobs-replayed-before", run = run, new = new.run_id));
             }
-            Replayed::Rung(job) => println!("{}", say!(words, "jobs-rung", job = job.to_string())),
-            Replayed::Message(id) => println!("{}", say!(words, "jobs-sent-back", message = id)),
+            Replayed::Rung(job) => output::line(say!(words, "jobs-rung", job = job.to_string())),
+            Replayed::Message(id) => output::line(say!(words, "jobs-sent-back", message = id)),
         }
     }
     Ok(())

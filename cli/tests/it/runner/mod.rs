@@ -1,6 +1,7 @@
 //! S04 to S07, K01: `lamplighter start`, `dev` and `runner` as processes, with tasks that really run.
 
 mod killed;
+mod output;
 mod queue;
 mod stage;
 
