@@ -80,7 +80,8 @@ impl Log {
             let message = format!("{} lines before this one could not be written", self.lost);
             let at = format!("{:.3}", Timestamp::now());
             let lost = json!({ "timestamp": at, "level": "WARN", "message": message });
-            line.push_str(&format!("{lost}\n"));
+            line.push_str(&lost.to_string());
+            line.push('\n');
         }
         line.push_str(text);
         line.push('\n');
