@@ -101,10 +101,10 @@ fn detached(
     let target = File::from(original.try_clone().ok()?);
     let (reader, writer) = io::pipe().ok()?;
     let passage = Arc::new(Passage::default());
-    let (reads, writes) = (Arc::clone(&passage), Arc::clone(&passage));
+    let (filling, emptying) = (Arc::clone(&passage), Arc::clone(&passage));
     replace(&OwnedFd::from(writer)).ok()?;
-    thread::spawn(move || reads.read(reader));
-    thread::spawn(move || writes.write(target));
+    thread::spawn(move || filling.read(reader));
+    thread::spawn(move || emptying.write(target));
     Some(Output { replace, original, passage })
 }
 
