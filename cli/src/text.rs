@@ -29,13 +29,11 @@ fn written(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     let mut written = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if is_escaped(c) {
-            written.extend(
-                match c {
-                    '\n' | '\r' | '\t' => c.escape_default().collect::<String>(),
-                    _ => c.escape_unicode().collect(),
-                }
-                .chars(),
-            );
+            let code: String = match c {
+                '\n' | '\r' | '\t' => c.escape_default().collect(),
+                _ => c.escape_unicode().collect(),
+            };
+            written.push_str(&code);
         } else {
             written.push(c);
         }

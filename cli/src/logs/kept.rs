@@ -171,7 +171,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Ten lines a file.
         let files = files(folder.path(), 100);
-        numbers(0..1000).iter().for_each(|line| files.keep("f", line));
+        for line in numbers(0..1000) {
+            files.keep("f", &line);
+        }
         let mut sizes: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
             .map(|entry| entry.unwrap())
@@ -190,11 +192,15 @@ mod tests {
         let files = files(folder.path(), 100);
         let mut log = LogFile::open(path(folder.path(), "f")).unwrap();
         for (from, until) in [(0, 3), (3, 12), (12, 35), (35, 36), (36, 36), (36, 70)] {
-            numbers(from..until).iter().for_each(|line| files.keep("f", line));
+            for line in numbers(from..until) {
+                files.keep("f", &line);
+            }
             assert_eq!(read(&mut log), numbers(from..until));
         }
         // More than is kept, while nobody looked.
-        numbers(70..1000).iter().for_each(|line| files.keep("f", line));
+        for line in numbers(70..1000) {
+            files.keep("f", &line);
+        }
         assert_eq!(read(&mut log), numbers(950..1000));
     }
 
@@ -207,7 +213,9 @@ mod tests {
                     let files = files(folder.path(), 40_000);
                     scope.spawn(move || {
                         let lines: Vec<_> = (0..2000).map(|line| format!("{writer} {line:08}")).collect();
-                        lines.iter().for_each(|line| files.keep("f", line));
+                        for line in &lines {
+                            files.keep("f", line);
+                        }
                         lines
                     })
                 })
