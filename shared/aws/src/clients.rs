@@ -19,6 +19,9 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::error::ErrorMetadata;
 use tokio::sync::OnceCell;
 
+#[cfg(feature = "s3")]
+use crate::process::variable;
+
 /// The roots that sign the certificates of AWS's own endpoints. Source: Amazon Trust Services repository, its
 /// five root certificates.
 const AMAZON_ROOTS: &str = include_str!("amazon-trust-services.pem");
@@ -178,7 +181,7 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 fn has_local_endpoint(service: &str) -> bool {
     [format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL".to_owned()]
         .iter()
-        .any(|name| std::env::var(name).is_ok_and(|url| url.starts_with("http://")))
+        .any(|name| matches!(variable(name), Ok(Some(url)) if url.starts_with("http://")))
 }
 
 /// The HTTP client of all SDK clients.

@@ -7,6 +7,7 @@
 //! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
 //! - [`objects`]: single objects of one bucket, in S3
 //! - [`random`]: ids, and words that nobody else has
+//! - [`process`]: the variables and the end signals of a process
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
 //! - [`logs`]: what functions have said, in CloudWatch Logs (feature `logs`)
@@ -24,6 +25,7 @@ pub mod logs;
 #[cfg(feature = "notify")]
 pub mod notify;
 pub mod objects;
+pub mod process;
 pub mod random;
 #[cfg(feature = "deployments")]
 pub mod stacks;

@@ -5,6 +5,7 @@
 //! test, and the crates around it carry the decisions out.
 //!
 //! - [`name`], [`id`]: the words by which tasks and runs are known
+//! - [`project`]: the name of a project and its stack
 //! - [`definition`]: what a task says of itself
 //! - [`status`], [`run`]: one execution and its record
 //! - [`envelope`]: what a task's function is sent, and what it reports
@@ -38,6 +39,7 @@ pub mod job;
 pub mod name;
 pub mod near;
 pub mod notify;
+pub mod project;
 pub mod pulse;
 pub mod retry;
 pub mod run;

@@ -1,8 +1,13 @@
 //! The bucket: the S3 API over a folder (`s3s-fs`), served on loopback.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use s3s::{
     auth::SimpleAuth,
     service::{S3Service, S3ServiceBuilder},
@@ -38,6 +43,8 @@ pub enum BucketError {
 #[derive(Debug)]
 pub struct Bucket {
     server: Loopback,
+    dir: PathBuf,
+    name: String,
 }
 
 impl Bucket {
@@ -54,12 +61,59 @@ impl Bucket {
         builder.set_auth(SimpleAuth::from_single("test", "test"));
         let s3 = builder.build();
         let router = Router::new().fallback(move |request: Request| answer(s3.clone(), request));
-        Ok(Self { server: Loopback::serve(router).await? })
+        Ok(Self { server: Loopback::serve(router).await?, dir: dir.to_owned(), name: name.to_owned() })
     }
 
     /// The endpoint, `http://127.0.0.1:<port>`.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
+    }
+
+    /// The keys of the objects below a prefix, a folder of the bucket, that were written longer ago than `age`.
+    pub fn older(&self, prefix: &str, age: Duration) -> io::Result<Vec<String>> {
+        let root = self.dir.join(&self.name);
+        let (mut open, mut found) = (vec![root.join(prefix)], Vec::new());
+        while let Some(folder) = open.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                // What is gone meanwhile was removed by another process.
+                let Ok(metadata) = entry.metadata() else { continue };
+                let path = entry.path();
+                if metadata.is_dir() {
+                    open.push(path);
+                } else if metadata.modified()?.elapsed().is_ok_and(|since| since > age)
+                    && let Some(key) = path.strip_prefix(&root).ok().and_then(Path::to_str)
+                {
+                    found.push(key.to_owned());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes an object with all that the store keeps of it, and the folders that are empty then. One that is gone is no error.
+    pub fn remove(&self, key: &str) -> io::Result<()> {
+        let root = self.dir.join(&self.name);
+        let [bucket, object] = [&self.name, key].map(|text| BASE64_URL_SAFE_NO_PAD.encode(text));
+        let beside = |what: &str| self.dir.join(format!(".bucket-{bucket}.object-{object}.{what}.json"));
+        for path in [root.join(key), beside("metadata"), beside("internal")] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let folders = Path::new(key).ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+        for folder in folders {
+            // One that is not empty stays.
+            if fs::remove_dir(root.join(folder)).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
-use lamplighter_aws::{clients::Clients, random::random};
+use lamplighter_aws::{clients::Clients, process, random::random};
 use lamplighter_core::{job::attempts::Told, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
 use serde::Serialize;
 use serde_json::Value;
@@ -301,11 +301,7 @@ fn misused(message: &str) -> ExitCode {
 impl Environment {
     /// Reads the environment; a value that cannot stand is told with its variable.
     fn read() -> Result<Self, String> {
-        let variable = |name: &str| match std::env::var(name) {
-            Ok(value) if !value.is_empty() => Ok(Some(value)),
-            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8 text")),
-        };
+        let variable = |name: &str| process::variable(name).map_err(|error| error.to_string());
         let in_lambda = variable("AWS_LAMBDA_RUNTIME_API")?.is_some();
         let table = variable("LAMPLIGHTER_TABLE")?;
         if in_lambda && table.is_none() {

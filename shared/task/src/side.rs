@@ -1,13 +1,13 @@
 //! A side task's process: its body runs until it ends by itself or the process is asked to end.
 //!
-//! A runner starts it with `side` and keeps its standard input open. SIGTERM asks it to end, and so does the input's end,
+//! A runner starts it with `side` and keeps its standard input open. SIGTERM, SIGHUP and SIGINT ask it to end, and so does the input's end,
 //! which comes with the runner's, however that dies. What is logged goes to standard error; the last line of standard
 //! output is how it ended.
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::random::random;
+use lamplighter_aws::{process::EndSignals, random::random};
 use lamplighter_core::{
     claim::{Hold, Occasion, Request},
     definition::{Definition, Overlap},
@@ -19,11 +19,7 @@ use lamplighter_core::{
     side::{BODY_PARTING, Ended, HOOK_LIMIT},
 };
 use serde_json::Value;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -92,17 +88,15 @@ fn settings(hosting: &Hosting, edges: &Edges) -> Result<Settings, RunError> {
 /// Fires when the process is asked to end.
 fn asked_to_end(hosted: bool) -> CancellationToken {
     let asked = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        match signal(kind) {
-            Ok(mut signal) => {
-                let asked = asked.clone();
-                tokio::spawn(async move {
-                    signal.recv().await;
-                    asked.cancel();
-                });
-            }
-            Err(error) => tracing::warn!("a signal will not be noticed: {error}"),
+    match EndSignals::of_anybody() {
+        Ok(mut signals) => {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                signals.next().await;
+                asked.cancel();
+            });
         }
+        Err(error) => tracing::warn!("the process's end will not be noticed: {error}"),
     }
     if hosted {
         let asked = asked.clone();

@@ -79,8 +79,8 @@ impl Launcher {
             // only the host, which decides.
             .process_group(0)
             .kill_on_drop(true);
-        if let Some(root) = &spec.task_root {
-            command.current_dir(root);
+        if let Some(folder) = spec.current_folder.as_ref().or(spec.task_root.as_ref()) {
+            command.current_dir(folder);
         }
         let mut child = command.spawn().map_err(failed)?;
         let group = group_of(&child).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;

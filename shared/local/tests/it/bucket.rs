@@ -1,5 +1,7 @@
 //! The bucket through the SDK.
 
+use std::time::Duration;
+
 use aws_sdk_s3::{
     Client, Config,
     config::{BehaviorVersion, Credentials, Region},
@@ -40,4 +42,34 @@ async fn objects_are_files_that_outlive_the_server() {
 
     let stranger = client(bucket.endpoint(), "wrong");
     assert!(stranger.get_object().bucket("assets").key("results/one").send().await.is_err());
+}
+
+#[tokio::test]
+async fn what_is_old_below_a_prefix_is_removed_with_all_that_is_kept_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(folder.path(), "assets").await.unwrap();
+    let client = client(bucket.endpoint(), "test");
+    for key in ["runs/a/1/data.json", "runs/a/2/data.json", "results/one"] {
+        let put = client.put_object().bucket("assets").key(key).metadata("of", "a test");
+        put.checksum_algorithm(aws_sdk_s3::types::ChecksumAlgorithm::Crc32).send().await.unwrap();
+    }
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = files();
+    let older = |age| {
+        let mut keys = bucket.older("runs", age).unwrap();
+        keys.sort();
+        keys
+    };
+    assert_eq!(older(Duration::from_secs(3600)), Vec::<String>::new());
+    assert_eq!(older(Duration::ZERO), ["runs/a/1/data.json", "runs/a/2/data.json"]);
+    bucket.remove("runs/a/1/data.json").unwrap();
+    assert_eq!(before - files(), 2, "what the store keeps beside the object");
+    assert!(
+        folder.path().join("assets/runs/a/2").exists() && !folder.path().join("assets/runs/a/1").exists()
+    );
+    bucket.remove("runs/a/1/data.json").unwrap();
+    bucket.remove("runs/a/2/data.json").unwrap();
+    assert_eq!(older(Duration::ZERO), Vec::<String>::new());
+    let kept = client.get_object().bucket("assets").key("results/one").send().await.unwrap();
+    assert_eq!(kept.metadata().unwrap()["of"], "a test");
 }
