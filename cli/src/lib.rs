@@ -41,6 +41,7 @@ pub mod workspace;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
+use lamplighter_aws::process::{NotText, variable};
 
 use crate::{
     commands::Command,
@@ -66,22 +67,30 @@ pub(crate) fn program() -> clap::Command {
 }
 
 /// The width of what is written to: `COLUMNS`, else that of the terminal. What is piped has none.
-fn columns() -> Option<usize> {
-    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    said.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
-        .filter(|columns| *columns > 0)
+fn columns() -> Result<Option<usize>, NotText> {
+    let said = variable("COLUMNS")?.and_then(|columns| columns.parse().ok());
+    let width = said
+        .or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
+        .filter(|columns| *columns > 0);
+    Ok(width)
+}
+
+/// What is said, in the language and the width that the command line and the environment name.
+fn words(locale: Option<Locale>) -> Result<Words, NotText> {
+    let locale = locale.map_or_else(|| Locale::of_environment(variable), Ok)?;
+    Ok(Words::new(locale).within(columns()?))
 }
 
 /// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let environment = || Locale::of_environment(|name| std::env::var(name).ok());
     let mut line: Vec<_> = arguments.into_iter().collect();
     let arguments = loop {
         let refusal = match Arguments::try_parse_from(&line) {
             Ok(arguments) => break arguments,
             Err(refusal) => refusal,
         };
-        if let Some(whole) = ask::complete(&Words::new(environment()), &program(), &line, &refusal) {
+        let words = Words::new(Locale::of_environment(variable).unwrap_or_default());
+        if let Some(whole) = ask::complete(&words, &program(), &line, &refusal) {
             line = whole;
             continue;
         }
@@ -89,14 +98,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = refusal.print();
         return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
     };
-    let words = &Words::new(arguments.locale.unwrap_or_else(environment)).within(columns());
-    match arguments.command.run(words) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
-            if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+    match words(arguments.locale) {
+        Ok(words) => {
+            arguments.command.run(&words).map_or_else(|error| failed(&words, &error), |()| ExitCode::SUCCESS)
         }
+        Err(error) => failed(&Words::new(Locale::default()), &error.into()),
     }
+}
+
+/// Says why a command failed, and gives its exit code.
+fn failed(words: &Words, error: &anyhow::Error) -> ExitCode {
+    eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
+    if error.is::<Misuse>() || error.is::<NotText>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

@@ -16,10 +16,14 @@ use lamplighter_aws::{
     functions::Functions,
     jobs::{Bell, DeadLetters, Jobs},
     objects::Objects,
+    process::variable,
     stacks::Stacks,
     table::Table,
 };
-use lamplighter_core::name::TaskName;
+use lamplighter_core::{
+    name::TaskName,
+    project::{self, InvalidStackName},
+};
 use lamplighter_local::Synchronous;
 
 use crate::{
@@ -28,7 +32,15 @@ use crate::{
     generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
     project::{Project, Task},
-    runner::{bell, machine::Machine, stack::Stack, start::in_aws, storage::Storage},
+    runner::{
+        bell,
+        home::{self, Unwritable},
+        machine::Machine,
+        stack::Stack,
+        start::{in_aws, of_aws},
+        storage::Storage,
+        surroundings::Surroundings,
+    },
     workspace::Workspace,
 };
 
@@ -43,7 +55,7 @@ const BUCKET: &str = "LAMPLIGHTER_BUCKET";
 #[command(next_help_heading = "Where")]
 pub struct Place {
     /// The stack's name. Left out: the project's.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = stack_name)]
     pub stack: Option<String>,
     /// The stack in AWS, not the one of this machine; so do --profile, --region and --table.
     #[arg(long)]
@@ -61,6 +73,11 @@ pub struct Place {
     /// The folder that keeps the table, the bucket and the logs of this machine's stacks.
     #[arg(long, value_name = "FOLDER", default_value = HOME, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub home: PathBuf,
+}
+
+/// Reads a stack's name from the command line.
+pub(crate) fn stack_name(word: &str) -> Result<String, InvalidStackName> {
+    project::check(word).map(|()| word.to_owned())
 }
 
 /// A stack whose table is open.
@@ -87,17 +104,18 @@ impl Place {
     }
 
     /// The stack's name: its own, or the project's.
-    pub fn stack(&self, workspace: &Workspace) -> anyhow::Result<String> {
-        let named = match &self.stack {
-            Some(name) => Some(name.clone()),
-            None => Config::load(&workspace.root)?.name,
-        };
-        Ok(named.unwrap_or_else(|| workspace.folder_name()))
+    pub fn stack(&self, workspace: &Workspace) -> String {
+        self.stack.clone().unwrap_or_else(|| workspace.name.clone())
     }
 
     /// The folder of this machine's stacks.
     pub fn home(&self, workspace: &Workspace) -> PathBuf {
         workspace.root.join(&self.home)
+    }
+
+    /// Refuses a folder of this machine's stacks that cannot be written, before anything is compiled.
+    pub fn check(&self, workspace: &Workspace) -> Result<(), Unwritable> {
+        if self.is_aws() { Ok(()) } else { home::check(&self.home(workspace)) }
     }
 
     /// The clients of its account and region.
@@ -107,7 +125,7 @@ impl Place {
 
     /// Opens the stack's table.
     pub async fn open(&self, workspace: &Workspace) -> anyhow::Result<Target> {
-        let stack = self.stack(workspace)?;
+        let stack = self.stack(workspace);
         if self.is_aws() { self.open_in_aws(stack).await } else { self.open_here(workspace, &stack).await }
     }
 
@@ -118,22 +136,23 @@ impl Place {
         workspace: &Workspace,
         environment: Option<&str>,
     ) -> anyhow::Result<(Target, Functions)> {
-        let stack = self.stack(workspace)?;
+        let stack = self.stack(workspace);
         if self.is_aws() {
             let target = self.open_in_aws(stack).await?;
             let Kind::Aws(clients) = &target.kind else { bail!("stack `{}` is not in AWS", target.stack) };
             let functions = Functions::new(clients.config().await);
             return Ok((target, functions));
         }
+        self.check(workspace)?;
         let packages = package_all(workspace, Profile::Dev, environment)?;
         let config = Config::load(&workspace.root)?;
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-        let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
+        let project = Project::resolve(&workspace.name, described, &config, environment)?;
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
-        let machine =
-            Machine::start(&home, &stack, config.table.synchronous, project.tasks.iter().map(Task::name))
-                .await?;
+        let tasks = project.tasks.iter().map(Task::name);
+        let surroundings = Surroundings::of(workspace);
+        let machine = Machine::start(&home, &stack, surroundings, config.table.synchronous, tasks).await?;
         machine.install(&project, &packages)?;
         let functions = Functions::new(&local_config(&machine.host.endpoint()));
         let table = machine.storage.table.clone();
@@ -151,7 +170,7 @@ impl Place {
     ) -> anyhow::Result<Storage> {
         if self.is_aws() {
             let (target, bucket) = self.found_in_aws(stack.to_owned()).await?;
-            let mut variables = in_aws(self, std::env::vars());
+            let mut variables = in_aws(self, std::env::vars_os())?;
             variables.push((BUCKET.to_owned(), bucket.unwrap_or_default()));
             return Ok(Storage::remote(target.table, variables));
         }
@@ -175,9 +194,10 @@ impl Place {
 
     /// The stack in AWS, and its bucket's name.
     async fn found_in_aws(&self, stack: String) -> anyhow::Result<(Target, Option<String>)> {
+        of_aws(std::env::vars_os())?;
         let clients = self.clients();
         let (name, bucket) = if let Some(name) = &self.table {
-            (name.clone(), std::env::var(BUCKET).ok().filter(|name| !name.is_empty()))
+            (name.clone(), variable(BUCKET)?)
         } else {
             let outputs = Stacks::new(clients.config().await).outputs(&stack).await?;
             let missing =

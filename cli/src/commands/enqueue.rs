@@ -84,6 +84,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
+    arguments.place.check(&workspace)?;
     let task = known::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, None)?;
     let Some(definition) = super::asked_for(project, Some(&task)).pop() else {

@@ -51,7 +51,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         Named::Task(task) => (vec![task], None),
         Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
     };
-    let stack = arguments.place.stack(&workspace)?;
+    let stack = arguments.place.stack(&workspace);
     if arguments.place.is_aws() {
         return super::runtime()?.block_on(in_aws(words, arguments, stack, tasks, run));
     }

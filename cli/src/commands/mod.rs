@@ -113,7 +113,7 @@ fn current_folder() -> anyhow::Result<PathBuf> {
 fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<Project> {
     let config = Config::load(&workspace.root)?;
     let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
-    Ok(Project::resolve(&workspace.folder_name(), described, &config, environment)?)
+    Ok(Project::resolve(&workspace.name, described, &config, environment)?)
 }
 
 /// The definitions of the tasks that are asked about: of one, or of all.

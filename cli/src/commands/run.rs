@@ -3,7 +3,7 @@
 use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
-use lamplighter_aws::{functions::Functions, random::random, table::Table};
+use lamplighter_aws::{functions::Functions, process::EndSignals, random::random, table::Table};
 use lamplighter_core::{
     claim::Refusal,
     envelope::Envelope,
@@ -13,7 +13,6 @@ use lamplighter_core::{
     status::Status,
 };
 use serde_json::{Map, Value};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     follow::{Ended, follow},
@@ -25,7 +24,7 @@ use crate::{
     words::Words,
 };
 
-/// Runs a task now, once, and waits until it is over. Ctrl-C asks the run to end.
+/// Runs a task now, once, and waits until it is over. Ctrl-C asks the run to end, and so do SIGTERM and SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lamplighter run purge-expired")]
 pub(crate) struct Arguments {
@@ -79,7 +78,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     })
 }
 
-/// Runs the task and shows that it does. An interrupt asks the run to end; a second one leaves it alone.
+/// Runs the task and shows that it does. A signal that asks for this program's end asks the run to end; a second one leaves
+/// it alone.
 pub(super) async fn carry_out(
     words: &Words,
     target: &Target,
@@ -106,11 +106,11 @@ async fn whole(table: &Table, ended: Ended, json: bool) -> anyhow::Result<Ended>
     })
 }
 
-/// Asks the run to end when there is an interrupt, and returns at the second.
+/// Asks the run to end when this program is asked to, and returns at the second time.
 async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunId) -> anyhow::Error {
-    // One listener for both: an interrupt that comes between two of them would be nobody's.
-    let mut interrupts = signal(SignalKind::interrupt()).ok();
-    interrupt(&mut interrupts).await;
+    // One listener for both: a signal that comes between two of them would be nobody's.
+    let mut signals = EndSignals::of_anybody().ok();
+    next(&mut signals).await;
     eprintln!("\n{}", say!(words, "control-asked", task = task, run = id));
     let ask = async {
         // It may not have begun.
@@ -121,15 +121,15 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     };
     tokio::select! {
         () = ask => {}
-        () = interrupt(&mut interrupts) => {}
+        () = next(&mut signals) => {}
     }
     anyhow::anyhow!(say!(words, "control-left", task = task, run = id))
 }
 
 /// Waits for the next one.
-async fn interrupt(interrupts: &mut Option<Signal>) {
-    match interrupts {
-        Some(interrupts) => drop(interrupts.recv().await),
+async fn next(signals: &mut Option<EndSignals>) {
+    match signals {
+        Some(signals) => signals.next().await,
         // Without a handler the program ends as programs do.
         None => std::future::pending().await,
     }

@@ -47,6 +47,7 @@ fn time(text: &str) -> Result<u64, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
+    arguments.place.check(&workspace)?;
     let name = known::task(words, &workspace, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,

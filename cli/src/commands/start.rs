@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use lamplighter_aws::process;
 use lamplighter_core::{
     definition::Kind,
     duration,
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Runs the tasks of the workspace on this machine until it is told to stop: cron tasks at their times, and whatever is asked
-/// for. SIGTERM or Ctrl-C ends it once what runs is over; a second one ends it at once.
+/// for. SIGTERM, SIGHUP or Ctrl-C ends it once what runs is over; a second one ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lamplighter start --release --grace 20s")]
 pub(crate) struct Arguments {
@@ -82,11 +83,12 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { release, how, place } = arguments;
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
+    place.check(&workspace)?;
     let profile = if *release { Profile::Optimised } else { Profile::Dev };
     let built = build(&workspace, &variables, how.environment.as_deref(), profile)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
-        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
+        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)));
         let wanted = how.wanted(place, &variables);
         let service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
@@ -96,7 +98,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What the environment says; nothing if no runner shall start, which is told.
 pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Variables>> {
-    let variables = Variables::read(|name| std::env::var(name).ok());
+    let variables = Variables::read(process::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
     if !variables.enabled {
         let teller = Teller::new(words, json, "");

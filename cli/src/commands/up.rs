@@ -22,12 +22,14 @@ use crate::{
     project::{Project, Task},
     runner::{
         deploy::{Answer, Deployed, Observer, deploy},
+        home,
         machine::Machine,
         stack::Stack,
+        surroundings::Surroundings,
     },
     say,
     show::{sign, signed},
-    target::HOME,
+    target::{HOME, stack_name},
     words::Words,
 };
 
@@ -42,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     environment: Option<String>,
     /// The stack's name. Left out: the project's.
-    #[arg(long)]
+    #[arg(long, value_parser = stack_name)]
     stack: Option<String>,
     /// The folder that keeps the table, the bucket and the logs.
     #[arg(long, default_value = HOME)]
@@ -54,12 +56,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
+    let home = workspace.root.join(&arguments.home);
+    home::check(&home)?;
     let packages = package_all(&workspace, Profile::Dev, arguments.environment.as_deref())?;
     let config = Config::load(&workspace.root)?;
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-    let folder = workspace.folder_name();
-    let project = Project::resolve(&folder, described, &config, arguments.environment.as_deref())?;
-    let home = workspace.root.join(&arguments.home);
+    let project = Project::resolve(&workspace.name, described, &config, arguments.environment.as_deref())?;
     let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(say!(words, "deploy-no-version")),
@@ -70,7 +72,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let before = stack.memory.version.clone();
     let deployed = super::runtime()?.block_on(async {
         let tasks = project.tasks.iter().map(Task::name);
-        let machine = Machine::start(&home, &stack.name, config.table.synchronous, tasks).await?;
+        let surroundings = Surroundings::of(&workspace);
+        let machine =
+            Machine::start(&home, &stack.name, surroundings, config.table.synchronous, tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
         let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };

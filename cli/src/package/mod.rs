@@ -80,7 +80,7 @@ pub fn package_all(
     let mut contents = contents(&binaries, &described)?;
     if let Some(entries) = contents.get_mut(PULSE) {
         let config = Config::load(&workspace.root)?;
-        let project = Project::resolve(&workspace.folder_name(), described.clone(), &config, environment)?;
+        let project = Project::resolve(&workspace.name, described.clone(), &config, environment)?;
         entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
     }
     let target = workspace.packages();

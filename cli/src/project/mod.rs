@@ -78,9 +78,9 @@ pub struct Task {
 impl Project {
     /// The project of these tasks, or everything in it that cannot stand.
     ///
-    /// `folder` is the workspace's folder's name. `environment` goes before the file's own.
+    /// `name` is that of the workspace. `environment` goes before the file's own.
     pub fn resolve(
-        folder: &str,
+        name: &str,
         described: Vec<Described>,
         config: &Config,
         environment: Option<&str>,
@@ -98,7 +98,7 @@ impl Project {
             tasks.push(task);
         }
         checks::together(&tasks, &mut faults);
-        let name = config.name.clone().unwrap_or_else(|| folder.to_owned());
+        let name = name.to_owned();
         let notify = config.notify(&environment, &mut faults);
         let functions = checks::functions(config, &tasks, &mut faults);
         faults.none_or(Self { name, environment, build: config.build.clone(), notify, functions, tasks })

@@ -16,7 +16,7 @@ use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine,
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
-use super::{side::Side, storage::Storage};
+use super::{side::Side, storage::Storage, surroundings::Surroundings};
 use crate::{
     generate::PULSE,
     package::Package,
@@ -36,8 +36,6 @@ const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
 /// What a process on this machine is told that no host starts, to reach the table.
 const LOCAL: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")];
-/// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
-const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
 
 /// The AWS parts of one stack on this machine.
 pub struct Machine {
@@ -50,6 +48,7 @@ pub struct Machine {
     /// Where custom resources are answered.
     pub answers: Answers,
     stack: String,
+    surroundings: Surroundings,
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
 }
 
@@ -58,11 +57,12 @@ impl Machine {
     pub async fn start(
         home: &Path,
         stack: &str,
+        surroundings: Surroundings,
         synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
         let storage = Storage::open(home, stack, synchronous, tasks).await?;
-        Self::start_with(storage, home, stack, HostOptions::default(), |_, _| {}).await
+        Self::start_with(storage, home, stack, surroundings, HostOptions::default(), |_, _| {}).await
     }
 
     /// Starts the parts around a table that is open. `heard` is given each line that functions print, and the text of it
@@ -71,6 +71,7 @@ impl Machine {
         storage: Storage,
         home: &Path,
         stack: &str,
+        surroundings: Surroundings,
         options: HostOptions,
         heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
@@ -89,6 +90,7 @@ impl Machine {
             stacks: Stacks::serve().await?,
             answers: Answers::serve().await?,
             stack: stack.to_owned(),
+            surroundings,
             sink,
         })
     }
@@ -166,13 +168,13 @@ impl Machine {
         for (name, value) in LOCAL {
             variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
-        // An empty one takes away what is told otherwise.
-        variables.retain(|_, value| !value.is_empty());
         Ok(Side {
             task: task.name().clone(),
             built: fs::metadata(&spec.command).and_then(|binary| binary.modified()).ok(),
             command: spec.command,
             folder: spec.task_root,
+            current_folder: spec.current_folder,
+            inherited: spec.inherited,
             variables,
             runner: runner.to_owned(),
             environment: project.environment.clone(),
@@ -200,15 +202,14 @@ impl Machine {
         timeout: Duration,
         variables: BTreeMap<String, String>,
     ) -> FunctionSpec {
-        let mut environment: BTreeMap<_, _> = std::env::vars()
-            .filter(|(name, _)| !WITHHELD.iter().any(|prefix| name.starts_with(prefix)))
-            .collect();
-        environment.extend(variables);
+        let mut environment = variables;
         environment.extend(self.endpoints());
         FunctionSpec {
             environment,
+            inherited: self.surroundings.variables.clone(),
             timeout,
             task_root: Some(package.folder.clone()),
+            current_folder: Some(self.surroundings.folder.clone()),
             ..FunctionSpec::new(self.function(name), package.folder.join("bootstrap"))
         }
     }

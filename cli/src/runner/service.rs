@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Bell, Jobs},
-    table::{Recorded, TableError, Then},
+    process::EndSignals,
+    table::{Recorded, Table, TableError, Then},
 };
 use lamplighter_core::{
     claim::Lost,
@@ -18,7 +19,6 @@ use lamplighter_local::InProgress;
 use pulse::{beat::Pulse, event::Event, tell};
 use serde_json::{Value, json};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
@@ -30,7 +30,7 @@ use super::{
     bell::Hung,
     lifeline::{self, Lifeline},
     machine::Machine,
-    presence,
+    objects, presence,
     queue::{self, Dispatcher, Queues},
     scheduler,
     side::Side,
@@ -42,6 +42,8 @@ use crate::say;
 
 /// The time that runs have to put things in order when they are cancelled: a moment for the body, and its record.
 const CANCELLING: Duration = Duration::from_secs(3);
+/// How often it is looked for values in the bucket that nobody needs.
+const SWEEP: Duration = Duration::from_secs(3600);
 /// The time for what is only told: the last heartbeat, the last notices, and the table's other guests.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 
@@ -85,18 +87,14 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Ends that fire by SIGTERM and SIGINT: the first to stop, the second at once.
+    /// Ends that fire by SIGTERM, SIGHUP and SIGINT: the first to stop, the second at once.
     pub fn by_signals() -> anyhow::Result<Self> {
         let ends = Self::default();
         let fired = ends.clone();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = EndSignals::of_anybody()?;
         tokio::spawn(async move {
             for end in [&fired.stop, &fired.at_once] {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
+                signals.next().await;
                 end.cancel();
             }
         });
@@ -144,6 +142,12 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         None => jobs,
     };
     beginning.spawn(bury(home, jobs.clone(), queues.subscribe(), Arc::clone(&teller), ends.stop.clone()));
+    beginning.spawn(sweep(
+        Arc::clone(&machine),
+        pulses.borrow().table.clone(),
+        Arc::clone(&teller),
+        ends.stop.clone(),
+    ));
     let dispatcher = Dispatcher {
         jobs,
         instance: runner.instance.as_str().into(),
@@ -243,6 +247,16 @@ async fn bury(
             teller.warn(&error.to_string());
         }
         let _ = timeout(HEARTBEAT, stop.cancelled()).await;
+    }
+}
+
+/// Removes the large values of runs whose records have expired, until `stop`.
+async fn sweep(machine: Arc<Machine>, table: Table, teller: Arc<Teller>, stop: CancellationToken) {
+    let Some(bucket) = machine.storage.bucket() else { return };
+    while timeout(SWEEP, stop.cancelled()).await.is_err() {
+        if let Err(error) = objects::sweep(bucket, &table).await {
+            teller.warn(&format!("{error:#}"));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -52,7 +53,12 @@ pub struct Side {
     pub built: Option<SystemTime>,
     /// The folder of its package.
     pub folder: Option<PathBuf>,
-    /// The whole environment of its process, but for what belongs to one start.
+    /// Its current folder. None is the runner's.
+    pub current_folder: Option<PathBuf>,
+    /// The variables of this machine that its process has as they are.
+    pub inherited: Vec<(OsString, OsString)>,
+    /// Its further variables, which win over those of this machine, but for what belongs to one start. An empty value takes
+    /// away what is said otherwise.
     pub variables: BTreeMap<String, String>,
     /// Which runner this is: a word that no other one has.
     pub runner: String,
@@ -206,7 +212,7 @@ impl Process {
         command
             .arg("side")
             .env_clear()
-            .envs(&side.variables)
+            .envs(side.inherited.iter().map(|(name, value)| (name, value)))
             .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
             .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
             // Kept open for as long as this process lives.
@@ -216,11 +222,21 @@ impl Process {
             // A group of its own: what it starts dies with it, and a Ctrl-C at the terminal reaches only the runner.
             .process_group(0)
             .kill_on_drop(true);
+        for (name, value) in &side.variables {
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
         if let Some(settings) = &grant.settings {
             command.env("LAMPLIGHTER_SETTINGS_AT_RUN_TIME", settings);
         }
         if let Some(folder) = &side.folder {
-            command.current_dir(folder).env("LAMBDA_TASK_ROOT", folder);
+            command.env("LAMBDA_TASK_ROOT", folder);
+        }
+        if let Some(folder) = &side.current_folder {
+            command.current_dir(folder);
         }
         let mut child = command.spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);

@@ -1,6 +1,7 @@
 //! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -20,7 +21,10 @@ use lamplighter_core::{
 use lamplighter_local::{Bucket, Engine, Synchronous, TableError};
 use tokio::time::sleep;
 
-use super::door::{Door, PAUSE, Seat, address_of};
+use super::{
+    door::{Door, PAUSE, Seat, address_of},
+    home, objects,
+};
 
 /// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +34,11 @@ const SILENCE: Duration = Duration::from_secs(1);
 const HEIR: Duration = Duration::from_millis(50);
 /// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
 const TRIES: usize = 5;
+/// How often what has expired is deleted where no runner does it.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest name of a bucket. Source: Amazon S3 User Guide, "General purpose bucket naming rules".
+const LONGEST_BUCKET_NAME: usize = 63;
 
 /// The table and the bucket of a stack, without anything that runs.
 pub struct Storage {
@@ -38,14 +47,14 @@ pub struct Storage {
     /// What a process is told to reach both, beside the table's name.
     pub variables: Vec<(String, String)>,
     /// Each process serves the folder itself; nothing in AWS.
-    _bucket: Option<Bucket>,
+    bucket: Option<Bucket>,
     access: Arc<Mutex<Access>>,
 }
 
 /// How a process comes to the table.
 enum Access {
     /// It has the file, and serves it to others.
-    Holder { engine: Engine, door: Door },
+    Holder { engine: Engine, door: Door, file: PathBuf },
     /// Another process does, at this endpoint.
     Guest { _seat: Seat, file: PathBuf, endpoint: String, synchronous: Synchronous },
     /// It is not in a file of this machine.
@@ -64,7 +73,8 @@ impl Storage {
         synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
-        let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
+        home::check(home)?;
+        let bucket_name = bucket_name(stack);
         let bucket = Bucket::serve(&home.join("bucket"), &bucket_name).await?;
         let objects = Objects::new(&bucket_name, &local_config(&bucket.endpoint()));
         let file = home.join("table.sqlite");
@@ -82,7 +92,7 @@ impl Storage {
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
                 let access = Access::Guest { _seat: seat, file, endpoint, synchronous };
                 let access = Arc::new(Mutex::new(access));
-                return Ok(Self { table, variables, _bucket: Some(bucket), access });
+                return Ok(Self { table, variables, bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
         };
@@ -95,8 +105,8 @@ impl Storage {
         }
         door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
-        let access = Arc::new(Mutex::new(Access::Holder { engine, door }));
-        Ok(Self { table, variables, _bucket: Some(bucket), access })
+        let access = Arc::new(Mutex::new(Access::Holder { engine, door, file }));
+        Ok(Self { table, variables, bucket: Some(bucket), access })
     }
 
     /// Waits until the process through which the table is used has left or died, and takes its place: opens the file, and serves it
@@ -130,7 +140,7 @@ impl Storage {
             })?;
             door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
             // Its seat as a guest is free with that.
-            *self.access() = Access::Holder { engine, door };
+            *self.access() = Access::Holder { engine, door, file };
             return Ok(());
         }
     }
@@ -141,7 +151,27 @@ impl Storage {
 
     /// The table of a stack in AWS, which processes reach by these variables.
     pub fn remote(table: Table, variables: Vec<(String, String)>) -> Self {
-        Self { table, variables, _bucket: None, access: Arc::new(Mutex::new(Access::Remote)) }
+        Self { table, variables, bucket: None, access: Arc::new(Mutex::new(Access::Remote)) }
+    }
+
+    /// The bucket, as this process serves it; nothing in AWS.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
+    /// Deletes what has expired, of the table and of the bucket, unless that was done within a day. A runner does it more often;
+    /// this is for a home folder that never has one.
+    async fn sweep_daily(&self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
+        let stamp = file.with_extension("sqlite.swept");
+        let swept = fs::metadata(&stamp).and_then(|stamp| stamp.modified());
+        if swept.is_ok_and(|at| at.elapsed().is_ok_and(|since| since < DAY)) {
+            return Ok(());
+        }
+        engine.sweep().await?;
+        if let Some(bucket) = &self.bucket {
+            objects::sweep(bucket, &self.table).await?;
+        }
+        Ok(fs::write(stamp, "")?)
     }
 
     /// What changes the table with nobody in between, while this process has its file. Nothing if the table is in AWS.
@@ -156,7 +186,9 @@ impl Storage {
     /// it.
     pub async fn close(self) {
         let access = std::mem::replace(&mut *self.access(), Access::Remote);
-        let Access::Holder { engine, door } = access else { return };
+        let Access::Holder { engine, door, file } = access else { return };
+        // What has expired and is still there is found by the next one.
+        let _ = self.sweep_daily(&engine, &file).await;
         let started = Instant::now();
         let mut told = false;
         // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
@@ -196,6 +228,20 @@ impl Exclusive for Held {
 
 fn lock(access: &Mutex<Access>) -> MutexGuard<'_, Access> {
     access.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The name of a stack's bucket. One that would be longer than the S3 API takes ends with a hash of the whole name.
+fn bucket_name(stack: &str) -> String {
+    let name = format!("{}-lamplighter", stack.to_ascii_lowercase());
+    if name.len() <= LONGEST_BUCKET_NAME {
+        return name;
+    }
+    // FNV-1a: the same in each release, and nobody gains by two stacks that share it.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // A stack's name is ASCII, so any place is one between two characters.
+    format!("{}-{hash:016x}", &name[..LONGEST_BUCKET_NAME - 17])
 }
 
 fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {
@@ -252,6 +298,17 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buckets_name_is_as_long_as_it_may_be_and_differs_with_the_stacks() {
+        assert_eq!(bucket_name("Shop"), "shop-lamplighter");
+        let (at_limit, first, second) = ("a".repeat(51), "a".repeat(128), format!("{}b", "a".repeat(127)));
+        assert_eq!(bucket_name(&at_limit), format!("{at_limit}-lamplighter"));
+        for long in [&"a".repeat(52), &first, &second] {
+            assert_eq!(bucket_name(long).len(), LONGEST_BUCKET_NAME, "{long}");
+        }
+        assert_ne!(bucket_name(&first), bucket_name(&second));
+    }
 
     #[tokio::test]
     async fn whoever_has_the_file_changes_the_table_with_nobody_in_between() {

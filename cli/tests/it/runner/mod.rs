@@ -3,6 +3,7 @@
 mod killed;
 mod queue;
 mod stage;
+mod started;
 
 use std::{collections::BTreeSet, time::Duration};
 
