@@ -181,7 +181,7 @@ impl Signs {
     /// Waits until it may be looked again, after a look that found nothing.
     pub async fn pause(&self) {
         if self.watcher.is_some() {
-            sleep(LOOK - SETTLING).await;
+            sleep(LOOK).await;
         }
     }
 }
@@ -310,7 +310,7 @@ mod tests {
                 }),
                 ("a deleted file", &|| fs::remove_file(root.join("a/src/old.rs")).unwrap()),
                 ("a moved folder", &|| {
-                    fs::rename(root.join("a/src/deep"), root.join("a/src/deeper")).unwrap()
+                    fs::rename(root.join("a/src/deep"), root.join("a/src/deeper")).unwrap();
                 }),
             ];
             for (what, change) in changes {

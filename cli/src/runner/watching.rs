@@ -86,7 +86,9 @@ pub async fn watch(
 ) {
     let cargo = compile::apart();
     let (mut signs, refused) = Signs::of(&it.root);
-    refused.into_iter().for_each(|why| looks(&teller, &why));
+    if let Some(why) = refused {
+        looks(&teller, &why);
+    }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
