@@ -166,11 +166,11 @@ impl Stage {
 
     /// Starts a runner and waits until it runs.
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Runner {
-        self.follow(self.command(&[arguments, &["--json"]].concat(), environment))
+        Self::follow(self.command(&[arguments, &["--json"]].concat(), environment))
     }
 
     /// Starts a runner by a command that has it print JSON, and waits until it runs.
-    pub(crate) fn follow(&self, mut command: Command) -> Runner {
+    pub(crate) fn follow(mut command: Command) -> Runner {
         // In a group of its own, since the tests send signals.
         let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
         let (sender, lines) = channel();

@@ -111,7 +111,7 @@ fn with_hang_up(command: &Command, how: &str) -> Command {
 fn a_hang_up_ends_a_runner_as_sigterm_does_and_counts_once() {
     let stage = Stage::new().task("obey", "every 1 seconds", "obey");
     let command = stage.command(&["start", "--grace", "3s", "--json"], &[]);
-    let runner = stage.follow(with_hang_up(&command, "--default-signal=HUP"));
+    let runner = Stage::follow(with_hang_up(&command, "--default-signal=HUP"));
     stage.until_noted(1);
     // As a terminal that closes: its shell, and then the kernel.
     runner.signal("HUP");
@@ -128,7 +128,7 @@ fn a_hang_up_ends_a_runner_as_sigterm_does_and_counts_once() {
 fn a_runner_under_nohup_outlives_its_terminal() {
     let stage = Stage::new().task("tick", "every 1 seconds", "");
     let command = stage.command(&["start", "--json"], &[]);
-    let runner = stage.follow(with_hang_up(&command, "--ignore-signal=HUP"));
+    let runner = Stage::follow(with_hang_up(&command, "--ignore-signal=HUP"));
     runner.signal("HUP");
     let before = stage.noted().len();
     stage.until_noted(before + 3);
@@ -164,7 +164,7 @@ fn all_processes_have_the_projects_folder_and_no_build_removes_what_they_write()
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     let mut runner = stage.command(&["dev", "--json"], &[]);
     runner.current_dir(&below);
-    let mut runner = stage.follow(runner);
+    let mut runner = Stage::follow(runner);
     let job = stage.enqueue("queue-probe", "where", "x", &[]);
     assert_eq!(stage.over(&job)["data"], json!(root), "a job's process");
     let beside = until("the side task", || {
@@ -357,7 +357,7 @@ fn dev_looks_at_the_sources_where_the_system_has_no_watches_left() {
     let (cargo, builds) = counted(&stage);
     let command = stage.command(&["dev", "--json"], &[("CARGO", &cargo)]);
     let limited = "echo 3 > /proc/sys/user/max_inotify_watches; exec \"$0\" \"$@\"";
-    let mut runner = stage.follow(within(&["unshare", "-r", "sh", "-c", limited], &command));
+    let mut runner = Stage::follow(within(&["unshare", "-r", "sh", "-c", limited], &command));
     let looks = runner.until("that it looks", |line| line["event"] == "looking");
     assert!(looks["message"].as_str().unwrap().contains("watch limit"), "{looks:#}");
     builds_what_changes(&stage, &mut runner, &builds, &stage.workspace.path("target"));
@@ -484,7 +484,7 @@ fn a_home_folder_that_cannot_be_written_is_named_and_nothing_is_begun() {
 fn a_job_that_ends_on_a_full_disk_is_recorded_once_there_is_room() {
     let stage = Stage::new().queue("queue-probe", &json!({}));
     let Some(disk) = Disk::at(&stage, "size=6m") else { return };
-    let mut runner = stage.follow(disk.here(&stage.command(&["start", "--json"], &[])));
+    let mut runner = Stage::follow(disk.here(&stage.command(&["start", "--json"], &[])));
     let enqueue = |mode: &str, mark: &str| {
         let arguments = json!({ "mode": mode, "mark": mark }).to_string();
         disk.here(&stage.command(&["enqueue", "queue-probe", &arguments], &[])).output().unwrap()
