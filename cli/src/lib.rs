@@ -25,6 +25,7 @@ pub mod fault;
 mod files;
 pub mod follow;
 pub mod generate;
+mod given;
 pub mod known;
 pub mod logs;
 pub mod many;

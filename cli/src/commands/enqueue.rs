@@ -14,11 +14,9 @@ use lamplighter_core::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    job::wait_and_tell,
-    run::{Object, object},
-};
+use super::job::wait_and_tell;
 use crate::{
+    given::{Given, given},
     known::{self, Misuse},
     say,
     target::{Place, Target},
@@ -32,9 +30,9 @@ pub(crate) struct Arguments {
     /// The queue task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// Its arguments: a JSON object with one key for each.
-    #[arg(value_name = "ARGUMENTS", value_parser = object, default_value = "{}")]
-    given: Object,
+    /// Its arguments: a JSON object with one key for each, `@FILE`, or `-` for stdin.
+    #[arg(value_name = "ARGUMENTS", value_parser = given, default_value = "{}")]
+    given: Given,
     /// How long it waits before it may start.
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "at")]
     delay: Option<Duration>,
@@ -103,7 +101,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
     let Some(queue) = definition.queue() else {
         return Err(Misuse(say!(words, "job-no-queue", task = definition.name)));
     };
-    let given = Value::Object(arguments.given.clone());
+    let given = Value::Object(arguments.given.read("ARGUMENTS")?);
     if let Err(violation) = schema::check(&given, &queue.arguments_schema) {
         let why = violation.to_string();
         return Err(Misuse(say!(words, "job-unfit", task = definition.name, why = why)));
@@ -124,7 +122,8 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         on_twin,
     });
     Ok(NewJob {
-        arguments: given,
+        // As the task's own `enqueue` would write them, so that equal arguments are found to be equal.
+        arguments: schema::normalised(&given, &queue.arguments_schema),
         priority: arguments.priority.unwrap_or(queue.priority),
         when,
         expires_in: arguments.expires_in,

@@ -6,18 +6,21 @@ use jiff::Timestamp;
 use lamplighter_aws::{functions::Functions, random::random, table::Table};
 use lamplighter_core::{
     claim::Refusal,
+    definition::Definition,
     envelope::Envelope,
     id::RunId,
     name::TaskName,
     run::{Run, Trigger},
+    schema,
+    settings::Settings,
     status::Status,
 };
-use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     follow::{Ended, follow},
-    known,
+    given::{self, Given, given},
+    known::{self, Misuse},
     progress::{beside, is_seen},
     say,
     show::sign,
@@ -32,12 +35,12 @@ pub(crate) struct Arguments {
     /// The task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// What its configuration has instead in this run only: a JSON object.
-    #[arg(long, value_name = "JSON", value_parser = object)]
-    config: Option<Object>,
-    /// What the body of a queue task is given: a JSON object with one key for each argument.
-    #[arg(long = "arguments", value_name = "JSON", value_parser = object)]
-    given: Option<Object>,
+    /// What its configuration has instead in this run only: a JSON object, `@FILE`, or `-` for stdin.
+    #[arg(long, value_name = "JSON", value_parser = given)]
+    config: Option<Given>,
+    /// What the body of a queue task is given: a JSON object with one key for each argument, `@FILE`, or `-` for stdin.
+    #[arg(long = "arguments", value_name = "JSON", value_parser = given)]
+    given: Option<Given>,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -55,28 +58,56 @@ pub(super) struct How {
     pub(super) json: bool,
 }
 
-/// A JSON object.
-pub(super) type Object = Map<String, Value>;
-
-/// Reads a JSON object from the command line.
-pub(super) fn object(text: &str) -> Result<Object, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("{error}; it must be an object, such as {{\"key\": 1}}"))
-}
-
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let task = known::task(words, &workspace, &arguments.task)?;
     let Arguments { how, place, .. } = arguments;
+    let [config, given] = given::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
+    let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
+    let definition = if envelope.config.is_null() && envelope.arguments.is_null() {
+        None
+    } else {
+        let project = super::project(&workspace, how.environment.as_deref())?;
+        super::asked_for(project, Some(&task)).pop()
+    };
+    if let Some(definition) = &definition {
+        arguments_fit(words, definition, &envelope)?;
+    }
     super::runtime()?.block_on(async {
         let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
-        let config = arguments.config.clone().map_or(Value::Null, Value::Object);
-        let given = arguments.given.clone().map_or(Value::Null, Value::Object);
-        let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
-        let ended = carry_out(words, &target, &functions, &task, envelope, how.json).await;
+        let ended = async {
+            if let Some(definition) = definition {
+                config_fits(definition, &target.table, &envelope).await?;
+            }
+            carry_out(words, &target, &functions, &task, envelope, how.json).await
+        };
+        let ended = Box::pin(ended).await;
         target.close().await;
         tell(words, &ended?, how.json)
     })
+}
+
+/// Whether the task's body can be given these arguments.
+fn arguments_fit(words: &Words, definition: &Definition, envelope: &Envelope) -> Result<(), Misuse> {
+    let (Some(queue), false) = (definition.queue(), envelope.arguments.is_null()) else { return Ok(()) };
+    schema::check(&envelope.arguments, &queue.arguments_schema)
+        .map_err(|why| Misuse(say!(words, "job-unfit", task = definition.name, why = why.to_string())))
+}
+
+/// Whether the task can have this configuration, over that of lamplighter.toml and what is set at run time.
+async fn config_fits(definition: Definition, table: &Table, envelope: &Envelope) -> anyhow::Result<()> {
+    if envelope.config.is_null() {
+        return Ok(());
+    }
+    let settings = table.state(&definition.name).await?.settings;
+    // The run says itself what is wrong with what is set.
+    let Ok(at_run_time) = Settings::parse(settings.as_deref().unwrap_or("{}")) else { return Ok(()) };
+    let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
+    let settings = at_run_time.overridden_by(in_this_run, &definition.config_schema);
+    let definition = settings.applied_to(definition);
+    schema::check(&definition.config, &definition.config_schema)
+        .map_err(|violation| Misuse(format!("--config: {violation}")))?;
+    Ok(())
 }
 
 /// Runs the task and shows that it does. An interrupt asks the run to end; a second one leaves it alone.

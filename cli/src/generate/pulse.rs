@@ -4,6 +4,7 @@
 use lamplighter_core::{
     notify::Target,
     schedule::{Driver, driver},
+    value::sorted,
 };
 use serde_yaml_ng::{Mapping, Value};
 
@@ -15,7 +16,7 @@ use super::{
     storage::{BUCKET, TABLE},
     yaml::map,
 };
-use crate::project::{Project, sorted};
+use crate::project::Project;
 
 /// The name of the pulse's binary and package.
 pub const PULSE: &str = "pulse";

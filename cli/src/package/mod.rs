@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lamplighter_core::pulse::PLAN;
+use lamplighter_core::{pulse::PLAN, value::sorted};
 use serde::Serialize;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     describe::{self, Described},
     fault::Faults,
     generate::PULSE,
-    project::{Project, sorted},
+    project::Project,
     workspace::Workspace,
 };
 

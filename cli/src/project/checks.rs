@@ -7,8 +7,10 @@ use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
     name::TaskName,
+    schema::{self, Violation},
     zone::UnknownZone,
 };
+use serde_json::Value;
 
 use super::{InOrder, Task, secrets};
 use crate::{
@@ -92,6 +94,43 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
     for (prefix, layer) in layers {
         layer_keys(task, prefix, layer, faults);
     }
+    if let Some((key, violation)) = unfit_config(task, layers) {
+        let (file, _) = place("config", &|layer| layer.config.contains_key(&key));
+        let prefix = layers.iter().rev().find(|(_, layer)| layer.config.contains_key(&key));
+        let prefix = prefix.map_or("", |(prefix, _)| prefix);
+        faults.add(file, format!("{prefix}.config.{}", violation.path), violation.reason);
+    }
+}
+
+/// The key of the file at which the configuration is not what the task takes. What the file leaves out may be set at run
+/// time, and what only the default has wrong is not the file's fault.
+fn unfit_config(task: &Task, layers: &[(String, &TaskConfig)]) -> Option<(String, Violation)> {
+    let schema = &task.definition.config_schema;
+    let properties = properties_of_closed(schema);
+    let is_said = |key: &str| layers.iter().any(|(_, layer)| layer.config.contains_key(key));
+    // A key that is not known is told of already.
+    let is_known = |key: &str| properties.is_none_or(|properties| properties.contains_key(key));
+    let config = task.definition.config.as_object()?.iter();
+    let said = config.filter(|(key, _)| is_said(key) && is_known(key));
+    let said = said.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let violation = match properties {
+        Some(_) => {
+            let mut schema = schema.clone();
+            schema.as_object_mut()?.remove("required");
+            schema::check(&Value::Object(said), &schema).err()?
+        }
+        None => schema::check(&task.definition.config, schema).err()?,
+    };
+    let key = violation.path.split(['.', '[']).next().unwrap_or_default().to_owned();
+    is_said(&key).then_some((key, violation))
+}
+
+/// The properties of a configuration that has no others.
+fn properties_of_closed(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
+    let is_closed = ["additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"]
+        .iter()
+        .all(|word| matches!(schema.get(*word), None | Some(Value::Bool(false))));
+    schema["properties"].as_object().filter(|_| is_closed)
 }
 
 /// A time zone must be in the database by exactly its name, since EventBridge knows no other.
@@ -103,11 +142,7 @@ fn known_zone(name: &str) -> Result<(), UnknownZone> {
 
 /// What one table of overrides says that no task could have.
 fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults) {
-    let schema = &task.definition.config_schema;
-    let is_closed = ["additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"]
-        .iter()
-        .all(|word| matches!(schema.get(*word), None | Some(serde_json::Value::Bool(false))));
-    if let Some(properties) = schema["properties"].as_object().filter(|_| is_closed) {
+    if let Some(properties) = properties_of_closed(&task.definition.config_schema) {
         for key in layer.config.keys().filter(|key| !properties.contains_key(*key)) {
             let mut known: Vec<_> = properties.keys().map(String::as_str).collect();
             known.sort_unstable();

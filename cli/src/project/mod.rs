@@ -16,6 +16,7 @@ use lamplighter_core::{
     pulse::{self, Plan, Planned},
     schedule::{Driver, driver},
     settings::{DEFAULT_ENVIRONMENT, Settings},
+    value::sorted,
 };
 use serde_json::Value;
 
@@ -142,7 +143,8 @@ impl Task {
         let mut permissions = Vec::new();
         let mut environment = BTreeMap::new();
         for (key, layer) in layers {
-            settings = settings.overridden_by(overrides::settings(key, layer, &definition, faults));
+            let layer_settings = overrides::settings(key, layer, &definition, faults);
+            settings = settings.overridden_by(layer_settings, &definition.config_schema);
             memory_mb = layer.memory_mb.unwrap_or(memory_mb);
             permissions.extend(layer.permissions.iter().cloned());
             environment.extend(layer.environment.clone());
@@ -183,7 +185,7 @@ impl Task {
         let mut variables = self.environment.clone();
         if self.settings != Settings::default() {
             let settings =
-                serde_json::to_value(&self.settings).map(|value| sorted(&value)).unwrap_or_default();
+                serde_json::to_value(&self.settings).map(|settings| sorted(&settings)).unwrap_or_default();
             variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), settings);
         }
         variables
@@ -206,37 +208,31 @@ impl Ordered for InOrder<'_> {
     }
 }
 
-/// TOML as JSON. A date is its text.
-fn json(table: &toml::Table) -> Value {
-    fn value(of: &toml::Value) -> Value {
-        match of {
+/// TOML as JSON, or the key of the first number that JSON has no number for, and its name. A date is its text.
+fn json(table: &toml::Table) -> Result<Value, (String, String)> {
+    fn value(of: &toml::Value) -> Result<Value, (String, String)> {
+        Ok(match of {
             toml::Value::String(text) => text.as_str().into(),
             toml::Value::Integer(number) => (*number).into(),
-            toml::Value::Float(number) => (*number).into(),
+            toml::Value::Float(number) if number.is_finite() => (*number).into(),
+            toml::Value::Float(number) => {
+                let name = if number.is_nan() { "nan".to_owned() } else { number.to_string() };
+                return Err((String::new(), name));
+            }
             toml::Value::Boolean(word) => (*word).into(),
             toml::Value::Datetime(date) => date.to_string().into(),
-            toml::Value::Array(items) => items.iter().map(value).collect(),
-            toml::Value::Table(table) => json(table),
-        }
+            toml::Value::Array(items) => {
+                let item = |(i, item)| value(item).map_err(|(path, name)| (format!("[{i}]{path}"), name));
+                items.iter().enumerate().map(item).collect::<Result<_, _>>()?
+            }
+            toml::Value::Table(table) => json(table).map_err(|(path, name)| (format!(".{path}"), name))?,
+        })
     }
-    table.iter().map(|(key, item)| (key.clone(), value(item))).collect()
-}
-
-/// The value as JSON text with sorted keys, so that it is the same however `serde_json` was built.
-pub(crate) fn sorted(value: &Value) -> String {
-    match value {
-        Value::Object(entries) => {
-            let entries: BTreeMap<_, _> = entries.iter().collect();
-            let entry =
-                |(key, value): (&String, &&Value)| format!("{}:{}", Value::from(key.as_str()), sorted(value));
-            format!(
-                "{{{}}}",
-                entries.iter().map(|(key, value)| entry((key, value))).collect::<Vec<_>>().join(",")
-            )
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
+    let entry = |(key, item): (&String, _)| {
+        let placed = value(item).map_err(|(path, name)| (format!("{key}{path}"), name));
+        placed.map(|value| (key.clone(), value))
+    };
+    table.iter().map(entry).collect()
 }
 
 #[cfg(test)]

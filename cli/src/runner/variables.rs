@@ -72,7 +72,8 @@ impl Variables {
     /// Gives the defaults to the tasks of a project that have the usual ones, and for which lamplighter.toml says nothing.
     pub fn apply(&self, project: &mut Project) {
         for task in &mut project.tasks {
-            let settings = self.for_task(task).overridden_by(task.settings.clone());
+            let settings =
+                self.for_task(task).overridden_by(task.settings.clone(), &task.definition.config_schema);
             task.definition = settings.applied_to(task.definition.clone());
             task.settings = settings;
         }

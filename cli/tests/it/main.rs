@@ -9,6 +9,7 @@ mod manners;
 mod reading;
 mod runner;
 mod side;
+mod values;
 
 use fixture::Workspace;
 

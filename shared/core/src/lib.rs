@@ -19,7 +19,8 @@
 //! - [`notify`]: who is told when a task fails, and what
 //! - [`assets`]: which files go with a task
 //! - [`side`]: for how long a runner has a side task, and when it is started again
-//! - [`schema`]: whether a value is what a JSON Schema says
+//! - [`value`]: JSON values as they are sent and stored
+//! - [`schema`]: whether a value is what a JSON Schema says, and what follows from that for overrides
 //! - [`settings`]: what a project or an environment says differently
 //! - [`secret`]: what must not be shown
 //! - [`statistics`]: what many runs come to, and which of it is kept
@@ -49,5 +50,6 @@ pub mod settings;
 pub mod side;
 pub mod statistics;
 pub mod status;
+pub mod value;
 pub mod why;
 pub mod zone;

@@ -15,7 +15,13 @@ use lamplighter_aws::{
     table::{CommitError, Table, TransactWriteItem, transact},
 };
 use lamplighter_core::{
-    claim::Hold, deployment::Deployment, id::RunId, job::JobKey, name::TaskName, run::Trigger,
+    claim::Hold,
+    deployment::Deployment,
+    id::RunId,
+    job::JobKey,
+    name::TaskName,
+    run::Trigger,
+    value::{MAX_NESTING, is_too_deep},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -94,8 +100,12 @@ impl<C, S> Context<C, S> {
     /// The arguments of the job, of a queue task. What does not fit was not enqueued by this version of the task: trying
     /// again cannot mend that.
     pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, TaskError> {
-        let unfit = |error| TaskError::configuration(format!("the job's arguments do not fit: {error}"));
-        A::deserialize(&*self.surroundings.arguments).map_err(unfit)
+        let unfit = |why: String| TaskError::configuration(format!("the job's arguments do not fit: {why}"));
+        let arguments = &*self.surroundings.arguments;
+        if is_too_deep(arguments) {
+            return Err(unfit(format!("they are nested more than {MAX_NESTING} levels deep")));
+        }
+        A::deserialize(arguments).map_err(|error| unfit(error.to_string()))
     }
 
     /// The run's id.

@@ -17,6 +17,7 @@ use lamplighter_core::{
     job::{InvalidJob, JobKey, Limit, NewJob, OnTwin, Scope, Unique, When},
     run::Run,
     status::Status,
+    value::written,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -38,7 +39,7 @@ impl<T> Enqueue<T> {
             Ok(task) => (task, None),
             Err(_) => (unnamed(), Some(InvalidJob::Task(task.to_owned()))),
         };
-        let (arguments, fault) = match serde_json::to_value(arguments) {
+        let (arguments, fault) = match written(arguments) {
             Ok(arguments) => (arguments, fault),
             Err(error) => (Value::Null, Some(InvalidJob::Unwritable(error.to_string()))),
         };

@@ -199,7 +199,8 @@ async fn pipeline<T: Task>(
     let settings = settings.and_then(|settings| {
         let at_run_time = settings_at_run_time(grant.settings.as_deref())?;
         let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
-        Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
+        let schema = &declared.config_schema;
+        Ok(settings.overridden_by(at_run_time, schema).overridden_by(in_this_run, schema))
     });
     let claimed = Claimed {
         settings,

@@ -68,7 +68,7 @@ pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> E
     let run_id = hosting.run_id.unwrap_or_else(|| RunId::new(now, random()));
     log::begin(run_id, Trigger::Runner);
 
-    let settings = settings(&hosting, edges);
+    let settings = settings(&hosting, edges, &declared.config_schema);
     let definition = match &settings {
         Ok(settings) => settings.applied_to(declared),
         Err(_) => declared,
@@ -85,8 +85,9 @@ pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> E
     code
 }
 
-fn settings(hosting: &Hosting, edges: &Edges) -> Result<Settings, RunError> {
-    Ok(edges.settings()?.overridden_by(settings_at_run_time(hosting.settings.as_deref())?))
+fn settings(hosting: &Hosting, edges: &Edges, config_schema: &Value) -> Result<Settings, RunError> {
+    let at_run_time = settings_at_run_time(hosting.settings.as_deref())?;
+    Ok(edges.settings()?.overridden_by(at_run_time, config_schema))
 }
 
 /// Fires when the process is asked to end.

@@ -2,7 +2,7 @@
 
 mod killed;
 mod queue;
-mod stage;
+pub(crate) mod stage;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -238,7 +238,7 @@ impl Drop for Runner {
 }
 
 /// `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
-fn probe() -> PathBuf {
+pub(crate) fn probe() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join("examples/runner-probe");
     assert!(binary.exists(), "{} is missing: run a whole `cargo test -p lamplighter-cli`", binary.display());

@@ -9,6 +9,7 @@ use lamplighter_core::{
     job::{Job, JobKey, OnTwin, Scope, Unique},
     name::TaskName,
     status::Status,
+    value::sorted,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -129,8 +130,7 @@ impl Table {
         let unique = keys.unique.iter().map(|unique| Taking {
             sk: match &unique.scope {
                 Scope::Task => "ONLY#".to_owned(),
-                // Objects are sorted by key, so that equal arguments have equal texts.
-                Scope::Arguments => format!("ARGUMENTS#{}", hex(&Sha256::digest(job.arguments.to_string()))),
+                Scope::Arguments => format!("ARGUMENTS#{}", hex(&Sha256::digest(sorted(&job.arguments)))),
                 Scope::Key(key) => format!("KEY#{key}"),
             },
             until: later(unique.within),

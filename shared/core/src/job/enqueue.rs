@@ -6,7 +6,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Job, JobKey, Limit, MAX_AT_ONCE};
-use crate::{definition::Priority, id::RunId, name::TaskName};
+use crate::{
+    definition::Priority,
+    id::RunId,
+    name::TaskName,
+    value::{MAX_NESTING, is_too_deep},
+};
 
 /// The longest key that tells jobs apart, in bytes.
 pub const MAX_KEY: usize = 512;
@@ -95,6 +100,9 @@ pub enum InvalidJob {
     /// Its arguments cannot be written down.
     #[error("the arguments have no JSON: {0}")]
     Unwritable(String),
+    /// Its arguments are lists and objects in one another, too many of them.
+    #[error("the arguments are nested more than {MAX_NESTING} levels deep")]
+    TooDeep,
     /// Its task's name is none.
     #[error("`{0}` is not a task's name: it must be lowercase words with hyphens")]
     Task(String),
@@ -203,6 +211,9 @@ impl NewJob {
         if let Some(is) = is {
             return Err(InvalidJob::Arguments(is));
         }
+        if is_too_deep(&self.arguments) {
+            return Err(InvalidJob::TooDeep);
+        }
         let key = match &self.unique {
             Some(Unique { scope: Scope::Key(key), .. }) => Some(("unique key", key)),
             _ => None,
@@ -265,7 +276,9 @@ mod tests {
         let second = Duration::from_secs(1);
         let unique = |scope, within| Some(Unique { scope, within, on_twin: OnTwin::Refuse });
         let key = JobKey { task: new().task, run_id: RunId::new(Timestamp::UNIX_EPOCH, 2) };
+        let deep = (0..MAX_NESTING).fold(json!(1), |inner, _| json!([inner]));
         let unfit = [
+            (NewJob { arguments: json!({ "a": deep }), ..new() }, "more than 120 levels deep"),
             (NewJob { arguments: json!([1]), ..new() }, "a list"),
             (NewJob { id: Some(String::new()), ..new() }, "the id has 0 bytes"),
             (

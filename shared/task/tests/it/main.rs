@@ -4,6 +4,7 @@ mod cancel;
 mod context;
 mod costs;
 mod cron;
+mod exact;
 mod jobs;
 mod once;
 mod outcomes;
