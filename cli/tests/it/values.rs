@@ -176,8 +176,8 @@ fn v04_a_variant_is_replaced_whole_and_a_large_configuration_arrives() {
     stage.workspace.write("lamplighter.toml", &config);
     stage.workspace.write("s.json", &json!({ "note": "x".repeat(240_000) }).to_string());
     stage.workspace.run(&["set", CRON, "--config", "@s.json"]).succeeded();
-    let set = run("{}");
-    assert_eq!(set["data"], json!([7, 1e23_f64.to_bits(), 240_000]));
+    let over_it = run("{}");
+    assert_eq!(over_it["data"], json!([7, 1e23_f64.to_bits(), 240_000]));
     let history = stage.workspace.run(&["history", CRON, "--json"]).succeeded();
     assert!(!history.contains("tok123"), "{history}");
 }

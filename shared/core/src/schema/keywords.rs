@@ -27,14 +27,11 @@ pub(super) fn check(value: &Value, schema: &Keywords) -> Result<(), String> {
 fn words(value: &Value, schema: &Keywords) -> Result<(), String> {
     if !is_of_type(value, schema) {
         let whole = value.is_number().then(|| whole(schema)).flatten();
-        return Err(match whole {
-            Some((least, most)) => {
-                format!("must be a whole number from {least} to {most}, without a fraction")
-            }
-            None => {
-                let wanted: Vec<_> = types(schema).map(in_words).collect();
-                format!("must be {}, and is {}", wanted.join(" or "), is_in_words(value))
-            }
+        return Err(if let Some((least, most)) = whole {
+            format!("must be a whole number from {least} to {most}, without a fraction")
+        } else {
+            let wanted: Vec<_> = types(schema).map(in_words).collect();
+            format!("must be {}, and is {}", wanted.join(" or "), is_in_words(value))
         });
     }
     let allowed = listed(schema, "enum");

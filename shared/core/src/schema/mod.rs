@@ -52,7 +52,7 @@ impl From<Fault> for Violation {
             match step {
                 Step::Key(key) if path.is_empty() => path.push_str(key),
                 Step::Key(key) => path.extend([".", key]),
-                Step::Place(place) => path.push_str(&format!("[{place}]")),
+                Step::Place(place) => path.extend(["[", &place.to_string(), "]"]),
             }
         }
         Self { path, reason: fault.reason }

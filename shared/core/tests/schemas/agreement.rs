@@ -46,17 +46,17 @@ fn v01_most_samples_without_mistakes_are_taken() {
 
 #[test]
 fn v02_equal_values_of_a_type_have_one_normal_form() {
+    #[derive(serde::Serialize, schemars::JsonSchema)]
+    struct Arguments {
+        to: String,
+        cc: Option<String>,
+    }
     let schema = schemars::schema_for!((f64, f32, u64, serde_json::Value, Option<f64>)).to_value();
     let written = serde_json::to_value((1.0, 0.1_f32, 1_u64, 1, Some(-0.0))).unwrap();
     assert_eq!(normalised(&json!([1, 0.1, 1, 1, -0.0]), &schema), written);
     let schema = schemars::schema_for!(Defaults).to_value();
     let written = serde_json::to_value(Defaults::default()).unwrap();
     assert_eq!(normalised(&json!({ "rate": 0 }), &schema), written);
-    #[derive(serde::Serialize, schemars::JsonSchema)]
-    struct Arguments {
-        to: String,
-        cc: Option<String>,
-    }
     let schema = schemars::schema_for!(Arguments).to_value();
     let written = serde_json::to_value(Arguments { to: "a".into(), cc: None }).unwrap();
     assert_eq!(normalised(&json!({ "to": "a" }), &schema), written);
@@ -64,23 +64,23 @@ fn v02_equal_values_of_a_type_have_one_normal_form() {
 
 #[test]
 fn v03_ranges_and_formats_are_named() {
-    fn refused<T: schemars::JsonSchema>(value: Value, why: &str) {
+    fn refused<T: schemars::JsonSchema>(value: &Value, why: &str) {
         let schema = schemars::schema_for!(T).to_value();
-        assert_eq!(check(&value, &schema).unwrap_err().to_string(), why);
+        assert_eq!(check(value, &schema).unwrap_err().to_string(), why);
     }
     let whole = |least: i128, most: i128| format!("it must be a whole number from {least} to {most}");
-    refused::<u32>(json!(5_000_000_000_u64), &whole(0, u32::MAX.into()));
-    refused::<u8>(json!(-1), &whole(0, 255));
-    refused::<i8>(json!(128), &whole(-128, 127));
-    refused::<i64>(json!(u64::MAX), &whole(i64::MIN.into(), i64::MAX.into()));
-    refused::<usize>(json!(-1), &whole(0, u64::MAX.into()));
+    refused::<u32>(&json!(5_000_000_000_u64), &whole(0, u32::MAX.into()));
+    refused::<u8>(&json!(-1), &whole(0, 255));
+    refused::<i8>(&json!(128), &whole(-128, 127));
+    refused::<i64>(&json!(u64::MAX), &whole(i64::MIN.into(), i64::MAX.into()));
+    refused::<usize>(&json!(-1), &whole(0, u64::MAX.into()));
     let fraction = |least, most| whole(least, most) + ", without a fraction";
-    refused::<u64>(json!(18_446_744_073_709_551_616.0), &fraction(0, u64::MAX.into()));
-    refused::<Option<u16>>(json!(1.0), &fraction(0, u16::MAX.into()));
-    refused::<std::num::NonZeroU8>(json!(0), &whole(1, 255));
-    refused::<std::num::NonZeroI32>(json!(0), "it must not be 0");
-    refused::<std::net::Ipv4Addr>(json!("256.0.0.1"), "it must be an IPv4 address");
+    refused::<u64>(&json!(18_446_744_073_709_551_616.0), &fraction(0, u64::MAX.into()));
+    refused::<Option<u16>>(&json!(1.0), &fraction(0, u16::MAX.into()));
+    refused::<std::num::NonZeroU8>(&json!(0), &whole(1, 255));
+    refused::<std::num::NonZeroI32>(&json!(0), "it must not be 0");
+    refused::<std::net::Ipv4Addr>(&json!("256.0.0.1"), "it must be an IPv4 address");
     // Serde would make an infinity of it.
     let most = f32::MAX;
-    refused::<f32>(json!(1e39), &format!("it must be a number from -{most} to {most}"));
+    refused::<f32>(&json!(1e39), &format!("it must be a number from -{most} to {most}"));
 }

@@ -58,7 +58,7 @@ impl<'a> Sample<'a> {
         self.of(self.root, 5)
     }
 
-    /// SplitMix64.
+    /// The next number, by `SplitMix64`.
     fn next(&mut self, below: usize) -> usize {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -144,9 +144,10 @@ impl<'a> Sample<'a> {
     fn list(&mut self, schema: &Value, depth: usize) -> Value {
         let least = schema["minItems"].as_u64().unwrap_or(0);
         let most = schema["maxItems"].as_u64().unwrap_or(if depth == 0 { 0 } else { least + 2 });
-        let count = match self.is_wrong() {
-            true => self.next(5),
-            false => usize::try_from(least).unwrap() + self.next(usize::try_from(most - least).unwrap() + 1),
+        let count = if self.is_wrong() {
+            self.next(5)
+        } else {
+            usize::try_from(least).unwrap() + self.next(usize::try_from(most - least).unwrap() + 1)
         };
         let of = |i: usize| schema["prefixItems"].get(i).unwrap_or(&schema["items"]).clone();
         (0..count).map(|i| self.of(&of(i), depth.saturating_sub(1))).collect()

@@ -12,8 +12,8 @@ use crate::{
     types::{AuthExternal, AuthUntagged, Everywhere, Flattened, FlattenedOption, Holder, secretive},
 };
 
-fn shown<T: schemars::JsonSchema>(value: Value) -> Value {
-    Secrets::take(&value, &schemars::schema_for!(T).to_value()).1
+fn shown<T: schemars::JsonSchema>(value: &Value) -> Value {
+    Secrets::take(value, &schemars::schema_for!(T).to_value()).1
 }
 
 proptest! {
@@ -48,13 +48,13 @@ fn l23_each_variant_shows_what_is_not_secret_in_it() {
         (json!({ "pair": ["ada", "p"] }), json!({ "pair": ["ada", MASK] })),
         (json!("none"), json!("none")),
     ] {
-        assert_eq!(shown::<AuthExternal>(given), wanted);
+        assert_eq!(shown::<AuthExternal>(&given), wanted);
     }
-    assert_eq!(shown::<AuthUntagged>(basic("p")), basic(MASK));
-    assert_eq!(shown::<AuthUntagged>(json!(["a", "b"])), json!([MASK, MASK]));
+    assert_eq!(shown::<AuthUntagged>(&basic("p")), basic(MASK));
+    assert_eq!(shown::<AuthUntagged>(&json!(["a", "b"])), json!([MASK, MASK]));
     let flat = |password: &str| json!({ "plain": "shown", "basic": basic(password) });
-    assert_eq!(shown::<Flattened>(flat("p")), flat(MASK));
-    assert_eq!(shown::<FlattenedOption>(json!({ "plain": 1 })), json!({ "plain": 1 }));
+    assert_eq!(shown::<Flattened>(&flat("p")), flat(MASK));
+    assert_eq!(shown::<FlattenedOption>(&json!({ "plain": 1 })), json!({ "plain": 1 }));
 }
 
 #[test]
@@ -70,15 +70,15 @@ fn l23_a_mistake_beside_a_secret_hides_it_all_the_same() {
         (json!(["hunter2"]), json!([MASK])),
     ] {
         assert!(check(&given, &schemars::schema_for!(AuthExternal).to_value()).is_err());
-        assert_eq!(shown::<AuthExternal>(given), wanted);
+        assert_eq!(shown::<AuthExternal>(&given), wanted);
     }
-    assert_eq!(shown::<Everywhere>(json!({ "defualt": "hunter2" })), json!({ "defualt": MASK }));
+    assert_eq!(shown::<Everywhere>(&json!({ "defualt": "hunter2" })), json!({ "defualt": MASK }));
     // A struct is read from a list by serde, and not by the check.
-    assert_eq!(shown::<Holder>(json!(["a", null, [], "hunter2"])), json!([MASK, null, [], MASK]));
+    assert_eq!(shown::<Holder>(&json!(["a", null, [], "hunter2"])), json!([MASK, null, [], MASK]));
     let other = json!({ "plain": "x", "external": null, "internal": [{ "type": "tokn", "token": "hunter2" }], "key": "k" });
     let masked =
         json!({ "plain": "x", "external": null, "internal": [{ "type": MASK, "token": MASK }], "key": MASK });
-    assert_eq!(shown::<Holder>(other), masked);
+    assert_eq!(shown::<Holder>(&other), masked);
 }
 
 #[test]

@@ -63,7 +63,7 @@ types! {
     pub(crate) enum Filter { Not { of: Box<Filter> }, Maybe { of: Box<Filter> }, All { of: Vec<Filter> }, Eq { value: String } }
     pub(crate) struct Tree { name: String, left: Option<Box<Tree>>, right: Option<Box<Tree>> }
     pub(crate) struct Deep { list: Vec<Option<Untagged>>, by_name: BTreeMap<String, Internal>, pair: (Word, Adjacent) }
-    pub(crate) struct Keys { by_number: BTreeMap<u64, u8>, by_signed: BTreeMap<i64, bool>, by_word: BTreeMap<String, Word> }
+    pub(crate) struct Keys { by_number: BTreeMap<u64, u8>, signed: BTreeMap<i64, bool>, by_word: BTreeMap<String, Word> }
     pub(crate) struct Numbers {
         a: i8, b: i16, c: i32, d: i64, e: u8, f: u16, g: u32, h: u64, i: isize, j: usize, k: f32, l: f64,
         m: NonZeroU8, n: NonZeroI32,
