@@ -112,14 +112,14 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
             "--timeout: the function has {most} s: say a longer timeout in lamplighter.toml and deploy it"
         )));
     }
+    schema::check(&definition.config, &definition.config_schema)
+        .map_err(|violation| Misuse(format!("--config: {violation}")))?;
     if let Some(path) = secrets::in_clear(&set.config, &definition.config_schema).first() {
         bail!(Misuse(format!(
             "--config: `{}` is secret and must not stand in the table in clear",
             path.join(".")
         )));
     }
-    schema::check(&definition.config, &definition.config_schema)
-        .map_err(|violation| Misuse(format!("--config: {violation}")))?;
     Ok(())
 }
 

@@ -127,8 +127,11 @@ fn v03_what_cannot_be_a_value_is_refused_before_anything_is_stored() {
     let u32s = "--config: `batch_size` must be a whole number from 0 to 4294967295";
     for command in ["set", "run"] {
         refused(&run(&[command, CRON, "--config", r#"{"batch_size": 5000000000}"#]), u32s);
-        refused(&run(&[command, CRON, "--config", r#"{"auth": {"tokn": "x"}}"#]), "--config: `auth");
+        let unknown = "--config: `auth` must have one of the keys `token`, `basic`";
+        refused(&run(&[command, CRON, "--config", r#"{"auth": {"tokn": 7}}"#]), unknown);
     }
+    let basic = r#"{"auth": {"basic": {"user": "u", "password": "hunter2"}}}"#;
+    refused(&run(&["set", CRON, "--config", basic]), "`auth.basic.password` is secret");
     let large = json!({ "note": "x".repeat(400_000) }).to_string();
     stage.workspace.write("large.json", &large);
     refused(&run(&["set", CRON, "--config", "@large.json"]), "and the table holds 300000");
@@ -140,6 +143,7 @@ fn v03_what_cannot_be_a_value_is_refused_before_anything_is_stored() {
         ("batch_size = -1", "batch_size: must be a whole number from 0 to 4294967295"),
         ("rate = nan", "rate: is nan, for which JSON has no number"),
         ("auth = [{ basic = [1, -inf] }]", "auth[0].basic[1]: is -inf, for which JSON has no number"),
+        ("auth.token = \"tok999\"", "auth.token: is secret"),
         ("note = 1979-05-27\nauth.basic.user = 7", "auth.basic.user: must be a text, and is a number"),
     ] {
         let of_table = format!("name = \"shop\"\n[tasks.{CRON}.config]\n{config}\n");

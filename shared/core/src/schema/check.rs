@@ -173,10 +173,36 @@ impl<'a> Checker<'a> {
                 Ok(()) => {}
             }
         }
+        if let Some(fault) = self.unnamed(value, branches) {
+            return fault;
+        }
         let furthest = faults.into_iter().max_by_key(|fault| fault.steps.len());
         furthest.filter(|fault| !fault.steps.is_empty()).unwrap_or_else(|| {
             Fault::here(format!("has none of the {} forms that it may have", branches.len()))
         })
+    }
+
+    /// The fault of an object that names no branch, where each that is one has a tag.
+    fn unnamed(&self, value: &Value, branches: &'a [Value]) -> Option<Fault> {
+        let entries = value.as_object()?;
+        let are_objects = |branch: &&Value| !parts::is_nothing(branch) && words(branch).is_none();
+        let tags: Vec<_> =
+            branches.iter().filter(are_objects).map(|branch| parts::tags(branch, self.root)).collect();
+        let firsts: Vec<_> = tags.iter().map(|tags| tags.first().copied()).collect::<Option<_>>()?;
+        let (key, _) = *firsts.first()?;
+        if firsts.iter().all(|(_, text)| text.is_none()) {
+            let keys: Vec<_> = firsts.iter().map(|(key, _)| format!("`{key}`")).collect();
+            return Some(Fault::here(format!("must have one of the keys {}", keys.join(", "))));
+        }
+        let texts: Option<Vec<_>> = firsts
+            .iter()
+            .map(|(of, text)| text.filter(|_| *of == key).map(|text| format!("{text:?}")))
+            .collect();
+        let fault = match entries.get(key) {
+            Some(_) => Fault::here(format!("must be one of {}", texts?.join(", "))),
+            None => Fault::here("is missing"),
+        };
+        Some(fault.below(Step::Key(key.to_owned())))
     }
 
     /// `unevaluatedProperties` as schemars writes it: closed objects with flattened parts.

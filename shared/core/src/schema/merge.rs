@@ -97,10 +97,11 @@ impl<'a> Merger<'a> {
         if variants.iter().any(|variant| whole.is_fulfilled(new, variant)) {
             return None;
         }
-        let is_other = |value: &Value, variant| {
-            value.as_object().and_then(|it| is_named(variant, it, self.root)) == Some(false)
+        // The check says afterwards what is wrong in a variant that is named.
+        let may_be = |value: &Value, variant| {
+            let named = value.as_object().and_then(|it| is_named(variant, it, self.root));
+            named.unwrap_or_else(|| parts.is_fulfilled(value, variant))
         };
-        let may_be = |value, variant| !is_other(value, variant) && parts.is_fulfilled(value, variant);
         let is_whole = variants.iter().any(|variant| whole.is_fulfilled(old, variant));
         let is = |variant| if is_whole { whole.is_fulfilled(old, variant) } else { may_be(old, variant) };
         variants.iter().copied().find(|variant| is(variant) && may_be(new, variant))

@@ -113,21 +113,29 @@ pub(crate) fn only_text(schema: &Value) -> Option<&str> {
     only.and_then(Value::as_str)
 }
 
-/// Whether an alternative is the one that an object names by its tags. Nothing if it has none, or they are left out.
-///
-/// A tag is a property with one allowed text. An alternative whose one property is required is tagged by its key.
-pub(crate) fn is_named(alternative: &Value, entries: &Map<String, Value>, root: &Value) -> Option<bool> {
+/// The tags of an alternative: properties with one allowed text; or its one property, if that is required.
+pub(crate) fn tags<'a>(alternative: &'a Value, root: &'a Value) -> Vec<(&'a str, Option<&'a str>)> {
     let all = conjunction(alternative, root);
     let properties = || all.iter().filter_map(|schema| schema.get("properties")?.as_object()).flatten();
-    let tags = || properties().filter_map(|(key, schema)| Some((key, only_text(schema)?)));
-    if tags().next().is_some() {
-        let given = || tags().filter(|(key, _)| entries.contains_key(*key));
-        given().next()?;
-        return Some(given().all(|(key, text)| entries[key] == text));
-    }
+    let tags = properties().filter_map(|(key, schema)| Some((key.as_str(), Some(only_text(schema)?))));
+    let tags: Vec<_> = tags.collect();
     let mut needed = all.iter().flat_map(|schema| required(schema));
     match (needed.next(), needed.next(), properties().count()) {
-        (Some(key), None, 1) => Some(entries.contains_key(key)),
-        _ => None,
+        _ if !tags.is_empty() => tags,
+        (Some(key), None, 1) => vec![(key, None)],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether an alternative is the one that an object names by its tags. Nothing if it has none, or they are left out.
+pub(crate) fn is_named(alternative: &Value, entries: &Map<String, Value>, root: &Value) -> Option<bool> {
+    match tags(alternative, root).as_slice() {
+        [] => None,
+        [(key, None)] => Some(entries.contains_key(*key)),
+        tags => {
+            let given = || tags.iter().filter(|(key, _)| entries.contains_key(*key));
+            given().next()?;
+            Some(given().all(|(key, text)| entries[*key].as_str() == *text))
+        }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     sample::Sample,
-    types::{Defaults, all},
+    types::{Defaults, External2, Filter, all},
 };
 
 proptest! {
@@ -80,6 +80,11 @@ fn v03_ranges_and_formats_are_named() {
     refused::<std::num::NonZeroU8>(&json!(0), &whole(1, 255));
     refused::<std::num::NonZeroI32>(&json!(0), "it must not be 0");
     refused::<std::net::Ipv4Addr>(&json!("256.0.0.1"), "it must be an IPv4 address");
+    refused::<External2>(&json!({ "tokn": "x" }), "it must have one of the keys `token`, `basic`");
+    refused::<External2>(&json!({ "basic": { "user": "x" } }), "`basic.age` is missing");
+    refused::<Filter>(&json!({ "type": "nto" }), r#"`type` must be one of "not", "maybe", "all", "eq""#);
+    refused::<Filter>(&json!({ "value": "x" }), "`type` is missing");
+    refused::<Filter>(&json!({ "type": "not", "of": { "type": "eq" } }), "`of.value` is missing");
     // Serde would make an infinity of it.
     let most = f32::MAX;
     refused::<f32>(&json!(1e39), &format!("it must be a number from -{most} to {most}"));
