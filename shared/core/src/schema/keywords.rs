@@ -1,6 +1,7 @@
 //! The keywords of a plain value: types, words, numbers and how many there may be.
 
-use std::{cmp::Ordering, net};
+use core::net;
+use std::cmp::Ordering;
 
 use serde_json::{Number, Value};
 
