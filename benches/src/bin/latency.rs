@@ -2,6 +2,7 @@
 //! from its last to the end of the pipeline. Printed beside bare conditional writes; nothing is promised of them.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -95,6 +96,7 @@ fn measure() -> Measured<ExitCode> {
         bucket: None,
         environment: "bench".to_owned(),
         settings: None,
+        resolved: BTreeMap::new(),
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
         queues: None,

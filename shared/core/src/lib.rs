@@ -21,7 +21,8 @@
 //! - [`side`]: for how long a runner has a side task, and when it is started again
 //! - [`schema`]: whether a value is what a JSON Schema says
 //! - [`settings`]: what a project or an environment says differently
-//! - [`secret`]: what must not be shown
+//! - [`secret`], [`hidden`]: what must not be shown
+//! - [`resolve`]: references to values that CloudFormation resolves, and the way of those values to a task
 //! - [`statistics`]: what many runs come to, and which of it is kept
 //! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
@@ -33,12 +34,14 @@ pub mod definition;
 pub mod deployment;
 pub mod duration;
 pub mod envelope;
+pub mod hidden;
 pub mod id;
 pub mod job;
 pub mod name;
 pub mod near;
 pub mod notify;
 pub mod pulse;
+pub mod resolve;
 pub mod retry;
 pub mod run;
 pub mod runner;

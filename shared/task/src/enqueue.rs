@@ -29,6 +29,7 @@ pub struct Enqueue<T> {
     new: NewJob,
     fault: Option<InvalidJob>,
     promised: PhantomData<fn() -> T>,
+    schema: Option<&'static Value>,
 }
 
 impl<T> Enqueue<T> {
@@ -43,7 +44,14 @@ impl<T> Enqueue<T> {
             Err(error) => (Value::Null, Some(InvalidJob::Unwritable(error.to_string()))),
         };
         let new = NewJob { arguments, priority, ..NewJob::of(task) };
-        Self { jobs: jobs.clone(), new, fault, promised: PhantomData }
+        Self { jobs: jobs.clone(), new, fault, promised: PhantomData, schema: None }
+    }
+
+    /// The job, whose arguments have that schema: it may mark none of them as secret that is not empty.
+    #[doc(hidden)]
+    pub fn checked(mut self, schema: &'static Value) -> Self {
+        self.schema = Some(schema);
+        self
     }
 
     /// It may start so long after it was enqueued, and not before. At most 366 days.
@@ -112,7 +120,11 @@ impl<T> Enqueue<T> {
 
     /// The job as it would be enqueued, without its type.
     pub fn into_new(self) -> Result<NewJob, InvalidJob> {
-        self.fault.map_or(Ok(self.new), Err)
+        match (self.fault, self.schema) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(schema)) => self.new.without_secrets(schema).map(|()| self.new),
+            (None, None) => Ok(self.new),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A task's `main`: under Lambda's Runtime API, or by hand from the shell.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     io::Write as _,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,7 +14,13 @@ use std::{
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
 use lamplighter_aws::{clients::Clients, random::random};
-use lamplighter_core::{job::attempts::Told, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
+use lamplighter_core::{
+    job::attempts::Told,
+    resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE},
+    run::ErrorKind,
+    settings::DEFAULT_ENVIRONMENT,
+    status::Status,
+};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{
@@ -42,6 +50,7 @@ struct Environment {
     bucket: Option<String>,
     name: String,
     settings: Option<String>,
+    resolved: BTreeMap<String, String>,
     assets: Source,
     log: Option<String>,
     queues: Option<String>,
@@ -252,7 +261,7 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     if edges.table.is_none() {
         eprintln!("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
     }
-    let settings = edges.settings().unwrap_or_default();
+    let settings = edges.settings(&T::definition()).unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
     let holder = format!("by-hand#{:032x}", random());
@@ -326,6 +335,7 @@ impl Environment {
             bucket: variable("LAMPLIGHTER_BUCKET")?,
             name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             settings: variable("LAMPLIGHTER_SETTINGS")?,
+            resolved: resolved(std::env::vars_os())?,
             assets: match variable("LAMPLIGHTER_ASSETS")? {
                 Some(url) => Source::Archive { url, folder: OnceCell::new() },
                 None => Source::Folder(beside_the_binary(variable("LAMBDA_TASK_ROOT")?)),
@@ -354,12 +364,29 @@ impl Environment {
             bucket: self.bucket,
             environment: self.name,
             settings: self.settings,
+            resolved: self.resolved,
             assets: self.assets,
             log: self.log,
             queues: self.queues,
             bell: self.bell,
         }
     }
+}
+
+/// The texts of the configuration that have variables of their own, by those. Unlike other variables they may be empty.
+fn resolved(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, String> {
+    let ours = all.filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        [SECRET_VARIABLE, PARAMETER_VARIABLE]
+            .iter()
+            .any(|start| name.starts_with(start))
+            .then_some((name, value))
+    });
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(format!("{name} is not UTF-8 text")),
+    })
+    .collect()
 }
 
 fn beside_the_binary(task_root: Option<String>) -> PathBuf {

@@ -4,7 +4,7 @@
 //! No author's code runs in here: it is started in a runtime of its own and waited for, so that whatever it does, a
 //! run's end is still written down in time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -18,8 +18,10 @@ use lamplighter_core::{
     claim::{Decision, Refusal, Request, SKEW_MARGIN},
     definition::{Definition, Kind, Overlap},
     envelope::{Envelope, InvalidEnvelope, Report},
+    hidden,
     id::RunId,
     name::TaskName,
+    resolve::{self, SECRET_VARIABLE},
     run::{ErrorKind, Run, RunError},
     secret::Secrets,
     settings::Settings,
@@ -61,6 +63,8 @@ pub struct Edges {
     pub environment: String,
     /// What the project says differently from the task, as JSON text.
     pub settings: Option<String>,
+    /// The texts of its configuration that were resolved for it, by the names of their variables.
+    pub resolved: BTreeMap<String, String>,
     /// The folder that has the assets, or the archive in S3 they are fetched from.
     pub assets: assets::Source,
     /// Where the log goes, for the record.
@@ -169,7 +173,7 @@ async fn pipeline<T: Task>(
         return Err(ExecuteError::Side { task: declared.name.clone() });
     }
     let envelope = Envelope::parse(invocation.payload)?;
-    let settings = edges.settings();
+    let settings = edges.settings(declared);
     let definition = applied(&settings, declared);
     let mut request = request(&envelope, definition.overlap(), invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
@@ -186,7 +190,7 @@ async fn pipeline<T: Task>(
 
     let latest = invocation.deadline.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
     let claimed = claim(table.as_ref(), &definition.name, &envelope, &mut request, latest).await;
-    let mut run = begun(&definition.name, &envelope, &request, edges);
+    let mut run = begun(&definition, &envelope, &request, edges);
     let grant = match claimed.map_err(ExecuteError::Claim)? {
         Decision::Granted(grant) => grant,
         Decision::Refused(refusal) => {
@@ -236,6 +240,12 @@ pub(crate) struct Claimed<'a> {
     pub edges: &'a Edges,
 }
 
+/// What a run has, without its secrets.
+pub(crate) struct Shown {
+    pub config: Value,
+    pub data: Option<Value>,
+}
+
 /// What the inner half of the pipeline made of a run.
 pub(crate) struct Made {
     /// The task as it was overridden.
@@ -250,8 +260,8 @@ pub(crate) struct Made {
 pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, run: &mut Run) -> Made {
     let Claimed { settings, declared, envelope, request, held, process_ends, table, edges } = claimed;
     let definition = applied(&settings, declared);
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
-    log::mask(secrets.clone());
+    let (secrets, shown) = edges.hide(&definition, &envelope.arguments, None);
+    log::mask(secrets);
     let limits = Limits::until(deadline(&definition, request, process_ends));
     let order = Order { definition: &definition, envelope, request, limits, edges };
 
@@ -266,8 +276,11 @@ pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, r
     };
     let conclusion = conclusion.unwrap_or_else(|refused| refused);
 
-    run.config = shown;
-    conclude(run, &conclusion, &secrets);
+    run.config = shown.config;
+    let data = conclusion.outcome.as_ref().and_then(|outcome| outcome.data.as_ref());
+    let (secrets, shown) = edges.hide(&definition, &envelope.arguments, data);
+    log::mask(secrets.clone());
+    conclude(run, &conclusion, shown.data, &secrets);
     let Conclusion { retryable, stuck, .. } = conclusion;
     Made { definition, retryable, stuck }
 }
@@ -280,22 +293,22 @@ async fn not_due<T: Task>(
     table: Option<&Table>,
 ) -> Result<Option<Executed>, ExecuteError> {
     let Order { definition, envelope, request, edges, .. } = order;
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
+    let (secrets, shown) = edges.hide(definition, &envelope.arguments, None);
     log::mask(secrets.clone());
     let refused = match ask(task, order).await {
         Ok(true) => return Ok(None),
         Ok(false) => Ok(Refusal::NotDue),
         Err(conclusion) => Err(conclusion),
     };
-    let mut run = begun(&definition.name, envelope, request, edges);
+    let mut run = begun(definition, envelope, request, edges);
     match refused {
         Ok(refusal) => {
             let skipped = skip(table, run, request.overlap, refusal).await;
             Ok(Some(Executed { report: skipped.map_err(ExecuteError::Claim)?, stuck: false }))
         }
         Err(conclusion) => {
-            run.config = shown;
-            conclude(&mut run, &conclusion, &secrets);
+            run.config = shown.config;
+            conclude(&mut run, &conclusion, None, &secrets);
             let stuck = conclusion.stuck;
             if let Some(table) = table {
                 // A record of that id from an earlier delivery stands.
@@ -349,8 +362,11 @@ pub(crate) fn settings_at_run_time(text: Option<&str>) -> Result<Settings, RunEr
 /// What is said differently. The text itself is not told: it may have secrets, and only a text that can be read says
 /// where they are.
 fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunError> {
-    let settings = Settings::parse(text.unwrap_or("{}"));
-    settings.map_err(|error| RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}")))
+    Settings::parse(text.unwrap_or("{}")).map_err(|error| unreadable(where_from, &error))
+}
+
+fn unreadable(where_from: &str, error: &dyn std::error::Error) -> RunError {
+    RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}"))
 }
 
 /// When the body's time is up: by its own limit, but early enough to write down how it ended.
@@ -360,9 +376,34 @@ fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -
 }
 
 impl Edges {
-    /// What the project says differently from the task.
-    pub(crate) fn settings(&self) -> Result<Settings, RunError> {
-        read_settings("LAMPLIGHTER_SETTINGS", self.settings.as_deref())
+    /// What the project says differently from the task, with what was resolved in its place.
+    pub(crate) fn settings(&self, declared: &Definition) -> Result<Settings, RunError> {
+        let text = self.settings.as_deref().unwrap_or("{}");
+        let unpacked = resolve::unpack(text, |name| self.resolved.get(name).map(String::as_str));
+        let unpacked = unpacked.map_err(|error| unreadable("LAMPLIGHTER_SETTINGS", &error))?;
+        let whole = |settings: &Settings| settings.applied_to(declared.clone()).config;
+        Ok(unpacked.typed(whole, &declared.config_schema))
+    }
+
+    /// The secrets of a run of this task: what its schemas mark, and what came out of Secrets Manager, whatever type the
+    /// author gave it.
+    pub(crate) fn hide(
+        &self,
+        definition: &Definition,
+        arguments: &Value,
+        data: Option<&Value>,
+    ) -> (Secrets, Shown) {
+        let of_jobs = definition.queue().map_or(&Value::Null, |queue| &queue.arguments_schema);
+        let resolved = self.resolved.iter().filter(|(name, _)| name.starts_with(SECRET_VARIABLE));
+        let (texts, marked) = hidden::texts(resolved.map(|(_, text)| text.as_str()));
+        let (secrets, [config, _, shown, _]) = hidden::take_all([
+            (&definition.config, &definition.config_schema),
+            (arguments, of_jobs),
+            (data.unwrap_or(&Value::Null), &definition.result_schema),
+            (&texts, &marked),
+        ]);
+        let shown = Shown { config: secrets.mask_value(config), data: data.map(|_| shown) };
+        (secrets, shown)
     }
 
     /// The jobs of the table, if there is one.

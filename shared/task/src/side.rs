@@ -68,25 +68,25 @@ pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> E
     let run_id = hosting.run_id.unwrap_or_else(|| RunId::new(now, random()));
     log::begin(run_id, Trigger::Runner);
 
-    let settings = settings(&hosting, edges);
+    let settings = settings(&hosting, &declared, edges);
     let definition = match &settings {
         Ok(settings) => settings.applied_to(declared),
         Err(_) => declared,
     };
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
-    log::mask(secrets.clone());
+    log::mask(edges.hide(&definition, &Value::Null, None).0);
     let (ended, code) = match settings {
         Ok(_) => body(&task, &definition, run_id, hosting.epoch, &asked, edges).await,
         Err(error) => failed(error),
     };
     task.end(&edges.bodies.runtime).await;
-    tell(masked(Ended { config: shown, ..ended }, &secrets));
+    let (secrets, shown) = edges.hide(&definition, &Value::Null, ended.data.as_ref());
+    tell(masked(Ended { config: shown.config, data: shown.data, ..ended }, &secrets));
     log::over();
     code
 }
 
-fn settings(hosting: &Hosting, edges: &Edges) -> Result<Settings, RunError> {
-    Ok(edges.settings()?.overridden_by(settings_at_run_time(hosting.settings.as_deref())?))
+fn settings(hosting: &Hosting, declared: &Definition, edges: &Edges) -> Result<Settings, RunError> {
+    Ok(edges.settings(declared)?.overridden_by(settings_at_run_time(hosting.settings.as_deref())?))
 }
 
 /// Fires when the process is asked to end.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Job, JobKey, Limit, MAX_AT_ONCE};
-use crate::{definition::Priority, id::RunId, name::TaskName};
+use crate::{definition::Priority, hidden, id::RunId, name::TaskName};
 
 /// The longest key that tells jobs apart, in bytes.
 pub const MAX_KEY: usize = 512;
@@ -95,6 +95,9 @@ pub enum InvalidJob {
     /// Its arguments cannot be written down.
     #[error("the arguments have no JSON: {0}")]
     Unwritable(String),
+    /// An argument is secret, and a job's record has its arguments for as long as it is kept.
+    #[error("{}", in_clear(.0))]
+    Secret(String),
     /// Its task's name is none.
     #[error("`{0}` is not a task's name: it must be lowercase words with hyphens")]
     Task(String),
@@ -141,7 +144,32 @@ pub enum InvalidJob {
     },
 }
 
+/// Why arguments cannot have a secret, and where it belongs.
+fn in_clear(argument: &str) -> String {
+    let (the, which) = match argument {
+        "" => ("the arguments", "are"),
+        argument => (argument, "is"),
+    };
+    format!(
+        "`{the}` {which} secret, and a job's arguments stand in the table until its record ends: put the secret into the \
+         task's configuration, and pass what says which one"
+    )
+}
+
 impl NewJob {
+    /// Refuses arguments in which `schema` marks something as secret that is not empty.
+    pub fn without_secrets(&self, schema: &Value) -> Result<(), InvalidJob> {
+        let marked = hidden::marked(&self.arguments, schema).into_iter().next();
+        let given = self.receives.as_ref().filter(|argument| {
+            let received = serde_json::json!({ argument.as_str(): "received" });
+            !hidden::marked(&received, schema).is_empty()
+        });
+        match marked.map(|words| hidden::path(&words)).or_else(|| given.cloned()) {
+            Some(path) => Err(InvalidJob::Secret(path)),
+            None => Ok(()),
+        }
+    }
+
     /// A job without arguments, which may start at once.
     pub fn of(task: TaskName) -> Self {
         Self {
@@ -258,6 +286,25 @@ mod tests {
         assert_eq!(starts(When::At(at(-1))), None);
         let far = When::At(at(400 * 86_400));
         assert!(matches!(made(NewJob { when: far, ..new() }), Err(InvalidJob::TooFarAhead(_))));
+    }
+
+    #[test]
+    fn o04_a_secret_is_no_argument() {
+        let schema = json!({
+            "properties": { "to": { "type": "string" }, "login": { "$ref": "#/$defs/Login" } },
+            "$defs": { "Login": { "properties": { "word": { "type": "string", "writeOnly": true } } } },
+        });
+        let of = |arguments| NewJob { arguments, ..new() };
+        let refused = |new: NewJob| new.without_secrets(&schema).map_err(|error| error.to_string());
+        assert_eq!(refused(of(json!({ "to": "ada", "login": { "word": "" } }))), Ok(()));
+        for word in ["hunter2", crate::secret::MASK] {
+            let error = refused(of(json!({ "to": "ada", "login": { "word": word } }))).unwrap_err();
+            assert!(error.starts_with("`login.word` is secret, and"), "{error}");
+            assert!(error.contains("put the secret into the task's configuration"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let received = |argument: &str| NewJob { receives: Some(argument.to_owned()), ..new() };
+        assert_eq!(refused(received("to")), Ok(()));
     }
 
     #[test]
