@@ -27,7 +27,10 @@ use crate::{
     config::Config,
     generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
-    project::{Project, Task},
+    project::{
+        Project, Task,
+        given::{SecretsFile, of_environment},
+    },
     runner::{bell, machine::Machine, stack::Stack, start::in_aws, storage::Storage},
     workspace::Workspace,
 };
@@ -112,11 +115,13 @@ impl Place {
     }
 
     /// Opens the stack's table and reaches its functions. On this machine they are compiled first, and run as long as the
-    /// target is open.
+    /// target is open. What they run must have the values of its references: of all tasks, or `only` of that one.
     pub async fn open_to_run(
         &self,
         workspace: &Workspace,
         environment: Option<&str>,
+        secrets: &SecretsFile,
+        only: Option<&TaskName>,
     ) -> anyhow::Result<(Target, Functions)> {
         let stack = self.stack(workspace)?;
         if self.is_aws() {
@@ -129,6 +134,8 @@ impl Place {
         let config = Config::load(&workspace.root)?;
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
         let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
+        let runs = |task: &Task| only.is_none_or(|only| only == task.name());
+        let project = project.with_values(&secrets.read()?, of_environment, runs)?;
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
         let machine =

@@ -32,16 +32,15 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     // Before the build, so that what changes during it is not overlooked.
     let seen = fingerprint(&workspace.root);
-    let built = build(&workspace, &variables, how.environment.as_deref(), Profile::Dev)?;
+    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets, Profile::Dev)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
         let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
         let wanted = how.wanted(place, &variables);
         let mut service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
-        let watched =
-            Watched::new(&workspace, seen, built, variables, how.environment.clone(), place.clone());
-        service.watched = Some(watched);
+        let told = (how.environment.clone(), how.secrets.clone());
+        service.watched = Some(Watched::new(&workspace, seen, built, variables, told, place.clone()));
         serve(service, ends, teller).await
     })
 }

@@ -123,7 +123,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         within,
         on_twin,
     });
-    Ok(NewJob {
+    let new = NewJob {
         arguments: given,
         priority: arguments.priority.unwrap_or(queue.priority),
         when,
@@ -133,7 +133,10 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         after: arguments.after.clone(),
         limit: arguments.key.clone().zip(arguments.at_most).map(|(key, at_once)| Limit { key, at_once }),
         ..NewJob::of(definition.name.clone())
-    })
+    };
+    let kept = new.without_secrets(&queue.arguments_schema);
+    kept.map_err(|why| Misuse(say!(words, "job-unfit", task = definition.name, why = why.to_string())))?;
+    Ok(new)
 }
 
 async fn enqueue(

@@ -97,7 +97,8 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     let Execute { how, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
-        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
+        let (target, functions) =
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, None).await?;
         let line = |time| say!(words, "pulse-running", time = time);
         let work = async {
             let response = functions.invoke(&target.function(FUNCTION), &event).await?;

@@ -40,8 +40,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let named = known::task_or_run(words, &workspace, &arguments.which)?;
     let Arguments { how, place, .. } = arguments;
+    let task = match &named {
+        Named::Task(task) => Some(task),
+        Named::Run(_) => None,
+    };
     super::runtime()?.block_on(async {
-        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
+        let (target, functions) =
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, task).await?;
         let ended = async {
             let failed = found(words, &target.table, &workspace, &named).await?;
             let failed = target.table.whole(failed).await?;

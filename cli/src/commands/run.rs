@@ -9,6 +9,7 @@ use lamplighter_core::{
     envelope::Envelope,
     id::RunId,
     name::TaskName,
+    resolve,
     run::{Run, Trigger},
     status::Status,
 };
@@ -17,8 +18,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     follow::{Ended, follow},
-    known,
+    known::{self, Misuse},
     progress::{beside, is_seen},
+    project::{given::SecretsFile, secrets},
     say,
     show::sign,
     target::{Place, Target},
@@ -50,6 +52,8 @@ pub(super) struct How {
     /// The environment, on this machine; goes before `environment` in lamplighter.toml.
     #[arg(long, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub(super) environment: Option<String>,
+    #[command(flatten)]
+    pub(super) secrets: SecretsFile,
     /// Prints JSON: the run's whole record, as `history` does.
     #[arg(long)]
     pub(super) json: bool,
@@ -68,9 +72,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let task = known::task(words, &workspace, &arguments.task)?;
     let Arguments { how, place, .. } = arguments;
+    let config = arguments.config.clone().map_or(Value::Null, Value::Object);
+    if let Some(found) = resolve::find(&config).first() {
+        bail!(Misuse(format!("--config: {}", secrets::unresolved(&found.path))));
+    }
     super::runtime()?.block_on(async {
-        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
-        let config = arguments.config.clone().map_or(Value::Null, Value::Object);
+        let (target, functions) =
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, Some(&task)).await?;
         let given = arguments.given.clone().map_or(Value::Null, Value::Object);
         let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
         let ended = carry_out(words, &target, &functions, &task, envelope, how.json).await;

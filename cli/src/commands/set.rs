@@ -2,7 +2,7 @@
 
 use anstream::println;
 use anyhow::{Context as _, bail};
-use lamplighter_core::{duration, name::TaskName, schema, settings::Settings};
+use lamplighter_core::{duration, name::TaskName, resolve, settings::Settings};
 use serde_json::{Value, json};
 
 use super::run::{Object, object};
@@ -98,13 +98,10 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
             "--timeout: the function has {most} s: say a longer timeout in lamplighter.toml and deploy it"
         )));
     }
-    if let Some(path) = secrets::in_clear(&set.config, &definition.config_schema).first() {
-        bail!(Misuse(format!(
-            "--config: `{}` is secret and must not stand in the table in clear",
-            path.join(".")
-        )));
+    if let Some(why) = secrets::only_in_a_file(&set.config, &definition.config_schema) {
+        bail!(Misuse(format!("--config: {why}")));
     }
-    schema::check(&definition.config, &definition.config_schema)
+    resolve::check(&definition.config, &definition.config_schema)
         .map_err(|violation| Misuse(format!("--config: {violation}")))?;
     Ok(())
 }

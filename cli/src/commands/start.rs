@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     compile::Profile,
     known::Misuse,
-    project::{Project, Task},
+    project::{Project, Task, given::SecretsFile},
     runner::{
         service::{Ends, Service, serve},
         start::{Wanted, build, ready},
@@ -53,6 +53,8 @@ pub(super) struct How {
     /// How many jobs run at once, at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) concurrency: u16,
+    #[command(flatten)]
+    pub(super) secrets: SecretsFile,
     /// Prints JSON: an object a line.
     #[arg(long)]
     pub(super) json: bool,
@@ -83,7 +85,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
     let profile = if *release { Profile::Optimised } else { Profile::Dev };
-    let built = build(&workspace, &variables, how.environment.as_deref(), profile)?;
+    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets, profile)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
         let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));

@@ -19,7 +19,10 @@ use crate::{
     config::Config,
     generate::logical_id,
     package::package_all,
-    project::{Project, Task},
+    project::{
+        Project, Task,
+        given::{SecretsFile, of_environment},
+    },
     runner::{
         deploy::{Answer, Deployed, Observer, deploy},
         machine::Machine,
@@ -47,6 +50,8 @@ pub(crate) struct Arguments {
     /// The folder that keeps the table, the bucket and the logs.
     #[arg(long, default_value = HOME)]
     home: PathBuf,
+    #[command(flatten)]
+    secrets: SecretsFile,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -59,6 +64,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let folder = workspace.folder_name();
     let project = Project::resolve(&folder, described, &config, arguments.environment.as_deref())?;
+    let is_started = |task: &Task| task.definition.lifecycle().is_some();
+    let project = project.with_values(&arguments.secrets.read()?, of_environment, is_started)?;
     let home = workspace.root.join(&arguments.home);
     let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {

@@ -15,7 +15,7 @@ use super::{
     storage::{BUCKET, TABLE},
     yaml::map,
 };
-use crate::project::{Project, sorted};
+use crate::project::Project;
 
 /// The name of the pulse's binary and package.
 pub const PULSE: &str = "pulse";
@@ -81,8 +81,11 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         "MaximumRetryAttempts" => 2,
     });
     if let Some(target) = &project.notify {
-        let text = serde_json::to_value(target).map(|target| sorted(&target)).unwrap_or_default();
-        variables.insert("LAMPLIGHTER_NOTIFY".into(), filled_in(&text));
+        let (json, beside) = target.packed();
+        variables.insert("LAMPLIGHTER_NOTIFY".into(), json.to_string().into());
+        if let Some(value) = beside {
+            variables.insert("LAMPLIGHTER_NOTIFY_VALUE".into(), filled_in(value));
+        }
         if let Some((action, arn)) = way(target) {
             statements.push(roles::allow(&[action], vec![arn.clone()]));
             // A pulse that fails is told by Lambda itself, to the same.
@@ -202,6 +205,12 @@ mod tests {
             let text = pulse(&format!("[notify]\n{notify}")).unwrap();
             assert!(text.contains(action) && text.contains(arn), "{text}");
         }
+        let looked_up = pulse("[notify]\nwebhook = \"{{resolve:secretsmanager:hook}}\"").unwrap();
+        assert!(looked_up.contains("LAMPLIGHTER_NOTIFY: '{\"webhook\":\"\"}'"), "{looked_up}");
+        assert!(
+            looked_up.contains("LAMPLIGHTER_NOTIFY_VALUE: \"{{resolve:secretsmanager:hook}}\""),
+            "{looked_up}"
+        );
         let webhook = pulse("[notify]\nwebhook = \"https://hooks.example/\"").unwrap();
         assert!(!webhook.contains("sns:") && !webhook.contains("events:"), "{webhook}");
     }

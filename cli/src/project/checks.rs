@@ -7,6 +7,7 @@ use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
     name::TaskName,
+    resolve,
     zone::UnknownZone,
 };
 
@@ -31,6 +32,8 @@ const OWN_VARIABLES: [&str; 5] = [
     "LAMPLIGHTER_SETTINGS",
     "LAMPLIGHTER_QUEUES",
 ];
+/// How the names of those begin that it sets for each text with references.
+const OWN_STARTS: [&str; 2] = [resolve::SECRET_VARIABLE, resolve::PARAMETER_VARIABLE];
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -89,6 +92,17 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
                       `{{resolve:ssm:...}}`, which CloudFormation looks up";
         faults.add(file, key, reason);
     }
+    for found in resolve::find(&task.definition.config) {
+        let first = found.path.split(['.', '[']).next().unwrap_or_default();
+        let (file, key) = place(&format!("config.{}", found.path), &|layer| layer.config.contains_key(first));
+        if found.is_key {
+            let reason =
+                format!("has the key `{}`, and CloudFormation resolves no key: write it out", found.text);
+            faults.add(file, key, reason);
+        } else if let Err(error) = resolve::references(found.text) {
+            faults.add(file, key, error);
+        }
+    }
     for (prefix, layer) in layers {
         layer_keys(task, prefix, layer, faults);
     }
@@ -123,7 +137,7 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
             }
         }
     }
-    for name in layer.environment.keys() {
+    for (name, value) in &layer.environment {
         let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
             && name.len() > 1
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
@@ -131,8 +145,10 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
         if !is_name {
             let reason = "is not a variable's name: it must be two or more letters, digits and `_`, beginning with a letter";
             faults.add(config::FILE, key, reason);
-        } else if OWN_VARIABLES.contains(&name.as_str()) {
+        } else if OWN_VARIABLES.contains(&name.as_str()) || OWN_STARTS.iter().any(|it| name.starts_with(it)) {
             faults.add(config::FILE, key, "is set by Lamplighter itself: leave it out");
+        } else if let Err(error) = resolve::references(value) {
+            faults.add(config::FILE, key, error);
         }
     }
 }

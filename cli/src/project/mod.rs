@@ -1,6 +1,7 @@
 //! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
 
 mod checks;
+pub mod given;
 mod overrides;
 pub(crate) mod secrets;
 
@@ -14,11 +15,13 @@ use lamplighter_core::{
     name::TaskName,
     notify::Target,
     pulse::{self, Plan, Planned},
+    resolve::{self, Packed},
     schedule::{Driver, driver},
     settings::{DEFAULT_ENVIRONMENT, Settings},
 };
 use serde_json::Value;
 
+use self::given::Known;
 use crate::{
     config::{Build, Config, Permission, TaskConfig},
     describe::Described,
@@ -73,6 +76,8 @@ pub struct Task {
     pub source: String,
     /// Its package's folder.
     pub folder: PathBuf,
+    /// The values that references have on this machine; in a template none.
+    pub known: Known,
 }
 
 impl Project {
@@ -148,7 +153,8 @@ impl Task {
             environment.extend(layer.environment.clone());
         }
         let definition = settings.applied_to(definition);
-        Self { definition, settings, memory_mb, permissions, environment, source, folder }
+        let known = Known::default();
+        Self { definition, settings, memory_mb, permissions, environment, source, folder, known }
     }
 
     /// Its name.
@@ -177,15 +183,20 @@ impl Task {
         duration::millis(self.definition.timeout).div_ceil(1000)
     }
 
-    /// The environment variables that tell its function what was overridden and declared. The table, the bucket
-    /// and the environment's name are the deployment's to add.
+    /// The environment variables that tell its function what was overridden and declared, with the values of references as
+    /// far as they are known here. The table, the bucket and the environment's name are the deployment's to add.
     pub fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.environment.clone();
-        if self.settings != Settings::default() {
-            let settings =
-                serde_json::to_value(&self.settings).map(|value| sorted(&value)).unwrap_or_default();
-            variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), settings);
+        let mut settings = self.settings.clone();
+        // One in the task's own defaults is resolved as any other: it stands in the template too.
+        if resolve::find(&self.definition.config).len() > resolve::find(&settings.config).len() {
+            settings.config = self.definition.config.clone();
         }
+        let known = |text| self.known.put_into(text);
+        let Packed { settings: packed, mut variables } = resolve::pack(&settings).mapped(known);
+        if settings != Settings::default() {
+            variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), sorted(&packed));
+        }
+        variables.extend(self.environment.iter().map(|(name, text)| (name.clone(), known(text.clone()))));
         variables
     }
 }

@@ -116,13 +116,52 @@ fn l23_a_secret_in_code_is_refused_where_it_stands() {
 }
 
 #[test]
+fn o04_a_reference_that_cannot_be_resolved_is_refused_where_it_stands() {
+    let task = || described("a", json!({ "config": { "url": "" } }));
+    let config = |value: &str| format!("[tasks.a.config]\nurl = {value}");
+    for (value, wanted) in [
+        ("\"{{resolve:ssm-secure:/a}}\"", "config.url: has a reference to `ssm-secure`"),
+        ("\"x {{resolve:ssm:/a\"", "config.url: has a reference that begins with"),
+        (
+            "[{ deep = \"{{resolve:ssm:}}\" }]",
+            "config.url[0].deep: has the reference `{{resolve:ssm:}}`, which names",
+        ),
+        ("{ \"{{resolve:ssm:/a}}\" = 1 }", "config.url: has the key `{{resolve:ssm:/a}}`"),
+    ] {
+        let found = faults(vec![task()], &config(value));
+        assert!(found.len() == 1 && found[0].contains(wanted), "{wanted}: {found:?}");
+        assert!(found[0].starts_with("lamplighter.toml: tasks.a."), "{found:?}");
+    }
+    let variable = "[tasks.a.environment]\nURL = \"{{resolve:ssm-secure:/a}}\"\nLAMPLIGHTER_SECRET_1 = \"x\"";
+    let found = faults(vec![task()], variable);
+    assert!(found[1].contains("environment.URL: has a reference to `ssm-secure`"), "{found:?}");
+    assert!(found[0].contains("LAMPLIGHTER_SECRET_1: is set by Lamplighter itself"), "{found:?}");
+}
+
+#[test]
+fn o04_a_reference_in_the_tasks_own_defaults_is_resolved_too() {
+    let keys = json!({ "config": { "url": "{{resolve:ssm:/shop/url}}", "n": 1 } });
+    let project = Project::resolve("shop", vec![described("a", keys)], &Config::default(), None).unwrap();
+    let variables = task(&project, "a").variables();
+    assert!(variables.values().any(|text| text == "{{resolve:ssm:/shop/url}}"), "{variables:?}");
+    let settings: Value = serde_json::from_str(&variables["LAMPLIGHTER_SETTINGS"]).unwrap();
+    assert_eq!(settings["config"], json!({ "n": 1, "url": "" }));
+}
+
+#[test]
 fn l09_overrides_reach_the_function_with_their_types() {
     let project = shop();
-    let settings = task(&project, "warm-cache").variables().remove("LAMPLIGHTER_SETTINGS").unwrap();
+    let mut variables = task(&project, "warm-cache").variables();
+    let settings = variables.remove("LAMPLIGHTER_SETTINGS").unwrap();
+    let (name, text) = variables.pop_first().unwrap();
+    assert!(name.starts_with("LAMPLIGHTER_SECRET_") && variables.is_empty(), "{name}");
+    assert_eq!(text, "{{resolve:secretsmanager:shop:SecretString:token}}");
     assert_eq!(
         settings,
-        "{\"config\":{\"token\":\"{{resolve:secretsmanager:shop:SecretString:token}}\",\"urls\":\
-         [\"https://shop.example/\"]},\"max_attempts\":2,\"timeout_ms\":60000}"
+        format!(
+            "{{\"config\":{{\"token\":\"\",\"urls\":[\"https://shop.example/\"]}},\"max_attempts\":2,\
+             \"resolved\":{{\"/token\":\"{name}\"}},\"timeout_ms\":60000}}"
+        )
     );
     assert!(task(&project, "seed-data").variables().is_empty(), "nothing is overridden");
     assert_eq!(task(&project, "process-assets").variables()["CDN"], "https://cdn.example");

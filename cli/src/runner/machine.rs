@@ -5,16 +5,16 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use lamplighter_core::{name::TaskName, notify::Target, side::Pace};
+use lamplighter_core::{name::TaskName, notify::Target, secret::Secrets, side::Pace};
 use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{side::Side, storage::Storage};
 use crate::{
@@ -33,6 +33,8 @@ const PULSE_NAME: &str = "lamplighter-pulse";
 const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
 /// The time of one invocation of the dispatcher, as in Lambda.
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
+/// The fields of a line that say whose it is.
+const OF_A_LINE: [&str; 7] = ["timestamp", "level", "task", "run_id", "attempt", "trigger", "target"];
 /// What a process on this machine is told that no host starts, to reach the table.
 const LOCAL: [(&str, &str); 3] =
     [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")];
@@ -51,7 +53,12 @@ pub struct Machine {
     pub answers: Answers,
     stack: String,
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
+    /// What no line of a function may show, by its name.
+    hidden: Arc<Hidden>,
 }
+
+/// The secrets that were given to functions on this machine, by the names of those.
+type Hidden = RwLock<BTreeMap<String, Secrets>>;
 
 impl Machine {
     /// Starts the parts. `tasks` are as in [`Storage::open`]. What functions print goes to a file each below `home/logs`.
@@ -76,7 +83,14 @@ impl Machine {
     ) -> anyhow::Result<Self> {
         let logs = Logs::new(home.join("logs"))?;
         let prefix = format!("{stack}-");
-        let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |line: LogLine| {
+        let hidden: Arc<Hidden> = Arc::default();
+        let of_functions = Arc::clone(&hidden);
+        let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |mut line: LogLine| {
+            if let Some(secrets) =
+                of_functions.read().unwrap_or_else(PoisonError::into_inner).get(&line.function)
+            {
+                line.line = masked(secrets, line.line);
+            }
             let text = kept(&line, &prefix);
             heard(&line, &text);
             logs.keep(&line.function, &text);
@@ -90,6 +104,7 @@ impl Machine {
             answers: Answers::serve().await?,
             stack: stack.to_owned(),
             sink,
+            hidden,
         })
     }
 
@@ -129,7 +144,8 @@ impl Machine {
         if let Some(pulse) = pulse {
             self.host.register(self.spec(PULSE_NAME, pulse, PULSE_TIMEOUT, self.pulse_variables(project)));
         }
-        for task in &project.tasks {
+        // One that waits for a value is not to run here, or that would have been refused.
+        for task in project.tasks.iter().filter(|task| !task.is_unresolved()) {
             self.install_task(project, task, packages, pulse.map(|_| self.pulse()))?;
         }
         Ok(())
@@ -190,6 +206,8 @@ impl Machine {
         let package = packages.iter().find(|package| package.name == name);
         let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
         let timeout = Duration::from_secs(task.function_seconds());
+        let secrets = task.given_secrets();
+        self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(self.function(name), secrets);
         Ok(self.spec(name, package, timeout, Self::variables(project, task)))
     }
 
@@ -283,6 +301,22 @@ impl Logs {
     }
 }
 
+/// A line without the secrets that a body may have printed. What the task's own log says is masked already, and its own
+/// fields stay readable whatever the secrets are.
+fn masked(secrets: &Secrets, line: String) -> String {
+    let text = secrets.mask(&line);
+    if text == line {
+        return line;
+    }
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return text };
+    for (name, value) in &mut fields {
+        if !OF_A_LINE.contains(&name.as_str()) {
+            *value = secrets.mask_value(value.take());
+        }
+    }
+    Value::Object(fields).to_string()
+}
+
 /// The run that an invocation is for, where its payload names one.
 fn run_of(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
@@ -303,4 +337,25 @@ fn kept(line: &LogLine, prefix: &str) -> String {
     let whole =
         json!({ "timestamp": at, "level": "INFO", "task": task, "run_id": run, "message": line.line });
     whole.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use lamplighter_core::hidden;
+
+    use super::*;
+
+    #[test]
+    fn o04_a_printed_secret_is_masked_and_the_line_stays_readable() {
+        let (texts, schema) = hidden::texts(["run", "hunter2"]);
+        let (secrets, _) = hidden::take_all([(&texts, &schema)]);
+        let of = |line: &str| masked(&secrets, line.to_owned());
+        assert_eq!(of("printed hunter2"), "printed [secret]");
+        assert_eq!(of("nothing"), "nothing");
+        let line = json!({ "run_id": "1", "level": "INFO", "message": "run hunter2", "n": ["hunter2"] });
+        let told: Value = serde_json::from_str(&of(&line.to_string())).unwrap();
+        let wanted =
+            json!({ "run_id": "1", "level": "INFO", "message": "[secret] [secret]", "n": ["[secret]"] });
+        assert_eq!(told, wanted);
+    }
 }

@@ -22,7 +22,10 @@ use crate::{
     compile::Profile,
     config::Config,
     package::{Package, package_all},
-    project::{Project, Task},
+    project::{
+        Project, Task,
+        given::{SecretsFile, of_environment},
+    },
     target::Place,
     workspace::Workspace,
 };
@@ -43,6 +46,7 @@ pub fn build(
     workspace: &Workspace,
     variables: &Variables,
     environment: Option<&str>,
+    secrets: &SecretsFile,
     profile: Profile,
 ) -> anyhow::Result<Built> {
     let environment = environment.or(variables.environment.as_deref());
@@ -51,6 +55,7 @@ pub fn build(
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let mut project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
     variables.apply(&mut project);
+    let project = project.with_values(&secrets.read()?, of_environment, |_| true)?;
     Ok(Built { project, packages, synchronous: config.table.synchronous })
 }
 

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     compile::{self, Profile},
     package::Package,
-    project::Task,
+    project::{Task, given::SecretsFile},
     say,
     target::Place,
     workspace::Workspace,
@@ -47,6 +47,7 @@ pub struct Watched {
     stamps: BTreeMap<String, Option<SystemTime>>,
     variables: Variables,
     environment: Option<String>,
+    secrets: SecretsFile,
     place: Place,
     /// What the sources were when they were built last.
     seen: u64,
@@ -59,11 +60,11 @@ impl Watched {
         seen: u64,
         built: Built,
         variables: Variables,
-        environment: Option<String>,
+        (environment, secrets): (Option<String>, SecretsFile),
         place: Place,
     ) -> Self {
         let (root, stamps) = (workspace.root.clone(), stamps(&built.packages));
-        Self { root, built, stamps, variables, environment, place, seen }
+        Self { root, built, stamps, variables, environment, secrets, place, seen }
     }
 }
 
@@ -132,9 +133,10 @@ pub async fn watch(
             continue;
         }
         let (root, variables, environment) = (it.root.clone(), it.variables.clone(), it.environment.clone());
+        let secrets = it.secrets.clone();
         let mut building = tokio::task::spawn_blocking(move || {
             let workspace = Workspace::discover(&root)?;
-            build(&workspace, &variables, environment.as_deref(), Profile::Dev)
+            build(&workspace, &variables, environment.as_deref(), &secrets, Profile::Dev)
         });
         let built = tokio::select! {
             built = &mut building => built.map_err(anyhow::Error::from).flatten(),

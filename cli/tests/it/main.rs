@@ -8,6 +8,7 @@ mod jobs;
 mod manners;
 mod reading;
 mod runner;
+mod secrets;
 mod side;
 
 use fixture::Workspace;

@@ -61,7 +61,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
         None => None,
         Some(text) => {
             // The text itself is not told: a webhook's URL may be a secret.
-            let target: Target = serde_json::from_str(&text)
+            let target = Target::unpacked(&text, variable("LAMPLIGHTER_NOTIFY_VALUE"))
                 .map_err(|_| "LAMPLIGHTER_NOTIFY is not JSON such as `{\"topic\": \"arn:..\"}`")?;
             Some(Notifier::new(target, clients.config().await)?)
         }

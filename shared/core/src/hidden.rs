@@ -82,9 +82,9 @@ pub fn path(words: &[String]) -> String {
     let mut path = String::new();
     for word in words {
         match word.parse::<usize>() {
-            Ok(_) => path.push_str(&format!("[{word}]")),
+            Ok(_) => path.extend(["[", word, "]"]),
             Err(_) if path.is_empty() => path.push_str(word),
-            Err(_) => path.push_str(&format!(".{word}")),
+            Err(_) => path.extend([".", word]),
         }
     }
     path

@@ -2,10 +2,12 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     id::RunId,
     name::TaskName,
+    resolve,
     run::{ErrorKind, Run, Trigger},
 };
 
@@ -56,7 +58,25 @@ impl Target {
 
     /// Whether only CloudFormation can say what it is: it names a resource or a secret.
     pub fn is_template(&self) -> bool {
-        self.value().contains("${") || self.value().starts_with("{{resolve:")
+        self.value().contains("${") || resolve::has_reference(self.value())
+    }
+
+    /// The target as it stands in a function's environment: as JSON, and beside it the value if only CloudFormation can say
+    /// what it is, which would put into the JSON whatever it finds.
+    pub fn packed(&self) -> (Value, Option<&str>) {
+        let beside = self.is_template().then_some(self.value());
+        let value = if beside.is_some() { "" } else { self.value() };
+        (serde_json::json!({ self.key(): value }), beside)
+    }
+
+    /// The target of JSON text, with the value that stands beside it, if one does.
+    pub fn unpacked(text: &str, beside: Option<String>) -> Result<Self, serde_json::Error> {
+        Ok(match (serde_json::from_str(text)?, beside) {
+            (Self::Topic(_), Some(value)) => Self::Topic(value),
+            (Self::EventBus(_), Some(value)) => Self::EventBus(value),
+            (Self::Webhook(_), Some(value)) => Self::Webhook(value),
+            (target, None) => target,
+        })
     }
 
     /// The target, if it can be one. What CloudFormation will put in is not known yet and is let through.
@@ -154,6 +174,19 @@ pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn o04_a_target_that_is_looked_up_arrives_whatever_characters_it_has() {
+        let webhook = Target::Webhook("https://hooks.example/{{resolve:ssm:/hook}}".into());
+        assert!(webhook.is_template());
+        let (json, beside) = webhook.packed();
+        assert_eq!((json.to_string(), beside), (r#"{"webhook":""}"#.to_owned(), Some(webhook.value())));
+        let arrived = Target::unpacked(&json.to_string(), Some("https://h/\"},{\"".into())).unwrap();
+        assert_eq!(arrived, Target::Webhook("https://h/\"},{\"".into()));
+        let bus = Target::EventBus("default".into());
+        let (json, beside) = bus.packed();
+        assert_eq!((Target::unpacked(&json.to_string(), None).unwrap(), beside), (bus.clone(), None));
+    }
 
     #[test]
     fn p06_a_target_is_read_or_refused_with_what_may_stand_there() {

@@ -66,6 +66,11 @@ pub fn references(text: &str) -> Result<Vec<&str>, InvalidReference> {
     Ok(found)
 }
 
+/// Whether a reference is to a value of Secrets Manager.
+pub fn is_secret(reference: &str) -> bool {
+    reference.starts_with("{{resolve:secretsmanager:")
+}
+
 /// Whether a text has the beginning of a reference, be it one that can be resolved or not.
 pub fn has_reference(text: &str) -> bool {
     text.contains(OPENING)
@@ -102,6 +107,22 @@ pub fn find(config: &Value) -> Vec<Place<'_>> {
     let mut found = texts(config);
     found.retain(|place| has_reference(place.text));
     found
+}
+
+/// The path of the first text or key in `config` that has the beginning of a reference and is in none of the places, which
+/// are JSON Pointers.
+pub fn unresolved(config: &Value, places: &[String]) -> Option<String> {
+    fn any(value: &Value) -> bool {
+        match value {
+            Value::String(text) => has_reference(text),
+            Value::Array(items) => items.iter().any(any),
+            Value::Object(entries) => entries.iter().any(|(key, value)| has_reference(key) || any(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    // Most have none, and this is looked at in each run.
+    let found = if any(config) { find(config) } else { Vec::new() };
+    found.into_iter().find(|it| it.is_key || !places.contains(&it.pointer)).map(|it| it.path)
 }
 
 /// Every text and key in a value.
@@ -179,9 +200,24 @@ pub fn pack(settings: &Settings) -> Packed {
     Packed { settings: packed, variables }
 }
 
+impl Packed {
+    /// The same with other texts in the variables. One that becomes empty needs none: its place is empty already, and an empty
+    /// variable does not reach every process.
+    #[must_use]
+    pub fn mapped(mut self, text: impl Fn(String) -> String) -> Self {
+        let variables = self.variables.into_iter().map(|(name, it)| (name, text(it)));
+        let (variables, empty): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            variables.partition(|(_, it)| !it.is_empty());
+        if let Some(places) = self.settings.get_mut(PLACES).and_then(Value::as_object_mut) {
+            places.retain(|_, name| name.as_str().is_none_or(|name| !empty.contains_key(name)));
+        }
+        Self { variables, ..self }
+    }
+}
+
 /// The name of the variable of a text: 48 bits of its digest tell it from the few others of a task.
 fn variable(text: &str) -> String {
-    let of_secrets = text.contains("{{resolve:secretsmanager:") || references(text).is_err();
+    let of_secrets = references(text).is_ok_and(|found| found.into_iter().any(is_secret));
     let mut name = if of_secrets { SECRET_VARIABLE } else { PARAMETER_VARIABLE }.to_owned();
     for byte in &Sha256::digest(text)[..6] {
         // Writing to a String does not fail.
@@ -363,6 +399,17 @@ mod tests {
         let plain = settings(json!({ "a": 1 }));
         let nothing = Packed { settings: json!({ "config": { "a": 1 } }), variables: BTreeMap::new() };
         assert_eq!(pack(&plain), nothing);
+    }
+
+    #[test]
+    fn o04_a_text_that_is_empty_needs_no_variable() {
+        let settings = settings(json!({ "token": TOKEN, "url": "{{resolve:ssm:/url}}" }));
+        let Packed { settings, variables } =
+            pack(&settings).mapped(|text| if text == TOKEN { String::new() } else { text });
+        assert_eq!(variables.values().collect::<Vec<_>>(), ["{{resolve:ssm:/url}}"]);
+        let arrived =
+            unpack(&settings.to_string(), |name| variables.contains_key(name).then_some("u")).unwrap();
+        assert_eq!(arrived.settings.config, json!({ "token": "", "url": "u" }));
     }
 
     #[test]

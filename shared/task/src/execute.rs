@@ -203,6 +203,8 @@ async fn pipeline<T: Task>(
     let settings = settings.and_then(|settings| {
         let at_run_time = settings_at_run_time(grant.settings.as_deref())?;
         let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
+        nothing_unresolved(&at_run_time.config, &[])?;
+        nothing_unresolved(&in_this_run.config, &[])?;
         Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
     });
     let claimed = Claimed {
@@ -365,6 +367,16 @@ fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunEr
     Settings::parse(text.unwrap_or("{}")).map_err(|error| unreadable(where_from, &error))
 }
 
+/// Refuses a reference that would reach the body as a text. `places` have what was resolved, whatever that looks like.
+fn nothing_unresolved(config: &Value, places: &[String]) -> Result<(), RunError> {
+    let Some(path) = resolve::unresolved(config, places) else { return Ok(()) };
+    let message = format!(
+        "`{path}` is a reference, and nobody has resolved it: CloudFormation does so as it deploys what stands in \
+         lamplighter.toml, and nowhere else"
+    );
+    Err(RunError::new(ErrorKind::Configuration, message))
+}
+
 fn unreadable(where_from: &str, error: &dyn std::error::Error) -> RunError {
     RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}"))
 }
@@ -382,6 +394,8 @@ impl Edges {
         let unpacked = resolve::unpack(text, |name| self.resolved.get(name).map(String::as_str));
         let unpacked = unpacked.map_err(|error| unreadable("LAMPLIGHTER_SETTINGS", &error))?;
         let whole = |settings: &Settings| settings.applied_to(declared.clone()).config;
+        nothing_unresolved(&whole(&unpacked.settings), &unpacked.places)
+            .map_err(|error| RunError::new(error.kind, format!("LAMPLIGHTER_SETTINGS: {}", error.message)))?;
         Ok(unpacked.typed(whole, &declared.config_schema))
     }
 

@@ -5,10 +5,11 @@ use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{jobs::Jobs, table::Found};
 use lamplighter_core::{
+    hidden,
     id::RunId,
     job::{Job, JobKey, NewJob},
     name::TaskName,
-    run::Run,
+    run::{Run, Trigger},
 };
 use serde_json::json;
 
@@ -145,6 +146,13 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
 /// A job that failed, as a new one. Its id follows from the old one's, so that there is one however often it is asked for.
 async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
     let run = jobs.table().whole(failed).await?;
+    if run.trigger != Trigger::Queue && hidden::is_masked(&run.arguments) {
+        bail!(
+            "the arguments of {} had a secret, which no record keeps: enqueue it anew, with the secret in the task's \
+             configuration",
+            run.id
+        );
+    }
     let new = NewJob {
         arguments: run.arguments,
         limit: run.place_limit,

@@ -13,4 +13,5 @@ mod network;
 mod once;
 mod races;
 mod rollback;
+mod secrets;
 mod support;
