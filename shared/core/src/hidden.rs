@@ -38,7 +38,7 @@ pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Value, Value) {
 }
 
 /// Whether a schema marks anything as secret.
-fn marks(schema: &Value) -> bool {
+pub fn marks(schema: &Value) -> bool {
     match schema {
         Value::Object(entries) => {
             entries.get("writeOnly") == Some(&Value::Bool(true)) || entries.values().any(marks)

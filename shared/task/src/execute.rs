@@ -262,8 +262,8 @@ pub(crate) struct Made {
 pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, run: &mut Run) -> Made {
     let Claimed { settings, declared, envelope, request, held, process_ends, table, edges } = claimed;
     let definition = applied(&settings, declared);
-    let (secrets, shown) = edges.hide(&definition, &envelope.arguments, None);
-    log::mask(secrets);
+    let (mut secrets, shown) = edges.hide(&definition, &envelope.arguments, None);
+    log::mask(secrets.clone());
     let limits = Limits::until(deadline(&definition, request, process_ends));
     let order = Order { definition: &definition, envelope, request, limits, edges };
 
@@ -279,10 +279,13 @@ pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, r
     let conclusion = conclusion.unwrap_or_else(|refused| refused);
 
     run.config = shown.config;
-    let data = conclusion.outcome.as_ref().and_then(|outcome| outcome.data.as_ref());
-    let (secrets, shown) = edges.hide(&definition, &envelope.arguments, data);
-    log::mask(secrets.clone());
-    conclude(run, &conclusion, shown.data, &secrets);
+    let mut data = conclusion.outcome.as_ref().and_then(|outcome| outcome.data.clone());
+    if data.is_some() && hidden::marks(&definition.result_schema) {
+        let with_data = edges.hide(&definition, &envelope.arguments, data.as_ref());
+        (secrets, data) = (with_data.0, with_data.1.data);
+        log::mask(secrets.clone());
+    }
+    conclude(run, &conclusion, data, &secrets);
     let Conclusion { retryable, stuck, .. } = conclusion;
     Made { definition, retryable, stuck }
 }
@@ -394,8 +397,13 @@ impl Edges {
         let unpacked = resolve::unpack(text, |name| self.resolved.get(name).map(String::as_str));
         let unpacked = unpacked.map_err(|error| unreadable("LAMPLIGHTER_SETTINGS", &error))?;
         let whole = |settings: &Settings| settings.applied_to(declared.clone()).config;
-        nothing_unresolved(&whole(&unpacked.settings), &unpacked.places)
-            .map_err(|error| RunError::new(error.kind, format!("LAMPLIGHTER_SETTINGS: {}", error.message)))?;
+        // What overrides a reference in the defaults is only seen in the whole, which few need to be looked at.
+        let suspicious = |config: &Value| resolve::unresolved(config, &[]).is_some();
+        if suspicious(&unpacked.settings.config) || suspicious(&declared.config) {
+            nothing_unresolved(&whole(&unpacked.settings), &unpacked.places).map_err(|error| {
+                RunError::new(error.kind, format!("LAMPLIGHTER_SETTINGS: {}", error.message))
+            })?;
+        }
         Ok(unpacked.typed(whole, &declared.config_schema))
     }
 
@@ -407,7 +415,9 @@ impl Edges {
         arguments: &Value,
         data: Option<&Value>,
     ) -> (Secrets, Shown) {
-        let of_jobs = definition.queue().map_or(&Value::Null, |queue| &queue.arguments_schema);
+        // They may be large, and are looked at only where they may have a secret.
+        let of_jobs = definition.queue().map(|queue| &queue.arguments_schema).filter(|it| hidden::marks(it));
+        let (arguments, of_jobs) = of_jobs.map_or((&Value::Null, &Value::Null), |schema| (arguments, schema));
         let resolved = self.resolved.iter().filter(|(name, _)| name.starts_with(SECRET_VARIABLE));
         let (texts, marked) = hidden::texts(resolved.map(|(_, text)| text.as_str()));
         let (secrets, [config, _, shown, _]) = hidden::take_all([
