@@ -21,6 +21,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::name::TaskName;
 use lamplighter_local::Synchronous;
+use serde_json::Value;
 
 use crate::{
     compile::Profile,
@@ -115,13 +116,13 @@ impl Place {
     }
 
     /// Opens the stack's table and reaches its functions. On this machine they are compiled first, and run as long as the
-    /// target is open. What they run must have the values of its references: of all tasks, or `only` of that one.
+    /// target is open. What they run must have the values of its references: of all tasks, or `only` of that one, whose run has this configuration.
     pub async fn open_to_run(
         &self,
         workspace: &Workspace,
         environment: Option<&str>,
         secrets: &SecretsFile,
-        only: Option<&TaskName>,
+        only: Option<(&TaskName, &Value)>,
     ) -> anyhow::Result<(Target, Functions)> {
         let stack = self.stack(workspace)?;
         if self.is_aws() {
@@ -134,7 +135,7 @@ impl Place {
         let config = Config::load(&workspace.root)?;
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
         let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
-        let runs = |task: &Task| only.is_none_or(|only| only == task.name());
+        let runs = |task: &Task| only.is_none_or(|(only, _)| only == task.name());
         let project = project.with_values(&secrets.read()?, of_environment, runs)?;
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
@@ -142,6 +143,11 @@ impl Place {
             Machine::start(&home, &stack, config.table.synchronous, project.tasks.iter().map(Task::name))
                 .await?;
         machine.install(&project, &packages)?;
+        if let Some((name, of_run)) = only
+            && let Some(task) = project.tasks.iter().find(|task| task.name() == name)
+        {
+            machine.hide(task, of_run);
+        }
         let functions = Functions::new(&local_config(&machine.host.endpoint()));
         let table = machine.storage.table.clone();
         let bell = bell::heard_at(&home);

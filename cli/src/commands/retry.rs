@@ -41,7 +41,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let named = known::task_or_run(words, &workspace, &arguments.which)?;
     let Arguments { how, place, .. } = arguments;
     let task = match &named {
-        Named::Task(task) => Some(task),
+        Named::Task(task) => Some((task, &Value::Null)),
         Named::Run(_) => None,
     };
     super::runtime()?.block_on(async {

@@ -77,8 +77,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         bail!(Misuse(format!("--config: {}", secrets::unresolved(&found.path))));
     }
     super::runtime()?.block_on(async {
-        let (target, functions) =
-            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, Some(&task)).await?;
+        let (target, functions) = place
+            .open_to_run(&workspace, how.environment.as_deref(), &how.secrets, Some((&task, &config)))
+            .await?;
         let given = arguments.given.clone().map_or(Value::Null, Value::Object);
         let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
         let ended = carry_out(words, &target, &functions, &task, envelope, how.json).await;

@@ -8,8 +8,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use lamplighter_core::{hidden, resolve, secret::Secrets};
+use serde_json::Value;
 
-use super::{Project, Task};
+use super::{Project, Task, secrets};
 use crate::{config, fault::Faults};
 
 /// The start of the name of each variable that holds the value of one reference.
@@ -136,8 +137,9 @@ impl Task {
         config.chain(variables).collect()
     }
 
-    /// The secrets that it is given on this machine: what Secrets Manager would say, and what its configuration marks.
-    pub fn given_secrets(&self) -> Secrets {
+    /// The secrets that it is given on this machine: what Secrets Manager would say, what its configuration marks, and what is
+    /// marked in the one of a single run.
+    pub fn given_secrets(&self, of_run: &Value) -> Secrets {
         let marked = hidden::marked(&self.definition.config, &self.definition.config_schema);
         let marked: Vec<_> = marked.iter().map(|words| format!("config.{}", hidden::path(words))).collect();
         let mut secret = Vec::new();
@@ -145,6 +147,10 @@ impl Task {
             let references = resolve::references(&text).unwrap_or_default().into_iter();
             let chosen = references.filter(|it| marked.contains(&key) || resolve::is_secret(it));
             secret.extend(chosen.filter_map(|it| self.known.0.get(it).cloned()));
+        }
+        for path in hidden::marked(of_run, &self.definition.config_schema) {
+            let value = secrets::at(of_run, &path);
+            secret.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
         // A body that prints one of several lines prints several; a line that is too short says nothing.
         let lines = secret.iter().flat_map(|text| text.lines()).filter(|line| line.trim().len() >= LINE);
@@ -245,7 +251,10 @@ mod tests {
         let has = |text: &str| texts.iter().any(|(_, value)| *value == text);
         assert!(has("hunter2") && has("47\"11"), "{texts:?}");
         assert!(!variables["LAMPLIGHTER_SETTINGS"].contains("hunter2"));
-        assert_eq!(a.given_secrets().mask("hunter2 47\"11"), "[secret] [secret]");
+        assert_eq!(a.given_secrets(&Value::Null).mask("hunter2 47\"11"), "[secret] [secret]");
+        let of_run = json!({ "pin": "one\nof two lines", "token": "shown" });
+        let told = a.given_secrets(&of_run).mask("shown: of two lines, one");
+        assert_eq!(told, "shown: [secret], one");
         assert!(!format!("{project:?}").contains("hunter2"), "nothing prints them");
     }
 }

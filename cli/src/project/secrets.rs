@@ -32,7 +32,8 @@ pub(crate) fn unresolved(path: &str) -> String {
     )
 }
 
-fn at<'a>(config: &'a Value, path: &[String]) -> &'a Value {
+/// The value at a path.
+pub(super) fn at<'a>(config: &'a Value, path: &[String]) -> &'a Value {
     path.iter().fold(config, |value, word| match value {
         Value::Array(items) => word.parse().ok().and_then(|i: usize| items.get(i)).unwrap_or(&Value::Null),
         other => other.get(word).unwrap_or(&Value::Null),

@@ -113,6 +113,13 @@ impl Machine {
         (self.sink)(line);
     }
 
+    /// From here on no line of the task's function shows what is secret in this configuration of one run.
+    pub fn hide(&self, task: &Task, of_run: &Value) {
+        let secrets = task.given_secrets(of_run);
+        let function = self.function(task.name().as_str());
+        self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(function, secrets);
+    }
+
     /// The name of a function of the stack.
     pub fn function(&self, name: &str) -> String {
         format!("{}-{name}", self.stack)
@@ -206,7 +213,7 @@ impl Machine {
         let package = packages.iter().find(|package| package.name == name);
         let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
         let timeout = Duration::from_secs(task.function_seconds());
-        let secrets = task.given_secrets();
+        let secrets = task.given_secrets(&Value::Null);
         self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(self.function(name), secrets);
         Ok(self.spec(name, package, timeout, Self::variables(project, task)))
     }
