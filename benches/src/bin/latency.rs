@@ -97,6 +97,7 @@ fn measure() -> Measured<ExitCode> {
         settings: None,
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
+        notifies: None,
         queues: None,
         bell: None,
     };

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
-    let mut faults = project.undeployable();
+    let mut faults = project.undeployable(jiff::Timestamp::now());
     let application = faults.take(application(&workspace.root, &project));
     let template = faults.take(render(&project, application.as_ref().and_then(Option::as_ref)));
     let template = faults.none_or(template)?.unwrap_or_default();

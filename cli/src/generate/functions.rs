@@ -154,7 +154,7 @@ fn group(project: &Project, task: &Task) -> Option<Group> {
             if project.phase(Phase::Before).next().is_some() {
                 function.attributes.insert("DependsOn".into(), deployment::BEFORE.into());
             }
-            queues::prepare(&mut function, task, queue);
+            queues::prepare(&mut function, task, queue, project.notify.is_some());
             let group = Group::new(format!("{}: runs the jobs of its queue.", task.name()));
             Some(group.with_all(resources(project, &ids, function)).with_all(queues::resources(task, queue)))
         }

@@ -11,7 +11,7 @@ use super::{
     Group,
     functions::{self, Function, Ids, mapping},
     intrinsics::{attribute, function_arn, own, reference, sub},
-    queues, roles,
+    queues, roles, schedules,
     storage::{BUCKET, TABLE},
     yaml::map,
 };
@@ -98,7 +98,7 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         seconds: SECONDS,
         variables,
         statements,
-        attributes: Mapping::new(),
+        attributes: waits(project),
         properties: Mapping::new(),
     };
     let comment = "Each minute starts the tasks that EventBridge cannot and the jobs that are due, ends lost runs, and \
@@ -111,6 +111,23 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         )
         .with_all(schedule());
     vec![group]
+}
+
+/// What the pulse's plan waits for in a deployment: the functions of the tasks and their schedules. So it never knows of a
+/// task that the deployment holds back.
+fn waits(project: &Project) -> Mapping {
+    let mut needed = Vec::new();
+    for (task, cron) in project.cron() {
+        needed.push(Ids::of(task.name()).function);
+        if matches!(driver(cron), Driver::EventBridge { .. }) {
+            needed.push(schedules::id(task.name()));
+        }
+    }
+    if needed.is_empty() {
+        return Mapping::new();
+    }
+    let needed: Vec<_> = needed.into_iter().map(Value::from).collect();
+    Mapping::from_iter([("DependsOn".into(), needed.into())])
 }
 
 /// The schedule of the pulse, and the role that lets it invoke the pulse and nothing else.

@@ -81,14 +81,19 @@ pub(super) fn partitions(task: &TaskName) -> [String; 2] {
     [format!("RUNS#{task}#*"), format!("JOBS#{task}")]
 }
 
-/// Gives the function of a queue task what it needs besides.
-pub(super) fn prepare(function: &mut Function<'_>, task: &Task, queue: &Queue) {
+/// Gives the function of a queue task what it needs besides. With `notifies` somebody is told of its failed jobs.
+pub(super) fn prepare(function: &mut Function<'_>, task: &Task, queue: &Queue, notifies: bool) {
     let actions =
         ["ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage", "SendMessage"];
     let actions = actions.map(|action| format!("sqs:{action}"));
     let actions = actions.each_ref().map(String::as_str);
     function.statements.push(roles::allow(&actions, vec![attribute(&id(task), "Arn")]));
     function.variables.insert(VARIABLE.into(), prefix());
+    if notifies {
+        function.variables.insert("LAMPLIGHTER_NOTIFIES".into(), reference("AWS::StackName"));
+        let messages = vec![format!("NOTICES#{}", task.name()), "OUTBOX".to_owned()];
+        function.statements.push(roles::items(&["dynamodb:DeleteItem", "dynamodb:PutItem"], messages));
+    }
     // Two is the least that a mapping can be bounded to.
     if queue.concurrency == Some(1) {
         function.properties.insert("ReservedConcurrentExecutions".into(), 1.into());

@@ -101,7 +101,7 @@ fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
     let described = |keys| {
         let tasks = vec![fixtures::described("close-month", keys)];
         let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
-        project.undeployable().none_or(project).unwrap()
+        project.undeployable(jiff::Timestamp::now()).none_or(project).unwrap()
     };
     let cron = json!({ "kind": "cron", "schedule": "0 0 LW * *", "timezone": "UTC", "priority": "low" });
     let mut waits = cron.clone();
@@ -183,7 +183,7 @@ fn what_no_queue_can_do_is_refused_with_its_place() {
         let config = Config::parse(config).unwrap();
         match Project::resolve("shop", tasks, &config, None) {
             Ok(project) => {
-                let faults = project.undeployable();
+                let faults = project.undeployable(jiff::Timestamp::now());
                 match render(&project, Some(&fixtures::application())) {
                     Ok(_) => faults.to_string(),
                     Err(error) => error.to_string(),

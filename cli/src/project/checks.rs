@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZoneName;
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneName},
+};
 use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
@@ -24,12 +27,13 @@ const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 /// sets. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const VARIABLES_BYTES: usize = 3584;
 /// What the template sets.
-const OWN_VARIABLES: [&str; 5] = [
+const OWN_VARIABLES: [&str; 6] = [
     "LAMPLIGHTER_TABLE",
     "LAMPLIGHTER_BUCKET",
     "LAMPLIGHTER_ENVIRONMENT",
     "LAMPLIGHTER_SETTINGS",
     "LAMPLIGHTER_QUEUES",
+    "LAMPLIGHTER_NOTIFIES",
 ];
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
@@ -266,8 +270,19 @@ fn queue_task<'a>(name: &str, queues: &[&'a TaskName]) -> Result<&'a TaskName, S
 
 impl super::Project {
     /// What cannot be deployed to AWS, though it may run elsewhere. Reads the files that go with the tasks.
-    pub fn undeployable(&self) -> Faults {
+    pub fn undeployable(&self, now: Timestamp) -> Faults {
         let mut faults = Faults::default();
+        for (task, cron) in self.cron() {
+            let Some(schedule) = &cron.schedule else { continue };
+            // A zone that is not known is a fault of its own.
+            let Ok(zone) = TimeZone::get(&cron.timezone) else { continue };
+            if let Err(error) = schedule.first_after(&zone, now) {
+                match task.settings.schedule {
+                    Some(_) => faults.add(config::FILE, format!("tasks.{}.schedule", task.name()), error),
+                    None => faults.add(&task.source, "schedule", error),
+                }
+            }
+        }
         let allowed = crate::generate::LOG_RETENTION_DAYS;
         if !allowed.contains(&self.build.log_retention_days) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();

@@ -129,6 +129,41 @@ fn l09_overrides_reach_the_function_with_their_types() {
 }
 
 #[test]
+fn c02_a_schedule_that_never_fires_again_is_not_deployed_and_stops_nothing_else() {
+    let cron = |schedule: &str| json!({ "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "low" });
+    let tasks = ["0 0 0 1 1 * 2020", "@daily", "0 0 0 1 1 * 2026-2030"];
+    let tasks: Vec<_> =
+        ["a", "b", "c"].into_iter().zip(tasks).map(|(name, text)| described(name, cron(text))).collect();
+    let config = r#"
+        [tasks.b]
+        schedule = "30 2 * 3 SUN#L"
+        timezone = "Europe/Vienna"
+    "#;
+    // One whose years are over is known to all commands, so that its runs can be looked at.
+    let project = Project::resolve("shop", tasks.clone(), &Config::parse(config).unwrap(), None).unwrap();
+    let over = project.undeployable("2026-11-28T12:00:00Z".parse().unwrap());
+    let over: Vec<_> = over.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        over,
+        [
+            "functions/tasks/a/src/lib.rs: schedule: `0 0 0 1 1 * 2020` is not a schedule: it never fires again: its last \
+             time was 2020-01-01T00:00:00Z; name a year that is yet to come\n  0 0 0 1 1 * 2020\n              ^^^^",
+            "lamplighter.toml: tasks.b.schedule: `30 2 * 3 SUN#L` is not a schedule: it never fires: a clock change of its \
+             time zone leaves out each of its times; write another hour, or another time zone\n  30 2 * 3 SUN#L\n  \
+             ^^^^^^^^^^^^^^",
+        ]
+    );
+    let never = faults(tasks, "[tasks.b]\nschedule = \"0 0 31 2 *\"");
+    assert_eq!(
+        never,
+        [
+            "lamplighter.toml: tasks.b.schedule: `0 0 31 2 *` is not a schedule: it never fires: `31` is no day of \
+          February; days are 1 to 29 there, and `L` is the last one\n  0 0 31 2 *\n      ^^^^"
+        ]
+    );
+}
+
+#[test]
 fn l08_the_command_line_goes_before_the_file() {
     let config = Config::parse(&format!("environment = \"staging\"\n{CONFIG}")).unwrap();
     let project = |environment| Project::resolve("shop", tasks(), &config, environment).unwrap();
@@ -145,7 +180,7 @@ fn what_a_function_cannot_hold_is_refused() {
     let long = "x".repeat(4000);
     let config = Config::parse(&format!("[tasks.a.environment]\nLONG = \"{long}\"")).unwrap();
     let project = Project::resolve("shop", vec![described("a", json!({}))], &config, None).unwrap();
-    let faults = project.undeployable().to_string();
+    let faults = project.undeployable(jiff::Timestamp::now()).to_string();
     assert!(
         faults.starts_with("lamplighter.toml: tasks.a: its configuration and environment are 4004 bytes")
     );

@@ -21,7 +21,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -42,6 +42,8 @@ use crate::say;
 
 /// The time that runs have to put things in order when they are cancelled: a moment for the body, and its record.
 const CANCELLING: Duration = Duration::from_secs(3);
+/// How often the messages that could not be delivered are looked at.
+const DELIVERIES: Duration = Duration::from_secs(60);
 /// The time for what is only told: the last heartbeat, the last notices, and the table's other guests.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 
@@ -143,6 +145,14 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         Some(engine) => jobs.written_together(engine),
         None => jobs,
     };
+    let told = {
+        let it = pulses.borrow();
+        it.notifier.is_some().then(|| it.stack.clone())
+    };
+    let jobs = match told {
+        Some(stack) => jobs.telling(stack),
+        None => jobs,
+    };
     beginning.spawn(bury(home, jobs.clone(), queues.subscribe(), Arc::clone(&teller), ends.stop.clone()));
     let dispatcher = Dispatcher {
         jobs,
@@ -173,6 +183,7 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         presence::show(table, runner, host, prefix, Arc::clone(&teller), ends.stop.clone(), over.clone());
     telling.spawn(shown);
     telling.spawn(tell_failures(failures, pulses.subscribe(), Arc::clone(&teller), over.clone()));
+    telling.spawn(deliver(pulses.subscribe(), Arc::clone(&teller), over.clone()));
     let keeping =
         tokio::spawn(keep_table(Arc::clone(&machine), Arc::clone(&teller), ends.clone(), over.clone()));
 
@@ -292,6 +303,28 @@ async fn cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<
     };
     match it.table.finish(&run, lost.hold, Then::Nothing).await? {
         Recorded::Written | Recorded::Before(_) => Ok(()),
+    }
+}
+
+/// Sends the messages that are kept for whoever is to be told, as soon as there is one and once a minute: who does not answer
+/// keeps nothing else waiting.
+async fn deliver(mut pulses: watch::Receiver<Arc<Pulse>>, teller: Arc<Teller>, over: CancellationToken) {
+    loop {
+        let it = Arc::clone(&pulses.borrow_and_update());
+        tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            sent = tell::deliver(&it, Timestamp::MAX) => match sent {
+                Ok(errors) => errors.iter().for_each(|error| teller.warn(error)),
+                Err(error) => teller.warn(&error.to_string()),
+            },
+        }
+        tokio::select! {
+            () = over.cancelled() => return,
+            () = it.posted.notified() => {}
+            () = sleep(DELIVERIES) => {}
+            changed = pulses.changed() => if changed.is_err() { return },
+        }
     }
 }
 

@@ -166,6 +166,7 @@ pub async fn pulse_of(
         zones,
         stack: stack.to_owned(),
         environment: project.environment.clone(),
+        posted: Arc::default(),
     })
 }
 

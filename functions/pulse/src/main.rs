@@ -86,6 +86,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
         zones,
         stack: required("LAMPLIGHTER_STACK")?,
         environment,
+        posted: Arc::default(),
     };
     Ok((pulse, jobs))
 }
@@ -104,7 +105,11 @@ async fn handle(pulse: &Pulse, jobs: Option<&Jobs>, event: LambdaEvent<Value>) -
             serde_json::to_value(report).map_err(|error| failed("Report", &error))
         }
         Event::Failed(record) => {
+            // Once it is kept, the next pulses send what is not delivered now.
             tell::failed(pulse, &record).await.map_err(|error| failed("Notify", &error))?;
+            if let Err(error) = tell::deliver(pulse, deadline.unwrap_or(Timestamp::MAX)).await {
+                tracing::error!("{error}");
+            }
             Ok(Value::Null)
         }
     }

@@ -46,6 +46,20 @@ pub struct TaskState {
     pub last_run: Option<LastRun>,
     /// How many runs have failed since one completed.
     pub failure_streak: u64,
+    /// Since when its schedule is known to the pulse or a runner; nothing if neither has seen it.
+    pub known: Option<Known>,
+}
+
+/// Since when a task's schedule is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Known {
+    /// The word that tells the schedule from another one.
+    pub schedule: String,
+    /// From when on its ticks have their runs.
+    pub since: Timestamp,
+    /// The task had another schedule before.
+    #[serde(default)]
+    pub is_changed: bool,
 }
 
 /// How a task's last run ended.

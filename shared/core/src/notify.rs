@@ -1,5 +1,7 @@
 //! Who is told when a task fails, and what.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +145,33 @@ impl Message {
     }
 }
 
+/// How long it is tried to deliver a message.
+pub const DELIVERY_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// The first pause, doubled with each failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What follows when a message could not be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It is tried again then.
+    At(Timestamp),
+    /// It is not tried again.
+    GiveUp,
+}
+
+/// What follows when a message could not be delivered once more, after `failures` times before, of a message that is kept
+/// since `since`. It is tried for [`DELIVERY_LIMIT`], after 1, 2, 4, .. minutes and then each hour.
+pub fn after_failure(failures: u32, since: Timestamp, now: Timestamp) -> Retry {
+    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE);
+    let end = since.saturating_add(DELIVERY_LIMIT).unwrap_or(Timestamp::MAX);
+    match now.saturating_add(pause) {
+        Ok(at) if now < end => Retry::At(at),
+        _ => Retry::GiveUp,
+    }
+}
+
 /// The word by which a failure is told once: the tick that a run was started for, or else the run.
 pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> String {
     match (trigger, tick) {
@@ -154,6 +183,20 @@ pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn o08_a_message_is_tried_for_a_day_at_longer_and_longer_pauses() {
+        let since = Timestamp::from_second(1_800_000_000).unwrap();
+        let (mut now, mut pauses) = (since, Vec::new());
+        while let Retry::At(at) = after_failure(u32::try_from(pauses.len()).unwrap(), since, now) {
+            pauses.push(at.duration_since(now).as_mins());
+            now = at;
+        }
+        assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        let day = i64::try_from(DELIVERY_LIMIT.as_secs() / 60).unwrap();
+        assert!((day..=day + 60).contains(&pauses.iter().sum::<i64>()), "{pauses:?}");
+        assert_eq!(after_failure(u32::MAX, since, since), Retry::At(since + Duration::from_secs(3600)));
+    }
 
     #[test]
     fn p06_a_target_is_read_or_refused_with_what_may_stand_there() {

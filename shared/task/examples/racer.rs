@@ -85,6 +85,7 @@ fn main() -> std::io::Result<()> {
         settings: None,
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
+        notifies: None,
         queues: None,
         bell: None,
     };

@@ -45,6 +45,7 @@ struct Environment {
     assets: Source,
     log: Option<String>,
     queues: Option<String>,
+    notifies: Option<String>,
     bell: Option<SocketAddr>,
     level: LevelFilter,
     in_lambda: bool,
@@ -332,6 +333,7 @@ impl Environment {
             },
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
             queues: variable("LAMPLIGHTER_QUEUES")?,
+            notifies: variable("LAMPLIGHTER_NOTIFIES")?,
             bell: match variable("LAMPLIGHTER_BELL")? {
                 None => None,
                 Some(bell) => Some(bell.parse().map_err(|_| {
@@ -357,6 +359,7 @@ impl Environment {
             assets: self.assets,
             log: self.log,
             queues: self.queues,
+            notifies: self.notifies,
             bell: self.bell,
         }
     }

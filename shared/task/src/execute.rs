@@ -67,6 +67,8 @@ pub struct Edges {
     pub log: Option<String>,
     /// What the URLs of the tasks' queues begin with.
     pub queues: Option<String>,
+    /// The stack for which messages of failed jobs are kept, if somebody is told of them.
+    pub notifies: Option<String>,
     /// Where a runner hears of jobs.
     pub bell: Option<SocketAddr>,
 }
@@ -372,7 +374,11 @@ impl Edges {
             Some(prefix) => Bell::queues(prefix, Arc::clone(&self.clients)),
             None => Bell::Runner { to: self.bell },
         };
-        Some(Jobs::new(table, bell))
+        let jobs = Jobs::new(table, bell);
+        Some(match &self.notifies {
+            Some(stack) => jobs.telling(stack.as_str()),
+            None => jobs,
+        })
     }
 
     /// The table, if there is one, whose records are kept for that long.

@@ -84,6 +84,7 @@ impl World {
             assets: AssetsSource::Folder("assets".into()),
             log: None,
             queues: None,
+            notifies: None,
             bell: None,
         };
         Self { edges, table, bodies: Some(runtime), _engine: engine }

@@ -3,6 +3,7 @@
 mod killed;
 mod queue;
 mod stage;
+mod telling;
 
 use std::{collections::BTreeSet, time::Duration};
 

@@ -47,6 +47,13 @@ impl Stage {
         self
     }
 
+    /// The same workspace, where a webhook is told of failures.
+    pub(crate) fn telling(mut self, url: &str) -> Self {
+        self.config.push_str(&format!("[notify]\nwebhook = {url:?}\n"));
+        self.workspace.write("lamplighter.toml", &self.config);
+        self
+    }
+
     /// A queue task of that name, with further keys of its definition; each of its bodies notes its argument `mark`.
     pub(crate) fn queue(self, name: &str, keys: &Value) -> Self {
         let mut all = json!({

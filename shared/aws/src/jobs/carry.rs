@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_core::{
     job::{Job, JobKey, Lease, Next, Refusal, StartRequest, Tried, next},
+    notify::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
     status::Status,
@@ -103,6 +104,7 @@ impl Jobs {
                 Started::Granted(job) => return Ok(Ok(*job)),
                 Started::Over(run, followers) => {
                     self.wake(followers).await?;
+                    self.tell(&run).await?;
                     Carried::Over(run)
                 }
                 Started::Refused(Refusal::Waits, _) if !looked => {
@@ -144,6 +146,15 @@ impl Jobs {
         }
     }
 
+    /// Keeps the message of a job that failed for good, once. It is the last thing that is done for a job: a process that dies
+    /// before it leaves a record, which the history has.
+    async fn tell(&self, run: &Run) -> Result<(), TableError> {
+        let Some(stack) = self.notifies.as_ref().filter(|_| run.status.is_failure()) else { return Ok(()) };
+        let message = Message::of(run, self.table.environment(), stack);
+        let occasion = occasion(run.trigger, run.scheduled_for, run.id);
+        self.table.post(&occasion, &message, Timestamp::now()).await.map(drop)
+    }
+
     /// Writes down what came of an attempt at a job that this worker started.
     pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<Carried, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
@@ -160,6 +171,7 @@ impl Jobs {
                 match ended {
                     Ended::Written(followers) => {
                         self.wake(followers).await?;
+                        self.tell(&run).await?;
                         Ok(Carried::Over(run))
                     }
                     Ended::Before(run) => Ok(Carried::Over(run)),

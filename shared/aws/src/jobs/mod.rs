@@ -45,6 +45,8 @@ pub struct Jobs {
     table: Table,
     bell: Bell,
     together: Option<Together>,
+    /// The stack for which messages of failed jobs are kept, if somebody is told of them.
+    notifies: Option<Arc<str>>,
 }
 
 /// A job that was accepted.
@@ -91,7 +93,7 @@ pub struct NotAccepted {
 impl Jobs {
     /// The jobs of that table, of which that bell tells.
     pub fn new(table: Table, bell: Bell) -> Self {
-        Self { table, bell, together: None }
+        Self { table, bell, together: None, notifies: None }
     }
 
     /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, whose
@@ -100,6 +102,13 @@ impl Jobs {
     pub fn written_together(self, engine: Arc<dyn Exclusive>) -> Self {
         let together = Some(Together::of(self.table.clone(), engine, self.lane()));
         Self { together, ..self }
+    }
+
+    /// The same jobs, each of which that ends as a failure leaves a message to people, as of that stack. The pulse or the
+    /// runner sends it.
+    #[must_use]
+    pub fn telling(self, stack: impl Into<Arc<str>>) -> Self {
+        Self { notifies: Some(stack.into()), ..self }
     }
 
     /// The table.

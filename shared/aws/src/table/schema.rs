@@ -74,6 +74,14 @@ pub(super) fn notices_pk(task: &TaskName) -> String {
     format!("NOTICES#{task}")
 }
 
+/// The partition of the messages to people that are not delivered yet.
+pub(super) const OUTBOX: &str = "OUTBOX";
+
+/// The sort key of a message there.
+pub(super) fn outbox_sk(task: &TaskName, occasion: &str) -> String {
+    format!("{task}#{occasion}")
+}
+
 /// The partition of a ledger.
 pub(super) fn ledger_pk(ledger: &str) -> String {
     format!("DEPLOYMENT#{ledger}")
