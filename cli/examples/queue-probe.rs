@@ -21,6 +21,18 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
     // One write, so that processes do not write into each other's lines.
     journal.write_all(line.as_bytes())?;
     match mode.as_str() {
+        "where" => {
+            let folder = std::env::current_dir()?;
+            OpenOptions::new().append(true).create(true).open("written")?.write_all(b"queue\n")?;
+            Outcome::success("said where it is").with_data(&folder)
+        }
+        // Until the test makes a file of that name.
+        "await" => {
+            while !ctx.config.journal.with_file_name(&mark).exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Outcome::success("waited").with_data(&mark)
+        }
         "fail" => Err(TaskError::new("told to fail")).fatal(),
         "once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "exit" if ctx.attempt() == 1 => std::process::exit(3),
@@ -35,6 +47,16 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
         "sleep" => {
             tokio::time::sleep(Duration::from_millis(300)).await;
             Outcome::success("slept").with_data(&mark)
+        }
+        "say" => {
+            println!("{mark}");
+            Ok(Outcome::success(mark))
+        }
+        "flood" => {
+            for number in 0..10_000 {
+                println!("{mark} {number:0590}");
+            }
+            Ok(Outcome::success("poured out"))
         }
         "obey" => {
             ctx.cancellation().cancelled().await;

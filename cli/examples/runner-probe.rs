@@ -1,6 +1,9 @@
 //! A cron task that does what its configuration says, for the runner's tests: under the name `PROBE_NAME`.
 
-use std::{fs::OpenOptions, io::Write, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, fs::OpenOptions, io::Write, os::unix::ffi::OsStringExt as _, process::ExitCode,
+    time::Duration,
+};
 
 use lamplighter::{
     definition::{Cron, Definition, Kind},
@@ -14,7 +17,8 @@ const LONG: Duration = Duration::from_secs(600);
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 struct Config {
-    /// `fail`, `obey` until it is cancelled, `block` whatever it is told; anything else succeeds.
+    /// `where` says where it is, `fail`, `deny` with the word that it prints, `obey` until it is cancelled, `block` whatever it is
+    /// told; anything else succeeds.
     mode: String,
     /// Where each start of a body is noted.
     journal: String,
@@ -44,7 +48,12 @@ impl Task for Probe {
         journal.write_all(format!("{} {tick}\n", Probe::definition().name).as_bytes())?;
         println!("{}", std::env::var("PROBE_WORD").unwrap_or_default());
         match ctx.config.mode.as_str() {
+            "where" => {
+                journal.write_all(surroundings(ctx.run_id()).as_bytes())?;
+                Ok(Outcome::success("said where it is"))
+            }
             "fail" => Err(TaskError::new("told to fail")),
+            "deny" => Ok(Outcome::failure(std::env::var("PROBE_WORD").unwrap_or_default())),
             "obey" => {
                 ctx.cancellation().cancelled().await;
                 journal.write_all(b"cancelled\n")?;
@@ -57,6 +66,19 @@ impl Task for Probe {
             _ => Ok(Outcome::success("done")),
         }
     }
+}
+
+/// Writes a line to a file by a relative path, and says the current folder and the bytes of some variables.
+fn surroundings(run: impl std::fmt::Display) -> String {
+    let mut file = OpenOptions::new().append(true).create(true).open("written").expect("the folder takes it");
+    file.write_all(format!("{run}\n").as_bytes()).expect("the folder takes it");
+    let folder = std::env::current_dir().expect("it is there").display().to_string();
+    let all = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
+    let probed: BTreeMap<_, _> =
+        all.filter(|(name, _)| name.starts_with(b"PROBED") || name == b"PWD").collect();
+    let hidden =
+        std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"LAMPLIGHTER_PROBED"));
+    format!("where {folder} {probed:?} {hidden}\n")
 }
 
 fn main() -> ExitCode {

@@ -24,6 +24,13 @@ pub struct Config {
 pub async fn side_probe(ctx: Context<Config>) -> TaskResult {
     mark(&ctx, "begun", &process::id().to_string());
     match ctx.config.mode.as_str() {
+        "where" => {
+            let folder = env::current_dir()?.display().to_string();
+            mark(&ctx, "where", &folder);
+            OpenOptions::new().append(true).create(true).open("written")?.write_all(b"side\n")?;
+            ctx.cancellation().cancelled().await;
+            Ok(Outcome::success("said where it is"))
+        }
         "fail" => Err(TaskError::new("the line is dead")),
         "panic" => panic!("the line is dead"),
         "return" => Ok(Outcome::success("there is nothing to do")),
@@ -68,6 +75,8 @@ fn main() -> process::ExitCode {
         command: env::current_exe().expect("it runs"),
         built: None,
         folder: None,
+        current_folder: None,
+        inherited: Vec::new(),
         variables,
         runner: process::id().to_string(),
         environment: "test".to_owned(),

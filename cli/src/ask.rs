@@ -7,7 +7,7 @@ use std::{
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::{say, words::Words, workspace::Workspace};
+use crate::{output, say, words::Words, workspace::Workspace};
 
 /// How often somebody may mistype.
 const TRIES: usize = 3;
@@ -60,12 +60,12 @@ fn lacks_task(refusal: &clap::Error) -> bool {
 /// Lets somebody choose by number or by name.
 fn choose(words: &Words, question: &str, from: &[(String, String)]) -> Option<String> {
     let width = from.iter().map(|(name, _)| name.len()).max()?;
-    eprintln!("{question}");
+    output::note(question);
     for (i, (name, about)) in from.iter().enumerate() {
-        eprintln!("{}", format!("{:4}  {name:width$}  {about}", i + 1).trim_end());
+        output::note(format!("{:4}  {name:width$}  {about}", i + 1).trim_end());
     }
     for _ in 0..TRIES {
-        eprint!("{} ", say!(words, "ask-number"));
+        output::question(say!(words, "ask-number"));
         let mut answer = String::new();
         // The end of the input is an answer too: no.
         if stdin().lock().read_line(&mut answer).ok()? == 0 {

@@ -3,18 +3,26 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    io::BufReader,
+    io::{BufRead as _, BufReader, IsTerminal as _, stderr},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
 };
 
 use cargo_metadata::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::Workspace;
+use crate::{output, workspace::Workspace};
+
+/// How long the last words of a cargo that has ended are waited for. A process that it left behind may have its output, too.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// How the variables begin in which cargo tells a program which package it is of.
 const OF_OUTER_CARGO: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
@@ -158,7 +166,11 @@ fn here(
         command.arg("--release");
     }
     let start = |source| CompileError::Start { program: program.to_owned(), source };
+    if !stderr().is_terminal() {
+        command.stderr(Stdio::piped());
+    }
     let mut child = started(command.stdout(Stdio::piped())).map_err(start)?;
+    let said = child.stderr.take().map(passed_on);
     let mut made = BTreeMap::new();
     if let Some(stdout) = child.stdout.take() {
         for message in Message::parse_stream(BufReader::new(stdout)) {
@@ -171,6 +183,9 @@ fn here(
         }
     }
     let status = ended(&mut child).map_err(start)?;
+    if let Some(said) = said {
+        let _ = said.recv_timeout(LAST_WORDS);
+    }
     if !status.success() {
         return Err(CompileError::Failed { program: program.to_owned(), status });
     }
@@ -260,6 +275,20 @@ fn started(command: &mut Command) -> io::Result<Child> {
     let child = command.process_group(0).spawn()?;
     *group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok(child)
+}
+
+/// Passes on what cargo says, so that a reader of this program holds it up no more than this program. What is returned ends
+/// when there is no more.
+fn passed_on(said: ChildStderr) -> Receiver<()> {
+    let (end, ended) = channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(said).split(b'\n');
+        while let Some(Ok(line)) = lines.next() {
+            output::note(String::from_utf8_lossy(&line));
+        }
+        drop(end);
+    });
+    ended
 }
 
 /// Waits for cargo's end, after which its process id may be somebody else's.

@@ -39,7 +39,7 @@ pub fn describe(
     let mut described = Vec::new();
     for task in &workspace.tasks {
         let definition = match binaries.get(task.name.as_str()) {
-            Some(binary) => definition(task, binary),
+            Some(binary) => definition(&workspace.root, task, binary),
             None => Err("its binary was not built".to_owned()),
         };
         match definition {
@@ -56,9 +56,10 @@ pub fn describe(
     faults.none_or(described)
 }
 
-fn definition(task: &TaskPackage, binary: &Path) -> Result<Definition, String> {
+fn definition(folder: &Path, task: &TaskPackage, binary: &Path) -> Result<Definition, String> {
     let name = &task.name;
-    let ended = run(binary).map_err(|error| format!("`{name} describe` could not be run: {error}"))?;
+    let ended =
+        run(folder, binary).map_err(|error| format!("`{name} describe` could not be run: {error}"))?;
     let Some(Output { status, stdout, stderr }) = ended else {
         return Err(format!("`{name} describe` did not end within {} s", LIMIT.as_secs()));
     };
@@ -77,9 +78,11 @@ fn definition(task: &TaskPackage, binary: &Path) -> Result<Definition, String> {
 }
 
 /// The program's output; nothing if it did not end in time.
-fn run(binary: &Path) -> io::Result<Option<Output>> {
+fn run(folder: &Path, binary: &Path) -> io::Result<Option<Output>> {
     let mut child = Command::new(binary)
         .arg("describe")
+        // As all processes of the project have it.
+        .current_dir(folder)
         .env_remove("AWS_LAMBDA_RUNTIME_API")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

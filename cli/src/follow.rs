@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, Response},
-    table::{Recorded, Seen, Table, Then},
+    table::{Recorded, Seen, Table},
 };
 use lamplighter_core::{
     claim::Refusal,
@@ -125,7 +125,7 @@ async fn ended(
     let why = format!("the function ended before the run did: {failure}");
     let run = held.run(task, Timestamp::now());
     let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
-    Ok(Ended::Over(match table.finish(&run, held.hold, Then::Nothing).await? {
+    Ok(Ended::Over(match table.finish(&run, held.hold).await? {
         Recorded::Written => Box::new(run),
         Recorded::Before(stands) => stands,
     }))

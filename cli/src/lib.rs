@@ -10,6 +10,7 @@
 //! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
 //! - [`logs`]: what tasks have said
 //! - [`many`]: one question to many tasks at once
+//! - `output`: everything that is printed; `text`: what others wrote, as a terminal shows it
 //! - [`show`]: runs and deployments as people read them
 //! - [`times`]: times as people write them
 //! - [`words`]: everything people read, in their language
@@ -25,15 +26,18 @@ pub mod fault;
 mod files;
 pub mod follow;
 pub mod generate;
+mod given;
 pub mod known;
 pub mod logs;
 pub mod many;
+mod output;
 pub mod package;
 pub mod progress;
 pub mod project;
 pub mod runner;
 pub mod show;
 pub mod target;
+mod text;
 pub mod times;
 pub mod words;
 pub mod workspace;
@@ -41,11 +45,12 @@ pub mod workspace;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
+use lamplighter_aws::process::{NotText, variable};
 
 use crate::{
-    commands::Command,
+    commands::{Command, Purpose},
     known::Misuse,
-    words::{Locale, Words},
+    words::{Lines, Locale, Words},
 };
 
 /// Runs the tasks around a serverless application.
@@ -66,22 +71,31 @@ pub(crate) fn program() -> clap::Command {
 }
 
 /// The width of what is written to: `COLUMNS`, else that of the terminal. What is piped has none.
-fn columns() -> Option<usize> {
-    let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    said.or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
-        .filter(|columns| *columns > 0)
+fn columns() -> Result<Option<usize>, NotText> {
+    let said = variable("COLUMNS")?.and_then(|columns| columns.parse().ok());
+    let width = said
+        .or_else(|| terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into()))
+        .filter(|columns| *columns > 0);
+    Ok(width)
 }
 
-/// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood.
+/// What is said, in the language and the width that the command line and the environment name.
+fn words(locale: Option<Locale>) -> Result<Words, NotText> {
+    let locale = locale.map_or_else(|| Locale::of_environment(variable), Ok)?;
+    Ok(Words::new(locale).within(columns()?))
+}
+
+/// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood. What it shows changes that only where
+/// it has nothing else to do.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let environment = || Locale::of_environment(|name| std::env::var(name).ok());
     let mut line: Vec<_> = arguments.into_iter().collect();
     let arguments = loop {
         let refusal = match Arguments::try_parse_from(&line) {
             Ok(arguments) => break arguments,
             Err(refusal) => refusal,
         };
-        if let Some(whole) = ask::complete(&Words::new(environment()), &program(), &line, &refusal) {
+        let words = Words::new(Locale::of_environment(variable).unwrap_or_default());
+        if let Some(whole) = ask::complete(&words, &program(), &line, &refusal) {
             line = whole;
             continue;
         }
@@ -89,14 +103,33 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let _ = refusal.print();
         return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
     };
-    let words = &Words::new(arguments.locale.unwrap_or_else(environment)).within(columns());
-    match arguments.command.run(words) {
-        Ok(()) => ExitCode::SUCCESS,
+    let purpose = arguments.command.purpose();
+    let words = &match words(arguments.locale) {
+        Ok(words) => words,
         Err(error) => {
-            eprintln!("{}", say!(words, "main-error", reason = format!("{error:#}")));
-            if error.is::<Misuse>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+            let code = failed(&Words::new(Locale::default()), &error.into());
+            output::finish_notes(purpose.patience());
+            return code;
         }
+    };
+    let done = arguments.command.run(words);
+    let shown = output::finish(purpose.patience());
+    let code = match done {
+        Ok(()) if shown.is_err() && purpose == Purpose::Answer => ExitCode::FAILURE,
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(words, &error),
+    };
+    if let Err(error) = shown {
+        output::note(say!(words, "main-not-shown", reason = error.to_string()));
     }
+    output::finish_notes(purpose.patience());
+    code
+}
+
+/// Says why a command failed, and gives its exit code.
+fn failed(words: &Words, error: &anyhow::Error) -> ExitCode {
+    output::note(say!(words, "main-error", reason = Lines(&format!("{error:#}"))));
+    if error.is::<Misuse>() || error.is::<NotText>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What takes long says so: one line on the terminal, gone when the work is done.
 
 use std::{
-    io::{IsTerminal as _, Write as _, stderr},
+    io::{IsTerminal as _, stderr},
     time::{Duration, Instant},
 };
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use crate::output;
 
 /// What is over sooner needs no line.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -29,7 +31,7 @@ pub async fn beside<T>(seen: bool, line: impl Fn(Duration) -> String, work: impl
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            write(&line(started.elapsed()));
+            output::progress(line(started.elapsed()));
         }
     };
     let done = tokio::select! {
@@ -37,12 +39,7 @@ pub async fn beside<T>(seen: bool, line: impl Fn(Duration) -> String, work: impl
         never = shown => never,
     };
     if started.elapsed() > PATIENCE {
-        write("");
+        output::progress("");
     }
     done
-}
-
-/// Puts the text where the last one was. A terminal that is gone needs none.
-fn write(text: &str) {
-    let _ = write!(stderr(), "\r\x1b[2K{text}").and_then(|()| stderr().flush());
 }

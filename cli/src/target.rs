@@ -5,7 +5,6 @@
 //! nobody switches off a task of production because of a variable.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,21 +13,36 @@ use anyhow::{Context as _, bail};
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
     functions::Functions,
-    jobs::{Bell, DeadLetters, Jobs},
+    jobs::{Bell, DeadLetters, Jobs, RunnerAddress},
     objects::Objects,
+    process::variable,
     stacks::Stacks,
     table::Table,
 };
-use lamplighter_core::name::TaskName;
+use lamplighter_core::{
+    name::TaskName,
+    project::{self, InvalidStackName},
+};
 use lamplighter_local::Synchronous;
+use serde_json::Value;
 
 use crate::{
     compile::Profile,
     config::Config,
     generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
-    project::{Project, Task},
-    runner::{bell, machine::Machine, stack::Stack, start::in_aws, storage::Storage},
+    project::{
+        Project, Task,
+        given::{SecretsFile, of_environment},
+    },
+    runner::{
+        bell, home,
+        machine::Machine,
+        stack::Stack,
+        start::{in_aws, of_aws},
+        storage::Storage,
+        surroundings::Surroundings,
+    },
     workspace::Workspace,
 };
 
@@ -43,7 +57,7 @@ const BUCKET: &str = "LAMPLIGHTER_BUCKET";
 #[command(next_help_heading = "Where")]
 pub struct Place {
     /// The stack's name. Left out: the project's.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = stack_name)]
     pub stack: Option<String>,
     /// The stack in AWS, not the one of this machine; so do --profile, --region and --table.
     #[arg(long)]
@@ -63,6 +77,11 @@ pub struct Place {
     pub home: PathBuf,
 }
 
+/// Reads a stack's name from the command line.
+pub(crate) fn stack_name(word: &str) -> Result<String, InvalidStackName> {
+    project::check(word).map(|()| word.to_owned())
+}
+
 /// A stack whose table is open.
 pub struct Target {
     /// The stack's name.
@@ -70,7 +89,7 @@ pub struct Target {
     /// Its table.
     pub table: Table,
     /// Where a runner of this machine hears of jobs, if there is one.
-    bell: Option<SocketAddr>,
+    bell: Option<RunnerAddress>,
     kind: Kind,
 }
 
@@ -87,17 +106,18 @@ impl Place {
     }
 
     /// The stack's name: its own, or the project's.
-    pub fn stack(&self, workspace: &Workspace) -> anyhow::Result<String> {
-        let named = match &self.stack {
-            Some(name) => Some(name.clone()),
-            None => Config::load(&workspace.root)?.name,
-        };
-        Ok(named.unwrap_or_else(|| workspace.folder_name()))
+    pub fn stack(&self, workspace: &Workspace) -> String {
+        self.stack.clone().unwrap_or_else(|| workspace.name.clone())
     }
 
     /// The folder of this machine's stacks.
     pub fn home(&self, workspace: &Workspace) -> PathBuf {
         workspace.root.join(&self.home)
+    }
+
+    /// Refuses a folder of this machine's stacks that cannot be written, before anything is compiled.
+    pub fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
+        if self.is_aws() { Ok(()) } else { home::check(&self.home(workspace)) }
     }
 
     /// The clients of its account and region.
@@ -107,34 +127,44 @@ impl Place {
 
     /// Opens the stack's table.
     pub async fn open(&self, workspace: &Workspace) -> anyhow::Result<Target> {
-        let stack = self.stack(workspace)?;
+        let stack = self.stack(workspace);
         if self.is_aws() { self.open_in_aws(stack).await } else { self.open_here(workspace, &stack).await }
     }
 
     /// Opens the stack's table and reaches its functions. On this machine they are compiled first, and run as long as the
-    /// target is open.
+    /// target is open. What they run must have the values of its references: of all tasks, or `only` of that one, whose run has this configuration.
     pub async fn open_to_run(
         &self,
         workspace: &Workspace,
         environment: Option<&str>,
+        secrets: &SecretsFile,
+        only: Option<(&TaskName, &Value)>,
     ) -> anyhow::Result<(Target, Functions)> {
-        let stack = self.stack(workspace)?;
+        let stack = self.stack(workspace);
         if self.is_aws() {
             let target = self.open_in_aws(stack).await?;
             let Kind::Aws(clients) = &target.kind else { bail!("stack `{}` is not in AWS", target.stack) };
             let functions = Functions::new(clients.config().await);
             return Ok((target, functions));
         }
+        self.check(workspace)?;
         let packages = package_all(workspace, Profile::Dev, environment)?;
         let config = Config::load(&workspace.root)?;
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-        let project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
+        let project = Project::resolve(&workspace.name, described, &config, environment)?;
+        let runs = |task: &Task| only.is_none_or(|(only, _)| only == task.name());
+        let project = project.with_values(&secrets.read()?, of_environment, runs)?;
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
-        let machine =
-            Machine::start(&home, &stack, config.table.synchronous, project.tasks.iter().map(Task::name))
-                .await?;
+        let tasks = project.tasks.iter().map(Task::name);
+        let surroundings = Surroundings::of(workspace);
+        let machine = Machine::start(&home, &stack, surroundings, config.table.synchronous, tasks).await?;
         machine.install(&project, &packages)?;
+        if let Some((name, of_run)) = only
+            && let Some(task) = project.tasks.iter().find(|task| task.name() == name)
+        {
+            machine.hide(task, of_run);
+        }
         let functions = Functions::new(&local_config(&machine.host.endpoint()));
         let table = machine.storage.table.clone();
         let bell = bell::heard_at(&home);
@@ -151,7 +181,7 @@ impl Place {
     ) -> anyhow::Result<Storage> {
         if self.is_aws() {
             let (target, bucket) = self.found_in_aws(stack.to_owned()).await?;
-            let mut variables = in_aws(self, std::env::vars());
+            let mut variables = in_aws(self, std::env::vars_os())?;
             variables.push((BUCKET.to_owned(), bucket.unwrap_or_default()));
             return Ok(Storage::remote(target.table, variables));
         }
@@ -175,9 +205,10 @@ impl Place {
 
     /// The stack in AWS, and its bucket's name.
     async fn found_in_aws(&self, stack: String) -> anyhow::Result<(Target, Option<String>)> {
+        of_aws(std::env::vars_os())?;
         let clients = self.clients();
         let (name, bucket) = if let Some(name) = &self.table {
-            (name.clone(), std::env::var(BUCKET).ok().filter(|name| !name.is_empty()))
+            (name.clone(), variable(BUCKET)?)
         } else {
             let outputs = Stacks::new(clients.config().await).outputs(&stack).await?;
             let missing =
@@ -197,7 +228,7 @@ impl Target {
     /// The jobs of the stack. On this machine whoever runs them looks for them in the table.
     pub async fn jobs(&self) -> anyhow::Result<Jobs> {
         let bell = match &self.kind {
-            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: self.bell },
+            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: self.bell.clone() },
             Kind::Aws(clients) => {
                 let missing =
                     || format!("stack `{}` has no output {QUEUES_OUTPUT}: has it a queue task?", self.stack);

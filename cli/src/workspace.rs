@@ -7,9 +7,12 @@ use std::{
 };
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
-use lamplighter_core::name::TaskName;
+use lamplighter_core::{name::TaskName, project};
 
-use crate::fault::Faults;
+use crate::{
+    config::{self, Config},
+    fault::Faults,
+};
 
 /// The folder of all functions, from the workspace's root.
 pub const FUNCTIONS: &str = "functions";
@@ -21,6 +24,8 @@ pub const TASKS: &str = "functions/tasks";
 pub struct Workspace {
     /// Its folder.
     pub root: PathBuf,
+    /// The project's name, which is its stack's too unless the command line names one.
+    pub name: String,
     /// Where cargo builds; `CARGO_TARGET_DIR` decides.
     pub cargo_target: PathBuf,
     /// Its tasks, by name.
@@ -83,6 +88,7 @@ impl Workspace {
     fn from_metadata(metadata: &Metadata) -> Result<Self, Faults> {
         let root = metadata.workspace_root.as_std_path();
         let mut faults = Faults::default();
+        let name = faults.take(name(root));
         let mut tasks = Vec::new();
         let mut functions = Vec::new();
         let mut folders = BTreeSet::new();
@@ -114,18 +120,25 @@ impl Workspace {
         functions.sort_by(|a, b| (&a.name, &a.manifest).cmp(&(&b.name, &b.manifest)));
         twins(&tasks, &functions, &mut faults);
         let cargo_target = metadata.target_directory.clone().into_std_path_buf();
-        faults.none_or(Self { root: root.to_owned(), cargo_target, tasks, functions })
-    }
-
-    /// What its folder is called.
-    pub fn folder_name(&self) -> String {
-        self.root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        let name = name.unwrap_or_default();
+        faults.none_or(Self { root: root.to_owned(), name, cargo_target, tasks, functions })
     }
 
     /// Where the packages of the functions are, whatever `CARGO_TARGET_DIR` says, since the template names it.
     pub fn packages(&self) -> PathBuf {
         self.root.join("target/lamplighter")
     }
+}
+
+/// The name of the project in `root`, as [`project::name`] says.
+fn name(root: &Path) -> Result<String, Faults> {
+    let given = Config::load(root)?.name;
+    let folder = root.file_name().unwrap_or_default().to_string_lossy();
+    project::name(given.as_deref(), &folder).map_err(|error| {
+        let mut faults = Faults::default();
+        faults.add(config::FILE, "name", error);
+        faults
+    })
 }
 
 /// The task of a package below the folder of all tasks.

@@ -22,6 +22,79 @@ fn g02_linters_find_nothing() {
 }
 
 #[test]
+fn o09_linters_find_nothing_in_what_is_taken_over_of_an_application() {
+    let workspace = tempfile::tempdir().expect("a temporary folder can be made");
+    let write = |path: &str, text: &str| {
+        let path = workspace.path().join(path);
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("its folder can be made");
+        fs::write(path, text).expect("it can be written");
+    };
+    write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"functions/tasks/greet\"]\n");
+    write("lamplighter.toml", "name = \"shop\"\n[build]\napplication = \"app/template.yaml\"\n");
+    let package = "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
+    write("functions/tasks/greet/Cargo.toml", package);
+    let definition = json!({
+        "name": "greet", "description": "", "kind": "lifecycle", "run_on": ["deploy"], "phase": "before",
+        "once_per": "deployment", "depends_on": [], "timeout_ms": 60_000,
+        "retry": { "max_attempts": 1, "initial_ms": 1, "max_ms": 1 }, "copy_assets": [], "rollback": false,
+        "config": null, "config_schema": {},
+    });
+    let program = format!("fn main() {{ println!(\"{{}}\", r####\"{definition}\"####); }}");
+    write("functions/tasks/greet/src/main.rs", &program);
+    write("app/src/index.mjs", "export const handler = async () => 'hello';\n");
+    write("app/template.yaml", APPLICATION);
+    run(lamplighter().arg("generate").current_dir(workspace.path())).expect_success("lamplighter generate");
+    let template = workspace.path().join("infra/template.yaml");
+    sam_validate(&template).expect_success("sam validate --lint");
+    let found = cfn_lint(&template).expect_success("cfn-lint");
+    assert_eq!(found.trim(), "");
+    let text = fs::read_to_string(&template).expect("it is written");
+    let template: Value = serde_yaml_ng::from_str(&text).expect("it is YAML");
+    let transforms = json!(["AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"]);
+    assert_eq!(template["Transform"], transforms);
+    let site = &template["Resources"]["SiteFunction"]["Properties"];
+    assert_eq!((&site["Timeout"], &site["CodeUri"]), (&json!(7), &json!("../app/src/")));
+    assert_eq!(site["Environment"]["Variables"], json!({ "STAGE": "dev", "TOPIC": { "Ref": "News" } }));
+    assert_eq!(template["Resources"]["GreetFunction"]["Properties"]["Timeout"], 70);
+}
+
+/// An application that says what it has in common, and repeats by YAML's own means.
+const APPLICATION: &str = "\
+AWSTemplateFormatVersion: 2010-09-09
+Description: What the linters look at.
+Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]
+Metadata:
+  AWS::CloudFormation::Interface:
+    ParameterGroups:
+      - { Label: { default: What is deployed }, Parameters: [Version] }
+Rules:
+  NotEmpty:
+    Assertions:
+      - Assert: !Not [!Equals [!Ref Version, '']]
+        AssertDescription: a version has a name
+Globals:
+  Function:
+    Timeout: 7
+    Runtime: nodejs22.x
+    Environment: { Variables: { STAGE: dev } }
+Resources:
+  News:
+    Type: AWS::SNS::Topic
+    Properties: &topic { DisplayName: News, KmsMasterKeyId: alias/aws/sns }
+  Alerts:
+    Type: AWS::SNS::Topic
+    Properties: { <<: *topic, DisplayName: Alerts }
+  SiteFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: src/
+      Handler: index.handler
+      Environment: { Variables: { TOPIC: !Ref News } }
+Outputs:
+  Alerts: { Value: !Ref Alerts }
+";
+
+#[test]
 fn g02_every_exception_is_explained() {
     for (id, resource) in resources(&template()) {
         let skipped = resource["Metadata"]["checkov"]["skip"].as_array().cloned().unwrap_or_default();

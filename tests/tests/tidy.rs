@@ -117,6 +117,21 @@ fn every_file_says_what_it_is_for_and_none_is_a_drawer() {
     }
 }
 
+#[test]
+fn nothing_prints_by_a_macro_that_fails_or_waits() {
+    let folders =
+        ["cli", "shared/aws", "shared/local", "shared/task", "functions/dispatcher", "functions/pulse"];
+    for file in folders.iter().flat_map(|folder| rust_files(&repository().join(folder).join("src"))) {
+        let text = fs::read_to_string(&file).unwrap();
+        let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        // They panic where they cannot print, and wait where nobody reads.
+        let found = code.find(|line| {
+            ["print!(", "println!(", "eprint!(", "eprintln!(", "dbg!("].iter().any(|word| line.contains(word))
+        });
+        assert_eq!(found, None, "{} prints", file.display());
+    }
+}
+
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -3,7 +3,9 @@
 //! One test, since everything here packages the same functions into the same folder.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -18,6 +20,7 @@ fn up_deploys_fails_and_goes_on() {
     let home = Home::new();
     versions_are_deployed_one_after_the_other(&home);
     history_tells_what_ran(&home);
+    a_relative_database_is_one_file_whatever_else_is_in_the_environment();
     killed_in_the_middle_it_leaves_nothing_behind_and_goes_on();
     the_demo_runs_through();
 }
@@ -84,6 +87,26 @@ fn history_tells_what_ran(home: &Home) {
     assert_eq!(lines.len(), 2, "the run, and how many there are: {lines:?}");
     for word in ["run-migrations", "FAILED", "update 3", "127.0.0.1:9"] {
         assert!(lines[0].contains(word), "no `{word}` in: {}", lines[0]);
+    }
+}
+
+fn a_relative_database_is_one_file_whatever_else_is_in_the_environment() {
+    let home = Home::new();
+    // In the current folder of all processes, where git does not see it.
+    let file = format!("target/relative-{}.sqlite", std::process::id());
+    let url = format!("sqlite:{file}");
+    for (version, seeded) in [("1", "COMPLETED"), ("2", "SKIPPED")] {
+        let mut command = home.command(&["up", "--json", "--version", version]);
+        // Latin-1, as old files of settings have it.
+        command.env("DATABASE_URL", &url).env("BAD", OsStr::from_bytes(b"\xa3"));
+        let ended = Ended::of(&mut command);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let before = statuses(&ended, "LamplighterBefore");
+        assert_eq!((&before["run-migrations"], &before["seed-data"]), (&json!("COMPLETED"), &json!(seeded)));
+    }
+    assert!(repository().join(&file).is_file());
+    for ending in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(repository().join(format!("{file}{ending}")));
     }
 }
 

@@ -2,6 +2,7 @@
 //! from its last to the end of the pipeline. Printed beside bare conditional writes; nothing is promised of them.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex},
@@ -95,8 +96,10 @@ fn measure() -> Measured<ExitCode> {
         bucket: None,
         environment: "bench".to_owned(),
         settings: None,
+        resolved: BTreeMap::new(),
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
+        notifies: None,
         queues: None,
         bell: None,
     };

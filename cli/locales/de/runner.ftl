@@ -14,6 +14,7 @@ runner-stopping = wird beendet: { $count ->
    *[other] { $count } Läufe haben noch { $seconds } s; noch einmal, um sofort zu enden
 }
 runner-stopped = beendet
+runner-looks = nach den Quellen wird zweimal in der Sekunde gesehen: { $reason }
 runner-table-inherited = der Prozess, der die Tabelle hatte, ist weg; jetzt hat sie dieser
 runner-none = kein Läufer arbeitet an dieser Tabelle
 runner-is-running = läuft

@@ -14,6 +14,7 @@ runner-stopping = stopping: { $count ->
    *[other] { $count } runs have { $seconds } s to finish; again to end at once
 }
 runner-stopped = stopped
+runner-looks = the sources are looked at twice a second: { $reason }
 runner-table-inherited = the process that had the table is gone; this one has it now
 runner-none = no runner works on this table
 runner-is-running = is running

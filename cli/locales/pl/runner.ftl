@@ -16,6 +16,7 @@ runner-stopping = kończenie: { $count ->
    *[other] { $count } uruchomień ma jeszcze { $seconds } s; jeszcze raz, aby zakończyć od razu
 }
 runner-stopped = zakończono
+runner-looks = źródła są sprawdzane dwa razy na sekundę: { $reason }
 runner-table-inherited = nie ma już procesu, który miał tabelę; teraz ma ją ten
 runner-none = żaden wykonawca nie pracuje na tej tabeli
 runner-is-running = działa

@@ -3,8 +3,10 @@
 use crate::{
     compile::{Linker, Profile},
     config::Config,
+    output,
     package::{self, Package},
     say,
+    show::table,
     words::Words,
 };
 
@@ -38,17 +40,16 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     let packages = package::package_all(&workspace, profile, arguments.environment.as_deref())?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&packages)?);
+        output::plain(serde_json::to_string_pretty(&packages)?);
     } else {
-        print!("{}", lines(words, &packages));
+        lines(words, &packages).iter().for_each(output::line);
     }
     Ok(())
 }
 
-fn lines(words: &Words, packages: &[Package]) -> String {
-    let width = packages.iter().map(|package| package.name.len()).max().unwrap_or(0);
-    let line = |package: &Package| format!("{:width$}  {}\n", package.name, size(words, package.zip_bytes));
-    packages.iter().map(line).collect()
+fn lines(words: &Words, packages: &[Package]) -> Vec<String> {
+    let rows = packages.iter().map(|package| [package.name.clone(), size(words, package.zip_bytes)]);
+    table(words, 0, &rows.collect::<Vec<_>>())
 }
 
 /// A size in megabytes or kilobytes, with one decimal.

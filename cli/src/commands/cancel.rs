@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anstream::println;
 use anyhow::bail;
 use lamplighter_aws::table::Table;
 use lamplighter_core::{id::RunId, name::TaskName, run::Run};
@@ -11,6 +10,7 @@ use super::run::line;
 use crate::{
     follow::watch,
     known::{self, Named},
+    output,
     progress::{beside, is_seen},
     say,
     target::Place,
@@ -45,11 +45,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         ended
     })?;
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&ended)?);
+        output::plain(serde_json::to_string_pretty(&ended)?);
         return Ok(());
     }
     for run in &ended {
-        println!("{}", line(words, run));
+        output::line(line(words, run));
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ async fn cancel(
     for (task, id) in in_progress(table, workspace, named).await? {
         if table.cancel(&task, id).await? {
             if !json {
-                println!("{}", say!(words, "control-asked", task = task, run = id));
+                output::line(say!(words, "control-asked", task = task, run = id));
             }
             asked.push((task, id));
         }

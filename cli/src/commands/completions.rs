@@ -2,6 +2,8 @@
 
 use clap_complete::{Shell, generate};
 
+use crate::output;
+
 /// Prints the completion script of a shell.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -14,8 +16,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, mut program: clap::Command) {
     let name = program.get_name().to_owned();
-    // Into memory first: a pipe that closes early is no reason to panic.
+    // Into memory first, since it would panic where it cannot write.
     let mut script = Vec::new();
     generate(arguments.shell, &mut program, name, &mut script);
-    anstream::print!("{}", String::from_utf8_lossy(&script));
+    output::plain(String::from_utf8_lossy(&script).trim_end());
 }

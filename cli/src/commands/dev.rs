@@ -7,9 +7,10 @@ use crate::{
     compile::Profile,
     runner::{
         service::{Ends, serve},
+        sources::Sources,
         start::{build, ready},
-        teller::Teller,
-        watching::{Watched, fingerprint},
+        teller::{self, Teller},
+        watching::Watched,
     },
     target::Place,
     words::Words,
@@ -28,19 +29,22 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { how, place } = arguments;
+    teller::never_wait(words, how.json);
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
+    place.check(&workspace)?;
     // Before the build, so that what changes during it is not overlooked.
-    let seen = fingerprint(&workspace.root);
-    let built = build(&workspace, &variables, how.environment.as_deref(), Profile::Dev)?;
+    let sources = Sources::of(&workspace, &place.home(&workspace));
+    let seen = sources.look().stamp;
+    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets, Profile::Dev)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
-        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
+        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)));
         let wanted = how.wanted(place, &variables);
         let mut service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
-        let watched =
-            Watched::new(&workspace, seen, built, variables, how.environment.clone(), place.clone());
+        let told = (how.environment.clone(), how.secrets.clone());
+        let watched = Watched::new(&workspace, sources, seen, built, variables, told, place.clone());
         service.watched = Some(watched);
         serve(service, ends, teller).await
     })

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::jobs::{Accepted, Jobs};
@@ -14,13 +13,11 @@ use lamplighter_core::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    job::wait_and_tell,
-    run::{Object, object},
-};
+use super::job::wait_and_tell;
 use crate::{
+    given::{Given, given},
     known::{self, Misuse},
-    say,
+    output, say,
     target::{Place, Target},
     words::Words,
 };
@@ -32,9 +29,9 @@ pub(crate) struct Arguments {
     /// The queue task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// Its arguments: a JSON object with one key for each.
-    #[arg(value_name = "ARGUMENTS", value_parser = object, default_value = "{}")]
-    given: Object,
+    /// Its arguments: a JSON object with one key for each, `@FILE`, or `-` for stdin.
+    #[arg(value_name = "ARGUMENTS", value_parser = given, default_value = "{}")]
+    given: Given,
     /// How long it waits before it may start.
     #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "at")]
     delay: Option<Duration>,
@@ -84,6 +81,7 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
+    arguments.place.check(&workspace)?;
     let task = known::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, None)?;
     let Some(definition) = super::asked_for(project, Some(&task)).pop() else {
@@ -103,7 +101,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
     let Some(queue) = definition.queue() else {
         return Err(Misuse(say!(words, "job-no-queue", task = definition.name)));
     };
-    let given = Value::Object(arguments.given.clone());
+    let given = Value::Object(arguments.given.read("ARGUMENTS")?);
     if let Err(violation) = schema::check(&given, &queue.arguments_schema) {
         let why = violation.to_string();
         return Err(Misuse(say!(words, "job-unfit", task = definition.name, why = why)));
@@ -123,8 +121,9 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         within,
         on_twin,
     });
-    Ok(NewJob {
-        arguments: given,
+    let new = NewJob {
+        // As the task's own `enqueue` would write them, so that equal arguments are found to be equal.
+        arguments: schema::normalised(&given, &queue.arguments_schema),
         priority: arguments.priority.unwrap_or(queue.priority),
         when,
         expires_in: arguments.expires_in,
@@ -133,7 +132,10 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         after: arguments.after.clone(),
         limit: arguments.key.clone().zip(arguments.at_most).map(|(key, at_once)| Limit { key, at_once }),
         ..NewJob::of(definition.name.clone())
-    })
+    };
+    let kept = new.without_secrets(&queue.arguments_schema);
+    kept.map_err(|why| Misuse(say!(words, "job-unfit", task = definition.name, why = why.to_string())))?;
+    Ok(new)
 }
 
 async fn enqueue(
@@ -148,11 +150,11 @@ async fn enqueue(
     let json = arguments.json;
     let Some(patience) = arguments.wait else {
         if json {
-            std::println!("{}", json!({ "job": key.to_string(), "joined": joined }));
+            output::plain(json!({ "job": key.to_string(), "joined": joined }));
         } else {
-            println!("{key}");
+            output::line(key);
             if joined {
-                eprintln!("{}", say!(words, "job-joined"));
+                output::note(say!(words, "job-joined"));
             }
         }
         return Ok(());

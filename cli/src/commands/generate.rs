@@ -14,6 +14,7 @@ use crate::{
     fault::Faults,
     files::write_atomically,
     generate::{Application, TEMPLATE, deliveries, render, visibility_seconds},
+    output,
     project::Project,
     say,
     words::Words,
@@ -40,7 +41,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
-    let mut faults = project.undeployable();
+    let mut faults = project.undeployable(jiff::Timestamp::now());
     let application = faults.take(application(&workspace.root, &project));
     let template = faults.take(render(&project, application.as_ref().and_then(Option::as_ref)));
     let template = faults.none_or(template)?.unwrap_or_default();
@@ -55,15 +56,15 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         write_atomically(&path, template.as_bytes()).with_context(|| format!("cannot write {TEMPLATE}"))?;
     }
     if arguments.json {
-        println!("{}", report(&project, changed));
+        output::plain(report(&project, changed));
     } else {
         left_out(words, &project);
         drivers(words, &project);
         queues(words, &project);
         match (changed, arguments.check) {
             (true, true) => {}
-            (true, false) => println!("{}", say!(words, "generate-written", file = TEMPLATE)),
-            (false, _) => println!("{}", say!(words, "generate-current", file = TEMPLATE)),
+            (true, false) => output::line(say!(words, "generate-written", file = TEMPLATE)),
+            (false, _) => output::line(say!(words, "generate-current", file = TEMPLATE)),
         }
     }
     match (changed && arguments.check, committed) {
@@ -98,7 +99,7 @@ fn side_tasks(project: &Project) -> Vec<&str> {
 
 fn left_out(words: &Words, project: &Project) {
     for name in side_tasks(project) {
-        eprintln!("{}", say!(words, "generate-side-task", task = name));
+        output::note(say!(words, "generate-side-task", task = name));
     }
 }
 
@@ -108,14 +109,17 @@ fn drivers(words: &Words, project: &Project) {
         match driver(cron) {
             Driver::EventBridge { expression } => {
                 let zone = &cron.timezone;
-                println!(
-                    "{}",
-                    say!(words, "generate-eventbridge", task = task, expression = expression, zone = zone)
-                );
+                output::line(say!(
+                    words,
+                    "generate-eventbridge",
+                    task = task,
+                    expression = expression,
+                    zone = zone
+                ));
             }
             Driver::Pulse { reasons } => {
                 let reasons: Vec<_> = reasons.iter().map(|reason| words.for_the_pulse(reason)).collect();
-                println!("{}", say!(words, "generate-pulse", task = task, reasons = reasons.join("; ")));
+                output::line(say!(words, "generate-pulse", task = task, reasons = reasons.join("; ")));
             }
         }
     }
@@ -125,17 +129,14 @@ fn drivers(words: &Words, project: &Project) {
 fn queues(words: &Words, project: &Project) {
     for (task, queue) in project.queues() {
         let at_once = queue.concurrency.unwrap_or(0);
-        println!(
-            "{}",
-            say!(
-                words,
-                "generate-queue",
-                task = task.name(),
-                batch = task.batch(),
-                at_once = at_once,
-                deliveries = deliveries(task)
-            )
-        );
+        output::line(say!(
+            words,
+            "generate-queue",
+            task = task.name(),
+            batch = task.batch(),
+            at_once = at_once,
+            deliveries = deliveries(task)
+        ));
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anstream::println;
 use jiff::{Timestamp, tz::TimeZone};
 use lamplighter_aws::table::{Cursor, History, Page, Table, TableError, Unreadable};
 use lamplighter_core::{
@@ -17,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     known::{self, Named},
-    many, say,
+    many, output, say,
     show::{signed, unreadable, wrapped},
     target::Place,
     times::When,
@@ -91,17 +90,17 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     })?;
     unreadable(words, &told.unreadable);
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     if told.runs.is_empty() {
-        println!("{}", say!(words, "history-none"));
+        output::line(say!(words, "history-none"));
     }
     for line in lines(words, &told.runs) {
-        println!("{line}");
+        output::line(line);
     }
     for line in last_lines(words, &told).iter().flat_map(|line| wrapped(words, 2, line)) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -17,7 +16,7 @@ use lamplighter_core::{
 
 use super::{enqueue::time, run::line};
 use crate::{
-    known,
+    known, output,
     progress::{beside, is_seen},
     say,
     target::{Place, Target},
@@ -94,12 +93,12 @@ impl Status {
                     Found::Open(job) => serde_json::to_string_pretty(job)?,
                     Found::Over(run) => serde_json::to_string_pretty(run)?,
                 };
-                std::println!("{record}");
+                output::plain(record);
                 return Ok(());
             }
             match &found {
-                Found::Over(run) => println!("{}", line(words, run)),
-                Found::Open(job) => println!("{key} {}", stands(words, job)),
+                Found::Over(run) => output::line(line(words, run)),
+                Found::Open(job) => output::line(format!("{key} {}", stands(words, job))),
             }
             Ok(())
         })
@@ -137,10 +136,10 @@ impl Abort {
             let job = key.to_string();
             match jobs.abort(&key).await? {
                 Aborted::Ended(run, _) if self.which.json => {
-                    std::println!("{}", serde_json::to_string_pretty(&run)?);
+                    output::plain(serde_json::to_string_pretty(&run)?);
                 }
-                Aborted::Ended(run, _) => println!("{}", line(words, &run)),
-                Aborted::Asked => println!("{}", say!(words, "job-asked", job = job)),
+                Aborted::Ended(run, _) => output::line(line(words, &run)),
+                Aborted::Asked => output::line(say!(words, "job-asked", job = job)),
                 Aborted::Over(run) => {
                     bail!(say!(words, "job-is-over", job = job, status = run.status))
                 }
@@ -169,11 +168,11 @@ pub(super) async fn wait_and_tell(
 /// Prints what a job came to: its data, or with `json` its record. It is an error if it did not complete.
 fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
     if json {
-        std::println!("{}", serde_json::to_string_pretty(run)?);
+        output::plain(serde_json::to_string_pretty(run)?);
     }
     if run.status == status::Status::Completed {
         if !json {
-            std::println!("{}", serde_json::to_string_pretty(&run.data)?);
+            output::plain(serde_json::to_string_pretty(&run.data)?);
         }
         return Ok(());
     }

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
-use anstream::println;
 use jiff::Timestamp;
 use lamplighter_aws::logs::Logs;
 use lamplighter_core::{id::RunId, name::TaskName};
@@ -13,10 +12,13 @@ use crate::{
     logs::{
         cloud::{CloudLog, Followed},
         file::LogFile,
+        kept,
     },
+    output,
     progress::{beside, is_seen},
     say,
     target::Place,
+    text::{escaped, fitted, width},
     words::Words,
 };
 
@@ -51,12 +53,12 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         Named::Task(task) => (vec![task], None),
         Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
     };
-    let stack = arguments.place.stack(&workspace)?;
+    let stack = arguments.place.stack(&workspace);
     if arguments.place.is_aws() {
         return super::runtime()?.block_on(in_aws(words, arguments, stack, tasks, run));
     }
     let folder = arguments.place.home(&workspace).join("logs");
-    let files: Vec<_> = tasks.iter().map(|task| folder.join(format!("{stack}-{task}.log"))).collect();
+    let files: Vec<_> = tasks.iter().map(|task| kept::path(&folder, &format!("{stack}-{task}"))).collect();
     here(words, arguments, files, run)
 }
 
@@ -85,6 +87,9 @@ fn here(words: &Words, arguments: &Arguments, files: Vec<PathBuf>, run: Option<R
                     print(&line, arguments.json);
                 }
             })?;
+        }
+        if output::is_gone() {
+            return Ok(());
         }
     }
 }
@@ -116,13 +121,16 @@ async fn in_aws(
                 print(&line.text, arguments.json);
             }
         }
+        if output::is_gone() {
+            return Ok(());
+        }
     }
 }
 
 fn print_all<'a>(words: &Words, arguments: &Arguments, lines: impl IntoIterator<Item = &'a str>) {
     let mut lines = lines.into_iter().peekable();
     if lines.peek().is_none() && !arguments.follow && !arguments.json {
-        println!("{}", say!(words, "logs-none"));
+        output::line(say!(words, "logs-none"));
     }
     for line in lines {
         print(line, arguments.json);
@@ -132,21 +140,27 @@ fn print_all<'a>(words: &Words, arguments: &Arguments, lines: impl IntoIterator<
 /// Whether a line is of this run, if one is wanted.
 fn is_of(line: &str, run: Option<RunId>) -> bool {
     let Some(run) = run else { return true };
+    if !line.contains(&run.to_string()) {
+        return false;
+    }
     let of = |line: Value| line["run_id"].as_str().and_then(|id| id.parse::<RunId>().ok());
     serde_json::from_str(line).ok().and_then(of) == Some(run)
 }
 
 fn print(line: &str, json: bool) {
     if json {
-        std::println!("{line}");
+        output::plain(line);
     } else {
-        println!("{}", readable(line));
+        output::line(readable(line));
     }
 }
 
-/// A line as people read it: when, how grave, what, and what else it has. One that is no JSON stays as it is.
+/// A line as people read it: when, how grave, what, and what else it has. One that is no JSON stays, but for
+/// what a terminal would obey.
 fn readable(line: &str) -> String {
-    let Ok(Value::Object(mut entries)) = serde_json::from_str(line) else { return line.to_owned() };
+    let Ok(Value::Object(mut entries)) = serde_json::from_str(line) else {
+        return escaped(line).into_owned();
+    };
     let mut text = |key: &str| match entries.remove(key) {
         Some(Value::String(text)) => text,
         Some(other) => other.to_string(),
@@ -158,11 +172,14 @@ fn readable(line: &str) -> String {
     }
     let others: Vec<_> = entries.iter().map(|(key, value)| format!(" {key}={value}")).collect();
     let others = others.concat();
-    format!("{at} {level:5} {message}{others}")
+    let level = fitted(&level, width(&escaped(&level)).max(5));
+    escaped(&format!("{at} {level} {message}{others}")).into_owned()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -170,5 +187,9 @@ mod tests {
         let line = r#"{"timestamp":"2026-11-21T06:00:00.123Z","level":"INFO","task":"purge","run_id":"x","attempt":1,"trigger":"manual","target":"purge","message":"deleted","rows":12}"#;
         assert_eq!(readable(line), "2026-11-21T06:00:00.123Z INFO  deleted rows=12");
         assert_eq!(readable("thread 'main' panicked"), "thread 'main' panicked");
+        assert_eq!(readable("\u{1b}[2J\r\u{202e}x"), r"\u{1b}[2J\r\u{202e}x");
+        let line =
+            json!({ "timestamp": "", "level": "⚠️", "message": "a\nb\u{9b}2J", "\u{7f}": "\u{2066}\t" });
+        assert_eq!(readable(&line.to_string()), r#" ⚠️    a\nb\u{9b}2J \u{7f}="\u{2066}\t""#);
     }
 }

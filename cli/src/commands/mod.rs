@@ -24,13 +24,18 @@ mod types;
 mod up;
 mod why;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use lamplighter_core::{definition::Definition, name::TaskName};
 
-use crate::{compile, config::Config, describe, project::Project, words::Words, workspace::Workspace};
+use crate::{
+    compile, config::Config, describe, output, project::Project, say, words::Words, workspace::Workspace,
+};
+
+/// How long a service waits at its end for a reader that takes nothing.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
@@ -63,7 +68,56 @@ pub(crate) enum Command {
     Abort(job::Abort),
 }
 
+/// What a command's output is to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// All that it is for: where it cannot be written, the command has failed.
+    Answer,
+    /// It says what was done, which stays done.
+    Report,
+    /// It says what goes on, and no reader is waited for.
+    Service,
+}
+
+impl Purpose {
+    /// How long a reader is waited for at the end that takes nothing; nothing: until it is gone.
+    pub(crate) fn patience(self) -> Option<Duration> {
+        (self == Self::Service).then_some(PATIENCE)
+    }
+}
+
 impl Command {
+    /// What its output is to it.
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self {
+            Self::Tasks(_)
+            | Self::History(_)
+            | Self::Stats(_)
+            | Self::Next(_)
+            | Self::Why(_)
+            | Self::Types(_)
+            | Self::Logs(_)
+            | Self::Completions(_)
+            | Self::Status(_)
+            | Self::Result(_) => Purpose::Answer,
+            Self::Jobs(arguments) => arguments.purpose(),
+            Self::Pulse(arguments) => arguments.purpose(),
+            Self::Runner(arguments) => arguments.purpose(),
+            Self::Generate(_)
+            | Self::Build(_)
+            | Self::Up(_)
+            | Self::Run(_)
+            | Self::Retry(_)
+            | Self::Cancel(_)
+            | Self::Enable(_)
+            | Self::Disable(_)
+            | Self::Set(_)
+            | Self::Enqueue(_)
+            | Self::Abort(_) => Purpose::Report,
+            Self::Start(_) | Self::Dev(_) => Purpose::Service,
+        }
+    }
+
     /// Does it.
     pub(crate) fn run(self, words: &Words) -> anyhow::Result<()> {
         match self {
@@ -100,6 +154,12 @@ impl Command {
     }
 }
 
+/// From here on work goes on that no reader may hold up.
+fn never_wait(words: &Words) {
+    let words = Words::new(words.locale());
+    output::never_wait(move |count| say!(&words, "main-missed", count = count));
+}
+
 /// The workspace that the program was started in.
 fn workspace() -> anyhow::Result<Workspace> {
     Ok(Workspace::discover(&current_folder()?)?)
@@ -113,7 +173,7 @@ fn current_folder() -> anyhow::Result<PathBuf> {
 fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<Project> {
     let config = Config::load(&workspace.root)?;
     let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
-    Ok(Project::resolve(&workspace.folder_name(), described, &config, environment)?)
+    Ok(Project::resolve(&workspace.name, described, &config, environment)?)
 }
 
 /// The definitions of the tasks that are asked about: of one, or of all.

@@ -1,6 +1,5 @@
 //! `lamplighter next`: when the tasks will run, and what the clock changes do to it.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, civil::DateTime};
 use lamplighter_core::{
@@ -12,7 +11,7 @@ use lamplighter_core::{
 };
 use serde::Serialize;
 
-use crate::{known, say, show::wrapped, times::zone_of, words::Words};
+use crate::{known, output, say, show::wrapped, times::zone_of, words::Words};
 
 /// Lists the coming runs of the cron tasks in the tasks' own time zones, with the clock changes between them. What was set
 /// at run time is not asked for.
@@ -64,15 +63,15 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         bail!("{}", say!(words, "next-unscheduled", task = task));
     }
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     if told.is_empty() {
-        println!("{}", say!(words, "next-none"));
+        output::line(say!(words, "next-none"));
     }
     let lines = told.iter().flat_map(|task| lines(words, task, now));
     for line in lines.flat_map(|line| wrapped(words, 2, &line)) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }

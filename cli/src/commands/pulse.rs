@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anstream::println;
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -19,12 +18,12 @@ use lamplighter_core::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::run::How;
+use super::{Purpose, run::How};
 use crate::{
-    known,
+    known, output,
     progress::{beside, is_seen},
     say,
-    show::aligned,
+    show::table,
     target::Place,
     words::Words,
     workspace::Workspace,
@@ -84,6 +83,15 @@ struct Status {
     place: Place,
 }
 
+impl Arguments {
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.what {
+            What::Execute(_) => Purpose::Report,
+            What::Status(_) => Purpose::Answer,
+        }
+    }
+}
+
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         What::Execute(arguments) => execute(words, arguments),
@@ -92,12 +100,14 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
     let task = arguments.task.as_deref().map(|word| known::task(words, &workspace, word)).transpose()?;
     let Execute { how, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
-        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
+        let (target, functions) =
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, None).await?;
         let line = |time| say!(words, "pulse-running", time = time);
         let work = async {
             let response = functions.invoke(&target.function(FUNCTION), &event).await?;
@@ -118,10 +128,10 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
         report
     })?;
     if how.json {
-        std::println!("{}", serde_json::to_string_pretty(&report)?);
+        output::plain(serde_json::to_string_pretty(&report)?);
     } else {
         for line in told(words, &report) {
-            println!("{line}");
+            output::line(line);
         }
     }
     let errors = &report.record.errors;
@@ -176,7 +186,7 @@ fn told(words: &Words, report: &Report) -> Vec<String> {
         .iter()
         .map(|tick| [tick.task.to_string(), words.time(tick.scheduled_for), tick.became.clone()])
         .collect();
-    let mut lines: Vec<_> = aligned(&rows).into_iter().map(|row| format!("  {row}")).collect();
+    let mut lines: Vec<_> = table(words, 2, &rows).into_iter().map(|row| format!("  {row}")).collect();
     lines.push(numbers(words, &report.record));
     lines
 }
@@ -226,21 +236,25 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
             "last": fared.records.first(),
             "failure_streaks": streaks,
         });
-        std::println!("{told:#}");
+        output::plain(format!("{told:#}"));
         return Ok(());
     }
-    println!("{}", say!(words, "pulse-health", health = fared.health.as_str()));
+    output::line(say!(words, "pulse-health", health = fared.health.as_str()));
     if let (Some(last), Some(rate)) = (fared.records.first(), rate) {
-        println!("{}", say!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
+        output::line(say!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
         let (average, slowest) = (words.duration(average), words.duration(slowest));
         let pulses = fared.records.len();
-        println!(
-            "{}",
-            say!(words, "pulse-rate", pulses = pulses, rate = rate, average = average, slowest = slowest)
-        );
+        output::line(say!(
+            words,
+            "pulse-rate",
+            pulses = pulses,
+            rate = rate,
+            average = average,
+            slowest = slowest
+        ));
     }
     for (task, streak) in &fared.streaks {
-        println!("{}", say!(words, "pulse-streak", task = task, streak = streak));
+        output::line(say!(words, "pulse-streak", task = task, streak = streak));
     }
     Ok(())
 }

@@ -37,11 +37,17 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
     let named = known::task_or_run(words, &workspace, &arguments.which)?;
     let Arguments { how, place, .. } = arguments;
+    let task = match &named {
+        Named::Task(task) => Some((task, &Value::Null)),
+        Named::Run(_) => None,
+    };
     super::runtime()?.block_on(async {
-        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
+        let (target, functions) =
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, task).await?;
         let ended = async {
             let failed = found(words, &target.table, &workspace, &named).await?;
             let failed = target.table.whole(failed).await?;
@@ -93,7 +99,8 @@ fn without_secrets(value: Value) -> Option<Value> {
             items.into_iter().map(without_secrets).collect::<Option<Vec<_>>>().map(Value::Array)
         }
         Value::Object(entries) => {
-            let kept = entries.into_iter().filter_map(|(key, value)| Some((key, without_secrets(value)?)));
+            let kept = entries.into_iter().filter(|(key, _)| !key.contains(MASK));
+            let kept = kept.filter_map(|(key, value)| Some((key, without_secrets(value)?)));
             Some(Value::Object(kept.collect()))
         }
         other => Some(other),
@@ -108,7 +115,7 @@ mod tests {
 
     #[test]
     fn c24_a_recorded_configuration_is_used_without_the_marks_of_secrets() {
-        let recorded = json!({ "a": 1, "key": MASK, "b": { "c": [1, MASK], "d": null } });
+        let recorded = json!({ "a": 1, "key": MASK, "k[secret]y": 2, "b": { "c": [1, MASK], "d": null } });
         assert_eq!(without_secrets(recorded), Some(json!({ "a": 1, "b": { "d": null } })));
     }
 }

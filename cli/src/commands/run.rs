@@ -1,43 +1,48 @@
 //! `lamplighter run`: one run of a task, now.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
-use lamplighter_aws::{functions::Functions, random::random, table::Table};
+use lamplighter_aws::{functions::Functions, process::EndSignals, random::random, table::Table};
 use lamplighter_core::{
     claim::Refusal,
+    definition::Definition,
     envelope::Envelope,
     id::RunId,
     name::TaskName,
+    resolve,
     run::{Run, Trigger},
+    schema,
+    settings::Settings,
     status::Status,
 };
-use serde_json::{Map, Value};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     follow::{Ended, follow},
-    known,
+    given::{self, Given, given},
+    known::{self, Misuse},
+    output,
     progress::{beside, is_seen},
+    project::{given::SecretsFile, secrets},
     say,
     show::sign,
     target::{Place, Target},
+    text::escaped,
     words::Words,
 };
 
-/// Runs a task now, once, and waits until it is over. Ctrl-C asks the run to end.
+/// Runs a task now, once, and waits until it is over. Ctrl-C asks the run to end, and so do SIGTERM and SIGHUP.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lamplighter run purge-expired")]
 pub(crate) struct Arguments {
     /// The task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// What its configuration has instead in this run only: a JSON object.
-    #[arg(long, value_name = "JSON", value_parser = object)]
-    config: Option<Object>,
-    /// What the body of a queue task is given: a JSON object with one key for each argument.
-    #[arg(long = "arguments", value_name = "JSON", value_parser = object)]
-    given: Option<Object>,
+    /// What its configuration has instead in this run only: a JSON object, `@FILE`, or `-` for stdin.
+    #[arg(long, value_name = "JSON", value_parser = given)]
+    config: Option<Given>,
+    /// What the body of a queue task is given: a JSON object with one key for each argument, `@FILE`, or `-` for stdin.
+    #[arg(long = "arguments", value_name = "JSON", value_parser = given)]
+    given: Option<Given>,
     #[command(flatten)]
     how: How,
     #[command(flatten)]
@@ -50,36 +55,78 @@ pub(super) struct How {
     /// The environment, on this machine; goes before `environment` in lamplighter.toml.
     #[arg(long, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub(super) environment: Option<String>,
+    #[command(flatten)]
+    pub(super) secrets: SecretsFile,
     /// Prints JSON: the run's whole record, as `history` does.
     #[arg(long)]
     pub(super) json: bool,
 }
 
-/// A JSON object.
-pub(super) type Object = Map<String, Value>;
-
-/// Reads a JSON object from the command line.
-pub(super) fn object(text: &str) -> Result<Object, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("{error}; it must be an object, such as {{\"key\": 1}}"))
-}
-
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
     let task = known::task(words, &workspace, &arguments.task)?;
     let Arguments { how, place, .. } = arguments;
+    let [config, given] = given::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
+    if let Some(found) = resolve::find(&config).first() {
+        bail!(Misuse(format!("--config: {}", secrets::unresolved(&found.path))));
+    }
+    let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
+    let definition = if envelope.config.is_null() && envelope.arguments.is_null() {
+        None
+    } else {
+        let project = super::project(&workspace, how.environment.as_deref())?;
+        super::asked_for(project, Some(&task)).pop()
+    };
+    if let Some(definition) = &definition {
+        arguments_fit(words, definition, &envelope)?;
+    }
     super::runtime()?.block_on(async {
-        let (target, functions) = place.open_to_run(&workspace, how.environment.as_deref()).await?;
-        let config = arguments.config.clone().map_or(Value::Null, Value::Object);
-        let given = arguments.given.clone().map_or(Value::Null, Value::Object);
-        let envelope = Envelope { config, arguments: given, ..Envelope::of(Trigger::Manual) };
-        let ended = carry_out(words, &target, &functions, &task, envelope, how.json).await;
+        let (target, functions) = place
+            .open_to_run(
+                &workspace,
+                how.environment.as_deref(),
+                &how.secrets,
+                Some((&task, &envelope.config)),
+            )
+            .await?;
+        let ended = async {
+            if let Some(definition) = definition {
+                config_fits(definition, &target.table, &envelope).await?;
+            }
+            carry_out(words, &target, &functions, &task, envelope, how.json).await
+        };
+        let ended = Box::pin(ended).await;
         target.close().await;
         tell(words, &ended?, how.json)
     })
 }
 
-/// Runs the task and shows that it does. An interrupt asks the run to end; a second one leaves it alone.
+/// Whether the task's body can be given these arguments.
+fn arguments_fit(words: &Words, definition: &Definition, envelope: &Envelope) -> Result<(), Misuse> {
+    let (Some(queue), false) = (definition.queue(), envelope.arguments.is_null()) else { return Ok(()) };
+    schema::check(&envelope.arguments, &queue.arguments_schema)
+        .map_err(|why| Misuse(say!(words, "job-unfit", task = definition.name, why = why.to_string())))
+}
+
+/// Whether the task can have this configuration, over that of lamplighter.toml and what is set at run time.
+async fn config_fits(definition: Definition, table: &Table, envelope: &Envelope) -> anyhow::Result<()> {
+    if envelope.config.is_null() {
+        return Ok(());
+    }
+    let settings = table.state(&definition.name).await?.settings;
+    // The run says itself what is wrong with what is set.
+    let Ok(at_run_time) = Settings::parse(settings.as_deref().unwrap_or("{}")) else { return Ok(()) };
+    let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
+    let settings = at_run_time.overridden_by(in_this_run, &definition.config_schema);
+    let definition = settings.applied_to(definition);
+    resolve::check(&definition.config, &definition.config_schema)
+        .map_err(|violation| Misuse(format!("--config: {violation}")))?;
+    Ok(())
+}
+
+/// Runs the task and shows that it does. A signal that asks for this program's end asks the run to end; a second one leaves
+/// it alone.
 pub(super) async fn carry_out(
     words: &Words,
     target: &Target,
@@ -106,12 +153,12 @@ async fn whole(table: &Table, ended: Ended, json: bool) -> anyhow::Result<Ended>
     })
 }
 
-/// Asks the run to end when there is an interrupt, and returns at the second.
+/// Asks the run to end when this program is asked to, and returns at the second time.
 async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunId) -> anyhow::Error {
-    // One listener for both: an interrupt that comes between two of them would be nobody's.
-    let mut interrupts = signal(SignalKind::interrupt()).ok();
-    interrupt(&mut interrupts).await;
-    eprintln!("\n{}", say!(words, "control-asked", task = task, run = id));
+    // One listener for both: a signal that comes between two of them would be nobody's.
+    let mut signals = EndSignals::of_anybody().ok();
+    next(&mut signals).await;
+    output::note(format!("\n{}", say!(words, "control-asked", task = task, run = id)));
     let ask = async {
         // It may not have begun.
         while !matches!(table.cancel(task, id).await, Ok(true)) {
@@ -121,15 +168,15 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     };
     tokio::select! {
         () = ask => {}
-        () = interrupt(&mut interrupts) => {}
+        () = next(&mut signals) => {}
     }
     anyhow::anyhow!(say!(words, "control-left", task = task, run = id))
 }
 
 /// Waits for the next one.
-async fn interrupt(interrupts: &mut Option<Signal>) {
-    match interrupts {
-        Some(interrupts) => drop(interrupts.recv().await),
+async fn next(signals: &mut Option<EndSignals>) {
+    match signals {
+        Some(signals) => signals.next().await,
         // Without a handler the program ends as programs do.
         None => std::future::pending().await,
     }
@@ -139,12 +186,12 @@ async fn interrupt(interrupts: &mut Option<Signal>) {
 pub(super) fn tell(words: &Words, ended: &Ended, json: bool) -> anyhow::Result<()> {
     let run = ended.run();
     if json {
-        std::println!("{}", serde_json::to_string_pretty(run)?);
+        output::plain(serde_json::to_string_pretty(run)?);
     }
     match ended {
         Ended::Over(run) => {
             if !json {
-                println!("{}", line(words, run));
+                output::line(line(words, run));
             }
             match run.status {
                 Status::Completed => Ok(()),
@@ -178,7 +225,7 @@ pub(super) fn line(words: &Words, run: &Run) -> String {
         ),
     };
     let colon = if said.is_empty() { "" } else { ": " };
-    format!("{style}{sign}{style:#} {told}{colon}{said}")
+    format!("{style}{sign}{style:#} {told}{colon}{}", escaped(&said))
 }
 
 fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {

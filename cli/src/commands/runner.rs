@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::table::Table;
@@ -10,8 +9,10 @@ use lamplighter_core::runner::{Runner, Standing};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::Purpose;
 use crate::{
     known::Misuse,
+    output,
     progress::{beside, is_seen},
     say,
     show::table,
@@ -61,6 +62,15 @@ struct Stop {
     place: Place,
 }
 
+impl Arguments {
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.what {
+            What::Status(_) => Purpose::Answer,
+            What::Stop(_) => Purpose::Report,
+        }
+    }
+}
+
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     match &arguments.what {
         What::Status(arguments) => status(words, arguments),
@@ -79,15 +89,15 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     let now = Timestamp::now();
     if arguments.json {
         let told: Vec<_> = runners.iter().map(|runner| told(runner, now)).collect();
-        std::println!("{:#}", Value::from(told));
+        output::plain(format!("{:#}", Value::from(told)));
         return Ok(());
     }
     if runners.is_empty() {
-        println!("{}", say!(words, "runner-none"));
+        output::line(say!(words, "runner-none"));
     }
     let rows: Vec<_> = runners.iter().map(|runner| row(words, runner, now)).collect();
     for line in table(words, 0, &rows) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }
@@ -121,9 +131,9 @@ fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
         target.close().await;
         let runner = asked?;
         if arguments.json {
-            std::println!("{:#}", told(&runner, Timestamp::now()));
+            output::plain(format!("{:#}", told(&runner, Timestamp::now())));
         } else {
-            println!("{}", say!(words, "runner-gone", instance = runner.instance));
+            output::line(say!(words, "runner-gone", instance = runner.instance));
         }
         Ok(())
     })

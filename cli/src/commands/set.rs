@@ -1,18 +1,22 @@
 //! `lamplighter set`: what a task has at run time instead of what it and the project say, without a deployment.
 
-use anstream::println;
 use anyhow::{Context as _, bail};
-use lamplighter_core::{duration, name::TaskName, schema, settings::Settings};
+use lamplighter_core::{duration, name::TaskName, resolve, settings::Settings};
 use serde_json::{Value, json};
 
-use super::run::{Object, object};
 use crate::{
+    given::{Given, given},
     known::{self, Misuse},
+    output,
     project::{Task, secrets},
     say,
     target::Place,
+    text::escaped,
     words::Words,
 };
+
+/// The most that may be set of a task, as JSON text in bytes: an item of the table holds 400 KB.
+const MOST_BYTES: usize = 300_000;
 
 /// Sets what a task has at run time, over what it and lamplighter.toml say. Without anything to set it shows what is set.
 #[derive(Debug, clap::Args)]
@@ -27,9 +31,9 @@ pub(crate) struct Arguments {
     /// How often its body is tried, in total.
     #[arg(long, value_name = "COUNT")]
     attempts: Option<u32>,
-    /// What its configuration has instead, key by key: a JSON object.
-    #[arg(long, value_name = "JSON", value_parser = object)]
-    config: Option<Object>,
+    /// What its configuration has instead, key by key: a JSON object, `@FILE`, or `-` for stdin.
+    #[arg(long, value_name = "JSON", value_parser = given)]
+    config: Option<Given>,
     /// Takes back what was set before.
     #[arg(long)]
     reset: bool,
@@ -47,11 +51,15 @@ fn time(text: &str) -> Result<u64, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
+    arguments.place.check(&workspace)?;
     let name = known::task(words, &workspace, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,
         max_attempts: arguments.attempts,
-        config: arguments.config.clone().map_or(Value::Null, Value::Object),
+        config: match &arguments.config {
+            Some(config) => Value::Object(config.read("--config")?),
+            None => Value::Null,
+        },
         ..Settings::default()
     };
     let changes = wanted != Settings::default();
@@ -63,12 +71,20 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             let before = target.table.state(&name).await?.settings.filter(|_| !arguments.reset);
             let before = Settings::parse(before.as_deref().unwrap_or("{}"))
                 .with_context(|| format!("what is set of `{name}` cannot be read; --reset takes it back"))?;
-            let set = before.overridden_by(wanted);
+            let schema = task.map_or(&Value::Null, |task| &task.definition.config_schema);
+            let set = before.overridden_by(wanted, schema);
             if let Some(task) = task {
                 stand(task, &set)?;
             }
             if changes || arguments.reset {
                 let text = serde_json::to_string(&set)?;
+                if text.len() > MOST_BYTES {
+                    bail!(Misuse(format!(
+                        "--config: what is set would have {} bytes, and the table holds {MOST_BYTES}: say it in \
+                         lamplighter.toml, or keep it in a file of `copy_assets`",
+                        text.len()
+                    )));
+                }
                 let text = Some(text.as_str()).filter(|_| set != Settings::default());
                 target.table.set(&name, text).await?;
             }
@@ -98,30 +114,27 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
             "--timeout: the function has {most} s: say a longer timeout in lamplighter.toml and deploy it"
         )));
     }
-    if let Some(path) = secrets::in_clear(&set.config, &definition.config_schema).first() {
-        bail!(Misuse(format!(
-            "--config: `{}` is secret and must not stand in the table in clear",
-            path.join(".")
-        )));
+    if let Some(why) = secrets::only_in_a_file(&set.config, &definition.config_schema) {
+        bail!(Misuse(format!("--config: {why}")));
     }
-    schema::check(&definition.config, &definition.config_schema)
+    resolve::check(&definition.config, &definition.config_schema)
         .map_err(|violation| Misuse(format!("--config: {violation}")))?;
     Ok(())
 }
 
 fn tell(words: &Words, task: &TaskName, set: &Settings, as_json: bool) -> anyhow::Result<()> {
     if as_json {
-        println!("{:#}", json!({ "task": task, "settings": set }));
+        output::plain(format!("{:#}", json!({ "task": task, "settings": set })));
         return Ok(());
     }
     if *set == Settings::default() {
-        println!("{}", say!(words, "control-nothing-set", task = task));
+        output::line(say!(words, "control-nothing-set", task = task));
         return Ok(());
     }
-    println!("{}", say!(words, "control-set", task = task));
+    output::line(say!(words, "control-set", task = task));
     let set = serde_json::to_value(set)?;
     for (key, value) in set.as_object().into_iter().flatten() {
-        println!("  {key} = {value}");
+        output::line(escaped(&format!("  {key} = {value}")));
     }
     Ok(())
 }

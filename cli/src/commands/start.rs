@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use lamplighter_aws::process;
 use lamplighter_core::{
     definition::Kind,
     duration,
@@ -14,11 +15,11 @@ use serde_json::json;
 use crate::{
     compile::Profile,
     known::Misuse,
-    project::{Project, Task},
+    project::{Project, Task, given::SecretsFile},
     runner::{
         service::{Ends, Service, serve},
         start::{Wanted, build, ready},
-        teller::Teller,
+        teller::{self, Teller},
         variables::Variables,
     },
     say,
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Runs the tasks of the workspace on this machine until it is told to stop: cron tasks at their times, and whatever is asked
-/// for. SIGTERM or Ctrl-C ends it once what runs is over; a second one ends it at once.
+/// for. SIGTERM, SIGHUP or Ctrl-C ends it once what runs is over; a second one ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  lamplighter start --release --grace 20s")]
 pub(crate) struct Arguments {
@@ -53,6 +54,8 @@ pub(super) struct How {
     /// How many jobs run at once, at most.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) concurrency: u16,
+    #[command(flatten)]
+    pub(super) secrets: SecretsFile,
     /// Prints JSON: an object a line.
     #[arg(long)]
     pub(super) json: bool,
@@ -80,13 +83,15 @@ fn grace(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { release, how, place } = arguments;
+    teller::never_wait(words, how.json);
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
+    place.check(&workspace)?;
     let profile = if *release { Profile::Optimised } else { Profile::Dev };
-    let built = build(&workspace, &variables, how.environment.as_deref(), profile)?;
+    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets, profile)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
-        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)?));
+        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)));
         let wanted = how.wanted(place, &variables);
         let service = ready(&workspace, &built, wanted, &teller).await?;
         headline(&teller, &service, &built.project);
@@ -96,7 +101,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What the environment says; nothing if no runner shall start, which is told.
 pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Variables>> {
-    let variables = Variables::read(|name| std::env::var(name).ok());
+    let variables = Variables::read(process::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
     if !variables.enabled {
         let teller = Teller::new(words, json, "");

@@ -2,14 +2,13 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use anstream::println;
 use jiff::Timestamp;
 use lamplighter_aws::table::{Counted, Unreadable};
 use lamplighter_core::{name::TaskName, statistics::Window, status::Status};
 use serde::Serialize;
 
 use crate::{
-    known, many, say,
+    known, many, output, say,
     show::{table, unreadable},
     target::Place,
     words::Words,
@@ -71,11 +70,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         unreadable(words, &task.unreadable);
     }
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     for line in lines(words, &told) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! `lamplighter enable` and `lamplighter disable`: whether a task runs, without a deployment.
 
-use anstream::println;
 use serde_json::json;
 
-use crate::{known, say, target::Place, words::Words};
+use crate::{known, output, say, target::Place, words::Words};
 
 /// Lets a task run again.
 #[derive(Debug, clap::Args)]
@@ -63,7 +62,7 @@ fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
         switched
     })?;
     if which.json {
-        println!("{:#}", json!({ "task": task, "enabled": enabled, "changed": changed }));
+        output::plain(format!("{:#}", json!({ "task": task, "enabled": enabled, "changed": changed })));
         return Ok(());
     }
     let said = match (enabled, changed) {
@@ -72,9 +71,9 @@ fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
         (false, true) => say!(words, "control-disabled", task = task),
         (false, false) => say!(words, "control-disabled-before", task = task),
     };
-    println!("{said}");
+    output::line(said);
     if !enabled && running {
-        println!("{}", say!(words, "control-goes-on", task = task));
+        output::line(say!(words, "control-goes-on", task = task));
     }
     Ok(())
 }

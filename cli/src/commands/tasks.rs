@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anstream::println;
 use jiff::Timestamp;
 use lamplighter_core::{
     claim::TaskState,
@@ -13,7 +12,7 @@ use lamplighter_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    many,
+    many, output,
     project::Task,
     say,
     show::{table, unreadable},
@@ -63,16 +62,16 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.json {
         let told = project.tasks.iter().map(|task| json(task, states.get(task.name()), now));
         let told = told.collect::<Result<Vec<_>, _>>()?;
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     if is_empty {
-        println!("{}", say!(words, "tasks-none", folder = crate::workspace::TASKS));
+        output::line(say!(words, "tasks-none", folder = crate::workspace::TASKS));
     } else if project.tasks.is_empty() {
-        println!("{}", say!(words, "tasks-none-such"));
+        output::line(say!(words, "tasks-none-such"));
     }
     for line in lines(words, &project.tasks, &states, now) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }

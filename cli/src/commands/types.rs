@@ -1,10 +1,9 @@
 //! `lamplighter types`: what a task takes and what it returns.
 
-use anstream::println;
 use lamplighter_core::definition::Definition;
 use serde_json::{Value, json};
 
-use crate::{known, say, show::wrapped, words::Words};
+use crate::{known, output, say, show::wrapped, words::Words};
 
 /// Tells the types of the tasks' configurations and results; as JSON, their JSON Schemas.
 #[derive(Debug, clap::Args)]
@@ -37,12 +36,12 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        std::println!("{}", serde_json::to_string_pretty(&types)?);
+        output::plain(serde_json::to_string_pretty(&types)?);
         return Ok(());
     }
     let lines = definitions.iter().flat_map(|definition| lines(words, definition));
     for line in lines.flat_map(|line| wrapped(words, 2, &line)) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }

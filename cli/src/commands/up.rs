@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, time::Instant};
 
-use anstream::println;
 use anyhow::bail;
 use lamplighter_aws::table::Table;
 use lamplighter_core::{
@@ -18,16 +17,22 @@ use crate::{
     compile::Profile,
     config::Config,
     generate::logical_id,
+    output,
     package::package_all,
-    project::{Project, Task},
+    project::{
+        Project, Task,
+        given::{SecretsFile, of_environment},
+    },
     runner::{
         deploy::{Answer, Deployed, Observer, deploy},
+        home,
         machine::Machine,
         stack::Stack,
+        surroundings::Surroundings,
     },
     say,
     show::{sign, signed},
-    target::HOME,
+    target::{HOME, stack_name},
     words::Words,
 };
 
@@ -42,24 +47,29 @@ pub(crate) struct Arguments {
     #[arg(long)]
     environment: Option<String>,
     /// The stack's name. Left out: the project's.
-    #[arg(long)]
+    #[arg(long, value_parser = stack_name)]
     stack: Option<String>,
     /// The folder that keeps the table, the bucket and the logs.
     #[arg(long, default_value = HOME)]
     home: PathBuf,
+    #[command(flatten)]
+    secrets: SecretsFile,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
+    super::never_wait(words);
     let workspace = super::workspace()?;
+    let home = workspace.root.join(&arguments.home);
+    home::check(&home)?;
     let packages = package_all(&workspace, Profile::Dev, arguments.environment.as_deref())?;
     let config = Config::load(&workspace.root)?;
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-    let folder = workspace.folder_name();
-    let project = Project::resolve(&folder, described, &config, arguments.environment.as_deref())?;
-    let home = workspace.root.join(&arguments.home);
+    let project = Project::resolve(&workspace.name, described, &config, arguments.environment.as_deref())?;
+    let is_started = |task: &Task| task.definition.lifecycle().is_some();
+    let project = project.with_values(&arguments.secrets.read()?, of_environment, is_started)?;
     let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(say!(words, "deploy-no-version")),
@@ -70,7 +80,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let before = stack.memory.version.clone();
     let deployed = super::runtime()?.block_on(async {
         let tasks = project.tasks.iter().map(Task::name);
-        let machine = Machine::start(&home, &stack.name, config.table.synchronous, tasks).await?;
+        let surroundings = Surroundings::of(&workspace);
+        let machine =
+            Machine::start(&home, &stack.name, surroundings, config.table.synchronous, tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
         let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };
@@ -131,7 +143,7 @@ impl Observer for Teller<'_> {
 impl Teller<'_> {
     fn line(&self, text: &str) {
         if !self.json {
-            println!("  {text}");
+            output::line(format!("  {text}"));
         }
     }
 
@@ -143,7 +155,7 @@ impl Teller<'_> {
             } else {
                 say!(self.words, "deploy-first", stack = stack, version = version)
             };
-            println!("{bold}{line}{bold:#}");
+            output::line(format!("{bold}{line}{bold:#}"));
         }
     }
 
@@ -159,7 +171,7 @@ impl Teller<'_> {
                 "duration_ms": took_ms,
                 "resources": self.chapters,
             });
-            std::println!("{whole:#}");
+            output::plain(format!("{whole:#}"));
             return;
         }
         let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
@@ -170,7 +182,7 @@ impl Teller<'_> {
             (None, _) => say!(self.words, "deploy-nothing-serves"),
         };
         let took = say!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
-        println!("{style}{sign} {}{style:#} {took}\n", deployed.status);
+        output::line(format!("{style}{sign} {}{style:#} {took}\n", deployed.status));
     }
 }
 

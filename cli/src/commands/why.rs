@@ -1,6 +1,5 @@
 //! `lamplighter why`: why a task ran at some time, or did not.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use lamplighter_aws::table::{History, Table, Unreadable};
@@ -15,7 +14,7 @@ use lamplighter_core::{
 use serde::Serialize;
 
 use crate::{
-    known, many, say,
+    known, many, output, say,
     show::{sign, unreadable, wrapped},
     target::Place,
     times::{When, zone_of},
@@ -76,7 +75,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     })?;
     unreadable(words, &ignored);
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     let (mark, style) = sign(told.answer.status());
@@ -84,13 +83,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let said = wrapped(words, 0, &format!("  {}", sentence(words, &told)));
     for (i, line) in said.iter().enumerate() {
         match i {
-            0 => println!("{style}{mark}{style:#} {}", line.trim_start()),
-            _ => println!("{line}"),
+            0 => output::line(format!("{style}{mark}{style:#} {}", line.trim_start())),
+            _ => output::line(line),
         }
     }
     for line in evidence(words, &told, now) {
         for line in wrapped(words, 2, &format!("  {line}")) {
-            println!("{line}");
+            output::line(line);
         }
     }
     Ok(())
@@ -118,7 +117,9 @@ async fn answered(
     let ticks = cron.map(|cron| around(cron, &zone, at)).unwrap_or_default();
     let runs = runs(table, &definition, at, &mut ignored).await?;
     let given_up = if ticks.exact && at < now { given_up(table, &definition.name, at).await? } else { None };
-    let question = Question { definition: &definition, state: &state, at, ticks, runs: &runs, given_up, now };
+    let was_there = ticks.exact && at < now && was_there(table, &definition.name, at).await?;
+    let question =
+        Question { definition: &definition, state: &state, at, ticks, runs: &runs, given_up, was_there, now };
     let answer = why(&question);
     let TaskState { disabled, .. } = state;
     let id = answer.run_id();
@@ -174,6 +175,13 @@ async fn runs(
     Ok(all)
 }
 
+/// Returns true if a record of the task is from before a time.
+async fn was_there(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<bool> {
+    let before = History { until: Some(at), ..History::of(task.clone(), 1) };
+    let page = table.history(&before).await?;
+    Ok(!page.runs.is_empty() || !page.unreadable.is_empty())
+}
+
 /// When one of the last pulses noted that the tick will have no run.
 async fn given_up(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<Option<Timestamp>> {
     let pulses = table.pulses(PULSES).await?.records;
@@ -221,6 +229,18 @@ fn sentence(words: &Words, told: &Told) -> String {
         }
         Answer::Missed { instead: None, .. } => say!(words, "why-missed", task = task, at = at),
         Answer::Missed { instead: Some(_), .. } => say!(words, "why-missed-for", task = task, at = at),
+        Answer::NotThereYet { since: None, is_changed: false } => {
+            say!(words, "why-not-there", task = task, at = at)
+        }
+        Answer::NotThereYet { since: None, is_changed: true } => {
+            say!(words, "why-new-schedule", task = task, at = at)
+        }
+        Answer::NotThereYet { since: Some(since), is_changed: false } => {
+            say!(words, "why-not-there-until", task = task, at = at, since = *since)
+        }
+        Answer::NotThereYet { since: Some(since), is_changed: true } => {
+            say!(words, "why-other-schedule", task = task, at = at, since = *since)
+        }
         Answer::NotAsked => say!(words, "why-not-asked", task = task, at = at),
         Answer::Waiting => say!(words, "why-waiting", task = task, at = at),
         Answer::Future { disabled: false } => say!(words, "why-future", task = task, at = at),
@@ -279,6 +299,10 @@ mod tests {
             Answer::Skipped { run_id, by: None, reason },
             Answer::Missed { noted_at: None, instead: None },
             Answer::Missed { noted_at: None, instead: Some(run_id) },
+            Answer::NotThereYet { since: None, is_changed: false },
+            Answer::NotThereYet { since: None, is_changed: true },
+            Answer::NotThereYet { since: Some(at), is_changed: false },
+            Answer::NotThereYet { since: Some(at), is_changed: true },
             Answer::NotAsked,
             Answer::Waiting,
             Answer::Future { disabled: false },
@@ -314,6 +338,10 @@ mod tests {
         purge-expired did not run for 2027-01-15T08:00:00Z: the disk is full
         purge-expired missed 2027-01-15T08:00:00Z: no trigger came
         purge-expired missed 2027-01-15T08:00:00Z: no trigger came; its next run was for a later time
+        purge-expired was not there yet at 2027-01-15T08:00:00Z: it has no record from before, and no runner and no pulse has seen its schedule
+        purge-expired did not have this schedule yet at 2027-01-15T08:00:00Z: no runner and no pulse has seen it
+        purge-expired was not there yet at 2027-01-15T08:00:00Z: its schedule is known since 2027-01-15T08:00:00Z
+        purge-expired did not have this schedule yet at 2027-01-15T08:00:00Z: it is known since 2027-01-15T08:00:00Z
         purge-expired did not run for 2027-01-15T08:00:00Z: its schedule function said no, or was not asked
         purge-expired is due for 2027-01-15T08:00:00Z, which is just now: its trigger may still come
         purge-expired is to run for 2027-01-15T08:00:00Z, which is yet to come

@@ -85,6 +85,35 @@ pub fn properties(
 
 /// The time CloudFormation waits for a phase: what its waves take at most, one after the other.
 pub fn service_seconds(project: &Project, phase: Phase) -> u64 {
+    seconds(&longest(project, phase)).clamp(MIN_SECONDS, MAX_SECONDS)
+}
+
+/// The task at fault and the reason, if a phase may take longer than CloudFormation waits.
+pub(crate) fn phase_fault(project: &Project, phase: Phase) -> Option<(&Task, String)> {
+    let longest = longest(project, phase);
+    let seconds = seconds(&longest);
+    let (_, task) = longest.iter().rev().max_by_key(|(seconds, _)| *seconds)?;
+    let waves: Vec<_> =
+        longest.iter().map(|(seconds, task)| format!("{} {seconds} s", task.name())).collect();
+    let place = match phase {
+        Phase::Before => "before",
+        Phase::After => "after",
+    };
+    let reason = format!(
+        "the tasks {place} the application may take {seconds} s, and CloudFormation waits for at most {MAX_SECONDS} s: \
+         {}, one after the other, and {OVERHEAD_SECONDS} s around them; shorten their timeouts, or let tasks run at the \
+         same time (`depends_on`)",
+        waves.join(", ")
+    );
+    (seconds > MAX_SECONDS).then_some((task, reason))
+}
+
+fn seconds(longest: &[(u64, &Task)]) -> u64 {
+    longest.iter().map(|(seconds, _)| seconds).sum::<u64>() + OVERHEAD_SECONDS
+}
+
+/// The longest task of each wave of a phase with its seconds, in order.
+fn longest(project: &Project, phase: Phase) -> Vec<(u64, &Task)> {
     let tasks: Vec<_> = in_order(project, phase).collect();
     let order: Vec<_> = tasks
         .iter()
@@ -92,12 +121,15 @@ pub fn service_seconds(project: &Project, phase: Phase) -> u64 {
         .collect();
     // Tasks without an order have been refused before.
     let waves = waves(&order).unwrap_or_default();
-    let mut longest: BTreeMap<usize, u64> = BTreeMap::new();
-    for ((task, ..), wave) in tasks.iter().zip(waves) {
-        let entry = longest.entry(wave).or_default();
-        *entry = task.function_seconds().max(*entry);
+    let mut longest: BTreeMap<usize, (u64, &Task)> = BTreeMap::new();
+    for ((task, ..), wave) in tasks.into_iter().zip(waves) {
+        let seconds = task.function_seconds();
+        let entry = longest.entry(wave).or_insert((seconds, task));
+        if seconds > entry.0 {
+            *entry = (seconds, task);
+        }
     }
-    (longest.values().sum::<u64>() + OVERHEAD_SECONDS).clamp(MIN_SECONDS, MAX_SECONDS)
+    longest.into_values().collect()
 }
 
 /// The tasks of a phase, each with those of the same phase that it needs. A task of the other phase has run by then.

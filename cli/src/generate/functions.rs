@@ -1,5 +1,6 @@
 //! Functions: of each task, and what they have in common with Lamplighter's own.
 
+use lamplighter_aws::table::LeadingKeys;
 use lamplighter_core::{
     definition::{Kind, Phase},
     name::TaskName,
@@ -154,7 +155,7 @@ fn group(project: &Project, task: &Task) -> Option<Group> {
             if project.phase(Phase::Before).next().is_some() {
                 function.attributes.insert("DependsOn".into(), deployment::BEFORE.into());
             }
-            queues::prepare(&mut function, task, queue);
+            queues::prepare(&mut function, task, queue, project.notify.is_some());
             let group = Group::new(format!("{}: runs the jobs of its queue.", task.name()));
             Some(group.with_all(resources(project, &ids, function)).with_all(queues::resources(task, queue)))
         }
@@ -170,15 +171,18 @@ fn function<'a>(project: &Project, task: &'a Task) -> Function<'a> {
     });
     variables.extend(task.variables().into_iter().map(|(name, value)| (name.into(), value.into())));
     let name = task.name();
-    let own = format!("TASK#{name}");
+    let own = LeadingKeys::of(name);
     let mut statements = vec![if task.definition.queue().is_some() {
-        roles::items(&queues::JOBS, [own].into_iter().chain(queues::partitions(name)).collect())
+        roles::items(&queues::JOBS, vec![own.task, own.runs, own.jobs])
     } else {
         let actions =
             ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
-        roles::items(&actions, vec![own, format!("RUNS#{name}#*")])
+        roles::items(&actions, vec![own.task, own.runs])
     }];
-    statements.push(roles::values(&["s3:GetObject", "s3:PutObject"], [name]));
+    statements.push(roles::values([name]));
+    if task.definition.queue().is_some() {
+        statements.push(roles::job_values([name]));
+    }
     let reach = queues::reach(project, task);
     if !reach.is_empty() {
         variables.insert(queues::VARIABLE.into(), queues::prefix());

@@ -6,12 +6,19 @@
 mod application;
 mod deployment;
 mod functions;
+mod globals;
 mod intrinsics;
+mod limits;
+mod paths;
 mod pulse;
 mod queues;
+mod read;
 mod roles;
+mod sam;
+mod scalars;
 mod schedules;
 mod storage;
+mod variables;
 mod yaml;
 
 #[cfg(test)]
@@ -19,13 +26,15 @@ pub(crate) mod fixtures;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 pub use application::Application;
+pub(crate) use deployment::phase_fault;
 pub use deployment::{AFTER, BEFORE, DISPATCHER, logical_id, properties, service_seconds};
 pub use pulse::PULSE;
 pub(crate) use queues::{OUTPUT as QUEUES_OUTPUT, deliveries, faults as queue_faults, visibility_seconds};
 use serde_yaml_ng::Value;
+pub(crate) use variables::{NO_NAME, is_name, reserved};
 
 use self::{
     functions::mapping,
@@ -53,8 +62,9 @@ pub const LOG_RETENTION_DAYS: [u32; 22] =
 const HEAD: &str = "\
 # Written by `lamplighter generate` from the tasks of this workspace and lamplighter.toml. Not edited by hand.
 AWSTemplateFormatVersion: \"2010-09-09\"
-Transform: AWS::Serverless-2016-10-31
 ";
+/// What makes functions of our resources.
+const SAM: &str = "AWS::Serverless-2016-10-31";
 
 /// The template of the project's stack, or everything in it that clashes.
 pub fn render(project: &Project, application: Option<&Application>) -> Result<String, Faults> {
@@ -70,11 +80,13 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
         queues::groups(project, &enqueuing),
     ];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    let file = application.map_or(TEMPLATE, Application::file);
-    unique(file, "Resources", groups.iter().flat_map(|g| g.resources.iter().map(|(id, _)| id)), &mut faults);
+    limits::resources(&groups, application, &mut faults);
     let mut text = HEAD.to_owned();
-    yaml::entry(&mut text, "Description", &format!("The tasks of {}", project.name).into(), 0);
-    for section in ["Parameters", "Mappings", "Conditions"] {
+    yaml::entry(&mut text, "Transform", &transform(application), 0);
+    let description = application.and_then(Application::description).map(str::to_owned);
+    let description = description.unwrap_or_else(|| format!("The tasks of {}", project.name));
+    yaml::entry(&mut text, "Description", &description.into(), 0);
+    for section in ["Metadata", "Parameters", "Rules", "Mappings", "Conditions", "Globals", "Hooks"] {
         let ours = match section {
             "Parameters" => parameters(),
             "Conditions" => conditions(),
@@ -90,7 +102,21 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
         group.write(&mut text);
     }
     write_section(&mut text, "Outputs", outputs(project), application, &mut faults);
+    limits::exports(application, &mut faults);
+    limits::length(&text, &mut faults);
     faults.none_or(text)
+}
+
+/// What CloudFormation does with the template first: in the application's order, and SAM last where that says nothing of it.
+fn transform(application: Option<&Application>) -> Value {
+    let mut transforms = application.map(|own| own.transforms().to_vec()).unwrap_or_default();
+    if !transforms.iter().any(|transform| transform == SAM) {
+        transforms.push(SAM.into());
+    }
+    match transforms.as_slice() {
+        [only] => only.clone(),
+        _ => transforms.into(),
+    }
 }
 
 fn parameters() -> Vec<(String, Value)> {
@@ -169,27 +195,12 @@ fn write_section(
     let theirs = application.into_iter().flat_map(|own| own.section(section));
     let theirs = theirs.map(|(name, value)| (name, value.clone()));
     let entries: Vec<_> = ours.into_iter().chain(theirs).collect();
-    let file = application.map_or(TEMPLATE, Application::file);
-    unique(file, section, entries.iter().map(|(name, _)| name), faults);
+    limits::section(section, entries.iter().map(|(name, _)| name.clone()), application, faults);
     if !entries.is_empty() {
         let _ = writeln!(text, "\n{section}:");
     }
     for (name, value) in &entries {
         yaml::entry(text, name, value, 2);
-    }
-}
-
-/// Adds a fault for each name that stands for two things.
-fn unique<'a>(file: &str, section: &str, names: impl Iterator<Item = &'a String>, faults: &mut Faults) {
-    let mut seen: BTreeMap<&String, usize> = BTreeMap::new();
-    for name in names {
-        let count = seen.entry(name).or_default();
-        *count += 1;
-        if *count == 2 {
-            let reason =
-                "stands for two things in the template: rename a task or a resource of the application";
-            faults.add(file, format!("{section}.{name}"), reason);
-        }
     }
 }
 

@@ -11,11 +11,11 @@ use super::{
     Group,
     functions::{self, Function, Ids, mapping},
     intrinsics::{attribute, function_arn, own, reference, sub},
-    queues, roles,
+    queues, roles, schedules,
     storage::{BUCKET, TABLE},
     yaml::map,
 };
-use crate::project::{Project, sorted};
+use crate::project::Project;
 
 /// The name of the pulse's binary and package.
 pub const PULSE: &str = "pulse";
@@ -69,9 +69,10 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
     });
     if enqueues {
-        let tasks = project.queues().map(|(task, _)| task.name());
-        let values = roles::values(&queues::VALUES, tasks);
-        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues), values]);
+        let tasks: Vec<_> = project.queues().map(|(task, _)| task.name()).collect();
+        let values = [roles::values(tasks.iter().copied()), roles::job_values(tasks.iter().copied())];
+        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues)]);
+        statements.extend(values);
         variables.insert(queues::VARIABLE.into(), queues::prefix());
         variables.insert("LAMPLIGHTER_BUCKET".into(), reference(BUCKET));
     }
@@ -81,8 +82,11 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         "MaximumRetryAttempts" => 2,
     });
     if let Some(target) = &project.notify {
-        let text = serde_json::to_value(target).map(|target| sorted(&target)).unwrap_or_default();
-        variables.insert("LAMPLIGHTER_NOTIFY".into(), filled_in(&text));
+        let (json, beside) = target.packed();
+        variables.insert("LAMPLIGHTER_NOTIFY".into(), json.to_string().into());
+        if let Some(value) = beside {
+            variables.insert("LAMPLIGHTER_NOTIFY_VALUE".into(), filled_in(value));
+        }
         if let Some((action, arn)) = way(target) {
             statements.push(roles::allow(&[action], vec![arn.clone()]));
             // A pulse that fails is told by Lambda itself, to the same.
@@ -98,7 +102,7 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         seconds: SECONDS,
         variables,
         statements,
-        attributes: Mapping::new(),
+        attributes: waits(project),
         properties: Mapping::new(),
     };
     let comment = "Each minute starts the tasks that EventBridge cannot and the jobs that are due, ends lost runs, and \
@@ -111,6 +115,23 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         )
         .with_all(schedule());
     vec![group]
+}
+
+/// What the pulse's plan waits for in a deployment: the functions of the tasks and their schedules. So it never knows of a
+/// task that the deployment holds back.
+fn waits(project: &Project) -> Mapping {
+    let mut needed = Vec::new();
+    for (task, cron) in project.cron() {
+        needed.push(Ids::of(task.name()).function);
+        if matches!(driver(cron), Driver::EventBridge { .. }) {
+            needed.push(schedules::id(task.name()));
+        }
+    }
+    if needed.is_empty() {
+        return Mapping::new();
+    }
+    let needed: Vec<_> = needed.into_iter().map(Value::from).collect();
+    Mapping::from_iter([("DependsOn".into(), needed.into())])
 }
 
 /// The schedule of the pulse, and the role that lets it invoke the pulse and nothing else.
@@ -202,6 +223,12 @@ mod tests {
             let text = pulse(&format!("[notify]\n{notify}")).unwrap();
             assert!(text.contains(action) && text.contains(arn), "{text}");
         }
+        let looked_up = pulse("[notify]\nwebhook = \"{{resolve:secretsmanager:hook}}\"").unwrap();
+        assert!(looked_up.contains("LAMPLIGHTER_NOTIFY: '{\"webhook\":\"\"}'"), "{looked_up}");
+        assert!(
+            looked_up.contains("LAMPLIGHTER_NOTIFY_VALUE: \"{{resolve:secretsmanager:hook}}\""),
+            "{looked_up}"
+        );
         let webhook = pulse("[notify]\nwebhook = \"https://hooks.example/\"").unwrap();
         assert!(!webhook.contains("sns:") && !webhook.contains("events:"), "{webhook}");
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use lamplighter_aws::table::LeadingKeys;
 use lamplighter_core::{definition::Queue, name::TaskName};
 use serde_yaml_ng::Value;
 
@@ -45,11 +46,12 @@ pub(super) fn arn(task: &TaskName) -> Value {
 }
 
 /// What lets somebody enqueue jobs for these tasks, follow or abort them, and wake those that come after others.
-pub(super) fn may_enqueue(tasks: &[TaskName]) -> [Value; 3] {
+pub(super) fn may_enqueue(tasks: &[TaskName]) -> [Value; 4] {
     [
         roles::items(&JOBS, tasks.iter().flat_map(partitions).collect()),
         roles::allow(&["sqs:SendMessage"], tasks.iter().map(arn).collect()),
-        roles::values(&VALUES, tasks),
+        roles::values(tasks),
+        roles::job_values(tasks),
     ]
 }
 
@@ -63,9 +65,6 @@ pub(super) fn reach(project: &Project, task: &Task) -> Vec<TaskName> {
     reached.into_iter().filter(|other| *other != name).cloned().collect()
 }
 
-/// What the values of jobs need that are too large for an item.
-pub(super) const VALUES: [&str; 2] = ["s3:GetObject", "s3:PutObject"];
-
 /// What the table's items of jobs need.
 pub(super) const JOBS: [&str; 6] = [
     "dynamodb:BatchWriteItem",
@@ -77,18 +76,27 @@ pub(super) const JOBS: [&str; 6] = [
 ];
 
 /// Where the jobs of a task are, and what keeps them unique.
-pub(super) fn partitions(task: &TaskName) -> [String; 2] {
-    [format!("RUNS#{task}#*"), format!("JOBS#{task}")]
+fn partitions(task: &TaskName) -> [String; 2] {
+    let LeadingKeys { runs, jobs, .. } = LeadingKeys::of(task);
+    [runs, jobs]
 }
 
-/// Gives the function of a queue task what it needs besides.
-pub(super) fn prepare(function: &mut Function<'_>, task: &Task, queue: &Queue) {
+/// Gives the function of a queue task what it needs besides. With `notifies` somebody is told of its failed jobs.
+pub(super) fn prepare(function: &mut Function<'_>, task: &Task, queue: &Queue, notifies: bool) {
     let actions =
         ["ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "ReceiveMessage", "SendMessage"];
     let actions = actions.map(|action| format!("sqs:{action}"));
     let actions = actions.each_ref().map(String::as_str);
     function.statements.push(roles::allow(&actions, vec![attribute(&id(task), "Arn")]));
     function.variables.insert(VARIABLE.into(), prefix());
+    // A job that finds no place, or wakes others, has its function send a message for each. Lambda takes 16 of them in a row for a
+    // loop, and stops the message. Source: AWS Lambda Developer Guide, "Use Lambda recursive loop detection".
+    function.properties.insert("RecursiveLoop".into(), "Allow".into());
+    if notifies {
+        function.variables.insert("LAMPLIGHTER_NOTIFIES".into(), reference("AWS::StackName"));
+        let messages = LeadingKeys::of(task.name()).messages.into();
+        function.statements.push(roles::items(&["dynamodb:DeleteItem", "dynamodb:PutItem"], messages));
+    }
     // Two is the least that a mapping can be bounded to.
     if queue.concurrency == Some(1) {
         function.properties.insert("ReservedConcurrentExecutions".into(), 1.into());

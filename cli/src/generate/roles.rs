@@ -1,12 +1,13 @@
 //! Roles: what each function may do, and nothing else.
 
+use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
 use lamplighter_core::name::TaskName;
 use serde_yaml_ng::Value;
 
 use super::{
     functions::mapping,
     intrinsics::{attribute, reference, sub},
-    storage::{BUCKET, RUNS, TABLE},
+    storage::{BUCKET, TABLE},
     yaml::{list, map},
 };
 use crate::config::Permission;
@@ -75,9 +76,18 @@ pub(super) fn items(actions: &[&str], partitions: Vec<String>) -> Value {
     statement.into()
 }
 
-/// The large values of these tasks' runs, with these actions.
-pub(super) fn values<'a>(actions: &[&str], tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
-    let folder = |task: &TaskName| sub(format!("${{{BUCKET}.Arn}}/{RUNS}/{task}/*"));
+/// The large values of these tasks' runs.
+pub(super) fn values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
+    folders(&["s3:GetObject", "s3:PutObject"], RUNS_FOLDER, tasks)
+}
+
+/// The large arguments of these tasks' jobs; those of a job that was not accepted are deleted.
+pub(super) fn job_values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
+    folders(&["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], JOBS_FOLDER, tasks)
+}
+
+fn folders<'a>(actions: &[&str], of: &str, tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
+    let folder = |task: &TaskName| sub(format!("${{{BUCKET}.Arn}}/{of}/{task}/*"));
     allow(actions, tasks.into_iter().map(folder).collect())
 }
 

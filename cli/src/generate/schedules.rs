@@ -95,7 +95,12 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
             },
         },
     };
-    vec![(role_id, role), (format!("{prefix}Schedule"), resource)]
+    vec![(role_id, role), (id(task), resource)]
+}
+
+/// The logical id of a task's schedule.
+pub(super) fn id(task: &TaskName) -> String {
+    format!("{}Schedule", task.to_pascal_case())
 }
 
 /// For how long a tick that could not be delivered is tried again: until the next one, which makes it stale, or with

@@ -1,6 +1,8 @@
 //! The table and the bucket.
 
-use lamplighter_core::definition::DEFAULT_RETENTION;
+use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
+use lamplighter_core::{definition::DEFAULT_RETENTION, job::LONGEST_LIFE};
+use serde_yaml_ng::Value;
 
 use super::{
     Group, ON_AWS, Skip,
@@ -16,8 +18,6 @@ pub(super) const BUCKET: &str = "LamplighterBucket";
 /// Why keys of one's own are not asked for: they cost a dollar a month each, and whoever needs them knows.
 pub(super) const NO_OWN_KEY: &str = "encrypted with a key that AWS owns; a key of one's own costs extra";
 
-/// Where the bucket has the runs' large values, each task's in a folder of its name.
-pub(super) const RUNS: &str = "runs";
 /// The days that a value stays longer than its run's record: DynamoDB takes up to two for deleting what has expired. Source:
 /// Amazon DynamoDB Developer Guide, "Using time to live (TTL) in DynamoDB".
 const DAYS_BEHIND: u64 = 3;
@@ -65,7 +65,24 @@ fn kept_days(project: &Project) -> u64 {
     longest.unwrap_or(DEFAULT_RETENTION).as_secs().div_ceil(DAY) + DAYS_BEHIND
 }
 
+/// For how many days it keeps the arguments of jobs: until no job can start with them, and the record of the last that could is
+/// gone. Nothing where there are no queue tasks.
+fn kept_days_of_jobs(project: &Project) -> Option<u64> {
+    let longest = project.queues().map(|(task, _)| task.definition.retention).max()?;
+    Some((LONGEST_LIFE + longest).as_secs().div_ceil(DAY) + DAYS_BEHIND)
+}
+
 fn bucket(project: &Project) -> Group {
+    let mut rules = vec![
+        map! {
+            "Id" => "forget-what-was-replaced",
+            "Status" => "Enabled",
+            "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
+            "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
+        },
+        forget("forget-runs", RUNS_FOLDER, kept_days(project)),
+    ];
+    rules.extend(kept_days_of_jobs(project).map(|days| forget("forget-jobs", JOBS_FOLDER, days)));
     let bucket = map! {
         "Type" => "AWS::S3::Bucket",
         // A bucket with objects in it cannot be deleted, and a stack that fails to delete helps nobody.
@@ -88,18 +105,7 @@ fn bucket(project: &Project) -> Group {
             },
             "VersioningConfiguration" => map! { "Status" => "Enabled" },
             "LifecycleConfiguration" => map! {
-                "Rules" => list![map! {
-                    "Id" => "forget-what-was-replaced",
-                    "Status" => "Enabled",
-                    "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
-                    "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
-                }, map! {
-                    "Id" => "forget-runs",
-                    "Status" => "Enabled",
-                    "Prefix" => format!("{RUNS}/"),
-                    "ExpirationInDays" => kept_days(project),
-                    "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 1 },
-                }],
+                "Rules" => rules,
             },
         },
     };
@@ -128,4 +134,15 @@ fn bucket(project: &Project) -> Group {
     )
     .with(BUCKET, skipping(bucket, &[access_log]))
     .with("LamplighterBucketPolicy", policy)
+}
+
+/// The rule by which a folder's objects are deleted after so many days.
+fn forget(id: &str, folder: &str, days: u64) -> Value {
+    map! {
+        "Id" => id,
+        "Status" => "Enabled",
+        "Prefix" => format!("{folder}/"),
+        "ExpirationInDays" => days,
+        "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 1 },
+    }
 }

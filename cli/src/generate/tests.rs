@@ -1,6 +1,7 @@
 //! What the whole template says, for a fixed project.
 
 use lamplighter_core::definition::Kind;
+use proptest::prelude::*;
 use serde_json::json;
 use serde_yaml_ng::Value;
 
@@ -101,7 +102,7 @@ fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
     let described = |keys| {
         let tasks = vec![fixtures::described("close-month", keys)];
         let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
-        project.undeployable().none_or(project).unwrap()
+        project.undeployable(jiff::Timestamp::now()).none_or(project).unwrap()
     };
     let cron = json!({ "kind": "cron", "schedule": "0 0 LW * *", "timezone": "UTC", "priority": "low" });
     let mut waits = cron.clone();
@@ -137,6 +138,35 @@ fn q15_a_queue_gives_batches_and_takes_back_what_failed() {
     assert_eq!(of("WriteInvoiceQueueMapping")["ScalingConfig"]["MaximumConcurrency"], 2);
     assert_eq!(of("WriteInvoiceQueueMapping")["BatchSize"], 1);
     assert!(of("SendReceiptFunction")["ReservedConcurrentExecutions"].is_null());
+}
+
+#[test]
+fn q11_lambda_takes_no_chain_of_messages_for_a_loop() {
+    let template = read(&template());
+    for (id, resource) in template["Resources"].as_mapping().unwrap() {
+        if resource["Type"] != "AWS::Serverless::Function" {
+            continue;
+        }
+        // The functions whose messages lead back to them: a job wakes or enqueues others.
+        let is_of_queue = ["SendReceiptFunction", "WriteInvoiceFunction"].contains(&id.as_str().unwrap());
+        let wanted = if is_of_queue { Value::from("Allow") } else { Value::Null };
+        assert_eq!(resource["Properties"]["RecursiveLoop"], wanted, "{id:?}");
+    }
+}
+
+#[test]
+fn q02_arguments_live_as_long_as_their_job_may_run_or_be_replayed() {
+    let rules = |project: &Project| {
+        let template = read(&render(project, Some(&fixtures::application())).unwrap());
+        template["Resources"]["LamplighterBucket"]["Properties"]["LifecycleConfiguration"]["Rules"].clone()
+    };
+    let mut project = fixtures::shop();
+    let rule = rules(&project)[2].clone();
+    // A year ahead, 14 days in the queue, 14 among the dead letters, 30 for the record, and DynamoDB's three.
+    assert_eq!((&rule["Prefix"], &rule["ExpirationInDays"]), (&"jobs/".into(), &(366 + 14 + 14 + 33).into()));
+    project.tasks.retain(|task| task.definition.queue().is_none());
+    project.functions.clear();
+    assert!(rules(&project)[2].is_null(), "there are no jobs");
 }
 
 #[test]
@@ -183,7 +213,7 @@ fn what_no_queue_can_do_is_refused_with_its_place() {
         let config = Config::parse(config).unwrap();
         match Project::resolve("shop", tasks, &config, None) {
             Ok(project) => {
-                let faults = project.undeployable();
+                let faults = project.undeployable(jiff::Timestamp::now());
                 match render(&project, Some(&fixtures::application())) {
                     Ok(_) => faults.to_string(),
                     Err(error) => error.to_string(),
@@ -257,10 +287,13 @@ fn l02_a_name_that_stands_for_two_things_is_told() {
     let application = super::Application::parse("infra/application.yaml", text).unwrap();
     let faults = render(&fixtures::shop(), Some(&application)).unwrap_err().to_string();
     assert!(
-        faults.contains("infra/application.yaml: Resources.SeedDataFunction: stands for two things"),
+        faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: stands for two things"),
         "{faults}"
     );
-    assert!(faults.contains("infra/application.yaml: Parameters.Version: stands for two things"), "{faults}");
+    assert!(
+        faults.contains("infra/application.yaml: line 1: Parameters.Version: stands for two things"),
+        "{faults}"
+    );
 }
 
 #[test]
@@ -275,4 +308,100 @@ fn p04_the_bucket_keeps_the_values_of_runs_as_long_as_any_record() {
     project.tasks[0].definition.retention = std::time::Duration::from_secs(90 * 24 * 3600 + 1);
     assert_eq!(rules(&project)[1]["ExpirationInDays"], 94);
     assert!(rules(&project)[0]["ExpirationInDays"].is_null(), "what tasks put there themselves stays");
+}
+
+#[test]
+fn o09_a_name_that_sam_or_aws_gives_twice_is_told() {
+    let faults = |resources: &str| {
+        let text = format!("Resources:\n{resources}");
+        let application = super::Application::parse("infra/application.yaml", &text).unwrap();
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        render(&project, Some(&application)).map(drop).map_err(|faults| faults.to_string())
+    };
+    for (resources, expected) in [
+        (
+            "  SeedData: {Type: AWS::Serverless::Function, Properties: {Handler: h}}",
+            "Resources.SeedDataRole: stands for two things",
+        ),
+        (
+            "  PurgeExpiredFunctionEventInvokeConfig: {Type: AWS::SNS::Topic}",
+            "line 2: Resources.PurgeExpiredFunctionEventInvokeConfig: stands for two things",
+        ),
+        (
+            "  Own: {Type: AWS::Lambda::Function, Properties: {FunctionName: !Sub '${AWS::StackName}-seed-data'}}",
+            "line 2: Resources.Own.Properties.FunctionName: the function of `SeedDataFunction` has the same name",
+        ),
+        (
+            "  Own:\n    Type: AWS::SQS::Queue\n    Properties:\n      \
+             QueueName: !Join ['-', [!Ref AWS::StackName, send-receipt, dead]]",
+            "line 2: Resources.Own.Properties.QueueName: the queue of `SendReceiptDeadLetters` has the same name",
+        ),
+        (
+            "  Own: {Type: AWS::IAM::Role, Properties: {RoleName: !Sub '${AWS::StackName}\
+             -0123456789012345678901234567890123456789012345678901234567890123'}}",
+            "line 2: Resources.Own.Properties.RoleName: is longer than the 64 characters",
+        ),
+        (
+            "  Own: {Type: AWS::SNS::Topic}\nOutputs:\n  A: {Value: a, Export: {Name: !Sub '${AWS::StackName}-a'}}\n  \
+             B: {Value: b, Export: {Name: !Join ['-', [!Ref AWS::StackName, a]]}}",
+            "line 5: Outputs.B.Export.Name: `A` is exported under the same name",
+        ),
+        (
+            "  SeedData: {Type: AWS::SNS::Topic}\nConditions: {OnAws: !Equals [a, b]}\nOutputs:\n  \
+             LamplighterTableName: {Value: x}",
+            "line 3: Conditions.OnAws: stands for two things",
+        ),
+    ] {
+        let said = faults(resources).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+    }
+    let fine = "  Own: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${AWS::StackName}-seed-data'}}\n  \
+                Site: {Type: AWS::Serverless::Function, Properties: {Role: !Ref Own, FunctionName: !Ref Own}}";
+    assert_eq!(faults(fine), Ok(()));
+}
+
+/// Values as they may stand in a template, without what is a function call by its key.
+fn values() -> impl Strategy<Value = Value> {
+    let scalars = prop_oneof![
+        any::<String>().prop_map(Value::from),
+        "[ -~]{0,12}".prop_map(Value::from),
+        "[-+.0-9a-fxo_:]{1,6}".prop_map(|word| super::scalars::plain(&word)),
+        "(yes|No|on|off|y|NULL|~|true|2010-09-09|1e3|0x1F|\\.inf)"
+            .prop_map(|word| super::scalars::plain(&word)),
+        any::<i64>().prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    scalars.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec(("[A-Za-z0-9 :.\"-]{1,8}", inner), 0..5).prop_map(
+                |entries| Value::Mapping(entries.into_iter().map(|(k, v)| (k.into(), v)).collect())
+            ),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn o09_an_application_survives(properties in values(), metadata in values(), crlf: bool) {
+        let mut text = "Metadata:\n".to_owned();
+        super::yaml::entry(&mut text, "Own", &metadata, 2);
+        text.push_str("Resources:\n  Own:\n    Type: AWS::SNS::Topic\n");
+        super::yaml::entry(&mut text, "Properties", &properties, 4);
+        let text = if crlf { text.replace('\n', "\r\n") } else { text };
+        let parse = |text: &str| super::Application::parse("infra/application.yaml", text);
+        let application = parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let found = |own: &super::Application, section: &str| {
+            own.section(section).find(|(name, _)| name == "Own").map(|(_, value)| value.clone()).unwrap()
+        };
+        prop_assert_eq!(&found(&application, "Metadata"), &metadata);
+        prop_assert_eq!(&found(&application, "Resources")["Properties"], &properties);
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        let generated = parse(&render(&project, Some(&application)).unwrap()).unwrap();
+        for section in ["Metadata", "Resources"] {
+            prop_assert_eq!(found(&generated, section), found(&application, section));
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde_yaml_ng::{Mapping, Value};
 
+use super::scalars::{NOT_TEXT, as_written};
+
 /// A mapping in the order in which it is written.
 macro_rules! map {
     ($($key:expr => $value:expr),* $(,)?) => {
@@ -27,8 +29,6 @@ pub(super) use list;
 
 /// A list of short words stands on one line if it ends before this column.
 const LINE: usize = 100;
-/// Words that some version of YAML takes for a truth value or for nothing.
-const NOT_TEXT: [&str; 9] = ["y", "n", "yes", "no", "true", "false", "on", "off", "null"];
 
 /// Writes the entry of a mapping, `indent` columns in.
 pub(super) fn entry(out: &mut String, key: &str, value: &Value, indent: usize) {
@@ -89,7 +89,7 @@ fn inline(value: &Value, indent: usize, column: usize) -> Option<String> {
 fn word(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.contains('\n') => None,
-        Value::String(_) | Value::Bool(_) | Value::Number(_) => Some(scalar(value, 0)),
+        Value::String(_) | Value::Bool(_) | Value::Number(_) | Value::Tagged(_) => Some(scalar(value, 0)),
         _ => None,
     }
 }
@@ -99,8 +99,9 @@ fn scalar(value: &Value, indent: usize) -> String {
         Value::Bool(word) => word.to_string(),
         Value::Number(number) => number.to_string(),
         Value::String(text) => string(text, indent),
-        // Mappings and sequences are blocks, tags are resolved when a file is read.
-        Value::Null | Value::Mapping(_) | Value::Sequence(_) | Value::Tagged(_) => "null".to_owned(),
+        Value::Tagged(_) => as_written(value).unwrap_or("null").to_owned(),
+        // Mappings and sequences are blocks.
+        Value::Null | Value::Mapping(_) | Value::Sequence(_) => "null".to_owned(),
     }
 }
 

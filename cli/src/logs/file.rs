@@ -1,6 +1,7 @@
-//! A log file of this machine.
+//! A log of this machine, read from the files that it is kept in.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -8,44 +9,86 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-/// A log file that may grow, and need not be there yet.
+use super::kept::{FULL_FILES, full, id};
+
+/// A log that may grow, and need not be there yet. Its full files are a part of it.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    reader: Option<BufReader<File>>,
+    /// What is still to be read; the last one may grow.
+    files: VecDeque<Opened>,
     /// The beginning of a line whose end is not written yet.
     begun: Vec<u8>,
 }
 
+/// A file, whatever its name is by now.
+#[derive(Debug)]
+struct Opened {
+    id: (u64, u64),
+    reader: BufReader<File>,
+}
+
 impl LogFile {
-    /// The file, from its beginning.
+    /// The log whose newest file has this path, from its beginning.
     pub fn open(path: PathBuf) -> anyhow::Result<Self> {
-        let reader = open(&path)?;
-        Ok(Self { path, reader, begun: Vec::new() })
+        let mut log = Self { path, files: VecDeque::new(), begun: Vec::new() };
+        log.find()?;
+        Ok(log)
     }
 
     /// Hands on every whole line that has come since the last call.
     pub fn read(&mut self, mut line: impl FnMut(String)) -> anyhow::Result<()> {
-        if self.reader.is_none() {
-            self.reader = open(&self.path)?;
-        }
-        let Some(reader) = &mut self.reader else { return Ok(()) };
-        loop {
-            let failed = || format!("cannot read {}", self.path.display());
-            let read = reader.read_until(b'\n', &mut self.begun).with_context(failed)?;
-            if read == 0 || !self.begun.ends_with(b"\n") {
-                return Ok(());
+        self.find()?;
+        while let Some(Opened { reader, .. }) = self.files.front_mut() {
+            loop {
+                let failed = || format!("cannot read {}", self.path.display());
+                let read = reader.read_until(b'\n', &mut self.begun).with_context(failed)?;
+                if read == 0 || !self.begun.ends_with(b"\n") {
+                    break;
+                }
+                line(text(&self.begun));
+                self.begun.clear();
             }
-            let text = String::from_utf8_lossy(&self.begun);
-            line(text.trim_end_matches(['\r', '\n']).to_owned());
-            self.begun.clear();
+            if self.files.len() == 1 {
+                break;
+            }
+            self.files.pop_front();
+            // No more of it comes once a newer file is there.
+            if !self.begun.is_empty() {
+                line(text(&std::mem::take(&mut self.begun)));
+            }
         }
+        Ok(())
+    }
+
+    /// Opens the files that are newer than those that are known. From the newest to the oldest: so one that is put aside meanwhile is
+    /// met twice, and none is passed over.
+    fn find(&mut self) -> anyhow::Result<()> {
+        let newest = self.files.back().map(|file| file.id);
+        let mut found: Vec<Opened> = Vec::new();
+        let names = (1..=FULL_FILES).map(|number| full(&self.path, number));
+        for path in std::iter::once(self.path.clone()).chain(names) {
+            let Some(file) = open(&path)? else { continue };
+            if Some(file.id) == newest {
+                break;
+            }
+            if found.iter().all(|other| other.id != file.id) {
+                found.push(file);
+            }
+        }
+        self.files.extend(found.into_iter().rev());
+        Ok(())
     }
 }
 
-fn open(path: &Path) -> anyhow::Result<Option<BufReader<File>>> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(BufReader::new(file))),
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned()
+}
+
+fn open(path: &Path) -> anyhow::Result<Option<Opened>> {
+    let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    match opened {
+        Ok((metadata, file)) => Ok(Some(Opened { id: id(&metadata), reader: BufReader::new(file) })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => bail!("cannot read {}: {error}", path.display()),
     }

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lamplighter_core::pulse::PLAN;
+use lamplighter_core::{pulse::PLAN, value::sorted};
 use serde::Serialize;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     describe::{self, Described},
     fault::Faults,
     generate::PULSE,
-    project::{Project, sorted},
+    project::Project,
     workspace::Workspace,
 };
 
@@ -80,7 +80,7 @@ pub fn package_all(
     let mut contents = contents(&binaries, &described)?;
     if let Some(entries) = contents.get_mut(PULSE) {
         let config = Config::load(&workspace.root)?;
-        let project = Project::resolve(&workspace.folder_name(), described.clone(), &config, environment)?;
+        let project = Project::resolve(&workspace.name, described.clone(), &config, environment)?;
         entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
     }
     let target = workspace.packages();

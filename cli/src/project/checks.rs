@@ -2,19 +2,26 @@
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZoneName;
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneName},
+};
 use lamplighter_core::{
     definition::{Kind, Phase},
     deployment::{OrderError, waves},
     name::TaskName,
+    resolve,
+    schema::Violation,
     zone::UnknownZone,
 };
+use serde_json::Value;
 
 use super::{InOrder, Task, secrets};
 use crate::{
     config::{self, Config, TaskConfig},
     describe::Described,
     fault::Faults,
+    generate::{NO_NAME, is_name, reserved},
 };
 
 /// What one function may have. Source: AWS Lambda Developer Guide, "Lambda quotas".
@@ -23,14 +30,10 @@ const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 /// The bytes that a project's own variables of one function may have: of Lambda's 4 KB, without what the template
 /// sets. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const VARIABLES_BYTES: usize = 3584;
-/// What the template sets.
-const OWN_VARIABLES: [&str; 5] = [
-    "LAMPLIGHTER_TABLE",
-    "LAMPLIGHTER_BUCKET",
-    "LAMPLIGHTER_ENVIRONMENT",
-    "LAMPLIGHTER_SETTINGS",
-    "LAMPLIGHTER_QUEUES",
-];
+/// What the names of our own variables begin with.
+const OWN_VARIABLES: &str = "LAMPLIGHTER_";
+/// Those of them that a project may set: where the assets are, and how much is logged.
+const FREE_VARIABLES: [&str; 2] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_LOG"];
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -89,9 +92,57 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
                       `{{resolve:ssm:...}}`, which CloudFormation looks up";
         faults.add(file, key, reason);
     }
+    for found in resolve::find(&task.definition.config) {
+        let first = found.path.split(['.', '[']).next().unwrap_or_default();
+        let (file, key) = place(&format!("config.{}", found.path), &|layer| layer.config.contains_key(first));
+        if found.is_key {
+            let reason =
+                format!("has the key `{}`, and CloudFormation resolves no key: write it out", found.text);
+            faults.add(file, key, reason);
+        } else if let Err(error) = resolve::references(found.text) {
+            faults.add(file, key, error);
+        }
+    }
     for (prefix, layer) in layers {
         layer_keys(task, prefix, layer, faults);
     }
+    if let Some((key, violation)) = unfit_config(task, layers) {
+        let (file, _) = place("config", &|layer| layer.config.contains_key(&key));
+        let prefix = layers.iter().rev().find(|(_, layer)| layer.config.contains_key(&key));
+        let prefix = prefix.map_or("", |(prefix, _)| prefix);
+        faults.add(file, format!("{prefix}.config.{}", violation.path), violation.reason);
+    }
+}
+
+/// The key of the file at which the configuration is not what the task takes. What the file leaves out may be set at run
+/// time, and what only the default has wrong is not the file's fault.
+fn unfit_config(task: &Task, layers: &[(String, &TaskConfig)]) -> Option<(String, Violation)> {
+    let schema = &task.definition.config_schema;
+    let properties = properties_of_closed(schema);
+    let is_said = |key: &str| layers.iter().any(|(_, layer)| layer.config.contains_key(key));
+    // A key that is not known is told of already.
+    let is_known = |key: &str| properties.is_none_or(|properties| properties.contains_key(key));
+    let config = task.definition.config.as_object()?.iter();
+    let said = config.filter(|(key, _)| is_said(key) && is_known(key));
+    let said = said.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let violation = match properties {
+        Some(_) => {
+            let mut schema = schema.clone();
+            schema.as_object_mut()?.remove("required");
+            resolve::check(&Value::Object(said), &schema).err()?
+        }
+        None => resolve::check(&task.definition.config, schema).err()?,
+    };
+    let key = violation.path.split(['.', '[']).next().unwrap_or_default().to_owned();
+    is_said(&key).then_some((key, violation))
+}
+
+/// The properties of a configuration that has no others.
+fn properties_of_closed(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
+    let is_closed = ["additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"]
+        .iter()
+        .all(|word| matches!(schema.get(*word), None | Some(Value::Bool(false))));
+    schema["properties"].as_object().filter(|_| is_closed)
 }
 
 /// A time zone must be in the database by exactly its name, since EventBridge knows no other.
@@ -103,11 +154,7 @@ fn known_zone(name: &str) -> Result<(), UnknownZone> {
 
 /// What one table of overrides says that no task could have.
 fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults) {
-    let schema = &task.definition.config_schema;
-    let is_closed = ["additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"]
-        .iter()
-        .all(|word| matches!(schema.get(*word), None | Some(serde_json::Value::Bool(false))));
-    if let Some(properties) = schema["properties"].as_object().filter(|_| is_closed) {
+    if let Some(properties) = properties_of_closed(&task.definition.config_schema) {
         for key in layer.config.keys().filter(|key| !properties.contains_key(*key)) {
             let mut known: Vec<_> = properties.keys().map(String::as_str).collect();
             known.sort_unstable();
@@ -123,16 +170,18 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
             }
         }
     }
-    for name in layer.environment.keys() {
-        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.len() > 1
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    for (name, value) in &layer.environment {
         let key = format!("{prefix}.environment.{name}");
-        if !is_name {
-            let reason = "is not a variable's name: it must be two or more letters, digits and `_`, beginning with a letter";
+        if !is_name(name) {
+            faults.add(config::FILE, key, reserved(name).unwrap_or(NO_NAME));
+        } else if name.starts_with(OWN_VARIABLES) && !FREE_VARIABLES.contains(&name.as_str()) {
+            let reason = format!(
+                "is Lamplighter's own, as all are that begin so, but for {}: give it another name",
+                FREE_VARIABLES.join(" and ")
+            );
             faults.add(config::FILE, key, reason);
-        } else if OWN_VARIABLES.contains(&name.as_str()) {
-            faults.add(config::FILE, key, "is set by Lamplighter itself: leave it out");
+        } else if let Err(error) = resolve::references(value) {
+            faults.add(config::FILE, key, error);
         }
     }
 }
@@ -266,8 +315,19 @@ fn queue_task<'a>(name: &str, queues: &[&'a TaskName]) -> Result<&'a TaskName, S
 
 impl super::Project {
     /// What cannot be deployed to AWS, though it may run elsewhere. Reads the files that go with the tasks.
-    pub fn undeployable(&self) -> Faults {
+    pub fn undeployable(&self, now: Timestamp) -> Faults {
         let mut faults = Faults::default();
+        for (task, cron) in self.cron() {
+            let Some(schedule) = &cron.schedule else { continue };
+            // A zone that is not known is a fault of its own.
+            let Ok(zone) = TimeZone::get(&cron.timezone) else { continue };
+            if let Err(error) = schedule.first_after(&zone, now) {
+                match task.settings.schedule {
+                    Some(_) => faults.add(config::FILE, format!("tasks.{}.schedule", task.name()), error),
+                    None => faults.add(&task.source, "schedule", error),
+                }
+            }
+        }
         let allowed = crate::generate::LOG_RETENTION_DAYS;
         if !allowed.contains(&self.build.log_retention_days) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
@@ -278,7 +338,17 @@ impl super::Project {
             );
             faults.add(config::FILE, "build.log_retention_days", reason);
         }
+        for phase in [Phase::Before, Phase::After] {
+            if let Some((task, reason)) = crate::generate::phase_fault(self, phase) {
+                faults.add(&task.source, "timeout", reason);
+            }
+        }
         for task in &self.tasks {
+            for (name, key) in &task.environment_keys {
+                if let Some(reason) = reserved(name) {
+                    faults.add(config::FILE, key, reason);
+                }
+            }
             if task.definition.queue().is_some() {
                 for (key, reason) in crate::generate::queue_faults(self, task) {
                     faults.add(&task.source, key, reason);

@@ -1,6 +1,7 @@
 //! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
 
 mod checks;
+pub mod given;
 mod overrides;
 pub(crate) mod secrets;
 
@@ -14,11 +15,14 @@ use lamplighter_core::{
     name::TaskName,
     notify::Target,
     pulse::{self, Plan, Planned},
+    resolve::{self, Packed},
     schedule::{Driver, driver},
     settings::{DEFAULT_ENVIRONMENT, Settings},
+    value::sorted,
 };
 use serde_json::Value;
 
+use self::given::Known;
 use crate::{
     config::{Build, Config, Permission, TaskConfig},
     describe::Described,
@@ -69,18 +73,22 @@ pub struct Task {
     pub permissions: Vec<Permission>,
     /// Further environment variables.
     pub environment: BTreeMap<String, String>,
+    /// The keys in lamplighter.toml that those are from, by name.
+    pub environment_keys: BTreeMap<String, String>,
     /// The file that defines it, relative to the workspace.
     pub source: String,
     /// Its package's folder.
     pub folder: PathBuf,
+    /// The values that references have on this machine; in a template none.
+    pub known: Known,
 }
 
 impl Project {
     /// The project of these tasks, or everything in it that cannot stand.
     ///
-    /// `folder` is the workspace's folder's name. `environment` goes before the file's own.
+    /// `name` is that of the workspace. `environment` goes before the file's own.
     pub fn resolve(
-        folder: &str,
+        name: &str,
         described: Vec<Described>,
         config: &Config,
         environment: Option<&str>,
@@ -98,7 +106,7 @@ impl Project {
             tasks.push(task);
         }
         checks::together(&tasks, &mut faults);
-        let name = config.name.clone().unwrap_or_else(|| folder.to_owned());
+        let name = name.to_owned();
         let notify = config.notify(&environment, &mut faults);
         let functions = checks::functions(config, &tasks, &mut faults);
         faults.none_or(Self { name, environment, build: config.build.clone(), notify, functions, tasks })
@@ -141,14 +149,28 @@ impl Task {
         let mut memory_mb = DEFAULT_MEMORY_MB;
         let mut permissions = Vec::new();
         let mut environment = BTreeMap::new();
+        let mut environment_keys = BTreeMap::new();
         for (key, layer) in layers {
-            settings = settings.overridden_by(overrides::settings(key, layer, &definition, faults));
+            let layer_settings = overrides::settings(key, layer, &definition, faults);
+            settings = settings.overridden_by(layer_settings, &definition.config_schema);
             memory_mb = layer.memory_mb.unwrap_or(memory_mb);
             permissions.extend(layer.permissions.iter().cloned());
             environment.extend(layer.environment.clone());
+            let names = layer.environment.keys();
+            environment_keys.extend(names.map(|name| (name.clone(), format!("{key}.environment.{name}"))));
         }
         let definition = settings.applied_to(definition);
-        Self { definition, settings, memory_mb, permissions, environment, source, folder }
+        Self {
+            definition,
+            settings,
+            memory_mb,
+            permissions,
+            environment,
+            environment_keys,
+            source,
+            folder,
+            known: Known::default(),
+        }
     }
 
     /// Its name.
@@ -177,15 +199,20 @@ impl Task {
         duration::millis(self.definition.timeout).div_ceil(1000)
     }
 
-    /// The environment variables that tell its function what was overridden and declared. The table, the bucket
-    /// and the environment's name are the deployment's to add.
+    /// The environment variables that tell its function what was overridden and declared, with the values of references as
+    /// far as they are known here. The table, the bucket and the environment's name are the deployment's to add.
     pub fn variables(&self) -> BTreeMap<String, String> {
-        let mut variables = self.environment.clone();
-        if self.settings != Settings::default() {
-            let settings =
-                serde_json::to_value(&self.settings).map(|value| sorted(&value)).unwrap_or_default();
-            variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), settings);
+        let mut settings = self.settings.clone();
+        // One in the task's own defaults is resolved as any other: it stands in the template too.
+        if resolve::find(&self.definition.config).len() > resolve::find(&settings.config).len() {
+            settings.config = self.definition.config.clone();
         }
+        let known = |text| self.known.put_into(text);
+        let Packed { settings: packed, mut variables } = resolve::pack(&settings).mapped(known);
+        if settings != Settings::default() {
+            variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), sorted(&packed));
+        }
+        variables.extend(self.environment.iter().map(|(name, text)| (name.clone(), known(text.clone()))));
         variables
     }
 }
@@ -206,37 +233,31 @@ impl Ordered for InOrder<'_> {
     }
 }
 
-/// TOML as JSON. A date is its text.
-fn json(table: &toml::Table) -> Value {
-    fn value(of: &toml::Value) -> Value {
-        match of {
+/// TOML as JSON, or the key of the first number that JSON has no number for, and its name. A date is its text.
+fn json(table: &toml::Table) -> Result<Value, (String, String)> {
+    fn value(of: &toml::Value) -> Result<Value, (String, String)> {
+        Ok(match of {
             toml::Value::String(text) => text.as_str().into(),
             toml::Value::Integer(number) => (*number).into(),
-            toml::Value::Float(number) => (*number).into(),
+            toml::Value::Float(number) if number.is_finite() => (*number).into(),
+            toml::Value::Float(number) => {
+                let name = if number.is_nan() { "nan".to_owned() } else { number.to_string() };
+                return Err((String::new(), name));
+            }
             toml::Value::Boolean(word) => (*word).into(),
             toml::Value::Datetime(date) => date.to_string().into(),
-            toml::Value::Array(items) => items.iter().map(value).collect(),
-            toml::Value::Table(table) => json(table),
-        }
+            toml::Value::Array(items) => {
+                let item = |(i, item)| value(item).map_err(|(path, name)| (format!("[{i}]{path}"), name));
+                items.iter().enumerate().map(item).collect::<Result<_, _>>()?
+            }
+            toml::Value::Table(table) => json(table).map_err(|(path, name)| (format!(".{path}"), name))?,
+        })
     }
-    table.iter().map(|(key, item)| (key.clone(), value(item))).collect()
-}
-
-/// The value as JSON text with sorted keys, so that it is the same however `serde_json` was built.
-pub(crate) fn sorted(value: &Value) -> String {
-    match value {
-        Value::Object(entries) => {
-            let entries: BTreeMap<_, _> = entries.iter().collect();
-            let entry =
-                |(key, value): (&String, &&Value)| format!("{}:{}", Value::from(key.as_str()), sorted(value));
-            format!(
-                "{{{}}}",
-                entries.iter().map(|(key, value)| entry((key, value))).collect::<Vec<_>>().join(",")
-            )
-        }
-        Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
-        other => other.to_string(),
-    }
+    let entry = |(key, item): (&String, _)| {
+        let placed = value(item).map_err(|(path, name)| (format!("{key}{path}"), name));
+        placed.map(|value| (key.clone(), value))
+    };
+    table.iter().map(entry).collect()
 }
 
 #[cfg(test)]

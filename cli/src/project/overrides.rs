@@ -31,7 +31,7 @@ pub(super) fn settings(prefix: &str, layer: &TaskConfig, task: &Definition, faul
         overlap: reading.word("overlap", layer.overlap.as_deref()),
         catch_up: reading.word("catch_up", layer.catch_up.as_deref()),
         retention_days: reading.retention(layer.retention_days),
-        config: if layer.config.is_empty() { Value::Null } else { super::json(&layer.config) },
+        config: reading.config(&layer.config),
     }
 }
 
@@ -70,6 +70,16 @@ impl Reading<'_> {
             return None;
         }
         days
+    }
+
+    fn config(&mut self, config: &toml::Table) -> Value {
+        if config.is_empty() {
+            return Value::Null;
+        }
+        super::json(config).unwrap_or_else(|(path, name)| {
+            self.fault(&format!("config.{path}"), format!("is {name}, for which JSON has no number"));
+            Value::Null
+        })
     }
 
     fn only_of_cron_tasks(&mut self, layer: &TaskConfig, task: &Definition) {

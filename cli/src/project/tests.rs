@@ -83,6 +83,8 @@ fn l02_what_an_override_cannot_say_is_named() {
         [tasks.a.environment]
         LAMPLIGHTER_TABLE = "x"
         LAMPLIGHTER_LOG = "debug"
+        LAMPLIGHTER_ASSETS = "s3://artifacts/a"
+        LAMPLIGHTER_EPOCH = "1"
         "B-C" = "y"
     "#;
     let keys: Vec<_> = faults(vec![task], config)
@@ -97,6 +99,7 @@ fn l02_what_an_override_cannot_say_is_named() {
             "lamplighter.toml: tasks.a.config.url",
             "lamplighter.toml: tasks.a.permissions[0].resources",
             "lamplighter.toml: tasks.a.environment.B-C",
+            "lamplighter.toml: tasks.a.environment.LAMPLIGHTER_EPOCH",
             "lamplighter.toml: tasks.a.environment.LAMPLIGHTER_TABLE",
         ]
     );
@@ -116,16 +119,90 @@ fn l23_a_secret_in_code_is_refused_where_it_stands() {
 }
 
 #[test]
+fn o04_a_reference_that_cannot_be_resolved_is_refused_where_it_stands() {
+    let task = || described("a", json!({ "config": { "url": "" } }));
+    let config = |value: &str| format!("[tasks.a.config]\nurl = {value}");
+    for (value, wanted) in [
+        ("\"{{resolve:ssm-secure:/a}}\"", "config.url: has a reference to `ssm-secure`"),
+        ("\"x {{resolve:ssm:/a\"", "config.url: has a reference that begins with"),
+        (
+            "[{ deep = \"{{resolve:ssm:}}\" }]",
+            "config.url[0].deep: has the reference `{{resolve:ssm:}}`, which names",
+        ),
+        ("{ \"{{resolve:ssm:/a}}\" = 1 }", "config.url: has the key `{{resolve:ssm:/a}}`"),
+    ] {
+        let found = faults(vec![task()], &config(value));
+        assert!(found.len() == 1 && found[0].contains(wanted), "{wanted}: {found:?}");
+        assert!(found[0].starts_with("lamplighter.toml: tasks.a."), "{found:?}");
+    }
+    let variable = "[tasks.a.environment]\nURL = \"{{resolve:ssm-secure:/a}}\"\nLAMPLIGHTER_SECRET_1 = \"x\"";
+    let found = faults(vec![task()], variable);
+    assert!(found[1].contains("environment.URL: has a reference to `ssm-secure`"), "{found:?}");
+    assert!(found[0].contains("LAMPLIGHTER_SECRET_1: is set by Lamplighter itself"), "{found:?}");
+}
+
+#[test]
+fn o04_a_reference_in_the_tasks_own_defaults_is_resolved_too() {
+    let keys = json!({ "config": { "url": "{{resolve:ssm:/shop/url}}", "n": 1 } });
+    let project = Project::resolve("shop", vec![described("a", keys)], &Config::default(), None).unwrap();
+    let variables = task(&project, "a").variables();
+    assert!(variables.values().any(|text| text == "{{resolve:ssm:/shop/url}}"), "{variables:?}");
+    let settings: Value = serde_json::from_str(&variables["LAMPLIGHTER_SETTINGS"]).unwrap();
+    assert_eq!(settings["config"], json!({ "n": 1, "url": "" }));
+}
+
+#[test]
 fn l09_overrides_reach_the_function_with_their_types() {
     let project = shop();
-    let settings = task(&project, "warm-cache").variables().remove("LAMPLIGHTER_SETTINGS").unwrap();
+    let mut variables = task(&project, "warm-cache").variables();
+    let settings = variables.remove("LAMPLIGHTER_SETTINGS").unwrap();
+    let (name, text) = variables.pop_first().unwrap();
+    assert!(name.starts_with("LAMPLIGHTER_SECRET_") && variables.is_empty(), "{name}");
+    assert_eq!(text, "{{resolve:secretsmanager:shop:SecretString:token}}");
     assert_eq!(
         settings,
-        "{\"config\":{\"token\":\"{{resolve:secretsmanager:shop:SecretString:token}}\",\"urls\":\
-         [\"https://shop.example/\"]},\"max_attempts\":2,\"timeout_ms\":60000}"
+        format!(
+            "{{\"config\":{{\"token\":\"\",\"urls\":[\"https://shop.example/\"]}},\"max_attempts\":2,\
+             \"resolved\":{{\"/token\":\"{name}\"}},\"timeout_ms\":60000}}"
+        )
     );
     assert!(task(&project, "seed-data").variables().is_empty(), "nothing is overridden");
     assert_eq!(task(&project, "process-assets").variables()["CDN"], "https://cdn.example");
+}
+
+#[test]
+fn c02_a_schedule_that_never_fires_again_is_not_deployed_and_stops_nothing_else() {
+    let cron = |schedule: &str| json!({ "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "low" });
+    let tasks = ["0 0 0 1 1 * 2020", "@daily", "0 0 0 1 1 * 2026-2030"];
+    let tasks: Vec<_> =
+        ["a", "b", "c"].into_iter().zip(tasks).map(|(name, text)| described(name, cron(text))).collect();
+    let config = r#"
+        [tasks.b]
+        schedule = "30 2 * 3 SUN#L"
+        timezone = "Europe/Vienna"
+    "#;
+    // One whose years are over is known to all commands, so that its runs can be looked at.
+    let project = Project::resolve("shop", tasks.clone(), &Config::parse(config).unwrap(), None).unwrap();
+    let over = project.undeployable("2026-11-28T12:00:00Z".parse().unwrap());
+    let over: Vec<_> = over.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        over,
+        [
+            "functions/tasks/a/src/lib.rs: schedule: `0 0 0 1 1 * 2020` is not a schedule: it never fires again: its last \
+             time was 2020-01-01T00:00:00Z; name a year that is yet to come\n  0 0 0 1 1 * 2020\n              ^^^^",
+            "lamplighter.toml: tasks.b.schedule: `30 2 * 3 SUN#L` is not a schedule: it never fires: a clock change of its \
+             time zone leaves out each of its times; write another hour, or another time zone\n  30 2 * 3 SUN#L\n  \
+             ^^^^^^^^^^^^^^",
+        ]
+    );
+    let never = faults(tasks, "[tasks.b]\nschedule = \"0 0 31 2 *\"");
+    assert_eq!(
+        never,
+        [
+            "lamplighter.toml: tasks.b.schedule: `0 0 31 2 *` is not a schedule: it never fires: `31` is no day of \
+          February; days are 1 to 29 there, and `L` is the last one\n  0 0 31 2 *\n      ^^^^"
+        ]
+    );
 }
 
 #[test]
@@ -145,7 +222,7 @@ fn what_a_function_cannot_hold_is_refused() {
     let long = "x".repeat(4000);
     let config = Config::parse(&format!("[tasks.a.environment]\nLONG = \"{long}\"")).unwrap();
     let project = Project::resolve("shop", vec![described("a", json!({}))], &config, None).unwrap();
-    let faults = project.undeployable().to_string();
+    let faults = project.undeployable(jiff::Timestamp::now()).to_string();
     assert!(
         faults.starts_with("lamplighter.toml: tasks.a: its configuration and environment are 4004 bytes")
     );

@@ -2,16 +2,19 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
+use lamplighter_aws::jobs::{RunnerAddress, split_datagram};
+use lamplighter_local::Key;
 use tokio::net::UdpSocket;
+
+use crate::files::{read_private, write_private};
 
 /// Where the runner of this folder hears of jobs, if there is one. It may have died: what is told it then is lost, and found
 /// by the next one.
-pub fn heard_at(home: &Path) -> Option<SocketAddr> {
-    fs::read_to_string(sign(home)).ok()?.trim().parse().ok()
+pub fn heard_at(home: &Path) -> Option<RunnerAddress> {
+    read_private(&sign(home))?.trim().parse().ok()
 }
 
 /// A bell that is hung up, and taken down when it is dropped.
@@ -19,19 +22,26 @@ pub fn heard_at(home: &Path) -> Option<SocketAddr> {
 pub struct Hung {
     /// Where it is heard.
     pub socket: UdpSocket,
-    /// Where it is rung.
-    pub address: SocketAddr,
+    /// Where it is rung, and with which key.
+    pub address: RunnerAddress,
+    key: Key,
     sign: PathBuf,
 }
 
 impl Hung {
-    /// Hangs up a bell, and says where in the folder.
+    /// Hangs up a bell with a key of its own, and says where in the folder.
     pub async fn up(home: &Path) -> io::Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).await?;
-        let (address, sign) = (socket.local_addr()?, sign(home));
+        let (key, sign) = (Key::new()?, sign(home));
+        let address = RunnerAddress::new(socket.local_addr()?, key.as_str());
         fs::create_dir_all(home)?;
-        fs::write(&sign, address.to_string())?;
-        Ok(Self { socket, address, sign })
+        write_private(&sign, &address.to_string())?;
+        Ok(Self { socket, address, key, sign })
+    }
+
+    /// The text of a datagram; nothing if it does not begin with the key.
+    pub fn text_of<'a>(&self, datagram: &'a [u8]) -> Option<&'a [u8]> {
+        split_datagram(datagram).filter(|(key, _)| self.key.is(key)).map(|(_, text)| text)
     }
 }
 
@@ -57,11 +67,28 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(heard_at(home.path()), None);
         let bell = Hung::up(home.path()).await.unwrap();
-        assert_eq!(heard_at(home.path()), Some(bell.address));
+        assert_eq!(heard_at(home.path()), Some(bell.address.clone()));
         let newer = Hung::up(home.path()).await.unwrap();
         drop(bell);
-        assert_eq!(heard_at(home.path()), Some(newer.address));
+        assert_eq!(heard_at(home.path()), Some(newer.address.clone()));
         drop(newer);
         assert_eq!(heard_at(home.path()), None);
+    }
+
+    #[tokio::test]
+    async fn o06_a_datagram_is_heard_with_the_key_of_this_bell_only() {
+        let home = tempfile::tempdir().unwrap();
+        let former = Hung::up(home.path()).await.unwrap();
+        let bell = Hung::up(home.path()).await.unwrap();
+        let with = |key: &str| bell.text_of(format!("{key} send-mail").as_bytes()).map(<[u8]>::to_vec);
+        assert_eq!(with(bell.key.as_str()), Some(b"send-mail".to_vec()));
+        for key in ["", "key-", former.key.as_str()] {
+            assert_eq!(with(key), None, "{key}");
+        }
+        assert_eq!(bell.text_of(b"send-mail"), None);
+        assert_eq!(bell.text_of(b""), None);
+        assert!(!format!("{bell:?}").contains(bell.key.as_str()), "{bell:?}");
+        let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(sign(home.path())).unwrap());
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

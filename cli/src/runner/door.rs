@@ -1,20 +1,21 @@
 //! How several processes use one table: the holder of its file serves it, the others come in as guests.
 //!
-//! The holder leaves its endpoint in a file beside the table. A guest keeps a shared lock on another file for as long as
+//! The holder leaves its endpoint, which has its key in it, in a file beside the table that only this user may read. A guest keeps a shared lock on another file for as long as
 //! it uses that endpoint, and the holder lets go of the table once it has that lock to itself, or at once if one of the guests
 //! is an heir, which serves it from then on. The locks are the
 //! kernel's and end with their processes, so nothing that is left behind keeps anybody out.
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io,
     net::{SocketAddr, TcpStream},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
+
+use crate::files::{read_private, write_private};
 
 /// How long the holder's endpoint may take to be reached: it is on this machine.
 const REACH: Duration = Duration::from_millis(500);
@@ -30,7 +31,7 @@ pub struct Door {
 }
 
 /// What the holder says of itself.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Sign {
     pid: u32,
     dynamodb: String,
@@ -92,10 +93,7 @@ impl Door {
     /// Tells who comes where the table is served. Only this user may read it.
     pub fn open(&self, dynamodb: &str) -> io::Result<()> {
         let sign = Sign { pid: std::process::id(), dynamodb: dynamodb.to_owned() };
-        let new = self.sign.with_extension("endpoint.new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(serde_json::to_string(&sign)?.as_bytes())?;
-        fs::rename(&new, &self.sign)
+        write_private(&self.sign, &serde_json::to_string(&sign)?)
     }
 
     /// Takes back what [`open`](Self::open) told.
@@ -105,7 +103,7 @@ impl Door {
     }
 
     fn read(&self) -> Option<Sign> {
-        serde_json::from_str(&fs::read_to_string(&self.sign).ok()?).ok()
+        serde_json::from_str(&read_private(&self.sign)?).ok()
     }
 }
 
@@ -114,9 +112,10 @@ fn file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-/// The address of an endpoint.
+/// The address of an endpoint, with or without a key.
 pub fn address_of(endpoint: &str) -> Option<SocketAddr> {
-    endpoint.strip_prefix("http://").and_then(|address| address.parse().ok())
+    let address = endpoint.strip_prefix("http://")?;
+    address.split('/').next()?.parse().ok()
 }
 
 fn reachable(endpoint: &str) -> bool {
@@ -135,7 +134,7 @@ mod tests {
         let door = Door::of(&folder.path().join("table.sqlite"));
         assert!(door.enter().unwrap().is_none(), "nobody is there");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let endpoint = format!("http://{}/key-3f", listener.local_addr().unwrap());
         door.open(&endpoint).unwrap();
         let mode = fs::metadata(&door.sign).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

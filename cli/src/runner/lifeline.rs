@@ -11,6 +11,9 @@ use std::{
 use lamplighter_aws::{jobs::Jobs, table::TableError};
 use lamplighter_core::name::TaskName;
 
+/// How old a file without its name is when its runner is surely dead: it has the name within milliseconds.
+const UNBORN: Duration = Duration::from_secs(3600);
+
 /// A runner's file, locked for as long as this lives.
 #[derive(Debug)]
 pub struct Lifeline {
@@ -55,8 +58,13 @@ pub fn severed(home: &Path, table: &str) -> io::Result<Vec<Severed>> {
     };
     let mut found = Vec::new();
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let instance = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
-        let Some(instance) = instance.map(str::to_owned) else { continue };
+        let Some(instance) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+            continue;
+        };
+        if instance.starts_with('.') {
+            forget_unborn(&path, UNBORN);
+            continue;
+        }
         // What is gone meanwhile was seen to by somebody else.
         let Ok(lock) = OpenOptions::new().write(true).open(&path) else { continue };
         if lock.try_lock().is_ok() {
@@ -64,6 +72,17 @@ pub fn severed(home: &Path, table: &str) -> io::Result<Vec<Severed>> {
         }
     }
     Ok(found)
+}
+
+/// Removes the file of a runner that died before the file had its name, which is older than `age`.
+fn forget_unborn(path: &Path, age: Duration) {
+    let is_old = fs::metadata(path)
+        .and_then(|file| file.modified())
+        .is_ok_and(|made| made.elapsed().is_ok_and(|since| since >= age));
+    if is_old {
+        // One that cannot be removed is met again.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Frees the jobs that dead runners of the folder have. `longest` is how far ahead the end of their leases may be.
@@ -112,5 +131,17 @@ mod tests {
         severed(home.path(), "shop").unwrap().remove(0).lifeline.untie();
         second.untie();
         assert!(dead(home.path()).is_empty());
+    }
+
+    #[test]
+    fn what_is_left_of_a_runner_that_died_as_it_began_goes_with_time() {
+        let home = tempfile::tempdir().unwrap();
+        Lifeline::tie(home.path(), "shop", "first").unwrap().untie();
+        let unborn = folder(home.path(), "shop").join(".second");
+        fs::write(&unborn, "").unwrap();
+        assert!(dead(home.path()).is_empty() && unborn.exists());
+        let file = OpenOptions::new().write(true).open(&unborn).unwrap();
+        file.set_modified(std::time::SystemTime::now() - UNBORN).unwrap();
+        assert!(dead(home.path()).is_empty() && !unborn.exists());
     }
 }

@@ -2,23 +2,25 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::Write,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    fs,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use lamplighter_core::{name::TaskName, notify::Target, side::Pace};
-use lamplighter_local::{Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous};
+use lamplighter_core::{name::TaskName, notify::Target, secret::Secrets, side::Pace};
+use lamplighter_local::{
+    Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous, mask_keys,
+};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{side::Side, storage::Storage};
+use super::{home, side::Side, storage::Storage, surroundings::Surroundings};
 use crate::{
     generate::PULSE,
+    logs::kept::LogFiles,
     package::Package,
     project::{Project, Task},
 };
@@ -33,11 +35,10 @@ const PULSE_NAME: &str = "lamplighter-pulse";
 const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
 /// The time of one invocation of the dispatcher, as in Lambda.
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
+/// The fields of a line that say whose it is.
+const OF_A_LINE: [&str; 7] = ["timestamp", "level", "task", "run_id", "attempt", "trigger", "target"];
 /// What a process on this machine is told that no host starts, to reach the table.
-const LOCAL: [(&str, &str); 3] =
-    [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test"), ("AWS_REGION", "us-east-1")];
-/// What the functions of this machine are not told of its own environment: where AWS is, they are told instead.
-const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
+const REGION: (&str, &str) = ("AWS_REGION", "us-east-1");
 
 /// The AWS parts of one stack on this machine.
 pub struct Machine {
@@ -50,36 +51,54 @@ pub struct Machine {
     /// Where custom resources are answered.
     pub answers: Answers,
     stack: String,
+    surroundings: Surroundings,
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
+    /// What no line of a function may show, by its name.
+    hidden: Arc<Hidden>,
 }
+
+/// The secrets that were given to functions on this machine, by the names of those.
+type Hidden = RwLock<BTreeMap<String, Secrets>>;
 
 impl Machine {
     /// Starts the parts. `tasks` are as in [`Storage::open`]. What functions print goes to a file each below `home/logs`.
     pub async fn start(
         home: &Path,
         stack: &str,
+        surroundings: Surroundings,
         synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
         let storage = Storage::open(home, stack, synchronous, tasks).await?;
-        Self::start_with(storage, home, stack, HostOptions::default(), |_, _| {}).await
+        Self::start_with(storage, home, stack, surroundings, HostOptions::default(), |_, _| {}).await
     }
 
-    /// Starts the parts around a table that is open. `heard` is given each line that functions print, and the text of it
-    /// that is kept.
+    /// Starts the parts around a table that is open. `heard` is given each line that functions print once it is kept,
+    /// and the text of it that is; it must not wait.
     pub async fn start_with(
         storage: Storage,
         home: &Path,
         stack: &str,
+        surroundings: Surroundings,
         options: HostOptions,
         heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        let logs = Logs::new(home.join("logs"))?;
+        home::make(home)?;
+        let logs = LogFiles::new(home.join("logs"))?;
         let prefix = format!("{stack}-");
-        let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |line: LogLine| {
+        let hidden: Arc<Hidden> = Arc::default();
+        let of_functions = Arc::clone(&hidden);
+        let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |mut line: LogLine| {
+            // A function has the keys of the endpoints, and its libraries may print them.
+            line.line = mask_keys(&line.line).into_owned();
+            if let Some(secrets) =
+                of_functions.read().unwrap_or_else(PoisonError::into_inner).get(&line.function)
+            {
+                line.line = masked(secrets, line.line);
+            }
             let text = kept(&line, &prefix);
-            heard(&line, &text);
             logs.keep(&line.function, &text);
+            heard(&line, &text);
         });
         let of_host = Arc::clone(&sink);
         let options = HostOptions { label: Some(run_of), ..options };
@@ -89,13 +108,22 @@ impl Machine {
             stacks: Stacks::serve().await?,
             answers: Answers::serve().await?,
             stack: stack.to_owned(),
+            surroundings,
             sink,
+            hidden,
         })
     }
 
     /// Takes a line of a process that the host does not run, as one of a function's.
     pub fn hear(&self, line: LogLine) {
         (self.sink)(line);
+    }
+
+    /// From here on no line of the task's function shows what is secret in this configuration of one run.
+    pub fn hide(&self, task: &Task, of_run: &Value) {
+        let secrets = task.given_secrets(of_run);
+        let function = self.function(task.name().as_str());
+        self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(function, secrets);
     }
 
     /// The name of a function of the stack.
@@ -129,7 +157,8 @@ impl Machine {
         if let Some(pulse) = pulse {
             self.host.register(self.spec(PULSE_NAME, pulse, PULSE_TIMEOUT, self.pulse_variables(project)));
         }
-        for task in &project.tasks {
+        // One that waits for a value is not to run here, or that would have been refused.
+        for task in project.tasks.iter().filter(|task| !task.is_unresolved()) {
             self.install_task(project, task, packages, pulse.map(|_| self.pulse()))?;
         }
         Ok(())
@@ -163,16 +192,14 @@ impl Machine {
     ) -> anyhow::Result<Side> {
         let spec = self.task_spec(project, task, packages)?;
         let mut variables = spec.environment;
-        for (name, value) in LOCAL {
-            variables.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-        }
-        // An empty one takes away what is told otherwise.
-        variables.retain(|_, value| !value.is_empty());
+        variables.entry(REGION.0.to_owned()).or_insert_with(|| REGION.1.to_owned());
         Ok(Side {
             task: task.name().clone(),
             built: fs::metadata(&spec.command).and_then(|binary| binary.modified()).ok(),
             command: spec.command,
             folder: spec.task_root,
+            current_folder: spec.current_folder,
+            inherited: spec.inherited,
             variables,
             runner: runner.to_owned(),
             environment: project.environment.clone(),
@@ -190,6 +217,8 @@ impl Machine {
         let package = packages.iter().find(|package| package.name == name);
         let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
         let timeout = Duration::from_secs(task.function_seconds());
+        let secrets = task.given_secrets(&Value::Null);
+        self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(self.function(name), secrets);
         Ok(self.spec(name, package, timeout, Self::variables(project, task)))
     }
 
@@ -200,15 +229,14 @@ impl Machine {
         timeout: Duration,
         variables: BTreeMap<String, String>,
     ) -> FunctionSpec {
-        let mut environment: BTreeMap<_, _> = std::env::vars()
-            .filter(|(name, _)| !WITHHELD.iter().any(|prefix| name.starts_with(prefix)))
-            .collect();
-        environment.extend(variables);
+        let mut environment = variables;
         environment.extend(self.endpoints());
         FunctionSpec {
             environment,
+            inherited: self.surroundings.variables.clone(),
             timeout,
             task_root: Some(package.folder.clone()),
+            current_folder: Some(self.surroundings.folder.clone()),
             ..FunctionSpec::new(self.function(name), package.folder.join("bootstrap"))
         }
     }
@@ -255,32 +283,20 @@ impl Machine {
     }
 }
 
-/// The log files of the functions.
-struct Logs {
-    folder: PathBuf,
-    files: Mutex<BTreeMap<String, File>>,
-}
-
-impl Logs {
-    fn new(folder: PathBuf) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { folder, files: Mutex::default() })
+/// A line without the secrets that a body may have printed. What the task's own log says is masked already, and its own
+/// fields stay readable whatever the secrets are.
+fn masked(secrets: &Secrets, line: String) -> String {
+    let text = secrets.mask(&line);
+    if text == line {
+        return line;
     }
-
-    /// Appends a line to a function's file. A log that cannot be written must not stop a deployment.
-    fn keep(&self, function: &str, text: &str) {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
-        if !files.contains_key(function) {
-            let path = self.folder.join(format!("{function}.log"));
-            if let Ok(file) = OpenOptions::new().append(true).create(true).open(path) {
-                files.insert(function.to_owned(), file);
-            }
-        }
-        if let Some(file) = files.get_mut(function) {
-            // One write a line, so that those of several runners do not mix.
-            let _ = file.write_all(format!("{text}\n").as_bytes());
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return text };
+    for (name, value) in &mut fields {
+        if !OF_A_LINE.contains(&name.as_str()) {
+            *value = secrets.mask_value(value.take());
         }
     }
+    Value::Object(fields).to_string()
 }
 
 /// The run that an invocation is for, where its payload names one.
@@ -303,4 +319,25 @@ fn kept(line: &LogLine, prefix: &str) -> String {
     let whole =
         json!({ "timestamp": at, "level": "INFO", "task": task, "run_id": run, "message": line.line });
     whole.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use lamplighter_core::hidden;
+
+    use super::*;
+
+    #[test]
+    fn o04_a_printed_secret_is_masked_and_the_line_stays_readable() {
+        let (texts, schema) = hidden::texts(["run", "hunter2"]);
+        let (secrets, _) = hidden::take_all([(&texts, &schema)]);
+        let of = |line: &str| masked(&secrets, line.to_owned());
+        assert_eq!(of("printed hunter2"), "printed [secret]");
+        assert_eq!(of("nothing"), "nothing");
+        let line = json!({ "run_id": "1", "level": "INFO", "message": "run hunter2", "n": ["hunter2"] });
+        let told: Value = serde_json::from_str(&of(&line.to_string())).unwrap();
+        let wanted =
+            json!({ "run_id": "1", "level": "INFO", "message": "[secret] [secret]", "n": ["[secret]"] });
+        assert_eq!(told, wanted);
+    }
 }

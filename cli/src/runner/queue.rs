@@ -25,7 +25,7 @@ use lamplighter_core::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{interval, sleep},
+    time::{Instant, interval, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,6 +41,8 @@ const LOOK: u16 = 250;
 const LONGEST: Duration = Duration::from_secs(5);
 /// How many times as many jobs may be in progress as run at once: the ends of the others are being written down.
 const AHEAD: usize = 4;
+/// How long the end of a job is kept that cannot be written down. What the table refuses for ever is not held for ever.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// The pause after the table failed.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -134,7 +136,9 @@ impl Dispatcher {
                 received = self.bell.socket.recv(&mut text) => {
                     let mut received = received;
                     while let Ok(length) = received {
-                        self.hear(&mut memory, &queues, &text[..length], &over);
+                        if let Some(text) = self.bell.text_of(&text[..length]) {
+                            self.hear(&mut memory, &queues, text, &over);
+                        }
                         received = self.bell.socket.try_recv(&mut text);
                     }
                 }
@@ -242,12 +246,16 @@ impl Dispatcher {
         self.running.spawn(async move {
             let soon = || Timestamp::now().saturating_add(PAUSE).ok();
             let mut attempted = false;
-            let tell = || {
-                attempted = true;
-                // Nobody listens once no new ones are taken.
-                let _ = over.send(News::Attempted(key.task.clone()));
+            let told = |progress: Progress<'_>| match progress {
+                Progress::Attempted => {
+                    attempted = true;
+                    // Nobody listens once no new ones are taken.
+                    let _ = over.send(News::Attempted(key.task.clone()));
+                }
+                Progress::Unwritten(error) => teller.warn(&format!("{key}: {error}")),
             };
-            let carried = carry(&jobs, &instance, &attempts, &key, &definition, &function, tell).await;
+            let carried = carry(&jobs, &instance, &attempts, &key, &definition, &function, told);
+            let carried = Box::pin(carried).await;
             let look_at = match carried {
                 Ok(Carried::Over(_) | Carried::Lost | Carried::Unknown) => None,
                 Ok(Carried::Again { pause, .. }) => Timestamp::now().saturating_add(pause).ok(),
@@ -318,7 +326,16 @@ impl Heard {
     }
 }
 
-/// Carries one job: starts it, has its function make an attempt, tells that it is over, and writes down what came of it.
+/// How far a job is.
+enum Progress<'a> {
+    /// Its attempt is over.
+    Attempted,
+    /// What came of it could not be written down, and is tried again.
+    Unwritten(&'a TableError),
+}
+
+/// Carries one job: starts it, has its function make an attempt, tells that it is over, and writes down what came of it, which
+/// may have to wait for the table.
 async fn carry(
     jobs: &Jobs,
     instance: &str,
@@ -326,7 +343,7 @@ async fn carry(
     key: &JobKey,
     definition: &Definition,
     function: &str,
-    attempted: impl FnOnce(),
+    mut told: impl FnMut(Progress<'_>),
 ) -> Result<Carried, TableError> {
     let lease = || Timestamp::now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
     let worker = Worker::new(lease(), definition.retry).of(instance);
@@ -353,9 +370,25 @@ async fn carry(
             }
         }
     };
-    attempted();
+    told(Progress::Attempted);
     let tried = answered.unwrap_or_else(|why| broken(&job, began, &why));
-    jobs.conclude(&job, tried, &worker).await
+    // The body is not made again because the table is away for a while, or its disk is full. Somebody who takes the job
+    // meanwhile has it.
+    let (mut is_told, over_at) = (false, Instant::now());
+    loop {
+        match jobs.conclude(&job, tried.clone(), &worker).await {
+            Err(error @ (TableError::Service { .. } | TableError::Objects(_)))
+                if over_at.elapsed() < PATIENCE =>
+            {
+                if !std::mem::replace(&mut is_told, true) {
+                    told(Progress::Unwritten(&error));
+                }
+            }
+            concluded => return concluded,
+        }
+        sleep(PAUSE).await;
+        let _ = jobs.renew(&job, lease()).await;
+    }
 }
 
 /// An attempt whose process did not live to tell of it.

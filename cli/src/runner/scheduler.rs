@@ -11,7 +11,7 @@ use lamplighter_core::{
     pulse::{Plan, Record, State, Zones},
     schedule::{Due, due, put_off},
 };
-use pulse::beat::{Pulse, close, step};
+use pulse::beat::{Pulse, close, step, tell_failing};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -116,6 +116,7 @@ impl Memory {
     /// another scheduler has written what it remembers.
     async fn turn(&mut self, it: &Pulse, now: Option<Timestamp>) -> Result<(), TableError> {
         if let Some((mut record, true)) = self.minute.take() {
+            self.state.failing = tell_failing(it, self.state.failing, &mut record).await;
             close(&mut record);
             it.table.end_pulse(&record).await?;
         }

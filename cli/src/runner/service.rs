@@ -5,7 +5,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Bell, Jobs},
-    table::{Recorded, TableError, Then},
+    process::EndSignals,
+    table::{Recorded, Table, TableError},
 };
 use lamplighter_core::{
     claim::Lost,
@@ -18,10 +19,9 @@ use lamplighter_local::InProgress;
 use pulse::{beat::Pulse, event::Event, tell};
 use serde_json::{Value, json};
 use tokio::{
-    signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinSet,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -30,7 +30,7 @@ use super::{
     bell::Hung,
     lifeline::{self, Lifeline},
     machine::Machine,
-    presence,
+    objects, presence,
     queue::{self, Dispatcher, Queues},
     scheduler,
     side::Side,
@@ -42,6 +42,10 @@ use crate::say;
 
 /// The time that runs have to put things in order when they are cancelled: a moment for the body, and its record.
 const CANCELLING: Duration = Duration::from_secs(3);
+/// How often it is looked for values in the bucket that nobody needs.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// How often the messages that could not be delivered are looked at.
+const DELIVERIES: Duration = Duration::from_secs(60);
 /// The time for what is only told: the last heartbeat, the last notices, and the table's other guests.
 const LAST_WORDS: Duration = Duration::from_millis(1500);
 
@@ -85,18 +89,14 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Ends that fire by SIGTERM and SIGINT: the first to stop, the second at once.
+    /// Ends that fire by SIGTERM, SIGHUP and SIGINT: the first to stop, the second at once.
     pub fn by_signals() -> anyhow::Result<Self> {
         let ends = Self::default();
         let fired = ends.clone();
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = EndSignals::of_anybody()?;
         tokio::spawn(async move {
             for end in [&fired.stop, &fired.at_once] {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
+                signals.next().await;
                 end.cancel();
             }
         });
@@ -138,12 +138,14 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         beginning.spawn(watch(watched, machine, placing, Arc::clone(&teller), ends.stop.clone()));
     }
     let carrying = TaskTracker::new();
-    let jobs = Jobs::new(pulses.borrow().table.clone(), Bell::Runner { to: Some(bell.address) });
-    let jobs = match machine.storage.exclusive() {
-        Some(engine) => jobs.written_together(engine),
-        None => jobs,
-    };
+    let jobs = jobs(&machine, &pulses.borrow(), Bell::Runner { to: Some(bell.address.clone()) });
     beginning.spawn(bury(home, jobs.clone(), queues.subscribe(), Arc::clone(&teller), ends.stop.clone()));
+    beginning.spawn(sweep(
+        Arc::clone(&machine),
+        pulses.borrow().table.clone(),
+        Arc::clone(&teller),
+        ends.stop.clone(),
+    ));
     let dispatcher = Dispatcher {
         jobs,
         instance: runner.instance.as_str().into(),
@@ -173,6 +175,7 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         presence::show(table, runner, host, prefix, Arc::clone(&teller), ends.stop.clone(), over.clone());
     telling.spawn(shown);
     telling.spawn(tell_failures(failures, pulses.subscribe(), Arc::clone(&teller), over.clone()));
+    telling.spawn(deliver(pulses.subscribe(), Arc::clone(&teller), over.clone()));
     let keeping =
         tokio::spawn(keep_table(Arc::clone(&machine), Arc::clone(&teller), ends.clone(), over.clone()));
 
@@ -206,6 +209,19 @@ pub async fn serve(it: Service, ends: Ends, teller: Arc<Teller>) -> anyhow::Resu
         // Nothing was heard of it.
         Ok(Err(_)) | Err(_) => Ok(()),
     }
+}
+
+/// The jobs of the stack: written in groups where this process has the table, and with messages of those that fail where
+/// somebody is told.
+fn jobs(machine: &Machine, pulse: &Pulse, bell: Bell) -> Jobs {
+    let mut jobs = Jobs::new(pulse.table.clone(), bell);
+    if let Some(engine) = machine.storage.exclusive() {
+        jobs = jobs.written_together(engine);
+    }
+    if pulse.notifier.is_some() {
+        jobs = jobs.telling(pulse.stack.clone());
+    }
+    jobs
 }
 
 /// Takes the place of the process through which the table is used, should that die; ends everything if it cannot.
@@ -243,6 +259,16 @@ async fn bury(
             teller.warn(&error.to_string());
         }
         let _ = timeout(HEARTBEAT, stop.cancelled()).await;
+    }
+}
+
+/// Removes the large values of runs whose records have expired, until `stop`.
+async fn sweep(machine: Arc<Machine>, table: Table, teller: Arc<Teller>, stop: CancellationToken) {
+    let Some(bucket) = machine.storage.bucket() else { return };
+    while timeout(SWEEP, stop.cancelled()).await.is_err() {
+        if let Err(error) = objects::sweep(bucket, &table).await {
+            teller.warn(&format!("{error:#}"));
+        }
     }
 }
 
@@ -290,8 +316,30 @@ async fn cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<
         environment: it.environment.clone(),
         ..lost.run(&task, Timestamp::now())
     };
-    match it.table.finish(&run, lost.hold, Then::Nothing).await? {
+    match it.table.finish(&run, lost.hold).await? {
         Recorded::Written | Recorded::Before(_) => Ok(()),
+    }
+}
+
+/// Sends the messages that are kept for whoever is to be told, as soon as there is one and once a minute: who does not answer
+/// keeps nothing else waiting.
+async fn deliver(mut pulses: watch::Receiver<Arc<Pulse>>, teller: Arc<Teller>, over: CancellationToken) {
+    loop {
+        let it = Arc::clone(&pulses.borrow_and_update());
+        tokio::select! {
+            biased;
+            () = over.cancelled() => return,
+            sent = tell::deliver(&it, Timestamp::MAX) => match sent {
+                Ok(errors) => errors.iter().for_each(|error| teller.warn(error)),
+                Err(error) => teller.warn(&error.to_string()),
+            },
+        }
+        tokio::select! {
+            () = over.cancelled() => return,
+            () = it.posted.notified() => {}
+            () = sleep(DELIVERIES) => {}
+            changed = pulses.changed() => if changed.is_err() { return },
+        }
     }
 }
 

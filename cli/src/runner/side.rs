@@ -5,16 +5,18 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use jiff::Timestamp;
 use lamplighter_aws::{
     random::{jitter, random},
-    table::{Renewed, Table, TableError, Then},
+    table::{Renewed, Table, TableError},
 };
 use lamplighter_core::{
     claim::{Decision, Grant, Occasion, Refusal, Request},
@@ -25,11 +27,12 @@ use lamplighter_core::{
     side::{Ended, Next, PARTING, Pace},
     status::Status,
 };
+use lamplighter_local::Lines;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncRead, BufReader},
+    io::AsyncRead,
     process::{Child, Command},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -38,8 +41,14 @@ use tokio_util::sync::CancellationToken;
 const BEYOND: Duration = Duration::from_secs(1);
 /// How long the last words of a dead process are waited for.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How many lines of a process may wait to be told.
-const LINES: usize = 1024;
+/// How often the wall clock is looked at while a process runs.
+const LOOKS: Duration = Duration::from_millis(250);
+/// How many bytes of a process's lines may wait to be told.
+const ROOM: usize = 8 * 1024 * 1024;
+/// A longer line of standard output arrives in parts, and does not say how the process ended.
+const MAX_OUTPUT_BYTES: usize = ROOM;
+/// A longer line of standard error arrives in parts.
+const MAX_ERROR_BYTES: usize = 256 * 1024;
 
 /// A side task as a runner starts it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +61,12 @@ pub struct Side {
     pub built: Option<SystemTime>,
     /// The folder of its package.
     pub folder: Option<PathBuf>,
-    /// The whole environment of its process, but for what belongs to one start.
+    /// Its current folder. None is the runner's.
+    pub current_folder: Option<PathBuf>,
+    /// The variables of this machine that its process has as they are.
+    pub inherited: Vec<(OsString, OsString)>,
+    /// Its further variables, which win over those of this machine, but for what belongs to one start. An empty value takes
+    /// away what is said otherwise.
     pub variables: BTreeMap<String, String>,
     /// Which runner this is: a word that no other one has.
     pub runner: String,
@@ -122,6 +136,7 @@ async fn turn(
         trigger: Trigger::Runner,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
+        runs_once: false,
         now,
         until: after(now, side.pace.lease),
     };
@@ -145,7 +160,7 @@ async fn turn(
     };
     told(Told::Began(run.id));
     let (ended, how) = match Process::start(side, &run, &grant) {
-        Ok(process) => process.keep(side, table, &run, claimed, told, shutdown).await,
+        Ok(process) => process.keep(side, table, &run, (claimed, now), told, shutdown).await,
         Err(error) => (cannot_start(side, &error), How::ByItself),
     };
     let ran = claimed.elapsed();
@@ -157,7 +172,7 @@ async fn turn(
     let run = if how == How::Cancelled { cancelled(run) } else { run };
     told(Told::Ended(&run, next));
     // Whoever took the task over has written its record, which stands.
-    let _ = table.finish(&run, grant.hold, Then::Nothing).await?;
+    let _ = table.finish(&run, grant.hold).await?;
     Ok(next)
 }
 
@@ -168,6 +183,27 @@ fn cannot_start(side: &Side, error: &io::Error) -> Ended {
 fn cancelled(run: Run) -> Run {
     let message = "cancelled: somebody asked for the run's end, or switched the task off";
     Run { status: Status::Cancelled, error: Some(RunError::new(ErrorKind::Execution, message)), ..run }
+}
+
+/// When this runner's lease ends: by the timers, which stop while the machine sleeps, and by the wall clock, by which others
+/// take it over.
+#[derive(Clone, Copy, Debug)]
+struct Lease {
+    timer: Instant,
+    wall: Timestamp,
+}
+
+impl Lease {
+    fn from(claimed: (Instant, Timestamp), lease: Duration) -> Self {
+        Self { timer: claimed.0 + lease, wall: after(claimed.1, lease) }
+    }
+
+    /// Returns when it has ended, by whichever clock is first.
+    async fn ends(self, now: impl Fn() -> Timestamp) {
+        while Instant::now() < self.timer && now() < self.wall {
+            sleep_until(self.timer.min(Instant::now() + LOOKS)).await;
+        }
+    }
 }
 
 /// How a process came to its end.
@@ -190,7 +226,7 @@ const STUBBORN: &str = "it did not end in time after it was asked to, and was ki
 struct Process {
     child: Child,
     group: Option<Pid>,
-    lines: mpsc::Receiver<Line>,
+    lines: mpsc::UnboundedReceiver<(Line, OwnedSemaphorePermit)>,
 }
 
 /// A line that it printed.
@@ -206,7 +242,7 @@ impl Process {
         command
             .arg("side")
             .env_clear()
-            .envs(&side.variables)
+            .envs(side.inherited.iter().map(|(name, value)| (name, value)))
             .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
             .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
             // Kept open for as long as this process lives.
@@ -216,20 +252,32 @@ impl Process {
             // A group of its own: what it starts dies with it, and a Ctrl-C at the terminal reaches only the runner.
             .process_group(0)
             .kill_on_drop(true);
+        for (name, value) in &side.variables {
+            if value.is_empty() {
+                command.env_remove(name)
+            } else {
+                command.env(name, value)
+            };
+        }
         if let Some(settings) = &grant.settings {
             command.env("LAMPLIGHTER_SETTINGS_AT_RUN_TIME", settings);
         }
         if let Some(folder) = &side.folder {
-            command.current_dir(folder).env("LAMBDA_TASK_ROOT", folder);
+            command.env("LAMBDA_TASK_ROOT", folder);
+        }
+        if let Some(folder) = &side.current_folder {
+            command.current_dir(folder);
         }
         let mut child = command.spawn()?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let (sender, lines) = mpsc::channel(LINES);
+        let (sender, lines) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(ROOM));
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(pass_on(stdout, sender.clone(), Line::Out));
+            let lines = Lines::of(stdout, MAX_OUTPUT_BYTES);
+            tokio::spawn(pass_on(lines, sender.clone(), Arc::clone(&room), Line::Out));
         }
         if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(pass_on(stderr, sender, Line::Error));
+            tokio::spawn(pass_on(Lines::of(stderr, MAX_ERROR_BYTES), sender, room, Line::Error));
         }
         Ok(Self { child, group, lines })
     }
@@ -240,24 +288,28 @@ impl Process {
         side: &Side,
         table: &Table,
         run: &Run,
-        claimed: Instant,
+        claimed: (Instant, Timestamp),
         told: &(impl Fn(Told<'_>) + Send + Sync),
         shutdown: &CancellationToken,
     ) -> (Ended, How) {
         let Pace { lease, heartbeat, .. } = side.pace;
         let (mut how, mut last) = (How::ByItself, None);
-        let (mut ours_until, mut ends_at) = (claimed + lease, None);
+        let (mut ours_until, mut ends_at) = (Lease::from(claimed, lease), None);
         let mut heartbeats = interval(heartbeat);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let _stdin = self.child.stdin.take();
         let status = loop {
             // The lease's end, or that of the time it has to end: whichever comes first kills it.
-            let limit = ends_at.map_or(ours_until, |at: Instant| at.min(ours_until));
+            let ends = ends_at.unwrap_or(ours_until.timer);
             tokio::select! {
                 biased;
                 status = self.child.wait() => break status,
-                () = sleep_until(limit) => {
-                    how = How::Killed(if limit == ours_until { LOST } else { STUBBORN });
+                () = ours_until.ends(Timestamp::now) => {
+                    how = How::Killed(LOST);
+                    break self.kill().await;
+                }
+                () = sleep_until(ends), if ends_at.is_some() => {
+                    how = How::Killed(STUBBORN);
                     break self.kill().await;
                 }
                 () = shutdown.cancelled(), if how == How::ByItself => {
@@ -269,9 +321,9 @@ impl Process {
                     let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
                     let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.epoch, until)).await;
                     match renewed {
-                        Ok(Ok(Renewed::Held)) => ours_until = at + lease,
+                        Ok(Ok(Renewed::Held)) => ours_until = Lease { timer: at + lease, wall: until },
                         Ok(Ok(Renewed::Unwanted)) => {
-                            ours_until = at + lease;
+                            ours_until = Lease { timer: at + lease, wall: until };
                             if how == How::ByItself {
                                 how = How::Cancelled;
                                 ends_at = Some(at + PARTING + BEYOND);
@@ -287,12 +339,12 @@ impl Process {
                         Err(_) => {}
                     }
                 }
-                Some(line) = self.lines.recv() => tell(line, &mut last, run.id, told),
+                Some((line, _room)) = self.lines.recv() => tell(line, &mut last, run.id, told),
             }
         };
         self.kill_group();
         let rest = async {
-            while let Some(line) = self.lines.recv().await {
+            while let Some((line, _room)) = self.lines.recv().await {
                 tell(line, &mut last, run.id, told);
             }
         };
@@ -347,13 +399,18 @@ fn tell(line: Line, last: &mut Option<String>, run: RunId, told: &impl Fn(Told<'
     }
 }
 
-async fn pass_on(output: impl AsyncRead + Unpin, lines: mpsc::Sender<Line>, of: fn(String) -> Line) {
-    let mut output = BufReader::new(output);
-    let mut line = Vec::new();
-    while let Ok(1..) = output.read_until(b'\n', &mut line).await {
-        let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-        line.clear();
-        if lines.send(of(text)).await.is_err() {
+/// Passes on each line as soon as there is room for it: a process that prints faster than it is heard waits.
+async fn pass_on(
+    mut output: Lines<impl AsyncRead + Unpin>,
+    lines: mpsc::UnboundedSender<(Line, OwnedSemaphorePermit)>,
+    room: Arc<Semaphore>,
+    of: fn(String) -> Line,
+) {
+    while let Some(line) = output.next().await {
+        // What is not UTF-8 may be longer than it was; and an empty line takes room, too.
+        let size = u32::try_from(line.len().clamp(64, ROOM)).unwrap_or(u32::MAX);
+        let Ok(taken) = Arc::clone(&room).acquire_many_owned(size).await else { return };
+        if lines.send((of(line), taken)).is_err() {
             return;
         }
     }
@@ -368,4 +425,18 @@ fn how_it_ended(status: &io::Result<ExitStatus>) -> String {
 
 fn after(at: Timestamp, time: Duration) -> Timestamp {
     at.saturating_add(time).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_ends_by_the_timer_or_by_the_wall_clock_whichever_is_first() {
+        let (now, hour) = (Timestamp::UNIX_EPOCH, Duration::from_secs(3600));
+        let lease = Lease::from((Instant::now(), now), Duration::from_millis(50));
+        lease.ends(|| now).await;
+        let slept = Lease::from((Instant::now(), now), hour);
+        timeout(hour / 100, slept.ends(|| after(now, hour))).await.unwrap();
+    }
 }

@@ -8,8 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use lamplighter_core::project;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::files::write_atomically;
 
 /// What is remembered of a stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,12 +47,7 @@ pub struct Stack {
 impl Stack {
     /// Opens a stack's memory below `home`. A stack that was never deployed has an empty one.
     pub fn open(home: &Path, name: &str) -> anyhow::Result<Self> {
-        let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        if !letters || !name.starts_with(|c: char| c.is_ascii_alphabetic()) || name.len() > 100 {
-            bail!(
-                "`{name}` is not a stack's name: it must be letters, digits and hyphens, beginning with a letter"
-            );
-        }
+        project::check(name)?;
         let file = home.join("stacks").join(format!("{name}.json"));
         let memory = match fs::read_to_string(&file) {
             Ok(text) => {
@@ -64,6 +62,7 @@ impl Stack {
     /// Opens a stack to deploy it, which one process does at a time: until the second value is dropped.
     pub fn open_alone(home: &Path, name: &str) -> anyhow::Result<(Self, File)> {
         let file = Self::open(home, name)?.file.with_extension("lock");
+        super::home::make(home)?;
         let locked = || -> io::Result<Option<File>> {
             fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
             let lock = File::create(&file)?;
@@ -100,13 +99,10 @@ impl Stack {
 
     /// Remembers the stack, whole or not at all.
     pub fn keep(&self) -> anyhow::Result<()> {
-        let written = || -> io::Result<()> {
-            fs::create_dir_all(self.file.parent().unwrap_or(Path::new("")))?;
-            let temporary = self.file.with_extension("json.new");
-            fs::write(&temporary, serde_json::to_string_pretty(&self.memory)?)?;
-            fs::rename(&temporary, &self.file)
-        };
-        written().with_context(|| format!("cannot write {}", self.file.display()))
+        let written = serde_json::to_vec_pretty(&self.memory)
+            .map_err(io::Error::from)
+            .and_then(|memory| write_atomically(&self.file, &memory));
+        written.with_context(|| format!("cannot write {}", self.file.display()))
     }
 }
 

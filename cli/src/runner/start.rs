@@ -1,6 +1,6 @@
 //! From a workspace to a runner that is ready: built, its table open, its functions in place.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use jiff::{Timestamp, tz::TimeZone};
@@ -8,6 +8,7 @@ use lamplighter_aws::{
     clients::{Account, Clients, local_config},
     functions::Functions,
     notify::Notifier,
+    process::{NotText, text},
 };
 use lamplighter_core::{definition::Kind, notify::Target, pulse::Zones, runner::Runner};
 use lamplighter_local::{HostOptions, Synchronous};
@@ -16,13 +17,16 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     bell::Hung, lifeline::Lifeline, machine::Machine, presence, queue::Queues, service::Service, side::Side,
-    teller::Teller, variables::Variables,
+    surroundings::Surroundings, teller::Teller, variables::Variables,
 };
 use crate::{
     compile::Profile,
     config::Config,
     package::{Package, package_all},
-    project::{Project, Task},
+    project::{
+        Project, Task,
+        given::{SecretsFile, of_environment},
+    },
     target::Place,
     workspace::Workspace,
 };
@@ -43,14 +47,16 @@ pub fn build(
     workspace: &Workspace,
     variables: &Variables,
     environment: Option<&str>,
+    secrets: &SecretsFile,
     profile: Profile,
 ) -> anyhow::Result<Built> {
     let environment = environment.or(variables.environment.as_deref());
     let packages = package_all(workspace, profile, environment)?;
     let config = Config::load(&workspace.root)?;
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-    let mut project = Project::resolve(&workspace.folder_name(), described, &config, environment)?;
+    let mut project = Project::resolve(&workspace.name, described, &config, environment)?;
     variables.apply(&mut project);
+    let project = project.with_values(&secrets.read()?, of_environment, |_| true)?;
     Ok(Built { project, packages, synchronous: config.table.synchronous })
 }
 
@@ -77,7 +83,7 @@ pub async fn ready(
     teller: &Arc<Teller>,
 ) -> anyhow::Result<Service> {
     let Wanted { place, interval, grace, concurrency, side_tasks } = wanted;
-    let (stack, home) = (place.stack(workspace)?, place.home(workspace));
+    let (stack, home) = (place.stack(workspace), place.home(workspace));
     let tasks = built.project.tasks.iter().map(Task::name);
     let mut storage = place.storage(&home, &stack, built.synchronous, tasks).await?;
     let bell = Hung::up(&home).await.context("cannot hang up the bell for jobs")?;
@@ -85,9 +91,17 @@ pub async fn ready(
     let (sender, failures) = mpsc::unbounded_channel();
     let options = HostOptions { failures: Some(sender), ..HostOptions::default() };
     let heard = Arc::clone(teller);
-    let machine =
-        Machine::start_with(storage, &home, &stack, options, move |line, text| heard.line(line, text))
-            .await?;
+    let machine = Machine::start_with(
+        storage,
+        &home,
+        &stack,
+        Surroundings::of(workspace),
+        options,
+        move |line, text| {
+            heard.line(line, text);
+        },
+    )
+    .await?;
     let instance = presence::instance()?;
     let lifeline = Lifeline::tie(&home, machine.storage.table.name(), &instance)
         .context("cannot say in the folder that this runner lives")?;
@@ -166,6 +180,7 @@ pub async fn pulse_of(
         zones,
         stack: stack.to_owned(),
         environment: project.environment.clone(),
+        posted: Arc::default(),
     })
 }
 
@@ -186,15 +201,27 @@ async fn notifier(project: &Project, place: &Place) -> anyhow::Result<Option<Not
 }
 
 /// What processes are told to reach AWS as this one does: its environment and what the command line says.
-pub fn in_aws(place: &Place, own: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+pub fn in_aws(
+    place: &Place,
+    own: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, NotText> {
     // An empty value takes away what a function on this machine is told otherwise.
     let taken = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"];
     let mut variables: BTreeMap<_, _> = taken.map(|name| (name.to_owned(), String::new())).into();
-    variables.extend(own.filter(|(name, _)| name.starts_with("AWS_") && !name.starts_with("AWS_LAMBDA_")));
+    variables.extend(of_aws(own)?);
     for (name, value) in [("AWS_PROFILE", &place.profile), ("AWS_REGION", &place.region)] {
         variables.extend(value.clone().map(|value| (name.to_owned(), value)));
     }
-    variables.into_iter().collect()
+    Ok(variables.into_iter().collect())
+}
+
+/// The variables by which this process reaches AWS. One that is no text is an error: the SDK would leave it out, and reach
+/// another account.
+pub fn of_aws(own: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, NotText> {
+    let named = own.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let read = named.filter(|(name, _)| name.starts_with("AWS_") && !name.starts_with("AWS_LAMBDA_"));
+    read.filter_map(|(name, value)| Some(text(&name, Some(value)).transpose()?.map(|value| (name, value))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -206,8 +233,8 @@ mod tests {
         let place = Place { profile: Some("shop".to_owned()), ..Place::default() };
         let own =
             [("AWS_SESSION_TOKEN", "t"), ("AWS_LAMBDA_X", "no"), ("PATH", "no"), ("AWS_PROFILE", "old")];
-        let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let told: BTreeMap<_, _> = in_aws(&place, own.into_iter()).into_iter().collect();
+        let own = own.map(|(name, value)| (name.into(), value.into()));
+        let told: BTreeMap<_, _> = in_aws(&place, own.into_iter()).unwrap().into_iter().collect();
         assert_eq!((told["AWS_PROFILE"].as_str(), told["AWS_SESSION_TOKEN"].as_str()), ("shop", "t"));
         assert_eq!(told["AWS_ACCESS_KEY_ID"], "", "a function's own would come first");
         assert!(!told.contains_key("AWS_LAMBDA_X") && !told.contains_key("PATH"));

@@ -1,6 +1,7 @@
 //! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{DynamoDb, direct_dynamodb, local_config, local_dynamodb},
+    clients::{DynamoDb, direct_dynamodb, local_dynamodb, signed_config},
     objects::Objects,
     table::{self, Exclusive, Item, Table},
 };
@@ -17,10 +18,14 @@ use lamplighter_core::{
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
 };
-use lamplighter_local::{Bucket, Engine, Synchronous, TableError};
+use lamplighter_local::{Bucket, Endpoint, Engine, Synchronous, TableError};
 use tokio::time::sleep;
 
-use super::door::{Door, PAUSE, Seat, address_of};
+use super::{
+    door::{Door, PAUSE, Seat},
+    home, objects,
+};
+use crate::output;
 
 /// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +35,11 @@ const SILENCE: Duration = Duration::from_secs(1);
 const HEIR: Duration = Duration::from_millis(50);
 /// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
 const TRIES: usize = 5;
+/// How often what has expired is deleted where no runner does it.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// The longest name of a bucket. Source: Amazon S3 User Guide, "General purpose bucket naming rules".
+const LONGEST_BUCKET_NAME: usize = 63;
 
 /// The table and the bucket of a stack, without anything that runs.
 pub struct Storage {
@@ -38,14 +48,14 @@ pub struct Storage {
     /// What a process is told to reach both, beside the table's name.
     pub variables: Vec<(String, String)>,
     /// Each process serves the folder itself; nothing in AWS.
-    _bucket: Option<Bucket>,
+    bucket: Option<Bucket>,
     access: Arc<Mutex<Access>>,
 }
 
 /// How a process comes to the table.
 enum Access {
     /// It has the file, and serves it to others.
-    Holder { engine: Engine, door: Door },
+    Holder { engine: Engine, door: Door, file: PathBuf },
     /// Another process does, at this endpoint.
     Guest { _seat: Seat, file: PathBuf, endpoint: String, synchronous: Synchronous },
     /// It is not in a file of this machine.
@@ -64,9 +74,12 @@ impl Storage {
         synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
-        let bucket_name = format!("{}-lamplighter", stack.to_ascii_lowercase());
+        home::check(home)?;
+        let bucket_name = bucket_name(stack);
         let bucket = Bucket::serve(&home.join("bucket"), &bucket_name).await?;
-        let objects = Objects::new(&bucket_name, &local_config(&bucket.endpoint()));
+        let signing = bucket.credentials();
+        let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
+        let objects = Objects::new(&bucket_name, &config);
         let file = home.join("table.sqlite");
         let door = Door::of(&file);
         let started = Instant::now();
@@ -82,21 +95,29 @@ impl Storage {
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
                 let access = Access::Guest { _seat: seat, file, endpoint, synchronous };
                 let access = Arc::new(Mutex::new(access));
-                return Ok(Self { table, variables, _bucket: Some(bucket), access });
+                return Ok(Self { table, variables, bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
         };
-        let endpoint = serve(&engine, door.endpoint()).await?;
+        // The guests of a holder that was killed may still be there, with runs of their own. They find it again where it was;
+        // where nobody is, its key opens nothing any more.
+        let alone = door.alone()?;
+        let endpoint = match alone {
+            Some(_) => engine.serve().await?,
+            None => serve_again(&engine, door.endpoint()).await?,
+        };
         let table = open_table(direct_dynamodb(engine.client()), stack).await?.with_objects(objects);
-        // The guests of a holder that was killed may still be there, with runs of their own.
-        let alone = alone(&door, TRIES).await?;
+        let alone = match alone {
+            Some(seat) => Some(seat),
+            None => wait_alone(&door, TRIES).await?,
+        };
         if alone.is_some() {
             end_abandoned(&table, tasks).await?;
         }
         door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
-        let access = Arc::new(Mutex::new(Access::Holder { engine, door }));
-        Ok(Self { table, variables, _bucket: Some(bucket), access })
+        let access = Arc::new(Mutex::new(Access::Holder { engine, door, file }));
+        Ok(Self { table, variables, bucket: Some(bucket), access })
     }
 
     /// Waits until the process through which the table is used has left or died, and takes its place: opens the file, and serves it
@@ -107,11 +128,11 @@ impl Storage {
     pub async fn inherit(&self) -> anyhow::Result<()> {
         let guest = match &*self.access() {
             Access::Guest { file, endpoint, synchronous, .. } => {
-                address_of(endpoint).map(|address| (file.clone(), endpoint.clone(), address, *synchronous))
+                Some((file.clone(), endpoint.clone(), *synchronous))
             }
             Access::Holder { .. } | Access::Remote => None,
         };
-        let Some((file, endpoint, address, synchronous)) = guest else { return std::future::pending().await };
+        let Some((file, endpoint, synchronous)) = guest else { return std::future::pending().await };
         let door = Door::of(&file);
         let _heir = door.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
         loop {
@@ -120,17 +141,20 @@ impl Storage {
                 Ok(engine) => engine,
                 Err(TableError::Locked { .. }) => {
                     let elsewhere = door.endpoint().is_some_and(|other| other != endpoint);
-                    ensure!(!elsewhere, "{} was served at {endpoint}, and is not any more", file.display());
+                    ensure!(!elsewhere, "{} is served elsewhere than it was", file.display());
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
-            engine.serve_at(address).await.with_context(|| {
+            let at = Endpoint::parse(&endpoint).with_context(|| {
+                format!("{} was served without a key, by an earlier version of this program", file.display())
+            })?;
+            engine.serve_at(&at).await.with_context(|| {
                 format!("the process that served {} is gone, and its place is not free", file.display())
             })?;
             door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
             // Its seat as a guest is free with that.
-            *self.access() = Access::Holder { engine, door };
+            *self.access() = Access::Holder { engine, door, file };
             return Ok(());
         }
     }
@@ -141,7 +165,27 @@ impl Storage {
 
     /// The table of a stack in AWS, which processes reach by these variables.
     pub fn remote(table: Table, variables: Vec<(String, String)>) -> Self {
-        Self { table, variables, _bucket: None, access: Arc::new(Mutex::new(Access::Remote)) }
+        Self { table, variables, bucket: None, access: Arc::new(Mutex::new(Access::Remote)) }
+    }
+
+    /// The bucket, as this process serves it; nothing in AWS.
+    pub fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
+    /// Deletes what has expired, of the table and of the bucket, unless that was done within a day. A runner does it more often;
+    /// this is for a home folder that never has one.
+    async fn sweep_daily(&self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
+        let stamp = file.with_extension("sqlite.swept");
+        let swept = fs::metadata(&stamp).and_then(|stamp| stamp.modified());
+        if swept.is_ok_and(|at| at.elapsed().is_ok_and(|since| since < DAY)) {
+            return Ok(());
+        }
+        engine.sweep().await?;
+        if let Some(bucket) = &self.bucket {
+            objects::sweep(bucket, &self.table).await?;
+        }
+        Ok(fs::write(stamp, "")?)
     }
 
     /// What changes the table with nobody in between, while this process has its file. Nothing if the table is in AWS.
@@ -156,7 +200,9 @@ impl Storage {
     /// it.
     pub async fn close(self) {
         let access = std::mem::replace(&mut *self.access(), Access::Remote);
-        let Access::Holder { engine, door } = access else { return };
+        let Access::Holder { engine, door, file } = access else { return };
+        // What has expired and is still there is found by the next one.
+        let _ = self.sweep_daily(&engine, &file).await;
         let started = Instant::now();
         let mut told = false;
         // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
@@ -168,7 +214,7 @@ impl Storage {
             }
             if !told && started.elapsed() > SILENCE {
                 told = true;
-                eprintln!("waiting for another command, which uses the table through this one");
+                output::note("waiting for another command, which uses the table through this one");
             }
         };
         door.close();
@@ -198,22 +244,31 @@ fn lock(access: &Mutex<Access>) -> MutexGuard<'_, Access> {
     access.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {
-    [
-        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
-        ("AWS_ENDPOINT_URL_S3", bucket.endpoint()),
-        ("LAMPLIGHTER_BUCKET", bucket_name),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+/// The name of a stack's bucket. One that would be longer than the S3 API takes ends with a hash of the whole name.
+fn bucket_name(stack: &str) -> String {
+    let name = format!("{}-lamplighter", stack.to_ascii_lowercase());
+    if name.len() <= LONGEST_BUCKET_NAME {
+        return name;
+    }
+    // FNV-1a: the same in each release, and nobody gains by two stacks that share it.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    // A stack's name is ASCII, so any place is one between two characters.
+    format!("{}-{hash:016x}", &name[..LONGEST_BUCKET_NAME - 17])
 }
 
-/// Serves a table where the holder before did, if that was killed and its place is free: its guests may still be there.
-async fn serve(engine: &Engine, before: Option<String>) -> anyhow::Result<String> {
-    if let Some((endpoint, address)) = before.and_then(|it| address_of(&it).map(|address| (it, address)))
-        && engine.serve_at(address).await.is_ok()
+fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {
+    let own = [("AWS_ENDPOINT_URL_DYNAMODB", endpoint), ("LAMPLIGHTER_BUCKET", bucket_name)];
+    bucket.variables().into_iter().chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
+}
+
+/// Serves a table where the holder before did and with its key, if its place is free: its guests are still there.
+async fn serve_again(engine: &Engine, before: Option<String>) -> anyhow::Result<String> {
+    if let Some(before) = before.as_deref().and_then(Endpoint::parse)
+        && engine.serve_at(&before).await.is_ok()
     {
-        return Ok(endpoint);
+        return Ok(before.to_string());
     }
     Ok(engine.serve().await?)
 }
@@ -224,7 +279,7 @@ async fn open_table(client: DynamoDb, stack: &str) -> anyhow::Result<Table> {
     Ok(Table::new(client, name))
 }
 
-async fn alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
+async fn wait_alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
     for _ in 0..tries {
         if let Some(seat) = door.alone()? {
             return Ok(Some(seat));
@@ -252,6 +307,17 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buckets_name_is_as_long_as_it_may_be_and_differs_with_the_stacks() {
+        assert_eq!(bucket_name("Shop"), "shop-lamplighter");
+        let (at_limit, first, second) = ("a".repeat(51), "a".repeat(128), format!("{}b", "a".repeat(127)));
+        assert_eq!(bucket_name(&at_limit), format!("{at_limit}-lamplighter"));
+        for long in [&"a".repeat(52), &first, &second] {
+            assert_eq!(bucket_name(long).len(), LONGEST_BUCKET_NAME, "{long}");
+        }
+        assert_ne!(bucket_name(&first), bucket_name(&second));
+    }
 
     #[tokio::test]
     async fn whoever_has_the_file_changes_the_table_with_nobody_in_between() {

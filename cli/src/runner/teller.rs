@@ -2,13 +2,24 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anstream::println;
 use anstyle::{AnsiColor, Style};
 use jiff::Timestamp;
 use lamplighter_local::LogLine;
 use serde_json::{Map, Value, json};
 
-use crate::words::Words;
+use crate::{output, say, text::escaped, words::Words};
+
+/// From here on no reader is waited for. Lines that were not shown are told by their number.
+pub fn never_wait(words: &Words, json: bool) {
+    let words = Words::new(words.locale());
+    output::never_wait(move |count| {
+        if json {
+            json!({ "event": "lines_missed", "count": count }).to_string()
+        } else {
+            say!(&words, "main-missed", count = count)
+        }
+    });
+}
 
 /// Shows it.
 pub struct Teller {
@@ -30,17 +41,20 @@ impl Teller {
 
     /// A line that a function printed, and the text of it that is kept.
     pub fn line(&self, line: &LogLine, text: &str) {
+        if output::is_gone() {
+            return;
+        }
         let task = line.function.strip_prefix(&self.prefix).unwrap_or(&line.function);
         let entries = serde_json::from_str::<Map<String, Value>>(text).ok();
         if self.json {
             match entries {
-                Some(_) => std::println!("{text}"),
-                None => std::println!("{}", json!({ "task": task, "message": line.line })),
+                Some(_) => output::plain(text),
+                None => output::plain(json!({ "task": task, "message": line.line })),
             }
             return;
         }
         let width = self.width.fetch_max(task.len(), Ordering::Relaxed).max(task.len());
-        println!("{}", readable(task, width, entries, &line.line));
+        output::line(readable(task, width, entries, &line.line));
     }
 
     /// Something that the runner did, in words, and for programs as an event of that name with these entries.
@@ -50,16 +64,16 @@ impl Teller {
             if let Value::Object(entries) = entries {
                 whole.extend(entries);
             }
-            std::println!("{}", Value::Object(whole));
+            output::plain(Value::Object(whole));
         } else {
-            println!("{text}");
+            output::line(text);
         }
     }
 
     /// Something that went wrong with the runner itself.
     pub fn warn(&self, text: &str) {
         let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
-        self.event("warning", json!({ "message": text }), &format!("{yellow}{text}{yellow:#}"));
+        self.event("warning", json!({ "message": text }), &format!("{yellow}{}{yellow:#}", escaped(text)));
     }
 }
 
@@ -86,9 +100,7 @@ fn readable(task: &str, width: usize, entries: Option<Map<String, Value>>, raw: 
         "WARN" => Style::new().fg_color(Some(AnsiColor::Yellow.into())),
         _ => Style::new(),
     };
-    // A task's words are shown and not obeyed: the codes of a terminal in them go.
-    let shown = |text: &str| text.chars().filter(|c| !c.is_control() || *c == '\t').collect::<String>();
-    let (message, others) = (shown(&message), shown(&others));
+    let (message, others) = (escaped(&message), escaped(&others));
     format!("{dim}{at}{dim:#}  {task:width$}  {colour}{message}{colour:#}{dim}{others}{dim:#}")
 }
 
@@ -105,6 +117,6 @@ mod tests {
     fn a_line_says_when_which_task_and_what() {
         let line = r#"{"timestamp":"2026-11-21T06:00:07.123Z","level":"INFO","task":"purge","run_id":"x","attempt":1,"trigger":"pulse","target":"purge","message":"deleted","rows":12}"#;
         assert_eq!(plain("purge", line), "06:00:07  purge   deleted rows=12");
-        assert!(plain("purge", "\u{1b}[31mred\u{7}").ends_with("purge   [31mred"));
+        assert!(plain("purge", "\u{1b}[31mred\u{7}").ends_with(r"purge   \u{1b}[31mred\u{7}"));
     }
 }

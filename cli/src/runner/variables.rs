@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
+use lamplighter_aws::process::NotText;
 use lamplighter_core::{
     definition::{DEFAULT_TIMEOUT, Kind, MAX_TIMEOUT, Overlap},
     duration,
@@ -40,30 +41,35 @@ pub struct Variables {
 
 /// A variable that has no value it may have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is `{value}`: it must be {wanted}")]
-pub struct InvalidVariable {
-    /// The variable.
-    pub name: &'static str,
-    /// What it is.
-    pub value: String,
-    /// What may stand there.
-    pub wanted: String,
+pub enum InvalidVariable {
+    /// Its text is none of those it may be.
+    #[error("{name} is `{value}`: it must be {wanted}")]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// What it is.
+        value: String,
+        /// What may stand there.
+        wanted: String,
+    },
+    /// It has no text.
+    #[error(transparent)]
+    NotText(#[from] NotText),
 }
 
 impl Variables {
     /// Reads the variables; one that is missing or empty says nothing.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidVariable> {
-        let said = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let word = |name, otherwise| said(name).map_or(Ok(otherwise), |value| truth(name, value));
+    pub fn read(said: impl Fn(&str) -> Result<Option<String>, NotText>) -> Result<Self, InvalidVariable> {
+        let word = |name, otherwise| said(name)?.map_or(Ok(otherwise), |value| truth(name, value));
         Ok(Self {
             enabled: word("TASK_RUNNER_ENABLED", true)?,
-            environment: said("TASK_RUNNER_ENVIRONMENT"),
-            timeout: said("TASK_DEFAULT_TIMEOUT")
+            environment: said("TASK_RUNNER_ENVIRONMENT")?,
+            timeout: said("TASK_DEFAULT_TIMEOUT")?
                 .map(|value| time("TASK_DEFAULT_TIMEOUT", value, MAX_TIMEOUT))
                 .transpose()?,
-            retries: said("TASK_DEFAULT_RETRIES").map(retries).transpose()?,
+            retries: said("TASK_DEFAULT_RETRIES")?.map(retries).transpose()?,
             overlap_prevention: word("TASK_OVERLAP_PREVENTION", true)?,
-            interval: said("PULSE_INTERVAL")
+            interval: said("PULSE_INTERVAL")?
                 .map_or(Ok(INTERVAL), |value| time("PULSE_INTERVAL", value, LONGEST_INTERVAL))?,
             side_tasks: word("SIDE_TASKS_ENABLED", true)?,
         })
@@ -72,7 +78,8 @@ impl Variables {
     /// Gives the defaults to the tasks of a project that have the usual ones, and for which lamplighter.toml says nothing.
     pub fn apply(&self, project: &mut Project) {
         for task in &mut project.tasks {
-            let settings = self.for_task(task).overridden_by(task.settings.clone());
+            let settings =
+                self.for_task(task).overridden_by(task.settings.clone(), &task.definition.config_schema);
             task.definition = settings.applied_to(task.definition.clone());
             task.settings = settings;
         }
@@ -96,14 +103,14 @@ fn truth(name: &'static str, value: String) -> Result<bool, InvalidVariable> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err(InvalidVariable { name, value, wanted: "true or false".to_owned() }),
+        _ => Err(InvalidVariable::Value { name, value, wanted: "true or false".to_owned() }),
     }
 }
 
 fn retries(value: String) -> Result<u32, InvalidVariable> {
     let number = value.parse().ok().filter(|number| *number <= MOST_RETRIES);
     let wanted = format!("a whole number from 0 to {MOST_RETRIES}");
-    number.ok_or(InvalidVariable { name: "TASK_DEFAULT_RETRIES", value, wanted })
+    number.ok_or(InvalidVariable::Value { name: "TASK_DEFAULT_RETRIES", value, wanted })
 }
 
 /// A time: a number of seconds, or as people write it.
@@ -111,7 +118,7 @@ fn time(name: &'static str, value: String, longest: Duration) -> Result<Duration
     let seconds = value.parse().ok().map(Duration::from_secs);
     let time = seconds.or_else(|| duration::parse(&value).ok());
     let limits = Duration::from_secs(1)..=longest;
-    time.filter(|time| limits.contains(time)).ok_or_else(|| InvalidVariable {
+    time.filter(|time| limits.contains(time)).ok_or_else(|| InvalidVariable::Value {
         name,
         value,
         wanted: format!("a number of seconds, or a time such as 30s or 2m, from 1s to {}", shown(longest)),
@@ -124,10 +131,13 @@ fn shown(time: Duration) -> impl Display {
 
 #[cfg(test)]
 mod tests {
+    use lamplighter_aws::process::text;
+
     use super::*;
 
     fn read(all: &[(&str, &str)]) -> Result<Variables, String> {
-        let find = |name: &str| all.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).to_owned());
+        let find =
+            |name: &str| text(name, all.iter().find(|(it, _)| *it == name).map(|(_, value)| (*value).into()));
         Variables::read(find).map_err(|error| error.to_string())
     }
 

@@ -2,25 +2,19 @@
 //!
 //! Invocations in progress end in the code that they began in. What cannot be built changes nothing.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
 use lamplighter_core::name::TaskName;
 use pulse::beat::Pulse;
 use serde_json::json;
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     machine::Machine,
     queue::Queues,
     side::Side,
+    sources::{Signs, Sources, Unwatchable},
     start::{Built, build, is_side, pulse_of, queues_of, sides_of},
     teller::Teller,
     variables::Variables,
@@ -28,68 +22,40 @@ use super::{
 use crate::{
     compile::{self, Profile},
     package::Package,
-    project::Task,
+    project::{Task, given::SecretsFile},
     say,
     target::Place,
+    words::Lines,
     workspace::Workspace,
 };
-
-/// How often the sources are looked at. A look reads no file, and costs less than a watch of every folder that a build
-/// writes; it also sees what is changed on another machine.
-const LOOK: Duration = Duration::from_millis(500);
-/// The folders in which nothing is a source. Hidden ones have none either.
-const NO_SOURCES: [&str; 2] = ["target", "node_modules"];
 
 /// The sources that are watched, and what was built of them.
 pub struct Watched {
     root: PathBuf,
+    sources: Sources,
     built: Built,
     stamps: BTreeMap<String, Option<SystemTime>>,
     variables: Variables,
     environment: Option<String>,
+    secrets: SecretsFile,
     place: Place,
-    /// What the sources were when they were built last.
+    /// The stamp of the sources when they were built last.
     seen: u64,
 }
 
 impl Watched {
-    /// Watches the sources of a workspace from which this was built. `seen` is their [`fingerprint`] before that.
+    /// Watches the sources of a workspace from which this was built. `seen` is their [stamp](super::sources::Seen) before that.
     pub fn new(
         workspace: &Workspace,
+        sources: Sources,
         seen: u64,
         built: Built,
         variables: Variables,
-        environment: Option<String>,
+        (environment, secrets): (Option<String>, SecretsFile),
         place: Place,
     ) -> Self {
         let (root, stamps) = (workspace.root.clone(), stamps(&built.packages));
-        Self { root, built, stamps, variables, environment, place, seen }
-    }
-}
-
-/// A number that changes with the names, the sizes and the times of the files in a folder that may be sources. What cannot
-/// be read is left out: the compiler will say so.
-pub fn fingerprint(folder: &Path) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    add(folder, &mut hasher);
-    hasher.finish()
-}
-
-fn add(folder: &Path, hasher: &mut DefaultHasher) {
-    let mut entries: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().collect();
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let name = entry.file_name();
-        let hidden = name.to_string_lossy().starts_with('.');
-        let Ok(metadata) = entry.metadata() else { continue };
-        if hidden || NO_SOURCES.iter().any(|other| name == *other) {
-            continue;
-        }
-        if metadata.is_dir() {
-            add(&entry.path(), hasher);
-        } else {
-            (entry.path(), metadata.len(), metadata.modified().ok()).hash(hasher);
-        }
+        Self { root, sources, built, stamps, variables, environment, secrets, place, seen }
     }
 }
 
@@ -121,20 +87,20 @@ pub async fn watch(
     stop: CancellationToken,
 ) {
     let cargo = compile::apart();
+    let (mut signs, refused) = Signs::of(&it.root);
+    if let Some(why) = refused {
+        looks(&teller, &why);
+    }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep(LOOK) => {}
-        }
-        let root = it.root.clone();
-        let Ok(seen) = tokio::task::spawn_blocking(move || fingerprint(&root)).await else { continue };
-        if std::mem::replace(&mut it.seen, seen) == seen {
-            continue;
+            () = change(&mut it, &mut signs, &teller) => {}
         }
         let (root, variables, environment) = (it.root.clone(), it.variables.clone(), it.environment.clone());
+        let secrets = it.secrets.clone();
         let mut building = tokio::task::spawn_blocking(move || {
             let workspace = Workspace::discover(&root)?;
-            build(&workspace, &variables, environment.as_deref(), Profile::Dev)
+            build(&workspace, &variables, environment.as_deref(), &secrets, Profile::Dev)
         });
         let built = tokio::select! {
             built = &mut building => built.map_err(anyhow::Error::from).flatten(),
@@ -157,11 +123,40 @@ pub async fn watch(
             }
             Err(error) => {
                 let reason = format!("{error:#}");
-                let text = say!(&teller.words, "runner-not-built", reason = reason.as_str());
+                let text = say!(&teller.words, "runner-not-built", reason = Lines(&reason));
                 teller.event("build_failed", json!({ "message": reason }), &text);
             }
         }
     }
+}
+
+/// Waits until the sources are not what they were.
+async fn change(it: &mut Watched, signs: &mut Signs, teller: &Teller) {
+    loop {
+        let sources = it.sources.clone();
+        let Ok(seen) = tokio::task::spawn_blocking(move || sources.look()).await else {
+            signs.next().await;
+            continue;
+        };
+        let has_new_folders = signs.follow(&seen.folders).unwrap_or_else(|why| {
+            looks(teller, &why);
+            false
+        });
+        if std::mem::replace(&mut it.seen, seen.stamp) != seen.stamp {
+            return;
+        }
+        if !has_new_folders {
+            signs.pause().await;
+            signs.next().await;
+        }
+    }
+}
+
+/// Tells that the sources are looked at again and again, and why.
+fn looks(teller: &Teller, why: &Unwatchable) {
+    let reason = why.to_string();
+    let text = say!(&teller.words, "runner-looks", reason = reason.as_str());
+    teller.event("looking", json!({ "message": reason }), &text);
 }
 
 impl Watched {

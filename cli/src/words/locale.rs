@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use lamplighter_aws::process::NotText;
 use unic_langid::LanguageIdentifier;
 
 /// The variables that name a language, the first that says something decides. The last three are POSIX's.
@@ -39,10 +40,12 @@ impl Locale {
     }
 
     /// The language of an environment. A language that is not there is no fault of who started the program: it is
-    /// English then.
-    pub fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let said = VARIABLES.into_iter().filter_map(variable).find(|value| !value.is_empty());
-        said.and_then(|value| value.parse().ok()).unwrap_or_default()
+    /// English then. A variable that is asked and is no text is an error.
+    pub fn of_environment(
+        variable: impl Fn(&str) -> Result<Option<String>, NotText>,
+    ) -> Result<Self, NotText> {
+        let said = VARIABLES.into_iter().find_map(|name| variable(name).transpose());
+        Ok(said.transpose()?.and_then(|value| value.parse().ok()).unwrap_or_default())
     }
 
     /// What Fluent chooses its plurals by.
@@ -71,14 +74,20 @@ impl FromStr for Locale {
 
 #[cfg(test)]
 mod tests {
+    use lamplighter_aws::process::text;
+
     use super::*;
 
     #[test]
     fn k04_the_first_variable_that_says_something_decides() {
         let of = |variables: &[(&str, &str)]| {
             Locale::of_environment(|name| {
-                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+                text(
+                    name,
+                    variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into()),
+                )
             })
+            .unwrap()
         };
         assert_eq!(of(&[]), Locale::En);
         assert_eq!(of(&[("LANG", "de_AT.UTF-8")]), Locale::De);
@@ -87,6 +96,21 @@ mod tests {
         assert_eq!(of(&[("LC_ALL", "POSIX")]), Locale::En);
         assert_eq!(of(&[("LAMPLIGHTER_LOCALE", "PL"), ("LC_ALL", "de_DE")]), Locale::Pl);
         assert_eq!(of(&[("LANG", "fr_FR.UTF-8")]), Locale::En);
+    }
+
+    #[test]
+    fn a_variable_that_is_no_text_is_named_if_it_would_decide() {
+        let not_text = |name: &str| NotText { name: name.to_owned() };
+        let of = |bad: &'static str| {
+            Locale::of_environment(|name| match name {
+                _ if name == bad => Err(not_text(name)),
+                "LC_ALL" => Ok(Some("de".to_owned())),
+                _ => Ok(None),
+            })
+        };
+        assert_eq!(of("LAMPLIGHTER_LOCALE"), Err(not_text("LAMPLIGHTER_LOCALE")));
+        assert_eq!(of("LC_ALL"), Err(not_text("LC_ALL")));
+        assert_eq!(of("LANG"), Ok(Locale::De));
     }
 
     #[test]

@@ -25,7 +25,7 @@ use lamplighter_core::status::Status;
 
 pub use self::{
     locale::{Locale, UnknownLocale},
-    sayable::Sayable,
+    sayable::{Lines, Sayable},
 };
 
 /// Says a text of the catalogue: `say!(words, "history-more", count = left, task = name)`.

@@ -9,7 +9,10 @@ use lamplighter_core::{
 };
 
 use super::{Locale, Words};
-use crate::say;
+use crate::{
+    say,
+    text::{escaped, escaped_lines},
+};
 
 /// What stands between the groups of a number where languages would leave a space: it does not break a line.
 const NARROW: char = '\u{202f}';
@@ -35,7 +38,29 @@ macro_rules! as_they_are {
         })+
     };
 }
-as_they_are![str, String, TaskName, RunId];
+as_they_are![TaskName, RunId];
+
+impl Sayable for str {
+    fn in_words(&self, _: &Words) -> FluentValue<'static> {
+        FluentValue::from(escaped(self).into_owned())
+    }
+}
+
+impl Sayable for String {
+    fn in_words(&self, words: &Words) -> FluentValue<'static> {
+        self.as_str().in_words(words)
+    }
+}
+
+/// A text of several lines, which stay.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines<'a>(pub &'a str);
+
+impl Sayable for Lines<'_> {
+    fn in_words(&self, _: &Words) -> FluentValue<'static> {
+        FluentValue::from(escaped_lines(self.0).into_owned())
+    }
+}
 
 macro_rules! numbers {
     ($($type:ty),+) => {

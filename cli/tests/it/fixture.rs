@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 /// A workspace that is removed with this value.
 pub(crate) struct Workspace {
-    folder: TempDir,
+    folder: PathBuf,
+    _above: TempDir,
 }
 
 /// How a command ended.
@@ -32,20 +33,27 @@ impl Workspace {
 
     /// A folder that is no workspace.
     pub(crate) fn empty() -> Self {
-        Self { folder: tempfile::Builder::new().prefix("shop-").tempdir().unwrap() }
+        Self::called("shop")
+    }
+
+    /// A folder of this name that is no workspace.
+    pub(crate) fn called(name: &str) -> Self {
+        let above = tempfile::Builder::new().prefix("lamplighter-").tempdir().unwrap();
+        let folder = above.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        Self { folder, _above: above }
     }
 
     /// Makes every package below `functions/` a member.
-    fn write_manifest(&self) {
+    pub(crate) fn write_manifest(&self) {
         let mut members = Vec::new();
         find_packages(&self.path("functions"), &mut members);
-        let members: Vec<_> =
-            members.iter().map(|path| path.strip_prefix(self.folder.path()).unwrap()).collect();
+        let members: Vec<_> = members.iter().map(|path| path.strip_prefix(&self.folder).unwrap()).collect();
         self.write("Cargo.toml", &format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n"));
     }
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
+        self.folder.join(path)
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) {
@@ -90,7 +98,7 @@ impl Workspace {
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Ended {
         let output = Command::new(env!("CARGO_BIN_EXE_lamplighter"))
             .args(arguments)
-            .current_dir(self.folder.path())
+            .current_dir(&self.folder)
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
             .env("CARGO_NET_OFFLINE", "true")

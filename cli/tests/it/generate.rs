@@ -143,6 +143,103 @@ fn what_cannot_be_deployed_is_refused() {
 }
 
 #[test]
+fn o09_a_variable_that_lambda_reserves_is_refused() {
+    let workspace = shop();
+    let names = [
+        "AWS_REGION",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SESSION_TOKEN",
+        "LAMBDA_TASK_ROOT",
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+    ];
+    for name in names {
+        let set = format!("[tasks.purge.environment]\n{name} = \"x\"\n");
+        workspace.write("lamplighter.toml", &set);
+        let error = workspace.run(&["generate"]).failed();
+        let expected = format!("lamplighter.toml: tasks.purge.environment.{name}: is reserved by Lambda");
+        assert!(error.contains(&expected), "{error}");
+    }
+    let own = "[environments.dev.tasks.purge.environment]\nLAMPLIGHTER_EPOCH = \"1\"\nTZ = \"UTC\"\n";
+    workspace.write("lamplighter.toml", own);
+    let error = workspace.run(&["generate"]).failed();
+    let expected = "environments.dev.tasks.purge.environment.LAMPLIGHTER_EPOCH: is Lamplighter's own";
+    assert!(error.contains(expected) && !error.contains("TZ"), "{error}");
+    assert!(!workspace.path("infra").exists());
+}
+
+#[test]
+fn o09_a_phase_that_takes_longer_than_cloudformation_waits_is_refused() {
+    let workspace = Workspace::new();
+    let after = [("a", ""), ("b", "a"), ("c", "b"), ("d", "c")];
+    for (name, needs) in after {
+        let needs: Vec<_> = [needs].into_iter().filter(|name| !name.is_empty()).collect();
+        workspace.task(name, name, json!({ "timeout_ms": 885_000, "depends_on": needs }));
+    }
+    let error = workspace.run(&["generate"]).failed();
+    let expected = "functions/tasks/a/src/main.rs: timeout: the tasks before the application may take 3640 s, and \
+                    CloudFormation waits for at most 3600 s: a 895 s, b 895 s, c 895 s, d 895 s, one after the other";
+    assert!(error.contains(expected), "{error}");
+    workspace.task("d", "d", json!({ "timeout_ms": 840_000, "depends_on": ["c"] }));
+    workspace.run(&["generate"]).succeeded();
+}
+
+#[test]
+fn o09_more_resources_than_a_stack_takes_are_refused() {
+    let workspace = shop();
+    workspace.write("lamplighter.toml", "[build]\napplication = \"infra/application.yaml\"\n");
+    let topic = |i: usize| format!("  Topic{i}: {{Type: AWS::SNS::Topic}}\n");
+    let topics = |count: usize| (0..count).map(topic).collect::<Vec<_>>().concat();
+    let function = "  Site:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: x, Handler: h, Runtime: r}\n";
+    workspace.write("infra/application.yaml", &format!("Resources:\n{}{function}", topics(490)));
+    let error = workspace.run(&["generate"]).failed();
+    assert!(
+        error.contains("infra/template.yaml: Resources: the stack would have 513 resources, of which 491"),
+        "{error}"
+    );
+    workspace.write("infra/application.yaml", &format!("Resources:\n{}{function}", topics(477)));
+    workspace.run(&["generate"]).succeeded();
+}
+
+#[test]
+fn o09_yaml_is_read_as_cloudformation_users_write_it() {
+    let workspace = shop();
+    workspace.write("lamplighter.toml", "[build]\napplication = \"app/template.yaml\"\n");
+    let application = "\u{feff}AWSTemplateFormatVersion: 2010-09-09\nDescription: The shop\n\
+        Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]\n\
+        Metadata:\n  AWS::CloudFormation::Interface: {ParameterGroups: []}\n\
+        Rules:\n  Two: {Assertions: [{Assert: !Equals [!Ref Version, '2']}]}\n\
+        Globals:\n  Function: &p\n    Timeout: 7\n    Environment: {Variables: {STAGE: yes}}\n\
+        Resources:\n\
+        \x20 Site:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: src/, Handler: h, Runtime: python3.12}\n\
+        \x20 Topic:\n    Type: AWS::SNS::Topic\n    Properties: {<<: {DisplayName: &n 0123, FifoTopic: no}, TopicName: *n}\n";
+    workspace.write("app/template.yaml", &application.replace('\n', "\r\n"));
+    workspace.run(&["generate"]).succeeded();
+    let template = workspace.read(TEMPLATE);
+    for expected in [
+        "Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]\nDescription: \"The shop\"\n",
+        "\nMetadata:\n  AWS::CloudFormation::Interface:\n    ParameterGroups: []\n",
+        "\nRules:\n  Two:\n    Assertions:\n      - Assert:\n          Fn::Equals:\n            - Ref: Version\n",
+        "  Topic:\n    Type: AWS::SNS::Topic\n    Properties:\n      DisplayName: 0123\n      FifoTopic: no\n      \
+         TopicName: 0123\n",
+        "  Site:\n    Type: AWS::Serverless::Function\n    DependsOn: LamplighterBefore\n    Properties:\n      \
+         Timeout: 7\n      Environment:\n        Variables:\n          STAGE: yes\n      CodeUri: ../app/src/\n",
+    ] {
+        assert!(template.contains(expected), "{expected}\n{template}");
+    }
+    assert!(!template.contains("<<") && !template.contains("Globals"), "{template}");
+    assert_eq!(template.matches("Timeout: 7\n").count(), 1, "ours have none of it");
+
+    workspace.write("app/template.yaml", "Resources:\r\n  A:\r\n    Type: !Foo x\r\n");
+    let error = workspace.run(&["generate"]).failed();
+    assert!(error.contains("app/template.yaml: line 3: has the tag `!Foo`"), "{error}");
+    assert_eq!(workspace.read(TEMPLATE), template, "nothing is written");
+}
+
+#[test]
 fn l11_assets_that_cannot_go_along_are_named() {
     let workspace = Workspace::new();
     let assets = json!([{ "from": "missing", "to": "missing" }, { "from": "files", "to": "files" }]);

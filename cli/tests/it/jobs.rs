@@ -124,3 +124,28 @@ fn q09_a_job_that_waits_is_told_of_once_more_and_a_cancelled_one_enqueued_again(
     let twice = workspace.run(&["jobs", "replay", "send-mail", id]).succeeded();
     assert!(twice.contains("was enqueued again before"), "{twice}");
 }
+
+#[test]
+fn q09_a_replay_keeps_priority_limit_and_keys() {
+    let workspace = workspace();
+    let how = [
+        ["--priority", "high"],
+        ["--at-most", "2"],
+        ["--key", "customer-7"],
+        ["--unique", "order-42"],
+        ["--within", "1h"],
+    ];
+    let job = workspace.run(&[&["enqueue", "send-mail", GIVEN], &how.concat()[..]].concat()).succeeded();
+    let (_, id) = job.trim().split_once('/').unwrap();
+    workspace.run(&["abort", id]).succeeded();
+    let replayed = workspace.run(&["jobs", "replay", "send-mail", id, "--json"]).succeeded();
+    let replayed: Value = serde_json::from_str(&replayed).unwrap();
+    let again = workspace.run(&["status", replayed[0]["run_id"].as_str().unwrap(), "--json"]).succeeded();
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!((&again["retry_of"], &again["priority"]), (&json!(id), &json!("high")), "{again}");
+    assert_eq!(again["place_limit"], json!({ "key": "customer-7", "at_once": 2 }));
+    assert_eq!(again["unique"]["scope"], json!({ "key": "order-42" }));
+    // It is the only one with its key, as the first was.
+    let twin = ["enqueue", "send-mail", GIVEN, "--unique", "order-42", "--within", "1h"];
+    assert!(workspace.run(&twin).failed().contains("must be the only one"));
+}

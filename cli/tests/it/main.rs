@@ -8,7 +8,9 @@ mod jobs;
 mod manners;
 mod reading;
 mod runner;
+mod secrets;
 mod side;
+mod values;
 
 use fixture::Workspace;
 

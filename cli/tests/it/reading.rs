@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{local_config, local_dynamodb},
+    clients::{local_dynamodb, signed_config},
     objects::Objects,
     table::{Recorded, Table, create},
 };
 use lamplighter_core::{
-    claim::Refusal,
+    claim::{Known, Refusal},
     id::RunId,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     statistics::floor,
     status::Status,
 };
-use lamplighter_local::{Bucket, Engine, Synchronous};
+use lamplighter_local::{Bucket, Credentials, Engine, Synchronous};
 use serde_json::{Value, json};
 
 use crate::fixture::Workspace;
@@ -70,7 +70,9 @@ fn world() -> World {
         create(&client, "shop-lamplighter").await.unwrap();
         let folder = world.workspace.path(".lamplighter/bucket");
         let bucket = Bucket::serve(&folder, "shop-lamplighter").await.unwrap();
-        let objects = Objects::new("shop-lamplighter", &local_config(&bucket.endpoint()));
+        let Credentials { access_key_id, secret_access_key } = bucket.credentials();
+        let config = signed_config(&bucket.endpoint(), access_key_id, secret_access_key);
+        let objects = Objects::new("shop-lamplighter", &config);
         let table = Table::new(client, "shop-lamplighter").with_objects(objects);
         for run in [&world.completed, &world.skipped, &world.failed] {
             assert_eq!(table.record(run).await.unwrap(), Recorded::Written);
@@ -106,6 +108,50 @@ fn k01_the_reading_commands_tell_of_a_table() {
     what_comes_and_why(&world);
     types_and_logs(&world);
     what_is_not_understood_is_named(&world);
+}
+
+/// The case `born-yesterday`: nothing is missed that was due before the task, its table or its schedule was known.
+#[test]
+fn o08_a_task_that_was_not_there_yet_has_missed_nothing() {
+    let workspace = Workspace::new();
+    workspace.write("lamplighter.toml", "name = \"shop\"\n");
+    let cron = |schedule: &str| json!({ "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "medium" });
+    workspace.task("purge", "purge", cron("0 * * * *"));
+    let hours_ago = |hours: u64| floor(Timestamp::now()) - Duration::from_secs(hours * 3600);
+    let ask = |hours: u64, more: &[&str]| {
+        workspace.run(&[&["why", "purge", &hours_ago(hours).to_string()], more].concat()).succeeded()
+    };
+    let why = |hours: u64| -> Value { serde_json::from_str(&ask(hours, &["--json"])).unwrap() };
+    // Nobody has ever started anything on this table.
+    for hours in [1, 3, 24] {
+        let told = why(hours);
+        assert_eq!((&told["answer"], &told["since"]), (&json!("not_there_yet"), &Value::Null), "{told}");
+    }
+    assert!(ask(2, &[]).contains("purge was not there yet at "), "{}", ask(2, &[]));
+    assert!(ask(2, &["--locale", "de"]).contains("noch nicht"));
+    // A runner or the pulse has seen it one and a half hours ago.
+    let since = hours_ago(2) + Duration::from_secs(60);
+    let know = |known: Known, before: Option<Known>| {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let file = workspace.path(".lamplighter/table.sqlite");
+            let engine = Engine::open(&file, Synchronous::Normal).unwrap();
+            let table = Table::new(local_dynamodb(&engine.serve().await.unwrap()), "shop-lamplighter");
+            table.know(&"purge".parse().unwrap(), &known, before.as_ref()).await.unwrap();
+            drop(table);
+            engine.close().await;
+        });
+    };
+    let first = Known { schedule: "0 * * * * UTC".into(), since, is_changed: false };
+    know(first.clone(), None);
+    assert_eq!((&why(2)["answer"], &why(2)["since"]), (&json!("not_there_yet"), &json!(since)));
+    assert_eq!(why(1)["answer"], "missed");
+    // Its schedule was changed, and then it was deployed.
+    workspace.task("purge", "purge", cron("0 */1 * * *"));
+    assert_eq!((&why(1)["answer"], &why(1)["is_changed"]), (&json!("not_there_yet"), &json!(true)));
+    know(Known { schedule: "0 */1 * * * UTC".into(), since: hours_ago(1), is_changed: true }, Some(first));
+    assert_eq!((&why(2)["answer"], &why(2)["is_changed"]), (&json!("not_there_yet"), &json!(true)));
+    assert_eq!(why(1)["answer"], "missed");
+    assert!(ask(2, &[]).contains("did not have this schedule yet"), "{}", ask(2, &[]));
 }
 
 fn history(world: &World) {
@@ -183,6 +229,8 @@ fn what_comes_and_why(world: &World) {
     assert_eq!((&failed["status"], &failed["reason"]), (&json!("FAILED"), &json!("the disk is full")));
     let missed = why(world.missed);
     assert_eq!((&missed["answer"], &missed["instead"]), (&json!("missed"), &json!(world.completed.id)));
+    let before = why(world.failed.scheduled_for.unwrap() - Duration::from_secs(3600));
+    assert_eq!((&before["answer"], &before["since"]), (&json!("not_there_yet"), &Value::Null));
     let not_due = why(world.missed + Duration::from_secs(60));
     assert_eq!((&not_due["answer"], &not_due["before"]), (&json!("not_due"), &json!(world.missed)));
     assert_eq!(why(floor(Timestamp::now()) + Duration::from_secs(7200))["answer"], "future");

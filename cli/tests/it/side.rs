@@ -82,6 +82,8 @@ impl World {
             command: Self::binary(),
             built: None,
             folder: None,
+            current_folder: None,
+            inherited: Vec::new(),
             variables: self.variables(mode),
             runner: "here".to_owned(),
             environment: "test".to_owned(),

@@ -1,15 +1,22 @@
 //! One connection, and statements that are the same for both kinds of database.
 
 use std::{
+    error::Error as _,
+    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use rusqlite::{InterruptHandle, types::ToSqlOutput};
-use tokio_postgres::NoTls;
+use tokio_postgres::{
+    NoTls, Socket,
+    config::{Host, SslMode},
+    error::SqlState,
+    tls::MakeTlsConnect,
+};
 
-use crate::{DatabaseError, Location};
+use crate::{DatabaseError, Location, Server, tls::Mode};
 
 /// How long a server may take to accept a connection, where the URL does not say it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +52,7 @@ impl Connection {
     pub async fn open(location: &Location) -> Result<Self, DatabaseError> {
         let opened = match location {
             Location::Sqlite(path) => Sqlite::open(path).await.map(Self::Sqlite),
-            Location::Postgres(config) => connect(config).await.map(Self::Postgres),
+            Location::Postgres(server) => connect(server).await.map(Self::Postgres),
         };
         opened.map_err(|source| DatabaseError::Open {
             location: location.to_string(),
@@ -129,12 +136,55 @@ fn execute_in_sqlite(
     Ok(changed)
 }
 
-async fn connect(config: &tokio_postgres::Config) -> Result<tokio_postgres::Client, DatabaseError> {
-    let mut config = config.clone();
+async fn connect(server: &Server) -> Result<tokio_postgres::Client, DatabaseError> {
+    let mut config = server.config.clone();
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(CONNECT_TIMEOUT);
     }
-    let (client, connection) = config.connect(NoTls).await?;
+    let encrypted = async |mode| {
+        let tls = server.tls.connector()?;
+        begin(&config, mode, tls).await.map_err(DatabaseError::from)
+    };
+    let plain = async || begin(&config, SslMode::Disable, NoTls).await;
+    // On a socket of this machine there is nothing to encrypt.
+    let hosts = config.get_hosts();
+    let is_local = !hosts.is_empty() && !hosts.iter().any(|host| matches!(host, Host::Tcp(_)));
+    match server.tls.mode {
+        Mode::Disable => Ok(plain().await?),
+        _ if is_local => Ok(plain().await?),
+        Mode::Allow => match plain().await {
+            Err(error) if is_refused(&error) => encrypted(SslMode::Require).await,
+            connected => Ok(connected?),
+        },
+        Mode::Prefer => match encrypted(SslMode::Prefer).await {
+            Err(DatabaseError::Postgres(error)) if is_refused(&error) => Ok(plain().await?),
+            connected => connected,
+        },
+        Mode::Require | Mode::VerifyCa | Mode::VerifyFull => encrypted(SslMode::Require).await,
+    }
+}
+
+/// Returns true if another way to connect may help: the handshake failed, or the server wants no connection of this kind.
+fn is_refused(error: &tokio_postgres::Error) -> bool {
+    let is_handshake = |cause: &(dyn std::error::Error + 'static)| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof))
+    };
+    error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+        || std::iter::successors(error.source(), |&cause| cause.source()).any(is_handshake)
+}
+
+/// Connects by one kind of TLS, or none.
+async fn begin<T>(
+    config: &tokio_postgres::Config,
+    mode: SslMode,
+    tls: T,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.clone().ssl_mode(mode).connect(tls).await?;
     // It ends with the client. If it breaks before, the client's next request says so.
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -177,7 +227,10 @@ impl From<&str> for Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Postgres;
+    use crate::{
+        front::{Authority, Certified, Front},
+        testing::Postgres,
+    };
 
     const INSERT: &str = "INSERT INTO lamps (name, height) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
@@ -228,6 +281,94 @@ mod tests {
         let text = format!("{error} {error:?}");
         assert!(text.contains("password authentication failed") && !text.contains("hunter2"), "{text}");
         assert!(!error.is_temporary());
+    }
+
+    /// Connects by the URL, or gives all causes of the error.
+    async fn connects(url: &str) -> Result<(), String> {
+        let opened = match url.parse::<Location>() {
+            Ok(location) => Connection::open(&location).await,
+            Err(error) => return Err(error.to_string()),
+        };
+        let Connection::Postgres(client) = opened.map_err(|error| chain(&error))? else { panic!("{url}") };
+        client.query_one("SELECT 1", &[]).await.map(drop).map_err(|error| chain(&error))
+    }
+
+    fn chain(error: &dyn std::error::Error) -> String {
+        let causes = std::iter::successors(Some(error), |&error| error.source());
+        causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_encrypted_as_the_url_says() {
+        let server = Postgres::start();
+        let folder = tempfile::tempdir().unwrap();
+        let ours = Authority::new();
+        let good = ours.certify(&["localhost", "127.0.0.1"]);
+        let other_host = ours.certify(&["db.example"]);
+        let alone = Certified::alone(&["localhost"]);
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string().replace('/', "%2F")
+        };
+        let root = file("ca.pem", &ours.pem());
+        let foreign = file("foreign.pem", &Authority::new().pem());
+        let itself = file("self.pem", &alone.pem());
+        let empty = file("empty.pem", "nothing");
+        let missing = format!("{}%2Fmissing.pem", folder.path().display());
+        let fronts = [
+            Front::start(server.port(), Some(&good), true).await,
+            Front::start(server.port(), Some(&other_host), true).await,
+            Front::start(server.port(), Some(&alone), true).await,
+            Front::start(server.port(), None, true).await,
+            Front::start(server.port(), Some(&good), false).await,
+        ];
+        let [good, other_host, alone, without, only_encrypted] = &fronts;
+        // Whether it connects, and whether the connection is encrypted; or what is said.
+        for (front, parameters, expected) in [
+            (good, String::new(), Ok(true)),
+            (good, "sslmode=disable".to_owned(), Ok(false)),
+            (good, "sslmode=allow".to_owned(), Ok(false)),
+            (good, "sslmode=prefer".to_owned(), Ok(true)),
+            (good, "sslmode=require".to_owned(), Ok(true)),
+            (good, format!("sslmode=require&sslrootcert={root}"), Ok(true)),
+            (good, format!("sslmode=require&sslrootcert={foreign}"), Err("invalid peer certificate")),
+            (good, format!("sslmode=prefer&sslrootcert={foreign}"), Ok(false)),
+            (good, format!("sslmode=verify-ca&sslrootcert={root}"), Ok(true)),
+            (good, format!("sslmode=verify-ca&sslrootcert={foreign}"), Err("invalid peer certificate")),
+            (good, format!("sslmode=verify-full&sslrootcert={root}"), Ok(true)),
+            (good, "sslmode=verify-full&sslrootcert=system".to_owned(), Err("certificate")),
+            (good, format!("sslmode=verify-full&sslrootcert={missing}"), Err("missing.pem, cannot be read")),
+            (
+                good,
+                format!("sslmode=verify-full&sslrootcert={empty}"),
+                Err("empty.pem, of `sslrootcert`, holds no"),
+            ),
+            (other_host, "sslmode=require".to_owned(), Ok(true)),
+            (other_host, format!("sslmode=verify-ca&sslrootcert={root}"), Ok(true)),
+            (other_host, format!("sslmode=verify-full&sslrootcert={root}"), Err("not valid for name")),
+            (alone, format!("sslmode=verify-ca&sslrootcert={itself}"), Ok(true)),
+            (alone, format!("sslmode=verify-full&sslrootcert={itself}"), Ok(true)),
+            (alone, format!("sslmode=verify-ca&sslrootcert={root}"), Err("invalid peer certificate")),
+            (without, String::new(), Ok(false)),
+            (without, "sslmode=require".to_owned(), Err("server does not support TLS")),
+            (without, format!("sslmode=verify-full&sslrootcert={root}"), Err("server does not support TLS")),
+            (only_encrypted, "sslmode=allow".to_owned(), Ok(true)),
+            (only_encrypted, "sslmode=disable".to_owned(), Err("no pg_hba.conf entry")),
+        ] {
+            let url = format!("postgres://app:secret@localhost:{}/postgres?{parameters}", front.port);
+            let connected = connects(&url).await;
+            match expected {
+                Ok(encrypted) => {
+                    assert_eq!(connected, Ok(()), "{parameters}");
+                    assert_eq!(front.last_was_encrypted(), Some(encrypted), "{parameters}");
+                }
+                Err(expected) => {
+                    let said = connected.unwrap_err();
+                    assert!(said.contains(expected) && !said.contains("secret"), "{parameters}: {said}");
+                }
+            }
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::error::Error;
 use rusqlite::ErrorCode;
 use tokio_postgres::error::SqlState;
 
-use crate::InvalidLocation;
+use crate::{InvalidLocation, tls::CertificatesError};
 
 /// Why the database did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum DatabaseError {
         #[source]
         source: Box<DatabaseError>,
     },
+    /// The certificates that a connection is checked against cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
     /// SQLite refused.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
@@ -38,7 +41,7 @@ impl DatabaseError {
     /// what it understood and refused, such as a statement or a password.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Location(_) => false,
+            Self::Location(_) | Self::Certificates(_) => false,
             Self::Open { source, .. } => source.is_temporary(),
             Self::Sqlite(error) => sqlite_is_temporary(error),
             Self::Postgres(error) => postgres_is_temporary(error),
@@ -65,6 +68,19 @@ fn sqlite_is_temporary(error: &rusqlite::Error) -> bool {
 fn postgres_is_temporary(error: &tokio_postgres::Error) -> bool {
     // connection, rolled back (deadlock, serialization), resources, object in use, operator intervention, system
     let temporary = ["08", "40", "53", "55", "57", "58"];
+    if is_of_certificate(error) {
+        return false;
+    }
     // Without a state it is not the server that refused: the connection could not be made, or broke.
     error.code().map(SqlState::code).is_none_or(|code| temporary.iter().any(|class| code.starts_with(class)))
+}
+
+/// Returns true if the server has shown a certificate that is not good, which it will do again.
+fn is_of_certificate(error: &tokio_postgres::Error) -> bool {
+    let is_invalid = |cause: &(dyn Error + 'static)| {
+        let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let refused = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        matches!(refused, Some(rustls::Error::InvalidCertificate(_)))
+    };
+    std::iter::successors(error.source(), |&cause| cause.source()).any(is_invalid)
 }

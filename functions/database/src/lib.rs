@@ -4,10 +4,14 @@
 
 mod connection;
 mod error;
+#[cfg(test)]
+mod front;
 mod location;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tls;
 
 pub use connection::{Connection, Sqlite, Value};
 pub use error::{DatabaseError, is_temporary};
-pub use location::{InvalidLocation, Location};
+pub use location::{InvalidLocation, Location, Server};
+pub use tls::{CertificatesError, InvalidTls};

@@ -2,7 +2,9 @@
 
 use std::{env::VarError, fmt, path::PathBuf, str::FromStr};
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::Host;
+
+use crate::tls::{InvalidTls, Tls};
 
 /// The variable that says where the database is.
 const VARIABLE: &str = "DATABASE_URL";
@@ -14,8 +16,16 @@ const DEFAULT_FILE: &str = "app.sqlite";
 pub enum Location {
     /// In an SQLite file, which is made if it is missing. From `sqlite:<path>`.
     Sqlite(PathBuf),
-    /// On a PostgreSQL server. From `postgres://<user>:<password>@<host>:<port>/<database>`.
-    Postgres(Box<tokio_postgres::Config>),
+    /// On a PostgreSQL server. From `postgres://<user>:<password>@<host>:<port>/<database>`, with `sslmode` and
+    /// `sslrootcert` as libpq has them.
+    Postgres(Box<Server>),
+}
+
+/// A PostgreSQL server.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) config: tokio_postgres::Config,
+    pub(crate) tls: Tls,
 }
 
 /// Why `DATABASE_URL` cannot say where the database is. Its value may hold a password, so it is never repeated.
@@ -33,12 +43,9 @@ pub enum InvalidLocation {
     /// What comes after `postgres:` does not parse.
     #[error("DATABASE_URL must be `postgres://<user>:<password>@<host>:<port>/<database>`")]
     Postgres(#[source] tokio_postgres::Error),
-    /// It asks for encryption, which is not built in.
-    #[error(
-        "DATABASE_URL asks for `sslmode=require`, and these tasks connect without TLS: leave `sslmode` out and keep \
-         the server in a private network, or connect through a proxy that encrypts"
-    )]
-    Tls,
+    /// It does not say how the connection is encrypted.
+    #[error("DATABASE_URL: {0}")]
+    Tls(#[from] InvalidTls),
 }
 
 impl Location {
@@ -73,19 +80,60 @@ impl FromStr for Location {
         if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
             return Err(InvalidLocation::Scheme);
         }
-        let config: tokio_postgres::Config = url.parse().map_err(InvalidLocation::Postgres)?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(InvalidLocation::Tls);
-        }
-        Ok(Self::Postgres(Box::new(config)))
+        let (url, [mode, root_certificate]) = without(url, ["sslmode", "sslrootcert"])?;
+        let tls = Tls::new(mode.as_deref(), root_certificate.as_deref())?;
+        let config = url.parse().map_err(InvalidLocation::Postgres)?;
+        Ok(Self::Postgres(Box::new(Server { config, tls })))
     }
+}
+
+/// The URL without these parameters, and their values: the library knows only some of what libpq does.
+fn without<const N: usize>(
+    url: &str,
+    names: [&str; N],
+) -> Result<(String, [Option<String>; N]), InvalidLocation> {
+    // What comes before the first `@` may be a password with any character.
+    let begin = url.find('@').unwrap_or_default();
+    let Some(mark) = url[begin..].find('?').map(|found| begin + found) else {
+        return Ok((url.to_owned(), [const { None }; N]));
+    };
+    let mut values = [const { None }; N];
+    let mut rest = Vec::new();
+    for parameter in url[mark + 1..].split('&') {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        match names.iter().position(|known| *known == name) {
+            // The last one stands, as in libpq.
+            Some(i) => values[i] = Some(decoded(value).ok_or(InvalidTls::NotText)?),
+            None => rest.push(parameter),
+        }
+    }
+    let rest = rest.join("&");
+    let mark = if rest.is_empty() { &url[..mark] } else { &url[..=mark] };
+    Ok((format!("{mark}{rest}"), values))
+}
+
+/// The text with its `%..` resolved.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let byte = if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?].map(char::from).map(|digit| digit.to_digit(16));
+            let [high, low] = digits;
+            u8::try_from(high? * 16 + low?).ok()?
+        } else {
+            byte
+        };
+        bytes.push(byte);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let config = match self {
             Self::Sqlite(path) => return write!(f, "SQLite file {}", path.display()),
-            Self::Postgres(config) => config,
+            Self::Postgres(server) => &server.config,
         };
         f.write_str("PostgreSQL at ")?;
         for (index, host) in config.get_hosts().iter().enumerate() {
@@ -130,6 +178,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_encryption_is_taken_out_of_the_url() {
+        for (url, rest, values) in [
+            ("postgres://a@h/d", "postgres://a@h/d", [None, None]),
+            ("postgres://a:p?sslmode=x@h/d", "postgres://a:p?sslmode=x@h/d", [None, None]),
+            ("postgres://h/d?sslmode=require", "postgres://h/d", [Some("require"), None]),
+            (
+                "postgres://a@h/d?sslmode=a&x=1&sslrootcert=%2Fc%20a.pem&y=2&sslmode=b",
+                "postgres://a@h/d?x=1&y=2",
+                [Some("b"), Some("/c a.pem")],
+            ),
+        ] {
+            let (found, found_values) = without(url, ["sslmode", "sslrootcert"]).unwrap();
+            assert_eq!((found.as_str(), found_values), (rest, values.map(|v| v.map(str::to_owned))), "{url}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_used_is_said_without_the_password() {
         for (url, expected) in [
             ("", "neither"),
@@ -139,7 +204,12 @@ mod tests {
             ("postgres://app:hunter2@db:port/shop", "postgres://<user>"),
             ("postgres://app:hunter2", "postgres://<user>"),
             ("postgres://app:hunter2@db/shop?hunter=2", "postgres://<user>"),
-            ("postgres://app:hunter2@db/shop?sslmode=require", "sslmode=require"),
+            ("postgres://app:hunter2@db/shop?sslmode=hunter2", "`sslmode` must be one of disable"),
+            (
+                "postgres://app:hunter2@db/shop?sslmode=require&sslrootcert=system",
+                "needs `sslmode=verify-full`",
+            ),
+            ("postgres://app:hunter2@db/shop?sslrootcert=%f", "must be UTF-8 text"),
         ] {
             let error = url.parse::<Location>().unwrap_err();
             let text = format!("{error} {error:?}");

@@ -60,6 +60,11 @@ impl Postgres {
         format!("postgres://app:secret@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Its port on loopback.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -17,6 +17,8 @@ struct Config {
     rollback_mode: String,
     /// How long it takes first.
     sleep_ms: u64,
+    /// What it tells wherever it can, if its mode begins with `tell`; `tell-fail` and `tell-panic` do not succeed.
+    secret: Secret,
     /// How long the text in its data or its failure is.
     bytes: usize,
     /// Where each start of a body is noted.
@@ -45,7 +47,18 @@ impl Task for Probe {
         note(&ctx, "run")?;
         tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
         let text = "x".repeat(ctx.config.bytes);
+        let secret = ctx.config.secret.expose();
+        if ctx.config.mode.starts_with("tell") {
+            tracing::info!(config = ?ctx.config, plain = secret, quoted = ?secret, "the secret is {secret}");
+        }
         match ctx.config.mode.as_str() {
+            "tell" => {
+                let data =
+                    serde_json::json!({ "list": [secret], secret: "a key", "text": format!("{secret:?}") });
+                Outcome::success(format!("told {secret}")).with_data(&data)
+            }
+            "tell-fail" => Err(TaskError::new(format!("refused {secret:?}"))).fatal(),
+            "tell-panic" => panic!("refused {secret}"),
             "fail" => Ok(Outcome::failure(format!("told to fail{text}"))),
             "panic" => panic!("told to panic"),
             "exit" => std::process::exit(7),

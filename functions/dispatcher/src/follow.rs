@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, InvokeError, Response},
-    table::{Recorded, Seen, Table, TableError, Then},
+    table::{Recorded, Seen, Table, TableError},
 };
 use lamplighter_core::{
     claim::{Lost, Refusal},
@@ -203,7 +203,7 @@ async fn end(
         environment: table.environment().to_owned(),
         ..held.run(&task.name, Timestamp::now())
     };
-    Ok(standing(table.finish(&run, held.hold, Then::Nothing).await?, run))
+    Ok(standing(table.finish(&run, held.hold).await?, run))
 }
 
 /// Writes the record of a run that failed before its task was claimed, unless that has happened after all.

@@ -7,7 +7,9 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lamplighter::{log, random};
-use lamplighter_aws::{clients::Clients, functions::Functions, stacks::Stacks, table::Table};
+use lamplighter_aws::{
+    clients::Clients, functions::Functions, process::variable, stacks::Stacks, table::Table,
+};
 use serde_json::{Value, json, value::RawValue};
 use tracing::level_filters::LevelFilter;
 
@@ -17,9 +19,12 @@ const RETENTION_DAYS: &str = "LAMPLIGHTER_RETENTION_DAYS";
 #[tokio::main]
 async fn main() -> Result<(), lambda_runtime::Error> {
     log::start(LevelFilter::INFO, log::Output::Stdout);
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
-    let days: u32 = match variable(RETENTION_DAYS) {
+    let required = |name: &str| {
+        variable(name)
+            .map_err(|error| error.to_string())
+            .and_then(|value| value.ok_or_else(|| format!("{name} is not set")))
+    };
+    let days: u32 = match variable(RETENTION_DAYS)? {
         Some(days) => {
             days.parse().map_err(|_| format!("{RETENTION_DAYS} is `{days}`: it must be a number of days"))?
         }
@@ -34,7 +39,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         functions: Functions::new(clients.config().await),
         stacks: Stacks::new(clients.config().await),
         http: dispatcher::answer::client()?,
-        local: variable("LAMPLIGHTER_ANSWER_ENDPOINT"),
+        local: variable("LAMPLIGHTER_ANSWER_ENDPOINT")?,
         own_function: required("AWS_LAMBDA_FUNCTION_NAME")?,
         random,
     });

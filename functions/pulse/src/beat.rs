@@ -1,5 +1,6 @@
 //! One pulse: what is due, what becomes of it, and its record.
 
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::Functions,
@@ -9,16 +10,20 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::TaskState,
-    job::unheard,
+    job::{later_looks, unheard},
     name::TaskName,
     pulse::{
         Considered, Missed, Pending, Plan, Planned, Record, Report, State, Told, Why, Zones, forced, keep,
-        pulse,
+        newly_known, pulse, run_id,
     },
     run::Trigger,
 };
-use std::{collections::BTreeMap, time::Duration};
-use tokio::time::timeout;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     carry::{Carry, dry},
@@ -42,6 +47,8 @@ pub struct Pulse {
     pub stack: String,
     /// The environment's name.
     pub environment: String,
+    /// Rung when a message is kept for delivery.
+    pub posted: Arc<Notify>,
 }
 
 /// The time before a process's end that is kept for writing down what became of a pulse.
@@ -50,6 +57,11 @@ const RESERVE: Duration = Duration::from_secs(8);
 const RINGING: Duration = Duration::from_secs(15);
 /// How much is looked at once for jobs of which nobody was told.
 const SLICE: Duration = Duration::from_secs(180);
+/// After this a pulse is over or was ended.
+const MINUTE: Duration = Duration::from_secs(60);
+/// How many tasks' schedules are noted in one pulse, and how many of them at once.
+const KNOWN_AT_ONCE: usize = 2000;
+const AT_ONCE: usize = 32;
 /// How many misses and errors a record keeps.
 const KEPT: usize = 20;
 
@@ -68,7 +80,11 @@ pub async fn beat(
     if is_own && !it.table.begin_pulse(&record).await? {
         return Ok(Report { worked: false, dry_run: false, record, ticks: Vec::new() });
     }
-    let state = remembered(it, wish, &mut record).await?;
+    let mut state = remembered(it, wish, &mut record).await?;
+    if is_own {
+        know(it, &mut state, now).await?;
+        record.errors.extend(cut_off(it, now).await?);
+    }
     let considered = if wish.force {
         forced(&it.plan, wish.task.as_ref(), now)
     } else {
@@ -92,16 +108,23 @@ pub async fn beat(
     }
     let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
     let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
-    let carried = carried(it, trigger, &considered, end, &mut record).await?;
+    let cursor = considered.cursor.clone();
+    let carried = carried(it, trigger, considered, &state, end, &mut record).await?;
     let ticks = carried.ticks.clone();
     let heard = match jobs {
         Some(jobs) => ring_unheard(it, jobs, state.heard, now, end, &mut record).await,
         None => state.heard,
     };
     if is_own {
-        let next = remember(it, carried, considered.cursor, heard, now, &mut record).await;
+        let next = remember(it, carried, cursor, &State { heard, ..state.clone() }, now, &mut record).await;
+        let next = State { failing: tell_failing(it, state.failing, &mut record).await, ..next };
         if !it.table.keep_pulse_state(&next, &state).await? {
             tracing::info!("another pulse was faster, and goes on for both");
+        }
+        // At last, so that who does not answer keeps no tick from its run.
+        match tell::deliver(it, end).await {
+            Ok(errors) => record.errors.extend(errors),
+            Err(error) => fault(&mut record, &error),
         }
         close(&mut record);
         it.table.end_pulse(&record).await?;
@@ -147,6 +170,7 @@ async fn ring_unheard(
             Ok(Ok(rung)) => {
                 record.tally.rung += rung.sent;
                 record.errors.extend(rung.errors);
+                ring_again(jobs, &tasks, (done, until), end, record).await;
             }
             Ok(Err(error)) => {
                 fault(record, &error);
@@ -166,6 +190,31 @@ async fn ring_unheard(
     Some(done)
 }
 
+/// Sends the messages of older jobs that nobody has any more, of the days that are looked at with those from `from` to `to`. What
+/// there is no time for is looked at 15 days later.
+async fn ring_again(
+    jobs: &Jobs,
+    tasks: &[&TaskName],
+    (from, to): (Timestamp, Timestamp),
+    end: Timestamp,
+    record: &mut Record,
+) {
+    for day in later_looks(from, to) {
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(RINGING);
+        match timeout(left, jobs.ring_unheard(tasks.iter().copied(), day)).await {
+            Ok(Ok(rung)) => {
+                record.tally.rung += rung.sent;
+                record.errors.extend(rung.errors);
+            }
+            Ok(Err(error)) => fault(record, &error),
+            Err(_) => record.errors.push(format!(
+                "there was no time to look for lost jobs among those enqueued from {} to {}; it is looked again in 15 days",
+                day.0, day.1
+            )),
+        }
+    }
+}
+
 /// Does what is due by now, for somebody who does so more often than once a minute and remembers for itself: from what
 /// is remembered to what is to be remembered next. Tasks that there is no reason to look at are left out unless `around`.
 /// It returns by `end`; what is left waits.
@@ -177,7 +226,9 @@ pub async fn step(
     record: &mut Record,
 ) -> Result<State, TableError> {
     let now = Timestamp::now();
-    let mut considered = pulse(&it.plan, &it.zones, state, now);
+    let mut state = state.clone();
+    know(it, &mut state, now).await?;
+    let mut considered = pulse(&it.plan, &it.zones, &state, now);
     if !around {
         considered.others.clear();
         considered.cursor.clone_from(&state.cursor);
@@ -191,8 +242,9 @@ pub async fn step(
         state.waiting.iter().any(|it| it.tick == tick.tick && it.task == *tick.task.name())
     };
     record.tally.due += considered.pending.iter().filter(|tick| !waited(tick)).count();
-    let carried = carried(it, Trigger::Pulse, &considered, end, record).await?;
-    let next = remember(it, carried, considered.cursor, state.heard, now, record).await;
+    let cursor = considered.cursor.clone();
+    let carried = carried(it, Trigger::Pulse, considered, &state, end, record).await?;
+    let next = remember(it, carried, cursor, &state, now, record).await;
     record.tally.waiting = next.waiting.len();
     Ok(next)
 }
@@ -207,16 +259,19 @@ struct Carried<'a> {
 async fn carried<'a>(
     it: &'a Pulse,
     trigger: Trigger,
-    considered: &Considered<'a>,
+    mut considered: Considered<'a>,
+    state: &State,
     end: Timestamp,
     record: &mut Record,
 ) -> Result<Carried<'a>, TableError> {
-    let mut carry = Carry::new(it, trigger, considered.pending.clone(), record);
+    let mut carry = Carry::new(it, trigger, record);
     let states = carry.look(&considered.tasks()).await?;
+    let unknown = considered.leave_out_unknown(&states, &state.waiting);
+    carry.take(considered.pending.clone(), unknown);
     carry.ask(&considered.asked).await;
     carry.on(states.clone(), end).await?;
     let (left, ticks) = carry.done();
-    let misses = misses(it, considered, &states).await?;
+    let misses = misses(it, &considered, &states).await?;
     Ok(Carried { left, ticks, misses })
 }
 
@@ -225,14 +280,65 @@ async fn remember(
     it: &Pulse,
     carried: Carried<'_>,
     cursor: Option<TaskName>,
-    heard: Option<Timestamp>,
+    before: &State,
     watermark: Timestamp,
     record: &mut Record,
 ) -> State {
     let (next, given_up) = keep(&carried.left, cursor, watermark);
-    let given_up = given_up.iter().filter_map(|it| it.missed(None));
+    let given_up = given_up.iter().filter_map(|it| it.missed(None, |_| false));
     tell_missed(it, carried.misses.into_iter().chain(given_up), record).await;
-    State { heard, ..next }
+    State { heard: before.heard, plan: before.plan.clone(), failing: before.failing, ..next }
+}
+
+/// Notes since when the schedules of the tasks are known, where the plan is another one than the last pulse had. If there is
+/// more than one pulse can do, the next one goes on.
+async fn know(it: &Pulse, state: &mut State, now: Timestamp) -> Result<(), TableError> {
+    if state.plan.as_deref() == Some(it.plan.digest()) {
+        return Ok(());
+    }
+    let cron: Vec<_> =
+        it.plan.tasks().iter().filter(|task| task.cron().is_some()).map(Planned::name).collect();
+    let found = it.table.states(cron).await?;
+    let new = newly_known(&it.plan, &found.states, state.watermark, now);
+    let is_all = new.len() <= KNOWN_AT_ONCE;
+    let writes = new.iter().take(KNOWN_AT_ONCE).map(|(task, known)| {
+        let before = found.states.get(task).and_then(|state| state.known.as_ref());
+        it.table.know(task, known, before)
+    });
+    let mut writes = stream::iter(writes.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
+    while let Some(written) = writes.next().await {
+        written?;
+    }
+    if is_all {
+        state.plan = Some(it.plan.digest().to_owned());
+    }
+    Ok(())
+}
+
+/// The fault of a pulse before this one that did not come to its end, for somebody who is told.
+async fn cut_off(it: &Pulse, now: Timestamp) -> Result<Option<String>, TableError> {
+    if it.notifier.is_none() {
+        return Ok(None);
+    }
+    let before = it.table.pulses(2).await?.records.into_iter().find(|record| record.started_at < now);
+    let is_cut_off = |record: &Record| {
+        record.duration_ms.is_none() && now.duration_since(record.started_at).unsigned_abs() >= MINUTE
+    };
+    let before = before.filter(is_cut_off).map(|record| record.started_at);
+    Ok(before.map(|at| format!("the pulse of {at} did not come to its end")))
+}
+
+/// Tells that the pulse has errors, once until it has none. Returns since when it has.
+pub async fn tell_failing(it: &Pulse, before: Option<Timestamp>, record: &mut Record) -> Option<Timestamp> {
+    if record.errors.is_empty() {
+        return None;
+    }
+    if before.is_none()
+        && let Err(error) = tell::failing(it, record.started_at, &record.errors).await
+    {
+        fault(record, &error);
+    }
+    before.or(Some(record.started_at))
 }
 
 /// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.
@@ -258,8 +364,17 @@ async fn misses(
     states: &BTreeMap<TaskName, TaskState>,
 ) -> Result<Vec<Missed>, TableError> {
     let last_tick = |task: &TaskName| states.get(task).and_then(|state| state.last_tick);
-    let given_up = considered.given_up.iter();
-    let mut misses: Vec<_> = given_up.filter_map(|it| it.missed(last_tick(&it.task))).collect();
+    let without_run = considered.given_up.iter().flat_map(|it| {
+        let ticks = it.without_run(last_tick(&it.task), |_| false);
+        ticks.into_iter().map(|tick| (&it.task, run_id(&it.task, tick)))
+    });
+    // A pulse that was killed may have come so far that another run kept a tick out, which its record says.
+    let recorded: BTreeSet<_> = it.table.ended(without_run).await?.0.iter().map(|run| run.id).collect();
+    let mut misses: Vec<_> = considered
+        .given_up
+        .iter()
+        .filter_map(|it| it.missed(last_tick(&it.task), |tick| recorded.contains(&run_id(&it.task, tick))))
+        .collect();
     for expected in &considered.expected {
         let task = expected.task.name();
         let Some(state) = states.get(task) else { continue };

@@ -46,9 +46,16 @@ pub struct Carry<'a, 'r> {
 }
 
 impl<'a, 'r> Carry<'a, 'r> {
-    /// Begins with the ticks that are due.
-    pub fn new(it: &'a Pulse, trigger: Trigger, pending: Vec<Pending<'a>>, record: &'r mut Record) -> Self {
-        Self { it, trigger, left: vec![None; pending.len()], pending, ticks: Vec::new(), record }
+    /// Begins with no ticks.
+    pub fn new(it: &'a Pulse, trigger: Trigger, record: &'r mut Record) -> Self {
+        Self { it, trigger, left: Vec::new(), pending: Vec::new(), ticks: Vec::new(), record }
+    }
+
+    /// Takes the ticks that are due. `unknown` others are not due after all.
+    pub fn take(&mut self, pending: Vec<Pending<'a>>, unknown: usize) {
+        self.record.tally.due = self.record.tally.due.saturating_sub(unknown);
+        self.left = vec![None; pending.len()];
+        self.pending = pending;
     }
 
     /// Reads the tasks' items, and ends the runs that were lost.

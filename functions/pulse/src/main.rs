@@ -12,6 +12,7 @@ use lamplighter_aws::{
     jobs::{Bell, Jobs},
     notify::Notifier,
     objects::Objects,
+    process::variable,
     table::Table,
 };
 use lamplighter_core::{
@@ -40,13 +41,16 @@ async fn main() -> Result<(), lambda_runtime::Error> {
 }
 
 async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let required = |name: &str| variable(name).ok_or_else(|| format!("{name} is not set"));
-    let file = PathBuf::from(variable("LAMBDA_TASK_ROOT").unwrap_or_default()).join(PLAN);
+    let required = |name: &str| {
+        variable(name)
+            .map_err(|error| error.to_string())
+            .and_then(|value| value.ok_or_else(|| format!("{name} is not set")))
+    };
+    let file = PathBuf::from(variable("LAMBDA_TASK_ROOT")?.unwrap_or_default()).join(PLAN);
     let failed = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", file.display());
     let text = std::fs::read_to_string(&file).map_err(|error| failed(&error))?;
     let plan: Plan = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-    let plan = match variable("LAMPLIGHTER_SCHEDULER").as_deref() {
+    let plan = match variable("LAMPLIGHTER_SCHEDULER")?.as_deref() {
         None | Some("eventbridge") => plan,
         Some("pulse") => plan.without_schedules(),
         Some(word) => {
@@ -57,26 +61,26 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     // A zone that is not known is left out, and told of each task that has it.
     let zones: Zones = names.filter_map(|name| Some((name.clone(), TimeZone::get(&name).ok()?))).collect();
     let clients = Clients::default();
-    let notifier = match variable("LAMPLIGHTER_NOTIFY") {
+    let notifier = match variable("LAMPLIGHTER_NOTIFY")? {
         None => None,
         Some(text) => {
             // The text itself is not told: a webhook's URL may be a secret.
-            let target: Target = serde_json::from_str(&text)
+            let target = Target::unpacked(&text, variable("LAMPLIGHTER_NOTIFY_VALUE")?)
                 .map_err(|_| "LAMPLIGHTER_NOTIFY is not JSON such as `{\"topic\": \"arn:..\"}`")?;
             Some(Notifier::new(target, clients.config().await)?)
         }
     };
-    let environment = variable("LAMPLIGHTER_ENVIRONMENT").unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
+    let environment = variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
     let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
     let table = table.of_environment(&environment);
     let clients = Arc::new(clients);
     // A job's arguments may be what another one returned, however large.
-    let of_jobs = match variable("LAMPLIGHTER_BUCKET") {
+    let of_jobs = match variable("LAMPLIGHTER_BUCKET")? {
         Some(bucket) => table.clone().with_objects(Objects::new(bucket, clients.config().await)),
         None => table.clone(),
     };
     // Where there is no queue task there is no variable either.
-    let jobs = variable("LAMPLIGHTER_QUEUES")
+    let jobs = variable("LAMPLIGHTER_QUEUES")?
         .map(|prefix| Jobs::new(of_jobs, Bell::queues(prefix, Arc::clone(&clients))));
     let pulse = Pulse {
         table,
@@ -86,6 +90,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
         zones,
         stack: required("LAMPLIGHTER_STACK")?,
         environment,
+        posted: Arc::default(),
     };
     Ok((pulse, jobs))
 }
@@ -104,7 +109,11 @@ async fn handle(pulse: &Pulse, jobs: Option<&Jobs>, event: LambdaEvent<Value>) -
             serde_json::to_value(report).map_err(|error| failed("Report", &error))
         }
         Event::Failed(record) => {
+            // Once it is kept, the next pulses send what is not delivered now.
             tell::failed(pulse, &record).await.map_err(|error| failed("Notify", &error))?;
+            if let Err(error) = tell::deliver(pulse, deadline.unwrap_or(Timestamp::MAX)).await {
+                tracing::error!("{error}");
+            }
             Ok(Value::Null)
         }
     }

@@ -1,17 +1,19 @@
-//! Telling somebody of a failure, once.
+//! Telling somebody of a failure: the message is kept first, and sent until it is delivered.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::FunctionFailure,
     notify::NotifyError,
-    table::{Notice, Recorded, TableError, Then},
+    table::{Recorded, TableError, Undelivered},
 };
 use lamplighter_core::{
     claim::Lost,
     envelope::Envelope,
     id::RunId,
     name::TaskName,
-    notify::{Message, occasion},
+    notify::{Message, Retry, after_failure, occasion},
     pulse::Missed,
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -19,20 +21,18 @@ use lamplighter_core::{
 
 use crate::{beat::Pulse, event::Failed};
 
-/// Why somebody could not be told.
-#[derive(Debug, thiserror::Error)]
-pub enum TellError {
-    /// The table failed.
-    #[error(transparent)]
-    Table(#[from] TableError),
-    /// Whoever should be told could not be.
-    #[error(transparent)]
-    Notify(#[from] NotifyError),
-}
+/// The name by which the pulse tells of itself.
+const OWN_NAME: &str = "lamplighter-pulse";
+/// The most messages that are sent at once, one after the other.
+const MOST: usize = 50;
+/// After how many failures in a row the others wait for the next minute: what does not answer takes its time each time.
+const FAILURES: usize = 2;
+/// How long sending may take; a message that is on its way then comes to its end.
+const SENDING: Duration = Duration::from_secs(15);
 
 /// Tells of an asynchronous invocation that failed for good. A run that its process left behind without a record is ended
 /// first: nobody else will.
-pub async fn failed(pulse: &Pulse, failed: &Failed) -> Result<(), TellError> {
+pub async fn failed(pulse: &Pulse, failed: &Failed) -> Result<(), TableError> {
     let name = failed.function.strip_prefix(&format!("{}-", pulse.stack));
     let Some(task) = name.and_then(|name| name.parse::<TaskName>().ok()) else {
         tracing::error!("`{}` failed and is no task of this stack: {}", failed.function, failed.failure);
@@ -96,7 +96,7 @@ async fn run_of(
         environment: pulse.environment.clone(),
         ..lost.run(task, Timestamp::now())
     };
-    Ok(Some(match pulse.table.finish(&run, lost.hold, Then::Nothing).await? {
+    Ok(Some(match pulse.table.finish(&run, lost.hold).await? {
         Recorded::Written => run,
         Recorded::Before(stands) => *stands,
     }))
@@ -108,13 +108,13 @@ fn error(failure: &FunctionFailure) -> RunError {
 }
 
 /// Tells of a run that the pulse itself found to have failed.
-pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TellError> {
+pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TableError> {
     let message = Message::of(run, &pulse.environment, &pulse.stack);
     tell(pulse, &occasion(run.trigger, run.scheduled_for, run.id), &message).await
 }
 
 /// Tells of ticks that have had no run.
-pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TellError> {
+pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
     let text = match missed.ticks {
         1 => format!("the run scheduled for {} did not begin", missed.last),
         ticks => format!("{ticks} runs did not begin, scheduled for {} to {}", missed.first, missed.last),
@@ -132,16 +132,73 @@ pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TellError> {
     tell(pulse, &format!("missed {}", missed.last), &message).await
 }
 
-/// Tells whoever is to be told, unless somebody has. It is logged in any case.
-async fn tell(pulse: &Pulse, occasion: &str, message: &Message) -> Result<(), TellError> {
+/// Tells of a pulse that has errors while the one before it had none. `since` is when it began.
+pub async fn failing(pulse: &Pulse, since: Timestamp, errors: &[String]) -> Result<(), TableError> {
+    let Ok(task) = OWN_NAME.parse::<TaskName>() else { return Ok(()) };
+    let message = Message {
+        task,
+        run_id: None,
+        status: Status::Failed.as_str().to_owned(),
+        kind: Some(ErrorKind::System),
+        message: format!("the pulse has errors since {since}: {}", errors.join("; ")),
+        scheduled_for: None,
+        environment: pulse.environment.clone(),
+        stack: pulse.stack.clone(),
+    };
+    tell(pulse, &format!("failing {since}"), &message).await
+}
+
+/// Keeps the message until it is delivered, if there is somebody to be told. It is logged in any case.
+async fn tell(pulse: &Pulse, occasion: &str, message: &Message) -> Result<(), TableError> {
     let (task, status) = (message.task.as_str(), message.status.as_str());
     let run_id = message.run_id.map(|id| id.to_string()).unwrap_or_default();
     tracing::warn!(task, run_id, status, "{task} {status}: {}", message.message);
-    let Some(notifier) = &pulse.notifier else { return Ok(()) };
-    if pulse.table.notice(&message.task, occasion, Timestamp::now()).await? == Notice::Given {
-        return Ok(());
+    if pulse.notifier.is_some() && pulse.table.post(occasion, message, Timestamp::now()).await? {
+        pulse.posted.notify_one();
     }
-    let sent = notifier.send(message).await;
-    pulse.table.notified(&message.task, occasion, sent.is_ok()).await?;
-    Ok(sent?)
+    Ok(())
+}
+
+/// Sends the messages whose turn it is, until `end`. Returns what went wrong: messages that were given up, and why the others
+/// have to wait.
+pub async fn deliver(pulse: &Pulse, end: Timestamp) -> Result<Vec<String>, TableError> {
+    let Some(notifier) = &pulse.notifier else { return Ok(Vec::new()) };
+    let begun = Timestamp::now();
+    let end = end.min(begun.saturating_add(SENDING).unwrap_or(Timestamp::MAX));
+    let (mut errors, mut failures) = (Vec::new(), 0);
+    // One at a time, so that those that this process does not come to are another one's.
+    for _ in 0..MOST {
+        let now = Timestamp::now();
+        if now >= end || failures >= FAILURES {
+            break;
+        }
+        let Some(message) = pulse.table.outbox(now, 1).await?.pop() else { break };
+        match notifier.send(&message.message).await {
+            Ok(()) => {
+                failures = 0;
+                pulse.table.message_delivered(&message).await?;
+            }
+            Err(error) => {
+                failures += 1;
+                errors.push(refused(pulse, &message, &error).await?);
+            }
+        }
+    }
+    Ok(errors)
+}
+
+/// Notes that a message was not delivered. Returns that in words.
+async fn refused(pulse: &Pulse, message: &Undelivered, error: &NotifyError) -> Result<String, TableError> {
+    let retry = after_failure(message.failures, message.since, Timestamp::now());
+    pulse.table.message_undelivered(message, retry, &error.to_string()).await?;
+    let (task, occasion) = (&message.task, &message.occasion);
+    let text = match retry {
+        Retry::At(at) => format!("{error}; the message of {task}, {occasion}, is sent again at {at}"),
+        Retry::GiveUp => {
+            let tries = message.failures + 1;
+            format!("{error}; the message of {task}, {occasion}, is given up after {tries} tries in a day")
+        }
+    };
+    tracing::error!("{text}");
+    Ok(text)
 }

@@ -12,12 +12,20 @@ use aws_smithy_http_client::{
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
 use aws_smithy_runtime_api::client::{
-    http::SharedHttpClient,
+    http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn},
     interceptors::context::InterceptorContext,
+    orchestrator::HttpRequest,
+    result::ConnectorError,
     retries::classifiers::{ClassifyRetry, RetryAction},
 };
 use aws_smithy_types::error::ErrorMetadata;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::OnceCell;
+
+use crate::authorities::{self, AuthoritiesError};
+#[cfg(feature = "s3")]
+use crate::process::variable;
 
 /// The roots that sign the certificates of AWS's own endpoints. Source: Amazon Trust Services repository, its
 /// five root certificates.
@@ -116,9 +124,15 @@ impl Clients {
     }
 }
 
-/// The configuration of clients for a service of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
+/// The configuration of clients for a service of one's own at `endpoint`, such as `http://127.0.0.1:8000`, which takes any
+/// credentials.
 pub fn local_config(endpoint: &str) -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "local");
+    signed_config(endpoint, "test", "test")
+}
+
+/// The configuration of clients for a service of one's own at `endpoint`, with these credentials.
+pub fn signed_config(endpoint: &str, access_key_id: &str, secret_access_key: &str) -> SdkConfig {
+    let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "local");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
@@ -178,26 +192,73 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 fn has_local_endpoint(service: &str) -> bool {
     [format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL".to_owned()]
         .iter()
-        .any(|name| std::env::var(name).is_ok_and(|url| url.starts_with("http://")))
+        .any(|name| matches!(variable(name), Ok(Some(url)) if url.starts_with("http://")))
 }
 
 /// The HTTP client of all SDK clients.
-///
-/// In Lambda it trusts the roots of AWS's own endpoints only: to read the machine's whole store takes most of
-/// the time of making a client. Elsewhere, or where the environment brings roots of its own, it reads the store.
 fn http_client() -> SharedHttpClient {
-    let own_roots =
-        ["AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|n| std::env::var_os(n).is_some());
     let in_lambda = std::env::var_os("AWS_LAMBDA_FUNCTION_NAME").is_some();
-    let trust = if in_lambda && !own_roots {
+    match authorities::named() {
+        Ok(named) => trusting(in_lambda, named),
+        Err(error) => refusing(error),
+    }
+}
+
+/// A client that trusts the authorities that the environment names.
+///
+/// Besides, in Lambda it trusts the roots of AWS's own endpoints only: to read the machine's whole store takes most of
+/// the time of making a client. Elsewhere it reads the store.
+fn trusting(in_lambda: bool, named: &[CertificateDer<'_>]) -> SharedHttpClient {
+    let mut trust = if in_lambda {
         TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
     } else {
         TrustStore::default()
     };
+    for certificate in named {
+        trust = trust.with_pem_certificate(pem(certificate));
+    }
     let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
     match TlsContext::builder().with_trust_store(trust).build() {
         Ok(context) => builder.tls_context(context).build_https(),
         // Only a root that does not parse could be at fault; the machine's own store is still there.
         Err(_) => builder.build_https(),
+    }
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    let text = BASE64_STANDARD.encode(certificate);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}
+
+/// A client all of whose requests fail, since nobody knows whom to trust.
+fn refusing(error: AuthoritiesError) -> SharedHttpClient {
+    http_client_fn(move |_, _| SharedHttpConnector::new(Refusing(error.clone())))
+}
+
+#[derive(Debug)]
+struct Refusing(AuthoritiesError);
+
+impl HttpConnector for Refusing {
+    fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Err(ConnectorError::user(self.0.clone().into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn authorities_that_cannot_be_read_are_named_by_each_request() {
+        let error = authorities::read(|name| (name == "AWS_CA_BUNDLE").then(|| "/no/such.pem".into()));
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(refusing(error.unwrap_err()))
+            .build();
+        let refused = aws_sdk_dynamodb::Client::from_conf(config).list_tables().send().await.unwrap_err();
+        let said = cause(&refused);
+        assert!(said.contains("AWS_CA_BUNDLE is `/no/such.pem`, which cannot be read"), "{said}");
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Wire formats stay in here; what goes in and comes out are the types of `lamplighter-core`.
 //!
+//! - [`authorities`]: certificates that the environment names
 //! - [`clients`]: SDK clients that are made when they are first used
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
 //! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
 //! - [`objects`]: single objects of one bucket, in S3
 //! - [`random`]: ids, and words that nobody else has
+//! - [`process`]: the variables and the end signals of a process
 //! - [`functions`]: starting a task's function (feature `deployments`)
 //! - [`stacks`]: where a stack stands (feature `deployments`)
 //! - [`logs`]: what functions have said, in CloudWatch Logs (feature `logs`)
@@ -15,6 +17,7 @@
 
 #[cfg(feature = "s3")]
 pub mod assets;
+pub mod authorities;
 pub mod clients;
 #[cfg(feature = "deployments")]
 pub mod functions;
@@ -24,6 +27,7 @@ pub mod logs;
 #[cfg(feature = "notify")]
 pub mod notify;
 pub mod objects;
+pub mod process;
 pub mod random;
 #[cfg(feature = "deployments")]
 pub mod stacks;

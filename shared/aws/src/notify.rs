@@ -1,12 +1,12 @@
 //! Telling somebody of a failure: a topic, an event bus, or whatever takes a POST.
 
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
 use lamplighter_core::notify::{Message, Target};
 
-use crate::clients::cause;
+use crate::{authorities, clients::cause};
 
 /// The source of the events, and their type.
 const SOURCE: &str = "lamplighter";
@@ -47,9 +47,13 @@ impl Notifier {
             Target::Topic(_) => Way::Topic(aws_sdk_sns::Client::new(config)),
             Target::EventBus(_) => Way::EventBus(aws_sdk_eventbridge::Client::new(config)),
             Target::Webhook(_) => {
-                let client = reqwest::Client::builder().timeout(PATIENCE).build();
-                let failed = |error| NotifyError { target: target.key(), cause: cause(&error) };
-                Way::Webhook(client.map_err(failed)?)
+                let failed =
+                    |error: &(dyn Error + 'static)| NotifyError { target: target.key(), cause: cause(error) };
+                let named = authorities::named().map_err(|error| failed(&error))?;
+                let named = named.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
+                let builder = reqwest::Client::builder().timeout(PATIENCE);
+                let client = named.fold(builder, reqwest::ClientBuilder::add_root_certificate).build();
+                Way::Webhook(client.map_err(|error| failed(&error))?)
             }
         };
         Ok(Self { target, way })

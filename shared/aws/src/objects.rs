@@ -1,4 +1,4 @@
-//! Single objects of one bucket, in S3: put, and got back whole.
+//! Single objects of one bucket, in S3: put, got back whole, and deleted.
 //!
 //! The requests are signed here, and sent through the machinery that all SDK clients share. S3's own SDK would be a
 //! third of a task's binary, for two requests that few tasks ever make.
@@ -97,6 +97,12 @@ impl Objects {
     /// Gets an object whole, which has about so many bytes.
     pub async fn get(&self, key: &str, bytes: u64) -> Result<Vec<u8>, ObjectsError> {
         self.send(Wish { what: "get", method: "GET", key, body: Vec::new(), bytes }).await
+    }
+
+    /// Deletes an object. One that is not there counts as deleted.
+    pub async fn delete(&self, key: &str) -> Result<(), ObjectsError> {
+        let wish = Wish { what: "delete", method: "DELETE", key, body: Vec::new(), bytes: 0 };
+        self.send(wish).await.map(drop)
     }
 
     async fn send(&self, wish: Wish<'_>) -> Result<Vec<u8>, ObjectsError> {

@@ -231,6 +231,7 @@ async fn p05_statistics_count_a_lost_run_and_tell_the_failure_streak() {
         trigger: Trigger::Manual,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
+        runs_once: false,
         now: at(0),
         until: at(10),
     };

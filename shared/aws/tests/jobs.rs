@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
+    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, RunnerAddress, Worker},
     table::{Aborted, Ended, Exclusive, Found, History, Item, JobKeys, Lane, Started, Step, Taken},
 };
 use lamplighter_core::{
@@ -170,8 +170,9 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
 #[tokio::test]
 async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
     let embedded = embedded().await;
-    let jobs = jobs(&embedded);
+    let jobs = jobs(&embedded).telling("shop");
     let key = enqueue(&jobs, new()).await;
+    let messages = async || embedded.table.outbox(Timestamp::now(), 10).await.unwrap();
     for _ in 0..2 {
         let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
         assert!(matches!(carried, Carried::Again { .. }), "{carried:?}");
@@ -180,6 +181,17 @@ async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
     let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
     let Carried::Over(run) = carried else { panic!("{carried:?}") };
     assert_eq!((run.status, run.attempts.len()), (Status::Failed, 3));
+    // It leaves one message to people, however often it is delivered, and what completes leaves none.
+    let [message] = &messages().await[..] else { panic!("no message, or several") };
+    let message = &message.message;
+    assert_eq!((message.run_id, message.status.as_str()), (Some(key.run_id), "FAILED"));
+    assert_eq!((message.stack.as_str(), &message.task), ("shop", &key.task));
+    let again = jobs.carry(&key, &worker("w"), async |_| panic!("it ran again")).await.unwrap();
+    assert!(matches!(again, Carried::Over(_)), "{again:?}");
+    let good = enqueue(&jobs, new()).await;
+    let carried = jobs.carry(&good, &worker("w"), async |job| tried(job, None)).await.unwrap();
+    assert!(matches!(carried, Carried::Over(_)), "{carried:?}");
+    assert_eq!(messages().await, []);
 }
 
 #[tokio::test]
@@ -312,10 +324,13 @@ async fn q13_a_runner_is_told_which_job_can_start_and_of_many_before_the_last_is
     let embedded = embedded().await;
     let bell = UdpSocket::bind("127.0.0.1:0").unwrap();
     bell.set_nonblocking(true).unwrap();
-    let jobs = Jobs::new(embedded.table.clone(), Bell::Runner { to: Some(bell.local_addr().unwrap()) });
+    let to = RunnerAddress::new(bell.local_addr().unwrap(), "key-3f");
+    let jobs = Jobs::new(embedded.table.clone(), Bell::Runner { to: Some(to) });
     let heard = || {
         let mut text = [0; 512];
-        bell.recv(&mut text).ok().map(|length| String::from_utf8_lossy(&text[..length]).into_owned())
+        let length = bell.recv(&mut text).ok()?;
+        let text = String::from_utf8_lossy(&text[..length]);
+        Some(text.strip_prefix("key-3f ").expect("it has the runner's key").to_owned())
     };
     let key = enqueue(&jobs, new()).await;
     assert_eq!(heard(), Some(key.to_string()));

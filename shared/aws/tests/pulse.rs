@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
-use lamplighter_aws::table::{Notice, Recorded};
+use lamplighter_aws::table::Recorded;
 use lamplighter_core::{
+    claim::Known,
     name::TaskName,
+    notify::{Message, Retry},
     pulse::{Record, State, Tally, Waiting, Why, run_id},
     run::{Run, Trigger},
     status::Status,
@@ -67,6 +69,8 @@ async fn what_a_pulse_remembers_is_kept_unless_another_was_faster() {
         waiting: vec![waiting(Why::Running), waiting(Why::Dependency(name("b")))],
         cursor: Some(name("z")),
         heard: Some(at(30)),
+        plan: Some("7".into()),
+        failing: Some(at(30)),
     };
     assert!(table.keep_pulse_state(&state, &first).await.unwrap());
     assert_eq!(table.pulse_state().await.unwrap(), state);
@@ -133,16 +137,68 @@ async fn c10_a_blocked_tick_is_its_tasks_last_run_and_has_been_had() {
 }
 
 #[tokio::test]
-async fn p06_a_failure_is_told_once_and_again_if_that_failed() {
+async fn o08_a_message_is_kept_until_it_is_delivered_or_given_up() {
     let embedded = embedded().await;
-    let (table, task) = (&embedded.table, name("a"));
-    let ask = async |second| table.notice(&task, "2027-01-15T08:00:00Z", at(second)).await.unwrap();
-    assert_eq!([ask(0).await, ask(1).await], [Notice::Due, Notice::Given]);
-    assert_eq!(ask(61).await, Notice::Due, "who began it has not come to its end");
-    table.notified(&task, "2027-01-15T08:00:00Z", false).await.unwrap();
-    assert_eq!(ask(62).await, Notice::Due);
-    table.notified(&task, "2027-01-15T08:00:00Z", true).await.unwrap();
-    assert_eq!([ask(63).await, ask(10_000).await], [Notice::Given, Notice::Given]);
+    let table = &embedded.table;
+    let message = |task: &str| Message {
+        task: name(task),
+        run_id: None,
+        status: "MISSED".into(),
+        kind: None,
+        message: "no".into(),
+        scheduled_for: None,
+        environment: "dev".into(),
+        stack: "shop".into(),
+    };
+    let outbox = async |second| table.outbox(at(second), 10).await.unwrap();
+    assert!(table.post("x", &message("a"), at(0)).await.unwrap());
+    assert!(!table.post("x", &message("a"), at(1)).await.unwrap(), "it is one message");
+    let found = outbox(1).await;
+    assert_eq!((found.len(), &found[0].message, found[0].since), (1, &message("a"), at(0)));
+    assert_eq!(outbox(2).await, [], "somebody else is sending it");
+    let again = outbox(62).await.remove(0);
+    assert_eq!(again.failures, 0, "who began to send it has died");
+    table.message_undelivered(&again, Retry::At(at(300)), "it answered 500").await.unwrap();
+    assert_eq!(outbox(299).await, []);
+    let third = outbox(301).await.remove(0);
+    assert_eq!((third.failures, third.since), (1, at(0)));
+    table.message_delivered(&third).await.unwrap();
+    assert_eq!(outbox(10_000).await, []);
+    assert!(!table.post("x", &message("a"), at(10_000)).await.unwrap(), "it was delivered");
+    assert_eq!(outbox(20_000).await, []);
+    // Of many, each is somebody's, and one that is given up is never sent again.
+    for number in 0..30 {
+        assert!(table.post(&format!("{number}"), &message("b"), at(0)).await.unwrap());
+    }
+    assert_eq!((table.outbox(at(1), 20).await.unwrap().len(), outbox(1).await.len()), (20, 10));
+    for lost in table.outbox(at(100), 50).await.unwrap() {
+        table.message_undelivered(&lost, Retry::GiveUp, "no").await.unwrap();
+    }
+    assert_eq!(outbox(1_000_000).await, []);
+}
+
+#[tokio::test]
+async fn o08_since_when_a_schedule_is_known_is_written_once_and_survives_runs() {
+    let embedded = embedded().await;
+    let table = &embedded.table;
+    let known = |schedule: &str, second, is_changed| Known {
+        schedule: schedule.into(),
+        since: at(second),
+        is_changed,
+    };
+    let now = async || table.state(&name("a")).await.unwrap().known;
+    assert_eq!(now().await, None);
+    table.enable(&name("a"), false).await.unwrap();
+    let first = known("@daily UTC", 0, false);
+    table.know(&name("a"), &first, None).await.unwrap();
+    table.know(&name("a"), &known("@daily UTC", 60, false), None).await.unwrap();
+    assert_eq!(now().await, Some(first.clone()), "two pulses at once");
+    let second = known("@hourly UTC", 90, true);
+    table.know(&name("a"), &second, Some(&first)).await.unwrap();
+    table.know(&name("a"), &known("@hourly UTC", 99, true), Some(&first)).await.unwrap();
+    table.set(&name("a"), Some("{}")).await.unwrap();
+    assert_eq!(now().await, Some(second));
+    assert!(table.state(&name("a")).await.unwrap().disabled);
 }
 
 #[tokio::test]

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use jiff::Timestamp;
-use lamplighter_aws::table::{CommitError, Recorded, Then, TransactWriteItem};
+use lamplighter_aws::table::{CommitError, Recorded, TransactWriteItem};
 use lamplighter_core::{
     claim::{Decision, Grant, Hold, Occasion, Refusal, Request, TaskState, claim},
-    definition::Overlap,
+    definition::{Overlap, Priority},
     deployment::{Deployment, EntryKey},
     id::RunId,
-    job::Limit,
+    job::{Limit, OnTwin, Scope, Unique},
     name::TaskName,
     run::{Attempt, Run, Trigger},
     status::Status,
@@ -37,6 +37,7 @@ fn request(run: u128, now: i64, occasion: Occasion) -> Request {
         trigger: Trigger::Manual,
         occasion,
         overlap: Overlap::Skip,
+        runs_once: false,
         now: at(now),
         until: at(now + 10),
     }
@@ -51,6 +52,12 @@ fn run(request: &Request, hold: Hold, status: Status) -> Run {
         scheduled_for: None,
         deployment: None,
         retry_of: Some(RunId::new(at(0), 7)),
+        priority: Priority::High,
+        unique: Some(Unique {
+            scope: Scope::Key("ada".into()),
+            within: Duration::from_secs(60),
+            on_twin: OnTwin::Join,
+        }),
         place_limit: Some(Limit { key: "ada".into(), at_once: 2 }),
         started_at: request.now,
         completed_at: request.now.checked_add(Duration::from_millis(1500)).unwrap(),
@@ -88,11 +95,8 @@ async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_
     // one unit's size, as the write before and the one after show.
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), None)]);
 
-    let recorded = embedded
-        .table
-        .finish(&run(&first, grant.hold, Status::Completed), grant.hold, Then::Nothing)
-        .await
-        .unwrap();
+    let recorded =
+        embedded.table.finish(&run(&first, grant.hold, Status::Completed), grant.hold).await.unwrap();
     assert_eq!(recorded, Recorded::Written);
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
@@ -120,7 +124,7 @@ async fn c14_a_run_beside_others_and_with_settings_costs_three_write_units_too()
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), Some(1.0))]);
     assert!(grant.settings.is_some(), "they came with the claim");
     let run = run(&last, grant.hold, Status::Completed);
-    let _ = embedded.table.finish(&run, grant.hold, Then::Disable).await.unwrap();
+    let _ = embedded.table.finish(&run, grant.hold).await.unwrap();
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
 
@@ -143,7 +147,7 @@ async fn c13_of_twenty_racing_claims_one_is_granted() {
 #[test]
 fn the_tables_condition_is_the_pure_rule() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..6, any::<bool>());
+    let step = (0_u128..3, 0_i64..8, 0_i64..5, 0_u8..4, 0_u8..7, any::<bool>());
     let mut runner =
         TestRunner::new(ProptestConfig { cases: 40, failure_persistence: None, ..Default::default() });
     runner
@@ -164,7 +168,8 @@ fn the_tables_condition_is_the_pure_rule() {
                     };
                     let holder = format!("{i}");
                     let overlap = if shared { Overlap::Allow } else { Overlap::Skip };
-                    let request = Request { holder, overlap, ..request(who, now, occasion) };
+                    let request =
+                        Request { holder, overlap, runs_once: then >= 5, ..request(who, now, occasion) };
                     let decision = embedded.table.claim(&task(), &request).await.unwrap();
                     prop_assert_eq!(&decision, &claim(&model, &request));
                     if let Decision::Granted(grant) = decision {
@@ -175,15 +180,13 @@ fn the_tables_condition_is_the_pure_rule() {
                         }
                         model = model.claimed(&request, grant.hold);
                         if then == 0 || then == 5 {
-                            let then = if then == 5 { Then::Disable } else { Then::Nothing };
                             // The run id may have had its record already: that stands.
                             let run = run(&request, grant.hold, Status::Completed);
-                            let status = match embedded.table.finish(&run, grant.hold, then).await.unwrap() {
+                            let status = match embedded.table.finish(&run, grant.hold).await.unwrap() {
                                 Recorded::Written => run.status,
                                 Recorded::Before(stands) => stands.status,
                             };
                             model = model.released(run.id, grant.hold, status);
-                            model.disabled = then == Then::Disable;
                         }
                     }
                     if then == 1 {
@@ -237,11 +240,8 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
     assert_eq!(lost.status, Status::Failed);
     assert!(lost.reason().unwrap().starts_with("lost: "), "{lost:?}");
 
-    let late = embedded
-        .table
-        .finish(&run(&first, zombie.hold, Status::Completed), zombie.hold, Then::Nothing)
-        .await
-        .unwrap();
+    let late =
+        embedded.table.finish(&run(&first, zombie.hold, Status::Completed), zombie.hold).await.unwrap();
     assert_eq!(late, Recorded::Before(Box::new(lost)));
     let lease = embedded.table.state(&task()).await.unwrap().lease.unwrap();
     assert_eq!(lease.run_id, second.run_id);
@@ -274,7 +274,7 @@ async fn a_run_that_was_taken_for_lost_by_who_then_died_lets_go_itself() {
     let lost = embedded.table.state(&task()).await.unwrap().lost(at(11)).remove(0);
     embedded.dying_after(1).end_lost(&task(), &lost, at(11)).await.unwrap_err();
     let done = run(&first, grant.hold, Status::Completed);
-    let finished = embedded.table.finish(&done, grant.hold, Then::Nothing).await.unwrap();
+    let finished = embedded.table.finish(&done, grant.hold).await.unwrap();
     let Recorded::Before(stands) = finished else { panic!("{finished:?}") };
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!((stands.status, state.lease), (Status::Failed, None));
@@ -318,18 +318,15 @@ async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
     let first = request(1, 0, Occasion::Tick(at(0)));
     let grant = granted(&embedded, &first).await;
     let completed = run(&first, grant.hold, Status::Completed);
+    assert_eq!(embedded.table.finish(&completed, grant.hold).await.unwrap(), Recorded::Written);
     assert_eq!(
-        embedded.table.finish(&completed, grant.hold, Then::Nothing).await.unwrap(),
-        Recorded::Written
-    );
-    assert_eq!(
-        embedded.table.finish(&completed, grant.hold, Then::Nothing).await.unwrap(),
+        embedded.table.finish(&completed, grant.hold).await.unwrap(),
         Recorded::Written,
         "a repeated write of one's own"
     );
     let failed = run(&first, grant.hold, Status::Failed);
     assert_eq!(
-        embedded.table.finish(&failed, grant.hold, Then::Nothing).await.unwrap(),
+        embedded.table.finish(&failed, grant.hold).await.unwrap(),
         Recorded::Before(Box::new(completed.clone()))
     );
     assert_eq!(embedded.table.run(&task(), first.run_id).await.unwrap(), Some(completed));

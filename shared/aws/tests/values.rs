@@ -5,10 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{local_config, local_dynamodb},
+    clients::{local_dynamodb, signed_config},
     objects::Objects,
     table::{History, LARGE, Recorded, Table, create},
 };
@@ -35,8 +34,12 @@ async fn world() -> World {
     let embedded = embedded().await;
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
-    let objects = Objects::new("values", &local_config(&bucket.endpoint()));
+    let objects = Objects::new("values", &config(&bucket, &bucket.credentials().secret_access_key));
     World { table: embedded.table.clone().with_objects(objects), bucket, folder, embedded }
+}
+
+fn config(bucket: &Bucket, secret: &str) -> aws_config::SdkConfig {
+    signed_config(&bucket.endpoint(), &bucket.credentials().access_key_id, secret)
 }
 
 impl World {
@@ -136,10 +139,8 @@ async fn q02_a_user_s_value_is_never_taken_for_a_place() {
 async fn l12_what_the_bucket_refuses_is_told_and_no_record_refers_to_it() {
     let world = world().await;
     let run = run(1, json!({}), text(200_000));
-    let stranger = Credentials::new("test", "wrong", None, None, "test");
-    let config = local_config(&world.bucket.endpoint()).into_builder();
-    let config = config.credentials_provider(SharedCredentialsProvider::new(stranger)).build();
-    let refused = world.table.clone().with_objects(Objects::new("values", &config));
+    let stranger = config(&world.bucket, "wrong");
+    let refused = world.table.clone().with_objects(Objects::new("values", &stranger));
     let error = refused.record(&run).await.unwrap_err().to_string();
     let start = format!("bucket `values`: put `runs/digest/{}/data-", run.id);
     assert!(error.starts_with(&start) && error.contains("SignatureDoesNotMatch"), "{error}");

@@ -46,6 +46,20 @@ pub struct TaskState {
     pub last_run: Option<LastRun>,
     /// How many runs have failed since one completed.
     pub failure_streak: u64,
+    /// Since when its schedule is known to the pulse or a runner; nothing if neither has seen it.
+    pub known: Option<Known>,
+}
+
+/// Since when a task's schedule is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Known {
+    /// The word that tells the schedule from another one.
+    pub schedule: String,
+    /// From when on its ticks have their runs.
+    pub since: Timestamp,
+    /// The task had another schedule before.
+    #[serde(default)]
+    pub is_changed: bool,
 }
 
 /// How a task's last run ended.
@@ -108,6 +122,8 @@ pub struct Request {
     /// The task's policy. Only [`Overlap::Allow`] lets it begin beside another run; what the others do once it is
     /// refused is the pipeline's.
     pub overlap: Overlap,
+    /// Whether its claim switches the task off, which is to run once: so it is off whatever becomes of the run.
+    pub runs_once: bool,
     /// The time of the request.
     pub now: Timestamp,
     /// When the lease shall end: the invocation's deadline and [`SKEW_MARGIN`].
@@ -230,6 +246,9 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
                         || matches!(request.occasion, Occasion::Tick(tick) if lease.scheduled_for == Some(tick));
                     return Decision::Refused(if is_the_same {
                         Refusal::AlreadyRunning { run_id: lease.run_id }
+                    } else if state.disabled {
+                        // It would not begin either if the other run made room for it.
+                        Refusal::Disabled
                     } else {
                         Refusal::PreviousInstanceRunning { run_id: lease.run_id, until: lease.until }
                     });
@@ -291,6 +310,7 @@ impl TaskState {
             }
             Occasion::Wish => {}
         }
+        self.disabled |= request.runs_once;
         self
     }
 
@@ -386,6 +406,7 @@ mod tests {
             trigger: Trigger::Manual,
             occasion,
             overlap: Overlap::Skip,
+            runs_once: false,
             now: at(now),
             until: at(now + 10),
         }
@@ -477,6 +498,30 @@ mod tests {
     fn c05_disabled_keeps_everyone_out() {
         let state = TaskState { disabled: true, ..TaskState::default() };
         assert_eq!(refusal(&state, &request(1, 1, Occasion::Wish)), Refusal::Disabled);
+    }
+
+    #[test]
+    fn c23_a_task_that_runs_once_is_disabled_from_its_claim_on() {
+        for overlap in [Overlap::Skip, Overlap::Allow, Overlap::Replace] {
+            let once = |run, now, tick| Request {
+                runs_once: true,
+                overlap,
+                ..request(run, now, Occasion::Tick(at(tick)))
+            };
+            let first = once(1, 100, 90);
+            let state = granted(TaskState::default(), &first);
+            // Whether or not the first run is still there, and whoever ends it.
+            assert_eq!(refusal(&state, &once(2, 101, 150)), Refusal::Disabled, "{overlap:?}");
+            assert_eq!(refusal(&state, &once(2, 200, 150)), Refusal::Disabled, "{overlap:?}");
+            // Another delivery of its tick is told of the run, and its own write again is its own.
+            assert!(matches!(claim(&state, &first), Decision::Granted(_)), "{overlap:?}");
+            if overlap == Overlap::Skip {
+                assert_eq!(
+                    refusal(&state, &once(2, 101, 90)),
+                    Refusal::AlreadyRunning { run_id: first.run_id }
+                );
+            }
+        }
     }
 
     proptest! {

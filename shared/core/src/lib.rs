@@ -5,6 +5,7 @@
 //! test, and the crates around it carry the decisions out.
 //!
 //! - [`name`], [`id`]: the words by which tasks and runs are known
+//! - [`project`]: the name of a project and its stack
 //! - [`definition`]: what a task says of itself
 //! - [`status`], [`run`]: one execution and its record
 //! - [`envelope`]: what a task's function is sent, and what it reports
@@ -19,9 +20,11 @@
 //! - [`notify`]: who is told when a task fails, and what
 //! - [`assets`]: which files go with a task
 //! - [`side`]: for how long a runner has a side task, and when it is started again
-//! - [`schema`]: whether a value is what a JSON Schema says
+//! - [`value`]: JSON values as they are sent and stored
+//! - [`schema`]: whether a value is what a JSON Schema says, and what follows from that for overrides
 //! - [`settings`]: what a project or an environment says differently
-//! - [`secret`]: what must not be shown
+//! - [`secret`], [`hidden`]: what must not be shown
+//! - [`resolve`]: references to values that CloudFormation resolves, and the way of those values to a task
 //! - [`statistics`]: what many runs come to, and which of it is kept
 //! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
@@ -33,12 +36,15 @@ pub mod definition;
 pub mod deployment;
 pub mod duration;
 pub mod envelope;
+pub mod hidden;
 pub mod id;
 pub mod job;
 pub mod name;
 pub mod near;
 pub mod notify;
+pub mod project;
 pub mod pulse;
+pub mod resolve;
 pub mod retry;
 pub mod run;
 pub mod runner;
@@ -49,5 +55,6 @@ pub mod settings;
 pub mod side;
 pub mod statistics;
 pub mod status;
+pub mod value;
 pub mod why;
 pub mod zone;

@@ -1,11 +1,15 @@
 //! Who is told when a task fails, and what.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     id::RunId,
     name::TaskName,
+    resolve,
     run::{ErrorKind, Run, Trigger},
 };
 
@@ -56,7 +60,25 @@ impl Target {
 
     /// Whether only CloudFormation can say what it is: it names a resource or a secret.
     pub fn is_template(&self) -> bool {
-        self.value().contains("${") || self.value().starts_with("{{resolve:")
+        self.value().contains("${") || resolve::has_reference(self.value())
+    }
+
+    /// The target as it stands in a function's environment: as JSON, and beside it the value if only CloudFormation can say
+    /// what it is, which would put into the JSON whatever it finds.
+    pub fn packed(&self) -> (Value, Option<&str>) {
+        let beside = self.is_template().then_some(self.value());
+        let value = if beside.is_some() { "" } else { self.value() };
+        (serde_json::json!({ self.key(): value }), beside)
+    }
+
+    /// The target of JSON text, with the value that stands beside it, if one does.
+    pub fn unpacked(text: &str, beside: Option<String>) -> Result<Self, serde_json::Error> {
+        Ok(match (serde_json::from_str(text)?, beside) {
+            (Self::Topic(_), Some(value)) => Self::Topic(value),
+            (Self::EventBus(_), Some(value)) => Self::EventBus(value),
+            (Self::Webhook(_), Some(value)) => Self::Webhook(value),
+            (target, None) => target,
+        })
     }
 
     /// The target, if it can be one. What CloudFormation will put in is not known yet and is let through.
@@ -143,6 +165,33 @@ impl Message {
     }
 }
 
+/// How long it is tried to deliver a message.
+pub const DELIVERY_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// The first pause, doubled with each failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+
+/// What follows when a message could not be delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It is tried again then.
+    At(Timestamp),
+    /// It is not tried again.
+    GiveUp,
+}
+
+/// What follows when a message could not be delivered once more, after `failures` times before, of a message that is kept
+/// since `since`. It is tried for [`DELIVERY_LIMIT`], after 1, 2, 4, .. minutes and then each hour.
+pub fn after_failure(failures: u32, since: Timestamp, now: Timestamp) -> Retry {
+    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE);
+    let end = since.saturating_add(DELIVERY_LIMIT).unwrap_or(Timestamp::MAX);
+    match now.saturating_add(pause) {
+        Ok(at) if now < end => Retry::At(at),
+        _ => Retry::GiveUp,
+    }
+}
+
 /// The word by which a failure is told once: the tick that a run was started for, or else the run.
 pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> String {
     match (trigger, tick) {
@@ -154,6 +203,33 @@ pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn o04_a_target_that_is_looked_up_arrives_whatever_characters_it_has() {
+        let webhook = Target::Webhook("https://hooks.example/{{resolve:ssm:/hook}}".into());
+        assert!(webhook.is_template());
+        let (json, beside) = webhook.packed();
+        assert_eq!((json.to_string(), beside), (r#"{"webhook":""}"#.to_owned(), Some(webhook.value())));
+        let arrived = Target::unpacked(&json.to_string(), Some("https://h/\"},{\"".into())).unwrap();
+        assert_eq!(arrived, Target::Webhook("https://h/\"},{\"".into()));
+        let bus = Target::EventBus("default".into());
+        let (json, beside) = bus.packed();
+        assert_eq!((Target::unpacked(&json.to_string(), None).unwrap(), beside), (bus.clone(), None));
+    }
+
+    #[test]
+    fn o08_a_message_is_tried_for_a_day_at_longer_and_longer_pauses() {
+        let since = Timestamp::from_second(1_800_000_000).unwrap();
+        let (mut now, mut pauses) = (since, Vec::new());
+        while let Retry::At(at) = after_failure(u32::try_from(pauses.len()).unwrap(), since, now) {
+            pauses.push(at.duration_since(now).as_mins());
+            now = at;
+        }
+        assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        let day = i64::try_from(DELIVERY_LIMIT.as_secs() / 60).unwrap();
+        assert!((day..=day + 60).contains(&pauses.iter().sum::<i64>()), "{pauses:?}");
+        assert_eq!(after_failure(u32::MAX, since, since), Retry::At(since + Duration::from_secs(3600)));
+    }
 
     #[test]
     fn p06_a_target_is_read_or_refused_with_what_may_stand_there() {

@@ -6,7 +6,14 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{deployment::Deployment, id::RunId, job::Limit, name::TaskName, status::Status};
+use crate::{
+    definition::Priority,
+    deployment::Deployment,
+    id::RunId,
+    job::{Limit, Unique},
+    name::TaskName,
+    status::Status,
+};
 
 /// What started a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -134,6 +141,12 @@ pub struct Run {
     pub deployment: Option<Deployment>,
     /// The run that this one does over.
     pub retry_of: Option<RunId>,
+    /// Which of several waiting jobs went first, of a job.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: Priority,
+    /// What it was the only one of, of a job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
     /// Of how many with the same key it was one while it ran, of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place_limit: Option<Limit>,
@@ -168,6 +181,12 @@ pub struct Run {
     pub large: BTreeMap<String, Stored>,
 }
 
+/// Whether a job has the priority that most have.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
+fn is_usual(priority: &Priority) -> bool {
+    *priority == Priority::default()
+}
+
 impl Run {
     /// The record of a run of which nothing is known yet but that it began, or would have, at `at`.
     pub fn begun(id: RunId, task: TaskName, trigger: Trigger, at: Timestamp) -> Self {
@@ -179,6 +198,8 @@ impl Run {
             scheduled_for: None,
             deployment: None,
             retry_of: None,
+            priority: Priority::default(),
+            unique: None,
             place_limit: None,
             started_at: at,
             completed_at: at,

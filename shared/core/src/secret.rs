@@ -1,6 +1,13 @@
 //! What must not be shown: values that a configuration's schema marks as secret.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
+
+use crate::schema::{
+    Checker, is_of_type,
+    parts::{self, Entry, Keywords, alternatives, conjunction, is_named, is_nothing, target},
+};
 
 /// What stands where a secret was.
 pub const MASK: &str = "[secret]";
@@ -14,10 +21,13 @@ pub struct Secrets(Vec<String>);
 
 impl Secrets {
     /// Finds the secrets in `config`, and gives the configuration without them.
+    ///
+    /// A value of an enum is masked as its variant says. What fits no variant of one that has secrets is masked whole, and so
+    /// is what a closed object with secrets does not know: it may be a secret with a mistake around it.
     pub fn take(config: &Value, schema: &Value) -> (Self, Value) {
-        let mut found = Vec::new();
-        let mut shown = config.clone();
-        collect(&mut shown, schema, schema, false, &mut found);
+        let mut masking = Masking::new(schema);
+        let shown = masking.shown(config, &[schema]);
+        let mut found = masking.found;
         let quoted: Vec<_> = found.iter().flat_map(|secret| quotations(secret)).collect();
         found.extend(quoted);
         // Longest first, so that a secret that contains another is masked whole.
@@ -62,44 +72,166 @@ fn quotations(text: &str) -> Vec<String> {
     forms
 }
 
-/// Masks in `value` what `schema` marks, and keeps the texts. References go to the definitions of `root`.
-fn collect(value: &mut Value, schema: &Value, root: &Value, secret: bool, found: &mut Vec<String>) {
-    let target = schema["$ref"]
-        .as_str()
-        .and_then(|reference| reference.strip_prefix('#'))
-        .and_then(|pointer| root.pointer(pointer))
-        .unwrap_or(&Value::Null);
-    let secret = secret || [schema, target].iter().any(|s| s["writeOnly"] == Value::Bool(true));
-    let branches = ["anyOf", "oneOf", "allOf"].map(|word| schema[word].as_array().into_iter().flatten());
-    match value {
-        Value::Object(entries) => {
-            for (key, entry) in entries {
-                for part in [schema, target] {
-                    let property = part["properties"].get(key).unwrap_or(&part["additionalProperties"]);
-                    collect(entry, property, root, secret, found);
+/// A text that may be no secret is not masked everywhere if it is shorter: it would be found in every second message.
+const MIN_DOUBTFUL: usize = 6;
+
+/// Masks what a schema marks, and keeps the texts.
+struct Masking<'a> {
+    root: &'a Value,
+    checker: Checker<'a>,
+    /// For each part of the schema whether there is a secret in it.
+    secretive: HashMap<*const Value, bool>,
+    found: Vec<String>,
+}
+
+/// What is known of a part of a configuration.
+struct Place<'a> {
+    /// What it must fulfil, with the alternatives that it fulfils.
+    sure: Vec<&'a Keywords>,
+    /// The alternatives of which one has a secret, and the value fulfils none.
+    doubtful: Vec<&'a Keywords>,
+}
+
+impl<'a> Masking<'a> {
+    fn new(root: &'a Value) -> Self {
+        Self { root, checker: Checker::new(root), secretive: HashMap::new(), found: Vec::new() }
+    }
+
+    fn shown(&mut self, value: &'a Value, schemas: &[&'a Value]) -> Value {
+        if !schemas.iter().any(|schema| self.has_secret(schema)) {
+            return value.clone();
+        }
+        let Place { sure, doubtful } = self.place(value, schemas);
+        if sure.iter().chain(&doubtful).any(|schema| schema.get("writeOnly") == Some(&Value::Bool(true))) {
+            return self.masked(value, 0);
+        }
+        let is_in_doubt = !doubtful.is_empty();
+        // What is of another type has no place where its secret would be found.
+        if !sure.iter().all(|schema| is_of_type(value, schema)) {
+            return self.masked(value, MIN_DOUBTFUL);
+        }
+        match value {
+            Value::Object(entries) => {
+                let mut shown = serde_json::Map::new();
+                for (key, value) in entries {
+                    let (schemas, is_closed) = applying(&sure, key);
+                    let (others, _) = applying(&doubtful, key);
+                    let is_known = !schemas.is_empty();
+                    let value = if is_known || !(is_in_doubt || is_closed) {
+                        self.shown(value, &[schemas, others].concat())
+                    } else if others.iter().any(|schema| self.marks(schema)) {
+                        self.masked(value, 0)
+                    } else {
+                        self.masked(value, MIN_DOUBTFUL)
+                    };
+                    shown.insert(key.clone(), value);
+                }
+                Value::Object(shown)
+            }
+            _ if is_in_doubt => self.masked(value, MIN_DOUBTFUL),
+            Value::Array(items) => {
+                let items = items.iter().enumerate().map(|(i, item)| {
+                    let schemas: Vec<_> = sure.iter().filter_map(|schema| parts::item(schema, i)).collect();
+                    self.shown(item, &schemas)
+                });
+                items.collect()
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// What applies to a value. Of alternatives those do that it fulfils, else the one that it names by its tag.
+    fn place(&mut self, value: &'a Value, schemas: &[&'a Value]) -> Place<'a> {
+        let (mut sure, mut doubtful, mut open) = (Vec::<&Keywords>::new(), Vec::new(), schemas.to_vec());
+        while let Some(schema) = open.pop() {
+            for schema in conjunction(schema, self.root) {
+                if sure.iter().any(|known| std::ptr::eq(*known, schema)) {
+                    continue;
+                }
+                sure.push(schema);
+                for branches in alternatives(schema) {
+                    let some = || branches.iter().filter(|branch| !is_nothing(branch));
+                    let fulfilled: Vec<_> =
+                        some().filter(|branch| self.checker.is_fulfilled(value, branch)).collect();
+                    let is_named = |branch: &&Value| {
+                        value.as_object().and_then(|entries| is_named(branch, entries, self.root))
+                            == Some(true)
+                    };
+                    let named: Vec<_> = some().filter(is_named).collect();
+                    if !fulfilled.is_empty() {
+                        open.extend(fulfilled);
+                    } else if named.len() == 1 {
+                        open.extend(named);
+                    } else if !value.is_null() && some().any(|branch| self.has_secret(branch)) {
+                        doubtful.extend(some().flat_map(|branch| conjunction(branch, self.root)));
+                    }
                 }
             }
         }
-        Value::Array(items) => {
-            for item in items {
-                for part in [schema, target] {
-                    collect(item, &part["items"], root, secret, found);
+        Place { sure, doubtful }
+    }
+
+    /// Masks all that is in a value. Texts of at least so many bytes are secrets wherever they are found.
+    fn masked(&mut self, value: &Value, least: usize) -> Value {
+        match value {
+            Value::Null => Value::Null,
+            Value::Array(items) => items.iter().map(|item| self.masked(item, least)).collect(),
+            Value::Object(entries) => {
+                entries.iter().map(|(key, entry)| (key.clone(), self.masked(entry, least))).collect()
+            }
+            Value::String(_) | Value::Number(_) => {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                if !text.is_empty() && text != MASK && text.len() >= least {
+                    self.found.push(text);
                 }
+                MASK.into()
+            }
+            // A yes or no cannot be told from any other.
+            Value::Bool(_) => MASK.into(),
+        }
+    }
+
+    /// Whether a schema itself marks its value.
+    fn marks(&self, schema: &'a Value) -> bool {
+        conjunction(schema, self.root)
+            .iter()
+            .any(|schema| schema.get("writeOnly") == Some(&Value::Bool(true)))
+    }
+
+    /// Whether a schema marks any part of its value.
+    fn has_secret(&mut self, schema: &'a Value) -> bool {
+        if let Some(known) = self.secretive.get(&std::ptr::from_ref(schema)) {
+            return *known;
+        }
+        let (mut seen, mut open) = (Vec::new(), vec![schema]);
+        let mut has = false;
+        while let Some(within) = open.pop() {
+            // A reference to where it stands adds nothing.
+            if let Value::Object(keywords) = within
+                && !seen.contains(&std::ptr::from_ref(within))
+            {
+                seen.push(std::ptr::from_ref(within));
+                has |= keywords.get("writeOnly") == Some(&Value::Bool(true));
+                open.extend(target(keywords, self.root));
+                open.extend(parts::subschemas(keywords));
             }
         }
-        Value::Null => {}
-        _ if secret => {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            if !text.is_empty() && text != MASK {
-                found.push(text);
-            }
-            *value = Value::String(MASK.to_owned());
+        self.secretive.insert(std::ptr::from_ref(schema), has);
+        has
+    }
+}
+
+/// The schemas of an entry, and whether one of the objects' schemas allows no such entry.
+fn applying<'a>(schemas: &[&'a Keywords], key: &str) -> (Vec<&'a Value>, bool) {
+    let (mut all, mut is_closed) = (Vec::new(), false);
+    for schema in schemas {
+        match parts::entry(schema, key) {
+            Entry::Applies(schemas) => all.extend(schemas),
+            Entry::Closed => is_closed = true,
         }
-        _ => {}
+        is_closed |= schema.get("unevaluatedProperties") == Some(&Value::Bool(false));
     }
-    for branch in branches.into_iter().flatten() {
-        collect(value, branch, root, secret, found);
-    }
+    (all, is_closed)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::{
     catch_up::CatchUp,
     definition::{Definition, Kind, Overlap, Priority},
     schedule::Schedule,
+    schema::merged,
 };
 
 /// The name of the environment where nothing names one.
@@ -74,13 +75,13 @@ impl Settings {
             cron.overlap = self.overlap.unwrap_or(cron.overlap);
             cron.catch_up = self.catch_up.unwrap_or(cron.catch_up);
         }
-        merge(&mut definition.config, self.config.clone());
+        definition.config = merged(definition.config, self.config.clone(), &definition.config_schema);
         definition
     }
 
-    /// These settings, with those of `over` before them.
+    /// These settings, with those of `over` before them, of a task whose configuration has this schema.
     #[must_use]
-    pub fn overridden_by(mut self, over: Self) -> Self {
+    pub fn overridden_by(mut self, over: Self, config_schema: &Value) -> Self {
         self.timeout_ms = over.timeout_ms.or(self.timeout_ms);
         self.max_attempts = over.max_attempts.or(self.max_attempts);
         self.schedule = over.schedule.or(self.schedule);
@@ -89,21 +90,8 @@ impl Settings {
         self.overlap = over.overlap.or(self.overlap);
         self.catch_up = over.catch_up.or(self.catch_up);
         self.retention_days = over.retention_days.or(self.retention_days);
-        merge(&mut self.config, over.config);
+        self.config = merged(self.config, over.config, config_schema);
         self
-    }
-}
-
-/// Puts `over` over `base`: objects key by key at any depth, anything else as a whole; null changes nothing.
-fn merge(base: &mut Value, over: Value) {
-    match (base, over) {
-        (_, Value::Null) => {}
-        (Value::Object(base), Value::Object(over)) => {
-            for (key, value) in over {
-                merge(base.entry(key).or_insert(Value::Null), value);
-            }
-        }
-        (base, over) => *base = over,
     }
 }
 
@@ -119,7 +107,7 @@ mod tests {
             Settings { config: json!({ "a": 1, "b": { "c": true, "d": "x" } }), ..Settings::default() };
         let over =
             Settings { config: json!({ "b": { "d": 7 } }), max_attempts: Some(1), ..Settings::default() };
-        let both = base.overridden_by(over);
+        let both = base.overridden_by(over, &Value::Null);
         assert_eq!(both.config, json!({ "a": 1, "b": { "c": true, "d": 7 } }));
         assert_eq!((both.max_attempts, both.timeout_ms), (Some(1), None));
     }

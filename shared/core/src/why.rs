@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::{
     claim::TaskState,
-    definition::{Definition, Kind},
+    definition::{Cron, Definition, Kind},
     id::RunId,
+    pulse::schedule_word,
     run::{ErrorKind, Run},
     status::Status,
 };
@@ -32,6 +33,8 @@ pub struct Question<'a> {
     pub runs: &'a [Run],
     /// When a pulse noted that the tick would have no run, if one did.
     pub given_up: Option<Timestamp>,
+    /// A record of the task is from before that time: it was there then.
+    pub was_there: bool,
     /// The time of the question.
     pub now: Timestamp,
 }
@@ -111,6 +114,13 @@ pub enum Answer {
         /// The run of the next tick that had one. Where the policy of catch-up is `last`, it stands for this one too.
         instead: Option<RunId>,
     },
+    /// The task, its table or its schedule was not there yet.
+    NotThereYet {
+        /// Since when its schedule is known; nothing if no pulse and no runner has seen it.
+        since: Option<Timestamp>,
+        /// The task had another schedule at that time.
+        is_changed: bool,
+    },
     /// Its own schedule function said no, or was not asked.
     NotAsked,
     /// Its time has only just come.
@@ -155,6 +165,9 @@ pub fn why(question: &Question<'_>) -> Answer {
     if at > now {
         return Answer::Future { disabled: state.disabled };
     }
+    if let Some(answer) = not_there_yet(question, cron) {
+        return answer;
+    }
     if state.disabled {
         return Answer::Disabled { run_id: None };
     }
@@ -162,6 +175,9 @@ pub fn why(question: &Question<'_>) -> Answer {
     let age = Duration::try_from(now.duration_since(at)).unwrap_or_default();
     if age < IN_TIME + put_off && question.given_up.is_none() {
         return Answer::Waiting;
+    }
+    if state.known.is_none() && !question.was_there && question.given_up.is_none() {
+        return Answer::NotThereYet { since: None, is_changed: false };
     }
     if age > definition.retention {
         return Answer::Forgotten;
@@ -172,6 +188,20 @@ pub fn why(question: &Question<'_>) -> Answer {
     let later = runs.iter().filter(|run| began(&run) && run.scheduled_for > Some(at));
     let instead = later.min_by_key(|run| run.scheduled_for).map(|run| run.id);
     Answer::Missed { noted_at: question.given_up, instead }
+}
+
+/// The answer for a tick from before the task's schedule was known. A task that has records from before, and that is not
+/// known to have had another schedule, was there before it was written down since when.
+fn not_there_yet(question: &Question<'_>, cron: &Cron) -> Option<Answer> {
+    let Question { state, at, was_there, .. } = *question;
+    let known = state.known.as_ref().filter(|_| question.given_up.is_none())?;
+    if known.schedule != schedule_word(cron) {
+        // Neither a pulse nor a runner has seen the schedule that it has now.
+        return Some(Answer::NotThereYet { since: None, is_changed: true });
+    }
+    let is_changed = known.is_changed;
+    let is_before = at < known.since && (is_changed || !was_there);
+    is_before.then_some(Answer::NotThereYet { since: Some(known.since), is_changed })
 }
 
 fn of_run(run: &Run, at: Timestamp) -> Answer {
@@ -215,6 +245,7 @@ impl Answer {
             Self::Waiting | Self::Future { .. } => Status::Pending,
             Self::Disabled { .. }
             | Self::Skipped { .. }
+            | Self::NotThereYet { .. }
             | Self::NotAsked
             | Self::NotDue { .. }
             | Self::Unscheduled
@@ -233,7 +264,8 @@ impl Answer {
             | Self::Skipped { run_id, .. } => Some(*run_id),
             Self::Disabled { run_id } => *run_id,
             Self::Missed { instead, .. } => *instead,
-            Self::NotAsked
+            Self::NotThereYet { .. }
+            | Self::NotAsked
             | Self::Waiting
             | Self::Future { .. }
             | Self::NotDue { .. }
@@ -247,7 +279,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::{
-        claim::{Lease, Refusal, TaskState},
+        claim::{Known, Lease, Refusal, TaskState},
         definition::{Cron, Lifecycle},
         run::{Attempt, RunError, Trigger},
     };
@@ -292,6 +324,7 @@ mod tests {
             ticks: Around { exact: true, before: Some(at(-86_400)), after: Some(at(86_400)) },
             runs,
             given_up: None,
+            was_there: true,
             now: at(3600),
         };
         change(&mut question);
@@ -340,6 +373,7 @@ mod tests {
                 ticks: Around { exact: true, ..Around::default() },
                 runs: &[],
                 given_up: None,
+                was_there: true,
                 now: at(60),
             };
             assert_eq!(why(&question), Answer::Running { run_id: id(3), since: at(2) });
@@ -378,6 +412,7 @@ mod tests {
             ticks: Around { exact: true, ..Around::default() },
             runs: &[],
             given_up: None,
+            was_there: true,
             now: at(3600),
         };
         assert_eq!(why(&question), Answer::Disabled { run_id: None });
@@ -393,6 +428,47 @@ mod tests {
     }
 
     #[test]
+    fn o08_a_tick_from_before_the_schedule_was_known_is_not_missed() {
+        let known = |schedule: &str, since, is_changed| {
+            let known = Known { schedule: format!("{schedule} UTC"), since: at(since), is_changed };
+            TaskState { known: Some(known), ..TaskState::default() }
+        };
+        let now = "0 6 * * *";
+        let missed = Answer::Missed { noted_at: None, instead: None };
+        let not_yet =
+            |since: Option<i64>, is_changed| Answer::NotThereYet { since: since.map(at), is_changed };
+        for (what, state, was_there, answer) in [
+            ("nobody has seen it", TaskState::default(), false, not_yet(None, false)),
+            ("it has records, from a time when nobody noted it", TaskState::default(), true, missed.clone()),
+            ("it came later", known(now, 1, false), false, not_yet(Some(1), false)),
+            ("it was first noted later", known(now, 1, false), true, missed.clone()),
+            ("it was there", known(now, 0, false), false, missed.clone()),
+            ("it had another schedule", known(now, 1, true), true, not_yet(Some(1), true)),
+            ("it has had its schedule for long", known(now, -1, true), true, missed.clone()),
+            (
+                "its schedule is newer than the last deployment",
+                known("0 5 * * *", -99, false),
+                true,
+                not_yet(None, true),
+            ),
+        ] {
+            let found = ask(&[], |question| {
+                (question.state, question.was_there) = (Box::leak(Box::new(state)), was_there);
+            });
+            assert_eq!(found, answer, "{what}");
+        }
+        // What a pulse noted, or a record says, says more.
+        let state = known(now, 1, false);
+        let noted = ask(&[], |q| {
+            (q.state, q.was_there, q.given_up) = (Box::leak(Box::new(state.clone())), false, Some(at(180)));
+        });
+        assert_eq!(noted, Answer::Missed { noted_at: Some(at(180)), instead: None });
+        let ran = [run(1, 2, Status::Completed)];
+        let ran = ask(&ran, |q| (q.state, q.was_there) = (Box::leak(Box::new(state.clone())), false));
+        assert_eq!(ran, Answer::Ran { run_id: id(1), status: Status::Completed, reason: None });
+    }
+
+    #[test]
     fn k05_why_without_a_schedule() {
         let state = TaskState::default();
         let name = || "x".parse().unwrap();
@@ -404,6 +480,7 @@ mod tests {
                 ticks: Around { exact: true, ..Around::default() },
                 runs: &[],
                 given_up: None,
+                was_there: true,
                 now: at(3600),
             })
         };

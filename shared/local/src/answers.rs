@@ -71,7 +71,7 @@ impl Answers {
         Ok(Self { expected, server: Loopback::serve(router).await? })
     }
 
-    /// Where all of its URLs are: `http://127.0.0.1:<port>`.
+    /// Where all of its URLs are: the endpoint's URL, with its key.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }

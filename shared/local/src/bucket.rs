@@ -1,14 +1,23 @@
 //! The bucket: the S3 API over a folder (`s3s-fs`), served on loopback.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode, response::IntoResponse};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use s3s::{
     auth::SimpleAuth,
     service::{S3Service, S3ServiceBuilder},
 };
 
-use crate::loopback::{Loopback, ServeError};
+use crate::{
+    key::Key,
+    loopback::{Loopback, ServeError},
+    random,
+};
 
 /// Why the bucket could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +47,29 @@ pub enum BucketError {
 #[derive(Debug)]
 pub struct Bucket {
     server: Loopback,
+    credentials: Credentials,
+    dir: PathBuf,
+    name: String,
+}
+
+/// An access key and its secret, made for one bucket. Its `Debug` shows neither.
+pub struct Credentials {
+    /// What `AWS_ACCESS_KEY_ID` is to be.
+    pub access_key_id: String,
+    /// What `AWS_SECRET_ACCESS_KEY` is to be.
+    pub secret_access_key: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(..)")
+    }
 }
 
 impl Bucket {
     /// Serves the S3 API over `dir`, in which the bucket `name` is the folder of that name, made if it is missing.
-    /// Requests are signed with the access key `test` and the secret `test`, and address the bucket in the path.
+    /// Requests are signed with its [`credentials`](Self::credentials), which are new each time, and address the bucket in
+    /// the path. The key of other endpoints cannot stand there, since S3's signatures cover the path.
     ///
     /// `If-None-Match: *` is not atomic here: never use an object as a lock.
     pub async fn serve(dir: &Path, name: &str) -> Result<Self, BucketError> {
@@ -50,16 +77,84 @@ impl Bucket {
         std::fs::create_dir_all(&folder).map_err(|source| BucketError::Folder { path: folder, source })?;
         let store = s3s_fs::FileSystem::new(dir)
             .map_err(|error| BucketError::Store { path: dir.to_owned(), reason: format!("{error:?}") })?;
+        let credentials = Credentials {
+            access_key_id: random::token().map_err(ServeError::Key)?[..20].to_owned(),
+            secret_access_key: Key::new().map_err(ServeError::Key)?.as_str().to_owned(),
+        };
         let mut builder = S3ServiceBuilder::new(store);
-        builder.set_auth(SimpleAuth::from_single("test", "test"));
+        let Credentials { access_key_id, secret_access_key } = &credentials;
+        builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key.as_str()));
         let s3 = builder.build();
         let router = Router::new().fallback(move |request: Request| answer(s3.clone(), request));
-        Ok(Self { server: Loopback::serve(router).await? })
+        let server = Loopback::serve_signed(router, &credentials.access_key_id).await?;
+        Ok(Self { server, credentials, dir: dir.to_owned(), name: name.to_owned() })
     }
 
     /// The endpoint, `http://127.0.0.1:<port>`.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
+    }
+
+    /// What its requests are signed with.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The variables by which a process reaches it: the endpoint and the credentials.
+    pub fn variables(&self) -> [(String, String); 3] {
+        [
+            ("AWS_ENDPOINT_URL_S3", self.endpoint()),
+            ("AWS_ACCESS_KEY_ID", self.credentials.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.credentials.secret_access_key.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// The keys of the objects below a prefix, a folder of the bucket, that were written longer ago than `age`.
+    pub fn older(&self, prefix: &str, age: Duration) -> io::Result<Vec<String>> {
+        let root = self.dir.join(&self.name);
+        let (mut open, mut found) = (vec![root.join(prefix)], Vec::new());
+        while let Some(folder) = open.pop() {
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries?,
+            };
+            for entry in entries {
+                let entry = entry?;
+                // What is gone meanwhile was removed by another process.
+                let Ok(metadata) = entry.metadata() else { continue };
+                let path = entry.path();
+                if metadata.is_dir() {
+                    open.push(path);
+                } else if metadata.modified()?.elapsed().is_ok_and(|since| since > age)
+                    && let Some(key) = path.strip_prefix(&root).ok().and_then(Path::to_str)
+                {
+                    found.push(key.to_owned());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes an object with all that the store keeps of it, and the folders that are empty then. One that is gone is no error.
+    pub fn remove(&self, key: &str) -> io::Result<()> {
+        let root = self.dir.join(&self.name);
+        let [bucket, object] = [&self.name, key].map(|text| BASE64_URL_SAFE_NO_PAD.encode(text));
+        let beside = |what: &str| self.dir.join(format!(".bucket-{bucket}.object-{object}.{what}.json"));
+        for path in [root.join(key), beside("metadata"), beside("internal")] {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let folders = Path::new(key).ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+        for folder in folders {
+            // One that is not empty stays.
+            if fs::remove_dir(root.join(folder)).is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

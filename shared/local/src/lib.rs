@@ -5,14 +5,18 @@
 //! the Runtime API, called over the Invoke API), and of CloudFormation the two ends a custom resource touches,
 //! `DescribeStacks` ([`Stacks`]) and the response URL ([`Answers`]).
 //!
-//! Every endpoint listens on a free port of 127.0.0.1, takes the credentials `test` and `test`, and ends with the
-//! value that it came from. Nothing here knows of tasks, and nothing listens on other addresses.
+//! Every endpoint listens on a free port of 127.0.0.1 and ends with the value that it came from. It asks for its [`Key`], which
+//! is new each time and stands in the path of its URL; the credentials of a request may be any. The bucket asks for
+//! [`Credentials`] of its own instead. No endpoint answers a web page. Nothing here knows of tasks, and nothing listens on other
+//! addresses.
 
 mod alone;
 mod answers;
 mod bucket;
 mod direct;
 mod endpoint;
+mod guard;
+mod key;
 mod lambda;
 mod loopback;
 mod mutex;
@@ -24,10 +28,11 @@ mod table;
 
 pub use alone::Alone;
 pub use answers::{Answer, Answers, AnswersError, Expectation};
-pub use bucket::{Bucket, BucketError};
+pub use bucket::{Bucket, BucketError, Credentials};
+pub use key::{Key, mask_keys};
 pub use lambda::{
-    FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, LogLine,
+    Clock, FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, Lines, LogLine,
 };
-pub use loopback::ServeError;
+pub use loopback::{Endpoint, ServeError};
 pub use stacks::Stacks;
 pub use table::{Engine, Synchronous, TableError};

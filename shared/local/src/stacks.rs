@@ -61,7 +61,7 @@ impl Stacks {
         Ok(Self { known, server: Loopback::serve(router).await? })
     }
 
-    /// The endpoint, `http://127.0.0.1:<port>`.
+    /// The endpoint's URL, with its key.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }

@@ -33,6 +33,8 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 const CACHE: i32 = -16_000;
 /// How many pages of 4 KB are written ahead before they go to their places. A page that many writes share goes there once.
 const LOG: u32 = 4000;
+/// How large the file of those pages may stay after one long transaction has made it larger, in bytes.
+const LOG_BYTES: u32 = 64 << 20;
 
 /// An open engine.
 pub(crate) struct Store(Mutex<Opened>);
@@ -64,7 +66,8 @@ impl Store {
             Synchronous::Full => "FULL",
         };
         storage.conn().execute_batch(&format!(
-            "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = {CACHE}; PRAGMA wal_autocheckpoint = {LOG};"
+            "PRAGMA synchronous = {synchronous}; PRAGMA cache_size = {CACHE}; PRAGMA wal_autocheckpoint = {LOG}; \
+             PRAGMA journal_size_limit = {LOG_BYTES};"
         ))?;
         Ok(Self::over(storage))
     }
@@ -88,7 +91,10 @@ impl Store {
 
     /// Has something done while nobody else does anything.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Opened) -> T) -> T {
-        act(&mut lock(&self.0))
+        let mut opened = lock(&self.0);
+        let done = act(&mut opened);
+        opened.take_back();
+        done
     }
 
     /// Answers a request of the DynamoDB API: the HTTP status, and the body.
@@ -203,6 +209,16 @@ impl Told {
 }
 
 impl Opened {
+    /// Takes back a transaction that was left open, as by a commit for which the disk had no room: nothing could be begun after
+    /// it.
+    fn take_back(&mut self) {
+        if !self.storage.conn().is_autocommit() {
+            self.within.store(false, Relaxed);
+            // What cannot be taken back now is tried again after the next request.
+            let _ = self.storage.conn().execute_batch("ROLLBACK");
+        }
+    }
+
     /// Has several things done in one transaction: all of them, or, after an error, none.
     pub(crate) fn at_once<T>(&self, act: impl FnOnce(&Storage) -> Result<T>) -> Result<T> {
         self.storage.begin_transaction()?;

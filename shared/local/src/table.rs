@@ -3,7 +3,6 @@
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Write as _},
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -15,8 +14,9 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     alone::Alone,
-    direct, endpoint,
-    loopback::{ServeError, listen, listen_at, undelayed},
+    direct, endpoint, guard,
+    key::Key,
+    loopback::{Endpoint, ServeError, listen, listen_at, undelayed},
     mutex::lock,
     store::Store,
     sweep,
@@ -125,28 +125,29 @@ impl Engine {
         Self { open: Arc::new(open), closing: watch::Sender::new(()), serving: Mutex::default() }
     }
 
-    /// Serves the DynamoDB API on a free loopback port and returns its endpoint. Any credentials are accepted.
-    /// Items past their TTL are deleted after a minute, and once an hour, while it serves.
+    /// Serves the DynamoDB API on a free loopback port and returns the endpoint's URL, which holds its key. Any credentials
+    /// are accepted. Items past their TTL are deleted after a minute, and once an hour, while it serves.
     pub async fn serve(&self) -> Result<String, TableError> {
         let (listener, address) = listen().await?;
-        self.serve_on(listener);
-        Ok(format!("http://{address}"))
+        let endpoint = Endpoint::new(address)?;
+        self.serve_on(listener, endpoint.key().clone());
+        Ok(endpoint.to_string())
     }
 
-    /// Serves it at an address that another process has had, so that whoever knew it there finds it again.
-    pub async fn serve_at(&self, address: SocketAddr) -> Result<(), TableError> {
-        self.serve_on(listen_at(address).await?);
+    /// Serves it at an endpoint that another process has had, so that whoever knew that one finds it again.
+    pub async fn serve_at(&self, endpoint: &Endpoint) -> Result<(), TableError> {
+        self.serve_on(listen_at(endpoint.address()).await?, endpoint.key().clone());
         Ok(())
     }
 
-    fn serve_on(&self, listener: TcpListener) {
+    fn serve_on(&self, listener: TcpListener, key: Key) {
         let open = Arc::clone(&self.open);
         let mut closing = self.closing.subscribe();
         lock(&self.serving).spawn(async move {
             let shutdown = async move {
                 let _ = closing.changed().await;
             };
-            let router = endpoint::router(Arc::clone(&open));
+            let router = guard::with_key(endpoint::router(Arc::clone(&open)), key);
             tokio::select! {
                 // An accept loop that failed leaves clients with a refused connection, which they report.
                 _ = axum::serve(undelayed(listener), router).with_graceful_shutdown(shutdown).into_future() => {}

@@ -81,12 +81,15 @@ pub(crate) fn enqueue(
                 #jobs: &::lamplighter::Jobs,
                 #(#names: #kinds),*
             ) -> ::lamplighter::Enqueue<#promised> {
+                static SCHEMA: ::std::sync::OnceLock<::lamplighter::generated::Value> =
+                    ::std::sync::OnceLock::new();
                 ::lamplighter::Enqueue::new(
                     #jobs,
                     #name,
                     ::lamplighter::definition::Priority::#priority,
                     &#all { #(#names),* },
                 )
+                .checked(SCHEMA.get_or_init(::lamplighter::generated::schema::<#all>))
             }
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use jiff::tz::TimeZoneName;
+use jiff::{
+    Timestamp,
+    tz::{TimeZone, TimeZoneName},
+};
 use lamplighter_core::{
     assets::Asset,
     catch_up::CatchUp,
@@ -55,8 +58,8 @@ pub(crate) struct Attributes {
 
 /// When a cron task runs.
 pub(crate) enum When {
-    /// At the times of a cron expression.
-    Expression(String),
+    /// At the times of a cron expression, which stands at that place.
+    Expression(Schedule, Span),
     /// When this function says so.
     Function(Path),
 }
@@ -124,6 +127,10 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Attributes> {
             return Err(Error::new(key.span(), format!("`{key}` {reason}")));
         }
     }
+    if let Some(When::Expression(schedule, at)) = &attributes.schedule {
+        let zone = TimeZone::get(attributes.timezone.as_deref().unwrap_or("UTC")).unwrap_or(TimeZone::UTC);
+        schedule.first_after(&zone, Timestamp::now()).map_err(|error| refused(*at, error))?;
+    }
     if let (Some(teardown), None) = (&attributes.teardown, &attributes.state) {
         return Err(refused(teardown.span(), "there is nothing to tear down: `state` says what is built"));
     }
@@ -159,7 +166,7 @@ fn foreign(attributes: &Attributes) -> Vec<(&'static [&'static str], &'static st
             (&OF_CRON[..], "is for cron tasks, and this one has no `schedule`"),
             (&["priority"], "is for cron and queue tasks, and this one has neither `schedule` nor `queue`"),
         ]),
-        Some(When::Expression(_)) => foreign.push((&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK)),
+        Some(When::Expression(..)) => foreign.push((&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK)),
         Some(When::Function(_)) => foreign.extend([
             (&OF_LIFECYCLE[..], OF_A_LIFECYCLE_TASK),
             (
@@ -204,7 +211,7 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Resul
         "schedule" => {
             attributes.schedule = Some(match &value {
                 Expr::Path(ExprPath { path, .. }) => When::Function(path.clone()),
-                _ => When::Expression(parsed::<Schedule>(&value)?.0),
+                _ => When::Expression(parsed(&value)?.1, value.span()),
             });
         }
         "timezone" => attributes.timezone = Some(timezone(&value)?),

@@ -136,7 +136,7 @@ fn functions(attributes: &Attributes) -> TokenStream {
                 #due(ctx).await
             }
         }),
-        Some(When::Expression(_)) | None => None,
+        Some(When::Expression(..)) | None => None,
     };
     let on_error = attributes.on_error.as_ref().map(|hook| {
         quote_spanned! { hook.span() =>
@@ -237,7 +237,10 @@ fn declared(attributes: &Attributes, name: &str, description: &str, task: &Ident
         }
     } else if let Some(schedule) = &attributes.schedule {
         let schedule = optional(match schedule {
-            When::Expression(expression) => Some(quote!(#expression)),
+            When::Expression(schedule, _) => {
+                let text = schedule.as_str();
+                Some(quote!(#text))
+            }
             When::Function(_) => None,
         });
         let timezone = attributes.timezone.as_deref().unwrap_or("UTC");

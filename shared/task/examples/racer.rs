@@ -2,6 +2,7 @@
 //! pipeline, and says in a line what came of it. Its bodies write down when they really began and ended.
 
 use std::{
+    collections::BTreeMap,
     fs::OpenOptions,
     io::{BufRead as _, Write as _},
     path::PathBuf,
@@ -83,8 +84,10 @@ fn main() -> std::io::Result<()> {
         bucket: None,
         environment: "race".to_owned(),
         settings: None,
+        resolved: BTreeMap::new(),
         assets: AssetsSource::Folder(PathBuf::from(".")),
         log: None,
+        notifies: None,
         queues: None,
         bell: None,
     };

@@ -115,6 +115,14 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
             Ok(Outcome::success("slept"))
         }
         "block" => Ok(block()),
+        "print" => {
+            // More than a pipe and what waits behind it take.
+            for number in 0..3000 {
+                println!("{number:0600}");
+                eprintln!("{number:0600}");
+            }
+            Ok(Outcome::success("printed"))
+        }
         "block-everywhere" => {
             let blocked: Vec<_> = (0..8).map(|_| tokio::spawn(async { block() })).collect();
             for body in blocked {
@@ -151,6 +159,14 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
         "tell-secrets" => tell_secrets(&ctx),
         "fail-with-secret" => Err(TaskError::new(format!("refused {:?}", ctx.config.secret.expose()))),
         "panic-with-secret" => panic!("refused {}", ctx.config.secret.expose()),
+        "keep-texts" => {
+            // For the test alone: what a record has of them is masked.
+            let texts =
+                json!([ctx.config.secret.expose(), ctx.config.names, ctx.config.count, ctx.config.on]);
+            fs::write(folder.join("texts"), texts.to_string())?;
+            tracing::info!(names = ?ctx.config.names, "as Debug: {:?}", ctx.config);
+            Outcome::success(format!("kept {}", ctx.config.names.join(" "))).with_data(&ctx.config.names)
+        }
         "talk" => talk(&ctx),
         "leave-a-thread" => {
             let secret = ctx.config.secret.expose().to_owned();

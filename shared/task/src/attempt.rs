@@ -12,7 +12,7 @@ use lamplighter_core::{
 };
 use tokio::{
     task::{JoinError, JoinHandle},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -129,7 +129,7 @@ pub(crate) async fn supervise<T>(mut code: JoinHandle<T>, limits: &Limits) -> Ra
                 Err(join) => Ran::Panicked(panicked(join)),
             };
         }
-        () = tokio::time::sleep(until(limits.deadline)) => Stop::Deadline,
+        () = comes(limits.deadline, Timestamp::now) => Stop::Deadline,
         () = limits.asked.cancelled() => Stop::Asked,
     };
     limits.cancellation.cancel();
@@ -138,6 +138,21 @@ pub(crate) async fn supervise<T>(mut code: JoinHandle<T>, limits: &Limits) -> Ra
         timeout(GRACE, &mut code).await.is_ok()
     };
     Ran::Stopped { by, stuck: !stopped }
+}
+
+/// How often the wall clock is looked at while code runs.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// Returns when that time has come by the wall clock, by which the run's lease ends: a timer alone stands still while the machine
+/// sleeps.
+async fn comes(at: Timestamp, now: impl Fn() -> Timestamp) {
+    loop {
+        let left = Duration::try_from(at.duration_since(now())).unwrap_or(Duration::ZERO);
+        if left.is_zero() {
+            return;
+        }
+        sleep(left.min(LOOKS)).await;
+    }
 }
 
 /// What a panic said, if it said anything in words.
@@ -247,5 +262,25 @@ where
             let what = format!("attempt {number} began");
             Ended::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deadline_that_passed_while_the_machine_slept_comes_when_it_is_awake() {
+        let began = Timestamp::UNIX_EPOCH;
+        let looks = Cell::new(0);
+        // An hour passes between the first look and the second.
+        let now = || {
+            looks.set(looks.get() + 1);
+            began + Duration::from_secs(if looks.get() == 1 { 0 } else { 3600 })
+        };
+        timeout(Duration::from_secs(30), comes(began + Duration::from_secs(900), now)).await.unwrap();
+        assert_eq!(looks.get(), 2);
     }
 }

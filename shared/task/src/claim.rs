@@ -44,7 +44,7 @@ pub(crate) async fn claim(
         && envelope.run_id.is_some()
         && table.run(task, request.run_id).await?.is_some()
     {
-        table.give_back(task, request.run_id, grant.hold).await?;
+        table.give_back(task, request, grant.hold).await?;
         let occasion = format!("the run {}", request.run_id);
         return Ok(Decision::Refused(Refusal::AlreadyRan { occasion }));
     }

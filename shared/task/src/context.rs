@@ -1,7 +1,6 @@
 //! What a body is given.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -10,12 +9,18 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs},
+    jobs::{Bell, Jobs, RunnerAddress},
     objects::Objects,
     table::{CommitError, Table, TransactWriteItem, transact},
 };
 use lamplighter_core::{
-    claim::Hold, deployment::Deployment, id::RunId, job::JobKey, name::TaskName, run::Trigger,
+    claim::Hold,
+    deployment::Deployment,
+    id::RunId,
+    job::JobKey,
+    name::TaskName,
+    run::Trigger,
+    value::{MAX_NESTING, is_too_deep},
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -69,7 +74,7 @@ pub(crate) struct Surroundings {
     pub table: Option<String>,
     pub bucket: Option<String>,
     pub queues: Option<String>,
-    pub bell: Option<SocketAddr>,
+    pub bell: Option<RunnerAddress>,
     /// What the run has, once it is claimed.
     pub held: Option<Held>,
 }
@@ -94,8 +99,12 @@ impl<C, S> Context<C, S> {
     /// The arguments of the job, of a queue task. What does not fit was not enqueued by this version of the task: trying
     /// again cannot mend that.
     pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, TaskError> {
-        let unfit = |error| TaskError::configuration(format!("the job's arguments do not fit: {error}"));
-        A::deserialize(&*self.surroundings.arguments).map_err(unfit)
+        let unfit = |why: String| TaskError::configuration(format!("the job's arguments do not fit: {why}"));
+        let arguments = &*self.surroundings.arguments;
+        if is_too_deep(arguments) {
+            return Err(unfit(format!("they are nested more than {MAX_NESTING} levels deep")));
+        }
+        A::deserialize(arguments).map_err(|error| unfit(error.to_string()))
     }
 
     /// The run's id.
@@ -202,7 +211,7 @@ impl<C, S> Context<C, S> {
         };
         let bell = match queues {
             Some(prefix) => Bell::queues(prefix, Arc::clone(clients)),
-            None => Bell::Runner { to: *bell },
+            None => Bell::Runner { to: bell.clone() },
         };
         Ok(Jobs::new(table, bell))
     }

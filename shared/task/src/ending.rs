@@ -1,4 +1,4 @@
-//! The end of a process in good order, noticed by SIGTERM.
+//! The end of a process in good order, noticed by SIGTERM or SIGHUP.
 //!
 //! A run in progress is asked to end, as if a person had asked, and is recorded. Once the process is idle it puts in order
 //! what its task has to, and goes.
@@ -12,8 +12,8 @@ use std::{
 
 use http::{Method, Request};
 use lambda_runtime_api_client::{BoxError, PooledClient, body::Body};
+use lamplighter_aws::process::EndSignals;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
     sync::{Mutex, MutexGuard},
     time::timeout,
 };
@@ -40,18 +40,18 @@ pub(crate) fn is_asked() -> bool {
 }
 
 /// The signals by which the process is told to end; nothing if they cannot be noticed.
-pub(crate) fn signals() -> Option<Signal> {
-    signal(SignalKind::terminate())
+pub(crate) fn signals() -> Option<EndSignals> {
+    EndSignals::of_system()
         .inspect_err(|error| tracing::warn!("the process's end will not be noticed: {error}"))
         .ok()
 }
 
 /// Returns when the process is told to end and is idle, with the turn of those that would run. A run in progress is asked
 /// to end; whoever runs the process waits for its answer, and then tells it again or kills it.
-pub(crate) async fn told_when_idle(signals: Option<Signal>, turn: &Mutex<()>) -> MutexGuard<'_, ()> {
+pub(crate) async fn told_when_idle(signals: Option<EndSignals>, turn: &Mutex<()>) -> MutexGuard<'_, ()> {
     let Some(mut signals) = signals else { return pending().await };
     loop {
-        signals.recv().await;
+        signals.next().await;
         if let Ok(turn) = turn.try_lock() {
             return turn;
         }

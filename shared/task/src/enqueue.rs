@@ -17,6 +17,7 @@ use lamplighter_core::{
     job::{InvalidJob, JobKey, Limit, NewJob, OnTwin, Scope, Unique, When},
     run::Run,
     status::Status,
+    value::written,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -29,6 +30,7 @@ pub struct Enqueue<T> {
     new: NewJob,
     fault: Option<InvalidJob>,
     promised: PhantomData<fn() -> T>,
+    schema: Option<&'static Value>,
 }
 
 impl<T> Enqueue<T> {
@@ -38,12 +40,19 @@ impl<T> Enqueue<T> {
             Ok(task) => (task, None),
             Err(_) => (unnamed(), Some(InvalidJob::Task(task.to_owned()))),
         };
-        let (arguments, fault) = match serde_json::to_value(arguments) {
+        let (arguments, fault) = match written(arguments) {
             Ok(arguments) => (arguments, fault),
             Err(error) => (Value::Null, Some(InvalidJob::Unwritable(error.to_string()))),
         };
         let new = NewJob { arguments, priority, ..NewJob::of(task) };
-        Self { jobs: jobs.clone(), new, fault, promised: PhantomData }
+        Self { jobs: jobs.clone(), new, fault, promised: PhantomData, schema: None }
+    }
+
+    /// The job, whose arguments have that schema: it may mark none of them as secret that is not empty.
+    #[doc(hidden)]
+    pub fn checked(mut self, schema: &'static Value) -> Self {
+        self.schema = Some(schema);
+        self
     }
 
     /// It may start so long after it was enqueued, and not before. At most 366 days.
@@ -112,7 +121,11 @@ impl<T> Enqueue<T> {
 
     /// The job as it would be enqueued, without its type.
     pub fn into_new(self) -> Result<NewJob, InvalidJob> {
-        self.fault.map_or(Ok(self.new), Err)
+        match (self.fault, self.schema) {
+            (Some(fault), _) => Err(fault),
+            (None, Some(schema)) => self.new.without_secrets(schema).map(|()| self.new),
+            (None, None) => Ok(self.new),
+        }
     }
 }
 
@@ -250,7 +263,8 @@ impl<T> Job<T> {
 }
 
 impl<T: DeserializeOwned> Job<T> {
-    /// Waits for its end, for so long, and gives the data of its success.
+    /// Waits for its end, for so long, and gives the data of its success, however large it is. [`Duration::MAX`] waits without
+    /// an end.
     pub async fn result(&self, timeout: Duration) -> Result<T, JobError> {
         let Some(run) = self.jobs.wait(&self.key, timeout).await? else {
             return Err(JobError::TimedOut(self.key.clone()));
@@ -258,7 +272,7 @@ impl<T: DeserializeOwned> Job<T> {
         if run.status != Status::Completed {
             return Err(JobError::NotCompleted { key: self.key.clone(), run: Box::new(run) });
         }
-        let data = run.data.unwrap_or(Value::Null);
+        let data = self.jobs.table().data_of(&run).await?;
         serde_json::from_value(data).map_err(|source| JobError::Unreadable { key: self.key.clone(), source })
     }
 }

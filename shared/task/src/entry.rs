@@ -1,8 +1,9 @@
 //! A task's `main`: under Lambda's Runtime API, or by hand from the shell.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     io::Write as _,
-    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -11,8 +12,20 @@ use std::{
 
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
-use lamplighter_aws::{clients::Clients, random::random};
-use lamplighter_core::{job::attempts::Told, run::ErrorKind, settings::DEFAULT_ENVIRONMENT, status::Status};
+use lamplighter_aws::{
+    authorities,
+    clients::Clients,
+    jobs::{NoRunnerAddress, RunnerAddress},
+    process,
+    random::random,
+};
+use lamplighter_core::{
+    job::attempts::Told,
+    resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE},
+    run::ErrorKind,
+    settings::DEFAULT_ENVIRONMENT,
+    status::Status,
+};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{
@@ -28,6 +41,7 @@ use crate::{
     execute::execute,
     job,
     log::{self, Output},
+    output::{Detached, complain},
     side::{self, Hosting},
 };
 
@@ -42,10 +56,12 @@ struct Environment {
     bucket: Option<String>,
     name: String,
     settings: Option<String>,
+    resolved: BTreeMap<String, String>,
     assets: Source,
     log: Option<String>,
     queues: Option<String>,
-    bell: Option<SocketAddr>,
+    notifies: Option<String>,
+    bell: Option<RunnerAddress>,
     level: LevelFilter,
     in_lambda: bool,
     hosting: Hosting,
@@ -62,14 +78,27 @@ pub fn start<T: Task>(task: T) -> ExitCode {
         Ok(environment) => environment,
         Err(message) => return failed(&message),
     };
+    if arguments == ["describe"] {
+        return describe::<T>();
+    }
+    // What cannot be trusted is known before anything is asked of anybody.
+    if let Err(error) = authorities::named() {
+        return failed(&error.to_string());
+    }
     match arguments[..] {
         [] if environment.in_lambda => serve(task, environment),
-        ["describe"] => describe::<T>(),
-        ["run"] => run(task, environment, "{}"),
-        ["run", payload] => run(task, environment, payload),
-        ["side"] if T::IS_SIDE => beside(task, environment),
+        ["run"] => by_hand(|| run(task, environment, "{}")),
+        ["run", payload] => by_hand(|| run(task, environment, payload)),
+        ["side"] if T::IS_SIDE && environment.hosting.is_by_runner() => beside(task, environment),
+        ["side"] if T::IS_SIDE => by_hand(|| beside(task, environment)),
         _ => usage::<T>(),
     }
+}
+
+/// Does something that goes on whatever becomes of the readers of its outputs.
+fn by_hand(act: impl FnOnce() -> ExitCode) -> ExitCode {
+    let _detached = Detached::new();
+    act()
 }
 
 fn usage<T: Task>() -> ExitCode {
@@ -79,11 +108,11 @@ fn usage<T: Task>() -> ExitCode {
     } else {
         format!("{name} run [PAYLOAD]   execute the task once; PAYLOAD is JSON, {{}} by default")
     };
-    eprintln!(
+    complain(&format!(
         "usage: {name} describe        print the task's definition as JSON\n       \
                 {what}\n\
          Without arguments it needs Lambda's Runtime API (AWS_LAMBDA_RUNTIME_API)."
-    );
+    ));
     ExitCode::from(2)
 }
 
@@ -94,7 +123,7 @@ fn describe<T: Task>() -> ExitCode {
     match told {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: cannot tell the definition: {error}");
+            complain(&format!("error: cannot tell the definition: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -157,7 +186,7 @@ fn serve<T: Task>(task: T, environment: Environment) -> ExitCode {
 }
 
 fn failed(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    complain(&format!("error: {message}"));
     ExitCode::FAILURE
 }
 
@@ -250,9 +279,9 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     };
     let edges = environment.edges(runtimes.bodies.handle());
     if edges.table.is_none() {
-        eprintln!("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
+        complain("note: LAMPLIGHTER_TABLE is not set, so this run has neither lock nor history");
     }
-    let settings = edges.settings().unwrap_or_default();
+    let settings = edges.settings(&T::definition()).unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
     let holder = format!("by-hand#{:032x}", random());
@@ -294,18 +323,14 @@ fn beside<T: Task>(task: T, mut environment: Environment) -> ExitCode {
 }
 
 fn misused(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    complain(&format!("error: {message}"));
     ExitCode::from(2)
 }
 
 impl Environment {
     /// Reads the environment; a value that cannot stand is told with its variable.
     fn read() -> Result<Self, String> {
-        let variable = |name: &str| match std::env::var(name) {
-            Ok(value) if !value.is_empty() => Ok(Some(value)),
-            Ok(_) | Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err(format!("{name} is not UTF-8 text")),
-        };
+        let variable = |name: &str| process::variable(name).map_err(|error| error.to_string());
         let in_lambda = variable("AWS_LAMBDA_RUNTIME_API")?.is_some();
         let table = variable("LAMPLIGHTER_TABLE")?;
         if in_lambda && table.is_none() {
@@ -326,19 +351,20 @@ impl Environment {
             bucket: variable("LAMPLIGHTER_BUCKET")?,
             name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             settings: variable("LAMPLIGHTER_SETTINGS")?,
+            resolved: resolved(std::env::vars_os())?,
             assets: match variable("LAMPLIGHTER_ASSETS")? {
                 Some(url) => Source::Archive { url, folder: OnceCell::new() },
                 None => Source::Folder(beside_the_binary(variable("LAMBDA_TASK_ROOT")?)),
             },
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
             queues: variable("LAMPLIGHTER_QUEUES")?,
+            notifies: variable("LAMPLIGHTER_NOTIFIES")?,
             bell: match variable("LAMPLIGHTER_BELL")? {
                 None => None,
-                Some(bell) => Some(bell.parse().map_err(|_| {
-                    format!(
-                        "LAMPLIGHTER_BELL is `{bell}`: it must be where a runner listens, as `127.0.0.1:4000`"
-                    )
-                })?),
+                // The value is a secret.
+                Some(bell) => Some(
+                    bell.parse().map_err(|error: NoRunnerAddress| format!("LAMPLIGHTER_BELL: {error}"))?,
+                ),
             },
             level,
             in_lambda,
@@ -354,12 +380,30 @@ impl Environment {
             bucket: self.bucket,
             environment: self.name,
             settings: self.settings,
+            resolved: self.resolved,
             assets: self.assets,
             log: self.log,
             queues: self.queues,
+            notifies: self.notifies,
             bell: self.bell,
         }
     }
+}
+
+/// The texts of the configuration that have variables of their own, by those. Unlike other variables they may be empty.
+fn resolved(all: impl Iterator<Item = (OsString, OsString)>) -> Result<BTreeMap<String, String>, String> {
+    let ours = all.filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        [SECRET_VARIABLE, PARAMETER_VARIABLE]
+            .iter()
+            .any(|start| name.starts_with(start))
+            .then_some((name, value))
+    });
+    ours.map(|(name, value)| match value.into_string() {
+        Ok(value) => Ok((name, value)),
+        Err(_) => Err(format!("{name} is not UTF-8 text")),
+    })
+    .collect()
 }
 
 fn beside_the_binary(task_root: Option<String>) -> PathBuf {

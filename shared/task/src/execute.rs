@@ -4,22 +4,24 @@
 //! No author's code runs in here: it is started in a runtime of its own and waited for, so that whatever it does, a
 //! run's end is still written down in time.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs},
+    jobs::{Bell, Jobs, RunnerAddress},
     objects::Objects,
     random::random,
-    table::{Table, TableError, Then},
+    table::{Table, TableError},
 };
 use lamplighter_core::{
     claim::{Decision, Refusal, Request, SKEW_MARGIN},
-    definition::{Definition, Kind, Overlap},
+    definition::{Definition, Kind},
     envelope::{Envelope, InvalidEnvelope, Report},
+    hidden,
     id::RunId,
     name::TaskName,
+    resolve::{self, SECRET_VARIABLE},
     run::{ErrorKind, Run, RunError},
     secret::Secrets,
     settings::Settings,
@@ -61,14 +63,18 @@ pub struct Edges {
     pub environment: String,
     /// What the project says differently from the task, as JSON text.
     pub settings: Option<String>,
+    /// The texts of its configuration that were resolved for it, by the names of their variables.
+    pub resolved: BTreeMap<String, String>,
     /// The folder that has the assets, or the archive in S3 they are fetched from.
     pub assets: assets::Source,
     /// Where the log goes, for the record.
     pub log: Option<String>,
     /// What the URLs of the tasks' queues begin with.
     pub queues: Option<String>,
+    /// The stack for which messages of failed jobs are kept, if somebody is told of them.
+    pub notifies: Option<String>,
     /// Where a runner hears of jobs.
-    pub bell: Option<SocketAddr>,
+    pub bell: Option<RunnerAddress>,
 }
 
 /// What authors' code has to itself. A body that never yields holds up its runtime and every connection that is
@@ -169,9 +175,9 @@ async fn pipeline<T: Task>(
         return Err(ExecuteError::Side { task: declared.name.clone() });
     }
     let envelope = Envelope::parse(invocation.payload)?;
-    let settings = edges.settings();
+    let settings = edges.settings(declared);
     let definition = applied(&settings, declared);
-    let mut request = request(&envelope, definition.overlap(), invocation.holder, invocation.deadline)?;
+    let mut request = request(&envelope, &definition, invocation.holder, invocation.deadline)?;
     log::begin(request.run_id, request.trigger);
     let table = edges.table(definition.retention).await;
 
@@ -186,7 +192,7 @@ async fn pipeline<T: Task>(
 
     let latest = invocation.deadline.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
     let claimed = claim(table.as_ref(), &definition.name, &envelope, &mut request, latest).await;
-    let mut run = begun(&definition.name, &envelope, &request, edges);
+    let mut run = begun(&definition, &envelope, &request, edges);
     let grant = match claimed.map_err(ExecuteError::Claim)? {
         Decision::Granted(grant) => grant,
         Decision::Refused(refusal) => {
@@ -199,7 +205,10 @@ async fn pipeline<T: Task>(
     let settings = settings.and_then(|settings| {
         let at_run_time = settings_at_run_time(grant.settings.as_deref())?;
         let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
-        Ok(settings.overridden_by(at_run_time).overridden_by(in_this_run))
+        nothing_unresolved(&at_run_time.config, &[])?;
+        nothing_unresolved(&in_this_run.config, &[])?;
+        let schema = &declared.config_schema;
+        Ok(settings.overridden_by(at_run_time, schema).overridden_by(in_this_run, schema))
     });
     let claimed = Claimed {
         settings,
@@ -213,9 +222,8 @@ async fn pipeline<T: Task>(
     };
     let Made { definition, stuck, .. } = make(&task, claimed, &mut run).await;
     let table = table.map(|table| table.keeping(definition.retention));
-    let then = if definition.runs_once() { Then::Disable } else { Then::Nothing };
     let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
-    let run = finish(table.as_ref(), run, grant.hold, then, latest)
+    let run = finish(table.as_ref(), run, grant.hold, latest)
         .await
         .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);
@@ -236,6 +244,12 @@ pub(crate) struct Claimed<'a> {
     pub edges: &'a Edges,
 }
 
+/// What a run has, without its secrets.
+pub(crate) struct Shown {
+    pub config: Value,
+    pub data: Option<Value>,
+}
+
 /// What the inner half of the pipeline made of a run.
 pub(crate) struct Made {
     /// The task as it was overridden.
@@ -250,7 +264,7 @@ pub(crate) struct Made {
 pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, run: &mut Run) -> Made {
     let Claimed { settings, declared, envelope, request, held, process_ends, table, edges } = claimed;
     let definition = applied(&settings, declared);
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
+    let (mut secrets, shown) = edges.hide(&definition, &envelope.arguments, None);
     log::mask(secrets.clone());
     let limits = Limits::until(deadline(&definition, request, process_ends));
     let order = Order { definition: &definition, envelope, request, limits, edges };
@@ -266,8 +280,14 @@ pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, r
     };
     let conclusion = conclusion.unwrap_or_else(|refused| refused);
 
-    run.config = shown;
-    conclude(run, &conclusion, &secrets);
+    run.config = shown.config;
+    let mut data = conclusion.outcome.as_ref().and_then(|outcome| outcome.data.clone());
+    if data.is_some() && hidden::marks(&definition.result_schema) {
+        let with_data = edges.hide(&definition, &envelope.arguments, data.as_ref());
+        (secrets, data) = (with_data.0, with_data.1.data);
+        log::mask(secrets.clone());
+    }
+    conclude(run, &conclusion, data, &secrets);
     let Conclusion { retryable, stuck, .. } = conclusion;
     Made { definition, retryable, stuck }
 }
@@ -280,22 +300,22 @@ async fn not_due<T: Task>(
     table: Option<&Table>,
 ) -> Result<Option<Executed>, ExecuteError> {
     let Order { definition, envelope, request, edges, .. } = order;
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
+    let (secrets, shown) = edges.hide(definition, &envelope.arguments, None);
     log::mask(secrets.clone());
     let refused = match ask(task, order).await {
         Ok(true) => return Ok(None),
         Ok(false) => Ok(Refusal::NotDue),
         Err(conclusion) => Err(conclusion),
     };
-    let mut run = begun(&definition.name, envelope, request, edges);
+    let mut run = begun(definition, envelope, request, edges);
     match refused {
         Ok(refusal) => {
             let skipped = skip(table, run, request.overlap, refusal).await;
             Ok(Some(Executed { report: skipped.map_err(ExecuteError::Claim)?, stuck: false }))
         }
         Err(conclusion) => {
-            run.config = shown;
-            conclude(&mut run, &conclusion, &secrets);
+            run.config = shown.config;
+            conclude(&mut run, &conclusion, None, &secrets);
             let stuck = conclusion.stuck;
             if let Some(table) = table {
                 // A record of that id from an earlier delivery stands.
@@ -318,7 +338,7 @@ pub(crate) fn applied(settings: &Result<Settings, RunError>, declared: &Definiti
 
 fn request(
     envelope: &Envelope,
-    overlap: Overlap,
+    definition: &Definition,
     holder: String,
     deadline: Timestamp,
 ) -> Result<Request, InvalidEnvelope> {
@@ -328,7 +348,8 @@ fn request(
         holder,
         trigger: envelope.trigger,
         occasion: envelope.occasion()?,
-        overlap,
+        overlap: definition.overlap(),
+        runs_once: definition.runs_once(),
         now,
         until: deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX),
     })
@@ -349,8 +370,21 @@ pub(crate) fn settings_at_run_time(text: Option<&str>) -> Result<Settings, RunEr
 /// What is said differently. The text itself is not told: it may have secrets, and only a text that can be read says
 /// where they are.
 fn read_settings(where_from: &str, text: Option<&str>) -> Result<Settings, RunError> {
-    let settings = Settings::parse(text.unwrap_or("{}"));
-    settings.map_err(|error| RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}")))
+    Settings::parse(text.unwrap_or("{}")).map_err(|error| unreadable(where_from, &error))
+}
+
+/// Refuses a reference that would reach the body as a text. `places` have what was resolved, whatever that looks like.
+fn nothing_unresolved(config: &Value, places: &[String]) -> Result<(), RunError> {
+    let Some(path) = resolve::unresolved(config, places) else { return Ok(()) };
+    let message = format!(
+        "`{path}` is a reference, and nobody has resolved it: CloudFormation does so as it deploys what stands in \
+         lamplighter.toml, and nowhere else"
+    );
+    Err(RunError::new(ErrorKind::Configuration, message))
+}
+
+fn unreadable(where_from: &str, error: &dyn std::error::Error) -> RunError {
+    RunError::new(ErrorKind::Configuration, format!("{where_from}: {error}"))
 }
 
 /// When the body's time is up: by its own limit, but early enough to write down how it ended.
@@ -360,9 +394,43 @@ fn deadline(definition: &Definition, request: &Request, invocation: Timestamp) -
 }
 
 impl Edges {
-    /// What the project says differently from the task.
-    pub(crate) fn settings(&self) -> Result<Settings, RunError> {
-        read_settings("LAMPLIGHTER_SETTINGS", self.settings.as_deref())
+    /// What the project says differently from the task, with what was resolved in its place.
+    pub(crate) fn settings(&self, declared: &Definition) -> Result<Settings, RunError> {
+        let text = self.settings.as_deref().unwrap_or("{}");
+        let unpacked = resolve::unpack(text, |name| self.resolved.get(name).map(String::as_str));
+        let unpacked = unpacked.map_err(|error| unreadable("LAMPLIGHTER_SETTINGS", &error))?;
+        let whole = |settings: &Settings| settings.applied_to(declared.clone()).config;
+        // What overrides a reference in the defaults is only seen in the whole, which few need to be looked at.
+        let suspicious = |config: &Value| resolve::unresolved(config, &[]).is_some();
+        if suspicious(&unpacked.settings.config) || suspicious(&declared.config) {
+            nothing_unresolved(&whole(&unpacked.settings), &unpacked.places).map_err(|error| {
+                RunError::new(error.kind, format!("LAMPLIGHTER_SETTINGS: {}", error.message))
+            })?;
+        }
+        Ok(unpacked.typed(whole, &declared.config_schema))
+    }
+
+    /// The secrets of a run of this task: what its schemas mark, and what came out of Secrets Manager, whatever type the
+    /// author gave it.
+    pub(crate) fn hide(
+        &self,
+        definition: &Definition,
+        arguments: &Value,
+        data: Option<&Value>,
+    ) -> (Secrets, Shown) {
+        // They may be large, and are looked at only where they may have a secret.
+        let of_jobs = definition.queue().map(|queue| &queue.arguments_schema).filter(|it| hidden::marks(it));
+        let (arguments, of_jobs) = of_jobs.map_or((&Value::Null, &Value::Null), |schema| (arguments, schema));
+        let resolved = self.resolved.iter().filter(|(name, _)| name.starts_with(SECRET_VARIABLE));
+        let (texts, marked) = hidden::texts(resolved.map(|(_, text)| text.as_str()));
+        let (secrets, [config, _, shown, _]) = hidden::take_all([
+            (&definition.config, &definition.config_schema),
+            (arguments, of_jobs),
+            (data.unwrap_or(&Value::Null), &definition.result_schema),
+            (&texts, &marked),
+        ]);
+        let shown = Shown { config: secrets.mask_value(config), data: data.map(|_| shown) };
+        (secrets, shown)
     }
 
     /// The jobs of the table, if there is one.
@@ -370,9 +438,13 @@ impl Edges {
         let table = self.table(retention).await?;
         let bell = match &self.queues {
             Some(prefix) => Bell::queues(prefix, Arc::clone(&self.clients)),
-            None => Bell::Runner { to: self.bell },
+            None => Bell::Runner { to: self.bell.clone() },
         };
-        Some(Jobs::new(table, bell))
+        let jobs = Jobs::new(table, bell);
+        Some(match &self.notifies {
+            Some(stack) => jobs.telling(stack.as_str()),
+            None => jobs,
+        })
     }
 
     /// The table, if there is one, whose records are kept for that long.

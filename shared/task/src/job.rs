@@ -69,7 +69,7 @@ pub(crate) async fn take_messages<T: Task>(
     edges: &Edges,
 ) -> Result<Answered, ExecuteError> {
     let declared = task.declared()?;
-    let definition = applied(&edges.settings(), declared);
+    let definition = applied(&edges.settings(declared), declared);
     let jobs = edges.jobs(definition.retention).await;
     let messages = invocation.payload["Records"].as_array().cloned().unwrap_or_default();
     let (mut failed, mut stuck) = (Vec::new(), false);
@@ -298,6 +298,7 @@ async fn attempt<T: Task>(
         trigger: Trigger::Queue,
         occasion: Occasion::Wish,
         overlap: Overlap::Allow,
+        runs_once: false,
         now,
         until: invocation.deadline,
     };
@@ -313,13 +314,13 @@ async fn attempt<T: Task>(
     };
     log::begin(request.run_id, request.trigger);
     // The arguments stand in the job's record already.
-    let mut run = Run { arguments: Value::Null, ..begun(&declared.name, &envelope, &request, edges) };
+    let mut run = Run { arguments: Value::Null, ..begun(declared, &envelope, &request, edges) };
     if let Err(error) = arguments {
         let error = Some(RunError::new(ErrorKind::System, format!("the job's arguments: {error}")));
         return (Tried { run: Run { status: Status::Failed, error, ..run }, retryable: true }, false);
     }
     let claimed = Claimed {
-        settings: edges.settings(),
+        settings: edges.settings(declared),
         declared,
         envelope: &envelope,
         request: &request,

@@ -42,6 +42,7 @@ mod http;
 mod job;
 pub mod log;
 mod outcome;
+mod output;
 mod record;
 mod secret;
 mod side;
@@ -57,7 +58,7 @@ pub use entry::start;
 pub use error::{Fatal, TaskError};
 pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute};
 pub use hosted::Hosted;
-pub use lamplighter_aws::random::random;
+pub use lamplighter_aws::{authorities, random::random};
 pub use lamplighter_aws::{
     jobs::{Bell, EnqueueError, Jobs, NotAccepted},
     table::{CommitError, TransactWriteItem},

@@ -1,9 +1,10 @@
 //! What a body returns.
 
+use lamplighter_core::value::written;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::TaskError;
+use crate::{Fatal as _, TaskError};
 
 /// What a body returns: an outcome, or an error that is worth another attempt.
 pub type TaskResult = Result<Outcome, TaskError>;
@@ -28,9 +29,10 @@ impl Outcome {
         Self { success: false, message: message.into(), data: None }
     }
 
-    /// With what it produced: kept whole in the history, and among the attributes of the deployment's resource.
+    /// With what it produced: kept whole in the history, and among the attributes of the deployment's resource. What JSON
+    /// cannot carry (NaN, an infinity, more than 120 levels of nesting) is an error that is not worth another attempt.
     pub fn with_data(mut self, data: &impl Serialize) -> Result<Self, TaskError> {
-        self.data = Some(serde_json::to_value(data)?);
+        self.data = Some(written(data).fatal()?);
         Ok(self)
     }
 }

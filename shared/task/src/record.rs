@@ -3,11 +3,12 @@
 use std::{borrow::Cow, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Recorded, Table, TableError, Then, is_large};
+use lamplighter_aws::table::{Recorded, Table, TableError, is_large};
 use lamplighter_core::{
     claim::{Hold, Request},
+    definition::Definition,
     envelope::Envelope,
-    name::TaskName,
+    hidden,
     run::{ErrorKind, Run, RunError},
     secret::Secrets,
     status::Status,
@@ -23,20 +24,24 @@ const MAX_MESSAGE: usize = 8192;
 const MAX_ATTEMPT_MESSAGE: usize = 1024;
 
 /// The record as far as it is known when the run begins.
-pub(crate) fn begun(task: &TaskName, envelope: &Envelope, request: &Request, edges: &Edges) -> Run {
+pub(crate) fn begun(task: &Definition, envelope: &Envelope, request: &Request, edges: &Edges) -> Run {
+    let arguments = match task.queue() {
+        Some(queue) => hidden::take_all([(&envelope.arguments, &queue.arguments_schema)]).1[0].take(),
+        None => envelope.arguments.clone(),
+    };
     Run {
+        arguments,
         scheduled_for: envelope.scheduled_for,
         deployment: envelope.deployment.clone(),
         retry_of: envelope.retry_of,
-        arguments: envelope.arguments.clone(),
         environment: edges.environment.clone(),
         log: edges.log.clone(),
-        ..Run::begun(request.run_id, task.clone(), request.trigger, request.now)
+        ..Run::begun(request.run_id, task.name.clone(), request.trigger, request.now)
     }
 }
 
-/// Puts the end into the record, without secrets and within bounds.
-pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, secrets: &Secrets) {
+/// Puts the end into the record, without secrets and within bounds. `data` is the outcome's, without what its schema marks.
+pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, data: Option<Value>, secrets: &Secrets) {
     let shown = |text: &str, most: usize| {
         let text = secrets.mask(text);
         text[..text.floor_char_boundary(most)].to_owned()
@@ -50,7 +55,7 @@ pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, secrets: &Secrets
     }
     if let Some(outcome) = &conclusion.outcome {
         run.message = Some(shown(&outcome.message, MAX_MESSAGE));
-        run.data = outcome.data.clone().map(|data| secrets.mask_value(data));
+        run.data = data.map(|data| secrets.mask_value(data));
     }
     run.completed_at = Timestamp::now();
 }
@@ -61,15 +66,14 @@ pub(crate) async fn finish(
     table: Option<&Table>,
     run: Run,
     hold: Hold,
-    then: Then,
     latest: Timestamp,
 ) -> Result<Run, TableError> {
     let Some(table) = table else { return Ok(run) };
     let run = store(table, run, latest).await;
-    let (recorded, run) = match table.finish(&run, hold, then).await {
+    let (recorded, run) = match table.finish(&run, hold).await {
         Err(error @ TableError::TooLarge { .. }) => {
             let failed = without_values(run, ErrorKind::Execution, error.to_string());
-            (table.finish(&failed, hold, then).await?, failed)
+            (table.finish(&failed, hold).await?, failed)
         }
         recorded => (recorded?, run),
     };

@@ -1,13 +1,13 @@
 //! A side task's process: its body runs until it ends by itself or the process is asked to end.
 //!
-//! A runner starts it with `side` and keeps its standard input open. SIGTERM asks it to end, and so does the input's end,
+//! A runner starts it with `side` and keeps its standard input open. SIGTERM, SIGHUP and SIGINT ask it to end, and so does the input's end,
 //! which comes with the runner's, however that dies. What is logged goes to standard error; the last line of standard
 //! output is how it ended.
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::random::random;
+use lamplighter_aws::{process::EndSignals, random::random};
 use lamplighter_core::{
     claim::{Hold, Occasion, Request},
     definition::{Definition, Overlap},
@@ -19,11 +19,7 @@ use lamplighter_core::{
     side::{BODY_PARTING, Ended, HOOK_LIMIT},
 };
 use serde_json::Value;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,7 +28,7 @@ use crate::{
     body::{Order, admit},
     context::Held,
     execute::{declared, settings_at_run_time},
-    log,
+    log, output,
 };
 
 /// How long a body may take to stop at its next await once it is dropped.
@@ -47,6 +43,11 @@ pub(crate) struct Hosting {
 }
 
 impl Hosting {
+    /// Whether a runner reads what the process prints.
+    pub(crate) fn is_by_runner(&self) -> bool {
+        self.run_id.is_some()
+    }
+
     /// Reads it by its variables' names.
     pub(crate) fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, String> {
         let run_id = variable("LAMPLIGHTER_RUN_ID")?
@@ -68,47 +69,48 @@ pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> E
     let run_id = hosting.run_id.unwrap_or_else(|| RunId::new(now, random()));
     log::begin(run_id, Trigger::Runner);
 
-    let settings = settings(&hosting, edges);
+    let settings = settings(&hosting, &declared, edges);
     let definition = match &settings {
         Ok(settings) => settings.applied_to(declared),
         Err(_) => declared,
     };
-    let (secrets, shown) = Secrets::take(&definition.config, &definition.config_schema);
-    log::mask(secrets.clone());
+    log::mask(edges.hide(&definition, &Value::Null, None).0);
     let (ended, code) = match settings {
         Ok(_) => body(&task, &definition, run_id, hosting.epoch, &asked, edges).await,
         Err(error) => failed(error),
     };
     task.end(&edges.bodies.runtime).await;
-    tell(masked(Ended { config: shown, ..ended }, &secrets));
+    let (secrets, shown) = edges.hide(&definition, &Value::Null, ended.data.as_ref());
+    tell(masked(Ended { config: shown.config, data: shown.data, ..ended }, &secrets));
     log::over();
     code
 }
 
-fn settings(hosting: &Hosting, edges: &Edges) -> Result<Settings, RunError> {
-    Ok(edges.settings()?.overridden_by(settings_at_run_time(hosting.settings.as_deref())?))
+fn settings(hosting: &Hosting, declared: &Definition, edges: &Edges) -> Result<Settings, RunError> {
+    let at_run_time = settings_at_run_time(hosting.settings.as_deref())?;
+    Ok(edges.settings(declared)?.overridden_by(at_run_time, &declared.config_schema))
 }
 
 /// Fires when the process is asked to end.
 fn asked_to_end(hosted: bool) -> CancellationToken {
     let asked = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        match signal(kind) {
-            Ok(mut signal) => {
-                let asked = asked.clone();
-                tokio::spawn(async move {
-                    signal.recv().await;
-                    asked.cancel();
-                });
-            }
-            Err(error) => tracing::warn!("a signal will not be noticed: {error}"),
+    match EndSignals::of_anybody() {
+        Ok(mut signals) => {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                signals.next().await;
+                asked.cancel();
+            });
         }
+        Err(error) => tracing::warn!("the process's end will not be noticed: {error}"),
     }
     if hosted {
         let asked = asked.clone();
         // A thread of its own, which nobody waits for when the process ends.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            // Its runner is gone, and what the body prints as it ends must not fail for that.
+            output::let_go();
             asked.cancel();
         });
     }
@@ -134,6 +136,7 @@ async fn body<T: Task>(
         trigger: Trigger::Runner,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
+        runs_once: false,
         now,
         until: Timestamp::MAX,
     };

@@ -21,7 +21,12 @@
 //!
 //! What cannot be done panics, as in a test it should.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -81,9 +86,11 @@ impl World {
             bucket: None,
             environment,
             settings: None,
+            resolved: BTreeMap::new(),
             assets: AssetsSource::Folder("assets".into()),
             log: None,
             queues: None,
+            notifies: None,
             bell: None,
         };
         Self { edges, table, bodies: Some(runtime), _engine: engine }

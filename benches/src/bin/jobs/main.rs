@@ -79,7 +79,7 @@ async fn measure() -> Measured<bool> {
         kept &= rates(f64::from(u32::try_from(jobs)?), &ours, &peers, durability);
         kept &= starts(our_starts, peer_starts, durability);
     }
-    memory::tell().await?;
+    Box::pin(memory::tell()).await?;
     Ok(kept)
 }
 

@@ -1,6 +1,5 @@
 //! `lamplighter jobs dead`: what is dead.
 
-use anstream::println;
 use lamplighter_aws::{
     jobs::{DeadLetter, DeadLetterError, DeadLetters},
     table::{History, Table},
@@ -14,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands, known, many, say,
+    commands, known, many, output, say,
     show::{signed, table},
     target::{Place, Target},
     words::Words,
@@ -53,14 +52,14 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         found
     })?;
     if arguments.json {
-        std::println!("{}", serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     if told.failed.is_empty() && letters.is_empty() {
-        println!("{}", say!(words, "jobs-none-dead"));
+        output::line(say!(words, "jobs-none-dead"));
     }
     for line in failed_lines(words, &told.failed).into_iter().chain(letter_lines(words, &letters)) {
-        println!("{line}");
+        output::line(line);
     }
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! `lamplighter jobs list`: where each job stands.
 
-use anstream::println;
 use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
 use serde_json::{Value, json};
 
 use crate::{
     commands::{self, job::stands},
-    known, many, say,
+    known, many, output, say,
     show::{signed, unreadable},
     target::Place,
     words::Words,
@@ -48,17 +47,17 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.json {
         let jobs = page.runs.iter().map(record).collect::<Result<Vec<_>, _>>()?;
         let next = page.next.as_ref().map(Cursor::to_string);
-        std::println!("{}", serde_json::to_string_pretty(&json!({ "jobs": jobs, "next": next }))?);
+        output::plain(serde_json::to_string_pretty(&json!({ "jobs": jobs, "next": next }))?);
         return Ok(());
     }
     if page.runs.is_empty() {
-        println!("{}", say!(words, "jobs-none"));
+        output::line(say!(words, "jobs-none"));
     }
     for line in lines(words, &page.runs) {
-        println!("{line}");
+        output::line(line);
     }
     if let Some(cursor) = &page.next {
-        println!("{}", say!(words, "history-more", cursor = cursor.to_string()));
+        output::line(say!(words, "history-more", cursor = cursor.to_string()));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod dead;
 mod list;
 mod replay;
 
+use super::Purpose;
 use crate::words::Words;
 
 /// Lists jobs, and those that failed with the messages that nobody understood; gives them another go.
@@ -21,6 +22,15 @@ enum What {
     List(list::Arguments),
     Dead(dead::Arguments),
     Replay(replay::Arguments),
+}
+
+impl Arguments {
+    pub(super) fn purpose(&self) -> Purpose {
+        match self.what {
+            What::List(_) | What::Dead(_) => Purpose::Answer,
+            What::Replay(_) => Purpose::Report,
+        }
+    }
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {

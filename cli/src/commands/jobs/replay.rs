@@ -1,20 +1,20 @@
 //! `lamplighter jobs replay`: another go.
 
-use anstream::println;
 use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{jobs::Jobs, table::Found};
 use lamplighter_core::{
+    hidden,
     id::RunId,
     job::{Job, JobKey, NewJob},
     name::TaskName,
-    run::Run,
+    run::{Run, Trigger},
 };
 use serde_json::json;
 
 use super::dead::{failed, taken};
 use crate::{
-    commands, known, say,
+    commands, known, output, say,
     target::{Place, Target},
     words::Words,
 };
@@ -68,22 +68,22 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             Replayed::Rung(job) => json!({ "rung": job.run_id }),
             Replayed::Message(id) => json!({ "message": id }),
         });
-        std::println!("{}", serde_json::to_string_pretty(&told.collect::<Vec<_>>())?);
+        output::plain(serde_json::to_string_pretty(&told.collect::<Vec<_>>())?);
         return Ok(());
     }
     if replayed.is_empty() {
-        println!("{}", say!(words, "jobs-none-dead"));
+        output::line(say!(words, "jobs-none-dead"));
     }
     for it in &replayed {
         match it {
             Replayed::Job { run, new, before: false } => {
-                println!("{}", say!(words, "jobs-replayed", run = run, new = new.run_id));
+                output::line(say!(words, "jobs-replayed", run = run, new = new.run_id));
             }
             Replayed::Job { run, new, before: true } => {
-                println!("{}", say!(words, "jobs-replayed-before", run = run, new = new.run_id));
+                output::line(say!(words, "jobs-replayed-before", run = run, new = new.run_id));
             }
-            Replayed::Rung(job) => println!("{}", say!(words, "jobs-rung", job = job.to_string())),
-            Replayed::Message(id) => println!("{}", say!(words, "jobs-sent-back", message = id)),
+            Replayed::Rung(job) => output::line(say!(words, "jobs-rung", job = job.to_string())),
+            Replayed::Message(id) => output::line(say!(words, "jobs-sent-back", message = id)),
         }
     }
     Ok(())
@@ -142,14 +142,23 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
     }
 }
 
-/// A job that failed, as a new one. Its id follows from the old one's, so that there is one however often it is asked for.
+/// A job that failed, as a new one: one, however often it is asked for.
 async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
     let run = jobs.table().whole(failed).await?;
+    if run.trigger != Trigger::Queue && hidden::is_masked(&run.arguments) {
+        bail!(
+            "the arguments of {} had a secret, which no record keeps: enqueue it anew, with the secret in the task's \
+             configuration",
+            run.id
+        );
+    }
     let new = NewJob {
         arguments: run.arguments,
+        priority: run.priority,
         limit: run.place_limit,
-        id: Some(format!("replay of {}", run.id)),
+        unique: run.unique,
         retry_of: Some(run.id),
+        is_replay: true,
         ..NewJob::of(run.task)
     };
     let accepted = jobs.enqueue(new).await?;

@@ -285,7 +285,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     let mut all: Vec<_> = (0..from_environment("KILL_RUNNERS", 1)).map(|_| stage.start(START, &[])).collect();
     let enqueued = runtime.spawn({
         let world = Arc::clone(&world);
-        async move { world.enqueue().await }
+        async move { Box::pin(world.enqueue()).await }
     });
     let beside = [
         runtime.spawn({

@@ -1,8 +1,12 @@
 //! S04 to S07, K01: `lamplighter start`, `dev` and `runner` as processes, with tasks that really run.
 
 mod killed;
+mod neighbours;
+mod output;
 mod queue;
-mod stage;
+pub(crate) mod stage;
+mod started;
+mod telling;
 
 use std::{collections::BTreeSet, time::Duration};
 

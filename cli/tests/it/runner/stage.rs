@@ -47,6 +47,13 @@ impl Stage {
         self
     }
 
+    /// The same workspace, where a webhook is told of failures.
+    pub(crate) fn telling(mut self, url: &str) -> Self {
+        self.config = format!("{}[notify]\nwebhook = {url:?}\n", self.config);
+        self.workspace.write("lamplighter.toml", &self.config);
+        self
+    }
+
     /// A queue task of that name, with further keys of its definition; each of its bodies notes its argument `mark`.
     pub(crate) fn queue(self, name: &str, keys: &Value) -> Self {
         let mut all = json!({
@@ -166,7 +173,11 @@ impl Stage {
 
     /// Starts a runner and waits until it runs.
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Runner {
-        let mut command = self.command(&[arguments, &["--json"]].concat(), environment);
+        Self::follow(self.command(&[arguments, &["--json"]].concat(), environment))
+    }
+
+    /// Starts a runner by a command that has it print JSON, and waits until it runs.
+    pub(crate) fn follow(mut command: Command) -> Runner {
         // In a group of its own, since the tests send signals.
         let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
         let (sender, lines) = channel();
@@ -215,6 +226,11 @@ impl Runner {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         let kill = Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());
@@ -238,7 +254,7 @@ impl Drop for Runner {
 }
 
 /// `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
-fn probe() -> PathBuf {
+pub(crate) fn probe() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join("examples/runner-probe");
     assert!(binary.exists(), "{} is missing: run a whole `cargo test -p lamplighter-cli`", binary.display());

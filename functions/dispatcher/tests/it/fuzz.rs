@@ -11,6 +11,7 @@ use dispatcher::{answer, dispatch::dispatch, services::Dispatcher};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use lamplighter_aws::{clients::local_config, functions::Functions, stacks::Stacks};
+use lamplighter_testkit::dice::Dice;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,28 +25,6 @@ const AT_ONCE: usize = 400;
 
 /// How often an event is delivered again whose delivery failed.
 const RETRIES: usize = 2;
-
-/// The small numbers of a seed.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `sides`.
-    fn roll(&mut self, sides: usize) -> usize {
-        // Source: Marsaglia, "Xorshift RNGs".
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
-
-    fn one_in(&mut self, sides: usize) -> bool {
-        self.roll(sides) == 0
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.roll(from.len())]
-    }
-}
 
 /// Texts that are JSON, though not to every reader.
 fn odd(dice: &mut Dice) -> String {
@@ -195,7 +174,7 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
         own_function: "none".into(),
         random: lamplighter::random,
     });
-    let mut dice = Dice(seed * 2 + 1);
+    let mut dice = Dice::new(seed);
     let deadline = Timestamp::now() + std::time::Duration::from_secs(900);
     let drawn: Vec<_> = (0..events)
         .map(|i| {

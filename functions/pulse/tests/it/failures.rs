@@ -66,6 +66,7 @@ async fn a_lost_run_is_recorded_and_told_by_the_next_pulse() {
         trigger: Trigger::Schedule,
         occasion: Occasion::Tick(lost),
         overlap: Overlap::Skip,
+        runs_once: false,
         now: began,
         until: now.checked_sub(Duration::from_secs(50)).unwrap(),
     };

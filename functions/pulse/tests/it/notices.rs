@@ -3,22 +3,28 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_core::status::Status;
+use lamplighter_core::{claim::Known, pulse::Record, status::Status};
 use serde_json::json;
 
-use crate::stage::{PULSE, Stage, eventually, name, probe, tick};
+use crate::stage::{PULSE, Stage, eventually, minute_of, name, probe, tick};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p06_a_failure_is_told_once_and_a_success_never() {
     let now = Timestamp::now();
     let probes = vec![probe("good", now, [0]), probe("bad", now, [0]).set("mode", "fail")];
     let stage = Stage::new(now, 0, probes).await;
-    // Whoever is told is not there the first time; Lambda delivers the failure again.
+    // Whoever is told is not there the first time; the message is kept.
     stage.hook.refusals.store(1, Ordering::SeqCst);
     let report = stage.pulse().await;
     assert_eq!((&report["succeeded"], &report["failed"]), (&json!(1), &json!(1)), "{report}");
-    eventually("somebody is told", || !stage.hook.messages().is_empty()).await;
+    eventually("it was tried", || stage.hook.refusals.load(Ordering::SeqCst) == 0).await;
     let run = stage.run("bad", tick(now, 0)).await.unwrap();
+    stage.next_minute(0).await;
+    stage.pulse().await;
+    assert_eq!(stage.hook.messages(), [] as [serde_json::Value; 0], "not before its time");
+    stage.messages_are_due().await;
+    stage.next_minute(0).await;
+    stage.pulse().await;
     let wanted = json!({
         "task": "bad", "run_id": run.id, "status": "FAILED", "kind": "execution", "message": "told to fail",
         "scheduled_for": tick(now, 0).to_string(), "environment": "test", "stack": "shop",
@@ -67,6 +73,119 @@ async fn c22_a_tick_that_nothing_delivered_is_noticed_and_told() {
     stage.next_minute(9).await;
     stage.pulse().await;
     assert_eq!(stage.hook.messages().len(), 1, "once");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o08_a_tick_from_before_the_task_was_known_is_not_missed() {
+    let now = Timestamp::now();
+    // The pulse was away for nine minutes, in which the tasks came.
+    let probes = vec![
+        probe("schedule", now, [5]).of_eventbridge(),
+        probe("last", now, [4]),
+        probe("all", now, [2, 3, 5]).catches_up("all within 1h"),
+        probe("old", now, [5]).of_eventbridge(),
+    ];
+    let stage = Stage::new(now, 9, probes).await;
+    stage.forget_the_plan().await;
+    let old = Known {
+        schedule: format!("{} UTC", minute_of(tick(now, 5))),
+        since: tick(now, 60),
+        is_changed: false,
+    };
+    stage.table.know(&name("old"), &old, None).await.unwrap();
+    let report = stage.pulse().await;
+    assert_eq!((&report["missed"], &report["due"]), (&json!(1), &json!(0)), "{report}");
+    assert_eq!(report["misses"][0]["task"], "old");
+    assert_eq!(stage.journal(), [] as [&str; 0]);
+    for task in ["schedule", "last", "all"] {
+        let known = stage.table.state(&name(task)).await.unwrap().known.unwrap();
+        let ago = now.duration_since(known.since).as_secs();
+        assert!((0..=120).contains(&ago) && !known.is_changed, "{task}: {known:?}");
+    }
+    assert_eq!(stage.table.state(&name("old")).await.unwrap().known, Some(old));
+    // The next pulse has the same plan, and looks at the same time again.
+    stage.next_minute(9).await;
+    assert_eq!(stage.pulse().await["missed"], 1);
+    assert_eq!(stage.hook.messages().len(), 1);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o08_who_does_not_answer_keeps_no_tick_from_its_run_and_is_told_later() {
+    let now = Timestamp::now();
+    let probes = vec![probe("a", now, [0]), probe("missed", now, [5]).of_eventbridge()];
+    let stage = Stage::new(now, 9, probes).await;
+    stage.hook.hangs.store(true, Ordering::SeqCst);
+    let report = stage.pulse().await;
+    assert_eq!((&report["missed"], &report["succeeded"]), (&json!(1), &json!(1)), "{report}");
+    let said = report["errors"][0].as_str().unwrap();
+    assert!(said.contains("the message of missed, missed ") && said.contains("is sent again at "), "{said}");
+    stage.hook.hangs.store(false, Ordering::SeqCst);
+    stage.messages_are_due().await;
+    stage.next_minute(0).await;
+    stage.pulse().await;
+    let messages = stage.hook.messages();
+    let statuses: Vec<_> = messages.iter().map(|message| message["status"].as_str().unwrap()).collect();
+    assert!(statuses.contains(&"MISSED"), "{messages:?}");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o08_a_failing_pulse_is_told_once_until_it_is_well_again() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![probe("a", now, [30]), probe("b", now, [30])]).await;
+    let of_the_pulse = || {
+        let all = stage.hook.messages();
+        all.into_iter().filter(|message| message["task"] == "lamplighter-pulse").collect::<Vec<_>>()
+    };
+    stage.damage("b").await;
+    for _ in 0..3 {
+        assert_eq!(stage.pulse().await["errors"].as_array().unwrap().len(), 1);
+        stage.next_minute(0).await;
+    }
+    let [message] = &of_the_pulse()[..] else { panic!("{:?}", stage.hook.messages()) };
+    assert!(message["message"].as_str().unwrap().contains("TASK#b"), "{message}");
+    stage.repair("b").await;
+    assert_eq!(stage.pulse().await["errors"], json!([]));
+    stage.next_minute(0).await;
+    stage.damage("b").await;
+    stage.pulse().await;
+    assert_eq!(of_the_pulse().len(), 2, "it has become ill again");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o08_an_invocation_that_lambda_dropped_is_told() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![probe("a", now, [30])]).await;
+    let record = json!({
+        "requestContext": {
+            "requestId": "r", "functionArn": "arn:aws:lambda:us-east-1:0:function:shop-a:$LATEST",
+            "condition": "EventAgeExceeded",
+        },
+        "requestPayload": { "trigger": "pulse", "scheduled_for": tick(now, 30).to_string() },
+    });
+    for _ in 0..2 {
+        stage.send(record.clone()).await;
+    }
+    let [message] = &stage.hook.messages()[..] else { panic!("{:?}", stage.hook.messages()) };
+    assert_eq!(message["message"], "EventAgeExceeded: the function did not run: EventAgeExceeded");
+    assert_eq!(message["scheduled_for"], tick(now, 30).to_string());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o08_a_pulse_that_was_cut_off_is_told_by_the_next_one() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![]).await;
+    let cut_off = Record::begun(tick(now, 2));
+    assert!(stage.table.begin_pulse(&cut_off).await.unwrap());
+    stage.pulse().await;
+    let [message] = &stage.hook.messages()[..] else { panic!("{:?}", stage.hook.messages()) };
+    assert_eq!(message["task"], "lamplighter-pulse");
+    let said = message["message"].as_str().unwrap();
+    assert!(said.ends_with(&format!("the pulse of {} did not come to its end", tick(now, 2))), "{said}");
     stage.end().await;
 }
 

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -25,9 +25,10 @@ use lamplighter_aws::{
     table::{Table, create},
 };
 use lamplighter_core::{
+    claim::Known,
     definition::{Cron, Definition, Kind},
     name::TaskName,
-    pulse::{Driver, PLAN, Plan, Planned, State as Remembered, run_id},
+    pulse::{Driver, PLAN, Plan, Planned, State as Remembered, run_id, schedule_word},
     run::Run,
 };
 use lamplighter_local::{Engine, FunctionSpec, HostOptions, LambdaHost, LogLine};
@@ -69,6 +70,11 @@ pub fn probe(task: &str, now: Timestamp, minutes_ago: impl IntoIterator<Item = i
     let cron = Cron::new(Some(schedule.parse().unwrap()));
     let definition = Definition::new(name(task), Kind::Cron(cron));
     Probe { planned: Planned::new(definition, Driver::Pulse), config: json!({}), settings: json!({}) }
+}
+
+/// The schedule of each hour's minute.
+pub fn minute_of(tick: Timestamp) -> String {
+    format!("{} * * * *", tick.as_second() / 60 % 60)
 }
 
 /// The whole minute before `now`, and before that.
@@ -152,7 +158,13 @@ impl Stage {
         for probe in &probes {
             stage.install(probe);
         }
+        for (planned, cron) in plan.tasks().iter().filter_map(|task| Some((task, task.cron()?))) {
+            let known =
+                Known { schedule: schedule_word(cron), since: Timestamp::UNIX_EPOCH, is_changed: false };
+            stage.table.know(planned.name(), &known, None).await.unwrap();
+        }
         let last = Remembered {
+            plan: Some(plan.digest().to_owned()),
             watermark: Some(tick(now, minutes_ago).checked_sub(Duration::from_secs(30)).unwrap()),
             ..Remembered::default()
         };
@@ -212,6 +224,31 @@ impl Stage {
         assert!(self.table.keep_pulse_state(&state, &seen).await.unwrap());
     }
 
+    /// Makes it a stack whose tasks no pulse has seen before.
+    pub async fn forget_the_plan(&self) {
+        let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
+        for item in found.items().iter().filter(|item| item["sk"].as_s().unwrap() == "TASK") {
+            let update = self.table.client().update_item().table_name("lamplighter");
+            let update = update.key("pk", item["pk"].clone()).key("sk", item["sk"].clone());
+            update.update_expression("REMOVE known").send().await.unwrap();
+        }
+        let seen = self.table.pulse_state().await.unwrap();
+        let state = Remembered { plan: None, ..seen.clone() };
+        assert!(self.table.keep_pulse_state(&state, &seen).await.unwrap());
+    }
+
+    /// Lets the time pass after which messages are sent again.
+    pub async fn messages_are_due(&self) {
+        let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
+        for item in found.items().iter().filter(|item| item.contains_key("message")) {
+            let update = self.table.client().update_item().table_name("lamplighter");
+            let update = update.key("pk", item["pk"].clone()).key("sk", item["sk"].clone());
+            let update = update.update_expression("SET telling_until = :now");
+            let update = update.expression_attribute_values(":now", AttributeValue::N("0".into()));
+            update.condition_expression("attribute_exists(telling_until)").send().await.ok();
+        }
+    }
+
     /// What bodies have started, in order: the task and its tick.
     pub fn journal(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap_or_default();
@@ -243,6 +280,13 @@ impl Stage {
         let put = put.item("pk", AttributeValue::S(format!("TASK#{task}")));
         let put = put.item("sk", AttributeValue::S("TASK".into()));
         put.item("run_id", AttributeValue::S("not an id".into())).send().await.unwrap();
+    }
+
+    /// Takes back what `damage` did.
+    pub async fn repair(&self, task: &str) {
+        let delete = self.table.client().delete_item().table_name("lamplighter");
+        let delete = delete.key("pk", AttributeValue::S(format!("TASK#{task}")));
+        delete.key("sk", AttributeValue::S("TASK".into())).send().await.unwrap();
     }
 
     pub fn log_text(&self) -> String {
@@ -297,12 +341,17 @@ pub struct Hook {
     pub url: String,
     pub received: Arc<Mutex<Vec<Value>>>,
     pub refusals: Arc<AtomicUsize>,
+    /// It takes what it is sent, and does not answer.
+    pub hangs: Arc<AtomicBool>,
 }
 
 impl Hook {
     async fn new() -> Self {
-        type Shared = (Arc<Mutex<Vec<Value>>>, Arc<AtomicUsize>);
-        async fn take(State((received, refusals)): State<Shared>, body: Bytes) -> StatusCode {
+        type Shared = (Arc<Mutex<Vec<Value>>>, Arc<AtomicUsize>, Arc<AtomicBool>);
+        async fn take(State((received, refusals, hangs)): State<Shared>, body: Bytes) -> StatusCode {
+            if hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
             let refuses =
                 refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             if refuses.is_ok() {
@@ -311,10 +360,10 @@ impl Hook {
             received.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
             StatusCode::OK
         }
-        let (received, refusals): Shared = Shared::default();
+        let (received, refusals, hangs): Shared = Shared::default();
         let router = Router::new().route("/hook", post(take));
-        let router = router.with_state((Arc::clone(&received), Arc::clone(&refusals)));
-        Self { url: format!("{}/hook", serve(router).await), received, refusals }
+        let router = router.with_state((Arc::clone(&received), Arc::clone(&refusals), Arc::clone(&hangs)));
+        Self { url: format!("{}/hook", serve(router).await), received, refusals, hangs }
     }
 
     pub fn messages(&self) -> Vec<Value> {

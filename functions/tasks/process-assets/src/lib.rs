@@ -99,11 +99,16 @@ mod tests {
             Self { folder, bucket }
         }
 
-        fn target(&self, secret: &str) -> Target {
+        fn target(&self) -> Target {
+            self.target_with(&self.bucket.credentials().secret_access_key)
+        }
+
+        fn target_with(&self, secret: &str) -> Target {
+            let id = &self.bucket.credentials().access_key_id;
             let config = aws_sdk_s3::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))
-                .credentials_provider(Credentials::new("test", secret, None, None, "test"))
+                .credentials_provider(Credentials::new(id, secret, None, None, "test"))
                 .endpoint_url(self.bucket.endpoint())
                 .force_path_style(true)
                 .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -118,12 +123,12 @@ mod tests {
         }
 
         async fn process_for(&self, version: &str) -> Result<Published, TaskError> {
-            process(&self.folder.path().join("public"), version, &self.target("test")).await
+            process(&self.folder.path().join("public"), version, &self.target()).await
         }
 
         /// The keys in the bucket, and what the manifest says.
         async fn served(&self) -> (Vec<String>, BTreeMap<String, String>) {
-            let Target { s3, bucket, .. } = self.target("test");
+            let Target { s3, bucket, .. } = self.target();
             let listed = s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
             let keys =
                 listed.contents().iter().filter_map(|object| object.key().map(str::to_owned)).collect();
@@ -147,10 +152,10 @@ mod tests {
         site.process_for("2").await.unwrap();
         assert_eq!(site.served().await.1, after.files);
         // Another version has published nothing.
-        let none = withdraw("3", &site.target("test")).await.unwrap();
+        let none = withdraw("3", &site.target()).await.unwrap();
         assert_eq!((none.removed.len(), site.served().await.1), (0, after.files.clone()));
         for removed in [1, 0] {
-            let withdrawn = withdraw("2", &site.target("test")).await.unwrap();
+            let withdrawn = withdraw("2", &site.target()).await.unwrap();
             assert_eq!(withdrawn.removed.len(), removed);
             let (keys, manifest) = site.served().await;
             assert_eq!(manifest, before.files);
@@ -168,7 +173,7 @@ mod tests {
     async fn l18_of_a_first_version_that_is_withdrawn_nothing_is_left() {
         let site = Site::new().await;
         let published = site.process_for("1").await.unwrap();
-        let withdrawn = withdraw("1", &site.target("test")).await.unwrap();
+        let withdrawn = withdraw("1", &site.target()).await.unwrap();
         assert_eq!(withdrawn.removed.len(), published.files.len());
         assert_eq!(site.served().await, (Vec::new(), BTreeMap::new()));
     }
@@ -182,7 +187,7 @@ mod tests {
         let published = site.process().await.unwrap();
         assert_eq!((published.uploaded.len(), published.files.len()), (4, 4));
 
-        let Target { s3, bucket, cache_control, .. } = site.target("test");
+        let Target { s3, bucket, cache_control, .. } = site.target();
         let get = async |key: &str| s3.get_object().bucket(&bucket).key(key).send().await.unwrap();
         let manifest = get("public/manifest.json").await;
         assert_eq!(manifest.cache_control(), Some("no-cache"));
@@ -214,7 +219,7 @@ mod tests {
         let after = site.process().await.unwrap();
         assert_eq!(after.uploaded, [after.files["app.css"].clone()]);
         assert_ne!(after.files["app.css"], before.files["app.css"]);
-        let Target { s3, bucket, .. } = site.target("test");
+        let Target { s3, bucket, .. } = site.target();
         s3.head_object().bucket(bucket).key(&before.files["app.css"]).send().await.unwrap();
     }
 
@@ -222,10 +227,10 @@ mod tests {
     async fn what_s3_or_the_folder_refuses_is_named() {
         let site = Site::new().await;
         let folder = site.folder.path().join("public");
-        let error = process(&folder, "1", &site.target("wrong")).await.unwrap_err();
+        let error = process(&folder, "1", &site.target_with("wrong")).await.unwrap_err();
         assert!(error.to_string().starts_with("cannot read assets/public/manifest.json"), "{error}");
         assert!(!error.is_fatal() && error.to_string().contains("SignatureDoesNotMatch"), "{error}");
-        let error = process(&folder.join("none"), "1", &site.target("test")).await.unwrap_err();
+        let error = process(&folder.join("none"), "1", &site.target()).await.unwrap_err();
         assert!(error.is_fatal() && error.to_string().contains("public/none"), "{error}");
     }
 }

@@ -3,7 +3,7 @@
 use database::{Connection, DatabaseError};
 use refinery::{Migration, Runner};
 
-use crate::{MigrationError, Plan, error::Failed};
+use crate::{File, MigrationError, Plan, error::Failed};
 
 /// The table in which refinery writes down what it applied.
 const TABLE: &str = "refinery_schema_history";
@@ -32,14 +32,12 @@ pub async fn applied(connection: &mut Connection) -> Result<Vec<Migration>, Migr
 }
 
 /// Applies what is pending, each migration in a transaction of its own.
-pub async fn apply(
-    connection: &mut Connection,
-    migrations: Vec<Migration>,
-    plan: &Plan,
-) -> Result<(), MigrationError> {
+pub async fn apply(connection: &mut Connection, files: Vec<File>, plan: &Plan) -> Result<(), MigrationError> {
     tracing::info!("applying {}", plan.pending.join(", "));
-    // The plan has refused what refinery would refuse here, except that the database may be ahead.
-    let runner = Runner::new(&migrations).set_abort_missing(false);
+    let migrations: Vec<_> = files.into_iter().map(|file| file.migration).collect();
+    // The plan has refused what refinery would refuse here, except that the database may be ahead, and that line ends may
+    // have changed.
+    let runner = Runner::new(&migrations).set_abort_missing(false).set_abort_divergent(false);
     let report = match connection {
         Connection::Sqlite(sqlite) => sqlite.call(move |connection| runner.run(connection)).await?,
         Connection::Postgres(client) => runner.run_async(client).await,

@@ -1,6 +1,7 @@
 //! Applies the SQL migrations of the folder `migrations` to the application's database, in the order of their versions.
 
 mod error;
+mod files;
 mod history;
 mod plan;
 
@@ -8,9 +9,9 @@ use std::path::Path;
 
 use database::{Connection, Location};
 use lamplighter::prelude::*;
-use refinery::Migration;
 
 pub use error::{Failed, MigrationError};
+pub use files::{File, load};
 pub use history::{applied, apply};
 pub use plan::{Plan, plan};
 
@@ -39,45 +40,17 @@ pub async fn run_migrations(ctx: Context<Config>) -> TaskResult {
 
 /// Brings the database to the newest migration in the folder. A dry run only finds out what that would take.
 pub async fn migrate(location: &Location, folder: &Path, dry_run: bool) -> Result<Plan, MigrationError> {
-    let migrations = load(folder)?;
+    let files = load(folder)?;
     let mut connection = Connection::open(location).await?;
-    let plan = plan(&applied(&mut connection).await?, &migrations)?;
+    let plan = plan(&applied(&mut connection).await?, &files)?;
     if !plan.unknown.is_empty() {
         // They stay when an older version of the application is deployed again.
         tracing::warn!("the database has migrations of a newer version: {}", plan.unknown.join(", "));
     }
     if !dry_run && !plan.pending.is_empty() {
-        apply(&mut connection, migrations, &plan).await?;
+        apply(&mut connection, files, &plan).await?;
     }
     Ok(plan)
-}
-
-/// Reads the folder's `.sql` files, each named `V<number>__<words>.sql`. Other files are left alone.
-pub fn load(folder: &Path) -> Result<Vec<Migration>, MigrationError> {
-    let unreadable = |path: &Path| {
-        let path = path.to_owned();
-        |source| MigrationError::Unreadable { path, source }
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable(folder))? {
-        let path = entry.map_err(unreadable(folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "sql") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let read = |path: &Path| {
-        let sql = std::fs::read_to_string(path).map_err(unreadable(path))?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        named(&stem, &sql).ok_or_else(|| MigrationError::Name { file: format!("{stem}.sql") })
-    };
-    paths.iter().map(|path| read(path)).collect()
-}
-
-/// The migration, if its name is one as a whole: refinery ignores what follows the last word.
-fn named(stem: &str, sql: &str) -> Option<Migration> {
-    let migration = stem.starts_with('V').then(|| Migration::unapplied(stem, sql).ok())??;
-    stem.ends_with(&format!("__{}", migration.name())).then_some(migration)
 }
 
 #[cfg(test)]
@@ -127,6 +100,25 @@ mod tests {
         fs::write(file("V4__broken.sql"), "CREATE TABLE half (id TEXT);").unwrap();
         assert_eq!(migrate(false).await.unwrap().pending, ["V4__broken"]);
 
+        // Other line ends are no edit, and what comes after is applied.
+        let lines = |name: &str, from: &str, to: &str| {
+            let text = fs::read_to_string(file(name)).unwrap();
+            fs::write(file(name), text.replace(from, to)).unwrap();
+        };
+        for name in ["V1__create_users.sql", "V2__create_sessions.sql", "V3__add_roles.sql"] {
+            lines(name, "\n", "\r\n");
+        }
+        assert_eq!(migrate(false).await.unwrap().summary(false), "no new migrations");
+        fs::write(file("V5__windows.sql"), "\u{feff}CREATE TABLE windows (\r\n  id TEXT\r\n);\r\n").unwrap();
+        assert_eq!(migrate(false).await.unwrap().pending, ["V5__windows"]);
+        lines("V5__windows.sql", "\r\n", "\n");
+        lines("V1__create_users.sql", "\r\n", "\n");
+        assert_eq!(migrate(false).await.unwrap().summary(false), "no new migrations");
+        lines("V5__windows.sql", "id TEXT", "id BIGINT");
+        let error = migrate(false).await.unwrap_err();
+        assert!(error.to_string().starts_with("V5__windows differs from what was applied"), "{error}");
+        lines("V5__windows.sql", "id BIGINT", "id TEXT");
+
         // An edit of what was applied is refused, and named.
         fs::write(file("V3__add_roles.sql"), "CREATE TABLE roles (name TEXT, rank BIGINT);").unwrap();
         let error = migrate(false).await.unwrap_err();
@@ -137,12 +129,13 @@ mod tests {
         assert!(!error.is_temporary());
 
         // The application goes back to an older version: its database is ahead, and that is fine.
+        fs::remove_file(file("V5__windows.sql")).unwrap();
         fs::remove_file(file("V4__broken.sql")).unwrap();
         fs::remove_file(file("V3__add_roles.sql")).unwrap();
         let plan = migrate(false).await.unwrap();
         assert_eq!(
             (plan.pending.len(), plan.unknown),
-            (0, vec!["V3__add_roles".into(), "V4__broken".into()])
+            (0, vec!["V3__add_roles".into(), "V4__broken".into(), "V5__windows".into()])
         );
     }
 

@@ -2,7 +2,7 @@
 
 use refinery::Migration;
 
-use crate::MigrationError;
+use crate::{File, MigrationError};
 
 /// What a database lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,22 +27,24 @@ impl Plan {
 }
 
 /// Decides. Versions only grow: a file may neither change nor go once it was applied, nor come in below one that was.
-pub fn plan(applied: &[Migration], files: &[Migration]) -> Result<Plan, MigrationError> {
+pub fn plan(applied: &[Migration], files: &[File]) -> Result<Plan, MigrationError> {
     let mut files: Vec<_> = files.iter().collect();
-    files.sort_by_key(|file| file.version());
-    if let Some(pair) = files.windows(2).find(|pair| pair[0].version() == pair[1].version()) {
-        return Err(MigrationError::Repeated { first: pair[0].to_string(), second: pair[1].to_string() });
+    let version = |file: &File| file.migration.version();
+    files.sort_by_key(|file| version(file));
+    if let Some(pair) = files.windows(2).find(|pair| version(pair[0]) == version(pair[1])) {
+        let [first, second] = [pair[0], pair[1]].map(|file| file.migration.to_string());
+        return Err(MigrationError::Repeated { first, second });
     }
-    let newest_file = files.last().map(|file| file.version());
+    let newest_file = files.last().map(|file| version(file));
     let newest = applied.iter().max_by_key(|migration| migration.version());
 
     let mut plan = Plan::default();
     for migration in applied {
-        match files.iter().find(|file| file.version() == migration.version()) {
-            Some(file) if *file == migration => {}
+        match files.iter().find(|file| version(file) == migration.version()) {
+            Some(file) if file.is(migration) => {}
             Some(file) => {
                 return Err(MigrationError::Edited {
-                    migration: file.to_string(),
+                    migration: file.migration.to_string(),
                     then: migration.to_string(),
                 });
             }
@@ -52,7 +54,7 @@ pub fn plan(applied: &[Migration], files: &[Migration]) -> Result<Plan, Migratio
             None => return Err(MigrationError::Missing { migration: migration.to_string() }),
         }
     }
-    for file in files {
+    for file in files.into_iter().map(|file| &file.migration) {
         match newest {
             Some(newest) if file.version() <= newest.version() => {
                 if !applied.iter().any(|migration| migration.version() == file.version()) {
@@ -74,6 +76,10 @@ mod tests {
         names.iter().map(|name| Migration::unapplied(name, "SELECT 1;").unwrap()).collect()
     }
 
+    fn files_of(names: &[&str]) -> Vec<File> {
+        names.iter().map(|name| File::new(name, "SELECT 1;").unwrap()).collect()
+    }
+
     #[test]
     fn what_is_new_is_pending_in_the_order_of_versions() {
         for (applied, files, pending, unknown) in [
@@ -83,7 +89,7 @@ mod tests {
             (&["V1__a", "V2__b"], &["V1__a"], &[], &["V2__b"]),
             (&["V1__a"], &[], &[], &["V1__a"]),
         ] {
-            let plan = plan(&all(applied), &all(files)).unwrap();
+            let plan = plan(&all(applied), &files_of(files)).unwrap();
             assert_eq!((&plan.pending[..], &plan.unknown[..]), (&owned(pending)[..], &owned(unknown)[..]));
         }
     }
@@ -96,7 +102,7 @@ mod tests {
             (&["V1__a", "V2__b"], &["V2__b"], "V1__a was applied, but its file is missing"),
             (&["V2__b"], &["V1__a", "V2__b"], "V1__a is new, but V2__b has already been applied"),
         ] {
-            let error = plan(&all(applied), &all(files)).unwrap_err().to_string();
+            let error = plan(&all(applied), &files_of(files)).unwrap_err().to_string();
             assert!(error.starts_with(said), "{error}");
         }
     }

@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::SocketAddr,
+    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -41,8 +43,65 @@ pub enum Bell {
     /// what is due every few seconds.
     Runner {
         /// Where it listens; nothing if no runner is there (yet).
-        to: Option<SocketAddr>,
+        to: Option<RunnerAddress>,
     },
+}
+
+/// Where a runner listens for datagrams, and the key that each of them begins with: `127.0.0.1:4000/key-3f..`.
+///
+/// Its text is a secret, and its `Debug` does not show the key.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RunnerAddress {
+    socket: SocketAddr,
+    key: String,
+}
+
+/// The text is no runner's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be an address and a key, as `127.0.0.1:4000/key-3f..`")]
+pub struct NoRunnerAddress;
+
+impl RunnerAddress {
+    /// The address of a runner at that socket. The key has no white space.
+    pub fn new(socket: SocketAddr, key: impl Into<String>) -> Self {
+        Self { socket, key: key.into() }
+    }
+
+    /// Sends a text. A datagram that is lost is found again, so nobody needs to know.
+    async fn tell(&self, text: &str) {
+        if let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)).await {
+            let _ = socket.send_to(format!("{} {text}", self.key).as_bytes(), self.socket).await;
+        }
+    }
+}
+
+/// Splits a datagram into the key that it begins with and its text.
+pub fn split_datagram(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = datagram.iter().position(|byte| *byte == b' ')?;
+    Some((&datagram[..space], &datagram[space + 1..]))
+}
+
+impl FromStr for RunnerAddress {
+    type Err = NoRunnerAddress;
+
+    fn from_str(text: &str) -> Result<Self, NoRunnerAddress> {
+        let (socket, key) = text.split_once('/').ok_or(NoRunnerAddress)?;
+        let is_key = !key.is_empty() && !key.contains(char::is_whitespace);
+        let socket = socket.parse().ok().filter(|_| is_key).ok_or(NoRunnerAddress)?;
+        Ok(Self::new(socket, key))
+    }
+}
+
+impl fmt::Display for RunnerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.socket, self.key)
+    }
+}
+
+impl fmt::Debug for RunnerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunnerAddress({}, ..)", self.socket)
+    }
 }
 
 /// A client of SQS, made at first use.
@@ -128,13 +187,13 @@ impl Bell {
             Self::Runner { to: Some(to) } => {
                 match jobs {
                     [job] if job.not_before.is_none_or(|at| at <= now) => {
-                        tell(*to, &job.key().to_string()).await;
+                        to.tell(&job.key().to_string()).await;
                     }
                     _ => {
                         // Who looks for one job of a task sees them all.
                         let tasks: BTreeSet<_> = jobs.iter().map(|job| &job.task).collect();
                         for task in tasks {
-                            tell(*to, task.as_str()).await;
+                            to.tell(task.as_str()).await;
                         }
                     }
                 }
@@ -142,13 +201,6 @@ impl Bell {
             }
             Self::Queues { prefix, sqs } => send(sqs.client().await, prefix, jobs, now).await,
         }
-    }
-}
-
-/// Sends a datagram. One that is lost is found again, so nobody needs to know.
-async fn tell(to: SocketAddr, text: &str) {
-    if let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)).await {
-        let _ = socket.send_to(text.as_bytes(), to).await;
     }
 }
 
@@ -220,4 +272,26 @@ async fn send(
         }
     }
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runners_address_is_read_as_it_is_written_and_keeps_its_key_to_itself() {
+        let address: RunnerAddress = "127.0.0.1:4000/key-3f".parse().unwrap();
+        assert_eq!(address.to_string(), "127.0.0.1:4000/key-3f");
+        assert_eq!(format!("{address:?}"), "RunnerAddress(127.0.0.1:4000, ..)");
+        for none in ["", "127.0.0.1:4000", "127.0.0.1:4000/", "127.0.0.1:4000/a b", "localhost/key", "/key"] {
+            assert_eq!(none.parse::<RunnerAddress>(), Err(NoRunnerAddress), "{none}");
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_a_key_and_a_text() {
+        assert_eq!(split_datagram(b"key send-mail 1"), Some((&b"key"[..], &b"send-mail 1"[..])));
+        assert_eq!(split_datagram(b" a"), Some((&b""[..], &b"a"[..])));
+        assert_eq!(split_datagram(b"send-mail"), None);
+    }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    job::{Job, JobKey, Lease, Next, Refusal, StartRequest, Tried, next},
+    job::{Job, JobKey, Lease, Next, Refusal, StartRequest, Tried, Wait, next},
+    notify::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
     status::Status,
@@ -103,6 +104,7 @@ impl Jobs {
                 Started::Granted(job) => return Ok(Ok(*job)),
                 Started::Over(run, followers) => {
                     self.wake(followers).await?;
+                    self.tell(&run).await?;
                     Carried::Over(run)
                 }
                 Started::Refused(Refusal::Waits, _) if !looked => {
@@ -110,22 +112,24 @@ impl Jobs {
                     looked = true;
                     continue;
                 }
-                Started::Refused(Refusal::Full { until }, job) => {
-                    Carried::Refused(self.put_off(&job, until).await?)
-                }
+                Started::Refused(Refusal::Full { .. }, job) => Carried::Refused(self.put_off(&job).await?),
                 Started::Refused(refusal, _) => Carried::Refused(refusal),
                 Started::Unknown => Carried::Unknown,
             }));
         }
     }
 
-    /// Has a job that found no place look again then: by a message of its own, since each that is only held back counts as
-    /// delivered. If that cannot be sent, the message in hand is held back all the same.
-    async fn put_off(&self, job: &Job, until: Timestamp) -> Result<Refusal, TableError> {
+    /// Has a job that found no place look again later: by a message of its own, since each that is only held back counts as
+    /// delivered, or once it has waited for long by a place in the index. If the message cannot be sent, the one in hand is held
+    /// back all the same.
+    async fn put_off(&self, job: &Job) -> Result<Refusal, TableError> {
+        let now = Timestamp::now();
+        let wait = self.lane().wait(job, now);
+        let until = now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
         let later = Job { not_before: Some(until), ..job.clone() };
-        let is_put_off = self.table.put_off(job, until, self.lane()).await?;
-        if is_put_off && self.lane() == Lane::Queue && self.bell.ring(&later, Timestamp::now()).await.is_err()
-        {
+        let is_put_off = self.table.put_off(job, now, wait, self.lane()).await?;
+        let by_message = self.lane() == Lane::Queue && matches!(wait, Wait::Message(_));
+        if is_put_off && by_message && self.bell.ring(&later, now).await.is_err() {
             return Ok(Refusal::NotBefore { until });
         }
         Ok(Refusal::Full { until })
@@ -144,6 +148,15 @@ impl Jobs {
         }
     }
 
+    /// Keeps the message of a job that failed for good, once. It is the last thing that is done for a job: a process that dies
+    /// before it leaves a record, which the history has.
+    async fn tell(&self, run: &Run) -> Result<(), TableError> {
+        let Some(stack) = self.notifies.as_ref().filter(|_| run.status.is_failure()) else { return Ok(()) };
+        let message = Message::of(run, self.table.environment(), stack);
+        let occasion = occasion(run.trigger, run.scheduled_for, run.id);
+        self.table.post(&occasion, &message, Timestamp::now()).await.map(drop)
+    }
+
     /// Writes down what came of an attempt at a job that this worker started.
     pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<Carried, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
@@ -160,6 +173,7 @@ impl Jobs {
                 match ended {
                     Ended::Written(followers) => {
                         self.wake(followers).await?;
+                        self.tell(&run).await?;
                         Ok(Carried::Over(run))
                     }
                     Ended::Before(run) => Ok(Carried::Over(run)),

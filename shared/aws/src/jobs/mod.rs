@@ -20,7 +20,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-pub use bell::{Bell, BellError, Sqs};
+pub use bell::{Bell, BellError, NoRunnerAddress, RunnerAddress, Sqs, split_datagram};
 pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::Rung;
@@ -45,6 +45,8 @@ pub struct Jobs {
     table: Table,
     bell: Bell,
     together: Option<Together>,
+    /// The stack for which messages of failed jobs are kept, if somebody is told of them.
+    notifies: Option<Arc<str>>,
 }
 
 /// A job that was accepted.
@@ -91,7 +93,7 @@ pub struct NotAccepted {
 impl Jobs {
     /// The jobs of that table, of which that bell tells.
     pub fn new(table: Table, bell: Bell) -> Self {
-        Self { table, bell, together: None }
+        Self { table, bell, together: None, notifies: None }
     }
 
     /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, whose
@@ -100,6 +102,13 @@ impl Jobs {
     pub fn written_together(self, engine: Arc<dyn Exclusive>) -> Self {
         let together = Some(Together::of(self.table.clone(), engine, self.lane()));
         Self { together, ..self }
+    }
+
+    /// The same jobs, each of which that ends as a failure leaves a message to people, as of that stack. The pulse or the
+    /// runner sends it.
+    #[must_use]
+    pub fn telling(self, stack: impl Into<Arc<str>>) -> Self {
+        Self { notifies: Some(stack.into()), ..self }
     }
 
     /// The table.
@@ -121,7 +130,8 @@ impl Jobs {
     /// pulse sends it within a minute or two.
     pub async fn enqueue(&self, new: NewJob) -> Result<Accepted, EnqueueError> {
         let now = Timestamp::now();
-        let keys = JobKeys { id: new.id.clone(), unique: new.unique.clone() };
+        let replay_of = new.retry_of.filter(|_| new.is_replay);
+        let keys = JobKeys { id: new.id.clone(), replay_of, unique: new.unique.clone() };
         let job = new.job(RunId::of_job(now, random()), now)?;
         match self.table.enqueue(&job, &keys, self.lane(), now).await? {
             Enqueued::New => {}
@@ -134,24 +144,31 @@ impl Jobs {
         }
         if job.after.is_empty() {
             if let Err(error) = self.bell.ring(&job, now).await {
-                self.unheard(&job, error, now).await?;
+                self.unheard(&job, &keys, error, now).await?;
             }
         } else {
+            // It is accepted, whatever of this fails: it stands in the index, and is looked at within a minute or two.
             for first in &job.after {
                 // One that is over already is found so when the follower is looked at.
-                let _ = self.table.follow(first, &job.key()).await?;
+                let _ = self.table.follow(first, &job.key()).await;
             }
-            self.wake(vec![job.key()]).await?;
+            let _ = self.wake(vec![job.key()]).await;
         }
         Ok(Accepted { key: job.key(), joined: false })
     }
 
     /// What becomes of a new job of which nobody heard: it waits for the pulse, or is taken back if it has no queue. One that
     /// cannot even be parked has its record, in which the pulse finds it later.
-    async fn unheard(&self, job: &Job, error: BellError, now: Timestamp) -> Result<(), EnqueueError> {
+    async fn unheard(
+        &self,
+        job: &Job,
+        keys: &JobKeys,
+        error: BellError,
+        now: Timestamp,
+    ) -> Result<(), EnqueueError> {
         match error {
             BellError::NoQueue { task, cause } => {
-                self.table.withdraw(job).await?;
+                self.table.withdraw(job, keys, now).await?;
                 Err(EnqueueError::UnknownTask { task, cause })
             }
             BellError::Unheard(_) => {
@@ -168,7 +185,7 @@ impl Jobs {
         let (mut keys, mut failed) = (Vec::with_capacity(new.len()), Vec::new());
         let (mut places, mut jobs) = (Vec::new(), Vec::new());
         for (place, new) in new.into_iter().enumerate() {
-            let is_alone = new.id.is_some() || new.unique.is_some() || !new.after.is_empty();
+            let is_alone = new.id.is_some() || new.is_replay || new.unique.is_some() || !new.after.is_empty();
             let accepted = if is_alone {
                 self.enqueue(new).await.map(|accepted| accepted.key)
             } else {
@@ -197,7 +214,7 @@ impl Jobs {
                 }
             }
             for (at, error) in self.bell.ring_all(&jobs, now).await {
-                if let Err(error) = self.unheard(&jobs[at], error, now).await {
+                if let Err(error) = self.unheard(&jobs[at], &JobKeys::default(), error, now).await {
                     failed.push((places[at], error));
                 }
             }
@@ -250,13 +267,15 @@ impl Jobs {
 
     /// Waits for a job's end, for that long. Nothing if it is not over by then, and goes on.
     pub async fn wait(&self, key: &JobKey, patience: Duration) -> Result<Option<Run>, TableError> {
-        let until = tokio::time::Instant::now() + patience;
+        // A patience beyond what a clock can show has no end.
+        let until = tokio::time::Instant::now().checked_add(patience);
         let mut pause = LOOKS.0;
         loop {
             if let Some(run) = self.table.run(&key.task, key.run_id).await? {
                 return Ok(Some(run));
             }
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            let left = until.map(|until| until.saturating_duration_since(tokio::time::Instant::now()));
+            let left = left.unwrap_or(Duration::MAX);
             if left.is_zero() {
                 return Ok(None);
             }
@@ -272,6 +291,26 @@ impl Jobs {
             self.wake(followers.clone()).await?;
         }
         Ok(aborted)
+    }
+
+    /// Lets a job start that has waited for others.
+    ///
+    /// Whoever does this may die between any two steps. So a queue's message goes before the write: until that has taken the job
+    /// off the index, the pulse finds it there, and whoever has the message looks at the job itself.
+    async fn free(&self, job: &Job, now: Timestamp) -> Result<(), TableError> {
+        let free = Job { after: Vec::new(), ..job.clone() };
+        if self.lane() == Lane::Runner {
+            if self.table.release_job(job, self.lane(), now).await? {
+                // A bell that nobody hears is found again in the index.
+                let _ = self.bell.ring(&free, now).await;
+            }
+        } else if self.bell.ring(&free, now).await.is_ok() {
+            self.table.release_job(job, self.lane(), now).await?;
+        } else {
+            let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+            self.table.look_later(&job.key(), later).await?;
+        }
+        Ok(())
     }
 
     /// Looks at jobs that wait for others: one that waits no more may start, one that waits in vain is BLOCKED, and so are those
@@ -307,12 +346,7 @@ impl Jobs {
                 }
                 Readiness::Ready(arguments) => {
                     let free = Job { arguments, ..job };
-                    if self.table.release_job(&free, self.lane(), now).await? {
-                        let free = Job { after: Vec::new(), ..free };
-                        if self.bell.ring(&free, now).await.is_err() {
-                            self.table.park(&key, now).await?;
-                        }
-                    }
+                    self.free(&free, now).await?;
                 }
                 Readiness::Blocked(why) => {
                     let blocked = job.ended(Status::Blocked, ErrorKind::Dependency, why, now);

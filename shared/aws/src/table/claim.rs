@@ -68,6 +68,12 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut set = "SET failure_streak = if_not_exists(failure_streak, :zero)".to_owned();
         let mut condition = "(attribute_not_exists(enabled) OR enabled = :true)".to_owned();
+        let update = if request.runs_once {
+            set.push_str(", enabled = :false");
+            update.expression_attribute_values(":false", AttributeValue::Bool(false))
+        } else {
+            update
+        };
         let update = match &request.occasion {
             Occasion::Tick(tick) => Some(("last_tick".to_owned(), n(tick.as_millisecond()))),
             Occasion::Deployment { ledger, entry } => {

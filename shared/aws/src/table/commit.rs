@@ -18,7 +18,10 @@ use super::{
     lease::{HELD, SHARED_HELD, shared},
     schema::{TASK, runs_pk, task_pk},
 };
-use crate::{clients::cause, random::jitter};
+use crate::{
+    clients::cause,
+    random::{jitter, random},
+};
 
 /// Why a transaction did not happen. Nothing of it did, unless the service was not reached.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +43,10 @@ pub enum CommitError {
 
 /// What DynamoDB says of an item whose condition does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// What DynamoDB says of an item that another transaction holds, or whose partition is at its limit. Source: DynamoDB API
-/// Reference, `TransactWriteItems`, `TransactionCanceledException`.
-const RETRYABLE: [&str; 3] = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+/// What DynamoDB says of an item that another transaction holds, whose partition is at its limit, or that it failed to write
+/// by a fault of its own. Source: DynamoDB API Reference, `TransactWriteItems`, `TransactionCanceledException`.
+const RETRYABLE: [&str; 4] =
+    ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError"];
 
 impl Table {
     /// Writes all of `writes`, if the run still has its task, or nothing. At most 99 writes, as DynamoDB takes 100 with
@@ -112,24 +116,27 @@ const CONFLICTS: Retry =
 /// DynamoDB cancels a transaction that meets another one, or that it has no room for, with a reason for each write. Only a
 /// condition that does not hold is final; after any other reason the transaction is tried again, up to ten times.
 pub async fn transact(client: &Client, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
+    // One token for all tries: a transaction whose response was lost, or that is still in progress, is not written twice.
+    let token = format!("{:032x}", random());
     let mut attempt = 1;
     loop {
-        // The SDK gives the transaction a token of its own, by which one whose response was lost is not written twice.
         let transaction = client.transact_write_items().set_transact_items(Some(writes.clone()));
-        let Err(error) = transaction.send().await else { return Ok(()) };
-        let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error()
-        else {
-            return Err(CommitError::Service(cause(&error)));
+        let Err(error) = transaction.client_request_token(&token).send().await else { return Ok(()) };
+        let (why, passes) = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
+                let codes = cancelled.cancellation_reasons().iter();
+                let codes: Vec<_> = codes.map(|reason| reason.code().unwrap_or("None")).collect();
+                if let Some(index) = codes.iter().position(|code| *code == CONDITION_FAILED) {
+                    return Err(CommitError::Refused { index });
+                }
+                let passes = codes.iter().all(|code| RETRYABLE.contains(code) || *code == "None");
+                (format!("the transaction was cancelled: {}", codes.join(", ")), passes)
+            }
+            Some(TransactWriteItemsError::TransactionInProgressException(_)) => (cause(&error), true),
+            _ => (cause(&error), false),
         };
-        let codes = cancelled.cancellation_reasons().iter().map(|reason| reason.code().unwrap_or("None"));
-        let codes: Vec<_> = codes.collect();
-        if let Some(index) = codes.iter().position(|code| *code == CONDITION_FAILED) {
-            return Err(CommitError::Refused { index });
-        }
-        let passes = |code: &&str| RETRYABLE.contains(code) || *code == "None";
-        if attempt >= CONFLICTS.max_attempts || !codes.iter().all(passes) {
-            let codes = codes.join(", ");
-            return Err(CommitError::Service(format!("the transaction was cancelled: {codes}")));
+        if attempt >= CONFLICTS.max_attempts || !passes {
+            return Err(CommitError::Service(why));
         }
         tokio::time::sleep(CONFLICTS.pause(attempt, jitter())).await;
         attempt += 1;

@@ -12,7 +12,10 @@ use super::{
     Table, TableError,
     item::{Item, n, s},
     job::Found,
-    schema::{due_pk_of_runner, runs_pk},
+    schema::{
+        DUE_SHARDS, OLD_QUEUES, due_pk_of_queues, due_pk_of_runner, due_pk_of_shard, job_of_key,
+        old_due_pk_of_shard, runs_pk,
+    },
 };
 
 /// How many jobs one page has: as many as one request reads.
@@ -61,8 +64,30 @@ impl Table {
         until: Timestamp,
         from: Option<DuePage>,
     ) -> Result<DuePage, TableError> {
+        self.due_page(&due_pk_of_shard(partition), until, from).await
+    }
+
+    /// As [`due_for_queues`](Self::due_for_queues), of those whose place in the index was written by an earlier version.
+    /// The jobs of a task `q` are left out: for them a runner may look.
+    pub async fn due_for_queues_before(
+        &self,
+        partition: u8,
+        until: Timestamp,
+        from: Option<DuePage>,
+    ) -> Result<DuePage, TableError> {
+        let mut page = self.due_page(&old_due_pk_of_shard(partition), until, from).await?;
+        page.keys.retain(|key| key.task.as_str() != OLD_QUEUES);
+        Ok(page)
+    }
+
+    async fn due_page(
+        &self,
+        pk: &str,
+        until: Timestamp,
+        from: Option<DuePage>,
+    ) -> Result<DuePage, TableError> {
         let query = self
-            .due_query(&format!("DUE#q#{partition}"), until)
+            .due_query(pk, until)
             .limit(i32::from(DUE_PAGE))
             .set_exclusive_start_key(from.and_then(|page| page.end));
         let output = query.send().await.map_err(|error| self.failed("look for due jobs", &error))?;
@@ -97,11 +122,17 @@ impl Table {
 
     /// Takes a job off the index, once its message was sent. Nothing happens if it was started or moved since. One write.
     pub async fn rung(&self, key: &JobKey) -> Result<(), TableError> {
+        let old = match key.task.as_str() {
+            // What stands there is the runner's.
+            OLD_QUEUES => due_pk_of_queues(key.run_id),
+            _ => old_due_pk_of_shard(key.run_id.shard() % DUE_SHARDS),
+        };
         let update = self
             .update_job(key)
             .update_expression("REMOVE due_pk, due_at")
-            .condition_expression("begins_with(due_pk, :queues)")
-            .expression_attribute_values(":queues", s("DUE#q#"));
+            .condition_expression("due_pk IN (:queues, :old)")
+            .expression_attribute_values(":queues", s(due_pk_of_queues(key.run_id)))
+            .expression_attribute_values(":old", s(old));
         self.held("take a job off the index", update.send().await).map(drop)
     }
 
@@ -122,7 +153,7 @@ impl Table {
             .condition_expression("#status = :pending")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s("PENDING"))
-            .expression_attribute_values(":pk", s(super::schema::due_pk_of_queues(key.run_id)))
+            .expression_attribute_values(":pk", s(due_pk_of_queues(key.run_id)))
             .expression_attribute_values(":at", n(at.as_millisecond()));
         self.held("park a job", update.send().await).map(drop)
     }
@@ -141,6 +172,5 @@ impl Table {
 /// The job that stands in the index. What is no job's key is nobody's work.
 pub(super) fn key_of(item: &Item) -> Option<JobKey> {
     let text = |name| item.get(name)?.as_s().ok();
-    let task = text("pk")?.strip_prefix("RUNS#")?.rsplit_once('#')?.0.parse().ok()?;
-    Some(JobKey { task, run_id: text("sk")?.parse().ok()? })
+    job_of_key(text("pk")?, text("sk")?)
 }

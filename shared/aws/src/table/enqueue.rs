@@ -2,13 +2,18 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::{
+    operation::{delete_item::DeleteItemError, put_item::PutItemError},
+    types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest},
+};
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, OnTwin, Scope, Unique},
+    job::{Job, JobKey, LONGEST_LIFE, OnTwin, Scope, Unique},
     name::TaskName,
+    retry::Retry,
     status::Status,
+    value::sorted,
 };
 
 use sha2::{Digest as _, Sha256};
@@ -17,23 +22,26 @@ use super::{
     CommitError, Table, TableError,
     item::{Item, n, s, to_item},
     job::{Found, Lane},
-    schema::job_keys_pk,
+    schema::{JobsItem, job_keys_pk},
     transact,
 };
-use crate::hex;
+use crate::{hex, random::jitter};
 
 /// How many records one request takes.
 const BATCH: usize = 25;
 /// How often a request is made again for the records that the service did not take.
 const TRIES: u32 = 8;
-/// How often keys are tried again that others take and free at the same time.
-const ROUNDS: usize = 5;
+/// The pauses between the tries of keys that others take and free at the same time.
+const ROUNDS: Retry =
+    Retry { max_attempts: 8, initial: Duration::from_millis(10), max: Duration::from_millis(500) };
 
 /// By what a job is told from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobKeys {
     /// Its own id, for as long as its record is kept.
     pub id: Option<String>,
+    /// The run of which it is the only replay, for as long as its record is kept.
+    pub replay_of: Option<RunId>,
     /// What it must be the only one of.
     pub unique: Option<Unique>,
 }
@@ -53,15 +61,23 @@ pub enum Enqueued {
 /// A key item that is to be taken.
 struct Taking {
     sk: String,
-    until: Timestamp,
+    /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
+    until: Option<Timestamp>,
+    /// When its item may be deleted.
+    expires: Timestamp,
     on_twin: OnTwin,
-    /// Whether it is free once its job is over.
-    ends: bool,
+}
+
+/// The job that has a key.
+struct Holder {
+    run_id: RunId,
+    until: Option<Timestamp>,
 }
 
 impl Table {
     /// Writes the record of a new job. One write unit without keys; with them a transaction with an item for each, at twice
-    /// the units. A key whose job is over, or whose time is, is taken over.
+    /// the units. A key whose job is over, or whose time is, is taken over; an id only once its job's record is gone. A job that
+    /// is not accepted leaves nothing behind.
     pub async fn enqueue(
         &self,
         job: &Job,
@@ -69,24 +85,60 @@ impl Table {
         lane: Lane,
         now: Timestamp,
     ) -> Result<Enqueued, TableError> {
-        let item = self.item_of(&*self.put_away_job(job).await?, lane.place(job, now))?;
+        let kept = self.put_away_job(job).await?;
         let takings = self.takings(job, keys, now);
-        if takings.is_empty() {
-            // Ids are random: one that is there is this very write, whose response was lost.
-            let put = self.client.put_item().table_name(&self.name).set_item(Some(item)).send().await;
-            return put.map(|_| Enqueued::New).map_err(|error| self.failed("enqueue a job", &error));
+        let enqueued = match self.item_of(&kept, lane.place(job, now)) {
+            Ok(item) if takings.is_empty() => self.enqueue_item(item).await,
+            // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
+            Ok(item) => Box::pin(self.enqueue_keyed(job, item, &takings, now)).await,
+            Err(error) => {
+                self.discard(&kept).await;
+                return Err(error);
+            }
+        };
+        // After an error of the service it is not known whether the record is there.
+        if matches!(enqueued, Ok(Enqueued::Joined(_) | Enqueued::Refused(_))) {
+            self.discard(&kept).await;
         }
-        let mut taken_from: HashMap<String, RunId> = HashMap::new();
-        for _ in 0..ROUNDS {
+        enqueued
+    }
+
+    async fn enqueue_item(&self, item: Item) -> Result<Enqueued, TableError> {
+        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        match put.condition_expression("attribute_not_exists(pk)").send().await {
+            Ok(_) => Ok(Enqueued::New),
+            // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(Enqueued::New)
+            }
+            Err(error) => Err(self.failed("enqueue a job", &error)),
+        }
+    }
+
+    async fn enqueue_keyed(
+        &self,
+        job: &Job,
+        item: Item,
+        takings: &[Taking],
+        now: Timestamp,
+    ) -> Result<Enqueued, TableError> {
+        let mut taken_from: HashMap<&str, RunId> = HashMap::new();
+        for round in 1..=ROUNDS.max_attempts {
             let mut writes = vec![TransactWriteItem::builder().put(self.put_of(item.clone())?).build()];
-            for taking in &takings {
-                let put = self.taking_of(job, taking, taken_from.get(&taking.sk), now)?;
+            for taking in takings {
+                let put = self.taking_of(job, taking, taken_from.get(taking.sk.as_str()), now)?;
                 writes.push(TransactWriteItem::builder().put(put).build());
             }
-            match transact(&self.client, writes).await {
+            let refused = match transact(&self.client, writes).await {
                 // The record is there already: by this very transaction, whose response was lost.
                 Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(Enqueued::New),
-                Err(CommitError::Refused { .. } | CommitError::LostHold) => {}
+                // Only the key whose condition failed may keep the job out.
+                Err(CommitError::Refused { index }) => takings.get(index - 1),
+                Err(CommitError::LostHold) => None,
                 Err(CommitError::Service(cause)) => {
                     return Err(TableError::Service {
                         table: self.name.clone(),
@@ -94,25 +146,31 @@ impl Table {
                         cause,
                     });
                 }
-            }
-            for taking in &takings {
-                let Some(twin) = self.holder_of(&job.task, &taking.sk, now).await? else { continue };
-                if twin == job.id {
+            };
+            if let Some(taking) = refused
+                && let Some(twin) = self.holder_of(&job.task, &taking.sk).await?
+            {
+                if twin.run_id == job.id {
                     return Ok(Enqueued::New);
                 }
-                let key = JobKey { task: job.task.clone(), run_id: twin };
-                match self.job(&key).await? {
-                    Some(Found::Over(_)) | None if taking.ends => {
-                        taken_from.insert(taking.sk.clone(), twin);
-                    }
-                    _ => {
-                        return Ok(match taking.on_twin {
-                            OnTwin::Refuse => Enqueued::Refused(twin),
-                            OnTwin::Join => Enqueued::Joined(twin),
-                        });
-                    }
+                let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
+                let keeps_out = match self.job(&key).await? {
+                    None => false,
+                    Some(Found::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
+                    Some(Found::Over(_)) => taking.until.is_none(),
+                };
+                if keeps_out {
+                    return Ok(match taking.on_twin {
+                        OnTwin::Refuse => Enqueued::Refused(twin.run_id),
+                        OnTwin::Join => Enqueued::Joined(twin.run_id),
+                    });
                 }
+                taken_from.insert(&taking.sk, twin.run_id);
+            } else if let Some(taking) = refused {
+                // It was freed meanwhile.
+                taken_from.remove(taking.sk.as_str());
             }
+            tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
         }
         let cause = "others take and free its keys at the same time: try again".to_owned();
         Err(TableError::Service { table: self.name.clone(), operation: "enqueue a job", cause })
@@ -120,27 +178,27 @@ impl Table {
 
     fn takings(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<Taking> {
         let later = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let id = keys.id.iter().map(|id| Taking {
-            sk: format!("ID#{id}"),
-            until: later(self.retention),
+        let id = keys.id.iter().map(|id| JobsItem::Id(id));
+        let ids = id.chain(keys.replay_of.map(JobsItem::Replay)).map(|item| Taking {
+            sk: item.sk(),
+            until: None,
+            expires: later(LONGEST_LIFE.saturating_add(self.retention)),
             on_twin: OnTwin::Join,
-            ends: false,
         });
         let unique = keys.unique.iter().map(|unique| Taking {
             sk: match &unique.scope {
-                Scope::Task => "ONLY#".to_owned(),
-                // Objects are sorted by key, so that equal arguments have equal texts.
-                Scope::Arguments => format!("ARGUMENTS#{}", hex(&Sha256::digest(job.arguments.to_string()))),
-                Scope::Key(key) => format!("KEY#{key}"),
+                Scope::Task => JobsItem::Only.sk(),
+                Scope::Arguments => JobsItem::Arguments(&hex(&Sha256::digest(sorted(&job.arguments)))).sk(),
+                Scope::Key(key) => JobsItem::Key(key).sk(),
             },
-            until: later(unique.within),
+            until: Some(later(unique.within)),
+            expires: later(unique.within),
             on_twin: unique.on_twin,
-            ends: true,
         });
-        id.chain(unique).collect()
+        ids.chain(unique).collect()
     }
 
-    /// The write that takes a key, which must be free, or that of a job which is over.
+    /// The write that takes a key, which must be free, or that of a job which keeps nobody out any more.
     fn taking_of(
         &self,
         job: &Job,
@@ -148,41 +206,65 @@ impl Table {
         from: Option<&RunId>,
         now: Timestamp,
     ) -> Result<Put, TableError> {
-        let item = Item::from([
+        let mut item = Item::from([
             ("pk".to_owned(), s(job_keys_pk(&job.task))),
             ("sk".to_owned(), s(&taking.sk)),
             ("run_id".to_owned(), s(job.id.to_string())),
-            ("held_until".to_owned(), n(taking.until.as_millisecond())),
-            ("expires_at".to_owned(), n(taking.until.as_second().saturating_add(1))),
+            ("expires_at".to_owned(), n(taking.expires.as_second().saturating_add(1))),
         ]);
+        if let Some(until) = taking.until {
+            item.insert("held_until".to_owned(), n(until.as_millisecond()));
+        }
         let put = Put::builder().table_name(&self.name).set_item(Some(item));
-        let put = match from {
-            None => put
-                .condition_expression("attribute_not_exists(pk) OR held_until < :now")
-                .expression_attribute_values(":now", n(now.as_millisecond())),
-            Some(twin) => put
+        let put = match (from, taking.until) {
+            (Some(twin), _) => put
                 .condition_expression("run_id = :twin")
                 .expression_attribute_values(":twin", s(twin.to_string())),
+            (None, Some(_)) => put
+                .condition_expression("attribute_not_exists(pk) OR held_until < :now")
+                .expression_attribute_values(":now", n(now.as_millisecond())),
+            (None, None) => put.condition_expression("attribute_not_exists(pk)"),
         };
         put.build().map_err(|error| self.failed("describe a job's key", &error))
     }
 
-    /// The job that has a key now.
-    async fn holder_of(
-        &self,
-        task: &TaskName,
-        sk: &str,
-        now: Timestamp,
-    ) -> Result<Option<RunId>, TableError> {
+    /// Takes back a job that nobody has started and nobody will hear of, with its keys and its objects.
+    pub async fn withdraw(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Result<(), TableError> {
+        let kept = self.put_away_job(job).await?;
+        if !self.delete_unstarted(job).await? {
+            return Ok(());
+        }
+        for taking in self.takings(job, keys, now) {
+            let deleted = self
+                .client
+                .delete_item()
+                .table_name(&self.name)
+                .key("pk", s(job_keys_pk(&job.task)))
+                .key("sk", s(taking.sk))
+                .condition_expression("run_id = :own")
+                .expression_attribute_values(":own", s(job.id.to_string()));
+            match deleted.send().await {
+                Ok(_) => {}
+                // Somebody has taken it over by now.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(DeleteItemError::is_conditional_check_failed_exception) => {}
+                Err(error) => return Err(self.failed("take a job's key back", &error)),
+            }
+        }
+        self.discard(&kept).await;
+        Ok(())
+    }
+
+    /// The job that has a key.
+    async fn holder_of(&self, task: &TaskName, sk: &str) -> Result<Option<Holder>, TableError> {
         let item = self.get(job_keys_pk(task), sk, "read a job's key").await?;
         let Some(item) = item else { return Ok(None) };
-        let until =
-            item.get("held_until").and_then(|it| it.as_n().ok()).and_then(|it| it.parse::<i64>().ok());
-        if until.is_none_or(|until| until < now.as_millisecond()) {
-            return Ok(None);
-        }
+        let until = item.get("held_until").and_then(|it| it.as_n().ok()).and_then(|it| it.parse().ok());
+        let until = until.and_then(|until| Timestamp::from_millisecond(until).ok());
         let holder = item.get("run_id").and_then(|it| it.as_s().ok()).and_then(|it| it.parse().ok());
-        holder.map(Some).ok_or_else(|| TableError::Malformed {
+        holder.map(|run_id| Some(Holder { run_id, until })).ok_or_else(|| TableError::Malformed {
             table: self.name.clone(),
             key: super::item::key(&item),
             cause: "`run_id` is not a run's id".to_owned(),
@@ -197,7 +279,13 @@ impl Table {
             let mut items = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let item = match self.put_away_job(job).await {
-                    Ok(kept) => self.item_of(&kept, lane.place(job, now)),
+                    Ok(kept) => match self.item_of(&kept, lane.place(job, now)) {
+                        Err(error) => {
+                            self.discard(&kept).await;
+                            Err(error)
+                        }
+                        item => item,
+                    },
                     Err(error) => Err(error),
                 };
                 match item {

@@ -18,7 +18,7 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, Lease, Refusal, Start, StartRequest, look_again_after, start},
+    job::{Job, JobKey, Lease, Refusal, Start, StartRequest, Wait, start},
     run::{Attempt, Run},
     status::Status,
 };
@@ -122,8 +122,18 @@ impl Lane {
     /// What a start that lasts `:until` does to a job's place in the index, at the end of what it sets.
     pub(super) fn at_start(self) -> &'static str {
         match self {
-            Self::Queue => " REMOVE due_pk, due_at",
-            Self::Runner => ", due_at = :until",
+            Self::Queue => " REMOVE full_since, due_pk, due_at",
+            Self::Runner => ", due_at = :until REMOVE full_since",
+        }
+    }
+
+    /// How a job waits that found no place.
+    pub(crate) fn wait(self, job: &Job, now: Timestamp) -> Wait {
+        let since = job.full_since.unwrap_or(now);
+        let waited = now.duration_since(since).try_into().unwrap_or_default();
+        match self {
+            Self::Queue => Wait::in_queue(waited),
+            Self::Runner => Wait::in_runner(waited),
         }
     }
 
@@ -283,8 +293,8 @@ impl Table {
             if let Some(limit) = &job.limit
                 && !self.take_place(&job, limit, request.now, request.until).await?
             {
-                let waited = request.now.duration_since(job.id.made_at()).try_into().unwrap_or_default();
-                let until = request.now.saturating_add(look_again_after(waited)).unwrap_or(Timestamp::MAX);
+                let wait = lane.wait(&job, request.now);
+                let until = request.now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
                 return Ok(Started::Refused(Refusal::Full { until }, job));
             }
             let (attempts, status) = if lost.is_some() {
@@ -491,8 +501,8 @@ impl Table {
         }
     }
 
-    /// Takes back a job that nobody has started and nobody will hear of. One write.
-    pub async fn withdraw(&self, job: &Job) -> Result<(), TableError> {
+    /// Deletes the record of a job, unless somebody has started or ended it: then this is false. One write.
+    pub(super) async fn delete_unstarted(&self, job: &Job) -> Result<bool, TableError> {
         let deleted = self
             .client
             .delete_item()
@@ -506,13 +516,13 @@ impl Table {
             .send()
             .await;
         match deleted {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(true),
             Err(error)
                 if error
                     .as_service_error()
                     .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
             {
-                Ok(())
+                Ok(false)
             }
             Err(error) => Err(self.failed("take a job back", &error)),
         }
@@ -540,7 +550,7 @@ impl Table {
 }
 
 /// The times of a job that conditions compare, kept in milliseconds.
-const TIMES: [&str; 2] = ["not_before", "start_by"];
+const TIMES: [&str; 3] = ["not_before", "start_by", "full_since"];
 
 /// Whether an item is that of a run that is not over.
 pub(super) fn is_open(item: &Item) -> bool {

@@ -7,18 +7,21 @@ use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Job, Limit, Places},
+    job::{Job, Limit, Places, Wait},
+    retry::Retry,
 };
 
 use super::{
     Lane, Table, TableError,
     item::{n, s},
     job::OPEN,
-    schema::job_keys_pk,
+    schema::{JobsItem, due_pk_of_queues, job_keys_pk},
 };
+use crate::random::jitter;
 
-/// How often places are tried again that others take and give back at the same time.
-const ROUNDS: usize = 10;
+/// The pauses between the tries of places that others take and give back at the same time.
+const ROUNDS: Retry =
+    Retry { max_attempts: 10, initial: Duration::from_millis(4), max: Duration::from_millis(100) };
 /// How long the places of a key are kept in which nobody is.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
@@ -31,7 +34,7 @@ impl Table {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<bool, TableError> {
-        for _ in 0..ROUNDS {
+        for round in 1..=ROUNDS.max_attempts {
             let (places, version) = self.places(job, limit).await?;
             let Some(taken) = places.taken(job.id, limit.at_once, now, until) else { return Ok(false) };
             let entry = |(id, until): (RunId, Timestamp)| (id.to_string(), n(until.as_millisecond()));
@@ -51,6 +54,7 @@ impl Table {
             if self.held("take a place for a job", update.send().await)? {
                 return Ok(true);
             }
+            tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
         }
         Ok(false)
     }
@@ -74,18 +78,37 @@ impl Table {
         let _ = self.held("give a job's place back", update.send().await);
     }
 
-    /// Has a job that found no place look again then. False if somebody else has started, ended or put it off since it was read.
-    /// One write.
-    pub async fn put_off(&self, job: &Job, at: Timestamp, lane: Lane) -> Result<bool, TableError> {
-        let index = if lane == Lane::Runner { ", due_at = :at" } else { "" };
+    /// Has a job that found no place at `now` look again after a while. False if somebody else has started, ended or put it off
+    /// since it was read. One write.
+    pub async fn put_off(
+        &self,
+        job: &Job,
+        now: Timestamp,
+        wait: Wait,
+        lane: Lane,
+    ) -> Result<bool, TableError> {
+        let at = now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
+        let index = match (lane, wait) {
+            (Lane::Runner, _) => ", due_at = :at",
+            (Lane::Queue, Wait::Index(_)) => ", due_at = :at, due_pk = :pk",
+            (Lane::Queue, Wait::Message(_)) => "",
+        };
         let update = self
             .update_job(&job.key())
-            .update_expression(format!("SET not_before = :at{index}"))
+            .update_expression(format!(
+                "SET not_before = :at, full_since = if_not_exists(full_since, :now){index}"
+            ))
+            .expression_attribute_values(":now", n(now.as_millisecond()))
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s("PENDING"))
             .expression_attribute_values(":running", s("RUNNING"))
             .expression_attribute_values(":epoch", n(job.epoch))
             .expression_attribute_values(":at", n(at.as_millisecond()));
+        let update = if index.ends_with(":pk") {
+            update.expression_attribute_values(":pk", s(due_pk_of_queues(job.id)))
+        } else {
+            update
+        };
         let update = match job.not_before {
             Some(before) => update
                 .condition_expression(format!("{OPEN} AND not_before = :before"))
@@ -127,5 +150,5 @@ impl Table {
 }
 
 fn sort_key(limit: &Limit) -> String {
-    format!("LIMIT#{}", limit.key)
+    JobsItem::Limit(&limit.key).sk()
 }

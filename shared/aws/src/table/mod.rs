@@ -19,6 +19,7 @@ mod lease;
 mod ledger;
 mod limit;
 mod look;
+mod outbox;
 mod pulse;
 mod release;
 mod renew;
@@ -43,14 +44,15 @@ pub use item::Item;
 pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
 pub use ledger::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use look::Seen;
-pub use pulse::{Notice, Pulses, States};
-pub use release::{Recorded, Then};
+pub use outbox::Undelivered;
+pub use pulse::{Pulses, States};
+pub use release::Recorded;
 pub use renew::Renewed;
 pub use rollup::{Counted, RETENTION};
 pub(crate) use schema::DUE_SHARDS;
-pub use schema::create;
+pub use schema::{LeadingKeys, create};
 pub use together::{Exclusive, MOST, Step, Taken};
-pub use values::{LARGE, is_large};
+pub use values::{JOBS_FOLDER, LARGE, RUNS_FOLDER, is_large};
 
 use item::s;
 

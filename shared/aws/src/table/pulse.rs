@@ -24,19 +24,17 @@ use serde_json::Value;
 use super::{
     Table, TableError,
     item::{Item, n, s, to_item, to_json},
-    schema::{PULSE, STATE, TASK, notices_pk, runs_pk, shard_pk, task_pk},
+    schema::{PULSE, STATE, TASK, minute_sk, runs_pk, shard_pk, task_pk},
 };
 
 /// How long records of pulses and notices are kept, in seconds: 30 days.
-const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
+pub(super) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
 /// How often keys are asked for that the service left unanswered.
 const ASKED: u32 = 8;
 /// The pause before they are asked for again, doubled each time.
 const PAUSE: Duration = Duration::from_millis(25);
-/// How long who has begun to tell somebody of a failure may take, before another one does.
-const TELLING: Duration = Duration::from_secs(60);
 /// How many runs of a task are looked at for one that was meant for a tick.
 const RUNS_OF_TICK: i32 = 100;
 
@@ -56,16 +54,6 @@ pub struct Pulses {
     pub records: Vec<Record>,
     /// What could not be read, by its key.
     pub unreadable: Vec<TableError>,
-}
-
-/// Whether somebody is to be told of a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub enum Notice {
-    /// Yes, and whoever asked does it.
-    Due,
-    /// No: it was done, or somebody else is doing it.
-    Given,
 }
 
 impl Table {
@@ -245,53 +233,8 @@ impl Table {
         }
     }
 
-    /// Asks whether somebody is to be told of a failure, by the word that stands for it. Who is told [`Notice::Due`] tells
-    /// them and then says so with [`notified`](Self::notified); if it does not, another one may after a while. One write.
-    pub async fn notice(
-        &self,
-        task: &TaskName,
-        occasion: &str,
-        now: Timestamp,
-    ) -> Result<Notice, TableError> {
-        let until = now.saturating_add(TELLING).unwrap_or(Timestamp::MAX);
-        let item = Item::from([
-            ("pk".to_owned(), s(notices_pk(task))),
-            ("sk".to_owned(), s(occasion)),
-            ("telling_until".to_owned(), n(until.as_millisecond())),
-            ("expires_at".to_owned(), n(now.as_second() + RETENTION_SECONDS)),
-        ]);
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk) OR telling_until < :now")
-            .expression_attribute_values(":now", n(now.as_millisecond()));
-        match put.send().await {
-            Ok(_) => Ok(Notice::Due),
-            Err(error) if is_refused(&error) => Ok(Notice::Given),
-            Err(error) => Err(self.failed("ask whether a failure was told", &error)),
-        }
-    }
-
-    /// Notes that somebody was told of a failure, or with false that it must be tried again. One write.
-    pub async fn notified(&self, task: &TaskName, occasion: &str, told: bool) -> Result<(), TableError> {
-        let until = if told { n(i64::MAX) } else { n(0) };
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(notices_pk(task)))
-            .key("sk", s(occasion))
-            .update_expression("SET telling_until = :until")
-            .expression_attribute_values(":until", until)
-            .send()
-            .await
-            .map(drop)
-            .map_err(|error| self.failed("note that a failure was told", &error))
-    }
-
     fn pulse_item(&self, record: &Record) -> Result<Item, TableError> {
-        let minute = minute(record.started_at);
+        let minute = minute_sk(record.started_at);
         let value = serde_json::to_value(record);
         let value: Value = value.map_err(|error| self.malformed(format!("{PULSE} / {minute}"), &error))?;
         let mut item = to_item(value);
@@ -301,7 +244,7 @@ impl Table {
         Ok(item)
     }
 
-    fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
+    pub(super) fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
         TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
     }
 
@@ -339,11 +282,6 @@ impl Table {
         }
         Ok(found)
     }
-}
-
-/// The minute that a time is in, as a sort key.
-fn minute(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 fn is_refused<R>(error: &SdkError<PutItemError, R>) -> bool {

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 };
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, Lost},
+    claim::{Hold, Lost, Request},
     id::RunId,
     name::TaskName,
     run::Run,
@@ -23,16 +23,6 @@ use super::{
     lease::{HELD, RELEASE, SHARED_HELD, shared},
     schema::{TASK, task_pk},
 };
-
-/// What happens to a task when its run is over, beside its being free again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Then {
-    /// Nothing.
-    #[default]
-    Nothing,
-    /// It is switched off: it was to run once.
-    Disable,
-}
 
 /// What became of a run's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,12 +38,12 @@ impl Table {
     /// Writes the record of a run that is over, then lets go of the task. Two writes.
     ///
     /// A run that was taken for lost can do neither: its record and its hold's end were written by who found it.
-    pub async fn finish(&self, run: &Run, hold: Hold, then: Then) -> Result<Recorded, TableError> {
+    pub async fn finish(&self, run: &Run, hold: Hold) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
         match &recorded {
-            Recorded::Written => self.release(run, hold, then).await?,
+            Recorded::Written => self.release(run, hold).await?,
             // Who found the run lost may have died before the release.
-            Recorded::Before(stands) => self.release(stands, hold, then).await?,
+            Recorded::Before(stands) => self.release(stands, hold).await?,
         }
         Ok(recorded)
     }
@@ -83,25 +73,18 @@ impl Table {
     }
 
     /// Lets go of the task, if the run still has its hold. One write.
-    async fn release(&self, run: &Run, hold: Hold, then: Then) -> Result<(), TableError> {
+    async fn release(&self, run: &Run, hold: Hold) -> Result<(), TableError> {
         // A value that no expression uses is refused, so each way has its own.
         let (streak, by) = match run.status {
             Status::Completed => (":streak", 0),
             _ => ("failure_streak + :streak", 1),
         };
-        let mut set = format!("SET last_run = :last_run, last_status = :status, failure_streak = {streak}");
-        if then == Then::Disable {
-            set.push_str(", enabled = :enabled");
-        }
+        let set = format!("SET last_run = :last_run, last_status = :status, failure_streak = {streak}");
         let update = self
             .letting_go(&run.task, run.id, hold, &set)
             .expression_attribute_values(":last_run", s(run.id.to_string()))
             .expression_attribute_values(":status", s(run.status.as_str()))
             .expression_attribute_values(":streak", n(by));
-        let update = match then {
-            Then::Disable => update.expression_attribute_values(":enabled", AttributeValue::Bool(false)),
-            Then::Nothing => update,
-        };
         self.released(update.send().await)
     }
 
@@ -135,9 +118,15 @@ impl Table {
     }
 
     /// Lets go of a task that was claimed for a run which is over already, if it still has that hold. What the table says
-    /// of the task's last run stays. One write.
-    pub async fn give_back(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<(), TableError> {
-        self.released(self.letting_go(task, run_id, hold, "").send().await)
+    /// of the task's last run stays, and what the claim has switched off is switched on again. One write.
+    pub async fn give_back(&self, task: &TaskName, request: &Request, hold: Hold) -> Result<(), TableError> {
+        let update = if request.runs_once {
+            self.letting_go(task, request.run_id, hold, "SET enabled = :true")
+                .expression_attribute_values(":true", AttributeValue::Bool(true))
+        } else {
+            self.letting_go(task, request.run_id, hold, "")
+        };
+        self.released(update.send().await)
     }
 
     /// Ends a run that was lost: writes its record and lets go of its task. Its own record stands if it has one.
@@ -147,7 +136,7 @@ impl Table {
             Recorded::Written => run,
             Recorded::Before(stands) => *stands,
         };
-        self.release(&stands, lost.hold, Then::Nothing).await?;
+        self.release(&stands, lost.hold).await?;
         Ok(stands)
     }
 

@@ -22,7 +22,7 @@ use super::{
     Table, TableError, Unreadable,
     history::{keys, sort_key},
     item::{Item, n, s, to_item, to_json},
-    schema::{COVERED, shard_pk, stats_pk},
+    schema::{COVERED, hour_sk, shard_pk, stats_pk},
 };
 
 /// How long a rollup is kept: a year and a day.
@@ -100,7 +100,7 @@ impl Table {
             if writes.len() >= WRITERS {
                 joined(writes.join_next().await)?;
             }
-            let key = format!("{} / {}", stats_pk(task), hour_key(*hour));
+            let key = format!("{} / {}", stats_pk(task), hour_sk(*hour));
             let malformed = |cause: serde_json::Error| TableError::Malformed {
                 table: self.name.clone(),
                 key,
@@ -108,7 +108,7 @@ impl Table {
             };
             let mut item = to_item(serde_json::to_value(statistics).map_err(malformed)?);
             item.insert("pk".into(), s(stats_pk(task)));
-            item.insert("sk".into(), s(hour_key(*hour)));
+            item.insert("sk".into(), s(hour_sk(*hour)));
             item.insert("expires_at".into(), n(kept_until(*hour)));
             let table = self.clone();
             writes.spawn(async move { table.keep_hour(item).await });
@@ -190,8 +190,8 @@ impl Table {
                 .table_name(&self.name)
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
                 .expression_attribute_values(":pk", s(stats_pk(task)))
-                .expression_attribute_values(":first", s(hour_key(hours.start)))
-                .expression_attribute_values(":last", s(hour_key(last)))
+                .expression_attribute_values(":first", s(hour_sk(hours.start)))
+                .expression_attribute_values(":last", s(hour_sk(last)))
                 .set_exclusive_start_key(behind)
                 .send()
                 .await
@@ -272,11 +272,6 @@ fn brief(key: &str, record: &Value) -> Result<(RunId, Status, Option<u64>), Stri
     let status = status.parse::<Status>().map_err(|error| error.to_string())?;
     let ran = record["attempts"].as_array().is_some_and(|attempts| !attempts.is_empty());
     Ok((id, status, record["duration_ms"].as_u64().filter(|_| ran)))
-}
-
-/// The sort key of an hour's rollup: `2026-11-21T13`.
-fn hour_key(hour: Timestamp) -> String {
-    format!("{hour:.0}").chars().take(13).collect()
 }
 
 /// When the rollup of an hour may be deleted, in seconds.

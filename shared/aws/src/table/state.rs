@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, LastRun, TaskState},
+    claim::{Hold, Known, LastRun, TaskState},
     deployment::{Deployment, EntryKey},
     id::RunId,
     name::TaskName,
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{
     Table, TableError,
-    item::{Item, s, to_json},
+    item::{Item, s, to_item, to_json},
     lease::{DEPLOYED, SHARED, lease_of, shared},
     schema::{TASK, task_pk},
 };
@@ -114,6 +114,37 @@ impl Table {
         update.send().await.map(|_| ()).map_err(|error| self.failed("set a task's settings", &error))
     }
 
+    /// Notes since when a task's schedule is known, unless another schedule was noted than the one `before`. One write.
+    pub async fn know(
+        &self,
+        task: &TaskName,
+        known: &Known,
+        before: Option<&Known>,
+    ) -> Result<(), TableError> {
+        let value = serde_json::to_value(known).unwrap_or_default();
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .key("pk", s(task_pk(task)))
+            .key("sk", s(TASK))
+            .update_expression("SET known = :known")
+            .expression_attribute_values(":known", AttributeValue::M(to_item(value)));
+        let update = match before {
+            None => update.condition_expression("attribute_not_exists(known)"),
+            Some(before) => update
+                .condition_expression("known.schedule = :before")
+                .expression_attribute_values(":before", s(before.schedule.as_str())),
+        };
+        match update.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
+                _ => Err(self.failed("note a task's schedule", &error)),
+            },
+        }
+    }
+
     /// Switches a task on or off. One write.
     pub async fn enable(&self, task: &TaskName, enabled: bool) -> Result<(), TableError> {
         self.client
@@ -159,6 +190,7 @@ impl Table {
             settings: value["settings"].as_str().map(str::to_owned),
             last_run: last_run(),
             failure_streak: value["failure_streak"].as_u64().unwrap_or(0),
+            known: serde_json::from_value(value["known"].clone()).ok(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The jobs of which nobody was told.
+//! The jobs that no message tells of any more.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use super::{
     schema::shard_pk,
 };
 
-/// How long a job that was put off must have been late before nobody seems to have been told of it.
+/// How long a job must have been late, or without its worker, before nobody seems to be told of it.
 const LATE: Duration = Duration::from_secs(120);
 
 /// Where the next page of a partition begins.
 pub type Next = Item;
 
 impl Table {
-    /// The jobs of one partition of a task that were enqueued from `from` to `to`, that nobody has started, that could have
-    /// been for a while, and that do not stand in the index `due`: those that one MB of records has, and where the next one
-    /// begins. One query, eventually consistent. Of each job no more is read than it takes to tell of it.
+    /// The jobs of one partition of a task that were enqueued from `from` to `to`, that nobody has, though
+    /// they could have been started for a while, or whose worker was lost a while ago, and that do not stand in the index `due`:
+    /// those that one MB of records has, and where the next one begins. One query, eventually consistent. Of each job no more is read than it takes to tell of it.
     pub async fn unheard_jobs(
         &self,
         task: &TaskName,
@@ -35,8 +35,8 @@ impl Table {
             .table_name(&self.name)
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .filter_expression(
-                "#status = :pending AND epoch = :zero AND attribute_not_exists(due_pk) \
-                 AND (attribute_not_exists(not_before) OR not_before < :late)",
+                "attribute_not_exists(due_pk) AND (#status = :running AND lease_until < :late OR \
+                 #status = :pending AND (attribute_not_exists(not_before) OR not_before < :late))",
             )
             .projection_expression("pk, sk, #id, #task, #status, not_before")
             .expression_attribute_names("#status", "status")
@@ -46,7 +46,7 @@ impl Table {
             .expression_attribute_values(":from", s(RunId::new(from, 0).to_string()))
             .expression_attribute_values(":to", s(RunId::new(to, 0).to_string()))
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
-            .expression_attribute_values(":zero", n(0))
+            .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":late", n(late.as_millisecond()))
             .set_exclusive_start_key(start)
             .send()

@@ -23,6 +23,12 @@ const DIGITS: usize = 16;
 
 /// The arguments among the large values.
 const ARGUMENTS: &str = "arguments";
+/// What the body returned among them.
+const DATA: &str = "data";
+/// The folder of what runs leave. The bucket forgets it when no task keeps its records any longer.
+pub const RUNS_FOLDER: &str = "runs";
+/// The folder of what jobs are given. The bucket keeps it for as long as a job may still run or be replayed.
+pub const JOBS_FOLDER: &str = "jobs";
 
 /// Whether a value is too large for an item, where there is a bucket.
 pub fn is_large(value: &Value) -> bool {
@@ -31,11 +37,11 @@ pub fn is_large(value: &Value) -> bool {
 
 impl Table {
     /// Puts one value of a run into the bucket if it is large, and says where it is then: at
-    /// `runs/<task>/<run>/<which>-<hash>.json`. The same value has the same place. Without a bucket every value stays.
-    pub async fn put_value(
+    /// `<folder>/<task>/<run>/<which>-<hash>.json`. The same value has the same place. Without a bucket every value stays.
+    async fn put_value(
         &self,
-        task: &TaskName,
-        run: RunId,
+        folder: &str,
+        (task, run): (&TaskName, RunId),
         which: &str,
         value: &Value,
     ) -> Result<Option<Stored>, TableError> {
@@ -45,7 +51,7 @@ impl Table {
             return Ok(None);
         }
         let hash = crate::hex(&Sha256::digest(&text));
-        let key = format!("runs/{task}/{run}/{which}-{}.json", &hash[..DIGITS]);
+        let key = format!("{folder}/{task}/{run}/{which}-{}.json", &hash[..DIGITS]);
         let bytes = text.len() as u64;
         objects.put(&key, text.into_bytes()).await?;
         Ok(Some(Stored { key, bytes }))
@@ -66,33 +72,42 @@ impl Table {
     /// The run as its record has it: its large values are in the bucket when this returns, and it says where.
     pub async fn put_away<'a>(&self, run: &'a Run) -> Result<Cow<'a, Run>, TableError> {
         let mut run = Cow::Borrowed(run);
-        if let Some(stored) = self.put_value(&run.task, run.id, "config", &run.config).await? {
+        if let Some(stored) = self.put_value(RUNS_FOLDER, (&run.task, run.id), "config", &run.config).await? {
             let run = run.to_mut();
             run.config = Value::Null;
             run.large.insert("config".to_owned(), stored);
         }
-        if let Some(stored) = self.put_value(&run.task, run.id, ARGUMENTS, &run.arguments).await? {
+        if let Some(stored) =
+            self.put_value(RUNS_FOLDER, (&run.task, run.id), ARGUMENTS, &run.arguments).await?
+        {
             let run = run.to_mut();
             run.arguments = Value::Null;
             run.large.insert(ARGUMENTS.to_owned(), stored);
         }
         if let Some(data) = &run.data
-            && let Some(stored) = self.put_value(&run.task, run.id, "data", data).await?
+            && let Some(stored) = self.put_value(RUNS_FOLDER, (&run.task, run.id), DATA, data).await?
         {
             let run = run.to_mut();
             run.data = None;
-            run.large.insert("data".to_owned(), stored);
+            run.large.insert(DATA.to_owned(), stored);
         }
         Ok(run)
     }
 
     /// The job as its record has it: large arguments are in the bucket when this returns, and it says where.
     pub(super) async fn put_away_job<'a>(&self, job: &'a Job) -> Result<Cow<'a, Job>, TableError> {
-        let Some(stored) = self.put_value(&job.task, job.id, ARGUMENTS, &job.arguments).await? else {
-            return Ok(Cow::Borrowed(job));
-        };
+        let stored = self.put_value(JOBS_FOLDER, (&job.task, job.id), ARGUMENTS, &job.arguments).await?;
+        let Some(stored) = stored else { return Ok(Cow::Borrowed(job)) };
         let large = BTreeMap::from([(ARGUMENTS.to_owned(), stored)]);
         Ok(Cow::Owned(Job { arguments: Value::Null, large, ..job.clone() }))
+    }
+
+    /// Deletes the objects of a job that has no record. What cannot be deleted is forgotten by the bucket in its time.
+    pub(super) async fn discard(&self, kept: &Job) {
+        let Some(objects) = &self.objects else { return };
+        for stored in kept.large.values() {
+            let _ = objects.delete(&stored.key).await;
+        }
     }
 
     /// A job's arguments, from the bucket if they are there.
@@ -100,6 +115,14 @@ impl Table {
         match job.large.get(ARGUMENTS) {
             Some(stored) => self.get_value(stored).await,
             None => Ok(job.arguments.clone()),
+        }
+    }
+
+    /// The data that a run returned, from the bucket if it is there; null if it returned none.
+    pub async fn data_of(&self, run: &Run) -> Result<Value, TableError> {
+        match run.large.get(DATA) {
+            Some(stored) => self.get_value(stored).await,
+            None => Ok(run.data.clone().unwrap_or(Value::Null)),
         }
     }
 
@@ -111,7 +134,7 @@ impl Table {
         if let Some(stored) = run.large.remove(ARGUMENTS) {
             run.arguments = self.get_value(&stored).await?;
         }
-        if let Some(stored) = run.large.remove("data") {
+        if let Some(stored) = run.large.remove(DATA) {
             run.data = Some(self.get_value(&stored).await?);
         }
         Ok(run)

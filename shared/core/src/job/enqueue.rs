@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Job, JobKey, Limit, MAX_AT_ONCE};
-use crate::{definition::Priority, id::RunId, name::TaskName};
+use crate::{
+    definition::Priority,
+    hidden,
+    id::RunId,
+    name::TaskName,
+    value::{MAX_NESTING, is_too_deep},
+};
 
 /// The longest key that tells jobs apart, in bytes.
 pub const MAX_KEY: usize = 512;
@@ -14,6 +21,10 @@ pub const MAX_KEY: usize = 512;
 pub const MAX_AFTER: usize = 50;
 /// How far ahead a job may be enqueued.
 pub const MAX_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// How long it may take from a job's enqueue until its last message is gone: it was to start as far ahead as it may, waited in
+/// its queue as long as SQS keeps a message, and so long again among the dead letters. Its arguments are kept for that long.
+pub const LONGEST_LIFE: Duration = Duration::from_secs((366 + 14 + 14) * 24 * 3600);
 
 /// A job that somebody wants.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +51,8 @@ pub struct NewJob {
     pub limit: Option<Limit>,
     /// The run that it does over.
     pub retry_of: Option<RunId>,
+    /// Whether of all that do that run over there is one, for as long as its record is kept.
+    pub is_replay: bool,
 }
 
 /// When a job may start.
@@ -55,18 +68,20 @@ pub enum When {
 }
 
 /// Of what a job must be the only one that is not over, and for how long at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unique {
     /// Of what.
     pub scope: Scope,
     /// For how long at most. It ends when the job is over.
+    #[serde(rename = "within_ms", with = "crate::duration::as_millis")]
     pub within: Duration,
     /// What becomes of a second one.
     pub on_twin: OnTwin,
 }
 
 /// Of what a job is the only one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Of its task.
     Task,
@@ -77,7 +92,8 @@ pub enum Scope {
 }
 
 /// What becomes of a job that has a twin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnTwin {
     /// It is refused.
     #[default]
@@ -95,6 +111,12 @@ pub enum InvalidJob {
     /// Its arguments cannot be written down.
     #[error("the arguments have no JSON: {0}")]
     Unwritable(String),
+    /// Its arguments are lists and objects in one another, too many of them.
+    #[error("the arguments are nested more than {MAX_NESTING} levels deep")]
+    TooDeep,
+    /// An argument is secret, and a job's record has its arguments for as long as it is kept.
+    #[error("{}", in_clear(.0))]
+    Secret(String),
     /// Its task's name is none.
     #[error("`{0}` is not a task's name: it must be lowercase words with hyphens")]
     Task(String),
@@ -141,7 +163,32 @@ pub enum InvalidJob {
     },
 }
 
+/// Why arguments cannot have a secret, and where it belongs.
+fn in_clear(argument: &str) -> String {
+    let (the, which) = match argument {
+        "" => ("the arguments", "are"),
+        argument => (argument, "is"),
+    };
+    format!(
+        "`{the}` {which} secret, and a job's arguments stand in the table until its record ends: put the secret into the \
+         task's configuration, and pass what says which one"
+    )
+}
+
 impl NewJob {
+    /// Refuses arguments in which `schema` marks something as secret that is not empty.
+    pub fn without_secrets(&self, schema: &Value) -> Result<(), InvalidJob> {
+        let marked = hidden::marked(&self.arguments, schema).into_iter().next();
+        let given = self.receives.as_ref().filter(|argument| {
+            let received = serde_json::json!({ argument.as_str(): "received" });
+            !hidden::marked(&received, schema).is_empty()
+        });
+        match marked.map(|words| hidden::path(&words)).or_else(|| given.cloned()) {
+            Some(path) => Err(InvalidJob::Secret(path)),
+            None => Ok(()),
+        }
+    }
+
     /// A job without arguments, which may start at once.
     pub fn of(task: TaskName) -> Self {
         Self {
@@ -156,6 +203,7 @@ impl NewJob {
             receives: None,
             limit: None,
             retry_of: None,
+            is_replay: false,
         }
     }
 
@@ -186,6 +234,7 @@ impl NewJob {
             after: self.after,
             receives: self.receives,
             limit: self.limit,
+            unique: self.unique,
             retry_of: self.retry_of,
             ..Job::begun(id, self.task)
         })
@@ -202,6 +251,9 @@ impl NewJob {
         };
         if let Some(is) = is {
             return Err(InvalidJob::Arguments(is));
+        }
+        if is_too_deep(&self.arguments) {
+            return Err(InvalidJob::TooDeep);
         }
         let key = match &self.unique {
             Some(Unique { scope: Scope::Key(key), .. }) => Some(("unique key", key)),
@@ -261,11 +313,32 @@ mod tests {
     }
 
     #[test]
+    fn o04_a_secret_is_no_argument() {
+        let schema = json!({
+            "properties": { "to": { "type": "string" }, "login": { "$ref": "#/$defs/Login" } },
+            "$defs": { "Login": { "properties": { "word": { "type": "string", "writeOnly": true } } } },
+        });
+        let of = |arguments| NewJob { arguments, ..new() };
+        let refused = |new: NewJob| new.without_secrets(&schema).map_err(|error| error.to_string());
+        assert_eq!(refused(of(json!({ "to": "ada", "login": { "word": "" } }))), Ok(()));
+        for word in ["hunter2", crate::secret::MASK] {
+            let error = refused(of(json!({ "to": "ada", "login": { "word": word } }))).unwrap_err();
+            assert!(error.starts_with("`login.word` is secret, and"), "{error}");
+            assert!(error.contains("put the secret into the task's configuration"), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        let received = |argument: &str| NewJob { receives: Some(argument.to_owned()), ..new() };
+        assert_eq!(refused(received("to")), Ok(()));
+    }
+
+    #[test]
     fn what_cannot_be_enqueued_says_why() {
         let second = Duration::from_secs(1);
         let unique = |scope, within| Some(Unique { scope, within, on_twin: OnTwin::Refuse });
         let key = JobKey { task: new().task, run_id: RunId::new(Timestamp::UNIX_EPOCH, 2) };
+        let deep = (0..MAX_NESTING).fold(json!(1), |inner, _| json!([inner]));
         let unfit = [
+            (NewJob { arguments: json!({ "a": deep }), ..new() }, "more than 120 levels deep"),
             (NewJob { arguments: json!([1]), ..new() }, "a list"),
             (NewJob { id: Some(String::new()), ..new() }, "the id has 0 bytes"),
             (

@@ -7,8 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::RunId;
 
-/// The shortest and the longest time after which a job that found no place looks again.
+/// The shortest and the longest time after which a job under a runner that found no place looks again.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// How long a job of a queue looks again by messages of its own. Each costs three requests, and a chain of them may be taken for
+/// a loop.
+const BY_MESSAGE: Duration = Duration::from_secs(60);
+/// The shortest and the longest time after which it looks again later. It waits in the index, at which the pulse looks each
+/// minute.
+const LOOKS_IN_INDEX: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
 
 /// How many jobs with a key may run at once at most: their places are one item.
 pub const MAX_AT_ONCE: u32 = 1000;
@@ -41,10 +47,37 @@ impl Places {
     }
 }
 
-/// After how long a job that was enqueued so long ago and found no place looks again: an eighth of that, so that many that
-/// wait for long ask seldom.
-pub fn look_again_after(waited: Duration) -> Duration {
-    (waited / 8).clamp(LOOKS.0, LOOKS.1)
+/// How a job that found no place waits for its next look. Mostly for an eighth of the time that it has waited since it first
+/// found none, so that many that wait for long ask seldom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// A message of its own, held back for so long.
+    Message(Duration),
+    /// In the index, where somebody looks for it when so long has passed.
+    Index(Duration),
+}
+
+impl Wait {
+    /// Under a runner, to which the index is its queue.
+    pub fn in_runner(waited: Duration) -> Self {
+        Self::Index((waited / 8).clamp(LOOKS.0, LOOKS.1))
+    }
+
+    /// Of a queue in AWS. A job that waits for a day costs about 310 messages, each further day 288.
+    pub fn in_queue(waited: Duration) -> Self {
+        if waited < BY_MESSAGE {
+            Self::Message((waited / 8).max(LOOKS.0))
+        } else {
+            Self::Index((waited / 8).clamp(LOOKS_IN_INDEX.0, LOOKS_IN_INDEX.1))
+        }
+    }
+
+    /// For how long.
+    pub fn pause(self) -> Duration {
+        match self {
+            Self::Message(pause) | Self::Index(pause) => pause,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +114,24 @@ mod tests {
     #[test]
     fn who_waits_for_long_asks_seldom() {
         for (waited, pause) in [(0, 500), (8_000, 1000), (80_000, 10_000), (86_400_000, 30_000)] {
-            assert_eq!(look_again_after(Duration::from_millis(waited)), Duration::from_millis(pause));
+            let wait = Wait::in_runner(Duration::from_millis(waited));
+            assert_eq!(wait, Wait::Index(Duration::from_millis(pause)));
         }
+    }
+
+    #[test]
+    fn a_job_of_a_queue_that_waits_for_long_costs_few_messages() {
+        let day = Duration::from_secs(24 * 3600);
+        let (mut waited, mut own, mut all) = (Duration::ZERO, 0, 0);
+        while waited < day {
+            let wait = Wait::in_queue(waited);
+            // It never waits for much longer than an eighth of what it has waited.
+            assert!(wait.pause() <= (waited / 8).max(LOOKS_IN_INDEX.0), "{waited:?} {wait:?}");
+            own += u32::from(matches!(wait, Wait::Message(_)));
+            all += 1;
+            waited += wait.pause();
+        }
+        assert!((10..=32).contains(&own) && (100..=360).contains(&all), "{own} {all}");
+        assert_eq!(Wait::in_queue(day * 300), Wait::Index(LOOKS_IN_INDEX.1));
     }
 }

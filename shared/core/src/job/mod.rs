@@ -29,11 +29,13 @@ use crate::{
 
 pub use after::{Before, Readiness, ready};
 pub use due::{Due, due};
-pub use enqueue::{InvalidJob, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When};
-pub use limit::{Limit, MAX_AT_ONCE, Places, look_again_after};
+pub use enqueue::{
+    InvalidJob, LONGEST_LIFE, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When,
+};
+pub use limit::{Limit, MAX_AT_ONCE, Places, Wait};
 pub use next::{Next, Tried, next};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};
-pub use unheard::unheard;
+pub use unheard::{later_looks, unheard};
 
 /// Which job: its task and its run's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +96,12 @@ pub struct Job {
     /// Of how many with the same key it may be one, while it runs.
     #[serde(default, rename = "place_limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// When it first found no place, of those looks that no start has followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_since: Option<Timestamp>,
+    /// What it is the only one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
     /// The run that it does over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
@@ -155,6 +163,8 @@ impl Job {
             after: Vec::new(),
             receives: None,
             limit: None,
+            full_since: None,
+            unique: None,
             retry_of: None,
             epoch: 0,
             lease: None,
@@ -176,7 +186,9 @@ impl Job {
         Run {
             status: self.status,
             retry_of: self.retry_of,
+            priority: self.priority,
             place_limit: self.limit.clone(),
+            unique: self.unique.clone(),
             arguments: self.arguments.clone(),
             large: self.large.clone(),
             attempts: self.attempts.clone(),

@@ -50,7 +50,9 @@ pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
         started_at: job.started_at.unwrap_or(run.started_at),
         arguments: job.arguments.clone(),
         retry_of: job.retry_of,
+        priority: job.priority,
         place_limit: job.limit.clone(),
+        unique: job.unique.clone(),
         epoch: job.epoch,
         ..run
     });

@@ -27,6 +27,12 @@ pub struct State {
     /// The time up to which the records of jobs were looked at for those of which nobody was told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard: Option<Timestamp>,
+    /// The plan whose tasks' schedules are known: its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Since when each pulse has had errors; nothing if the last one had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing: Option<Timestamp>,
 }
 
 /// A tick that waits.
@@ -86,5 +92,5 @@ pub fn keep(
     waiting.sort_by(|a, b| (b.tick, &a.task).cmp(&(a.tick, &b.task)));
     let given_up = waiting.split_off(waiting.len().min(MAX_WAITING));
     let given_up = given_up.into_iter().map(|it| GivenUp { task: it.task, ticks: vec![it.tick] }).collect();
-    (State { watermark: Some(watermark), waiting, cursor, heard: None }, given_up)
+    (State { watermark: Some(watermark), waiting, cursor, ..State::default() }, given_up)
 }

@@ -10,12 +10,14 @@
 
 mod consider;
 mod keep;
+mod known;
 mod plan;
 mod record;
 mod round;
 
 pub use consider::{Considered, Expected, Zones, forced, pulse};
 pub use keep::{MAX_WAITING, State, Waiting, keep};
+pub use known::{newly_known, schedule_word};
 pub use plan::{Driver, PLAN, Plan, Planned, run_id};
 pub use record::{GivenUp, Health, Missed, Record, Report, Tally, Told, health};
 pub use round::{Pending, Seen, Step, Why, round, wanted};

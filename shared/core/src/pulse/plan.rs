@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::known::digest;
 use crate::{
     definition::{Cron, Definition, Kind, Queue},
     id::RunId,
@@ -14,11 +15,12 @@ use crate::{
 pub const PLAN: &str = "tasks.json";
 
 /// Every task of a project whose runs a pulse looks after.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Planned>", into = "Vec<Planned>")]
 pub struct Plan {
     /// By name, each name once.
     tasks: Vec<Planned>,
+    digest: String,
 }
 
 /// A task as the pulse knows it.
@@ -81,7 +83,14 @@ impl From<Vec<Planned>> for Plan {
     fn from(mut tasks: Vec<Planned>) -> Self {
         tasks.sort_by(|a, b| a.name().cmp(b.name()));
         tasks.dedup_by(|a, b| a.name() == b.name());
-        Self { tasks }
+        let digest = digest(&tasks);
+        Self { tasks, digest }
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::from(Vec::new())
     }
 }
 
@@ -92,6 +101,11 @@ impl From<Plan> for Vec<Planned> {
 }
 
 impl Plan {
+    /// Tells the schedules of this plan from those of another one.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// The tasks, by name.
     pub fn tasks(&self) -> &[Planned] {
         &self.tasks

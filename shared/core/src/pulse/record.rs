@@ -79,11 +79,26 @@ pub struct GivenUp {
 
 impl GivenUp {
     /// Those of the ticks that have had no run; nothing if all have. `last_tick` is the newest that has had one: a pulse
-    /// that was killed may have started it, and then nobody was told of those before it either.
-    pub fn missed(&self, last_tick: Option<Timestamp>) -> Option<Missed> {
-        let ticks = &self.ticks[self.ticks.partition_point(|tick| Some(*tick) <= last_tick)..];
+    /// that was killed may have started it, and then nobody was told of those before it either. `is_recorded` says of
+    /// which there is a record, such as that another run kept them out.
+    pub fn missed(
+        &self,
+        last_tick: Option<Timestamp>,
+        is_recorded: impl Fn(Timestamp) -> bool,
+    ) -> Option<Missed> {
+        let ticks = self.without_run(last_tick, is_recorded);
         let (first, last) = (*ticks.first()?, *ticks.last()?);
         Some(Missed { task: self.task.clone(), ticks: ticks.len(), first, last })
+    }
+
+    /// The ticks that [`missed`](Self::missed) counts.
+    pub fn without_run(
+        &self,
+        last_tick: Option<Timestamp>,
+        is_recorded: impl Fn(Timestamp) -> bool,
+    ) -> Vec<Timestamp> {
+        let later = self.ticks.iter().filter(|tick| Some(**tick) > last_tick);
+        later.copied().filter(|tick| !is_recorded(*tick)).collect()
     }
 }
 

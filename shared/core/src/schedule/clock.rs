@@ -17,11 +17,11 @@ use super::Schedule;
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 impl Schedule {
-    /// The first tick after an instant; nothing if none ever comes, as of 31 February.
+    /// The first tick after an instant; nothing if none ever comes, as of a year that has passed.
     pub fn next_after(&self, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
         let mut local = zone.to_datetime(after);
         loop {
-            local = self.parsed.cron.find_next_occurrence(&local, false).ok()?;
+            local = self.parsed.calendar.next_after(local)?;
             match zone.to_ambiguous_timestamp(local).offset() {
                 AmbiguousOffset::Unambiguous { offset } => return offset.to_timestamp(local).ok(),
                 AmbiguousOffset::Gap { after: offset, .. } => {
@@ -49,9 +49,7 @@ impl Schedule {
             local = end_of_fold(zone, before)?;
         }
         loop {
-            // croner counts in seconds, so that of a part of a second the whole second is before it.
-            let within_second = local.subsec_nanosecond() > 0;
-            local = self.parsed.cron.find_previous_occurrence(&local, within_second).ok()?;
+            local = self.parsed.calendar.last_before(local)?;
             match zone.to_ambiguous_timestamp(local).offset() {
                 AmbiguousOffset::Unambiguous { offset } | AmbiguousOffset::Fold { before: offset, .. } => {
                     return offset.to_timestamp(local).ok();

@@ -77,9 +77,13 @@ fn plain(field: &[Item], all: RangeInclusive<u16>) -> Result<String, &'static st
             Item::Any => (all.clone(), 1),
             Item::Every(step) => (all.clone(), step),
             Item::Range { first, last, step } => (first..=last, step),
-            Item::LastDay | Item::LastWorkday | Item::Workday(_) | Item::Nth { .. } | Item::LastOf(_) => {
-                return Err("a letter where it knows none");
-            }
+            Item::LastDay
+            | Item::LastWorkday
+            | Item::BeforeLast(_)
+            | Item::WorkdayBeforeLast(_)
+            | Item::Workday(_)
+            | Item::Nth { .. }
+            | Item::LastOf(_) => return Err("a letter where it knows none"),
         };
         parts.extend(values.step_by(step.into()).map(|value| value.to_string()));
     }
@@ -91,13 +95,13 @@ fn day_of_month(field: &[Item]) -> Result<String, &'static str> {
         [Item::LastDay] => Ok("L".to_owned()),
         [Item::Workday(day)] => Ok(format!("{day}W")),
         [Item::LastWorkday] => Err("`LW` is not in its documentation"),
-        _ if field
-            .iter()
-            .any(|item| matches!(item, Item::LastDay | Item::LastWorkday | Item::Workday(_))) =>
-        {
-            Err("`L` and `W` stand alone there, and not in a list")
+        [Item::BeforeLast(_) | Item::WorkdayBeforeLast(_)] => {
+            Err("days before the month's last, as `L-3` or `L-3W`, are not in its documentation")
         }
-        _ => plain(field, 1..=31),
+        _ if field.iter().all(|item| matches!(item, Item::Any | Item::Every(_) | Item::Range { .. })) => {
+            plain(field, 1..=31)
+        }
+        _ => Err("`L` and `W` stand alone there, and not in a list"),
     }
 }
 
@@ -174,6 +178,9 @@ mod tests {
             ("0 0 13 * +5", "at once"),
             ("*/10 * * * * *", "seconds"),
             ("0 0 LW * *", "`LW`"),
+            ("0 0 L-3 * *", "days before the month's last"),
+            ("0 0 L-3W * *", "days before the month's last"),
+            ("0 0 1,L-3 * *", "stand alone"),
             ("0 0 1,L * *", "stand alone"),
             ("0 0 * * 5#2,5#3", "stand alone"),
             ("0 0 0 1 1 * */2", "too long"),

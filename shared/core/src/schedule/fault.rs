@@ -18,7 +18,18 @@ pub struct InvalidSchedule {
 
 impl InvalidSchedule {
     pub(super) fn new(text: &str, span: Range<usize>, reason: impl Into<String>) -> Self {
-        Self { text: text.to_owned(), reason: reason.into(), span, hint: None }
+        Self { text: text.to_owned(), reason: shown(&reason.into()), span, hint: None }
+    }
+
+    /// The fault of the first character that looks like a space or like nothing, and is not one of ASCII's spaces.
+    pub(super) fn of_spaces(text: &str) -> Option<Self> {
+        let (at, found) = text.char_indices().find(|(_, c)| {
+            !c.is_ascii_whitespace() && (c.is_whitespace() || c.is_control() || is_invisible(*c))
+        })?;
+        let code = u32::from(found);
+        let reason = format!("U+{code:04X} stands in it, which looks like a space or like nothing");
+        let fault = Self::new(text, at..at + found.len_utf8(), reason);
+        Some(fault.hint("between fields and words stand plain spaces or tabs"))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -35,18 +46,33 @@ impl fmt::Display for InvalidSchedule {
         if let Some(hint) = &self.hint {
             write!(f, "; {hint}")?;
         }
-        if self.text.trim().is_empty() {
+        if self.text.trim_ascii().is_empty() {
             return Ok(());
         }
-        let before = self.text.get(..self.span.start).unwrap_or_default().chars().count();
-        let at_fault = self.text.get(self.span.clone()).unwrap_or_default().chars().count().max(1);
+        let width = |part: Option<&str>| shown(part.unwrap_or_default()).chars().count();
+        let before = width(self.text.get(..self.span.start));
+        let at_fault = width(self.text.get(self.span.clone())).max(1);
         write!(f, "\n  {}\n  {}{}", shown(&self.text), " ".repeat(before), "^".repeat(at_fault))
     }
 }
 
-/// The text as it can stand in one line, each character in its own place.
+/// The text as it can stand in one line, with nothing in it that cannot be seen.
 fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii_whitespace() => shown.push(' '),
+            c if c.is_whitespace() || c.is_control() || is_invisible(c) => shown.extend(c.escape_unicode()),
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Returns true for characters that are not seen: they have no width, or turn the direction of the text.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The fields of a cron expression, read with the place of each fault.
 //!
-//! croner reads only what [`Fields`] displays, in which all names are numbers: so what a word means is decided
-//! here, once, for croner and for EventBridge.
+//! The meaning of a word is decided here, once, for the pulse, for EventBridge and for people.
 
 use std::{
     fmt,
@@ -56,6 +55,10 @@ pub enum Item {
     LastDay,
     /// `LW`: the last of Monday to Friday in the month.
     LastWorkday,
+    /// `L-3`: so many days before the last day of the month, at least 1.
+    BeforeLast(u16),
+    /// `L-3W`: of Monday to Friday the one nearest to that day, in the same month.
+    WorkdayBeforeLast(u16),
     /// `15W`: of Monday to Friday the one nearest to that day, in the same month.
     Workday(u16),
     /// `MON#2`: that weekday's n-th in the month.
@@ -67,6 +70,20 @@ pub enum Item {
     },
     /// `MON#L` or `MONL`: that weekday's last in the month.
     LastOf(u16),
+}
+
+impl Item {
+    /// Returns true if the item names the value itself, in a field that begins with `first`.
+    pub(super) fn has(self, value: u16, first: u16) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Every(step) => value >= first && (value - first).is_multiple_of(step),
+            Self::Range { first, last, step } => {
+                (first..=last).contains(&value) && (value - first).is_multiple_of(step)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// What may stand in a field.
@@ -83,6 +100,9 @@ struct Place {
 const fn place(one: &'static str, many: &'static str, first: u16, last: u16) -> Place {
     Place { one, many, first, last, names: &[], named_from: 0 }
 }
+
+/// The most days before a month's last.
+const BEFORE_LAST: u16 = 30;
 
 /// The first and the last year a schedule may name. Source: OCPS 1.2, and EventBridge Scheduler's own bounds.
 pub(super) const YEARS: RangeInclusive<u16> = 1970..=2199;
@@ -151,8 +171,11 @@ impl Fields {
     /// Reads a cron expression of five to seven fields.
     pub(super) fn parse(text: &str) -> Result<Self, InvalidSchedule> {
         let whole = Part { whole: text, text, at: 0 };
-        let parts: Vec<_> =
-            whole.split(char::is_whitespace).into_iter().filter(|part| !part.text.is_empty()).collect();
+        let parts: Vec<_> = whole
+            .split(|c| c.is_ascii_whitespace())
+            .into_iter()
+            .filter(|part| !part.text.is_empty())
+            .collect();
         let (second, [minute, hour, day, month, weekday], year) = match parts[..] {
             [minute, hour, day, month, weekday] => (None, [minute, hour, day, month, weekday], None),
             [second, minute, hour, day, month, weekday] => {
@@ -244,8 +267,7 @@ fn stepped(
     place: &Place,
 ) -> Result<Item, InvalidSchedule> {
     let span = place.last - place.first;
-    let number = step.text.parse::<u16>().ok().filter(|_| step.text.chars().all(|c| c.is_ascii_digit()));
-    let step = match number {
+    let step = match digits(step.text) {
         Some(0) => return Err(step.fault("a step is at least 1")),
         Some(number) if number > span => {
             let reason = format!(
@@ -258,7 +280,7 @@ fn stepped(
         None => return Err(step.fault("a step is a number: `*/5` is each fifth")),
     };
     match range_part.text {
-        // croner's years begin with 1, so every second one of them would be the odd ones.
+        // So that a year says in numbers from where it is counted.
         "*" if is(place, &YEAR) => return Ok(Item::Range { first: place.first, last: place.last, step }),
         "*" => return Ok(Item::Every(step)),
         "" => return Err(part.fault("a step needs a range before it").hint(format!("write `*/{step}`"))),
@@ -272,13 +294,18 @@ fn stepped(
     Ok(Item::Range { first, last, step })
 }
 
-/// `L`, `LW` and `15W`.
+/// `L`, `LW`, `L-3`, `L-3W` and `15W`.
 fn day(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
     if part.text.eq_ignore_ascii_case("L") {
         return Ok(Some(Item::LastDay));
     }
     if part.text.eq_ignore_ascii_case("LW") {
         return Ok(Some(Item::LastWorkday));
+    }
+    if let Some((last, before)) = part.split_once('-')
+        && last.text.eq_ignore_ascii_case("L")
+    {
+        return before_last(before).map(Some);
     }
     match part.strip_suffix("W") {
         Some(day) if day.text.contains('-') => {
@@ -287,6 +314,28 @@ fn day(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
         Some(day) => Ok(Some(Item::Workday(value(day, &DAY)?))),
         None => Ok(None),
     }
+}
+
+/// The `3` of `L-3`, and the `3W` of `L-3W`.
+fn before_last(part: Part<'_>) -> Result<Item, InvalidSchedule> {
+    let (number, is_workday) = part.strip_suffix("W").map_or((part, false), |number| (number, true));
+    match (digits(number.text).filter(|days| *days <= BEFORE_LAST), is_workday) {
+        (Some(0), false) => Ok(Item::LastDay),
+        (Some(0), true) => Ok(Item::LastWorkday),
+        (Some(days), false) => Ok(Item::BeforeLast(days)),
+        (Some(days), true) => Ok(Item::WorkdayBeforeLast(days)),
+        (None, _) => {
+            let reason = format!(
+                "behind `L-` stands how many days before the month's last: 0 to {BEFORE_LAST}, and then `W` or nothing"
+            );
+            Err(if number.text.is_empty() { part.fault(reason) } else { number.fault(reason) })
+        }
+    }
+}
+
+/// A number of digits alone, without a sign.
+fn digits(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// `MON#2`, `MON#L` and `MONL`.
@@ -303,8 +352,7 @@ fn weekday(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
         if nth.text.eq_ignore_ascii_case("L") {
             return Ok(Some(Item::LastOf(weekday)));
         }
-        let number = nth.text.parse().ok().filter(|n| (1..=5).contains(n));
-        return match number {
+        return match digits(nth.text).filter(|n| (1..=5).contains(n) && nth.text.len() == 1) {
             Some(nth) => Ok(Some(Item::Nth { weekday, nth })),
             None => Err(nth.fault("behind `#` stands 1 to 5, or `L` for the last in the month")),
         };
@@ -408,6 +456,8 @@ impl fmt::Display for Item {
             Self::Range { first, last, step } => write!(f, "{first}-{last}/{step}"),
             Self::LastDay => f.write_str("L"),
             Self::LastWorkday => f.write_str("LW"),
+            Self::BeforeLast(days) => write!(f, "L-{days}"),
+            Self::WorkdayBeforeLast(days) => write!(f, "L-{days}W"),
             Self::Workday(day) => write!(f, "{day}W"),
             Self::Nth { weekday, nth } => write!(f, "{weekday}#{nth}"),
             Self::LastOf(weekday) => write!(f, "{weekday}#L"),

@@ -1,12 +1,14 @@
 //! Schedules: the language they are written in, their ticks, which of them are due, and their form for EventBridge
 //! Scheduler. docs/schedules.md tells authors of it.
 
+mod calendar;
 mod clock;
 mod driver;
 mod due;
 mod eventbridge;
 mod fault;
 mod fields;
+mod never;
 mod shorthand;
 
 #[cfg(test)]
@@ -19,9 +21,9 @@ use std::{
     sync::Arc,
 };
 
-use croner::parser::CronParser;
 use serde::{Deserialize, Serialize};
 
+use self::calendar::Calendar;
 pub use self::{
     driver::{Driver, Reason, driver},
     due::{Due, GRACE, MOST_TICKS, Missed, PULSE, due, put_off},
@@ -44,10 +46,10 @@ pub struct Schedule {
     parsed: Arc<Parsed>,
 }
 
-/// What a text says, and croner's own form of it.
+/// What a text says, and the form in which its times are found.
 struct Parsed {
     fields: Fields,
-    cron: croner::Cron,
+    calendar: Calendar,
 }
 
 impl Schedule {
@@ -72,7 +74,10 @@ impl FromStr for Schedule {
             let reason = format!("it is longer than {MAX_TEXT} bytes");
             return Err(InvalidSchedule::new(&shown, 0..shown.len(), reason));
         }
-        if text.trim().is_empty() {
+        if let Some(fault) = InvalidSchedule::of_spaces(text) {
+            return Err(fault);
+        }
+        if text.trim_ascii().is_empty() {
             let fault = InvalidSchedule::new(text, text.len()..text.len(), "it is empty");
             return Err(fault.hint("write a cron expression such as `*/5 * * * *`, or `every 5 minutes`"));
         }
@@ -80,11 +85,11 @@ impl FromStr for Schedule {
             Some(expression) => Fields::parse(&expression)?,
             None => Fields::parse(text)?,
         };
-        let cron = CronParser::new().parse(&fields.to_string()).map_err(|error| {
-            let reason = error.to_string().trim_end_matches('.').to_owned();
-            InvalidSchedule::new(text, 0..text.len(), reason)
-        })?;
-        Ok(Self { text: text.into(), parsed: Arc::new(Parsed { fields, cron }) })
+        let calendar = Calendar::of(&fields);
+        match never::never(text, &fields, &calendar) {
+            None => Ok(Self { text: text.into(), parsed: Arc::new(Parsed { fields, calendar }) }),
+            Some(fault) => Err(fault),
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn expand(text: &str) -> Option<Result<String, InvalidSchedule>> {
     if trimmed.starts_with('@') {
         return Some(nickname(text, trimmed, at).map(str::to_owned));
     }
-    let words: Vec<_> = trimmed.split_whitespace().collect();
+    let words: Vec<_> = trimmed.split_ascii_whitespace().collect();
     if !words.first()?.eq_ignore_ascii_case("every") {
         return None;
     }
@@ -103,9 +103,9 @@ fn every(text: &str, count: Option<Word<'_>>, (word, place): Word<'_>) -> Result
     let unit = &UNITS[index];
     let Some((digits, place)) = count else { return Ok(unit.one.to_owned()) };
     let fault = |reason: String| InvalidSchedule::new(text, place, reason);
-    let count: u32 = match digits.parse() {
-        Ok(0) | Err(_) => return Err(fault(format!("`{digits}` is not a number of at least 1"))),
-        Ok(count) => count,
+    let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(count) = number.filter(|_: &u32| !digits.starts_with('0')) else {
+        return Err(fault(format!("`{digits}` is not a number of at least 1, in digits alone")));
     };
     even(index, count).ok_or_else(|| {
         let (one, next) = (unit.word, unit.next);

@@ -1,6 +1,117 @@
 //! The language: what is read, and what is refused with its place.
 
+use jiff::{Timestamp, tz::TimeZone};
+use proptest::prelude::*;
+
 use super::*;
+
+/// Texts near to schedules: each field something that may stand there, or nearly so.
+pub(super) fn any_text() -> impl Strategy<Value = String> {
+    let number = prop_oneof![8 => (0..62_u16).prop_map(|n| n.to_string()), 1 => any::<u16>().prop_map(|n| n.to_string())];
+    let small = || (0..32_u8).prop_map(|n| n.to_string());
+    let word = prop::sample::select(vec![
+        "*", "?", "L", "LW", "l", "MON", "sun", "FRI#2", "6#L", "5L", "JAN", "feb", "15W", "31W", "L-3",
+        "L-30W", "SUN#5", "2", "29", "30", "31", "1", "2028", "2100",
+    ]);
+    let item = prop_oneof![
+        4 => word.prop_map(str::to_owned),
+        4 => small(),
+        1 => number,
+        2 => (small(), small()).prop_map(|(a, b)| format!("{a}-{b}")),
+        1 => small().prop_map(|n| format!("*/{n}")),
+        1 => (small(), small(), small()).prop_map(|(a, b, n)| format!("{a}-{b}/{n}")),
+        1 => small().prop_map(|n| format!("L-{n}")),
+        1 => small().prop_map(|n| format!("{n}W")),
+        1 => (0..9_u8, 0..7_u8).prop_map(|(day, nth)| format!("{day}#{nth}")),
+    ];
+    let field = prop_oneof![
+        3 => Just("*".to_owned()),
+        4 => prop::collection::vec(item, 1..3).prop_map(|items| items.join(",")),
+    ];
+    (prop::collection::vec(field, 5..=7), any::<bool>()).prop_map(|(mut fields, both)| {
+        let weekday = if fields.len() == 5 { 4 } else { 5 };
+        if both {
+            fields[weekday].insert(0, '+');
+        }
+        fields.join(" ")
+    })
+}
+
+/// A text with faults of the kinds that typing and copying make.
+fn any_fault() -> impl Strategy<Value = String> {
+    let near = prop_oneof![
+        3 => any_text(),
+        1 => Just("every 5 minutes".to_owned()),
+        1 => Just("@daily".to_owned()),
+    ];
+    let strange = prop_oneof![
+        any::<char>(),
+        prop::sample::select(
+            "+-*/,#LW?@ \u{a0}\u{3000}\u{200b}\u{feff}\u{202e}\t\n\0\u{b}5６ü".chars().collect::<Vec<_>>()
+        ),
+    ];
+    (near, prop::collection::vec((any::<prop::sample::Index>(), strange), 0..4)).prop_map(
+        |(text, changes)| {
+            let mut text: Vec<char> = text.chars().collect();
+            for (at, c) in changes {
+                text.insert(at.index(text.len() + 1), c);
+            }
+            text.into_iter().collect()
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// A text is read or refused, without a panic, and a fault has a place in it. What is read means the same when
+    /// it is written in numbers.
+    #[test]
+    fn any_text_is_read_or_refused_at_its_place(text in prop_oneof![any_fault(), any_text(), any::<String>()]) {
+        match text.parse::<Schedule>() {
+            Ok(schedule) => {
+                let written = schedule.fields().to_string();
+                let again: Schedule = written.parse().unwrap_or_else(|error| panic!("{error}"));
+                prop_assert_eq!(again.fields(), schedule.fields());
+                let from = Timestamp::from_second(1_800_000_000).unwrap();
+                let _ = (schedule.next_after(&TimeZone::UTC, from), schedule.last_before(&TimeZone::UTC, from));
+                let _ = schedule.to_eventbridge();
+                prop_assert!(text.chars().all(|c| c.is_ascii_graphic() || c.is_ascii_whitespace()), "{:?}", text);
+            }
+            Err(fault) => {
+                prop_assert!(fault.text.get(fault.span.clone()).is_some(), "{:?}", fault);
+                let shown = fault.to_string();
+                prop_assert!(!shown.chars().any(|c| c.is_control() && c != '\n'), "{:?}", shown);
+            }
+        }
+    }
+
+    /// croner and the search here find the same times, of all that croner can read.
+    #[test]
+    fn croner_finds_the_same_times(text in any_text(), from in 0_i64..4_000_000_000) {
+        let before_last = |field: &Field| {
+            field.iter().any(|item| matches!(item, Item::BeforeLast(_) | Item::WorkdayBeforeLast(_)))
+        };
+        // Its letters in a list are one for all of the list.
+        let several = |field: &Field| field.len() > 1 && field.iter().any(|item| matches!(item, Item::LastWorkday));
+        let schedule = text.parse::<Schedule>().ok();
+        if let Some(schedule) = schedule.filter(|it| !before_last(&it.fields().day) && !several(&it.fields().day)) {
+            let croner: croner::Cron = schedule.fields().to_string().parse().unwrap();
+            let mut at = TimeZone::UTC.to_datetime(Timestamp::from_second(from).unwrap());
+            for _ in 0..3 {
+                let theirs = croner.find_next_occurrence(&at, false).ok();
+                let theirs = theirs.filter(|time| time.year() < 3000);
+                prop_assert_eq!(schedule.parsed.calendar.next_after(at), theirs, "{} after {}", text, at);
+                if theirs.is_none() {
+                    let back = croner.find_previous_occurrence(&at, false).ok();
+                    prop_assert_eq!(schedule.parsed.calendar.last_before(at), back, "{} before {}", text, at);
+                }
+                let Some(next) = theirs else { break };
+                at = next;
+            }
+        }
+    }
+}
 
 fn refused(text: &str) -> (String, String) {
     let fault = text.parse::<Schedule>().unwrap_err();
@@ -33,6 +144,7 @@ fn c01_words_stand_for_expressions() {
         ("0 6 * jan-MAR Mon", "0 6 * 1-3 1"),
         ("0 6 ? * sat-sun", "0 6 * * 6-7"),
         ("0 6 LW,15w * +fri#2,5L,7#L", "0 6 LW,15W * +5#2,5#L,0#L"),
+        ("0 6 l-3,L-3w,L-0,L-07 * *", "0 6 L-3,L-3W,L,L-7 * *"),
         ("0 0 0 1 1 * */2", "0 0 0 1 1 * 1970-2199/2"),
     ] {
         let schedule: Schedule = text.parse().unwrap_or_else(|error| panic!("{error}"));
@@ -94,13 +206,155 @@ fn c02_a_fault_has_its_place_and_its_reason() {
         ("every 48 hours", "48", "do not divide the day evenly"),
         ("every 0 minutes", "0", "is not a number of at least 1"),
         ("every five minutes", "five", "is not a number of at least 1"),
+        ("every +5 minutes", "+5", "is not a number of at least 1, in digits alone"),
+        ("every -5 minutes", "-5", "is not a number of at least 1"),
         ("every 5 minuts", "minuts", "did you mean minute?"),
         ("every", "every", "behind `every` stands a unit"),
+        ("0 12 * * MON#+2", "+2", "behind `#` stands 1 to 5, or `L`"),
+        ("0 12 * * MON#02", "02", "behind `#` stands 1 to 5, or `L`"),
+        ("every 005 minutes", "005", "is not a number of at least 1"),
+        ("*/+5 * * * *", "+5", "a step is a number"),
+        ("0 12 L-31 * *", "31", "behind `L-` stands how many days before the month's last: 0 to 30"),
+        ("0 12 L- * *", "", "behind `L-` stands how many days"),
+        ("0 12 L-W * *", "W", "behind `L-` stands how many days"),
+        ("0 12 L-+3 * *", "+3", "behind `L-` stands how many days"),
+        ("0 12 L-3-5 * *", "3-5", "behind `L-` stands how many days"),
+        ("0 12 * * L-1", "L", "`L` is not a day of the week"),
+        (
+            "*\u{a0}* * * *",
+            "\u{a0}",
+            "U+00A0 stands in it, which looks like a space or like nothing; between fields",
+        ),
+        ("* *\u{3000}* * *", "\u{3000}", "U+3000"),
+        ("* * * * *\u{2028}", "\u{2028}", "U+2028"),
+        ("every\u{2009}5 minutes", "\u{2009}", "U+2009"),
+        ("\u{feff}@daily", "\u{feff}", "U+FEFF"),
+        ("5\u{200b} * * * *", "\u{200b}", "U+200B"),
+        ("5\u{b}* * * *", "\u{b}", "U+000B"),
+        ("\u{a0}", "\u{a0}", "U+00A0"),
     ] {
         let (place, why) = refused(text);
         assert_eq!(place, at, "{text}: {why}");
         assert!(why.contains(reason), "{text}: {why}");
     }
+}
+
+#[test]
+fn c02_what_never_fires_is_refused_at_its_date() {
+    for (text, at, reason) in [
+        (
+            "0 0 31 2 *",
+            "31 2",
+            "it never fires: `31` is no day of February; days are 1 to 29 there, and `L` is the last one",
+        ),
+        ("0 0 30 feb *", "30 feb", "`30` is no day of February"),
+        (
+            "0 0 31 4,6,9,11 *",
+            "31 4,6,9,11",
+            "`31` is no day of any of April, June, September, November; days are 1 to 30",
+        ),
+        ("0 0 30-31 2 *", "30-31 2", "`30-31` is no day of February"),
+        ("0 0 31W 2,4 *", "31W 2,4", "`31W` is no day of any of February, April"),
+        ("0 0 L-29 2 *", "L-29 2", "`L-29` is no day of February"),
+        ("0 0 L-30W 6 *", "L-30W 6", "`L-30W` is no day of June"),
+        ("0 0 L-30 2,11 *", "L-30 2,11", "`L-30` is no day of"),
+        ("0 0 30 2 +MON", "30 2", "`30` is no day of February"),
+        (
+            "0 0 29 2 +MON#1",
+            "29 2 +MON#1",
+            "no day is both `29` of February and `+MON#1`; without `+` either",
+        ),
+        ("0 0 1 * +FRI#L", "1 * +FRI#L", "no day is both `1` of any month and `+FRI#L`"),
+        ("0 0 15W 5 +SUN", "15W 5 +SUN", "no day is both `15W`"),
+        ("0 0 0 29 2 * 2027", "29 2 * 2027", "the years 2027 have no such day"),
+        ("0 0 0 29 2 * 2100,2101", "29 2 * 2100,2101", "have no such day"),
+        ("0 0 0 1 1 +MON 2027", "1 1 +MON 2027", "have no such day"),
+        ("  0 0 0 * 2 MON#5 2027", "* 2 MON#5 2027", "have no such day"),
+    ] {
+        let (place, why) = refused(text);
+        assert_eq!(place, at, "{text}: {why}");
+        assert!(why.contains(reason), "{text}: {why}");
+    }
+    for text in [
+        "0 0 29 2 *",
+        "0 0 31 2,3 *",
+        "0 0 29 2 +MON",
+        "0 0 30 2 MON",
+        "0 0 L-28 2 *",
+        "0 0 L-30 * *",
+        "0 0 L-1 2 SUN#5",
+        "0 0 0 29 2 * 2028",
+        "0 0 0 * 2 MON#5 2044",
+        "0 0 31W * *",
+    ] {
+        assert!(text.parse::<Schedule>().is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn a_schedule_that_is_over_says_when_it_was() {
+    let zone = |name| TimeZone::get(name).unwrap();
+    let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
+    for (text, zone_name, at, reason) in [
+        (
+            "0 0 0 1 1 * 2020",
+            "UTC",
+            "2020",
+            "it never fires again: its last time was 2020-01-01T00:00:00Z; name a year",
+        ),
+        ("0 0 12 28 11 * 2025,2026", "UTC", "2025,2026", "its last time was 2026-11-28T12:00:00Z"),
+        // The clock leaves out 02:30 of each last Sunday of March.
+        (
+            "30 2 * 3 SUN#L",
+            "Europe/Vienna",
+            "30 2 * 3 SUN#L",
+            "a clock change of its time zone leaves out each",
+        ),
+    ] {
+        let schedule: Schedule = text.parse().unwrap();
+        let fault = schedule.first_after(&zone(zone_name), now).unwrap_err();
+        assert_eq!(&fault.text[fault.span.clone()], at, "{fault}");
+        assert!(fault.to_string().contains(reason), "{fault}");
+    }
+    let schedule: Schedule = "0 0 12 28 11 * 2025,2026".parse().unwrap();
+    let first = schedule.first_after(&zone("America/New_York"), now).unwrap();
+    assert_eq!(first.to_string(), "2026-11-28T17:00:00Z");
+    let elsewhere: Schedule = "30 2 * 3 SUN#L".parse().unwrap();
+    assert!(elsewhere.first_after(&zone("America/New_York"), now).is_ok());
+}
+
+/// docs/schedules.md says each of these.
+#[test]
+fn what_the_documentation_says_of_the_language_holds() {
+    let fields =
+        |text: &str| text.parse::<Schedule>().unwrap_or_else(|error| panic!("{error}")).fields().clone();
+    // The largest steps, whatever range they go through.
+    for (field, largest, template) in [
+        ("second", 59, "*/N * * * * *"),
+        ("minute", 59, "*/N * * * *"),
+        ("hour", 23, "0 */N * * *"),
+        ("day", 30, "0 0 */N * *"),
+        ("month", 11, "0 0 1 */N *"),
+        ("weekday", 7, "0 0 * * */N"),
+        ("year", 229, "0 0 0 1 1 * */N"),
+        ("minute of a range", 59, "0-9/N * * * *"),
+    ] {
+        let with = |step: u16| template.replace('N', &step.to_string()).parse::<Schedule>();
+        assert!(with(largest).is_ok() && with(largest + 1).is_err(), "{field}");
+    }
+    // A week that ends on Sunday may end with 0, and only that.
+    for text in ["0 0 * * 5-0", "0 0 * * 5-7", "0 0 * * FRI-SUN", "0 0 * * fri-0"] {
+        assert_eq!(fields(text), fields("0 0 * * 5-7"), "{text}");
+    }
+    assert!("0 0 * * 5-1".parse::<Schedule>().is_err());
+    // Nicknames are in small letters; all other words are in any.
+    assert!("@DAILY".parse::<Schedule>().is_err() && "@Daily".parse::<Schedule>().is_err());
+    assert_eq!(fields("EVERY 5 Minutes"), fields("*/5 * * * *"));
+    assert_eq!(fields("0 0 lw,l-3w jan Fri#l"), fields("0 0 LW,L-3W JAN FRI#L"));
+    // The length of a text.
+    let long = format!("{}11 * * * *", "1,".repeat(123));
+    assert_eq!((long.len(), MAX_TEXT), (256, 256));
+    assert!(long.parse::<Schedule>().is_ok() && format!("{long} ").parse::<Schedule>().is_err());
 }
 
 #[test]

@@ -280,5 +280,6 @@ fn claim_of(run: &Run, entry: &EntryKey, invocation: usize) -> Request {
         overlap: Overlap::Skip,
         now: at(0),
         until: at(1000),
+        runs_once: false,
     }
 }

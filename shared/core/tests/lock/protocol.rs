@@ -25,6 +25,7 @@ impl Lock {
                 _ => Occasion::Wish,
             },
             overlap: self.overlap,
+            runs_once: false,
             now,
             until: now + lease,
         }

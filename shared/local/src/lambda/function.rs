@@ -42,6 +42,8 @@ impl Function {
     pub(crate) async fn run(&self, request: &Request) -> Invocation {
         // Never closed, so there is always a turn.
         let _turn = self.turns.acquire().await;
+        // A run that begins now may take the lease of one that slept with the machine: that one is over first.
+        self.launcher.living.end_overdue(&self.launcher.clock).await;
         // A warm process that died before it took the event did nothing with it: the next one gets it.
         while let Some(warm) = self.take_idle() {
             match self.run_in(warm, request).await {

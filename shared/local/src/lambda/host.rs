@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     api,
+    clock::Clock,
     event::deliver,
     function::Function,
     invocation::{Invocation, MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES, Request},
@@ -84,6 +85,8 @@ pub struct HostOptions {
     pub label: Option<Label>,
     /// Is sent the record of each event that failed for good, of functions without a destination of their own.
     pub failures: Option<mpsc::UnboundedSender<Value>>,
+    /// The clock by which processes are killed, that leases are written by.
+    pub clock: Clock,
 }
 
 impl Default for HostOptions {
@@ -93,6 +96,7 @@ impl Default for HostOptions {
             idle: Duration::from_secs(600),
             label: None,
             failures: None,
+            clock: Clock::default(),
         }
     }
 }
@@ -130,7 +134,7 @@ impl LambdaHost {
         options: HostOptions,
         sink: impl Fn(LogLine) + Send + Sync + 'static,
     ) -> Result<Self, LambdaError> {
-        let launcher = Launcher::new(Arc::new(sink)).map_err(LambdaError::Watchdog)?;
+        let launcher = Launcher::new(Arc::new(sink), options.clock.clone()).map_err(LambdaError::Watchdog)?;
         let host = Arc::new(Host {
             options,
             launcher: Arc::new(launcher),
@@ -145,7 +149,7 @@ impl LambdaHost {
         Ok(Self { host, api, _tidying: tidying })
     }
 
-    /// The endpoint of the Invoke API, `http://127.0.0.1:<port>`.
+    /// The URL of the Invoke API, with its key.
     pub fn endpoint(&self) -> String {
         self.api.endpoint()
     }

@@ -5,11 +5,16 @@ use std::{
     io::{self, PipeWriter, Write as _},
     process::Stdio,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{Instant, sleep},
+};
 
+use super::clock::{Clock, Deadline};
 use crate::mutex::lock;
 
 /// Reads which process groups live and, when its input ends, kills those that are left. Its input ends with the
@@ -25,14 +30,26 @@ done
 for group in $living; do kill -s KILL -- "-$group"; done
 "#;
 
+/// How long killed processes are waited for.
+const GONE: Duration = Duration::from_secs(5);
+/// How often it is looked whether they are gone.
+const LOOKS: Duration = Duration::from_millis(2);
+
 /// The processes of all functions that were neither killed nor are known to have ended.
 pub(crate) struct Living {
     inner: Mutex<Inner>,
 }
 
 struct Inner {
-    functions: HashMap<Pid, String>,
+    functions: HashMap<Pid, Member>,
     watchdog: PipeWriter,
+}
+
+/// A process.
+struct Member {
+    function: String,
+    /// When the time of what it does is up; nothing while it is idle.
+    until: Option<Deadline>,
 }
 
 impl Living {
@@ -53,7 +70,7 @@ impl Living {
     /// Enters a process that was just started as the head of its group.
     pub(crate) fn enter(self: &Arc<Self>, group: Pid, function: &str) -> Entry {
         let mut inner = lock(&self.inner);
-        inner.functions.insert(group, function.to_owned());
+        inner.functions.insert(group, Member { function: function.to_owned(), until: None });
         inner.tell_watchdog('+', group);
         Entry { group, living: Arc::clone(self) }
     }
@@ -62,8 +79,25 @@ impl Living {
     /// again, though a process with threads takes a moment to die.
     pub(crate) fn kill(&self, function: &str) -> usize {
         let mut inner = lock(&self.inner);
-        let doomed = inner.functions.extract_if(|_, of| of == function);
+        let doomed = inner.functions.extract_if(|_, member| member.function == function);
         doomed.map(|(group, _)| kill_group(group)).count()
+    }
+
+    /// Kills every process whose time is up, and returns when they are gone. After the machine has slept their own timers may
+    /// not have noticed yet, and the leases by which they keep others from beginning have ended.
+    pub(crate) async fn end_overdue(&self, clock: &Clock) {
+        let until = Instant::now() + GONE;
+        while self.kill_overdue(clock) && Instant::now() < until {
+            sleep(LOOKS).await;
+        }
+    }
+
+    /// Whether there were some.
+    fn kill_overdue(&self, clock: &Clock) -> bool {
+        let inner = lock(&self.inner);
+        let overdue =
+            inner.functions.iter().filter(|(_, it)| it.until.is_some_and(|it| it.has_passed(clock)));
+        overdue.map(|(group, _)| kill_group(*group)).count() > 0
     }
 
     /// Asks every process of every function to end.
@@ -88,6 +122,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Notes that it does something, whose time is up then.
+    pub(crate) fn until(&self, deadline: Deadline) {
+        if let Some(member) = lock(&self.living.inner).functions.get_mut(&self.group) {
+            member.until = Some(deadline);
+        }
+    }
+
+    /// Notes that it does nothing any more.
+    pub(crate) fn is_idle(&self) {
+        if let Some(member) = lock(&self.living.inner).functions.get_mut(&self.group) {
+            member.until = None;
+        }
+    }
+
     /// Whether [`Living::kill`] met it.
     pub(crate) fn was_killed(&self) -> bool {
         !lock(&self.living.inner).functions.contains_key(&self.group)

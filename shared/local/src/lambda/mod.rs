@@ -2,6 +2,7 @@
 //! Invoke API or in process.
 
 mod api;
+mod clock;
 mod code;
 mod event;
 mod function;
@@ -13,7 +14,8 @@ mod runtime_api;
 mod sandbox;
 mod spec;
 
+pub use clock::Clock;
 pub use host::{HostOptions, InProgress, Label, LambdaError, LambdaHost};
 pub use invocation::Invocation;
-pub use log::LogLine;
+pub use log::{Lines, LogLine};
 pub use spec::FunctionSpec;

@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use axum::{
@@ -16,12 +16,10 @@ use axum::{
     routing::{get, post},
 };
 use serde_json::json;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    clock::{Clock, Deadline},
     invocation::{Answer, MAX_PAYLOAD_BYTES, Request},
     log::Of,
 };
@@ -32,6 +30,7 @@ use crate::mutex::lock;
 pub(crate) struct RuntimeApi {
     function_arn: String,
     timeout: Duration,
+    clock: Clock,
     offers: tokio::sync::Mutex<mpsc::Receiver<Offer>>,
     in_flight: Mutex<Option<InFlight>>,
     init_error: Mutex<Option<Bytes>>,
@@ -44,7 +43,7 @@ pub(crate) struct RuntimeApi {
 pub(crate) struct Offer {
     pub(crate) request: Request,
     /// Told the deadline once the process has the event.
-    pub(crate) taken: oneshot::Sender<Instant>,
+    pub(crate) taken: oneshot::Sender<Deadline>,
     pub(crate) answered: oneshot::Sender<Answer>,
 }
 
@@ -57,11 +56,16 @@ struct InFlight {
 
 impl RuntimeApi {
     /// The API of a function's sandbox, and where its events are offered.
-    pub(crate) fn new(function_arn: String, timeout: Duration) -> (Arc<Self>, mpsc::Sender<Offer>) {
+    pub(crate) fn new(
+        function_arn: String,
+        timeout: Duration,
+        clock: Clock,
+    ) -> (Arc<Self>, mpsc::Sender<Offer>) {
         let (sender, offers) = mpsc::channel(1);
         let api = Self {
             function_arn,
             timeout,
+            clock,
             offers: tokio::sync::Mutex::new(offers),
             in_flight: Mutex::default(),
             init_error: Mutex::default(),
@@ -92,10 +96,10 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     *lock(&api.current) = Of { request_id: Some(request.id.clone()), label: request.label.clone() };
     *lock(&api.in_flight) =
         Some(InFlight { request_id: request.id.clone(), answered, lines: request.lines.clone() });
-    let deadline_ms =
-        (SystemTime::now() + api.timeout).duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let deadline = Deadline::after(api.timeout, &api.clock);
+    let deadline_ms = deadline.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     // Nobody listens any more when the host is being shut down, and then this process is killed as well.
-    let _ = taken.send(Instant::now() + api.timeout);
+    let _ = taken.send(deadline);
     let headers = [
         (HeaderName::from_static("lambda-runtime-trace-id"), trace_id(&request.id)),
         (HeaderName::from_static("lambda-runtime-aws-request-id"), request.id),

@@ -13,14 +13,15 @@ use std::{
 
 use rustix::process::Pid;
 use tokio::{
-    io::{AsyncRead, BufReader},
+    io::AsyncRead,
     process::{Child, Command},
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
+    clock::{Clock, Deadline},
     invocation::{End, Request},
     living::{Entry, Living, kill_group, terminate},
     log::{Sink, pass_on},
@@ -51,19 +52,20 @@ pub(crate) struct Launcher {
     environment: Vec<(&'static str, OsString)>,
     pub(crate) sink: Sink,
     pub(crate) living: Arc<Living>,
+    pub(crate) clock: Clock,
     sequence: AtomicU64,
 }
 
 impl Launcher {
-    pub(crate) fn new(sink: Sink) -> io::Result<Self> {
+    pub(crate) fn new(sink: Sink, clock: Clock) -> io::Result<Self> {
         let environment = ["PATH", "HOME"].into_iter();
         let environment = environment.filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
-        Ok(Self { environment, sink, living: Living::watched()?, sequence: AtomicU64::new(1) })
+        Ok(Self { environment, sink, living: Living::watched()?, clock, sequence: AtomicU64::new(1) })
     }
 
     pub(crate) async fn launch(&self, spec: &FunctionSpec) -> Result<Sandbox, LaunchError> {
         let id = self.sequence.fetch_add(1, Ordering::Relaxed);
-        let (api, offers) = RuntimeApi::new(spec.arn(), spec.timeout);
+        let (api, offers) = RuntimeApi::new(spec.arn(), spec.timeout, self.clock.clone());
         let server = Loopback::serve(router(Arc::clone(&api))).await?;
         let failed = |source| LaunchError::Start { command: spec.command.display().to_string(), source };
 
@@ -71,7 +73,8 @@ impl Launcher {
         command
             .env_clear()
             .envs(spec.environment(&self.environment, id))
-            .env("AWS_LAMBDA_RUNTIME_API", server.address().to_string())
+            // In Lambda it is only an address; the Rust runtime's client takes a URL as well, and keeps its path.
+            .env("AWS_LAMBDA_RUNTIME_API", server.endpoint())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -79,8 +82,8 @@ impl Launcher {
             // only the host, which decides.
             .process_group(0)
             .kill_on_drop(true);
-        if let Some(root) = &spec.task_root {
-            command.current_dir(root);
+        if let Some(folder) = spec.current_folder.as_ref().or(spec.task_root.as_ref()) {
+            command.current_dir(folder);
         }
         let mut child = command.spawn().map_err(failed)?;
         let group = group_of(&child).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
@@ -93,7 +96,8 @@ impl Launcher {
         if let Some(stderr) = child.stderr.take() {
             readers.spawn(self.read(stderr, spec, &api));
         }
-        Ok(Sandbox { child, group, api, offers, readers, living: Some(living), _server: server })
+        let clock = self.clock.clone();
+        Ok(Sandbox { child, group, api, offers, readers, living: Some(living), clock, _server: server })
     }
 
     fn read(
@@ -102,7 +106,7 @@ impl Launcher {
         spec: &FunctionSpec,
         api: &RuntimeApi,
     ) -> impl Future<Output = ()> + Send + 'static {
-        pass_on(BufReader::new(output), Arc::clone(&self.sink), spec.name.clone(), Arc::clone(&api.current))
+        pass_on(output, Arc::clone(&self.sink), spec.name.clone(), Arc::clone(&api.current))
     }
 }
 
@@ -114,6 +118,7 @@ pub(crate) struct Sandbox {
     offers: mpsc::Sender<Offer>,
     readers: JoinSet<()>,
     living: Option<Entry>,
+    clock: Clock,
     _server: Loopback,
 }
 
@@ -143,14 +148,24 @@ impl Sandbox {
                 return End::TimedOut(INIT_LIMIT);
             }
         };
+        if let Some(living) = &self.living {
+            living.until(deadline);
+        }
         tokio::select! {
             biased;
-            Ok(answer) = answer => End::Answered(answer),
-            status = self.child.wait() => {
-                self.bury().await;
-                End::Exited(status)
+            Ok(answer) = answer => {
+                if let Some(living) = &self.living {
+                    living.is_idle();
+                }
+                End::Answered(answer)
             }
-            () = sleep_until(deadline) => {
+            status = self.child.wait() => {
+                // Somebody else may have noticed first that its time was up.
+                let is_late = deadline.has_passed(&self.clock);
+                self.bury().await;
+                if is_late { End::TimedOut(limit) } else { End::Exited(status) }
+            }
+            () = deadline.comes(&self.clock) => {
                 self.kill().await;
                 End::TimedOut(limit)
             }
@@ -195,7 +210,7 @@ impl Drop for Sandbox {
 }
 
 enum Taken {
-    Until(Instant),
+    Until(Deadline),
     Exited(io::Result<ExitStatus>),
     Never,
 }

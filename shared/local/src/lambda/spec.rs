@@ -1,6 +1,11 @@
 //! What the host is told of a function, and the environment its process gets from that.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+    time::Duration,
+};
 
 pub(crate) const REGION: &str = "us-east-1";
 
@@ -14,12 +19,17 @@ pub struct FunctionSpec {
     /// Added to what Lambda sets; the same name wins over Lambda's, but for the Runtime API's address. An empty value
     /// takes Lambda's away.
     pub environment: BTreeMap<String, String>,
+    /// Variables of this machine that the function has as they are, whatever bytes they are of. They win over Lambda's, and
+    /// `environment` wins over them.
+    pub inherited: Vec<(OsString, OsString)>,
     /// An invocation that takes longer is killed. Counted from the moment the process has the event.
     pub timeout: Duration,
     /// Told to the function, not enforced.
     pub memory_mb: u32,
-    /// The function's files: its `LAMBDA_TASK_ROOT` and current folder.
+    /// The function's files: its `LAMBDA_TASK_ROOT`.
     pub task_root: Option<PathBuf>,
+    /// Its current folder. None is `task_root`, as in Lambda.
+    pub current_folder: Option<PathBuf>,
     /// The function that is sent the record of an asynchronous event which failed for good.
     pub on_failure: Option<String>,
     /// How often a failed asynchronous event is tried again.
@@ -35,9 +45,11 @@ impl FunctionSpec {
             name: name.into(),
             command: command.into(),
             environment: BTreeMap::new(),
+            inherited: Vec::new(),
             timeout: Duration::from_secs(3),
             memory_mb: 128,
             task_root: None,
+            current_folder: None,
             on_failure: None,
             max_retries: 2,
             concurrency: None,
@@ -54,9 +66,9 @@ impl FunctionSpec {
         &self,
         base: &[(&'static str, OsString)],
         sandbox: u64,
-    ) -> BTreeMap<String, OsString> {
-        let mut environment: BTreeMap<String, OsString> =
-            base.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    ) -> BTreeMap<OsString, OsString> {
+        let mut environment: BTreeMap<OsString, OsString> =
+            base.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
         let lambdas = [
             ("AWS_LAMBDA_FUNCTION_NAME", self.name.clone()),
             ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
@@ -72,12 +84,18 @@ impl FunctionSpec {
             ("LANG", "en_US.UTF-8".to_owned()),
             ("TZ", ":UTC".to_owned()),
         ];
-        environment.extend(lambdas.map(|(name, value)| (name.to_owned(), value.into())));
+        environment.extend(lambdas.map(|(name, value)| (name.into(), value.into())));
         if let Some(root) = &self.task_root {
-            environment.insert("LAMBDA_TASK_ROOT".to_owned(), root.clone().into());
+            environment.insert("LAMBDA_TASK_ROOT".into(), root.clone().into());
         }
-        environment.extend(self.environment.iter().map(|(name, value)| (name.clone(), value.into())));
-        environment.retain(|_, value| !value.is_empty());
+        environment.extend(self.inherited.iter().cloned());
+        for (name, value) in &self.environment {
+            if value.is_empty() {
+                environment.remove(OsStr::new(name));
+            } else {
+                environment.insert(name.into(), value.into());
+            }
+        }
         environment
     }
 }
@@ -94,6 +112,8 @@ pub(crate) fn function_name(reference: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     #[test]
@@ -107,13 +127,33 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_wins_over_what_lambda_sets() {
+    fn the_spec_wins_over_this_machine_and_that_over_what_lambda_sets() {
         let mut spec = FunctionSpec::new("migrate", "bootstrap");
-        spec.environment.insert("AWS_REGION".to_owned(), "eu-central-1".to_owned());
+        let foreign = OsString::from_vec(b"BAD\xa3".to_vec());
+        spec.inherited = [("AWS_REGION", "x"), ("TZ", "Europe/Berlin"), ("EMPTY", ""), ("LANG", "C")]
+            .map(|(name, value)| (name.into(), value.into()))
+            .into();
+        spec.inherited.push((foreign.clone(), foreign.clone()));
+        for (name, value) in [("AWS_REGION", "eu-central-1"), ("LANG", ""), ("_HANDLER", "")] {
+            spec.environment.insert(name.to_owned(), value.to_owned());
+        }
         let environment = spec.environment(&[("PATH", "/bin".into())], 7);
-        assert_eq!(environment["AWS_REGION"], "eu-central-1");
-        assert_eq!(environment["AWS_LAMBDA_LOG_STREAM_NAME"], "local/[$LATEST]7");
-        assert_eq!(environment["PATH"], "/bin");
-        assert!(!environment.contains_key("LAMBDA_TASK_ROOT"));
+        for (name, value) in [
+            ("AWS_REGION", Some("eu-central-1")),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", Some("local/[$LATEST]7")),
+            ("PATH", Some("/bin")),
+            ("TZ", Some("Europe/Berlin")),
+            ("EMPTY", Some("")),
+            ("LANG", None),
+            ("_HANDLER", None),
+            ("LAMBDA_TASK_ROOT", None),
+        ] {
+            assert_eq!(
+                environment.get(OsStr::new(name)).map(OsString::as_os_str),
+                value.map(OsStr::new),
+                "{name}"
+            );
+        }
+        assert_eq!(environment.get(&foreign), Some(&foreign), "as it is");
     }
 }

@@ -7,10 +7,16 @@ use tokio::{
 
 /// The status of the answer.
 pub(crate) async fn send(method: &str, url: &str, headers: &str, body: &[u8]) -> u16 {
-    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let (address, _) = split(url);
+    send_to(address, method, url, headers, body).await
+}
+
+/// The status of the answer to a request that names another host.
+pub(crate) async fn send_to(host: &str, method: &str, url: &str, headers: &str, body: &[u8]) -> u16 {
+    let (address, path) = split(url);
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "{method} /{path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+        "{method} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -18,4 +24,10 @@ pub(crate) async fn send(method: &str, url: &str, headers: &str, body: &[u8]) ->
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// The address of a URL, and its path.
+pub(crate) fn split(url: &str) -> (&str, &str) {
+    let rest = url.strip_prefix("http://").unwrap();
+    rest.split_once('/').unwrap_or((rest, ""))
 }

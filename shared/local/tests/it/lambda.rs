@@ -2,14 +2,18 @@
 
 use std::{
     process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use lamplighter_local::{LambdaError, LambdaHost, LogLine};
+use lamplighter_local::{Clock, LambdaError, LambdaHost, LogLine};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::probe::{error, host_with, json, parent_of, probe, until_gone};
+use crate::probe::{error, host_by, host_with, json, parent_of, probe, runs, until_gone};
 
 #[tokio::test]
 async fn a_function_sees_what_lambda_shows_it() {
@@ -41,7 +45,7 @@ async fn a_function_sees_what_lambda_shows_it() {
     assert_eq!(environment["LAMBDA_TASK_ROOT"], json!(root));
     assert_eq!(environment["GREETING"], "hello");
     let address = environment["AWS_LAMBDA_RUNTIME_API"].as_str().unwrap();
-    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    assert!(address.starts_with("http://127.0.0.1:"), "{address}");
     assert!(environment["CARGO_MANIFEST_DIR"].is_null(), "the host's own environment is not inherited");
 }
 
@@ -57,6 +61,34 @@ async fn idle_sandboxes_are_reused_and_busy_ones_are_not() {
     let slow = r#"{"op":"sleep","ms":300}"#;
     let (a, b) = tokio::join!(host.invoke("f", slow), host.invoke("f", slow));
     assert_ne!(json(&a.unwrap())["pid"], json(&b.unwrap())["pid"]);
+}
+
+/// A machine that sleeps: its wall clock goes on, by which leases end, and no timer moves.
+#[tokio::test]
+async fn a_process_whose_time_passed_while_the_machine_slept_is_gone_before_another_begins() {
+    let slept = Arc::new(AtomicU64::new(0));
+    let clock = {
+        let slept = Arc::clone(&slept);
+        Clock::of(move || SystemTime::now() + Duration::from_secs(slept.load(Relaxed)))
+    };
+    let mut spec = probe("f");
+    spec.timeout = Duration::from_secs(1000);
+    let (host, lines) = host_by(clock, [spec]).await;
+    let first = {
+        let host = Arc::clone(&host);
+        tokio::spawn(async move { host.invoke("f", r#"{"op":"child"}"#).await })
+    };
+    let child = lines.containing("child ").await.line;
+    let child = child.split_whitespace().last().unwrap();
+    let parent = parent_of(child);
+    slept.store(3600, Relaxed);
+    // Whatever runs now could take the first one's lease.
+    let second = json(&host.invoke("f", r#"{"op":"echo"}"#).await.unwrap());
+    assert_ne!(second["pid"].to_string(), parent, "the overdue process took another event");
+    assert!(!runs(&parent), "the first runs beside the second");
+    until_gone(child).await;
+    let first = tokio::time::timeout(Duration::from_secs(10), first).await.unwrap().unwrap().unwrap();
+    assert!(error(&first, "Sandbox.Timedout").contains("timed out after 1000.00 seconds"), "{first:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod draining;
 mod http;
 mod invoke_api;
 mod lambda;
+mod neighbours;
 mod probe;
 mod stacks;
 mod table;

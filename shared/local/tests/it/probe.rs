@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lamplighter_local::{FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
+use lamplighter_local::{Clock, FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -43,9 +43,17 @@ impl Lines {
 }
 
 pub(crate) async fn host_with(specs: impl IntoIterator<Item = FunctionSpec>) -> (Arc<LambdaHost>, Lines) {
+    host_by(Clock::default(), specs).await
+}
+
+/// A host whose wall clock is this one.
+pub(crate) async fn host_by(
+    clock: Clock,
+    specs: impl IntoIterator<Item = FunctionSpec>,
+) -> (Arc<LambdaHost>, Lines) {
     let (sender, lines) = watch::channel(Vec::new());
     let sender = Mutex::new(sender);
-    let options = HostOptions { retry_pause: Duration::from_millis(10), ..HostOptions::default() };
+    let options = HostOptions { retry_pause: Duration::from_millis(10), clock, ..HostOptions::default() };
     let sink = move |line| sender.lock().unwrap().send_modify(|lines: &mut Vec<LogLine>| lines.push(line));
     let host = LambdaHost::start_with(options, sink).await.unwrap();
     for spec in specs {

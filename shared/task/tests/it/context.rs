@@ -104,11 +104,18 @@ impl Archived {
         let world = World::new().await;
         let store = tempfile::tempdir().unwrap();
         let bucket = Bucket::serve(store.path(), "artifacts").await.unwrap();
+        let of_bucket = bucket.credentials();
         let client = aws_sdk_s3::Client::from_conf(
             aws_sdk_s3::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("us-east-1"))
-                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+                .credentials_provider(Credentials::new(
+                    &of_bucket.access_key_id,
+                    &of_bucket.secret_access_key,
+                    None,
+                    None,
+                    "test",
+                ))
                 .endpoint_url(bucket.endpoint())
                 .force_path_style(true)
                 .http_client(aws_smithy_http_client::Builder::new().build_http())
@@ -128,11 +135,9 @@ impl Archived {
     /// Registers the function with an empty folder for what it fetches.
     fn register(&self, url: &str, cache: &Path) {
         let mut spec = self.world.spec(json!({ "config": { "mode": "files" } }));
-        for (name, value) in [
-            ("AWS_ENDPOINT_URL_S3", self.bucket.endpoint()),
-            ("LAMPLIGHTER_ASSETS", url.to_owned()),
-            ("TMPDIR", cache.display().to_string()),
-        ] {
+        spec.environment.extend(self.bucket.variables());
+        for (name, value) in [("LAMPLIGHTER_ASSETS", url.to_owned()), ("TMPDIR", cache.display().to_string())]
+        {
             spec.environment.insert(name.to_owned(), value);
         }
         self.world.host.register(spec);

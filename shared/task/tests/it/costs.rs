@@ -21,9 +21,10 @@ type Passed = Arc<Mutex<Vec<String>>>;
 
 /// A way to the engine that notes each operation. Requests are small, so that each head comes in one piece.
 async fn meter(engine: &str) -> (String, Passed) {
-    let engine = engine.trim_start_matches("http://").to_owned();
+    let (engine, key) = engine.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let engine = engine.to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let endpoint = format!("http://{}/{key}", listener.local_addr().unwrap());
     let passed = Passed::default();
     let noting = Arc::clone(&passed);
     tokio::spawn(async move {

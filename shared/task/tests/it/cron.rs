@@ -116,6 +116,28 @@ async fn c23_a_task_that_runs_once_is_disabled_after_it() {
 }
 
 #[tokio::test]
+async fn c23_a_task_that_runs_once_is_disabled_though_its_process_dies() {
+    let world = World::cron(json!({ "config": { "mode": "wait-for-go" } }), &["PROBE_RUN_ONCE"]).await;
+    let (killed, ()) = tokio::join!(world.invoke(tick(AT)), async {
+        world.body_begun().await;
+        // While it runs another tick does not begin, whatever the policy.
+        let next = answer(&world.invoke(tick("2026-11-21T06:05:00Z")).await);
+        assert_eq!(next["refused"]["reason"], "disabled", "{next}");
+        assert!(world.host.kill("probe") > 0);
+    });
+    assert!(killed.failed);
+    world.go();
+    let state = world.table.state(&task()).await.unwrap();
+    assert!(state.disabled && state.lease.is_some(), "nobody has written its end yet");
+    let later = state.lease.unwrap().until.checked_add(std::time::Duration::from_secs(1)).unwrap();
+    let lost = world.table.state(&task()).await.unwrap().lost(later).remove(0);
+    let run = world.table.end_lost(&task(), &lost, later).await.unwrap();
+    assert_eq!(run.status, Status::Failed);
+    let next = answer(&world.invoke(tick("2026-11-21T06:10:00Z")).await);
+    assert_eq!((&next["refused"]["reason"], world.bodies()), (&json!("disabled"), 1), "{next}");
+}
+
+#[tokio::test]
 async fn c24_a_run_that_does_another_one_over_names_it() {
     let world = World::with(json!({ "mode": "fatal" })).await;
     let failed = world.run().await;

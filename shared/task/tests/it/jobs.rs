@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use lamplighter::Enqueue;
 use lamplighter_aws::{
-    clients::local_config,
     jobs::{Bell, Carried, Jobs, Worker},
-    objects::Objects,
     table::{Aborted, Found},
 };
 use lamplighter_core::{
+    definition::Priority,
     id::RunId,
     job::{
         Job, JobKey, NewJob, Tried,
@@ -22,7 +22,7 @@ use lamplighter_local::{Bucket, FunctionSpec};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::world::{World, binary};
+use crate::world::{World, binary, objects};
 
 const PROBE: &str = "job-probe";
 
@@ -37,9 +37,9 @@ async fn world_with(bucket: Option<&Bucket>) -> (World, Jobs) {
     spec.environment = world.spec(json!({})).environment;
     let mut table = world.table.clone();
     if let Some(bucket) = bucket {
-        spec.environment.insert("AWS_ENDPOINT_URL_S3".to_owned(), bucket.endpoint());
+        spec.environment.extend(bucket.variables());
         spec.environment.insert("LAMPLIGHTER_BUCKET".to_owned(), "values".to_owned());
-        table = table.with_objects(Objects::new("values", &local_config(&bucket.endpoint())));
+        table = table.with_objects(objects(bucket));
     }
     world.host.register(spec);
     (world, Jobs::new(table, Bell::Runner { to: None }))
@@ -108,6 +108,28 @@ async fn q02_ten_megabytes_go_in_and_come_back_equal() {
     assert!(matches!(jobs.conclude(&job, tried, &worker()).await.unwrap(), Carried::Over(_)));
     let run = jobs.table().whole(over(&jobs, &many).await).await.unwrap();
     assert!(run.arguments == arguments);
+}
+
+/// The case `big-result`: what a body returns is given whole, however large it is, to whoever waits without an end.
+#[tokio::test]
+async fn q02_a_large_result_is_the_text_that_the_body_returned() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
+    let (world, jobs) = world_with(Some(&bucket)).await;
+    let text = "x".repeat(200_000);
+    let arguments = json!({ "mode": "echo", "value": text });
+    let job = Enqueue::<String>::new(&jobs, PROBE, Priority::default(), &arguments).await.unwrap();
+    let (delivered, result) =
+        tokio::join!(async { deliver(&world, &[message(job.id())]).await }, job.result(Duration::MAX));
+    assert_eq!(delivered, [0; 0]);
+    assert!(result.unwrap() == text);
+    let run = over(&jobs, job.id()).await;
+    assert!(run.data.is_none() && run.large.contains_key("data"), "it is in the bucket");
+    // Whoever does not reach the bucket is told so, and not that the text is no text.
+    let without = Jobs::new(world.table.clone(), Bell::Runner { to: None });
+    let other = lamplighter::Job::<String>::of(without, job.id().clone());
+    let error = other.result(Duration::ZERO).await.unwrap_err().to_string();
+    assert!(error.contains("LAMPLIGHTER_BUCKET"), "{error}");
 }
 
 #[tokio::test]

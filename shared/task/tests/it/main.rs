@@ -1,13 +1,18 @@
 //! The task library on real parts: the probe's binary under a Lambda host, with the table on an embedded engine.
 
+mod authorities;
 mod cancel;
 mod context;
 mod costs;
 mod cron;
+mod exact;
+mod faults;
 mod jobs;
+mod marked;
 mod once;
 mod outcomes;
 mod refusals;
+mod resolved;
 mod secrecy;
 mod shell;
 mod state;

@@ -89,7 +89,7 @@ async fn c08_settings_that_cannot_stand_are_a_configuration_error() {
         ),
         (
             r#"{"config":{"bytes":10000001}}"#,
-            "the configuration does not fit: `bytes` must be at most 10000000",
+            "the configuration does not fit: `bytes` must be a whole number from 0 to 10000000",
         ),
         (r#"{"config":{"names":["a",7]}}"#, "the configuration does not fit: `names[1]` must be a text"),
         (r#"{"config":{"secret":["hunter2"]}}"#, "the configuration does not fit: "),

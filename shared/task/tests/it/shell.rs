@@ -129,6 +129,63 @@ async fn describe_into_a_closed_pipe_is_no_panic() {
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
 }
 
+/// Somebody who reads the outputs of a run, or does not.
+enum Reader {
+    Gone,
+    Stopped,
+    Full,
+    Good,
+}
+
+#[tokio::test]
+async fn a_body_that_prints_goes_on_whatever_becomes_of_its_readers() {
+    let world = World::new().await;
+    for reader in [Reader::Gone, Reader::Stopped, Reader::Full, Reader::Good] {
+        let mut run = command(&world, &json!({ "mode": "print" }));
+        run.arg("run").stdout(Stdio::piped()).stderr(Stdio::piped());
+        if matches!(reader, Reader::Full) {
+            let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+            run.stdout(full()).stderr(full());
+        }
+        let before = world.runs().await.len();
+        let (code, stdout) = tokio::task::spawn_blocking(move || {
+            let mut child = run.spawn().unwrap();
+            if let Reader::Good = reader {
+                let output = child.wait_with_output().unwrap();
+                return (output.status.code(), output.stdout);
+            }
+            if let Reader::Gone = reader {
+                drop((child.stdout.take(), child.stderr.take()));
+            }
+            // What is not taken stays open, and nobody reads it.
+            let unread = (child.stdout.take(), child.stderr.take());
+            let code = child.wait().unwrap().code();
+            drop(unread);
+            (code, Vec::new())
+        })
+        .await
+        .unwrap();
+        let record = world.last().await;
+        assert_eq!((code, record.status.as_str()), (Some(0), "COMPLETED"), "{record:?}");
+        assert_eq!(record.attempts.len(), 1);
+        assert_eq!(world.runs().await.len(), before + 1);
+        if !stdout.is_empty() {
+            let lines: Vec<_> = text(&stdout).lines().collect();
+            assert_eq!(lines.len(), 3001, "all that was printed, and the report");
+            let report: Value = serde_json::from_str(lines[3000]).unwrap();
+            assert_eq!(report["run_id"], json!(record.id));
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_said_of_bad_usage_is_no_panic_where_nobody_hears_it() {
+    let mut usage = bare();
+    usage.arg("dance").stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    let output = output(usage).await;
+    assert_eq!(output.status.code(), Some(2));
+}
+
 #[tokio::test]
 async fn a_wrong_environment_is_a_failure_by_hand_too() {
     let mut command = bare();

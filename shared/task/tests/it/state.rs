@@ -76,19 +76,21 @@ async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
 
 #[tokio::test]
 async fn q03_a_process_that_is_told_to_end_ends_its_run_and_goes_when_it_is_told_again() {
-    let world = world(json!({ "mode": "wait-for-go" })).await;
-    let tell = |process: &str| {
-        assert!(Command::new("kill").args(["-s", "TERM", process]).status().unwrap().success());
-    };
-    let (run, process) = tokio::join!(world.run(), async {
-        let process = world.body_begun().await;
-        tell(&process);
-        process
-    });
-    assert_eq!(run.status, Status::Cancelled, "{run:?}");
-    assert_eq!(world.marks("closed").len(), 0);
-    tell(&process);
-    assert_eq!(marked(&world, "closed").await, ["1"]);
+    for (first, second) in [("TERM", "TERM"), ("HUP", "TERM"), ("TERM", "HUP")] {
+        let world = world(json!({ "mode": "wait-for-go" })).await;
+        let tell = |process: &str, signal: &str| {
+            assert!(Command::new("kill").args(["-s", signal, process]).status().unwrap().success());
+        };
+        let (run, process) = tokio::join!(world.run(), async {
+            let process = world.body_begun().await;
+            tell(&process, first);
+            process
+        });
+        assert_eq!(run.status, Status::Cancelled, "{run:?}");
+        assert_eq!(world.marks("closed").len(), 0);
+        tell(&process, second);
+        assert_eq!(marked(&world, "closed").await, ["1"]);
+    }
 }
 
 #[tokio::test]

@@ -1,19 +1,18 @@
 //! Data that is too large for the table: in the bucket, whole and without secrets; and runs whose bucket does not answer.
 
-use lamplighter_aws::{clients::local_config, objects::Objects};
 use lamplighter_core::{run::ErrorKind, status::Status};
 use lamplighter_local::Bucket;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::world::World;
+use crate::world::{World, objects};
 
-/// A world whose function has a bucket at this endpoint, and does what `config` says.
-async fn world(endpoint: &str, config: Value) -> World {
+/// A world whose function has this bucket, and does what `config` says.
+async fn world(bucket: &Bucket, config: Value) -> World {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": config }));
-    spec.environment.insert("AWS_ENDPOINT_URL_S3".to_owned(), endpoint.to_owned());
+    spec.environment.extend(bucket.variables());
     spec.environment.insert("LAMPLIGHTER_BUCKET".to_owned(), "values".to_owned());
     world.host.register(spec);
     world
@@ -27,11 +26,11 @@ async fn bucket() -> (Bucket, TempDir) {
 #[tokio::test]
 async fn l12_data_beyond_what_a_record_holds_is_stored_whole() {
     let (bucket, _folder) = bucket().await;
-    let world = world(&bucket.endpoint(), json!({ "mode": "large", "bytes": 5_000_000 })).await;
+    let world = world(&bucket, json!({ "mode": "large", "bytes": 5_000_000 })).await;
     let run = world.run().await;
     assert_eq!((run.status, run.message.as_deref(), &run.data), (Status::Completed, Some("large"), &None));
     assert_eq!(run.large["data"].bytes, 5_000_002);
-    let table = world.table.clone().with_objects(Objects::new("values", &local_config(&bucket.endpoint())));
+    let table = world.table.clone().with_objects(objects(&bucket));
     let whole = table.whole(run).await.unwrap();
     assert_eq!(whole.data.unwrap().as_str().unwrap().len(), 5_000_000);
 }
@@ -41,7 +40,7 @@ async fn q02_secrets_are_masked_before_a_value_leaves_the_process() {
     let (bucket, folder) = bucket().await;
     let names = vec!["x".repeat(200); 600];
     let config = json!({ "mode": "large-with-secret", "bytes": 20_000, "names": names, "secret": "hunter2" });
-    let world = world(&bucket.endpoint(), config).await;
+    let world = world(&bucket, config).await;
     let run = world.run().await;
     assert_eq!(run.status, Status::Completed, "{:?}", run.error);
     assert_eq!(run.large.keys().collect::<Vec<_>>(), ["config", "data"]);
@@ -54,9 +53,8 @@ async fn q02_secrets_are_masked_before_a_value_leaves_the_process() {
 #[tokio::test]
 async fn l12_a_run_whose_bucket_is_down_is_recorded_as_failed_by_the_system() {
     let (bucket, _folder) = bucket().await;
-    let endpoint = bucket.endpoint();
+    let world = world(&bucket, json!({ "mode": "large", "bytes": 200_000 })).await;
     drop(bucket);
-    let world = world(&endpoint, json!({ "mode": "large", "bytes": 200_000 })).await;
     let run = world.run().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind, run.message), (Status::Failed, ErrorKind::System, None));

@@ -1,16 +1,19 @@
 //! One world a test: an engine with the table, a Lambda host, and a folder in which the probe leaves its marks.
 
 use std::{
-    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
 };
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lamplighter_aws::table::{History, Table, create};
+use lamplighter_aws::{
+    clients::signed_config,
+    objects::Objects,
+    table::{History, Table, create},
+};
 use lamplighter_core::{name::TaskName, run::Run};
-use lamplighter_local::{Engine, FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
+use lamplighter_local::{Bucket, Engine, FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -176,15 +179,16 @@ impl World {
 
 /// A way to the table that can be shut.
 pub(crate) struct Gate {
-    address: SocketAddr,
+    endpoint: String,
     passing: JoinHandle<()>,
 }
 
 impl Gate {
     pub(crate) async fn open(endpoint: &str) -> Self {
-        let target = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let (target, key) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let target = target.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let endpoint = format!("http://{}/{key}", listener.local_addr().unwrap());
         let passing = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
@@ -194,11 +198,11 @@ impl Gate {
                 });
             }
         });
-        Self { address, passing }
+        Self { endpoint, passing }
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("http://{}", self.address)
+        self.endpoint.clone()
     }
 
     /// Ends every connection, and refuses new ones.
@@ -209,6 +213,13 @@ impl Gate {
 
 pub(crate) fn task() -> TaskName {
     PROBE.parse().unwrap()
+}
+
+/// The objects of the bucket `values`.
+pub(crate) fn objects(bucket: &Bucket) -> Objects {
+    let signing = bucket.credentials();
+    let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
+    Objects::new("values", &config)
 }
 
 pub(crate) fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {

@@ -1,7 +1,8 @@
 //! A stack on one machine.
 
 pub mod door;
-pub mod proxy;
+
+pub use lamplighter_testkit::proxy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

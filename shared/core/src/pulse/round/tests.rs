@@ -1,6 +1,6 @@
 //! What is done with a tick, case by case, and over hours of pulses that fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -10,7 +10,7 @@ use crate::{
     catch_up::CatchUp,
     claim::{Decision, Hold, LastRun, Occasion, Refusal, Request, claim},
     definition::{Cron, Definition, Kind},
-    pulse::{Driver, GivenUp, Plan, State, Zones, keep, pulse, run_id},
+    pulse::{Driver, Plan, State, Zones, keep, pulse, run_id},
 };
 
 fn at(second: i64) -> Timestamp {
@@ -196,7 +196,8 @@ struct World {
     /// The ticks that had a run, were recorded without one, or were given up: one entry each time.
     had: Vec<(TaskName, Timestamp)>,
     recorded: Vec<(TaskName, Timestamp)>,
-    missed: usize,
+    /// The ticks that were told as missed.
+    missed: Vec<(TaskName, Timestamp)>,
 }
 
 impl World {
@@ -212,6 +213,7 @@ impl World {
             trigger: Trigger::Pulse,
             occasion: Occasion::Tick(pending.tick),
             overlap: pending.task.definition.overlap(),
+            runs_once: false,
             now,
             until: now + Duration::from_secs(1000),
         };
@@ -285,10 +287,11 @@ proptest! {
         let names: Vec<TaskName> = plan.tasks().iter().map(|task| task.name().clone()).collect();
         let mut world = World {
             states: names.iter().map(|name| (name.clone(), TaskState::default())).collect(),
-            runs: BTreeMap::new(), in_progress: vec![], had: vec![], recorded: vec![], missed: 0,
+            runs: BTreeMap::new(), in_progress: vec![], had: vec![], recorded: vec![], missed: vec![],
         };
         let mut state = State { watermark: Some(at(30)), ..State::default() };
-        let minutes_killed = minutes.iter().any(|minute| minute.killed);
+        // What a killed pulse gave up. Nobody is told of it if that pulse has started a newer tick.
+        let mut untold = BTreeSet::new();
         for (i, minute) in minutes.iter().enumerate() {
             let mut now = at(90 + 60 * i64::try_from(i).unwrap());
             world.pass(now);
@@ -326,6 +329,9 @@ proptest! {
                 }
             }
             if minute.killed {
+                for given_up in &considered.given_up {
+                    untold.extend(given_up.ticks.iter().map(|tick| (given_up.task.clone(), *tick)));
+                }
                 continue;
             }
             let seen = world.seen();
@@ -338,21 +344,31 @@ proptest! {
             let watermark = at(90 + 60 * i64::try_from(i).unwrap());
             let (kept, given_up) = keep(&left, considered.cursor, watermark);
             state = kept;
-            let missed = |it: &GivenUp| it.missed(before[&it.task].last_tick).map_or(0, |missed| missed.ticks);
-            world.missed += considered.given_up.iter().chain(&given_up).map(missed).sum::<usize>();
+            for it in considered.given_up.iter().chain(&given_up) {
+                let is_recorded = |tick| seen.runs.contains_key(&run_id(&it.task, tick));
+                let told = it.without_run(before[&it.task].last_tick, is_recorded);
+                world.missed.extend(told.into_iter().map(|tick| (it.task.clone(), tick)));
+            }
         }
         let mut once: Vec<_> = world.had.iter().chain(&world.recorded).cloned().collect();
         let all = once.len();
         once.sort();
         once.dedup();
         prop_assert_eq!(once.len(), all, "a tick has two runs or records");
-        let considered = |tick: &Timestamp| Some(*tick) <= state.watermark;
-        let accounted = once.iter().filter(|(_, tick)| considered(tick)).count() + world.missed + state.waiting.len();
-        let minutes = (state.watermark.unwrap().as_second() - 30) / 60;
-        let all = names.len() * usize::try_from(minutes).unwrap();
-        // A pulse that was killed tells nobody of what it gave up, and what it skipped is given up again.
-        if !minutes_killed {
-            prop_assert_eq!(accounted, all, "{:?}", state);
+        let told: BTreeSet<_> = world.missed.iter().cloned().collect();
+        prop_assert_eq!(told.len(), world.missed.len(), "a tick is told as missed twice");
+        let waiting: BTreeSet<_> = state.waiting.iter().map(|it| (it.task.clone(), it.tick)).collect();
+        let last = state.watermark.unwrap().as_second();
+        for tick in (60..=last).step_by(60).map(at) {
+            for name in &names {
+                let tick = (name.clone(), tick);
+                let had = once.binary_search(&tick).is_ok();
+                prop_assert!(!(had && told.contains(&tick)), "{:?} had its run and is told as missed", tick);
+                let is_after = |(other, newer): &&(TaskName, Timestamp)| other == name && *newer > tick.1;
+                let is_untold = untold.contains(&tick) && once.iter().any(|it| is_after(&it));
+                let is_known = had || told.contains(&tick) || waiting.contains(&tick) || is_untold;
+                prop_assert!(is_known, "{:?} is forgotten: {:?}", tick, state);
+            }
         }
     }
 }

@@ -9,8 +9,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
+
+use crate::dice::Dice;
 
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +29,43 @@ pub enum Fault {
     Silence,
     /// The request arrives, and the connection is cut after a while.
     CutAfter(Duration),
+    /// The request arrives after a while, as does its response.
+    Delayed(Duration),
     /// The request never arrives, and is answered with this status and body.
     Answer(u16, &'static str),
 }
+
+impl Fault {
+    /// A fault of DynamoDB or of the way to it, as a request of this head may meet it: one of `every` requests does.
+    pub fn of_table(dice: &mut Dice, every: usize, head: &str) -> Self {
+        if !dice.one_in(every) {
+            return Self::None;
+        }
+        let is = |operation: &str| head.contains(&format!("DynamoDB_20120810.{operation}"));
+        let is_write = ["PutItem", "UpdateItem", "DeleteItem"].into_iter().any(is);
+        match dice.roll(6) {
+            0 => THROTTLED,
+            1 => BROKEN,
+            2 => Self::Refused,
+            3 => Self::ResponseLost,
+            4 => Self::Delayed(Duration::from_secs(3)),
+            _ if is("TransactWriteItems") => CONFLICT,
+            _ if is_write => WRITE_CONFLICT,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// DynamoDB's answer where a partition has too much to do.
+pub const THROTTLED: Fault = Fault::Answer(
+    400,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"The level of configured provisioned throughput for the table was exceeded"}"#,
+);
+/// DynamoDB's answer where it has a fault of its own.
+pub const BROKEN: Fault = Fault::Answer(
+    500,
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"The request processing has failed because of an unknown error"}"#,
+);
 
 /// DynamoDB's answer to a transaction that meets another one.
 pub const CONFLICT: Fault = Fault::Answer(
@@ -54,6 +90,7 @@ type Rule = Arc<Mutex<Box<dyn FnMut(&str) -> Fault + Send>>>;
 
 /// A proxy before an endpoint. Its rule sees the head of each request.
 pub struct Proxy {
+    /// The URL by which it is reached, with the endpoint's key.
     pub endpoint: String,
     rule: Rule,
     accepting: AbortHandle,
@@ -62,9 +99,10 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy that lets everything pass.
     pub async fn before(endpoint: &str) -> Self {
-        let upstream = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let (upstream, key) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let upstream = upstream.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let endpoint = format!("http://{}/{key}", listener.local_addr().unwrap());
         let rule: Rule = Arc::new(Mutex::new(Box::new(|_: &str| Fault::None)));
         let own = Arc::clone(&rule);
         let accepting = tokio::spawn(async move {
@@ -124,6 +162,10 @@ async fn carry(mut client: TcpStream, upstream: &str, rule: &Rule) -> Option<()>
                 match fault {
                     Fault::Refused => return None,
                     Fault::Swallowed => {}
+                    Fault::Delayed(time) => {
+                        sleep(time).await;
+                        server.write_all(part).await.ok()?;
+                    }
                     Fault::Answer(status, body) => {
                         let length = body.len();
                         let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");

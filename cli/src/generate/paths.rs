@@ -1,0 +1,251 @@
+//! Paths of the application's template, which are relative to where it lies, as they are from where the generated one lies.
+
+use serde_yaml_ng::{Mapping, Value};
+
+use super::functions::mapping;
+
+/// The folder of the generated template.
+const INFRA: &str = "infra";
+
+/// The properties that may name a file or a folder, by type, each as its keys. `*` is any key. Source: the properties that
+/// `aws cloudformation package` and `sam package` upload.
+const LOCAL: [(&str, &[&[&str]]); 22] = [
+    ("AWS::ApiGateway::RestApi", &[&["BodyS3Location"]]),
+    ("AWS::ApiGatewayV2::Api", &[&["BodyS3Location"]]),
+    ("AWS::AppSync::FunctionConfiguration", APPSYNC),
+    ("AWS::AppSync::GraphQLSchema", &[&["DefinitionS3Location"]]),
+    ("AWS::AppSync::Resolver", APPSYNC),
+    ("AWS::CloudFormation::ModuleVersion", &[&["ModulePackage"]]),
+    ("AWS::CloudFormation::ResourceVersion", &[&["SchemaHandlerPackage"]]),
+    ("AWS::CloudFormation::Stack", &[&["TemplateURL"]]),
+    ("AWS::CloudFormation::StackSet", &[&["TemplateURL"]]),
+    ("AWS::ElasticBeanstalk::ApplicationVersion", &[&["SourceBundle"]]),
+    ("AWS::Glue::Job", &[&["Command", "ScriptLocation"]]),
+    ("AWS::Lambda::Function", &[&["Code"]]),
+    ("AWS::Lambda::LayerVersion", &[&["Content"]]),
+    ("AWS::Serverless::Api", &[&["DefinitionUri"]]),
+    ("AWS::Serverless::Application", &[&["Location"]]),
+    ("AWS::Serverless::Function", &[&["CodeUri"]]),
+    (
+        "AWS::Serverless::GraphQLApi",
+        &[&["SchemaUri"], &["Functions", "*", "CodeUri"], &["Resolvers", "*", "*", "CodeUri"]],
+    ),
+    ("AWS::Serverless::HttpApi", &[&["DefinitionUri"]]),
+    ("AWS::Serverless::LayerVersion", &[&["ContentUri"]]),
+    ("AWS::Serverless::StateMachine", &[&["DefinitionUri"]]),
+    ("AWS::Serverless::WebFunction", &[&["CodeUri"]]),
+    ("AWS::StepFunctions::StateMachine", &[&["DefinitionS3Location"]]),
+];
+const APPSYNC: &[&[&str]] =
+    &[&["RequestMappingTemplateS3Location"], &["ResponseMappingTemplateS3Location"], &["CodeS3Location"]];
+/// The entries of the template's own `Metadata` that name files.
+const OF_METADATA: [&[&str]; 2] =
+    [&["AWS::ServerlessRepo::Application", "LicenseUrl"], &["AWS::ServerlessRepo::Application", "ReadmeUrl"]];
+
+/// The folder from which paths are rewritten.
+#[derive(Clone, Debug)]
+pub(super) struct Paths {
+    /// The folder of the application's template, from the workspace's.
+    folder: Vec<String>,
+}
+
+impl Paths {
+    /// For the application's template in `file`, relative to the workspace.
+    pub(super) fn of(file: &str) -> Self {
+        let mut folder = parts(file, &[]);
+        folder.pop();
+        Self { folder }
+    }
+
+    /// Returns true if both templates lie in the same folder.
+    fn are_kept(&self) -> bool {
+        self.folder == [INFRA]
+    }
+
+    /// The resource with its paths.
+    pub(super) fn of_resource(&self, resource: Value) -> Value {
+        if self.are_kept() {
+            return resource;
+        }
+        let kind = resource["Type"].as_str().unwrap_or_default().to_owned();
+        let mut resource = self.of_includes(resource);
+        let known = LOCAL.iter().find(|(name, _)| *name == kind);
+        for keys in known.into_iter().flat_map(|(_, properties)| properties.iter()) {
+            if let Some(properties) = resource.get_mut("Properties") {
+                self.at(properties, keys);
+            }
+        }
+        if let Some(metadata) = resource.get_mut("Metadata") {
+            // The folder in which an image is built.
+            self.at(metadata, &["DockerContext"]);
+        }
+        if kind == "AWS::Serverless::Function" { self.with_code(resource) } else { resource }
+    }
+
+    /// The template's own metadata with its paths.
+    pub(super) fn of_metadata(&self, metadata: Mapping) -> Mapping {
+        let mut metadata = Value::Mapping(metadata);
+        if !self.are_kept() {
+            for keys in OF_METADATA {
+                self.at(&mut metadata, keys);
+            }
+        }
+        mapping(self.of_includes(metadata))
+    }
+
+    /// The rest of `Globals` with its paths.
+    pub(super) fn of_globals(&self, globals: Mapping) -> Mapping {
+        let mut globals = Value::Mapping(globals);
+        if !self.are_kept() {
+            self.at(&mut globals, &["Api", "DefinitionUri"]);
+        }
+        mapping(globals)
+    }
+
+    /// The value with the paths of what `AWS::Include` brings in.
+    pub(super) fn of_includes(&self, value: Value) -> Value {
+        if self.are_kept() {
+            return value;
+        }
+        match value {
+            Value::Sequence(items) => items.into_iter().map(|item| self.of_includes(item)).collect(),
+            Value::Mapping(entries) => {
+                let entries = entries.into_iter().map(|(key, value)| (key, self.of_includes(value)));
+                let mut value = Value::Mapping(entries.collect());
+                if value["Name"] == "AWS::Include" {
+                    self.at(&mut value, &["Parameters", "Location"]);
+                }
+                value
+            }
+            other => other,
+        }
+    }
+
+    /// Rewrites the text at these keys, if there is one.
+    fn at(&self, value: &mut Value, keys: &[&str]) {
+        match keys {
+            [] => {
+                if let Value::String(path) = value
+                    && is_local(path)
+                {
+                    *path = self.rewritten(path);
+                }
+            }
+            ["*", rest @ ..] => {
+                for (_, value) in value.as_mapping_mut().into_iter().flatten() {
+                    self.at(value, rest);
+                }
+            }
+            [key, rest @ ..] => {
+                if let Some(value) = value.get_mut(*key) {
+                    self.at(value, rest);
+                }
+            }
+        }
+    }
+
+    /// A function that does not say where its code is has it in its template's folder.
+    fn with_code(&self, mut resource: Value) -> Value {
+        let says = |key: &str| !resource["Properties"][key].is_null();
+        if resource["Properties"].is_mapping()
+            && !["CodeUri", "InlineCode", "ImageUri"].into_iter().any(says)
+            && resource["Properties"]["PackageType"] != "Image"
+        {
+            resource["Properties"]["CodeUri"] = self.rewritten(".").into();
+        }
+        resource
+    }
+
+    fn rewritten(&self, path: &str) -> String {
+        let parts = parts(path, &self.folder);
+        let from_infra: Vec<_> = match parts.split_first() {
+            Some((first, rest)) if first == INFRA => rest.to_vec(),
+            _ => std::iter::once("..".to_owned()).chain(parts).collect(),
+        };
+        let folder = if path.ends_with('/') { "/" } else { "" };
+        match from_infra.as_slice() {
+            [] => format!(".{folder}"),
+            parts => format!("{}{folder}", parts.join("/")),
+        }
+    }
+}
+
+/// The parts of a path behind those of a folder, without `.` and with as few `..` as possible.
+fn parts(path: &str, folder: &[String]) -> Vec<String> {
+    let mut parts = folder.to_vec();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part.to_owned()),
+        }
+    }
+    parts
+}
+
+/// Returns true if a text names a file of this machine by a relative path.
+fn is_local(text: &str) -> bool {
+    let is_elsewhere = text.contains("://") || text.contains("{{") || text.contains("${");
+    !text.is_empty() && !text.starts_with(['/', '~']) && !text.starts_with("arn:") && !is_elsewhere
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_from_the_generated_template() {
+        for (file, path, wanted) in [
+            ("template.yaml", "src/", "../src/"),
+            ("template.yaml", "./infra/x.json", "x.json"),
+            ("template.yaml", ".", ".."),
+            ("app/template.yaml", "src", "../app/src"),
+            ("app/template.yaml", "../src", "../src"),
+            ("app/template.yaml", "../infra/", "./"),
+            ("app/template.yaml", "../../other/src", "../../other/src"),
+            ("infra/site/template.yaml", "code.zip", "site/code.zip"),
+            ("./app/../infra/site/t.yaml", "../../x", "../x"),
+        ] {
+            assert_eq!(Paths::of(file).rewritten(path), wanted, "{file}: {path}");
+        }
+        for elsewhere in
+            ["s3://b/k", "https://x.example/t", "/opt/x", "arn:aws:s3:::b", "{{resolve:ssm:x}}", "${X}/y", ""]
+        {
+            assert!(!is_local(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn every_property_that_is_uploaded_is_rewritten() {
+        let rewritten = |text: &str| {
+            let read = super::super::read::read(text).unwrap().value();
+            Paths::of("app/t.yaml").of_resource(read)
+        };
+        for (kind, properties) in LOCAL {
+            for keys in properties {
+                let opened = keys.iter().map(|key| format!("{{{}: ", key.replace('*', "any")));
+                let opened = opened.collect::<Vec<_>>().concat();
+                let text = format!("Type: {kind}\nProperties: {opened}a/b{}", "}".repeat(keys.len()));
+                let mut value = &rewritten(&text)["Properties"];
+                for key in *keys {
+                    value = &value[key.replace('*', "any").as_str()];
+                }
+                assert_eq!(value, "../app/a/b", "{kind} {keys:?}");
+            }
+        }
+        let bucket = "Type: AWS::Lambda::Function\nProperties: {Code: {S3Bucket: b, S3Key: k/l}}";
+        assert_eq!(rewritten(bucket)["Properties"]["Code"]["S3Key"], "k/l");
+        let function = rewritten("Type: AWS::Serverless::Function\nProperties: {Handler: h}");
+        assert_eq!(function["Properties"]["CodeUri"], "../app");
+        let included =
+            "Type: X\nProperties: {A: [!Transform {Name: AWS::Include, Parameters: {Location: a.yaml}}]}";
+        let included = &rewritten(included)["Properties"]["A"][0]["Fn::Transform"];
+        assert_eq!(included["Parameters"]["Location"], "../app/a.yaml");
+        let kept = super::super::read::read("Type: AWS::Serverless::Function\nProperties: {CodeUri: ./x}")
+            .unwrap()
+            .value();
+        assert_eq!(Paths::of("infra/application.yaml").of_resource(kept.clone()), kept);
+    }
+}

@@ -1,0 +1,404 @@
+//! Everything that this program prints. Nothing else here writes to standard output or standard error.
+//!
+//! What is shown decides nothing. An output that is closed is no error; one that takes no more, as on a full disk, is told at
+//! the end. Beside work that must go on, threads of their own write what is shown: a reader that has stopped then costs lines,
+//! which are counted and told once it reads again, and holds up nothing.
+
+use std::{
+    collections::VecDeque,
+    fmt::Display,
+    fs::File,
+    io::{self, ErrorKind, Write as _, stderr, stdout},
+    os::fd::AsFd,
+    sync::{
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anstream::{AutoStream, ColorChoice, adapter::strip_str, stream::RawStream};
+
+/// How many bytes may wait for a reader beside work. One line alone may be longer.
+const ROOM: usize = 4 * 1024 * 1024;
+/// The pause before an output is tried again that takes nothing at the moment.
+const PAUSE: Duration = Duration::from_millis(10);
+
+static OUT: LazyLock<Printer> = LazyLock::new(|| Printer::to(&stdout()));
+static ERROR: LazyLock<Printer> = LazyLock::new(|| Printer::to(&stderr()));
+
+/// Says how many lines were not shown.
+type Missed = Arc<dyn Fn(u64) -> String + Send + Sync>;
+
+/// Prints a line for people on standard output; without its colours where nobody sees them.
+pub fn line(text: impl Display) {
+    OUT.print(&OUT.coloured(format!("{text}\n")));
+}
+
+/// Prints a text for programs on standard output, as it is.
+pub fn plain(text: impl Display) {
+    OUT.print(&format!("{text}\n"));
+}
+
+/// Prints a line for people on standard error.
+pub fn note(text: impl Display) {
+    ERROR.print(&ERROR.coloured(format!("{text}\n")));
+}
+
+/// Prints a question on standard error, whose line the answer ends.
+pub fn question(text: impl Display) {
+    ERROR.print(&format!("{text} "));
+}
+
+/// Puts a text where the last one was, in the last line of the terminal at standard error.
+pub fn progress(text: impl Display) {
+    ERROR.print(&format!("\r\x1b[2K{text}"));
+}
+
+/// Whether nobody reads standard output any more.
+pub fn is_gone() -> bool {
+    OUT.is_gone.load(Ordering::Relaxed)
+}
+
+/// From here on nothing waits for a reader. `missed` says how many lines were not shown.
+pub fn never_wait(missed: impl Fn(u64) -> String + Send + Sync + 'static) {
+    let missed: Missed = Arc::new(missed);
+    for printer in [&*OUT, &*ERROR] {
+        printer.never_wait(Arc::clone(&missed));
+    }
+}
+
+/// Waits until everything is shown, but for a reader that takes nothing no longer than `patience`. Fails if standard output did
+/// not take everything; that its reader is gone is no failure.
+pub fn finish(patience: Option<Duration>) -> io::Result<()> {
+    ERROR.finish(patience);
+    OUT.finish(patience);
+    lock(&OUT.failure).take().map_or(Ok(()), Err)
+}
+
+/// As [`finish`], of standard error alone.
+pub fn finish_notes(patience: Option<Duration>) {
+    ERROR.finish(patience);
+}
+
+/// One of the two outputs.
+struct Printer {
+    target: Arc<Mutex<Target>>,
+    is_gone: Arc<AtomicBool>,
+    /// The first reason why something was not written.
+    failure: Arc<Mutex<Option<io::Error>>>,
+    has_colours: bool,
+    queue: OnceLock<Arc<Queue>>,
+}
+
+/// Where a printer writes.
+struct Target {
+    /// None if there is no file.
+    file: Option<File>,
+    /// Whether the last line was written in part.
+    is_torn: bool,
+}
+
+/// How a piece was written.
+enum Written {
+    Whole,
+    /// Nobody reads any more.
+    Gone,
+    Failed(io::Error),
+}
+
+/// What waits to be written beside work.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    missed: Missed,
+}
+
+#[derive(Default)]
+struct Waiting {
+    pieces: VecDeque<Piece>,
+    bytes: usize,
+    /// How many lines were not shown since it was said last.
+    missed: u64,
+    is_writing: bool,
+    /// Whether the last piece was not taken.
+    is_failing: bool,
+    /// How many pieces have been dealt with.
+    count: u64,
+}
+
+enum Piece {
+    Text(String),
+    Missed(u64),
+}
+
+impl Printer {
+    fn to(stream: &(impl AsFd + RawStream)) -> Self {
+        let has_colours = AutoStream::choice(stream) != ColorChoice::Never;
+        Self::new(stream.as_fd().try_clone_to_owned().ok().map(File::from), has_colours)
+    }
+
+    fn new(file: Option<File>, has_colours: bool) -> Self {
+        Self {
+            is_gone: Arc::new(AtomicBool::new(file.is_none())),
+            target: Arc::new(Mutex::new(Target { file, is_torn: false })),
+            failure: Arc::default(),
+            has_colours,
+            queue: OnceLock::new(),
+        }
+    }
+
+    fn coloured(&self, text: String) -> String {
+        if self.has_colours { text } else { strip_str(&text).to_string() }
+    }
+
+    /// Writes a text, or leaves it to the thread that does.
+    fn print(&self, text: &str) {
+        if self.is_gone.load(Ordering::Relaxed) {
+            return;
+        }
+        if let Some(queue) = self.queue.get() {
+            return queue.push(text);
+        }
+        let written = lock(&self.target).write(text);
+        self.note(written);
+    }
+
+    /// Notes how a piece was written, and says whether it was.
+    fn note(&self, written: Written) -> bool {
+        match written {
+            Written::Whole => return true,
+            Written::Gone => self.is_gone.store(true, Ordering::Relaxed),
+            Written::Failed(error) => drop(lock(&self.failure).get_or_insert(error)),
+        }
+        false
+    }
+
+    fn never_wait(&self, missed: Missed) {
+        let queue = Arc::new(Queue { waiting: Mutex::default(), changed: Condvar::new(), missed });
+        // The second time it is so already.
+        if self.queue.set(Arc::clone(&queue)).is_err() {
+            return;
+        }
+        let this = Self {
+            target: Arc::clone(&self.target),
+            is_gone: Arc::clone(&self.is_gone),
+            failure: Arc::clone(&self.failure),
+            has_colours: self.has_colours,
+            queue: OnceLock::new(),
+        };
+        // It ends with the program, or when nobody reads any more.
+        thread::spawn(move || queue.write_to(&this));
+    }
+
+    fn finish(&self, patience: Option<Duration>) {
+        if let Some(queue) = self.queue.get() {
+            queue.finish(patience, &self.is_gone);
+        }
+    }
+}
+
+impl Target {
+    fn write(&mut self, text: &str) -> Written {
+        let Some(file) = &mut self.file else { return Written::Gone };
+        let whole = if self.is_torn { format!("\n{text}") } else { text.to_owned() };
+        let mut rest = whole.as_bytes();
+        while !rest.is_empty() {
+            match file.write(rest) {
+                Ok(count @ 1..) => rest = &rest[count..],
+                Ok(0) => return self.failed(rest.len() < whole.len(), ErrorKind::WriteZero.into()),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    // Another program that has it, too, does not want to wait.
+                    ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                    ErrorKind::BrokenPipe => return Written::Gone,
+                    _ => return self.failed(rest.len() < whole.len(), error),
+                },
+            }
+        }
+        self.is_torn = false;
+        Written::Whole
+    }
+
+    fn failed(&mut self, is_torn: bool, error: io::Error) -> Written {
+        self.is_torn |= is_torn;
+        Written::Failed(error)
+    }
+}
+
+impl Queue {
+    /// Puts a text behind the others, if there is room.
+    fn push(&self, text: &str) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.bytes > 0 && waiting.bytes + text.len() > ROOM {
+            waiting.missed += lines(text);
+            return;
+        }
+        if waiting.missed > 0 {
+            let missed = std::mem::take(&mut waiting.missed);
+            waiting.pieces.push_back(Piece::Missed(missed));
+        }
+        waiting.bytes += text.len();
+        waiting.pieces.push_back(Piece::Text(text.to_owned()));
+        self.changed.notify_all();
+    }
+
+    /// Writes what waits, for as long as somebody may read it.
+    fn write_to(&self, printer: &Printer) {
+        let mut target = lock(&printer.target);
+        loop {
+            let mut waiting = lock(&self.waiting);
+            waiting.is_writing = false;
+            self.changed.notify_all();
+            let piece = loop {
+                if let Some(piece) = waiting.pieces.pop_front() {
+                    break piece;
+                }
+                if waiting.missed > 0 && !waiting.is_failing {
+                    break Piece::Missed(std::mem::take(&mut waiting.missed));
+                }
+                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+            };
+            waiting.is_writing = true;
+            drop(waiting);
+            let written = match &piece {
+                Piece::Text(text) => target.write(text),
+                Piece::Missed(count) => target.write(&format!("{}\n", (self.missed)(*count))),
+            };
+            let is_written = printer.note(written);
+            let mut waiting = lock(&self.waiting);
+            waiting.count += 1;
+            waiting.is_failing = !is_written;
+            let (bytes, count) = match &piece {
+                Piece::Text(text) => (text.len(), lines(text)),
+                Piece::Missed(count) => (0, *count),
+            };
+            waiting.bytes -= bytes;
+            if !is_written {
+                waiting.missed += count;
+            }
+            if printer.is_gone.load(Ordering::Relaxed) {
+                *waiting = Waiting::default();
+                self.changed.notify_all();
+                return;
+            }
+        }
+    }
+
+    fn finish(&self, patience: Option<Duration>, is_gone: &AtomicBool) {
+        let mut waiting = lock(&self.waiting);
+        let (mut since, mut count) = (Instant::now(), waiting.count);
+        while !is_gone.load(Ordering::Relaxed)
+            && (waiting.is_writing || !waiting.pieces.is_empty() || waiting.missed > 0 && !waiting.is_failing)
+        {
+            if waiting.count != count {
+                (since, count) = (Instant::now(), waiting.count);
+            }
+            if patience.is_some_and(|patience| since.elapsed() >= patience) {
+                return;
+            }
+            let waited = self.changed.wait_timeout(waiting, PAUSE);
+            waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+fn lines(text: &str) -> u64 {
+    text.bytes().map(|byte| u64::from(byte == b'\n')).sum()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, BufReader, PipeReader, pipe};
+
+    use super::*;
+
+    const SHORT: Option<Duration> = Some(Duration::from_millis(200));
+
+    fn beside(file: File) -> Printer {
+        let printer = Printer::new(Some(file), false);
+        printer.never_wait(Arc::new(|count| format!("{count} missed")));
+        printer
+    }
+
+    fn piped() -> (PipeReader, File) {
+        let (reader, writer) = pipe().unwrap();
+        (reader, File::from(std::os::fd::OwnedFd::from(writer)))
+    }
+
+    #[test]
+    fn a_reader_that_stops_costs_lines_that_are_counted_and_holds_up_nothing() {
+        let (reader, writer) = piped();
+        let printer = beside(writer);
+        let line = format!("{}\n", "x".repeat(1023));
+        let count = 3 * ROOM / line.len();
+        for _ in 0..count {
+            printer.print(&line);
+        }
+        printer.finish(SHORT);
+        // Somebody reads again.
+        let reading = thread::spawn(move || {
+            let mut shown = 0;
+            for line in BufReader::new(reader).lines().map(Result::unwrap) {
+                match line.strip_suffix(" missed") {
+                    Some(missed) => return (shown, missed.parse::<usize>().unwrap()),
+                    None => shown += 1,
+                }
+            }
+            (shown, 0)
+        });
+        let (shown, missed) = reading.join().unwrap();
+        assert_eq!(shown + missed, count);
+        assert!(shown * line.len() >= ROOM && missed > 0, "{shown} are shown");
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_failure_and_nothing_waits_for_it() {
+        for waits in [true, false] {
+            let (reader, writer) = piped();
+            let printer = if waits { Printer::new(Some(writer), false) } else { beside(writer) };
+            drop(reader);
+            printer.print("a\n");
+            printer.finish(None);
+            printer.print("b\n");
+            printer.finish(None);
+            assert!(printer.is_gone.load(Ordering::Relaxed));
+            assert!(lock(&printer.failure).is_none());
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_a_failure_that_ends_nothing() {
+        for waits in [true, false] {
+            let full = File::options().write(true).open("/dev/full").unwrap();
+            let printer = if waits { Printer::new(Some(full), false) } else { beside(full) };
+            for _ in 0..3 {
+                printer.print("a\n");
+                printer.finish(None);
+            }
+            assert_eq!(lock(&printer.failure).as_ref().unwrap().kind(), ErrorKind::StorageFull);
+            assert!(!printer.is_gone.load(Ordering::Relaxed));
+        }
+    }
+
+    #[test]
+    fn a_line_longer_than_the_room_is_shown_if_nothing_else_waits() {
+        let (mut reader, writer) = piped();
+        let printer = beside(writer);
+        let long = format!("{}\n", "x".repeat(ROOM));
+        let reading = thread::spawn(move || {
+            let mut text = String::new();
+            io::Read::read_to_string(&mut reader, &mut text).map(|_| text)
+        });
+        printer.print(&long);
+        printer.finish(None);
+        // The thread that writes has the pipe until its reader is gone: it ends with what it reads.
+        drop(printer);
+        assert!(!reading.is_finished(), "the pipe is open still");
+    }
+}

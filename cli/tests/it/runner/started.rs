@@ -1,0 +1,528 @@
+//! Where and how it is started: foreign bytes in the environment, hang-ups, folders, and what `dev` builds.
+
+use std::{
+    ffi::OsString,
+    fs,
+    os::unix::{ffi::OsStringExt as _, fs::PermissionsExt as _, process::CommandExt as _},
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use super::stage::{Runner, Stage, until};
+use crate::fixture::Workspace;
+
+fn foreign(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+/// How a command ends that has these variables, which may be of any bytes.
+fn ended(stage: &Stage, line: &[&str], variables: &[(OsString, OsString)]) -> (Option<i32>, String) {
+    let output = stage.command(line, &[]).envs(variables.iter().cloned()).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn bytes_that_are_no_text_are_passed_on_as_they_are() {
+    let stage = Stage::new().task("where", "every 1 seconds", "where").task("other", "@hourly", "");
+    let variables = [
+        (OsString::from("PROBED"), foreign(b"\xa3")),
+        (foreign(b"PROBED\xff"), foreign(b"name")),
+        (OsString::from("PROBED_EMPTY"), OsString::new()),
+        (OsString::from("LAMPLIGHTER_PROBED"), foreign(b"\xa3")),
+        (OsString::from("AWS_PROBED"), foreign(b"\xa3")),
+    ];
+    // There is no dispatcher here.
+    let (code, said) = ended(&stage, &["up"], &variables);
+    assert!(code == Some(1) && said.contains("functions/dispatcher"), "{code:?}: {said}");
+    stage.workspace.dispatcher();
+    for line in [
+        &["tasks"][..],
+        &["types"],
+        &["next"],
+        &["history"],
+        &["stats"],
+        &["runner", "status"],
+        &["jobs", "list"],
+        &["disable", "other"],
+        &["build", "--dev"],
+        &["generate"],
+        &["run", "where"],
+    ] {
+        let (code, said) = ended(&stage, line, &variables);
+        assert_eq!(code, Some(0), "{line:?}: {said}");
+    }
+    for command in ["start", "dev"] {
+        let before = stage.noted().len();
+        let mut runner = stage.command(&[command, "--json"], &[]);
+        runner.envs(variables.iter().cloned()).stdout(Stdio::null()).process_group(0);
+        let mut runner = runner.spawn().unwrap();
+        until("runs", || (stage.noted().len() > before).then_some(()));
+        assert!(Command::new("kill").arg(runner.id().to_string()).status().unwrap().success());
+        assert_eq!(runner.wait().unwrap().code(), Some(0), "{command}");
+    }
+    let root = stage.workspace.path("").canonicalize().unwrap();
+    let folder = root.display();
+    for note in stage.noted().iter().filter(|note| note.starts_with("where /")) {
+        let of = |name: &[u8], value: &[u8]| format!("{:?}: {:?}", name.to_vec(), value.to_vec());
+        for passed in [
+            of(b"PROBED", b"\xa3"),
+            of(b"PROBED\xff", b"name"),
+            of(b"PROBED_EMPTY", b""),
+            of(b"PWD", folder.to_string().as_bytes()),
+        ] {
+            assert!(note.contains(&passed), "{passed} in {note}");
+        }
+        assert!(note.starts_with(&format!("where {folder} ")) && note.ends_with(" false"), "{note}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_read_and_is_no_text_is_named() {
+    let stage = Stage::new().task("tick", "@hourly", "");
+    for (name, line) in [
+        ("LAMPLIGHTER_LOCALE", &["tasks"][..]),
+        ("COLUMNS", &["tasks"]),
+        ("TASK_RUNNER_ENVIRONMENT", &["start"]),
+        ("TASK_RUNNER_ENABLED", &["start"]),
+        ("PULSE_INTERVAL", &["dev"]),
+        ("AWS_PROFILE", &["history", "--aws"]),
+        ("AWS_REGION", &["start", "--table", "shop"]),
+        ("LAMPLIGHTER_BUCKET", &["history", "--table", "shop"]),
+    ] {
+        let (code, said) = ended(&stage, line, &[(name.into(), foreign(b"de\xa3"))]);
+        let last = said.lines().last().unwrap_or_default();
+        assert_eq!((code, last), (Some(2), format!("error: {name} is not UTF-8 text").as_str()), "{line:?}");
+    }
+    let (code, said) =
+        ended(&stage, &["tasks", "--locale", "de"], &[("LAMPLIGHTER_LOCALE".into(), foreign(b"\xa3"))]);
+    assert_eq!(code, Some(0), "what is not asked is no error: {said}");
+}
+
+/// The command with SIGHUP as `how` has it, whatever this test was started under.
+fn with_hang_up(command: &Command, how: &str) -> Command {
+    within(&["env", how], command)
+}
+
+#[test]
+fn a_hang_up_ends_a_runner_as_sigterm_does_and_counts_once() {
+    let stage = Stage::new().task("obey", "every 1 seconds", "obey");
+    let command = stage.command(&["start", "--grace", "3s", "--json"], &[]);
+    let runner = Stage::follow(with_hang_up(&command, "--default-signal=HUP"));
+    stage.until_noted(1);
+    // As a terminal that closes: its shell, and then the kernel.
+    runner.signal("HUP");
+    runner.signal("HUP");
+    let (code, took, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert!(took >= Duration::from_secs(2), "what runs has its grace: {took:?}");
+    assert_eq!(said.last().unwrap()["event"], "stopped", "{said:#?}");
+    assert_eq!(stage.processes(), 0);
+    assert_eq!(stage.history("obey").last().unwrap()["status"], "CANCELLED");
+}
+
+#[test]
+fn a_runner_under_nohup_outlives_its_terminal() {
+    let stage = Stage::new().task("tick", "every 1 seconds", "");
+    let command = stage.command(&["start", "--json"], &[]);
+    let runner = Stage::follow(with_hang_up(&command, "--ignore-signal=HUP"));
+    runner.signal("HUP");
+    let before = stage.noted().len();
+    stage.until_noted(before + 3);
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
+fn a_hang_up_of_the_command_run_cancels_its_run() {
+    for signal in ["HUP", "TERM"] {
+        let stage = Stage::new().task("obey", "@hourly", "obey");
+        stage.workspace.dispatcher();
+        let mut command = with_hang_up(&stage.command(&["run", "obey"], &[]), "--default-signal=HUP");
+        let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn().unwrap();
+        stage.until_noted(1);
+        assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(stage.history("obey")[0]["status"], "CANCELLED");
+        assert_eq!(stage.processes(), 0);
+    }
+}
+
+#[test]
+fn all_processes_have_the_projects_folder_and_no_build_removes_what_they_write() {
+    let stage = Stage::new().task("where", "every 1 seconds", "where").side("side-probe", "where");
+    let stage = stage.queue("queue-probe", &json!({}));
+    stage.workspace.dispatcher();
+    let root = stage.workspace.path("").canonicalize().unwrap();
+    // Wherever the person is.
+    let below = stage.workspace.path("functions/tasks/where");
+    let run = stage.command(&["run", "where"], &[]).current_dir(&below).output().unwrap();
+    assert_eq!(run.status.code(), Some(0), "{run:?}");
+    let mut runner = stage.command(&["dev", "--json"], &[]);
+    runner.current_dir(&below);
+    let mut runner = Stage::follow(runner);
+    let job = stage.enqueue("queue-probe", "where", "x", &[]);
+    assert_eq!(stage.over(&job)["data"], json!(root), "a job's process");
+    let beside = until("the side task", || {
+        fs::read_to_string(stage.workspace.path("where")).ok().filter(|it| it.ends_with('\n'))
+    });
+    assert_eq!(Path::new(beside.trim_end()), root, "a side task's process");
+    stage.until_noted(3);
+    stage.write("where", "every 1 seconds", "second");
+    runner.until("the build", |line| line["event"] == "built");
+    let before = stage.noted().len();
+    stage.until_noted(before + 1);
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+    let folders: Vec<_> = stage.noted().into_iter().filter(|note| note.starts_with("where /")).collect();
+    assert!(
+        folders.iter().all(|note| note.starts_with(&format!("where {} ", root.display()))),
+        "{folders:#?}"
+    );
+    let written = stage.workspace.read("written");
+    let lines: Vec<_> = written.lines().collect();
+    assert_eq!(lines.len(), folders.len() + 2, "nothing is lost: {written}");
+    assert!(lines.contains(&"side") && lines.contains(&"queue"), "{written}");
+    assert!(!stage.workspace.path("target/lamplighter/where/written").exists());
+}
+
+/// Each command that reads a workspace, with what it needs to begin.
+const COMMANDS: [&[&str]; 25] = [
+    &["abort", "a/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+    &["build", "--dev"],
+    &["cancel", "a"],
+    &["dev"],
+    &["disable", "a"],
+    &["enable", "a"],
+    &["enqueue", "a"],
+    &["generate"],
+    &["history"],
+    &["jobs", "dead"],
+    &["logs", "a"],
+    &["next"],
+    &["pulse", "status"],
+    &["result", "a/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+    &["retry", "a"],
+    &["run", "a"],
+    &["runner", "status"],
+    &["set", "a"],
+    &["start"],
+    &["stats"],
+    &["status", "a/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
+    &["tasks"],
+    &["types"],
+    &["up"],
+    &["why", "a"],
+];
+
+#[test]
+fn a_folder_that_gives_no_name_is_refused_by_all_commands_before_they_compile() {
+    for (folder, suggested) in
+        [("my_shop", "my-shop"), ("My Shop", "My-Shop"), ("123", "my-project"), ("ünï", "my-project")]
+    {
+        let workspace = Workspace::called(folder);
+        workspace.task("a", "a", json!({}));
+        let commands = if folder == "my_shop" { &COMMANDS[..] } else { &COMMANDS[20..] };
+        for line in commands {
+            let said = workspace.run(line).failed();
+            assert!(
+                said.starts_with(&format!(
+                    "error: lamplighter.toml: name: is missing, and the workspace's folder `{folder}` gives none: "
+                )) && said.contains(&format!("write `name = \"{suggested}\"`")),
+                "{line:?}: {said}"
+            );
+        }
+        assert!(!workspace.path("target").exists() && !workspace.path(".lamplighter").exists());
+        workspace.write("lamplighter.toml", &format!("name = \"{suggested}\"\n"));
+        workspace.run(&["generate"]).succeeded();
+        workspace.run(&["history"]).succeeded();
+    }
+    let workspace = Workspace::called("shop");
+    workspace.task("a", "a", json!({}));
+    workspace.write("lamplighter.toml", "name = \"my_shop\"\n");
+    let said = workspace.run(&["generate"]).failed();
+    assert!(
+        said.starts_with("error: lamplighter.toml: name: `my_shop` is not a stack's name: it must be "),
+        "{said}"
+    );
+    workspace.write("lamplighter.toml", "");
+    let refused = workspace.run(&["history", "--stack", "my_shop"]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("`my_shop` is not a stack's name"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn without_a_home_of_the_user_the_projects_folder_serves() {
+    let stage = Stage::new().task("tick", "@hourly", "");
+    stage.workspace.dispatcher();
+    let user = std::env::home_dir().unwrap();
+    let of_user =
+        |name: &str, folder: &str| std::env::var_os(name).unwrap_or_else(|| user.join(folder).into());
+    let mut command = stage.command(&["run", "tick"], &[]);
+    command
+        .env("CARGO_HOME", of_user("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", of_user("RUSTUP_HOME", ".rustup"));
+    let output = command.env_remove("HOME").output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(stage.history("tick").len(), 1);
+}
+
+/// A cargo that leaves a line for each build before it builds.
+fn counted(stage: &Stage) -> (String, impl Fn() -> usize) {
+    let (cargo, log) = (stage.workspace.path("../cargo"), stage.workspace.path("../builds"));
+    let real = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let script =
+        format!("#!/bin/sh\n[ \"$1\" = build ] && echo build >> '{}'\nexec '{real}' \"$@\"\n", log.display());
+    fs::write(&cargo, script).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let count = move || fs::read_to_string(&log).unwrap_or_default().lines().count();
+    (cargo.display().to_string(), count)
+}
+
+/// Has a runner of `dev` build what changes and nothing else.
+fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() -> usize, target: &Path) {
+    let workspace = &stage.workspace;
+    let source = "functions/tasks/tick/src/main.rs";
+    let text = workspace.read(source);
+    // The first build may have written Cargo.lock, which is a source too.
+    let before = until("the builds of the beginning", || {
+        let count = builds();
+        thread::sleep(Duration::from_secs(2));
+        (builds() == count).then_some(count)
+    });
+    for path in
+        ["notes.ignored", "functions/tasks/tick/x.ignored", "made/deep/er.rs", "app.sqlite", ".hidden/x.rs"]
+    {
+        workspace.write(path, "1");
+    }
+    fs::create_dir_all(target.join("more/deep")).unwrap();
+    fs::write(target.join("more/deep/x.rs"), "1").unwrap();
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!(builds(), before, "nothing of that is a source");
+
+    let built = |runner: &mut Runner, word: &'static str| {
+        runner.until(word, |line| line["event"] == "built");
+    };
+    workspace.write(source, &text.replace("first", "second"));
+    built(runner, "a written file");
+    // As many editors write.
+    workspace.write("functions/tasks/tick/src/main.rs~", &text.replace("first", "third"));
+    fs::rename(workspace.path("functions/tasks/tick/src/main.rs~"), workspace.path(source)).unwrap();
+    built(runner, "a file over another");
+    workspace.write("functions/tasks/tick/src/deep/er/mod.rs", "pub const X: u8 = 1;");
+    workspace.write(source, &format!("#[path = \"deep/er/mod.rs\"] mod er;\n{text}"));
+    built(runner, "a new folder");
+    workspace.write(
+        "functions/tasks/tick/src/deep/er/mod.rs",
+        "pub const X: u8 = 2; pub fn f() {}\n#[used] static Y: [u8; 9] = [3; 9];",
+    );
+    built(runner, "a file in it");
+    fs::remove_file(workspace.path("functions/tasks/tick/src/deep/er/mod.rs")).unwrap();
+    runner.until("a deleted file", |line| line["event"] == "build_failed");
+}
+
+#[test]
+fn dev_builds_what_changes_and_heeds_gitignore_and_the_target_folder() {
+    let stage = Stage::new().task("tick", "@hourly", "");
+    stage.workspace.write(".gitignore", "*.ignored\n/made/\n");
+    let target = stage.workspace.path("out");
+    let (cargo, builds) = counted(&stage);
+    let variables = [("CARGO", cargo.as_str()), ("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let mut runner = stage.start(&["dev"], &variables);
+    assert!(runner.said.iter().all(|line| line["event"] != "looking"), "{:#?}", runner.said);
+    builds_what_changes(&stage, &mut runner, &builds, &target);
+    runner.signal("TERM");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0));
+    assert!(said.iter().all(|line| line["event"] != "looking"), "{said:#?}");
+}
+
+#[test]
+fn dev_looks_at_the_sources_where_the_system_has_no_watches_left() {
+    if !can(&["unshare", "-r", "true"]) {
+        eprintln!(
+            "skipped: this machine lets nobody make a user namespace, in which watches could be limited"
+        );
+        return;
+    }
+    let stage = Stage::new().task("tick", "@hourly", "");
+    stage.workspace.write(".gitignore", "*.ignored\n/made/\n");
+    let (cargo, builds) = counted(&stage);
+    let command = stage.command(&["dev", "--json"], &[("CARGO", &cargo)]);
+    let limited = "echo 3 > /proc/sys/user/max_inotify_watches; exec \"$0\" \"$@\"";
+    let mut runner = Stage::follow(within(&["unshare", "-r", "sh", "-c", limited], &command));
+    let looks = runner.until("that it looks", |line| line["event"] == "looking");
+    assert!(looks["message"].as_str().unwrap().contains("watch limit"), "{looks:#}");
+    builds_what_changes(&stage, &mut runner, &builds, &stage.workspace.path("target"));
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+fn can(line: &[&str]) -> bool {
+    let status = Command::new(line[0]).args(&line[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The command behind these words.
+fn within(words: &[&str], command: &Command) -> Command {
+    let mut within = Command::new(words[0]);
+    within.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        within.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => within.env(name, value),
+            None => within.env_remove(name),
+        };
+    }
+    within
+}
+
+/// A small disk at the home folder of a stage, for those who are brought there; it goes with this value.
+struct Disk {
+    holder: std::process::Child,
+}
+
+impl Disk {
+    /// Nothing where this machine lets nobody mount one.
+    fn at(stage: &Stage, options: &str) -> Option<Self> {
+        let home = stage.workspace.path(".lamplighter");
+        fs::create_dir_all(&home).unwrap();
+        let script = "mount -t tmpfs -o \"$0\" none \"$1\" && echo mounted && exec sleep 1000";
+        let mut holder = Command::new("unshare");
+        holder.args(["-r", "-m", "sh", "-c", script, options]).arg(&home).stdout(Stdio::piped());
+        // Where commands begin that are brought here.
+        holder.current_dir(stage.workspace.path(""));
+        let mut holder = holder.stderr(Stdio::null()).spawn().ok()?;
+        let mut said = [0; 7];
+        let is_there = std::io::Read::read_exact(holder.stdout.as_mut()?, &mut said).is_ok();
+        let disk = Self { holder };
+        if !is_there {
+            eprintln!("skipped: this machine lets nobody mount a small disk");
+        }
+        is_there.then_some(disk)
+    }
+
+    /// A command as it is where the disk is.
+    fn here(&self, command: &Command) -> Command {
+        let process = self.holder.id().to_string();
+        within(&["nsenter", "-t", &process, "-U", "-m", "--preserve-credentials", "-w", "--"], command)
+    }
+
+    /// The path of a file of the disk, as it is for this test.
+    fn path(&self, stage: &Stage, file: &str) -> std::path::PathBuf {
+        let path = stage.workspace.path(".lamplighter").join(file);
+        Path::new("/proc")
+            .join(self.holder.id().to_string())
+            .join("root")
+            .join(path.strip_prefix("/").unwrap())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
+fn json_of(mut command: Command) -> Value {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_home_folder_that_cannot_be_written_is_named_and_nothing_is_begun() {
+    let stage = Stage::new().task("tick", "every 1 seconds", "").queue("queue-probe", &json!({}));
+    let folder = stage.workspace.path(".lamplighter").display().to_string();
+    for (options, reason, advice) in [
+        ("ro", "Read-only file system", "make it writable, or name another folder with `--home`"),
+        ("size=8k", "No space left on device", "make room on its disk, or name another folder with `--home`"),
+    ] {
+        let Some(disk) = Disk::at(&stage, options) else { return };
+        for line in [
+            &["up"][..],
+            &["start"],
+            &["dev"],
+            &["run", "tick"],
+            &["enqueue", "queue-probe", "{\"mode\": \"\", \"mark\": \"x\"}"],
+            &["history"],
+            &["disable", "tick"],
+        ] {
+            let output = disk.here(&stage.command(line, &[])).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{line:?}: {said}");
+            let last = said.lines().last().unwrap_or_default();
+            assert!(
+                last.starts_with(&format!("error: cannot write to the folder {folder}")),
+                "{line:?}: {said}"
+            );
+            assert!(last.contains(reason) && last.ends_with(advice), "{line:?}: {said}");
+        }
+        assert_eq!(
+            fs::read_dir(disk.path(&stage, "")).unwrap().count(),
+            0,
+            "{options}: nothing is half written"
+        );
+        assert!(
+            stage.noted().is_empty() && !stage.workspace.path("target").exists(),
+            "nothing was compiled or run"
+        );
+    }
+}
+
+#[test]
+fn a_job_that_ends_on_a_full_disk_is_recorded_once_there_is_room() {
+    let stage = Stage::new().queue("queue-probe", &json!({}));
+    let Some(disk) = Disk::at(&stage, "size=6m") else { return };
+    let mut runner = Stage::follow(disk.here(&stage.command(&["start", "--json"], &[])));
+    let enqueue = |mode: &str, mark: &str| {
+        let arguments = json!({ "mode": mode, "mark": mark }).to_string();
+        disk.here(&stage.command(&["enqueue", "queue-probe", &arguments], &[])).output().unwrap()
+    };
+    let enqueued = enqueue("await", "go");
+    assert!(enqueued.status.success(), "{enqueued:?}");
+    let job = String::from_utf8(enqueued.stdout).unwrap().trim().to_owned();
+    assert_eq!(stage.until_noted(1), ["go"]);
+
+    let filler = disk.path(&stage, "filler");
+    let fill = || {
+        let mut file = fs::File::options().append(true).create(true).open(&filler).unwrap();
+        while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
+    };
+    fill();
+    let refused = enqueue("", "refused");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("make room on its disk"), "{said}");
+    stage.workspace.write("go", "");
+    runner.until("that it waits", |line| {
+        // Whatever the table had left is taken.
+        fill();
+        line["event"] == "warning" && line["message"].as_str().is_some_and(|text| text.contains(&job))
+    });
+    // Longer than nothing, and shorter than the lease.
+    thread::sleep(Duration::from_secs(3));
+
+    fs::remove_file(&filler).unwrap();
+    let over = until("its record", || {
+        let told = json_of(disk.here(&stage.command(&["status", &job, "--json"], &[])));
+        (told["status"] != "RUNNING").then_some(told)
+    });
+    assert_eq!((&over["status"], &over["data"]), (&json!("COMPLETED"), &json!("go")), "{over:#}");
+    assert_eq!(stage.noted(), ["go"], "its body ran once");
+    let another = enqueue("", "another");
+    assert!(another.status.success(), "{another:?}");
+    stage.until_noted(2);
+    runner.signal("TERM");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+}

@@ -1,0 +1,102 @@
+//! O08: a runner tells of failures as the pulse does, and of nothing that was due before it was there.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::stage::{Stage, until};
+
+/// A webhook that does not take the first message, and keeps the others.
+struct Hook {
+    url: String,
+    messages: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Hook {
+    fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let messages = Arc::<Mutex<Vec<Value>>>::default();
+        let kept = Arc::clone(&messages);
+        thread::spawn(move || {
+            for (i, stream) in listener.incoming().enumerate() {
+                let mut stream = stream.unwrap();
+                let Some(message) = body(&mut stream) else { continue };
+                let status = if i == 0 { "500 Internal Server Error" } else { "200 OK" };
+                if i > 0 {
+                    kept.lock().unwrap().push(message);
+                }
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                // Who has gone needs no answer.
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { url, messages }
+    }
+
+    fn messages(&self) -> Vec<Value> {
+        self.messages.lock().unwrap().clone()
+    }
+}
+
+/// The JSON of one request.
+fn body(stream: &mut TcpStream) -> Option<Value> {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let (mut read, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&read);
+        if let Some((_, body)) = text.split_once("\r\n\r\n")
+            && let Ok(message) = serde_json::from_str(body)
+        {
+            return Some(message);
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return None,
+            Ok(count) => read.extend_from_slice(&piece[..count]),
+        }
+    }
+}
+
+#[test]
+fn o08_a_runner_tells_of_runs_and_jobs_that_failed_and_of_nothing_from_before_it() {
+    let hook = Hook::new();
+    let stage =
+        Stage::new().task("fail", "every 2 seconds", "fail").queue("mail", &json!({})).telling(&hook.url);
+    let begun = Timestamp::now();
+    let mut runner = stage.start(&["start", "--grace", "0"], &[("TASK_DEFAULT_RETRIES", "0")]);
+    // The first message is not taken. It is kept, and the others are sent all the same.
+    let refused = runner.until("the word of it", |line| line["event"] == "warning");
+    assert!(refused["message"].as_str().unwrap().contains("is sent again at"), "{refused}");
+    let job = stage.enqueue("mail", "fail", "x", &[]);
+    stage.over(&job);
+    let of = |task: &str| {
+        let all = hook.messages();
+        all.into_iter().filter(|message| message["task"] == task).collect::<Vec<_>>()
+    };
+    until("the job's message", || (!of("mail").is_empty()).then_some(()));
+    until("a run's message", || (!of("fail").is_empty()).then_some(()));
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+    let message = &of("mail")[0];
+    assert_eq!((&message["status"], &message["stack"]), (&json!("FAILED"), &json!("shop")), "{message}");
+    let ids: Vec<_> = hook.messages().iter().map(|message| message["run_id"].to_string()).collect();
+    let mut once = ids.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), ids.len(), "each is told once: {ids:?}");
+    assert!(hook.messages().iter().all(|message| message["status"] != "MISSED"), "{:?}", hook.messages());
+    // A tick of an hour before the runner was there.
+    let before = Timestamp::from_second(begun.as_second() / 2 * 2 - 3600).unwrap();
+    let told = stage.workspace.run(&["why", "fail", &before.to_string(), "--json"]).succeeded();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["answer"], "not_there_yet", "{told}");
+    let since: Timestamp = told["since"].as_str().unwrap().parse().unwrap();
+    assert!(since >= begun - Duration::from_secs(61), "{since}");
+}

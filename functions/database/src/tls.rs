@@ -1,0 +1,302 @@
+//! How a connection to PostgreSQL is encrypted: `sslmode` and `sslrootcert` of the URL, as libpq means them.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// The values of `sslmode`, weakest first. Source: the PostgreSQL manual, "SSL Support".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Mode {
+    /// Never encrypted.
+    Disable,
+    /// Encrypted only if the server refuses other connections.
+    Allow,
+    /// Encrypted if the server can, and else not.
+    #[default]
+    Prefer,
+    /// Encrypted. The server's certificate is checked only against `sslrootcert`.
+    Require,
+    /// Encrypted, with a server whose certificate comes from an authority that is trusted.
+    VerifyCa,
+    /// The same, and the certificate is for the host that the URL names.
+    VerifyFull,
+}
+
+impl Mode {
+    const WORDS: [(&str, Self); 6] = [
+        ("disable", Self::Disable),
+        ("allow", Self::Allow),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+}
+
+impl FromStr for Mode {
+    type Err = InvalidTls;
+
+    fn from_str(word: &str) -> Result<Self, InvalidTls> {
+        let found = Self::WORDS.iter().find(|(known, _)| *known == word);
+        found.map(|(_, mode)| *mode).ok_or(InvalidTls::Mode)
+    }
+}
+
+/// Why the URL does not say how the connection is encrypted. What it says is never repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidTls {
+    /// Another word.
+    #[error("`sslmode` must be one of disable, allow, prefer, require, verify-ca, verify-full")]
+    Mode,
+    /// The machine's authorities sign certificates for anybody, so the host must be checked too.
+    #[error("`sslrootcert=system` needs `sslmode=verify-full`")]
+    Weak,
+    /// It is not UTF-8 once its `%..` are resolved.
+    #[error("`sslmode` and `sslrootcert` must be UTF-8 text")]
+    NotText,
+}
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificatesError {
+    /// The file of `sslrootcert` cannot be read.
+    #[error("the certificates of `sslrootcert`, {}, cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is none in the file of `sslrootcert`.
+    #[error("{}, of `sslrootcert`, holds no certificate: it must be a file in PEM format", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Those that the environment names cannot be used.
+    #[error(transparent)]
+    Authorities(#[from] lamplighter::authorities::AuthoritiesError),
+    /// The machine has none.
+    #[error("this machine has no certificates of authorities: name a file of them with `sslrootcert`")]
+    None,
+    /// The library refuses them.
+    #[error("the certificates of authorities cannot be used")]
+    Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The authorities that may sign a server's certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Roots {
+    /// The authorities that the environment names, and the machine's; asked only where the mode checks.
+    #[default]
+    Usual,
+    /// `sslrootcert=system`: the same.
+    System,
+    /// Those of a file.
+    File(PathBuf),
+}
+
+/// How a connection is encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tls {
+    pub(crate) mode: Mode,
+    pub(crate) roots: Roots,
+}
+
+impl Tls {
+    /// Reads the values of `sslmode` and `sslrootcert`; left out, they have libpq's defaults.
+    pub(crate) fn new(mode: Option<&str>, root_certificate: Option<&str>) -> Result<Self, InvalidTls> {
+        let mode = mode.map(str::parse).transpose()?;
+        let roots = match root_certificate {
+            None | Some("") => Roots::Usual,
+            Some("system") => Roots::System,
+            Some(path) => Roots::File(path.into()),
+        };
+        let mode = match (mode, &roots) {
+            (None, Roots::System) => Mode::VerifyFull,
+            (Some(mode), Roots::System) if mode < Mode::VerifyFull => return Err(InvalidTls::Weak),
+            (mode, _) => mode.unwrap_or_default(),
+        };
+        Ok(Self { mode, roots })
+    }
+
+    /// Makes the client's side of TLS. Reads certificates where the mode asks for them.
+    pub(crate) fn connector(&self) -> Result<MakeRustlsConnect, CertificatesError> {
+        let provider = Arc::new(ring::default_provider());
+        let checks = self.mode >= Mode::VerifyCa || matches!(self.roots, Roots::File(_));
+        let verifier = if checks {
+            let certificates = self.roots.read()?;
+            Verifier::new(&certificates, &provider, self.mode == Mode::VerifyFull)?
+        } else {
+            Verifier { provider: Arc::clone(&provider), trusted: None }
+        };
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| CertificatesError::Unusable(error.into()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        Ok(MakeRustlsConnect::new(config))
+    }
+}
+
+impl Roots {
+    fn read(&self) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+        let Self::File(path) = self else {
+            let mut certificates = lamplighter::authorities::named()?.to_vec();
+            certificates.extend(rustls_native_certs::load_native_certs().certs);
+            return if certificates.is_empty() { Err(CertificatesError::None) } else { Ok(certificates) };
+        };
+        read_file(path)
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+    let found = rustls_native_certs::load_certs_from_paths(Some(path), None);
+    match found.errors.into_iter().next() {
+        Some(error) => Err(CertificatesError::Unreadable { path: path.to_owned(), source: error.into() }),
+        None if found.certs.is_empty() => Err(CertificatesError::Empty { path: path.to_owned() }),
+        None => Ok(found.certs),
+    }
+}
+
+/// Checks the server's certificate as far as the mode asks for it. That the server has the certificate's key is checked in
+/// every mode.
+struct Verifier {
+    provider: Arc<CryptoProvider>,
+    trusted: Option<Trusted>,
+}
+
+struct Trusted {
+    authorities: Arc<WebPkiServerVerifier>,
+    /// The certificates as they are, since a server's own may be among them.
+    certificates: Vec<CertificateDer<'static>>,
+    checks_host: bool,
+}
+
+impl Verifier {
+    fn new(
+        certificates: &[CertificateDer<'static>],
+        provider: &Arc<CryptoProvider>,
+        checks_host: bool,
+    ) -> Result<Self, CertificatesError> {
+        let mut roots = RootCertStore::empty();
+        // A machine's own store may hold some that are too old to be understood.
+        roots.add_parsable_certificates(certificates.iter().cloned());
+        let authorities =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+        let authorities = authorities.map_err(|error| CertificatesError::Unusable(error.into()))?;
+        let trusted = Trusted { authorities, certificates: certificates.to_vec(), checks_host };
+        Ok(Self { provider: Arc::clone(provider), trusted: Some(trusted) })
+    }
+}
+
+impl Trusted {
+    fn check(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.authorities.verify_server_cert(certificate, chain, host, ocsp, now) {
+            // The chain is checked before the host.
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) if !self.checks_host => Ok(ServerCertVerified::assertion()),
+            // A server's own certificate that is trusted as it is may say that it is an authority's, as those of
+            // `openssl req -x509` do. Its time is checked before that.
+            Err(Error::InvalidCertificate(CertificateError::Other(OtherError(error))))
+                if self.certificates.iter().any(|known| known == certificate)
+                    && error.to_string().starts_with("CaUsedAsEndEntity") =>
+            {
+                if self.checks_host {
+                    verify_server_name(&ParsedCertificate::try_from(certificate)?, host)?;
+                }
+                Ok(ServerCertVerified::assertion())
+            }
+            checked => checked,
+        }
+    }
+}
+
+impl fmt::Debug for Verifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verifier").field("checks", &self.trusted.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match &self.trusted {
+            Some(trusted) => trusted.check(end_entity, intermediates, server_name, ocsp_response, now),
+            None => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mode_is_libpqs() {
+        let tls = |mode, root| Tls::new(mode, root).unwrap();
+        assert_eq!(tls(None, None), Tls { mode: Mode::Prefer, roots: Roots::Usual });
+        assert_eq!(tls(None, Some("system")).mode, Mode::VerifyFull);
+        assert_eq!(tls(Some("require"), Some("/x/ca.pem")).roots, Roots::File("/x/ca.pem".into()));
+        for (word, mode) in Mode::WORDS {
+            assert_eq!(tls(Some(word), None).mode, mode);
+        }
+        assert!(matches!(Tls::new(Some("verify-ca"), Some("system")), Err(InvalidTls::Weak)));
+        for word in ["", "Require", "on", "verify_full"] {
+            assert!(matches!(Tls::new(Some(word), None), Err(InvalidTls::Mode)), "{word}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The name of a project, which its stack has too: what `lamplighter.toml` says, else the name of the workspace's folder.
+
+use std::fmt;
+
+/// The longest name. Source: CloudFormation API Reference, `CreateStack`, `StackName`, as is the rule for its characters.
+pub const MAX_LEN: usize = 128;
+/// How a name is suggested that nothing can be made of.
+const PLACEHOLDER: &str = "my-project";
+
+/// A word that is no stack's name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is not a stack's name: it must be {rule}", rule = Rule)]
+pub struct InvalidStackName {
+    /// What was given.
+    pub word: String,
+}
+
+/// Why a project has no name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Nameless {
+    /// The name that it is given is none.
+    #[error(transparent)]
+    Given(#[from] InvalidStackName),
+    /// It is given none, and its folder's name is none.
+    #[error(
+        "is missing, and the workspace's folder `{folder}` gives none: a name must be {rule}; write \
+         `name = \"{suggestion}\"`",
+        rule = Rule
+    )]
+    Folder {
+        /// The folder's name.
+        folder: String,
+        /// A name that is like it.
+        suggestion: String,
+    },
+}
+
+/// The rule for names, in words.
+struct Rule;
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "1 to {MAX_LEN} letters from A to Z, digits and hyphens, beginning with a letter")
+    }
+}
+
+/// The name of a project: the one that it is given, else its folder's. Neither is changed: a name that is made up could be
+/// another one after the next release.
+pub fn name(given: Option<&str>, folder: &str) -> Result<String, Nameless> {
+    match given {
+        Some(given) => {
+            check(given)?;
+            Ok(given.to_owned())
+        }
+        None if is_name(folder) => Ok(folder.to_owned()),
+        None => Err(Nameless::Folder { folder: folder.to_owned(), suggestion: suggestion(folder) }),
+    }
+}
+
+/// Refuses what is no stack's name.
+pub fn check(word: &str) -> Result<(), InvalidStackName> {
+    if is_name(word) { Ok(()) } else { Err(InvalidStackName { word: word.to_owned() }) }
+}
+
+fn is_name(word: &str) -> bool {
+    word.len() <= MAX_LEN
+        && word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+/// A name that is like a folder's; a placeholder where letters would be lost.
+fn suggestion(folder: &str) -> String {
+    let words = folder.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let mut name = words.collect::<Vec<_>>().join("-");
+    name.truncate(MAX_LEN);
+    if is_name(&name) && folder.is_ascii() { name } else { PLACEHOLDER.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_has_the_name_that_it_is_given_else_its_folders() {
+        let long = "a".repeat(MAX_LEN);
+        for (given, folder, wanted) in [
+            (None, "shop", "shop"),
+            (None, "Shop-2", "Shop-2"),
+            (None, "a", "a"),
+            (None, "a--b-", "a--b-"),
+            (None, long.as_str(), long.as_str()),
+            (Some("shop"), "my_shop", "shop"),
+            (Some("shop"), "", "shop"),
+        ] {
+            assert_eq!(name(given, folder).as_deref(), Ok(wanted));
+        }
+    }
+
+    #[test]
+    fn a_folder_that_gives_no_name_is_refused_with_one_that_is_like_it() {
+        let long = "a".repeat(MAX_LEN + 1);
+        for (folder, suggestion) in [
+            ("my_shop", "my-shop"),
+            ("My Shop", "My-Shop"),
+            ("shop.git", "shop-git"),
+            (".shop", "shop"),
+            ("-shop", "shop"),
+            ("_", PLACEHOLDER),
+            ("123", PLACEHOLDER),
+            ("7-shops", PLACEHOLDER),
+            ("ünï", PLACEHOLDER),
+            ("caf\u{e9}", PLACEHOLDER),
+            ("店", PLACEHOLDER),
+            ("a\nb", "a-b"),
+            ("a\u{fffd}", PLACEHOLDER),
+            ("", PLACEHOLDER),
+            (long.as_str(), &long[..MAX_LEN]),
+        ] {
+            let Err(refused) = name(None, folder) else { panic!("{folder} is taken") };
+            assert_eq!(
+                refused,
+                Nameless::Folder { folder: folder.to_owned(), suggestion: suggestion.to_owned() }
+            );
+            assert_eq!(check(suggestion), Ok(()), "{folder}");
+            let text = refused.to_string();
+            assert!(
+                text.contains(&format!("`{folder}`")) && text.contains(&format!("`name = \"{suggestion}\"`")),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_given_name_that_is_none_is_refused_whatever_the_folder_is() {
+        for given in ["", "my_shop", "1a", "a b", "../x", "ünï"] {
+            let refused = name(Some(given), "shop").unwrap_err();
+            assert_eq!(refused, Nameless::Given(InvalidStackName { word: given.to_owned() }));
+            assert!(refused.to_string().contains("letters from A to Z"), "{refused}");
+        }
+    }
+}

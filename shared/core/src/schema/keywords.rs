@@ -1,0 +1,186 @@
+//! The keywords of a plain value: types, words, numbers and how many there may be.
+
+use core::net;
+use std::cmp::Ordering;
+
+use serde_json::{Number, Value};
+
+use super::parts::{Keywords, listed};
+
+/// Checks everything that does not look into the value. The error says what must be the case.
+pub(super) fn check(value: &Value, schema: &Keywords) -> Result<(), String> {
+    words(value, schema)?;
+    match value {
+        Value::Number(number) => bounds(number, schema),
+        Value::String(text) => {
+            if ["minLength", "maxLength"].iter().any(|word| schema.contains_key(*word)) {
+                counted(text.chars().count(), schema, "Length", "characters")?;
+            }
+            address(text, schema)
+        }
+        Value::Array(items) => counted(items.len(), schema, "Items", "items"),
+        Value::Object(entries) => counted(entries.len(), schema, "Properties", "entries"),
+        Value::Null | Value::Bool(_) => Ok(()),
+    }
+}
+
+/// `type`, `enum` and `const`.
+fn words(value: &Value, schema: &Keywords) -> Result<(), String> {
+    if !is_of_type(value, schema) {
+        let whole = value.is_number().then(|| whole(schema)).flatten();
+        return Err(if let Some((least, most)) = whole {
+            format!("must be a whole number from {least} to {most}, without a fraction")
+        } else {
+            let wanted: Vec<_> = types(schema).map(in_words).collect();
+            format!("must be {}, and is {}", wanted.join(" or "), is_in_words(value))
+        });
+    }
+    let allowed = listed(schema, "enum");
+    if schema.get("enum").is_some_and(Value::is_array) && !allowed.contains(value) {
+        let words: Vec<_> = allowed.iter().map(Value::to_string).collect();
+        return Err(format!("must be one of {}", words.join(", ")));
+    }
+    match schema.get("const") {
+        Some(word) if word != value => Err(format!("must be {word}")),
+        _ => Ok(()),
+    }
+}
+
+fn types(schema: &Keywords) -> impl Iterator<Item = &str> {
+    let one = schema.get("type").and_then(Value::as_str);
+    one.into_iter().chain(listed(schema, "type").iter().filter_map(Value::as_str))
+}
+
+/// Whether the value is of one of the types. A number with a fraction or an exponent is never whole, since serde reads
+/// none as an integer.
+pub(crate) fn is_of_type(value: &Value, schema: &Keywords) -> bool {
+    let is = |name: &str| match (name, value) {
+        ("integer", Value::Number(number)) => !number.is_f64(),
+        _ => name == type_of(value),
+    };
+    let mut types = types(schema).peekable();
+    types.peek().is_none() || types.any(is)
+}
+
+/// Whether numbers there are floating-point numbers.
+pub(super) fn is_float(schema: &Keywords) -> bool {
+    types(schema).any(|name| name == "number")
+}
+
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn in_words(name: &str) -> &str {
+    match name {
+        "boolean" => "true or false",
+        "number" => "a number",
+        "integer" => "a whole number",
+        "string" => "a text",
+        "array" => "a list",
+        "object" => "an object",
+        other => other,
+    }
+}
+
+fn is_in_words(value: &Value) -> &str {
+    if value.is_f64() { "a number with a fraction" } else { in_words(type_of(value)) }
+}
+
+/// The whole numbers of a format that schemars gives to Rust's types. JSON carries at most 64 bits, also for those of 128.
+fn range(format: &str) -> Option<(i128, i128)> {
+    Some(match format {
+        "int8" => (i8::MIN.into(), i8::MAX.into()),
+        "int16" => (i16::MIN.into(), i16::MAX.into()),
+        "int32" => (i32::MIN.into(), i32::MAX.into()),
+        "int64" | "int" => (i64::MIN.into(), i64::MAX.into()),
+        "int128" => (i64::MIN.into(), u64::MAX.into()),
+        "uint8" => (0, u8::MAX.into()),
+        "uint16" => (0, u16::MAX.into()),
+        "uint32" => (0, u32::MAX.into()),
+        "uint64" | "uint" | "uint128" => (0, u64::MAX.into()),
+        _ => return None,
+    })
+}
+
+/// The whole numbers that may stand there, if the schema is of whole numbers of some format.
+fn whole(schema: &Keywords) -> Option<(i128, i128)> {
+    let (least, most) = range(schema.get("format")?.as_str()?)?;
+    let bound = |word: &str| schema.get(word).and_then(Value::as_number).and_then(integer);
+    let least = bound("minimum").map_or(least, |bound| least.max(bound));
+    let most = bound("maximum").map_or(most, |bound| most.min(bound));
+    Some((least, most))
+}
+
+fn integer(number: &Number) -> Option<i128> {
+    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+}
+
+fn bounds(number: &Number, schema: &Keywords) -> Result<(), String> {
+    if let (Some((least, most)), Some(integer)) = (whole(schema), integer(number))
+        && !(least..=most).contains(&integer)
+    {
+        return Err(format!("must be a whole number from {least} to {most}"));
+    }
+    if schema.get("format").is_some_and(|format| format == "float") && single(number).is_none() {
+        return Err(format!("must be a number from {} to {}", f32::MIN, f32::MAX));
+    }
+    for (word, kept, reason) in [
+        ("minimum", [Ordering::Greater, Ordering::Equal].as_slice(), "must be at least"),
+        ("maximum", &[Ordering::Less, Ordering::Equal], "must be at most"),
+        ("exclusiveMinimum", &[Ordering::Greater], "must be more than"),
+        ("exclusiveMaximum", &[Ordering::Less], "must be less than"),
+    ] {
+        if let Some(Value::Number(bound)) = schema.get(word)
+            && !compared(number, bound).is_some_and(|order| kept.contains(&order))
+        {
+            return Err(format!("{reason} {bound}"));
+        }
+    }
+    Ok(())
+}
+
+/// The number in single precision, as serde reads it. Nothing if it is beyond: serde would make an infinity of it.
+pub(super) fn single(number: &Number) -> Option<f32> {
+    #[expect(clippy::cast_possible_truncation, reason = "this is what serde does")]
+    number.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+}
+
+/// Whole numbers are compared as such: beyond 2^53 a float cannot tell neighbours apart.
+fn compared(a: &Number, b: &Number) -> Option<Ordering> {
+    match (integer(a), integer(b)) {
+        (Some(a), Some(b)) => Some(a.cmp(&b)),
+        _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+    }
+}
+
+/// `minLength` and `maxLength`, `minItems` and `maxItems`, or `minProperties` and `maxProperties`.
+fn counted(count: usize, schema: &Keywords, what: &str, of: &str) -> Result<(), String> {
+    let bound = |word: &str| schema.get(&format!("{word}{what}")).and_then(Value::as_u64);
+    let count = u64::try_from(count).unwrap_or(u64::MAX);
+    if let Some(min) = bound("min").filter(|min| count < *min) {
+        return Err(format!("must have at least {min} {of}, and has {count}"));
+    }
+    if let Some(max) = bound("max").filter(|max| count > *max) {
+        return Err(format!("must have at most {max} {of}, and has {count}"));
+    }
+    Ok(())
+}
+
+/// The formats of addresses, which serde reads with the standard library. Other formats are not checked.
+fn address(text: &str, schema: &Keywords) -> Result<(), String> {
+    let (is_one, what) = match schema.get("format").and_then(Value::as_str) {
+        Some("ipv4") => (text.parse::<net::Ipv4Addr>().is_ok(), "an IPv4 address"),
+        Some("ipv6") => (text.parse::<net::Ipv6Addr>().is_ok(), "an IPv6 address"),
+        Some("ip") => (text.parse::<net::IpAddr>().is_ok(), "an IP address"),
+        _ => return Ok(()),
+    };
+    if is_one { Ok(()) } else { Err(format!("must be {what}")) }
+}

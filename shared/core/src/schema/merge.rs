@@ -1,0 +1,130 @@
+//! Overrides of a value, as its schema says.
+
+use serde_json::{Map, Value};
+
+use super::{
+    check::Checker,
+    parts::{self, Entry, Keywords, alternatives, conjunction, is_named, is_nothing},
+};
+
+/// Puts `over` over `base`: objects key by key at any depth, anything else as a whole. Nothing (null as a whole) changes
+/// nothing.
+///
+/// A value of an enum replaces the whole variant, whatever its tagging. Only where it is not complete by itself, and may be
+/// of the same variant, does it go over that key by key.
+#[must_use]
+pub fn merged(base: Value, over: Value, schema: &Value) -> Value {
+    if over.is_null() { base } else { Merger { root: schema }.merged(base, over, &[schema]) }
+}
+
+struct Merger<'a> {
+    root: &'a Value,
+}
+
+impl<'a> Merger<'a> {
+    fn merged(&self, base: Value, over: Value, schemas: &[&'a Value]) -> Value {
+        let (mut base, mut over) = match (base, over) {
+            (Value::Object(base), Value::Object(over)) => (base, over),
+            (_, over) => return over,
+        };
+        let Place { all, enums } = self.place(schemas);
+        let is_own = |key: &str| all.iter().any(|schema| parts::property(schema, key).is_some());
+        for variants in &enums {
+            let belongs = |key: &str| !is_own(key) && (enums.len() == 1 || self.is_of(variants, key));
+            let (old, new) = (split(&mut base, belongs), split(&mut over, belongs));
+            base.extend(self.variant(old, new, variants));
+        }
+        for (key, value) in over {
+            let schemas = all.iter().filter_map(|schema| match parts::entry(schema, &key) {
+                Entry::Applies(schemas) => Some(schemas),
+                Entry::Closed => None,
+            });
+            let schemas: Vec<_> = schemas.flatten().collect();
+            let value = match base.remove(&key) {
+                Some(before) => self.merged(before, value, &schemas),
+                None => value,
+            };
+            base.insert(key, value);
+        }
+        Value::Object(base)
+    }
+
+    /// What holds at a place, and the enums that are there: several if they are flattened into one struct.
+    fn place(&self, schemas: &[&'a Value]) -> Place<'a> {
+        let (mut all, mut enums, mut open) = (Vec::<&Keywords>::new(), Vec::new(), schemas.to_vec());
+        while let Some(schema) = open.pop() {
+            for schema in conjunction(schema, self.root) {
+                if all.iter().any(|known| std::ptr::eq(*known, schema)) {
+                    continue;
+                }
+                all.push(schema);
+                for branches in alternatives(schema) {
+                    let some: Vec<_> = branches.iter().filter(|branch| !is_nothing(branch)).collect();
+                    match some.as_slice() {
+                        // An option.
+                        [one] => open.push(one),
+                        _ => enums.push(some),
+                    }
+                }
+            }
+        }
+        Place { all, enums }
+    }
+
+    /// Whether a key is one of the variants'.
+    fn is_of(&self, variants: &[&'a Value], key: &str) -> bool {
+        variants.iter().any(|variant| {
+            let Place { all, enums } = self.place(&[variant]);
+            all.iter().any(|schema| parts::property(schema, key).is_some())
+                || enums.iter().any(|variants| self.is_of(variants, key))
+        })
+    }
+
+    fn variant(&self, old: Object, new: Object, variants: &[&'a Value]) -> Object {
+        if new.is_empty() || old.is_empty() {
+            return if new.is_empty() { old } else { new };
+        }
+        let (old, new) = (Value::Object(old), Value::Object(new));
+        match self.shared(&old, &new, variants) {
+            Some(variant) => object(self.merged(old, new, &[variant])),
+            None => object(new),
+        }
+    }
+
+    /// The variant that both are of, if the new value is not complete by itself.
+    fn shared(&self, old: &Value, new: &Value, variants: &[&'a Value]) -> Option<&'a Value> {
+        let (whole, parts) = (Checker::new(self.root), Checker::of_parts(self.root));
+        if variants.iter().any(|variant| whole.is_fulfilled(new, variant)) {
+            return None;
+        }
+        // The check says afterwards what is wrong in a variant that is named.
+        let may_be = |value: &Value, variant| {
+            let named = value.as_object().and_then(|it| is_named(variant, it, self.root));
+            named.unwrap_or_else(|| parts.is_fulfilled(value, variant))
+        };
+        let is_whole = variants.iter().any(|variant| whole.is_fulfilled(old, variant));
+        let is = |variant| if is_whole { whole.is_fulfilled(old, variant) } else { may_be(old, variant) };
+        variants.iter().copied().find(|variant| is(variant) && may_be(new, variant))
+    }
+}
+
+struct Place<'a> {
+    all: Vec<&'a Keywords>,
+    enums: Vec<Vec<&'a Value>>,
+}
+
+type Object = Map<String, Value>;
+
+/// Takes out the entries whose keys belong.
+fn split(entries: &mut Object, belongs: impl Fn(&str) -> bool) -> Object {
+    let (taken, left) = std::mem::take(entries).into_iter().partition(|(key, _)| belongs(key));
+    *entries = left;
+    taken
+}
+
+fn object(value: Value) -> Object {
+    match value {
+        Value::Object(entries) => entries,
+        _ => Object::new(),
+    }
+}

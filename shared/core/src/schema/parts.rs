@@ -1,0 +1,141 @@
+//! The parts of a schema that apply to a value: shared by the check, the merge, the normal form and the secrets.
+
+use std::{fmt::Display, str::FromStr};
+
+use serde_json::{Map, Value};
+
+/// A schema as an object of keywords.
+pub(crate) type Keywords = Map<String, Value>;
+
+/// The keys that schemars writes for maps with whole numbers as keys.
+const WHOLE_KEYS: [&str; 2] = [r"^\d+$", r"^-?\d+$"];
+
+/// The schema that a `$ref` names, if it is within `root`.
+pub(crate) fn target<'a>(schema: &Keywords, root: &'a Value) -> Option<&'a Value> {
+    root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
+}
+
+/// The schemas of a keyword that lists some: `anyOf`, `oneOf`, `allOf`, `prefixItems`.
+pub(crate) fn listed<'a>(schema: &'a Keywords, keyword: &str) -> &'a [Value] {
+    schema.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// The lists of alternatives of a schema.
+pub(crate) fn alternatives(schema: &Keywords) -> impl Iterator<Item = &[Value]> {
+    ["anyOf", "oneOf"].map(|keyword| listed(schema, keyword)).into_iter().filter(|list| !list.is_empty())
+}
+
+/// Everything that a value must fulfil where it must fulfil `schema`: that, what it refers to, and their `allOf`.
+pub(crate) fn conjunction<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Keywords> {
+    let (mut all, mut open) = (Vec::<&Keywords>::new(), vec![schema]);
+    while let Some(schema) = open.pop() {
+        let Value::Object(schema) = schema else { continue };
+        if all.iter().any(|known| std::ptr::eq(*known, schema)) {
+            continue;
+        }
+        all.push(schema);
+        open.extend(target(schema, root));
+        open.extend(listed(schema, "allOf"));
+    }
+    all
+}
+
+/// The keys that a schema requires.
+pub(crate) fn required(schema: &Keywords) -> impl Iterator<Item = &str> {
+    listed(schema, "required").iter().filter_map(Value::as_str)
+}
+
+/// The schema of one property.
+pub(crate) fn property<'a>(schema: &'a Keywords, key: &str) -> Option<&'a Value> {
+    schema.get("properties")?.get(key)
+}
+
+/// The schemas that apply to an entry.
+pub(crate) enum Entry<'a> {
+    /// These do; none if the schema says nothing of the entry.
+    Applies(Vec<&'a Value>),
+    /// There must be no such entry.
+    Closed,
+}
+
+/// What a schema says of an entry with this key. A pattern other than those of whole numbers may match every key.
+pub(crate) fn entry<'a>(schema: &'a Keywords, key: &str) -> Entry<'a> {
+    let mut schemas: Vec<_> = property(schema, key).into_iter().collect();
+    let patterns = schema.get("patternProperties").and_then(Value::as_object);
+    let matching = |pattern: &str| match pattern {
+        _ if pattern == WHOLE_KEYS[0] => is_number::<u64>(key),
+        _ if pattern == WHOLE_KEYS[1] => is_number::<i64>(key),
+        _ => true,
+    };
+    schemas.extend(patterns.into_iter().flatten().filter(|(pattern, _)| matching(pattern)).map(|(_, of)| of));
+    if schemas.is_empty() {
+        match schema.get("additionalProperties") {
+            Some(Value::Bool(false)) => return Entry::Closed,
+            other => schemas.extend(other),
+        }
+    }
+    Entry::Applies(schemas)
+}
+
+/// Whether a key is a whole number as serde writes and reads it: without leading zeros or a plus.
+fn is_number<T: FromStr + Display>(key: &str) -> bool {
+    key.parse::<T>().is_ok_and(|number| number.to_string() == key)
+}
+
+/// The schema of the item at this place of a list.
+pub(crate) fn item(schema: &Keywords, place: usize) -> Option<&Value> {
+    listed(schema, "prefixItems").get(place).or_else(|| schema.get("items"))
+}
+
+/// The schemas within a schema, without what it refers to.
+pub(crate) fn subschemas(schema: &Keywords) -> impl Iterator<Item = &Value> {
+    let named = ["properties", "patternProperties"].map(|keyword| schema.get(keyword));
+    let named = named.into_iter().flatten().filter_map(Value::as_object).flat_map(Map::values);
+    let one = ["items", "additionalProperties", "unevaluatedProperties"].map(|keyword| schema.get(keyword));
+    let lists = ["prefixItems", "allOf", "anyOf", "oneOf"].map(|keyword| listed(schema, keyword));
+    named.chain(one.into_iter().flatten()).chain(lists.into_iter().flatten())
+}
+
+/// Whether a schema says nothing, or only that there is nothing: the alternative that makes something optional.
+pub(crate) fn is_nothing(schema: &Value) -> bool {
+    match schema {
+        Value::Object(schema) => schema.is_empty() || schema.get("type").is_some_and(|name| name == "null"),
+        _ => true,
+    }
+}
+
+/// The one text that a schema allows.
+pub(crate) fn only_text(schema: &Value) -> Option<&str> {
+    let only = match schema.get("enum").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([only]) => Some(only),
+        _ => schema.get("const"),
+    };
+    only.and_then(Value::as_str)
+}
+
+/// The tags of an alternative: properties with one allowed text; or its one property, if that is required.
+pub(crate) fn tags<'a>(alternative: &'a Value, root: &'a Value) -> Vec<(&'a str, Option<&'a str>)> {
+    let all = conjunction(alternative, root);
+    let properties = || all.iter().filter_map(|schema| schema.get("properties")?.as_object()).flatten();
+    let tags = properties().filter_map(|(key, schema)| Some((key.as_str(), Some(only_text(schema)?))));
+    let tags: Vec<_> = tags.collect();
+    let mut needed = all.iter().flat_map(|schema| required(schema));
+    match (needed.next(), needed.next(), properties().count()) {
+        _ if !tags.is_empty() => tags,
+        (Some(key), None, 1) => vec![(key, None)],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether an alternative is the one that an object names by its tags. Nothing if it has none, or they are left out.
+pub(crate) fn is_named(alternative: &Value, entries: &Map<String, Value>, root: &Value) -> Option<bool> {
+    match tags(alternative, root).as_slice() {
+        [] => None,
+        [(key, None)] => Some(entries.contains_key(*key)),
+        tags => {
+            let given = || tags.iter().filter(|(key, _)| entries.contains_key(*key));
+            given().next()?;
+            Some(given().all(|(key, text)| entries[*key].as_str() == *text))
+        }
+    }
+}

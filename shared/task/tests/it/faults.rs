@@ -1,0 +1,185 @@
+//! A table that fails now and then, under cron tasks and jobs: each tick has one body, each job one record and one end.
+//!
+//! `ROUNDS` does more of them, and `SEED` does them over.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::Clients,
+    jobs::{Bell, Jobs},
+    table::Table,
+};
+use lamplighter_core::{
+    id::RunId,
+    job::{JobKey, NewJob},
+    status::Status,
+};
+use lamplighter_local::FunctionSpec;
+use lamplighter_testkit::{
+    dice::Dice,
+    proxy::{Fault, Proxy},
+};
+use serde_json::{Value, json};
+
+use crate::world::{World, answer, binary, task};
+
+/// How many worlds there are at a time.
+const WORLDS: u64 = 8;
+/// One of so many requests meets a fault.
+const EVERY: usize = 5;
+/// The time of one invocation. A request may be late by three seconds, so that some invocations end before their time.
+const TIMEOUT: Duration = Duration::from_secs(6);
+/// How long a lease lasts beyond that, and a margin.
+const LEASE: Duration = Duration::from_secs(6);
+
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("it is a number"))
+}
+
+/// Does `rounds` rounds, in several worlds at a time.
+async fn in_worlds<F: Future<Output = ()>>(rounds: u64, world: impl Fn(u64, u64) -> F) {
+    let (rounds, seed) = (number("ROUNDS", rounds), number("SEED", 13));
+    println!("ROUNDS={rounds} SEED={seed}");
+    let worlds = (0..WORLDS).map(|number| world(rounds.div_ceil(WORLDS), seed * WORLDS + number));
+    futures::future::join_all(worlds).await;
+}
+
+/// A way to the world's table that fails by the dice of a seed.
+async fn faulty(world: &World, seed: u64) -> Proxy {
+    let proxy = Proxy::before(&world.endpoint).await;
+    fail(&proxy, seed);
+    proxy
+}
+
+fn fail(proxy: &Proxy, seed: u64) {
+    let mut dice = Dice::new(seed);
+    proxy.rule(move |head| Fault::of_table(&mut dice, EVERY, head));
+}
+
+/// Puts the faulty way before a function's table.
+fn before(mut spec: FunctionSpec, proxy: &Proxy) -> FunctionSpec {
+    spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), proxy.endpoint.clone());
+    spec.timeout = TIMEOUT;
+    spec
+}
+
+/// How many bodies of a run have begun.
+fn bodies(world: &World, run: RunId) -> usize {
+    world.marks("bodies").iter().filter(|line| line.starts_with(&run.to_string())).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c20_a_tick_has_one_body_whatever_its_table_does() {
+    in_worlds(80, async |rounds, seed| {
+        let world = World::new().await;
+        let proxy = faulty(&world, seed).await;
+        let mut spec = before(world.spec(json!({ "config": { "mode": "context" } })), &proxy);
+        spec.environment.insert("PROBE_CRON".to_owned(), "yes".to_owned());
+        world.host.register(spec);
+        let first = Timestamp::now();
+        for round in 0..rounds {
+            let at = first + Duration::from_secs(60 * round);
+            let run = RunId::new(at, seed.into());
+            let tick = json!({ "trigger": "pulse", "scheduled_for": at, "run_id": run });
+            // It is delivered twice, and once more after what failed.
+            let (one, other) = tokio::join!(world.invoke(tick.clone()), world.invoke(tick.clone()));
+            let third = world.invoke(tick.clone()).await;
+            let said_so =
+                [one, other, third].iter().any(|told| !told.failed && answer(told)["status"] == "COMPLETED");
+            proxy.rule(|_| Fault::None);
+            // The run of a process that died is ended by whoever comes after its lease.
+            let by = Instant::now() + TIMEOUT + LEASE;
+            let record = loop {
+                if let Some(record) = world.table.run(&task(), run).await.unwrap() {
+                    break record;
+                }
+                assert!(Instant::now() < by, "round {round} of {seed}: no record of {run}");
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                world.table.look(&task(), run, Timestamp::now()).await.unwrap();
+                world.invoke(tick.clone()).await;
+            };
+            let bodies = bodies(&world, run);
+            assert!(bodies <= 1, "round {round} of {seed}: {bodies} bodies, {record:?}");
+            assert!(record.status != Status::Completed || bodies == 1, "round {round} of {seed}: {record:?}");
+            assert!(!said_so || record.status == Status::Completed, "round {round} of {seed}: {record:?}");
+            fail(&proxy, seed + round * 1000);
+        }
+        assert!(world.marks("overlaps").is_empty(), "two bodies at a time");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
+    in_worlds(80, async |rounds, seed| {
+        const PROBE: &str = "job-probe";
+        let world = World::new().await;
+        let proxy = faulty(&world, seed).await;
+        let mut spec = FunctionSpec::new(PROBE, binary().with_file_name("job_probe"));
+        spec.environment = world.spec(json!({})).environment;
+        world.host.register(before(spec, &proxy));
+        let client = Clients::local(&proxy.endpoint).dynamodb().await.clone();
+        let jobs = Jobs::new(Table::new(client, world.table.name()), Bell::Runner { to: None });
+        let calm = Jobs::new(world.table.clone(), Bell::Runner { to: None });
+        let mut dice = Dice::new(seed);
+        for round in 0..rounds {
+            let mode = *dice.pick(&["echo", "error-once", "error"]);
+            let arguments = json!({ "mode": mode, "value": round });
+            let new = || NewJob {
+                id: Some(format!("order-{round}")),
+                arguments: arguments.clone(),
+                ..NewJob::of(PROBE.parse().unwrap())
+            };
+            // An enqueue that failed may have been done. It is done again, until the answer says so.
+            let mut keys: BTreeSet<JobKey> = BTreeSet::new();
+            for _ in 0..20 {
+                if let Ok(accepted) = jobs.enqueue(new()).await {
+                    keys.insert(accepted.key);
+                    if keys.len() == 1 && dice.one_in(2) {
+                        break;
+                    }
+                }
+            }
+            keys.insert(calm.enqueue(new()).await.unwrap().key);
+            assert_eq!(keys.len(), 1, "round {round} of {seed}: one id, several jobs");
+            let key = keys.pop_first().unwrap();
+            let by = Instant::now() + 3 * (TIMEOUT + LEASE);
+            let run = loop {
+                if let Some(run) = calm.wait(&key, Duration::ZERO).await.unwrap() {
+                    break run;
+                }
+                assert!(Instant::now() < by, "round {round} of {seed}: {key} does not end");
+                // Twice at a time, as SQS may.
+                tokio::join!(deliver(&world, PROBE, &key), deliver(&world, PROBE, &key));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if dice.one_in(4) {
+                    proxy.rule(|_| Fault::None);
+                }
+            };
+            let bodies = bodies(&world, key.run_id);
+            assert!(bodies <= 3, "round {round} of {seed}: {bodies} bodies, {run:?}");
+            match run.status {
+                Status::Completed => assert!(mode != "error" && bodies >= 1, "{mode}: {run:?}"),
+                Status::Failed => assert!(mode == "error" || bodies >= run.attempts.len(), "{mode}: {run:?}"),
+                other => panic!("round {round} of {seed}: {other:?}: {run:?}"),
+            }
+            // What is over stays as it is.
+            deliver(&world, PROBE, &key).await;
+            assert_eq!(calm.wait(&key, Duration::ZERO).await.unwrap().as_ref(), Some(&run));
+            fail(&proxy, seed + round * 1000);
+        }
+    })
+    .await;
+}
+
+/// Hands a job's message to the function.
+async fn deliver(world: &World, function: &str, key: &JobKey) {
+    let record =
+        json!({ "messageId": "m", "receiptHandle": "r", "body": serde_json::to_string(key).unwrap() });
+    let payload: Value = json!({ "Records": [record] });
+    let _ = world.host.invoke(function, payload.to_string()).await;
+}

@@ -1,0 +1,8 @@
+use lamplighter::prelude::*;
+
+#[task(schedule = "every +5 minutes")]
+async fn migrate(_ctx: Context) -> TaskResult {
+    Ok(Outcome::success("done"))
+}
+
+fn main() {}
