@@ -52,11 +52,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 fn valid(ctx: &Context<Config>) -> Validity {
     let pause = ctx.config.pause_ms;
     if Duration::from_millis(pause.into()) >= TIMEOUT {
-        return Err(format!(
-            "pause_ms is {pause}: it must be less than {}, the task's time",
-            TIMEOUT.as_millis()
-        )
-        .into());
+        let most = TIMEOUT.as_millis();
+        return Err(format!("pause_ms is {pause}: it must be less than {most}, the task's time"));
     }
     Ok(())
 }
