@@ -7,7 +7,6 @@ use lamplighter::prelude::*;
 /// How it logs in.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-#[schemars(inline)]
 pub enum Auth {
     /// By a token.
     Token(Secret),

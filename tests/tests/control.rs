@@ -48,9 +48,13 @@ fn a_task_runs_now_and_says_how_it_went(home: &Home) {
     let recorded = home.run(&["history", "run-migrations", "--json"]).json();
     assert!(recorded.to_string().contains(run["id"].as_str().unwrap()), "{recorded:#}");
 
-    let refused = home.run(&["run", "purge-expired", "--config", r#"{"batch_size": 0}"#]);
+    // The task itself refuses this one, and the type of its configuration the other one.
+    let refused = home.run(&["run", "purge-expired", "--config", r#"{"pause_ms": 600000}"#]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stdout.contains("batch_size"), "{refused:?}");
+    assert!(refused.stdout.contains("pause_ms is 600000"), "{refused:?}");
+    let refused = home.run(&["run", "purge-expired", "--config", r#"{"batch_size": 0}"#]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("`batch_size` must be a whole number from 1"), "{refused:?}");
 }
 
 fn c05_a_task_that_is_switched_off_does_not_run(home: &Home) {
@@ -71,7 +75,7 @@ fn c05_a_task_that_is_switched_off_does_not_run(home: &Home) {
 }
 
 fn c24_a_run_that_failed_is_done_over(home: &Home) {
-    let config = r#"{"batch_size": 0}"#;
+    let config = r#"{"pause_ms": 600000}"#;
     let failed = home.run(&["run", "purge-expired", "--json", "--config", config]).json();
     assert_eq!(failed["status"], "FAILED");
     let again = home.run(&["retry", "purge-expired", "--json"]);

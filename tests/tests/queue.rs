@@ -180,7 +180,7 @@ fn lay_out(folder: &Path) {
         (
             "lamplighter.toml",
             format!(
-                "[tasks.job-probe]\nattempts = 2\n[tasks.job-probe.config]\nfolder = '{}'\n",
+                "name = \"shop\"\n[tasks.job-probe]\nattempts = 2\n[tasks.job-probe.config]\nfolder = '{}'\n",
                 folder.display()
             ),
         ),

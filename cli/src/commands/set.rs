@@ -114,11 +114,11 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
             "--timeout: the function has {most} s: say a longer timeout in lamplighter.toml and deploy it"
         )));
     }
+    resolve::check(&definition.config, &definition.config_schema)
+        .map_err(|violation| Misuse(format!("--config: {violation}")))?;
     if let Some(why) = secrets::only_in_a_file(&set.config, &definition.config_schema) {
         bail!(Misuse(format!("--config: {why}")));
     }
-    resolve::check(&definition.config, &definition.config_schema)
-        .map_err(|violation| Misuse(format!("--config: {violation}")))?;
     Ok(())
 }
 

@@ -2,11 +2,13 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -68,6 +70,29 @@ impl LogFiles {
             log.lost += 1;
         }
     }
+
+    /// Removes the files to which nothing was written for `age`. One that cannot be removed stays until the next time.
+    pub fn forget(&self, age: Duration) {
+        // What another process writes meanwhile goes to a new file, as after a full one.
+        let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let written = entry.metadata().and_then(|found| found.modified()).ok();
+            let is_old = written.and_then(|at| at.elapsed().ok()).is_some_and(|since| since >= age);
+            if is_old && is_log(&entry.file_name()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Returns true for the names that [`path`] and [`full`] give.
+fn is_log(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let stem = match name.rsplit_once('.') {
+        Some((stem, number)) if number.parse::<usize>().is_ok() => stem,
+        _ => name,
+    };
+    stem.ends_with(".log")
 }
 
 impl Log {
@@ -202,6 +227,28 @@ mod tests {
             files.keep("f", &line);
         }
         assert_eq!(read(&mut log), numbers(950..1000));
+    }
+
+    #[test]
+    fn files_end_with_their_time_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = files(folder.path(), 100);
+        for line in numbers(0..30) {
+            files.keep("f", &line);
+        }
+        for other in ["f.log.txt", "notes", "f.log.1x"] {
+            fs::write(folder.path().join(other), "").unwrap();
+        }
+        let names = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
+        };
+        files.forget(Duration::from_secs(60));
+        assert_eq!(names().len(), 6, "{:?}", names());
+        files.forget(Duration::ZERO);
+        assert_eq!(names(), ["f.log.1x", "f.log.txt", "notes"].map(str::to_owned).into());
+        files.keep("f", "again");
+        assert_eq!(read(&mut LogFile::open(path(folder.path(), "f")).unwrap()), ["again"]);
     }
 
     #[test]

@@ -138,7 +138,7 @@ fn o04_a_reference_that_cannot_be_resolved_is_refused_where_it_stands() {
     let variable = "[tasks.a.environment]\nURL = \"{{resolve:ssm-secure:/a}}\"\nLAMPLIGHTER_SECRET_1 = \"x\"";
     let found = faults(vec![task()], variable);
     assert!(found[1].contains("environment.URL: has a reference to `ssm-secure`"), "{found:?}");
-    assert!(found[0].contains("LAMPLIGHTER_SECRET_1: is set by Lamplighter itself"), "{found:?}");
+    assert!(found[0].contains("LAMPLIGHTER_SECRET_1: is Lamplighter's own"), "{found:?}");
 }
 
 #[test]

@@ -72,7 +72,7 @@ pub fn make(home: &Path) -> anyhow::Result<()> {
     match decide(metadata.uid(), me, metadata.mode(), || is_of_stacks(home).unwrap_or(false)) {
         Decision::Use => Ok(()),
         Decision::Tighten => {
-            fs::set_permissions(home, Permissions::from_mode(MODE)).with_context(failed)?;
+            fs::set_permissions(home, Permissions::from_mode(MODE)).map_err(unwritable)?;
             // Some file systems have no modes and say nothing.
             let mode = fs::metadata(home).with_context(failed)?.mode();
             if mode & OTHERS != 0 {

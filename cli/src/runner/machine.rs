@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,7 @@ use serde_json::{Value, json};
 
 use super::{home, side::Side, storage::Storage, surroundings::Surroundings};
 use crate::{
+    config::Build,
     generate::PULSE,
     logs::kept::LogFiles,
     package::Package,
@@ -55,6 +59,9 @@ pub struct Machine {
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
     /// What no line of a function may show, by its name.
     hidden: Arc<Hidden>,
+    logs: Arc<LogFiles>,
+    /// For how many days a log file is kept to which nothing is written.
+    log_days: AtomicU32,
 }
 
 /// The secrets that were given to functions on this machine, by the names of those.
@@ -84,7 +91,8 @@ impl Machine {
         heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         home::make(home)?;
-        let logs = LogFiles::new(home.join("logs"))?;
+        let logs = Arc::new(LogFiles::new(home.join("logs"))?);
+        let kept_in = Arc::clone(&logs);
         let prefix = format!("{stack}-");
         let hidden: Arc<Hidden> = Arc::default();
         let of_functions = Arc::clone(&hidden);
@@ -97,7 +105,7 @@ impl Machine {
                 line.line = masked(secrets, line.line);
             }
             let text = kept(&line, &prefix);
-            logs.keep(&line.function, &text);
+            kept_in.keep(&line.function, &text);
             heard(&line, &text);
         });
         let of_host = Arc::clone(&sink);
@@ -111,7 +119,15 @@ impl Machine {
             surroundings,
             sink,
             hidden,
+            logs,
+            log_days: AtomicU32::new(Build::default().log_retention_days),
         })
+    }
+
+    /// Removes the log files whose time is over, by what the project that was installed last says.
+    pub fn forget_logs(&self) {
+        let days = u64::from(self.log_days.load(Ordering::Relaxed));
+        self.logs.forget(Duration::from_secs(days * 24 * 3600));
     }
 
     /// Takes a line of a process that the host does not run, as one of a function's.
@@ -172,6 +188,7 @@ impl Machine {
         packages: &[Package],
         on_failure: Option<String>,
     ) -> anyhow::Result<()> {
+        self.log_days.store(project.build.log_retention_days, Ordering::Relaxed);
         let mut spec = self.task_spec(project, task, packages)?;
         if task.definition.cron().is_some() {
             // As in the template; here a run whose process died is also ended, at once.

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use lamplighter_aws::table::Table;
+use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER, Table};
 use lamplighter_core::{job::JobKey, name::TaskName};
 use lamplighter_local::Bucket;
 
-/// The folder of the bucket that has the values of runs.
-const RUNS: &str = "runs";
+/// The folders of the bucket that have the values of runs, and the arguments of jobs.
+const FOLDERS: [&str; 2] = [RUNS_FOLDER, JOBS_FOLDER];
 /// How old a value must be for somebody to ask for its record: it is written first, and a run's time is far shorter.
 const SETTLED: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -19,7 +19,10 @@ pub async fn sweep(bucket: &Bucket, table: &Table) -> anyhow::Result<usize> {
 }
 
 async fn sweep_older(bucket: &Bucket, table: &Table, age: Duration) -> anyhow::Result<usize> {
-    let mut keys = bucket.older(RUNS, age).context("cannot read the bucket's folder")?;
+    let mut keys = Vec::new();
+    for folder in FOLDERS {
+        keys.extend(bucket.older(folder, age).context("cannot read the bucket's folder")?);
+    }
     keys.sort();
     let (mut removed, mut last) = (0, None);
     for key in keys {
@@ -38,10 +41,13 @@ async fn sweep_older(bucket: &Bucket, table: &Table, age: Duration) -> anyhow::R
     Ok(removed)
 }
 
-/// The run that a value is of: `runs/<task>/<run>/<value>`. Nothing for other objects, which are left alone.
+/// The run that a value is of: `runs/<task>/<run>/<value>`, or `jobs/..`. Nothing for other objects, which are left alone.
 fn run_of(key: &str) -> Option<JobKey> {
-    let mut parts = key.strip_prefix(RUNS)?.strip_prefix('/')?.split('/');
-    let (task, run, value) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut parts = key.split('/');
+    let (folder, task, run, value) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    if !FOLDERS.contains(&folder) {
+        return None;
+    }
     let task = task.parse::<TaskName>().ok()?;
     let is_whole = !value.is_empty() && parts.next().is_none();
     is_whole.then_some(JobKey { task, run_id: run.parse().ok()? })
@@ -65,7 +71,9 @@ mod tests {
     fn a_value_is_of_the_run_that_its_key_names() {
         let run = RunId::new(Timestamp::UNIX_EPOCH, 7);
         let of = |key: &str| run_of(key).map(|it| (it.task.to_string(), it.run_id));
-        assert_eq!(of(&format!("runs/pin/{run}/data-0a.json")), Some(("pin".to_owned(), run)));
+        for folder in FOLDERS {
+            assert_eq!(of(&format!("{folder}/pin/{run}/data-0a.json")), Some(("pin".to_owned(), run)));
+        }
         for other in [
             format!("runs/pin/{run}"),
             format!("runs/pin/{run}/"),
@@ -99,10 +107,14 @@ mod tests {
         }
         let _ = table.record(&table.put_away(&runs[0]).await.unwrap()).await.unwrap();
         let folder = home.path().join("bucket/shop-lamplighter");
+        // The arguments of a job that was never written down.
+        let of_job = folder.join(format!("jobs/pin/{}/arguments-0a.json", RunId::new(now, 3)));
+        std::fs::create_dir_all(of_job.parent().unwrap()).unwrap();
+        std::fs::write(&of_job, large.to_string()).unwrap();
         std::fs::write(folder.join("runs/notes.txt"), "somebody else's").unwrap();
         let bucket = storage.bucket().unwrap();
         assert_eq!(sweep(bucket, table).await.unwrap(), 0, "all of them are new");
-        assert_eq!(sweep_older(bucket, table, Duration::ZERO).await.unwrap(), 1);
+        assert_eq!(sweep_older(bucket, table, Duration::ZERO).await.unwrap(), 2);
         let kept = table.run(&task, runs[0].id).await.unwrap().unwrap();
         assert_eq!(table.whole(kept).await.unwrap().data, Some(large));
         assert!(folder.join("runs/notes.txt").exists());

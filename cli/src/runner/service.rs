@@ -42,7 +42,7 @@ use crate::say;
 
 /// The time that runs have to put things in order when they are cancelled: a moment for the body, and its record.
 const CANCELLING: Duration = Duration::from_secs(3);
-/// How often it is looked for values in the bucket that nobody needs.
+/// The pause between two searches for log files and values in the bucket whose time is over.
 const SWEEP: Duration = Duration::from_secs(3600);
 /// How often the messages that could not be delivered are looked at.
 const DELIVERIES: Duration = Duration::from_secs(60);
@@ -262,11 +262,16 @@ async fn bury(
     }
 }
 
-/// Removes the large values of runs whose records have expired, until `stop`.
+/// Removes the log files whose time is over, and the large values of runs whose records have expired, until `stop`.
 async fn sweep(machine: Arc<Machine>, table: Table, teller: Arc<Teller>, stop: CancellationToken) {
-    let Some(bucket) = machine.storage.bucket() else { return };
-    while timeout(SWEEP, stop.cancelled()).await.is_err() {
-        if let Err(error) = objects::sweep(bucket, &table).await {
+    loop {
+        machine.forget_logs();
+        if timeout(SWEEP, stop.cancelled()).await.is_ok() {
+            return;
+        }
+        if let Some(bucket) = machine.storage.bucket()
+            && let Err(error) = objects::sweep(bucket, &table).await
+        {
             teller.warn(&format!("{error:#}"));
         }
     }

@@ -15,7 +15,7 @@ use std::{
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::{Clients, local_config},
+    clients::{Clients, signed_config},
     jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
     objects::Objects,
     table::{CommitError, Enqueued, Found, History, JobKeys, Lane, Table},
@@ -229,7 +229,9 @@ async fn q07_what_is_refused_leaves_neither_an_id_nor_an_object() {
     let embedded = embedded().await;
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
-    let objects = Objects::new("values", &local_config(&bucket.endpoint()));
+    let signing = bucket.credentials();
+    let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
+    let objects = Objects::new("values", &config);
     let jobs = jobs(&embedded.table.clone().with_objects(objects));
     let arguments = json!({ "to": "x".repeat(200_000) });
     let large = |id: &str| NewJob { arguments: arguments.clone(), unique: Some(only("k")), ..named(id) };

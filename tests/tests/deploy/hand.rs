@@ -16,7 +16,7 @@ use crate::world::{Stack, World};
 
 const TASK: &str = "purge-expired";
 /// A configuration that the task refuses.
-const REFUSED: &str = r#"{"batch_size": 0}"#;
+const REFUSED: &str = r#"{"pause_ms": 600000}"#;
 /// The queue task.
 const QUEUE: &str = "import-users";
 /// How long a line that is followed may take.
@@ -73,8 +73,7 @@ fn tick(days: i64) -> String {
 async fn p06_a_topic_and_an_event_bus_are_told(stack: &Stack) {
     let aws = &stack.world.aws;
     let queue = aws.physical_id(&stack.name, "AlertQueue").await;
-    let fails =
-        |days| json!({ "trigger": "schedule", "scheduled_for": tick(days), "config": { "batch_size": 0 } });
+    let fails = |days| json!({ "trigger": "schedule", "scheduled_for": tick(days), "config": { "pause_ms": 600_000 } });
     let expected = |message: &Value, days| {
         for (key, value) in
             [("task", TASK), ("status", "FAILED"), ("kind", "configuration"), ("stack", "hand")]
@@ -90,7 +89,10 @@ async fn p06_a_topic_and_an_event_bus_are_told(stack: &Stack) {
     expected(&serde_json::from_str(told["Message"].as_str().unwrap()).unwrap(), 2);
 
     let bus = json!({ "event_bus": aws.physical_id(&stack.name, "AlertBus").await }).to_string();
-    aws.set_variable(&stack.function("lamplighter-pulse"), "LAMPLIGHTER_NOTIFY", &bus).await;
+    let pulse = stack.function("lamplighter-pulse");
+    aws.set_variable(&pulse, "LAMPLIGHTER_NOTIFY", &bus).await;
+    // What CloudFormation put in is the topic.
+    aws.set_variable(&pulse, "LAMPLIGHTER_NOTIFY_VALUE", "").await;
     aws.invoke_async(&stack.function(TASK), &fails(1)).await;
     let [told] = &aws.receive(&queue).await[..] else { panic!("one event") };
     assert_eq!(

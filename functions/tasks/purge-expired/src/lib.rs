@@ -46,9 +46,16 @@ pub async fn purge_expired(ctx: Context<Config>) -> TaskResult {
     }
 }
 
+/// The task's own time. A rest must be shorter.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
 fn valid(ctx: &Context<Config>) -> Validity {
-    // A batch of none would never come to an end.
-    if ctx.config.batch_size == 0 { Err("batch_size is 0: it must be at least 1".into()) } else { Ok(()) }
+    let pause = ctx.config.pause_ms;
+    if Duration::from_millis(pause.into()) >= TIMEOUT {
+        let most = TIMEOUT.as_millis();
+        return Err(format!("pause_ms is {pause}: it must be less than {most}, the task's time"));
+    }
+    Ok(())
 }
 
 /// Deletes what expired more than `older_than_days` before `now`. Between two batches it looks whether it should

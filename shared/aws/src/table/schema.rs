@@ -377,7 +377,7 @@ mod tests {
             let reached = pk == own || pk == jobs || pk == notices || pk.starts_with(runs);
             let is_own = match &thing {
                 Thing::Task(of) | Thing::Run(of, _) | Thing::Id(of, _) | Thing::Replay(of, _) | Thing::Only(of)
-                | Thing::Arguments(of, _) | Thing::Key(of, _) | Thing::Limit(of, _) => *of == task,
+                | Thing::Arguments(of, _) | Thing::Key(of, _) | Thing::Limit(of, _) | Thing::Notice(of, _) => *of == task,
                 _ => false,
             };
             prop_assert_eq!(reached, is_own);

@@ -16,6 +16,7 @@ use crate::{
 /// TLS in front of an endpoint, with a certificate of a private authority.
 struct Front {
     port: u16,
+    key: String,
     authority: String,
 }
 
@@ -36,7 +37,8 @@ impl Front {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = endpoint.strip_prefix("http://").unwrap().to_owned();
+        let (target, key) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let (target, key) = (target.to_owned(), key.to_owned());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let (acceptor, target) = (acceptor.clone(), target.clone());
@@ -48,13 +50,13 @@ impl Front {
                 });
             }
         });
-        Self { port, authority: authority.pem() }
+        Self { port, key, authority: authority.pem() }
     }
 }
 
 /// Runs the probe with these variables besides.
 async fn run(world: &World, front: &Front, variables: &[(&str, String)]) -> Output {
-    let url = format!("https://localhost:{}/", front.port);
+    let url = format!("https://localhost:{}/{}/", front.port, front.key);
     let mut run = command(world, &json!({ "mode": "http", "names": [url] }));
     run.env("PROBE_STATE", "yes").env("AWS_MAX_ATTEMPTS", "1").arg("run");
     run.envs(variables.iter().map(|(name, value)| (name, value)));
@@ -69,7 +71,7 @@ fn said(output: &Output) -> String {
 async fn authorities_that_the_environment_names_are_trusted() {
     let world = World::new().await;
     let front = Front::start(&world.endpoint).await;
-    let table = ("AWS_ENDPOINT_URL_DYNAMODB", format!("https://localhost:{}", front.port));
+    let table = ("AWS_ENDPOINT_URL_DYNAMODB", format!("https://localhost:{}/{}", front.port, front.key));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
     fs::write(&file, &front.authority).unwrap();

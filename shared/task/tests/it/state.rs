@@ -76,7 +76,12 @@ async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
 
 #[tokio::test]
 async fn q03_a_process_that_is_told_to_end_ends_its_run_and_goes_when_it_is_told_again() {
-    for (first, second) in [("TERM", "TERM"), ("HUP", "TERM"), ("TERM", "HUP")] {
+    // Where the tests run under `nohup`, so do the processes.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+    let has_hang_up = u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 0;
+    let rounds = [("TERM", "TERM"), ("HUP", "TERM"), ("TERM", "HUP")];
+    for (first, second) in rounds.into_iter().take(if has_hang_up { 3 } else { 1 }) {
         let world = world(json!({ "mode": "wait-for-go" })).await;
         let tell = |process: &str, signal: &str| {
             assert!(Command::new("kill").args(["-s", signal, process]).status().unwrap().success());
