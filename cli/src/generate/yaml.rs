@@ -27,6 +27,8 @@ macro_rules! list {
 }
 pub(super) use list;
 
+/// The characters that a key has at most which stands before its colon without a mark. Source: YAML 1.2.2, section 7.4.2.
+const SHORT_KEY: usize = 1000;
 /// A list of short words stands on one line if it ends before this column.
 const LINE: usize = 100;
 
@@ -39,8 +41,15 @@ pub(super) fn entry(out: &mut String, key: &str, value: &Value, indent: usize) {
 
 fn mapping(out: &mut String, mapping: &Mapping, indent: usize) {
     for (key, value) in mapping {
-        let key = scalar(key, indent);
-        let _ = write!(out, "{:indent$}{key}:", "");
+        let key = match key {
+            Value::String(text) if text.contains('\n') => quoted(text),
+            key => scalar(key, indent),
+        };
+        if key.chars().count() <= SHORT_KEY {
+            let _ = write!(out, "{:indent$}{key}:", "");
+        } else {
+            let _ = write!(out, "{:indent$}? {key}\n{:indent$}:", "", "");
+        }
         if let Some(text) = inline(value, indent + 2, indent + key.len() + 2) {
             let _ = writeln!(out, " {text}");
         } else {
@@ -118,12 +127,16 @@ fn string(text: &str, indent: usize) -> String {
     } else if printable && text.contains('"') && !text.contains('\n') {
         format!("'{}'", text.replace('\'', "''"))
     } else {
-        // A text in JSON is a text in YAML, which wants some more characters escaped.
-        let json = serde_json::Value::from(text).to_string();
-        json.chars()
-            .map(|c| if is_printable(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) })
-            .collect()
+        quoted(text)
     }
+}
+
+/// The text in double quotes, on one line. A text in JSON is one in YAML, which wants some more characters escaped.
+fn quoted(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.chars()
+        .map(|c| if is_printable(c) { c.to_string() } else { format!("\\u{:04x}", u32::from(c)) })
+        .collect()
 }
 
 /// Whether the character may stand in YAML as it is, and ends no line.
@@ -148,6 +161,8 @@ fn can_be_block(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn written(value: &Value) -> String {
@@ -238,9 +253,23 @@ mod tests {
             "../target/x.zip",
             "s3:*",
         ] {
-            let value = map! { "Nested" => list![text, map! { "Deep" => text }] };
-            let read: Value = serde_yaml_ng::from_str(&written(&value)).unwrap();
-            assert_eq!(read, map! { "Key" => value }, "{text:?}\n{}", written(&read));
+            is_read_back(text);
+        }
+        is_read_back(&"a long key ".repeat(200));
+    }
+
+    /// Writes the text as a value, in a list and as a key, and reads it again.
+    fn is_read_back(text: &str) {
+        let value = map! { "Nested" => list![text, map! { text => text, "Last" => map! { text => 1 } }] };
+        let read: Value = serde_yaml_ng::from_str(&written(&value))
+            .unwrap_or_else(|error| panic!("{text:?}: {error}\n{}", written(&value)));
+        assert_eq!(read, map! { "Key" => value }, "{text:?}\n{}", written(&read));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_back(text in "(\\PC|[ \n\r\t:#'\"\\[\\]{},&*!|>%@`\u{85}\u{2028}\u{feff}-]){0,40}") {
+            is_read_back(&text);
         }
     }
 }
