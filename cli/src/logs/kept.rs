@@ -92,7 +92,7 @@ fn is_log(name: &OsStr) -> bool {
         Some((stem, number)) if number.parse::<usize>().is_ok() => stem,
         _ => name,
     };
-    stem.ends_with(".log")
+    Path::new(stem).extension().is_some_and(|extension| extension == "log")
 }
 
 impl Log {
