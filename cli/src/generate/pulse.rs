@@ -73,6 +73,10 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
         let values = [roles::values(tasks.iter().copied()), roles::job_values(tasks.iter().copied())];
         statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues)]);
         statements.extend(values);
+        if project.notify.is_some() {
+            let dead = tasks.iter().map(|task| queues::dead_arn(task)).collect();
+            statements.push(roles::allow(&["sqs:GetQueueAttributes"], dead));
+        }
         variables.insert(queues::VARIABLE.into(), queues::prefix());
         variables.insert("LAMPLIGHTER_BUCKET".into(), reference(BUCKET));
     }

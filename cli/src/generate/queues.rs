@@ -42,7 +42,16 @@ pub(super) fn prefix() -> Value {
 
 /// The ARN of a task's queue, whose name is fixed: its own attribute could be a circle.
 pub(super) fn arn(task: &TaskName) -> Value {
-    sub(format!("arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{}", own(task.as_str())))
+    arn_of(task.as_str())
+}
+
+/// The ARN of the queue of a task's dead letters.
+pub(super) fn dead_arn(task: &TaskName) -> Value {
+    arn_of(&format!("{task}{DEAD}"))
+}
+
+fn arn_of(queue: &str) -> Value {
+    sub(format!("arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{}", own(queue)))
 }
 
 /// What lets somebody enqueue jobs for these tasks, follow or abort them, and wake those that come after others.

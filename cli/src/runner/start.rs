@@ -180,6 +180,8 @@ pub async fn pulse_of(
         zones,
         stack: stack.to_owned(),
         environment: project.environment.clone(),
+        // A runner's jobs are not in queues.
+        letters: None,
         posted: Arc::default(),
     })
 }

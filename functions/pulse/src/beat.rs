@@ -1,10 +1,10 @@
 //! One pulse: what is due, what becomes of it, and its record.
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future::join_all, stream};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::Functions,
-    jobs::Jobs,
+    jobs::{DeadLetterError, DeadLetters, Jobs},
     notify::Notifier,
     table::{Table, TableError},
 };
@@ -12,6 +12,7 @@ use lamplighter_core::{
     claim::TaskState,
     job::{later_looks, unheard},
     name::TaskName,
+    notify::COUNT_LETTERS,
     pulse::{
         Considered, Missed, Pending, Plan, Planned, Record, Report, State, Told, Why, Zones, forced, keep,
         newly_known, pulse, run_id,
@@ -47,6 +48,8 @@ pub struct Pulse {
     pub stack: String,
     /// The environment's name.
     pub environment: String,
+    /// The dead-letter queues, where there are queues and somebody is told of what is in them.
+    pub letters: Option<DeadLetters>,
     /// Rung when a message is kept for delivery.
     pub posted: Arc<Notify>,
 }
@@ -117,7 +120,9 @@ pub async fn beat(
     };
     if is_own {
         let next = remember(it, carried, cursor, &State { heard, ..state.clone() }, now, &mut record).await;
-        let next = State { failing: tell_failing(it, state.failing, &mut record).await, ..next };
+        let letters = count_letters(it, state.letters, now, &mut record).await;
+        let failing = tell_failing(it, state.failing, &mut record).await;
+        let next = State { failing, letters, ..next };
         if !it.table.keep_pulse_state(&next, &state).await? {
             tracing::info!("another pulse was faster, and goes on for both");
         }
@@ -287,7 +292,8 @@ async fn remember(
     let (next, given_up) = keep(&carried.left, cursor, watermark);
     let given_up = given_up.iter().filter_map(|it| it.missed(None, |_| false));
     tell_missed(it, carried.misses.into_iter().chain(given_up), record).await;
-    State { heard: before.heard, plan: before.plan.clone(), failing: before.failing, ..next }
+    let State { heard, failing, letters, .. } = *before;
+    State { heard, plan: before.plan.clone(), failing, letters, ..next }
 }
 
 /// Notes since when the schedules of the tasks are known, where the plan is another one than the last pulse had. If there is
@@ -326,6 +332,39 @@ async fn cut_off(it: &Pulse, now: Timestamp) -> Result<Option<String>, TableErro
     };
     let before = before.filter(is_cut_off).map(|record| record.started_at);
     Ok(before.map(|at| format!("the pulse of {at} did not come to its end")))
+}
+
+/// Counts the messages in the dead-letter queues every ten minutes, and tells of those that have some. Returns when they were counted
+/// last.
+async fn count_letters(
+    it: &Pulse,
+    before: Option<Timestamp>,
+    now: Timestamp,
+    record: &mut Record,
+) -> Option<Timestamp> {
+    let Some(letters) = &it.letters else { return before };
+    if before.is_some_and(|before| now.duration_since(before).unsigned_abs() < COUNT_LETTERS) {
+        return before;
+    }
+    let queues = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
+    let queues: Vec<_> = queues.map(Planned::name).collect();
+    let mut counts = Vec::new();
+    for some in queues.chunks(AT_ONCE) {
+        counts.extend(join_all(some.iter().map(|task| letters.count(task))).await);
+    }
+    for (task, count) in queues.into_iter().zip(counts) {
+        let told = match count {
+            Ok(count) => tell::dead_letters(it, task, count, now).await.map_err(|error| error.to_string()),
+            // As for its messages: the queue goes when the task does.
+            Err(DeadLetterError::NoQueue(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = told {
+            tracing::error!("{error}");
+            record.errors.push(error);
+        }
+    }
+    Some(now)
 }
 
 /// Tells that the pulse has errors, once until it has none. Returns since when it has.

@@ -9,7 +9,7 @@ use lamplighter::log;
 use lamplighter_aws::{
     clients::Clients,
     functions::Functions,
-    jobs::{Bell, Jobs},
+    jobs::{Bell, DeadLetters, Jobs},
     notify::Notifier,
     objects::Objects,
     process::variable,
@@ -82,6 +82,10 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     // Where there is no queue task there is no variable either.
     let jobs = variable("LAMPLIGHTER_QUEUES")?
         .map(|prefix| Jobs::new(of_jobs, Bell::queues(prefix, Arc::clone(&clients))));
+    let letters = match variable("LAMPLIGHTER_QUEUES")?.filter(|_| notifier.is_some()) {
+        Some(prefix) => Some(DeadLetters::new(clients.config().await, prefix)),
+        None => None,
+    };
     let pulse = Pulse {
         table,
         functions: Functions::new(clients.config().await),
@@ -90,6 +94,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
         zones,
         stack: required("LAMPLIGHTER_STACK")?,
         environment,
+        letters,
         posted: Arc::default(),
     };
     Ok((pulse, jobs))

@@ -132,6 +132,19 @@ pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
     tell(pulse, &format!("missed {}", missed.last), &message).await
 }
 
+/// Tells of the messages in a task's dead-letter queue, once a day while there are some.
+pub async fn dead_letters(
+    pulse: &Pulse,
+    task: &TaskName,
+    count: u64,
+    now: Timestamp,
+) -> Result<(), TableError> {
+    match Message::of_dead_letters(task, count, now, &pulse.environment, &pulse.stack) {
+        Some((occasion, message)) => tell(pulse, &occasion, &message).await,
+        None => Ok(()),
+    }
+}
+
 /// Tells of a pulse that has errors while the one before it had none. `since` is when it began.
 pub async fn failing(pulse: &Pulse, since: Timestamp, errors: &[String]) -> Result<(), TableError> {
     let Ok(task) = OWN_NAME.parse::<TaskName>() else { return Ok(()) };

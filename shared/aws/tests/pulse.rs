@@ -71,6 +71,7 @@ async fn what_a_pulse_remembers_is_kept_unless_another_was_faster() {
         heard: Some(at(30)),
         plan: Some("7".into()),
         failing: Some(at(30)),
+        letters: Some(at(20)),
     };
     assert!(table.keep_pulse_state(&state, &first).await.unwrap());
     assert_eq!(table.pulse_state().await.unwrap(), state);

@@ -11,6 +11,7 @@ use crate::{
     name::TaskName,
     resolve,
     run::{ErrorKind, Run, Trigger},
+    status::Status,
 };
 
 /// The longest name of an event bus. Source: `EventBridge` API Reference, `PutEventsRequestEntry`.
@@ -159,6 +160,33 @@ impl Message {
         }
     }
 
+    /// What is told of the messages in a task's dead-letter queue, once a day for as long as there are some, with the word by which
+    /// it is told once.
+    pub fn of_dead_letters(
+        task: &TaskName,
+        count: u64,
+        now: Timestamp,
+        environment: &str,
+        stack: &str,
+    ) -> Option<(String, Self)> {
+        let text = match count {
+            0 => return None,
+            1 => "a message is in the dead-letter queue".to_owned(),
+            _ => format!("{count} messages are in the dead-letter queue"),
+        };
+        let message = Self {
+            task: task.clone(),
+            run_id: None,
+            status: Status::Failed.as_str().to_owned(),
+            kind: Some(ErrorKind::System),
+            message: format!("{text}: see `lamplighter jobs dead`"),
+            scheduled_for: None,
+            environment: environment.to_owned(),
+            stack: stack.to_owned(),
+        };
+        Some((format!("dead letters of {}", now.strftime("%Y-%m-%d")), message))
+    }
+
     /// One line for people.
     pub fn subject(&self) -> String {
         format!("{} {} in {}", self.task, self.status, self.stack)
@@ -167,6 +195,8 @@ impl Message {
 
 /// How long it is tried to deliver a message.
 pub const DELIVERY_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// How often the messages in dead-letter queues are counted.
+pub const COUNT_LETTERS: Duration = Duration::from_secs(600);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// The first pause, doubled with each failure.
@@ -215,6 +245,19 @@ mod tests {
         let bus = Target::EventBus("default".into());
         let (json, beside) = bus.packed();
         assert_eq!((Target::unpacked(&json.to_string(), None).unwrap(), beside), (bus.clone(), None));
+    }
+
+    #[test]
+    fn o08_dead_letters_are_told_once_a_day_while_there_are_some() {
+        let told = |count, at: &str| {
+            let task = "mail".parse().unwrap();
+            Message::of_dead_letters(&task, count, at.parse().unwrap(), "dev", "shop")
+        };
+        assert_eq!(told(0, "2026-11-28T10:00:00Z"), None);
+        let (first, message) = told(2, "2026-11-28T10:00:00Z").unwrap();
+        assert_eq!(message.message, "2 messages are in the dead-letter queue: see `lamplighter jobs dead`");
+        assert_eq!(told(5, "2026-11-28T23:59:59Z").unwrap().0, first);
+        assert_ne!(told(5, "2026-11-29T00:00:00Z").unwrap().0, first);
     }
 
     #[test]

@@ -3,10 +3,14 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_core::{claim::Known, pulse::Record, status::Status};
+use lamplighter_core::{
+    claim::Known,
+    pulse::{Record, State},
+    status::Status,
+};
 use serde_json::json;
 
-use crate::stage::{PULSE, Stage, eventually, minute_of, name, probe, tick};
+use crate::stage::{PULSE, Stage, eventually, minute_of, name, probe, queue, tick};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn p06_a_failure_is_told_once_and_a_success_never() {
@@ -198,5 +202,34 @@ async fn what_is_no_event_for_the_pulse_is_refused_with_what_is() {
     assert!(refused.failed && said.contains("send `{}` for the minute's work"), "{said}");
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(stage.hook.messages(), [] as [serde_json::Value; 0]);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn o08_dead_letters_are_told_once_a_day_and_counted_every_ten_minutes() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![queue("mail"), probe("good", now, [20])]).await;
+    stage.pulse().await;
+    assert_eq!((stage.queues.counts(), stage.hook.messages().len()), (1, 0), "there are none");
+    stage.queues.has_dead(3);
+    for _ in 0..2 {
+        stage.next_minute(0).await;
+        stage.pulse().await;
+    }
+    assert_eq!(stage.queues.counts(), 1, "not each minute");
+    for _ in 0..2 {
+        let seen = stage.table.pulse_state().await.unwrap();
+        let before = seen.letters.unwrap().checked_sub(Duration::from_secs(601)).unwrap();
+        let aged = State { letters: Some(before), ..seen.clone() };
+        assert!(stage.table.keep_pulse_state(&aged, &seen).await.unwrap());
+        stage.next_minute(0).await;
+        stage.pulse().await;
+    }
+    assert_eq!(stage.queues.counts(), 3);
+    let messages = stage.hook.messages();
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    assert_eq!((&messages[0]["task"], &messages[0]["status"]), (&json!("mail"), &json!("FAILED")));
+    let text = "3 messages are in the dead-letter queue: see `lamplighter jobs dead`";
+    assert_eq!(messages[0]["message"], text);
     stage.end().await;
 }

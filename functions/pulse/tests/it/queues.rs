@@ -35,6 +35,9 @@ struct Sent {
     is_down: bool,
     /// The tasks that have no queue.
     missing: Vec<String>,
+    /// How many messages are in the dead-letter queue of each task.
+    dead: usize,
+    counts: usize,
 }
 
 /// A message that was sent.
@@ -61,6 +64,16 @@ impl Queues {
         self.state.lock().unwrap().requests
     }
 
+    /// From now on each dead-letter queue has so many messages.
+    pub fn has_dead(&self, count: usize) {
+        self.state.lock().unwrap().dead = count;
+    }
+
+    /// How often the messages of a dead-letter queue were counted.
+    pub fn counts(&self) -> usize {
+        self.state.lock().unwrap().counts
+    }
+
     pub fn down(&self, is_down: bool) {
         self.state.lock().unwrap().is_down = is_down;
     }
@@ -76,11 +89,18 @@ impl Queues {
     }
 }
 
-/// `SendMessageBatch`. Source: Amazon SQS API Reference.
+/// `SendMessageBatch`, and `GetQueueAttributes` of dead-letter queues. Source: Amazon SQS API Reference.
 async fn take(State(state): State<Arc<Mutex<Sent>>>, headers: HeaderMap, request: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&request).unwrap();
-    assert_eq!(headers["x-amz-target"], "AmazonSQS.SendMessageBatch");
     let mut state = state.lock().unwrap();
+    if headers["x-amz-target"] == "AmazonSQS.GetQueueAttributes" {
+        assert!(request["QueueUrl"].as_str().unwrap().ends_with("-dead"), "{request}");
+        state.counts += 1;
+        let body = json!({ "Attributes": { "ApproximateNumberOfMessages": state.dead.to_string() } });
+        return (StatusCode::OK, [("content-type", "application/x-amz-json-1.0")], body.to_string())
+            .into_response();
+    }
+    assert_eq!(headers["x-amz-target"], "AmazonSQS.SendMessageBatch");
     state.requests += 1;
     let refusal = |status, kind: &str| {
         let body = json!({ "__type": format!("com.amazonaws.sqs#{kind}"), "message": "no" });

@@ -26,7 +26,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::Known,
-    definition::{Cron, Definition, Kind},
+    definition::{Cron, Definition, Kind, Priority, Queue},
     name::TaskName,
     pulse::{Driver, PLAN, Plan, Planned, State as Remembered, run_id, schedule_word},
     run::Run,
@@ -70,6 +70,13 @@ pub fn probe(task: &str, now: Timestamp, minutes_ago: impl IntoIterator<Item = i
     let cron = Cron::new(Some(schedule.parse().unwrap()));
     let definition = Definition::new(name(task), Kind::Cron(cron));
     Probe { planned: Planned::new(definition, Driver::Pulse), config: json!({}), settings: json!({}) }
+}
+
+/// A queue task.
+pub fn queue(task: &str) -> Probe {
+    let queue = Queue { priority: Priority::default(), concurrency: None, arguments_schema: json!(null) };
+    let definition = Definition::new(name(task), Kind::Queue(queue));
+    Probe { planned: Planned::new(definition, Driver::Other), config: json!({}), settings: json!({}) }
 }
 
 /// The schedule of each hour's minute.

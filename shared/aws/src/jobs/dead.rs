@@ -7,6 +7,7 @@ use aws_sdk_sqs::{
     types::{
         ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName,
         MessageSystemAttributeName::{ApproximateReceiveCount, SentTimestamp},
+        QueueAttributeName::ApproximateNumberOfMessages,
     },
 };
 use jiff::Timestamp;
@@ -116,6 +117,16 @@ impl DeadLetters {
             letters.extend(messages.into_iter().filter_map(|message| DeadLetter::of(task, message)));
         }
         Ok(letters)
+    }
+
+    /// Counts the dead letters of a task, as far as SQS knows. One request.
+    pub async fn count(&self, task: &TaskName) -> Result<u64, DeadLetterError> {
+        let url = self.dead(task);
+        let asked =
+            self.client.get_queue_attributes().queue_url(&url).attribute_names(ApproximateNumberOfMessages);
+        let answer = asked.send().await.map_err(|error| failed(&url, "count the messages", &error))?;
+        let count = answer.attributes.and_then(|all| all.get(&ApproximateNumberOfMessages)?.parse().ok());
+        Ok(count.unwrap_or(0))
     }
 
     /// Shows dead letters to everybody again. Those for which that fails are seen again a minute after they were taken.

@@ -33,6 +33,9 @@ pub struct State {
     /// Since when each pulse has had errors; nothing if the last one had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Timestamp>,
+    /// When the dead letters were counted last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letters: Option<Timestamp>,
 }
 
 /// A tick that waits.
