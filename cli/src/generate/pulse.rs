@@ -215,6 +215,11 @@ mod tests {
         queues.tasks.retain(|task| task.definition.queue().is_some());
         let text = pulse_of(&queues).unwrap();
         assert!(text.contains("/index/due") && !text.contains("lambda:InvokeFunction\""), "{text}");
+        assert!(!text.contains("sqs:GetQueueAttributes"), "nobody is told of dead letters: {text}");
+        queues.notify = Some(Target::Webhook("https://hooks.example/".to_owned()));
+        let text = pulse_of(&queues).unwrap();
+        let (_, counts) = text.split_once("sqs:GetQueueAttributes").unwrap();
+        assert!(counts.contains("-send-receipt-dead") && counts.contains("-write-invoice-dead"), "{text}");
     }
 
     #[test]

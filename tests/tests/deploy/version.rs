@@ -122,6 +122,11 @@ impl Version {
             ("PurgeExpiredRole", "lambda:InvokeFunction", json!({ "Fn::Sub": pulse })),
             ("LamplighterPulseRole", "sns:Publish", json!({ "Ref": "Alerts" })),
             ("LamplighterPulseRole", "events:PutEvents", json!({ "Fn::GetAtt": ["AlertBus", "Arn"] })),
+            (
+                "LamplighterPulseRole",
+                "sqs:GetQueueAttributes",
+                json!({ "Fn::GetAtt": ["ImportUsersDeadLetters", "Arn"] }),
+            ),
         ] {
             let policy = &mut self.template["Resources"][role]["Properties"]["Policies"][0];
             let statements = policy["PolicyDocument"]["Statement"].as_array_mut().unwrap();
