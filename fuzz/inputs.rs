@@ -96,7 +96,10 @@ pub fn application(input: &[u8]) {
     let project =
         Project::resolve("shop", tasks(), &Config::default(), None).expect("the tasks stand together");
     let Ok(template) = generate::render(&project, Some(&application)) else { return };
-    serde_yaml_ng::from_str::<serde_yaml_ng::Value>(&template).expect("the template is YAML");
+    // By the reader of applications, since serde_yaml_ng takes no number beyond 64 bits, which CloudFormation does.
+    if let Err(faults) = Application::parse("infra/template.yaml", &template) {
+        panic!("the template cannot be read: {faults}\n{template}");
+    }
 }
 
 /// An item of the table, as DynamoDB sends it.
