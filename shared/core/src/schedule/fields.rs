@@ -291,6 +291,8 @@ fn stepped(
         let hint = format!("write `{first}-{}/{step}`", place.last);
         return Err(part.fault("a step needs a range, and not one value, before it").hint(hint));
     }
+    // A range of one value has no steps, and is written as the value.
+    let step = if first == last { 1 } else { step };
     Ok(Item::Range { first, last, step })
 }
 
