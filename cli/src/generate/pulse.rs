@@ -121,8 +121,8 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
     vec![group]
 }
 
-/// What the pulse's plan waits for in a deployment: the functions of the tasks and their schedules. So it never knows of a
-/// task that the deployment holds back.
+/// Has CloudFormation change the pulse after the functions of the cron tasks and their schedules. So its plan never has a task that
+/// a deployment holds back.
 fn waits(project: &Project) -> Mapping {
     let mut needed = Vec::new();
     for (task, cron) in project.cron() {

@@ -66,6 +66,19 @@ impl Workspace {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
+    /// A package in `functions/tasks` whose program is that binary: the probe says itself what it takes.
+    pub fn probe(&self, name: &str, binary: &Path) {
+        let program = format!(
+            "use std::os::unix::process::CommandExt as _;\n\
+             fn main() {{\n\
+                 let arguments = std::env::args().skip(1);\n\
+                 panic!(\"{{}}\", std::process::Command::new(\"{}\").args(arguments).exec());\n\
+             }}\n",
+            binary.display()
+        );
+        self.package(&format!("functions/tasks/{name}"), name, &program);
+    }
+
     /// A package with this program.
     pub(crate) fn package(&self, folder: &str, name: &str, program: &str) {
         let manifest = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");

@@ -19,15 +19,7 @@ fn shop() -> Workspace {
     let test = std::env::current_exe().unwrap();
     let probe = test.parent().unwrap().parent().unwrap().join("examples/secret-probe");
     assert!(probe.exists(), "{} is missing: run a whole `cargo test -p lamplighter-cli`", probe.display());
-    let program = format!(
-        "use std::os::unix::process::CommandExt as _;\n\
-         fn main() {{\n\
-             let arguments = std::env::args().skip(1);\n\
-             panic!(\"{{}}\", std::process::Command::new(\"{}\").args(arguments).exec());\n\
-         }}\n",
-        probe.display()
-    );
-    workspace.package("functions/tasks/secret-probe", "secret-probe", &program);
+    workspace.probe("secret-probe", &probe);
     configure(&workspace, &format!("auth.token = \"{TOKEN}\"\nurl = \"postgres://u:{TOKEN}@{WORD}\"\n"));
     workspace
 }

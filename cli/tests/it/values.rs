@@ -19,15 +19,7 @@ const CRON: &str = "config-probe";
 fn stage() -> Stage {
     let stage = Stage::new();
     for name in [QUEUE, CRON] {
-        let program = format!(
-            "use std::os::unix::process::CommandExt as _;\n\
-             fn main() {{\n\
-                 let arguments = std::env::args().skip(1);\n\
-                 panic!(\"{{}}\", std::process::Command::new(\"{}\").args(arguments).exec());\n\
-             }}\n",
-            probe().with_file_name(name).display(),
-        );
-        stage.workspace.package(&format!("functions/tasks/{name}"), name, &program);
+        stage.workspace.probe(name, &probe().with_file_name(name));
     }
     stage.workspace.dispatcher();
     stage.workspace.write("lamplighter.toml", "name = \"shop\"\n");
