@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::schema::{
     Checker, is_of_type,
-    parts::{self, Entry, Keywords, alternatives, conjunction, is_named, is_nothing, target},
+    parts::{self, Entry, Keywords, conjunction, is_named, is_nothing, target},
 };
 
 /// What stands where a secret was.
@@ -142,32 +142,26 @@ impl<'a> Masking<'a> {
 
     /// What applies to a value. Of alternatives those do that it fulfils, else the one that it names by its tag.
     fn place(&mut self, value: &'a Value, schemas: &[&'a Value]) -> Place<'a> {
-        let (mut sure, mut doubtful, mut open) = (Vec::<&Keywords>::new(), Vec::new(), schemas.to_vec());
-        while let Some(schema) = open.pop() {
-            for schema in conjunction(schema, self.root) {
-                if sure.iter().any(|known| std::ptr::eq(*known, schema)) {
-                    continue;
-                }
-                sure.push(schema);
-                for branches in alternatives(schema) {
-                    let some = || branches.iter().filter(|branch| !is_nothing(branch));
-                    let fulfilled: Vec<_> =
-                        some().filter(|branch| self.checker.is_fulfilled(value, branch)).collect();
-                    let is_named = |branch: &&Value| {
-                        value.as_object().and_then(|entries| is_named(branch, entries, self.root))
-                            == Some(true)
-                    };
-                    let named: Vec<_> = some().filter(is_named).collect();
-                    if !fulfilled.is_empty() {
-                        open.extend(fulfilled);
-                    } else if named.len() == 1 {
-                        open.extend(named);
-                    } else if !value.is_null() && some().any(|branch| self.has_secret(branch)) {
-                        doubtful.extend(some().flat_map(|branch| conjunction(branch, self.root)));
-                    }
-                }
+        let (root, mut doubtful) = (self.root, Vec::new());
+        let sure = parts::applying(schemas, root, |branches| {
+            let some = || branches.iter().filter(|branch| !is_nothing(branch));
+            let fulfilled: Vec<_> =
+                some().filter(|branch| self.checker.is_fulfilled(value, branch)).collect();
+            let is_named = |branch: &&Value| {
+                value.as_object().and_then(|entries| is_named(branch, entries, root)) == Some(true)
+            };
+            let named: Vec<_> = some().filter(is_named).collect();
+            if !fulfilled.is_empty() {
+                return fulfilled;
             }
-        }
+            if named.len() == 1 {
+                return named;
+            }
+            if !value.is_null() && some().any(|branch| self.has_secret(branch)) {
+                doubtful.extend(some().flat_map(|branch| conjunction(branch, root)));
+            }
+            Vec::new()
+        });
         Place { sure, doubtful }
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     check::Checker,
-    parts::{self, Entry, Keywords, alternatives, conjunction, is_named, is_nothing},
+    parts::{self, Entry, Keywords, applying, is_named, is_nothing},
 };
 
 /// Puts `over` over `base`: objects key by key at any depth, anything else as a whole. Nothing (null as a whole) changes
@@ -51,23 +51,16 @@ impl<'a> Merger<'a> {
 
     /// What holds at a place, and the enums that are there: several if they are flattened into one struct.
     fn place(&self, schemas: &[&'a Value]) -> Place<'a> {
-        let (mut all, mut enums, mut open) = (Vec::<&Keywords>::new(), Vec::new(), schemas.to_vec());
-        while let Some(schema) = open.pop() {
-            for schema in conjunction(schema, self.root) {
-                if all.iter().any(|known| std::ptr::eq(*known, schema)) {
-                    continue;
-                }
-                all.push(schema);
-                for branches in alternatives(schema) {
-                    let some: Vec<_> = branches.iter().filter(|branch| !is_nothing(branch)).collect();
-                    match some.as_slice() {
-                        // An option.
-                        [one] => open.push(one),
-                        _ => enums.push(some),
-                    }
-                }
+        let mut enums = Vec::new();
+        let all = applying(schemas, self.root, |branches| {
+            let some: Vec<_> = branches.iter().filter(|branch| !is_nothing(branch)).collect();
+            // One alone is an option.
+            if some.len() != 1 {
+                enums.push(some);
+                return Vec::new();
             }
-        }
+            some
+        });
         Place { all, enums }
     }
 

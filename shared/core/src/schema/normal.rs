@@ -5,7 +5,7 @@ use serde_json::{Map, Number, Value};
 use super::{
     check::Checker,
     keywords::{is_float, single},
-    parts::{self, Entry, Keywords, alternatives, conjunction, property, required},
+    parts::{self, Entry, Keywords, applying, property, required},
 };
 
 /// The value as its Rust type would write it: a float as one (`1` as `1.0`), and keys that were left out with their defaults.
@@ -49,19 +49,9 @@ impl<'a> Normal<'a> {
 
     /// All that the value fulfils. Of alternatives that is the first, which serde takes.
     fn applying(&self, value: &'a Value, schemas: &[&'a Value]) -> Vec<&'a Keywords> {
-        let (mut all, mut open) = (Vec::<&Keywords>::new(), schemas.to_vec());
-        while let Some(schema) = open.pop() {
-            for schema in conjunction(schema, self.root) {
-                if all.iter().any(|known| std::ptr::eq(*known, schema)) {
-                    continue;
-                }
-                all.push(schema);
-                for branches in alternatives(schema) {
-                    open.extend(branches.iter().find(|branch| self.checker.is_fulfilled(value, branch)));
-                }
-            }
-        }
-        all
+        applying(schemas, self.root, |branches| {
+            branches.iter().find(|branch| self.checker.is_fulfilled(value, branch)).into_iter().collect()
+        })
     }
 
     fn complete(&self, entries: &mut Map<String, Value>, all: &[&'a Keywords]) {

@@ -40,6 +40,27 @@ pub(crate) fn conjunction<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Key
     all
 }
 
+/// Everything that holds where `schemas` hold, each once. `chosen` gives those of some alternatives that hold, too.
+pub(crate) fn applying<'a>(
+    schemas: &[&'a Value],
+    root: &'a Value,
+    mut chosen: impl FnMut(&'a [Value]) -> Vec<&'a Value>,
+) -> Vec<&'a Keywords> {
+    let (mut all, mut open) = (Vec::<&Keywords>::new(), schemas.to_vec());
+    while let Some(schema) = open.pop() {
+        for schema in conjunction(schema, root) {
+            if all.iter().any(|known| std::ptr::eq(*known, schema)) {
+                continue;
+            }
+            all.push(schema);
+            for branches in alternatives(schema) {
+                open.extend(chosen(branches));
+            }
+        }
+    }
+    all
+}
+
 /// The keys that a schema requires.
 pub(crate) fn required(schema: &Keywords) -> impl Iterator<Item = &str> {
     listed(schema, "required").iter().filter_map(Value::as_str)
