@@ -3,14 +3,7 @@
 #[expect(dead_code, reason = "what only the other tests use")]
 mod support;
 
-use std::{
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use jiff::Timestamp;
@@ -108,14 +101,12 @@ async fn d09_twenty_at_once_with_one_id_make_one_job_while_transactions_meet() {
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let jobs = jobs(&table);
-    let seen = AtomicUsize::new(0);
-    proxy.rule(move |head| {
-        let meets = head.contains("TransactWriteItems") && seen.fetch_add(1, Relaxed) % 3 != 2;
-        if meets { CONFLICT } else { Fault::None }
-    });
+    // Three times as many as there are callers: each meets a few, and none all of its ten tries.
+    let met = proxy.fail("TransactWriteItems", 60, CONFLICT);
     let all = futures::future::join_all((0..20).map(|_| jobs.enqueue(named("order-42")))).await;
     let keys: std::collections::BTreeSet<_> = all.into_iter().map(|it| it.unwrap().key).collect();
     assert_eq!((keys.len(), records(&embedded.table).await), (1, 1));
+    assert_eq!(*met.lock().unwrap(), 60);
 }
 
 #[tokio::test]
