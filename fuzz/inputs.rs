@@ -12,16 +12,12 @@ use aws_smithy_runtime_api::client::{
 use aws_smithy_types::body::SdkBody;
 use jiff::{Timestamp, tz::TimeZone};
 use lamplighter_aws::table::{History, RequestKey, Table};
-use lamplighter_cli::{
-    config::Config,
-    describe::Described,
-    generate::{self, Application},
-    project::Project,
-};
 use lamplighter_core::{
     catch_up::CatchUp, definition::Definition, envelope::Envelope, id::RunId, job::JobKey,
     job::attempts::Attempts, name::TaskName, schedule::Schedule,
 };
+use lamplighter_project::{Project, config::Config, describe::Described};
+use lamplighter_template::{self as template, Application};
 use serde_json::{Value, json};
 
 /// A schedule's text.
@@ -66,16 +62,16 @@ pub fn messages(input: &[u8]) {
         assert_eq!(serde_json::from_str::<JobKey>(&written).expect("it can be read"), key);
     }
     if let Ok(event) = serde_json::from_str::<Value>(text) {
-        let _ = pulse::event::Event::parse(event);
+        let _ = lamplighter_pulse::event::Event::parse(event);
     }
-    let event = dispatcher::event::Event::read(text);
+    let event = lamplighter_dispatcher::event::Event::read(text);
     let event = event.lost().map_or(event, |(event, _)| event);
-    if let Ok(envelope) = dispatcher::event::envelope(&event, None) {
-        let action = dispatcher::event::action(&event, &envelope);
-        let again = dispatcher::event::Event::read(
-            &event.with(dispatcher::event::FIRST_DELIVERY, "2026-11-28T19:00:00Z"),
+    if let Ok(envelope) = lamplighter_dispatcher::event::envelope(&event, None) {
+        let action = lamplighter_dispatcher::event::action(&event, &envelope);
+        let again = lamplighter_dispatcher::event::Event::read(
+            &event.with(lamplighter_dispatcher::event::FIRST_DELIVERY, "2026-11-28T19:00:00Z"),
         );
-        assert_eq!(dispatcher::event::action(&again, &envelope), action);
+        assert_eq!(lamplighter_dispatcher::event::action(&again, &envelope), action);
     }
 }
 
@@ -84,7 +80,7 @@ pub fn project_file(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     let Ok(config) = Config::parse(text) else { return };
     let Ok(project) = Project::resolve("shop", tasks(), &config, None) else { return };
-    if let Ok(template) = generate::render(&project, None) {
+    if let Ok(template) = template::render(&project, None) {
         serde_yaml_ng::from_str::<serde_yaml_ng::Value>(&template).expect("the template is YAML");
     }
 }
@@ -95,7 +91,7 @@ pub fn application(input: &[u8]) {
     let Ok(application) = Application::parse("infra/application.yaml", text) else { return };
     let project =
         Project::resolve("shop", tasks(), &Config::default(), None).expect("the tasks stand together");
-    let Ok(template) = generate::render(&project, Some(&application)) else { return };
+    let Ok(template) = template::render(&project, Some(&application)) else { return };
     // By the reader of applications, since serde_yaml_ng takes no number beyond 64 bits, which CloudFormation does.
     if let Err(faults) = Application::parse("infra/template.yaml", &template) {
         panic!("the template cannot be read: {faults}\n{template}");

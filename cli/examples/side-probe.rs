@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write as _, path::Pat
 
 use lamplighter::prelude::*;
 use lamplighter_aws::{clients::local_dynamodb, table::Table};
-use lamplighter_cli::runner::side::{Side, supervise};
 use lamplighter_core::side::Pace;
+use lamplighter_runner::side::{Side, supervise};
 use tokio_util::sync::CancellationToken;
 
 /// What it does, and where it leaves its marks.

@@ -6,8 +6,9 @@ use std::{
 };
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use lamplighter_project::workspace::Workspace;
 
-use crate::{output, say, words::Words, workspace::Workspace};
+use crate::{output, say, words::Words};
 
 /// How often somebody may mistype.
 const TRIES: usize = 3;

@@ -7,9 +7,25 @@ use std::{
 };
 
 use lamplighter_core::value::MAX_NESTING;
+use lamplighter_project::project::given::SecretsFile;
 use serde_json::{Map, Value};
 
 use crate::known::Misuse;
+
+/// The option with the values of references on this machine.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Secrets {
+    /// A TOML file with the values of references on this machine: `"{{resolve:ssm:/shop/token}}" = "value"`.
+    #[arg(long, value_name = "FILE", env = "LAMPLIGHTER_SECRETS", hide_env_values = true)]
+    secrets: Option<PathBuf>,
+}
+
+impl Secrets {
+    /// The file that the option names.
+    pub(crate) fn file(&self) -> SecretsFile {
+        SecretsFile(self.secrets.clone())
+    }
+}
 
 /// A JSON object.
 type Object = Map<String, Value>;

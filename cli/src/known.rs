@@ -3,8 +3,9 @@
 use anyhow::bail;
 use lamplighter_aws::table::{Found, Table};
 use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, near::nearest, run::Run};
+use lamplighter_project::workspace::Workspace;
 
-use crate::{say, words::Words, workspace::Workspace};
+use crate::{say, words::Words};
 
 /// A word of the command line that cannot be meant: the program ends with 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +30,9 @@ pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName
     let all: Vec<_> = known().map(TaskName::as_str).collect();
     Err(Misuse(match nearest(word, all.iter().copied()) {
         Some(name) => say!(words, "known-nearest", word = word, name = name),
-        None if all.is_empty() => say!(words, "known-none", word = word, folder = crate::workspace::TASKS),
+        None if all.is_empty() => {
+            say!(words, "known-none", word = word, folder = lamplighter_project::workspace::TASKS)
+        }
         None => say!(words, "known-all", word = word, all = all.join(", ")),
     }))
 }

@@ -1,46 +1,31 @@
 //! The command line: from the tasks of a workspace to what is deployed, and back to what they did.
 //!
 //! - [`commands`]: one file a command; parsing only validates
-//! - [`workspace`], [`compile`], [`describe`]: which tasks there are, their binaries, and what they say of themselves
-//! - [`config`], [`project`]: `lamplighter.toml`, and the tasks as it changes them
-//! - [`generate`]: the template of the stack, pure
-//! - [`assets`], [`package`]: what goes with a binary, and the packages of the functions
-//! - [`runner`]: a deployment on this machine
 //! - [`target`]: the stack that a command works on, here or in AWS
 //! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
-//! - [`logs`]: what tasks have said
+//! - `cloud_logs`: the logs of a stack in AWS
 //! - [`many`]: one question to many tasks at once
 //! - `output`: everything that is printed; `text`: what others wrote, as a terminal shows it
 //! - [`show`]: runs and deployments as people read them
 //! - [`times`]: times as people write them
 //! - [`words`]: everything people read, in their language
-//! - [`fault`]: what cannot stand, each with its file and key, all told at once
+//! - `reporter`: the events of a runner, as text or as JSON
 
 mod ask;
-pub mod assets;
+mod cloud_logs;
 pub mod commands;
-pub mod compile;
-pub mod config;
-pub mod describe;
-pub mod fault;
-mod files;
 pub mod follow;
-pub mod generate;
 mod given;
 pub mod known;
-pub mod logs;
 pub mod many;
 mod output;
-pub mod package;
 pub mod progress;
-pub mod project;
-pub mod runner;
+mod reporter;
 pub mod show;
 pub mod target;
 mod text;
 pub mod times;
 pub mod words;
-pub mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -88,6 +73,7 @@ fn words(locale: Option<Locale>) -> Result<Words, NotText> {
 /// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood. What it shows changes that only where
 /// it has nothing else to do.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    lamplighter_project::compile::show_output(|line| output::note(line));
     let mut line: Vec<_> = arguments.into_iter().collect();
     let arguments = loop {
         let refusal = match Arguments::try_parse_from(&line) {

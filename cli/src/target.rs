@@ -4,18 +4,13 @@
 //! environment says (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) is honoured in AWS and never chooses it, so that
 //! nobody switches off a task of production because of a variable.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use lamplighter_aws::{
-    clients::{Account, Clients, local_config},
+    clients::{Clients, local_config},
     functions::Functions,
     jobs::{Bell, DeadLetters, Jobs, RunnerAddress},
-    objects::Objects,
-    process::variable,
     stacks::Stacks,
     table::Table,
 };
@@ -23,34 +18,28 @@ use lamplighter_core::{
     name::TaskName,
     project::{self, InvalidStackName},
 };
-use lamplighter_local::Synchronous;
-use serde_json::Value;
-
-use crate::{
+use lamplighter_project::{
+    Project, Task,
     compile::Profile,
     config::Config,
-    generate::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT},
     package::package_all,
-    project::{
-        Project, Task,
-        given::{SecretsFile, of_environment},
-    },
-    runner::{
-        bell, home,
-        machine::Machine,
-        stack::Stack,
-        start::{in_aws, of_aws},
-        storage::Storage,
-        surroundings::Surroundings,
-    },
+    project::given::{SecretsFile, of_environment},
     workspace::Workspace,
 };
+use lamplighter_runner::{
+    bell, home,
+    home::HOME,
+    location::{InAws, Location, TableInAws},
+    machine::Machine,
+    stack::Stack,
+    storage::Storage,
+    storage::synchronous,
+    surroundings::Surroundings,
+};
+use lamplighter_template::QUEUES_OUTPUT;
+use serde_json::Value;
 
-/// The folder that keeps the table, the bucket and the logs of this machine's stacks.
-pub const HOME: &str = ".lamplighter";
-
-/// What names the bucket of a table that `--table` names.
-const BUCKET: &str = "LAMPLIGHTER_BUCKET";
+use crate::output;
 
 /// A place as the command line names it.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -120,15 +109,24 @@ impl Place {
         if self.is_aws() { Ok(()) } else { home::check(&self.home(workspace)) }
     }
 
-    /// The clients of its account and region.
-    pub fn clients(&self) -> Clients {
-        Clients::of(Account { profile: self.profile.clone(), region: self.region.clone() })
+    /// The account, if it is in AWS.
+    pub fn in_aws(&self) -> Option<InAws> {
+        let (profile, region, table) = (self.profile.clone(), self.region.clone(), self.table.clone());
+        self.is_aws().then_some(InAws { profile, region, table })
+    }
+
+    /// The stack that the place names.
+    pub fn location(&self, workspace: &Workspace) -> Location {
+        Location { stack: self.stack(workspace), home: self.home(workspace), aws: self.in_aws() }
     }
 
     /// Opens the stack's table.
     pub async fn open(&self, workspace: &Workspace) -> anyhow::Result<Target> {
         let stack = self.stack(workspace);
-        if self.is_aws() { self.open_in_aws(stack).await } else { self.open_here(workspace, &stack).await }
+        match self.in_aws() {
+            Some(aws) => Ok(open_in_aws(&aws, stack).await?.0),
+            None => self.open_here(workspace, &stack).await,
+        }
     }
 
     /// Opens the stack's table and reaches its functions. On this machine they are compiled first, and run as long as the
@@ -141,9 +139,8 @@ impl Place {
         only: Option<(&TaskName, &Value)>,
     ) -> anyhow::Result<(Target, Functions)> {
         let stack = self.stack(workspace);
-        if self.is_aws() {
-            let target = self.open_in_aws(stack).await?;
-            let Kind::Aws(clients) = &target.kind else { bail!("stack `{}` is not in AWS", target.stack) };
+        if let Some(aws) = self.in_aws() {
+            let (target, clients) = open_in_aws(&aws, stack).await?;
             let functions = Functions::new(clients.config().await);
             return Ok((target, functions));
         }
@@ -158,7 +155,7 @@ impl Place {
         let stack = Stack::open(&home, &stack)?.name;
         let tasks = project.tasks.iter().map(Task::name);
         let surroundings = Surroundings::of(workspace);
-        let machine = Machine::start(&home, &stack, surroundings, config.table.synchronous, tasks).await?;
+        let machine = Machine::start(&home, &stack, surroundings, synchronous(&config), tasks).await?;
         machine.install(&project, &packages)?;
         if let Some((name, of_run)) = only
             && let Some(task) = project.tasks.iter().find(|task| task.name() == name)
@@ -171,57 +168,21 @@ impl Place {
         Ok((Target { stack, table, bell, kind: Kind::Machine(Box::new(machine)) }, functions))
     }
 
-    /// Opens the stack's table for a runner: in a file below `home`, as [`Storage::open`] does, or in AWS.
-    pub async fn storage(
-        &self,
-        home: &Path,
-        stack: &str,
-        synchronous: Synchronous,
-        tasks: impl IntoIterator<Item = &TaskName>,
-    ) -> anyhow::Result<Storage> {
-        if self.is_aws() {
-            let (target, bucket) = self.found_in_aws(stack.to_owned()).await?;
-            let mut variables = in_aws(self, std::env::vars_os())?;
-            variables.push((BUCKET.to_owned(), bucket.unwrap_or_default()));
-            return Ok(Storage::remote(target.table, variables));
-        }
-        let stack = Stack::open(home, stack)?.name;
-        Storage::open(home, &stack, synchronous, tasks).await
-    }
-
     async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
         let home = self.home(workspace);
         let stack = Stack::open(&home, stack)?.name;
         let tasks = workspace.tasks.iter().map(|task| &task.name);
-        let synchronous = Config::load(&workspace.root)?.table.synchronous;
+        let synchronous = synchronous(&Config::load(&workspace.root)?);
         let storage = Storage::open(&home, &stack, synchronous, tasks).await?;
         let (table, bell) = (storage.table.clone(), bell::heard_at(&home));
         Ok(Target { stack, table, bell, kind: Kind::Here(Box::new(storage)) })
     }
+}
 
-    async fn open_in_aws(&self, stack: String) -> anyhow::Result<Target> {
-        self.found_in_aws(stack).await.map(|(target, _)| target)
-    }
-
-    /// The stack in AWS, and its bucket's name.
-    async fn found_in_aws(&self, stack: String) -> anyhow::Result<(Target, Option<String>)> {
-        of_aws(std::env::vars_os())?;
-        let clients = self.clients();
-        let (name, bucket) = if let Some(name) = &self.table {
-            (name.clone(), variable(BUCKET)?)
-        } else {
-            let outputs = Stacks::new(clients.config().await).outputs(&stack).await?;
-            let missing =
-                || format!("stack `{stack}` has no output {TABLE_OUTPUT}: is it one of Lamplighter's?");
-            (outputs.get(TABLE_OUTPUT).with_context(missing)?.clone(), outputs.get(BUCKET_OUTPUT).cloned())
-        };
-        let table = Table::new(clients.dynamodb().await.clone(), name);
-        let table = match bucket.clone() {
-            Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
-            None => table,
-        };
-        Ok((Target { stack, table, bell: None, kind: Kind::Aws(Arc::new(clients)) }, bucket))
-    }
+/// Opens the table of a stack in AWS.
+async fn open_in_aws(aws: &InAws, stack: String) -> anyhow::Result<(Target, Arc<Clients>)> {
+    let TableInAws { table, clients, .. } = aws.open(&stack).await?;
+    Ok((Target { stack, table, bell: None, kind: Kind::Aws(Arc::clone(&clients)) }, clients))
 }
 
 impl Target {
@@ -261,11 +222,16 @@ impl Target {
     /// Ends what runs for it on this machine, and lets go of the table.
     pub async fn close(self) {
         match self.kind {
-            Kind::Here(storage) => storage.close().await,
-            Kind::Machine(machine) => machine.stop().await,
+            Kind::Here(storage) => storage.close(waits).await,
+            Kind::Machine(machine) => machine.stop(waits).await,
             Kind::Aws(_) => {}
         }
     }
+}
+
+/// Says that another process uses the table through this one.
+pub fn waits() {
+    output::note("waiting for another command, which uses the table through this one");
 }
 
 #[cfg(test)]

@@ -91,6 +91,8 @@ fn dependencies_point_one_way() {
         // The local parts only with its feature `testing`, for users' tests.
         ("lamplighter", &["lamplighter-core", "lamplighter-aws", "lamplighter-macros", "lamplighter-local"]),
         ("lamplighter-local", &[]),
+        ("lamplighter-project", &["lamplighter-core"]),
+        ("lamplighter-template", &["lamplighter-core", "lamplighter-aws", "lamplighter-project"]),
     ] {
         let ours = built_from(&metadata, package).into_iter().filter(|name| name.starts_with("lamplighter"));
         assert_eq!(
@@ -119,8 +121,17 @@ fn every_file_says_what_it_is_for_and_none_is_a_drawer() {
 
 #[test]
 fn nothing_prints_by_a_macro_that_fails_or_waits() {
-    let folders =
-        ["cli", "shared/aws", "shared/local", "shared/task", "functions/dispatcher", "functions/pulse"];
+    let folders = [
+        "cli",
+        "shared/aws",
+        "shared/dispatcher",
+        "shared/local",
+        "shared/project",
+        "shared/pulse",
+        "shared/runner",
+        "shared/task",
+        "shared/template",
+    ];
     for file in folders.iter().flat_map(|folder| rust_files(&repository().join(folder).join("src"))) {
         let text = fs::read_to_string(&file).unwrap();
         let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));

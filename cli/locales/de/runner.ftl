@@ -32,3 +32,4 @@ runner-not-built = nicht gebaut, das vorher Gebaute läuft weiter: { $reason }
 runner-side-began = { $task } hat begonnen und läuft, solange dieser Runner läuft
 runner-side-ended = { $task } ist zu Ende: { $status }
 runner-side-elsewhere = { $task } läuft in einem anderen Runner
+runner-table-in-use = wartet auf einen anderen Befehl, der die Tabelle durch diesen benutzt

@@ -32,3 +32,4 @@ runner-not-built = not built, and what was built before goes on: { $reason }
 runner-side-began = { $task } has begun, and runs as long as this runner
 runner-side-ended = { $task } ended: { $status }
 runner-side-elsewhere = { $task } runs in another runner
+runner-table-in-use = waiting for another command, which uses the table through this one

@@ -34,3 +34,4 @@ runner-not-built = nie zbudowano, działa to, co zbudowano wcześniej: { $reason
 runner-side-began = { $task } działa, dopóki działa ten runner
 runner-side-ended = { $task } zakończone: { $status }
 runner-side-elsewhere = { $task } działa w innym runnerze
+runner-table-in-use = czekam na inne polecenie, które używa tabeli przez to

@@ -1,14 +1,12 @@
 //! `lamplighter build`: compiles every function and packages it.
 
-use crate::{
+use lamplighter_project::{
     compile::{Linker, Profile},
     config::Config,
-    output,
     package::{self, Package},
-    say,
-    show::table,
-    words::Words,
 };
+
+use crate::{output, say, show::table, words::Words};
 
 /// Compiles every task, the dispatcher and the other functions, and packages them below target/lamplighter.
 #[derive(Debug, clap::Args)]

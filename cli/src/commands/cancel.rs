@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use lamplighter_aws::table::Table;
 use lamplighter_core::{id::RunId, name::TaskName, run::Run};
+use lamplighter_project::workspace::Workspace;
 
 use super::run::line;
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
     say,
     target::Place,
     words::Words,
-    workspace::Workspace,
 };
 
 /// When a run is first looked at after it was asked to end.

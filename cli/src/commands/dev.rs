@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use lamplighter_project::compile::Profile;
+use lamplighter_runner::{
+    events::Reporter,
+    service::{Ends, serve},
+    sources::Sources,
+    start::{build, ready},
+    watching::Watched,
+};
+
 use super::start::{How, headline, variables};
 use crate::{
-    compile::Profile,
-    runner::{
-        service::{Ends, serve},
-        sources::Sources,
-        start::{build, ready},
-        teller::{self, Teller},
-        watching::Watched,
-    },
+    reporter::{self, Terminal},
     target::Place,
     words::Words,
 };
@@ -29,23 +31,24 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { how, place } = arguments;
-    teller::never_wait(words, how.json);
+    reporter::never_wait(words, how.json);
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
     place.check(&workspace)?;
     // Before the build, so that what changes during it is not overlooked.
     let sources = Sources::of(&workspace, &place.home(&workspace));
     let seen = sources.look().stamp;
-    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets, Profile::Dev)?;
+    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), Profile::Dev)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
-        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)));
-        let wanted = how.wanted(place, &variables);
-        let mut service = ready(&workspace, &built, wanted, &teller).await?;
-        headline(&teller, &service, &built.project);
-        let told = (how.environment.clone(), how.secrets.clone());
-        let watched = Watched::new(&workspace, sources, seen, built, variables, told, place.clone());
+        let location = place.location(&workspace);
+        let terminal = Arc::new(Terminal::new(words, how.json, &location.stack));
+        let reporter: Arc<dyn Reporter> = Arc::<Terminal>::clone(&terminal);
+        let mut service = ready(&workspace, &built, how.wanted(&location, &variables), &reporter).await?;
+        headline(&terminal, &service, &built.project);
+        let options = (how.environment.clone(), how.secrets.file());
+        let watched = Watched::new(&workspace, sources, seen, built, variables, options, location);
         service.watched = Some(watched);
-        serve(service, ends, teller).await
+        serve(service, ends, reporter).await
     })
 }

@@ -8,17 +8,16 @@ use lamplighter_core::{
     name::TaskName,
     schedule::{Driver, driver},
 };
-use serde_json::json;
-
-use crate::{
+use lamplighter_project::{
+    Project,
     fault::Faults,
     files::write_atomically,
-    generate::{Application, TEMPLATE, deliveries, render, visibility_seconds},
-    output,
-    project::Project,
-    say,
-    words::Words,
+    queues::{deliveries, visibility_seconds},
 };
+use lamplighter_template::{Application, TEMPLATE, render};
+use serde_json::json;
+
+use crate::{output, say, words::Words};
 
 /// How many lines of a difference are shown.
 const SHOWN: usize = 8;
@@ -86,7 +85,7 @@ fn application(root: &Path, project: &Project) -> Result<Option<Application>, Fa
         Err(error) => {
             let mut faults = Faults::default();
             let reason = format!("cannot read `{file}`: {error}");
-            faults.add(crate::config::FILE, "build.application", reason);
+            faults.add(lamplighter_project::config::FILE, "build.application", reason);
             Err(faults)
         }
     }

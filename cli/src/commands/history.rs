@@ -11,6 +11,7 @@ use lamplighter_core::{
     statistics::Statistics,
     status::Status,
 };
+use lamplighter_project::workspace::Workspace;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,7 +22,6 @@ use crate::{
     target::Place,
     times::When,
     words::Words,
-    workspace::Workspace,
 };
 
 /// Lists runs, newest first. A run that was lost is recorded as such when it is found here.

@@ -13,6 +13,7 @@ use lamplighter_core::{
     run::Run,
     status,
 };
+use lamplighter_project::workspace::Workspace;
 
 use super::{enqueue::time, run::line};
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
     say,
     target::{Place, Target},
     words::Words,
-    workspace::Workspace,
 };
 
 /// Tells where a job stands.

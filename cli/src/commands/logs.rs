@@ -5,15 +5,12 @@ use std::{collections::VecDeque, path::PathBuf, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::logs::Logs;
 use lamplighter_core::{id::RunId, name::TaskName};
+use lamplighter_runner::{lines::LogFile, location::InAws, logs::path};
 use serde_json::Value;
 
 use crate::{
+    cloud_logs::{CloudLog, Followed},
     known::{self, Named},
-    logs::{
-        cloud::{CloudLog, Followed},
-        file::LogFile,
-        kept,
-    },
     output,
     progress::{beside, is_seen},
     say,
@@ -54,11 +51,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
     };
     let stack = arguments.place.stack(&workspace);
-    if arguments.place.is_aws() {
-        return super::runtime()?.block_on(in_aws(words, arguments, stack, tasks, run));
+    if let Some(aws) = arguments.place.in_aws() {
+        return super::runtime()?.block_on(in_aws(words, arguments, &aws, stack, tasks, run));
     }
     let folder = arguments.place.home(&workspace).join("logs");
-    let files: Vec<_> = tasks.iter().map(|task| kept::path(&folder, &format!("{stack}-{task}"))).collect();
+    let files: Vec<_> = tasks.iter().map(|task| path(&folder, &format!("{stack}-{task}"))).collect();
     here(words, arguments, files, run)
 }
 
@@ -97,11 +94,12 @@ fn here(words: &Words, arguments: &Arguments, files: Vec<PathBuf>, run: Option<R
 async fn in_aws(
     words: &Words,
     arguments: &Arguments,
+    aws: &InAws,
     stack: String,
     tasks: Vec<TaskName>,
     run: Option<RunId>,
 ) -> anyhow::Result<()> {
-    let clients = arguments.place.clients();
+    let clients = aws.clients();
     let log = CloudLog::new(Logs::new(clients.config().await), stack, tasks, run);
     let (limit, now) = (usize::from(arguments.limit), Timestamp::now());
     let reading = |time| say!(words, "logs-reading", time = time);

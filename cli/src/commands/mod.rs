@@ -29,10 +29,9 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context as _;
 use clap::Subcommand;
 use lamplighter_core::{definition::Definition, name::TaskName};
+use lamplighter_project::{Project, compile, config::Config, describe, workspace::Workspace};
 
-use crate::{
-    compile, config::Config, describe, output, project::Project, say, words::Words, workspace::Workspace,
-};
+use crate::{output, say, words::Words};
 
 /// How long a service waits at its end for a reader that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(1500);

@@ -15,6 +15,7 @@ use lamplighter_core::{
     run::Run,
     status,
 };
+use lamplighter_project::workspace::Workspace;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -26,7 +27,6 @@ use crate::{
     show::table,
     target::Place,
     words::Words,
-    workspace::Workspace,
 };
 
 /// The pulse's function, behind the stack's name.
@@ -107,7 +107,7 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
         let (target, functions) =
-            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, None).await?;
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets.file(), None).await?;
         let line = |time| say!(words, "pulse-running", time = time);
         let work = async {
             let response = functions.invoke(&target.function(FUNCTION), &event).await?;

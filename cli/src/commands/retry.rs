@@ -9,6 +9,7 @@ use lamplighter_core::{
     secret::MASK,
     status::Status,
 };
+use lamplighter_project::workspace::Workspace;
 use serde_json::Value;
 
 use super::run::{How, carry_out, tell};
@@ -17,7 +18,6 @@ use crate::{
     say,
     target::Place,
     words::Words,
-    workspace::Workspace,
 };
 
 /// How many of a task's runs are looked at for the last one that began.
@@ -47,7 +47,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     super::runtime()?.block_on(async {
         let (target, functions) =
-            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets, task).await?;
+            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets.file(), task).await?;
         let ended = async {
             let failed = found(words, &target.table, &workspace, &named).await?;
             let failed = target.table.whole(failed).await?;

@@ -15,14 +15,14 @@ use lamplighter_core::{
     settings::Settings,
     status::Status,
 };
+use lamplighter_project::project::secrets;
 
 use crate::{
     follow::{Ended, follow},
-    given::{self, Given, given},
+    given::{self, Given, Secrets, given},
     known::{self, Misuse},
     output,
     progress::{beside, is_seen},
-    project::{given::SecretsFile, secrets},
     say,
     show::sign,
     target::{Place, Target},
@@ -56,7 +56,7 @@ pub(super) struct How {
     #[arg(long, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub(super) environment: Option<String>,
     #[command(flatten)]
-    pub(super) secrets: SecretsFile,
+    pub(super) secrets: Secrets,
     /// Prints JSON: the run's whole record, as `history` does.
     #[arg(long)]
     pub(super) json: bool,
@@ -86,7 +86,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             .open_to_run(
                 &workspace,
                 how.environment.as_deref(),
-                &how.secrets,
+                &how.secrets.file(),
                 Some((&task, &envelope.config)),
             )
             .await?;

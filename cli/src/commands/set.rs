@@ -2,14 +2,13 @@
 
 use anyhow::{Context as _, bail};
 use lamplighter_core::{duration, name::TaskName, resolve, settings::Settings};
+use lamplighter_project::{Task, project::secrets};
 use serde_json::{Value, json};
 
 use crate::{
     given::{Given, given},
     known::{self, Misuse},
-    output,
-    project::{Task, secrets},
-    say,
+    output, say,
     target::Place,
     text::escaped,
     words::Words,

@@ -10,18 +10,20 @@ use lamplighter_core::{
     pulse::Zones,
     schedule::{Due, due, put_off},
 };
+use lamplighter_project::{Project, Task, compile::Profile};
+use lamplighter_runner::{
+    events::Reporter,
+    location::Location,
+    service::{Ends, Service, serve},
+    start::{Wanted, build, ready},
+    variables::Variables,
+};
 use serde_json::json;
 
 use crate::{
-    compile::Profile,
+    given::Secrets,
     known::Misuse,
-    project::{Project, Task, given::SecretsFile},
-    runner::{
-        service::{Ends, Service, serve},
-        start::{Wanted, build, ready},
-        teller::{self, Teller},
-        variables::Variables,
-    },
+    reporter::{self, Terminal},
     say,
     show::table,
     target::Place,
@@ -55,7 +57,7 @@ pub(super) struct How {
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) concurrency: u16,
     #[command(flatten)]
-    pub(super) secrets: SecretsFile,
+    pub(super) secrets: Secrets,
     /// Prints JSON: an object a line.
     #[arg(long)]
     pub(super) json: bool,
@@ -63,9 +65,9 @@ pub(super) struct How {
 
 impl How {
     /// The runner that is wanted.
-    pub(super) fn wanted<'a>(&self, place: &'a Place, variables: &Variables) -> Wanted<'a> {
+    pub(super) fn wanted<'a>(&self, location: &'a Location, variables: &Variables) -> Wanted<'a> {
         Wanted {
-            place,
+            location,
             interval: variables.interval,
             grace: self.grace,
             concurrency: self.concurrency.into(),
@@ -83,19 +85,20 @@ fn grace(text: &str) -> Result<Duration, String> {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let Arguments { release, how, place } = arguments;
-    teller::never_wait(words, how.json);
+    reporter::never_wait(words, how.json);
     let Some(variables) = variables(words, how.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
     place.check(&workspace)?;
     let profile = if *release { Profile::Optimised } else { Profile::Dev };
-    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets, profile)?;
+    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), profile)?;
     super::runtime()?.block_on(async {
         let ends = Ends::by_signals()?;
-        let teller = Arc::new(Teller::new(words, how.json, &place.stack(&workspace)));
-        let wanted = how.wanted(place, &variables);
-        let service = ready(&workspace, &built, wanted, &teller).await?;
-        headline(&teller, &service, &built.project);
-        serve(service, ends, teller).await
+        let location = place.location(&workspace);
+        let terminal = Arc::new(Terminal::new(words, how.json, &location.stack));
+        let reporter: Arc<dyn Reporter> = Arc::<Terminal>::clone(&terminal);
+        let service = ready(&workspace, &built, how.wanted(&location, &variables), &reporter).await?;
+        headline(&terminal, &service, &built.project);
+        serve(service, ends, reporter).await
     })
 }
 
@@ -104,20 +107,19 @@ pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Vari
     let variables = Variables::read(process::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
     if !variables.enabled {
-        let teller = Teller::new(words, json, "");
-        teller.event("disabled", json!({}), &say!(words, "runner-disabled"));
+        Terminal::new(words, json, "").show("disabled", json!({}), &say!(words, "runner-disabled"));
         return Ok(None);
     }
     Ok(Some(variables))
 }
 
 /// Tells what the runner runs, and when each task comes next.
-pub(super) fn headline(teller: &Teller, service: &Service, project: &Project) {
+pub(super) fn headline(terminal: &Terminal, service: &Service, project: &Project) {
     let now = Timestamp::now();
     let zones = service.pulses.borrow().zones.clone();
     let next: Vec<_> = project.tasks.iter().map(|task| (task, coming(task, &zones, now))).collect();
     let runner = &service.runner;
-    let words = &teller.words;
+    let words = &terminal.words;
     let rows: Vec<_> = next.iter().map(|(task, next)| row(words, task, *next, now)).collect();
     let mut lines = vec![say!(
         words,
@@ -135,7 +137,7 @@ pub(super) fn headline(teller: &Teller, service: &Service, project: &Project) {
         "instance": runner.instance, "environment": runner.environment, "stack": service.pulses.borrow().stack,
         "pid": std::process::id(), "tasks": tasks,
     });
-    teller.event("started", entries, &lines.join("\n"));
+    terminal.show("started", entries, &lines.join("\n"));
 }
 
 /// When a cron task's next tick has its turn.

@@ -9,17 +9,15 @@ use lamplighter_core::{
     duration,
     name::TaskName,
 };
+use lamplighter_project::{Task, workspace::Workspace};
 use serde_json::{Value, json};
 
 use crate::{
-    many, output,
-    project::Task,
-    say,
+    many, output, say,
     show::{table, unreadable},
     target::Place,
     times::zone_of,
     words::Words,
-    workspace::Workspace,
 };
 
 /// The words of the four kinds.
@@ -66,7 +64,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if is_empty {
-        output::line(say!(words, "tasks-none", folder = crate::workspace::TASKS));
+        output::line(say!(words, "tasks-none", folder = lamplighter_project::workspace::TASKS));
     } else if project.tasks.is_empty() {
         output::line(say!(words, "tasks-none-such"));
     }
@@ -205,8 +203,10 @@ fn lines(words: &Words, tasks: &[Task], states: &States, now: Timestamp) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use lamplighter_project::fixtures;
+
     use super::*;
-    use crate::{generate::fixtures, words::Locale};
+    use crate::words::Locale;
 
     #[test]
     fn the_list_reads_well() {

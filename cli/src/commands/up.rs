@@ -11,28 +11,25 @@ use lamplighter_core::{
     run::Run,
     status::Status,
 };
+use lamplighter_project::{
+    Project, Task, compile::Profile, config::Config, package::package_all, project::given::of_environment,
+};
+use lamplighter_runner::{
+    deploy::{Answer, Deployed, Observer, deploy},
+    home::{self, HOME},
+    machine::Machine,
+    stack::Stack,
+    storage::synchronous,
+    surroundings::Surroundings,
+};
+use lamplighter_template::logical_id;
 use serde_json::{Value, json};
 
 use crate::{
-    compile::Profile,
-    config::Config,
-    generate::logical_id,
-    output,
-    package::package_all,
-    project::{
-        Project, Task,
-        given::{SecretsFile, of_environment},
-    },
-    runner::{
-        deploy::{Answer, Deployed, Observer, deploy},
-        home,
-        machine::Machine,
-        stack::Stack,
-        surroundings::Surroundings,
-    },
-    say,
+    given::Secrets,
+    output, say,
     show::{sign, signed},
-    target::{HOME, stack_name},
+    target::{stack_name, waits},
     words::Words,
 };
 
@@ -53,7 +50,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value = HOME)]
     home: PathBuf,
     #[command(flatten)]
-    secrets: SecretsFile,
+    secrets: Secrets,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -69,7 +66,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let project = Project::resolve(&workspace.name, described, &config, arguments.environment.as_deref())?;
     let is_started = |task: &Task| task.definition.lifecycle().is_some();
-    let project = project.with_values(&arguments.secrets.read()?, of_environment, is_started)?;
+    let project = project.with_values(&arguments.secrets.file().read()?, of_environment, is_started)?;
     let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(say!(words, "deploy-no-version")),
@@ -81,15 +78,14 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let deployed = super::runtime()?.block_on(async {
         let tasks = project.tasks.iter().map(Task::name);
         let surroundings = Surroundings::of(&workspace);
-        let machine =
-            Machine::start(&home, &stack.name, surroundings, config.table.synchronous, tasks).await?;
+        let machine = Machine::start(&home, &stack.name, surroundings, synchronous(&config), tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
         let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };
         teller.headline(&stack.name, before.as_deref(), &version);
         let started = Instant::now();
         let deployed = deploy(&machine, &mut stack, &project, &version, &mut teller).await;
-        machine.stop().await;
+        machine.stop(waits).await;
         let deployed = deployed?;
         teller.last_line(&stack, &deployed, duration::millis(started.elapsed()), before.as_deref());
         anyhow::Ok(deployed)

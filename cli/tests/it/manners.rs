@@ -3,16 +3,14 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use lamplighter_cli::{
-    target::{HOME, Place},
-    words::Locale,
-    workspace::Workspace as Project,
-};
+use lamplighter_cli::{target::Place, words::Locale};
 use lamplighter_core::{
     id::RunId,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
+use lamplighter_project::workspace::Workspace as Project;
+use lamplighter_runner::home::HOME;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 

@@ -12,7 +12,6 @@ use lamplighter_aws::{
     clients::local_dynamodb,
     table::{History, Table, create},
 };
-use lamplighter_cli::runner::side::{Side, Told, supervise};
 use lamplighter_core::{
     name::TaskName,
     retry::Retry,
@@ -21,6 +20,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::{Engine, FunctionSpec, LambdaHost};
+use lamplighter_runner::side::{Side, Told, supervise};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};

@@ -9,7 +9,6 @@ use std::{
 };
 
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
@@ -70,8 +69,7 @@ fn holder(pid: Option<u32>) -> String {
 
 /// What a crash of the machine may cost, in SQLite's words; there is always a write-ahead log. A crash of the process loses
 /// nothing with either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
     /// The last writes, never their order or the file.
     #[default]

@@ -12,7 +12,6 @@ use lamplighter_aws::{
     jobs::{Bell, Jobs},
     table::Found,
 };
-use lamplighter_cli::runner::{bell, storage::Storage};
 use lamplighter_core::{
     definition::Priority,
     job::{JobKey, NewJob},
@@ -21,6 +20,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::Synchronous;
+use lamplighter_runner::{bell, storage::Storage};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
@@ -145,7 +145,7 @@ impl Runner {
     pub(crate) async fn stop(mut self) -> Measured<()> {
         let process = self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         kill_process(process.ok_or("the runner has ended")?, Signal::TERM)?;
-        self.storage.close().await;
+        self.storage.close(|| {}).await;
         timeout(PATIENCE, self.process.wait()).await??;
         Ok(())
     }

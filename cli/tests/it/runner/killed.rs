@@ -22,7 +22,6 @@ use lamplighter_aws::{
     jobs::{Bell, Carried, Jobs, Worker},
     table::{Found, Table},
 };
-use lamplighter_cli::runner::{bell::heard_at, queue::LEASE};
 use lamplighter_core::{
     definition::Priority,
     id::RunId,
@@ -33,6 +32,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::{Engine, Synchronous};
+use lamplighter_runner::{bell::heard_at, queue::LEASE};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, until};

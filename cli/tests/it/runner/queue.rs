@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lamplighter_cli::runner::queue::LEASE;
+use lamplighter_runner::queue::LEASE;
 use std::process::Stdio;
 
 use serde_json::{Value, json};

@@ -1,0 +1,68 @@
+//! The dispatcher's process: reads the environment once, then serves CloudFormation's events under Lambda.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use jiff::Timestamp;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lamplighter::{log, random};
+use lamplighter_aws::{
+    clients::Clients, functions::Functions, process::variable, stacks::Stacks, table::Table,
+};
+use serde_json::{Value, json, value::RawValue};
+use tracing::level_filters::LevelFilter;
+
+use crate::{dispatch::dispatch, services::Dispatcher};
+
+/// How long the task that keeps its records longest does, in days.
+const RETENTION_DAYS: &str = "LAMPLIGHTER_RETENTION_DAYS";
+
+/// Serves the events that Lambda delivers, until the process is ended. Called by [`main!`](crate::main).
+///
+/// Fails if a variable that the function needs is missing or has an invalid value.
+#[tokio::main]
+pub async fn main() -> Result<(), lambda_runtime::Error> {
+    log::start(LevelFilter::INFO, log::Output::Stdout);
+    let required = |name: &str| {
+        variable(name)
+            .map_err(|error| error.to_string())
+            .and_then(|value| value.ok_or_else(|| format!("{name} is not set")))
+    };
+    let days: u32 = match variable(RETENTION_DAYS)? {
+        Some(days) => {
+            days.parse().map_err(|_| format!("{RETENTION_DAYS} is `{days}`: it must be a number of days"))?
+        }
+        None => 0,
+    };
+    // The ledger keeps its entries for 400 days at least.
+    let retention = Duration::from_secs(u64::from(days) * 24 * 3600);
+    let clients = Clients::default();
+    let dispatcher = Arc::new(Dispatcher {
+        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?)
+            .keeping(retention),
+        functions: Functions::new(clients.config().await),
+        stacks: Stacks::new(clients.config().await),
+        http: crate::answer::client()?,
+        local: variable("LAMPLIGHTER_ANSWER_ENDPOINT")?,
+        own_function: required("AWS_LAMBDA_FUNCTION_NAME")?,
+        random,
+    });
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let dispatcher = Arc::clone(&dispatcher);
+        // On the heap: what the compiler lays out of nested waits has a limit.
+        async move { handle(&dispatcher, event).await }.boxed()
+    }))
+    .await
+}
+
+async fn handle(dispatcher: &Dispatcher, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Diagnostic> {
+    let deadline =
+        i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    match dispatch(dispatcher, event.payload.get(), deadline.unwrap_or(Timestamp::MAX)).await {
+        Ok(done) => Ok(json!(format!("{done:?}"))),
+        Err(error) => {
+            tracing::error!("{error}");
+            Err(Diagnostic { error_type: "Dispatch".to_owned(), error_message: error.to_string() })
+        }
+    }
+}

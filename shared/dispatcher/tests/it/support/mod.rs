@@ -1,0 +1,355 @@
+//! A stack on one machine.
+
+pub mod door;
+
+pub use lamplighter_testkit::proxy;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use lamplighter_aws::table::{Table, create};
+use lamplighter_core::{
+    deployment::{Entry, Ledger},
+    name::TaskName,
+    run::Run,
+};
+use lamplighter_local::{
+    Answers, Engine, Expectation, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks,
+};
+use serde_json::{Value, json};
+
+pub const STACK: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/shop/0a1b";
+pub const DISPATCHER: &str = "shop-dispatcher";
+pub const LAST_WORD: &str = "shop-last-word";
+
+pub struct Stage {
+    pub table: Table,
+    pub host: Arc<LambdaHost>,
+    pub stacks: Stacks,
+    pub answers: Answers,
+    pub log: Arc<Mutex<Vec<LogLine>>>,
+    /// What every function has in its environment.
+    pub endpoints: BTreeMap<String, String>,
+    engine: Engine,
+    folder: tempfile::TempDir,
+    /// Whether a test has said how the stack stands. Else it waits for each event that it sends.
+    pinned: AtomicBool,
+    /// The requests that have been sent.
+    requests: Mutex<BTreeSet<String>>,
+}
+
+/// A task of the stack and what its process does.
+#[derive(Clone)]
+pub struct Probe {
+    pub name: &'static str,
+    pub needs: &'static [&'static str],
+    pub config: Value,
+    pub rollback: bool,
+    pub run_on: &'static [&'static str],
+    pub once_per: &'static str,
+    pub environment: BTreeMap<String, String>,
+}
+
+pub fn probe(name: &'static str) -> Probe {
+    Probe {
+        name,
+        needs: &[],
+        config: json!({}),
+        rollback: false,
+        run_on: &["deploy", "update"],
+        once_per: "deployment",
+        environment: BTreeMap::new(),
+    }
+}
+
+impl Probe {
+    pub fn mode(mut self, mode: &str) -> Self {
+        self.config["mode"] = json!(mode);
+        self
+    }
+
+    pub fn sleeps(self, ms: u64) -> Self {
+        self.set("sleep_ms", ms)
+    }
+
+    /// Sets a value of its configuration.
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.config[key] = value.into();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub fn on(self, run_on: &'static [&'static str]) -> Self {
+        Self { run_on, ..self }
+    }
+
+    pub fn once_per_content(self) -> Self {
+        Self { once_per: "content", ..self }
+    }
+
+    pub fn needs(self, needs: &'static [&'static str]) -> Self {
+        Self { needs, ..self }
+    }
+
+    pub fn undoes(self) -> Self {
+        Self { rollback: true, ..self }
+    }
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with_dispatcher_timeout(Duration::from_secs(60)).await
+    }
+
+    pub async fn with_dispatcher_timeout(timeout: Duration) -> Self {
+        let engine = Engine::memory().unwrap();
+        let dynamodb = engine.serve().await.unwrap();
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::for_tests())
+            .endpoint_url(&dynamodb)
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build();
+        let client = aws_sdk_dynamodb::Client::from_conf(config);
+        create(&client, "lamplighter").await.unwrap();
+        let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
+        let sink = Arc::clone(&log);
+        let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
+        let host =
+            LambdaHost::start_with(options, move |line| sink.lock().unwrap().push(line)).await.unwrap();
+        let (stacks, answers) = (Stacks::serve().await.unwrap(), Answers::serve().await.unwrap());
+        let endpoints = BTreeMap::from([
+            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb),
+            ("AWS_ENDPOINT_URL_LAMBDA".to_owned(), host.endpoint()),
+            ("AWS_ENDPOINT_URL_CLOUDFORMATION".to_owned(), stacks.endpoint()),
+            ("LAMPLIGHTER_ANSWER_ENDPOINT".to_owned(), answers.endpoint()),
+            ("LAMPLIGHTER_TABLE".to_owned(), "lamplighter".to_owned()),
+        ]);
+        let stage = Self {
+            table: Table::new(client, "lamplighter"),
+            host: Arc::new(host),
+            stacks,
+            answers,
+            log,
+            engine,
+            endpoints,
+            folder: tempfile::tempdir().unwrap(),
+            pinned: AtomicBool::new(false),
+            requests: Mutex::default(),
+        };
+        stage.stacks.set(STACK, "shop", "CREATE_IN_PROGRESS");
+        stage.dispatcher(timeout, &[]);
+        stage.register(LAST_WORD, timeout, &[]);
+        stage
+    }
+
+    /// Puts the dispatcher in place with some variables of its own.
+    pub fn dispatcher(&self, timeout: Duration, variables: &[(&str, &str)]) {
+        self.register(DISPATCHER, timeout, variables);
+    }
+
+    pub fn register(&self, name: &str, timeout: Duration, variables: &[(&str, &str)]) {
+        let mut environment = self.endpoints.clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.host.register(FunctionSpec {
+            environment,
+            timeout,
+            on_failure: (name == DISPATCHER).then(|| LAST_WORD.to_owned()),
+            ..FunctionSpec::new(name, example("dispatcher-function"))
+        });
+    }
+
+    /// Says how the stack stands, from now on.
+    pub fn status(&self, status: &str) {
+        self.pinned.store(true, Ordering::Relaxed);
+        self.stacks.set(STACK, "shop", status);
+    }
+
+    /// The stack waits for each event again.
+    pub fn status_of_events(&self) {
+        self.pinned.store(false, Ordering::Relaxed);
+    }
+
+    /// Does what CloudFormation does before it sends an event for the first time: it comes to a status, and publishes that
+    /// of the resource. A delivery does it, if it was not done.
+    pub fn publish(&self, event: &Value) {
+        let word = |key: &str| event[key].as_str().unwrap_or_default();
+        let (kind, stack) = (word("RequestType").to_uppercase(), word("StackId"));
+        if !self.requests.lock().unwrap().insert(format!("{stack}{}", word("RequestId"))) {
+            return;
+        }
+        let waits = kind == "CREATE" || kind == "UPDATE";
+        if waits && (!self.pinned.load(Ordering::Relaxed) || stack != STACK) {
+            self.stacks.set(stack, "shop", &format!("{kind}_IN_PROGRESS"));
+        }
+        let (resource, status) = (word("LogicalResourceId"), format!("{kind}_IN_PROGRESS"));
+        self.stacks.publish(stack, resource, &status, &event["ResourceProperties"]);
+    }
+
+    pub fn install_all(&self, probes: &[Probe]) {
+        for probe in probes {
+            self.install(probe);
+        }
+    }
+
+    /// Puts a task's function in place, or its new version.
+    pub fn install(&self, probe: &Probe) {
+        let mut config = probe.config.clone();
+        config["journal"] = json!(self.journal_file());
+        let mut environment = self.endpoints.clone();
+        environment.insert("PROBE_NAME".into(), probe.name.into());
+        environment.insert("LAMPLIGHTER_SETTINGS".into(), json!({ "config": config }).to_string());
+        environment.extend(probe.environment.clone());
+        if probe.rollback {
+            environment.insert("PROBE_ROLLBACK".into(), "yes".into());
+        }
+        self.host.register(FunctionSpec {
+            environment,
+            timeout: Duration::from_secs(30),
+            ..FunctionSpec::new(format!("shop-{}", probe.name), example("dispatcher-probe"))
+        });
+    }
+
+    pub fn journal_file(&self) -> PathBuf {
+        self.folder.path().join("journal")
+    }
+
+    /// What bodies have started, in order: `run a`, `rollback b`.
+    pub fn journal(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.journal_file()).unwrap_or_default();
+        text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+    }
+
+    /// What has started, with its run id.
+    pub fn runs(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.journal_file()).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Sends an event and waits for the answer.
+    pub async fn send(&self, event: &Value) -> Value {
+        self.answer(&self.deliver(event)).await
+    }
+
+    /// Sends an event, to be answered at a URL of its own.
+    pub fn deliver(&self, event: &Value) -> Expectation {
+        let expected = self.answers.expect().unwrap();
+        self.deliver_to(event, &expected.url);
+        expected
+    }
+
+    pub fn deliver_to(&self, event: &Value, url: &str) {
+        self.publish(event);
+        let mut event = event.clone();
+        event["ResponseURL"] = json!(url);
+        self.host.invoke_event(DISPATCHER, event.to_string()).unwrap();
+    }
+
+    /// The answer, once it is there.
+    pub async fn answer(&self, expected: &Expectation) -> Value {
+        match expected.answer(Duration::from_secs(60)).await {
+            Ok(answer) => answer.json().unwrap(),
+            Err(error) => panic!("{error}\n{}", self.log_text()),
+        }
+    }
+
+    /// Waits until the journal has a line.
+    pub async fn journal_has(&self, line: &str) {
+        eventually(line, || self.journal().iter().any(|l| l == line)).await;
+    }
+
+    pub async fn run_of(&self, entry: &Entry, task: &str) -> Run {
+        let task: TaskName = task.parse().unwrap();
+        let id = entry.tasks.iter().find(|t| t.name == task).unwrap().run_id;
+        self.table.run(&task, id).await.unwrap().unwrap()
+    }
+
+    pub async fn newest(&self) -> Entry {
+        self.newest_of(STACK, "Tasks").await.unwrap()
+    }
+
+    pub async fn newest_of(&self, stack: &str, resource: &str) -> Option<Entry> {
+        self.table.ledger(&format!("{stack}#{resource}"), None).await.unwrap().newest
+    }
+
+    /// The table, without a socket in between.
+    pub fn direct_table(&self) -> Table {
+        let client = lamplighter_aws::clients::direct_dynamodb(self.engine.client());
+        Table::new(client, self.table.name())
+    }
+
+    /// The ledger of the resource.
+    pub async fn ledger(&self) -> Ledger {
+        self.table.ledger(&format!("{STACK}#Tasks"), None).await.unwrap()
+    }
+
+    pub fn log_text(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(|line| format!("{} {}", line.function, line.line)).collect::<Vec<_>>().join("\n")
+    }
+
+    pub async fn end(self) {
+        self.host.shutdown().await;
+        self.engine.close().await;
+    }
+}
+
+pub fn event(kind: &str, request: &str, version: &str, probes: &[Probe]) -> Value {
+    let tasks: Vec<_> = probes
+        .iter()
+        .map(|probe| {
+            json!({
+                "Name": probe.name,
+                "Function": format!("shop-{}", probe.name),
+                "RunOn": probe.run_on,
+                "DependsOn": probe.needs,
+                "OncePer": probe.once_per,
+                "Rollback": probe.rollback.to_string(),
+                "TimeoutMs": "20000",
+            })
+        })
+        .collect();
+    json!({
+        "RequestType": kind,
+        "StackId": STACK,
+        "RequestId": request,
+        "LogicalResourceId": "Tasks",
+        "ResourceProperties": { "Version": version, "ServiceTimeout": "120", "Tasks": tasks },
+    })
+}
+
+/// The event with which the stack returns from a version: the old properties are the new ones.
+pub fn back(request: &str, to: &str, from: &str, probes: &[Probe]) -> Value {
+    let mut event = event("Update", request, to, probes);
+    event["OldResourceProperties"] = json!({ "Version": from });
+    event
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An example of this package, which `cargo test` has built beside the test.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples").join(name)
+}

@@ -1,0 +1,27 @@
+//! A project as it lies on disk: its workspace, lamplighter.toml, and its functions, compiled and packaged.
+//!
+//! - [`workspace`]: the tasks and functions of a cargo workspace
+//! - [`config`]: the keys of lamplighter.toml
+//! - [`compile`], [`describe`]: the binaries, and the definition that each task prints
+//! - [`project`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
+//! - [`phases`], [`queues`], [`variables`]: the limits of CloudFormation, SQS and Lambda that a project is checked against
+//! - [`assets`], [`package`]: the files beside a binary, and the packages of the functions
+//! - [`fault`]: an error in a project, with its file and key
+//! - [`files`]: files that are written whole, and files that only their owner reads
+
+pub mod assets;
+pub mod compile;
+pub mod config;
+pub mod describe;
+pub mod fault;
+pub mod files;
+#[cfg(any(test, feature = "testing"))]
+pub mod fixtures;
+pub mod package;
+pub mod phases;
+pub mod project;
+pub mod queues;
+pub mod variables;
+pub mod workspace;
+
+pub use project::{Project, Task};

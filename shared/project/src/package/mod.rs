@@ -1,0 +1,185 @@
+//! The packages of the functions: a zip for AWS and a folder for this machine, of the same content.
+
+mod archive;
+mod folder;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use lamplighter_core::{pulse::PLAN, value::sorted};
+use serde::Serialize;
+
+use crate::{
+    assets::{self, Content, Entry},
+    compile::{self, CompileError, Profile},
+    config::Config,
+    describe::{self, Described},
+    fault::Faults,
+    project::Project,
+    workspace::{PULSE, Workspace},
+};
+
+/// The binary's name in a package, which Lambda starts.
+const BOOTSTRAP: &str = "bootstrap";
+/// The folder of a task's files in a package.
+const ASSETS: &str = "assets";
+
+/// A function that is ready to be deployed or run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Package {
+    /// The function's name: the task's, or the binary's.
+    pub name: String,
+    /// What AWS takes.
+    pub zip: PathBuf,
+    /// The zip's size.
+    pub zip_bytes: u64,
+    /// The same content as a folder, to run it here.
+    pub folder: PathBuf,
+    /// What the task says of itself; nothing if the function is no task.
+    #[serde(skip)]
+    pub task: Option<Described>,
+}
+
+/// Why functions could not be packaged.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// They do not compile.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// They are not tasks, or their files cannot go along.
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    /// A package could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// What could not be written.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Compiles every function of the workspace and packages it below `target/lamplighter`, by name. What is there of
+/// functions that are gone is removed. The pulse's package has the plan of the tasks as they are in the environment;
+/// `environment` goes before the one that lamplighter.toml names.
+pub fn package_all(
+    workspace: &Workspace,
+    profile: Profile,
+    environment: Option<&str>,
+) -> Result<Vec<Package>, PackageError> {
+    let binaries = compile::all(workspace, profile)?;
+    let described = if profile.runs_here() {
+        describe::describe(workspace, &binaries)?
+    } else {
+        describe::describe(workspace, &compile::tasks(workspace)?)?
+    };
+    let mut contents = contents(&binaries, &described)?;
+    if let Some(entries) = contents.get_mut(PULSE) {
+        let config = Config::load(&workspace.root)?;
+        let project = Project::resolve(&workspace.name, described.clone(), &config, environment)?;
+        entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
+    }
+    let target = workspace.packages();
+    let _alone = alone(&target).map_err(failed(&target))?;
+    remove_others(&target, &binaries)?;
+    let package = |(name, entries): (&String, &Vec<Entry>)| {
+        let zip = target.join(format!("{name}.zip"));
+        let folder = target.join(name);
+        // The folder is written last, so that one with this content has its zip beside it.
+        if !(zip.is_file() && folder::holds(&folder, entries).map_err(failed(&folder))?) {
+            archive::write(&zip, entries, level(profile)).map_err(failed(&zip))?;
+            folder::write(&folder, entries).map_err(failed(&folder))?;
+        }
+        let zip_bytes = fs::metadata(&zip).map_err(failed(&zip))?.len();
+        let task = described.iter().find(|task| task.definition.name.as_str() == name).cloned();
+        Ok(Package { name: name.clone(), zip, zip_bytes, folder, task })
+    };
+    contents.iter().map(package).collect()
+}
+
+/// The plan of a project's tasks, the same text for the same tasks.
+fn plan(project: &Project) -> String {
+    // A plan is plain lists and records, which JSON always has.
+    serde_json::to_value(project.plan()).map(|plan| sorted(&plan)).unwrap_or_default()
+}
+
+/// Waits until no other process writes packages here, and keeps others waiting until it is dropped.
+fn alone(target: &Path) -> io::Result<fs::File> {
+    fs::create_dir_all(target)?;
+    let lock = fs::File::create(target.with_extension("lock"))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> PackageError {
+    let path = path.to_owned();
+    move |source| PackageError::Write { path, source }
+}
+
+/// What goes into each package, sorted by place.
+fn contents(
+    binaries: &BTreeMap<String, PathBuf>,
+    described: &[Described],
+) -> Result<BTreeMap<String, Vec<Entry>>, Faults> {
+    let mut faults = Faults::default();
+    let mut contents: BTreeMap<_, _> = binaries
+        .iter()
+        .map(|(name, binary)| {
+            let content = Content::File { from: binary.clone(), executable: true };
+            (name.clone(), vec![Entry { to: BOOTSTRAP.to_owned(), content }])
+        })
+        .collect();
+    for task in described {
+        let Some(entries) = contents.get_mut(task.definition.name.as_str()) else { continue };
+        for asset in &task.definition.copy_assets {
+            match assets::files(&task.folder, asset) {
+                Ok(files) => entries.extend(
+                    files
+                        .into_iter()
+                        .map(|file| Entry { to: format!("{ASSETS}/{}", file.to), content: file.content }),
+                ),
+                Err(error) => faults.add(&task.source, "copy_assets", error),
+            }
+        }
+        entries.sort();
+        for (twin, next) in entries.iter().zip(entries.iter().skip(1)) {
+            if next.to == twin.to || next.to.starts_with(&format!("{}/", twin.to)) {
+                faults.add(&task.source, "copy_assets", format!("two assets go to `{}`", twin.to));
+            }
+        }
+    }
+    faults.none_or(contents)
+}
+
+/// Removes the packages of functions that are no more.
+fn remove_others(target: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<(), PackageError> {
+    let kept: BTreeSet<_> = binaries.keys().flat_map(|name| [name.clone(), format!("{name}.zip")]).collect();
+    let entries = match fs::read_dir(target) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(target)(error)),
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if !kept.contains(name.as_ref()) {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.map_err(failed(&path))?;
+        }
+    }
+    Ok(())
+}
+
+/// How hard a zip is compressed. A debug binary is large, and nobody waits for its transfer.
+fn level(profile: Profile) -> i64 {
+    match profile {
+        Profile::Dev | Profile::Optimised => 1,
+        Profile::Release { .. } => 9,
+    }
+}
+
+fn mode(executable: bool) -> u32 {
+    if executable { 0o755 } else { 0o644 }
+}

@@ -1,0 +1,256 @@
+//! The values that references have on this machine, where no CloudFormation resolves them.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use lamplighter_core::{hidden, resolve, secret::Secrets};
+use serde_json::Value;
+
+use super::{Project, Task, secrets};
+use crate::{config, fault::Faults};
+
+/// The start of the name of each variable that holds the value of one reference.
+const VARIABLE: &str = "LAMPLIGHTER_RESOLVE_";
+
+/// The least bytes of a line of a secret that is masked by itself.
+const LINE: usize = 4;
+
+/// A TOML file with the values of references on this machine: `"{{resolve:ssm:/shop/token}}" = "value"`.
+#[derive(Clone, Debug, Default)]
+pub struct SecretsFile(pub Option<PathBuf>);
+
+/// Values by their references. They are never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Known(BTreeMap<String, String>);
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Known {
+    /// The text with the value of each reference in its place; as it is if one of them is not known.
+    pub(super) fn put_into(&self, text: String) -> String {
+        if !resolve::has_reference(&text) {
+            return text;
+        }
+        resolve::replaced(&text, |reference| self.0.get(reference).map(String::as_str)).unwrap_or(text)
+    }
+}
+
+impl SecretsFile {
+    /// Reads the file, if one is named.
+    pub fn read(&self) -> anyhow::Result<Known> {
+        // An empty variable names no file.
+        let Some(path) = self.0.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(Known::default());
+        };
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        parse(path, &text).map(Known)
+    }
+}
+
+/// Reads the text of a file. An error tells the line and nothing that stands there.
+fn parse(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    let file = path.display();
+    let table: toml::Table = toml::from_str(text).map_err(|error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
+        let line = before.matches('\n').count() + 1;
+        anyhow::anyhow!(
+            "{file}: line {line} is not TOML such as `\"{{{{resolve:ssm:/shop/token}}}}\" = \"value\"`"
+        )
+    })?;
+    let mut values = BTreeMap::new();
+    for (reference, value) in table {
+        if resolve::references(&reference).ok().as_deref() != Some(&[reference.as_str()]) {
+            bail!(
+                "{file}: `{reference}` is not a reference: write it with its braces, as in lamplighter.toml, such as \
+                 `\"{{{{resolve:secretsmanager:shop:SecretString:token}}}}\" = \"value\"`"
+            );
+        }
+        match value {
+            toml::Value::String(value) if value.contains('\0') => {
+                bail!("{file}: the value of `{reference}` has a NUL character, which no environment can have")
+            }
+            toml::Value::String(value) => values.insert(reference, value),
+            _ => bail!("{file}: the value of `{reference}` must be a text in quotes"),
+        };
+    }
+    Ok(values)
+}
+
+/// The name of the variable that holds the value of a reference: its words in capitals.
+fn variable(reference: &str) -> String {
+    let inner = reference.trim_start_matches("{{resolve:").trim_end_matches("}}");
+    let words = inner.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    format!("{VARIABLE}{}", words.collect::<Vec<_>>().join("_").to_ascii_uppercase())
+}
+
+impl Project {
+    /// The project as this machine runs it: the references of each task that `runs` have their values, from the file or else
+    /// from a variable of the environment. Each that has none is a fault.
+    pub fn with_values(
+        mut self,
+        given: &Known,
+        environment: impl Fn(&str) -> Option<String>,
+        runs: impl Fn(&Task) -> bool,
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        for task in self.tasks.iter_mut().filter(|task| runs(task)) {
+            let mut known = BTreeMap::new();
+            for (key, text) in task.texts() {
+                for reference in resolve::references(&text).unwrap_or_default() {
+                    let name = variable(reference);
+                    if let Some(value) = given.0.get(reference).cloned().or_else(|| environment(&name)) {
+                        known.insert(reference.to_owned(), value);
+                        continue;
+                    }
+                    let reason = format!(
+                        "`{reference}` has no value on this machine: write the line `\"{reference}\" = \"value\"` into a file \
+                         that --secrets or LAMPLIGHTER_SECRETS names, or set {name}"
+                    );
+                    faults.add(config::FILE, format!("tasks.{}.{key}", task.name()), reason);
+                }
+            }
+            task.known = Known(known);
+        }
+        faults.none_or(self)
+    }
+}
+
+impl Task {
+    /// Every text with a reference in what its function is told, by its key below the task's.
+    fn texts(&self) -> Vec<(String, String)> {
+        let config = resolve::find(&self.definition.config).into_iter();
+        let config = config.map(|place| (format!("config.{}", place.path), place.text.to_owned()));
+        let variables = self.environment.iter().filter(|(_, value)| resolve::has_reference(value));
+        let variables = variables.map(|(name, value)| (format!("environment.{name}"), value.clone()));
+        config.chain(variables).collect()
+    }
+
+    /// The secrets that it is given on this machine: what Secrets Manager would say, what its configuration marks, and what is
+    /// marked in the one of a single run.
+    pub fn given_secrets(&self, of_run: &Value) -> Secrets {
+        let marked = hidden::marked(&self.definition.config, &self.definition.config_schema);
+        let marked: Vec<_> = marked.iter().map(|words| format!("config.{}", hidden::path(words))).collect();
+        let mut secret = Vec::new();
+        for (key, text) in self.texts() {
+            let references = resolve::references(&text).unwrap_or_default().into_iter();
+            let chosen = references.filter(|it| marked.contains(&key) || resolve::is_secret(it));
+            secret.extend(chosen.filter_map(|it| self.known.0.get(it).cloned()));
+        }
+        for path in hidden::marked(of_run, &self.definition.config_schema) {
+            let value = secrets::at(of_run, &path);
+            secret.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+        }
+        // A body that prints one of several lines prints several; a line that is too short says nothing.
+        let lines = secret.iter().flat_map(|text| text.lines()).filter(|line| line.trim().len() >= LINE);
+        let (texts, schema) = hidden::texts(secret.iter().map(String::as_str).chain(lines));
+        hidden::take_all([(&texts, &schema)]).0
+    }
+
+    /// Whether something that its function is told still waits for its value.
+    pub fn is_unresolved(&self) -> bool {
+        let unknown = |text: &str| {
+            resolve::references(text)
+                .is_ok_and(|found| found.iter().any(|it| !self.known.0.contains_key(*it)))
+        };
+        self.texts().iter().any(|(_, text)| unknown(text))
+    }
+}
+
+/// What the environment of this process says.
+pub fn of_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{config::Config, fixtures::described};
+
+    const TOKEN: &str = "{{resolve:secretsmanager:shop:SecretString:token}}";
+
+    fn values(text: &str) -> Result<BTreeMap<String, String>, String> {
+        parse(Path::new("secrets.toml"), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn o04_a_file_gives_each_reference_a_text() {
+        let text =
+            format!("\"{TOKEN}\" = \"a \\\"b\\\"\"\n\"{{{{resolve:ssm:/k}}}}\" = \"\"\"\n-----\nkey\"\"\"\n");
+        let found = values(&text).unwrap();
+        assert_eq!((found[TOKEN].as_str(), found["{{resolve:ssm:/k}}"].as_str()), ("a \"b\"", "-----\nkey"));
+    }
+
+    #[test]
+    fn o04_a_file_that_cannot_be_read_is_told_by_its_line_and_shows_no_value() {
+        let refused = |text: &str| {
+            let error = values(text).unwrap_err();
+            assert!(error.starts_with("secrets.toml: ") && !error.contains("hunter2"), "{error}");
+            error
+        };
+        assert!(refused("\"a\" = \"x\"\nb = hunter2\n").contains("line 2 is not TOML"));
+        assert!(refused("token = \"hunter2\"").contains("`token` is not a reference"));
+        assert!(refused(&format!("\"u:{TOKEN}\" = \"hunter2\"")).contains("is not a reference"));
+        assert!(refused(&format!("\"{TOKEN}\" = 17")).contains("must be a text in quotes"));
+        assert!(refused(&format!("\"{TOKEN}\" = \"hunter2\\u0000\"")).contains("NUL"));
+    }
+
+    #[test]
+    fn o04_a_reference_has_a_variable_of_its_own() {
+        assert_eq!(variable(TOKEN), "LAMPLIGHTER_RESOLVE_SECRETSMANAGER_SHOP_SECRETSTRING_TOKEN");
+        assert_eq!(variable("{{resolve:ssm:/shop/db-url:3}}"), "LAMPLIGHTER_RESOLVE_SSM_SHOP_DB_URL_3");
+    }
+
+    fn project() -> Project {
+        let schema = json!({ "properties": { "token": {}, "pin": { "writeOnly": true } } });
+        let keys = json!({ "config": { "token": "", "pin": "" }, "config_schema": schema });
+        let config = format!(
+            "[tasks.a.config]\ntoken = \"{TOKEN}\"\npin = \"{{{{resolve:ssm:/pin}}}}\"\n\
+             [tasks.a.environment]\nURL = \"postgres://u:{TOKEN}@h\"\n[tasks.b.config]\nkey = \"{{{{resolve:ssm:/b}}}}\"\n"
+        );
+        let tasks = vec![described("a", keys), described("b", json!({ "config": { "key": "" } }))];
+        Project::resolve("shop", tasks, &Config::parse(&config).unwrap(), None).unwrap()
+    }
+
+    #[test]
+    fn o04_a_reference_has_its_value_here_or_is_refused_with_how_to_give_it() {
+        let given = Known(BTreeMap::from([(TOKEN.to_owned(), "hunter2".to_owned())]));
+        let pin = |name: &str| (name == "LAMPLIGHTER_RESOLVE_SSM_PIN").then(|| "47\"11".to_owned());
+        let is_a = |task: &Task| task.name().as_str() == "a";
+        let faults = project().with_values(&Known::default(), |_| None, |_| true).unwrap_err().to_string();
+        for part in [
+            format!("lamplighter.toml: tasks.a.config.token: `{TOKEN}` has no value on this machine"),
+            "tasks.a.config.pin: ".to_owned(),
+            "tasks.a.environment.URL: ".to_owned(),
+            "tasks.b.config.key: ".to_owned(),
+            "`\"{{resolve:ssm:/b}}\" = \"value\"`".to_owned(),
+            "--secrets or LAMPLIGHTER_SECRETS names, or set LAMPLIGHTER_RESOLVE_SSM_B".to_owned(),
+        ] {
+            assert!(faults.contains(&part), "{part}: {faults}");
+        }
+
+        let project = project().with_values(&given, pin, is_a).unwrap();
+        let [a, b] = &project.tasks[..] else { panic!("two tasks") };
+        assert!(!a.is_unresolved() && b.is_unresolved());
+        let variables = a.variables();
+        assert_eq!(variables["URL"], "postgres://u:hunter2@h");
+        let texts: Vec<_> = variables.iter().filter(|(name, _)| name.starts_with("LAMPLIGHTER_")).collect();
+        let has = |text: &str| texts.iter().any(|(_, value)| *value == text);
+        assert!(has("hunter2") && has("47\"11"), "{texts:?}");
+        assert!(!variables["LAMPLIGHTER_SETTINGS"].contains("hunter2"));
+        assert_eq!(a.given_secrets(&Value::Null).mask("hunter2 47\"11"), "[secret] [secret]");
+        let of_run = json!({ "pin": "one\nof two lines", "token": "shown" });
+        let told = a.given_secrets(&of_run).mask("shown: of two lines, one");
+        assert_eq!(told, "shown: [secret], one");
+        assert!(!format!("{project:?}").contains("hunter2"), "nothing prints them");
+    }
+}

@@ -1,0 +1,386 @@
+//! A stack on one machine, whose pulse is invoked by hand.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use jiff::Timestamp;
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    table::{Table, create},
+};
+use lamplighter_core::{
+    claim::Known,
+    definition::{Cron, Definition, Kind, Priority, Queue},
+    name::TaskName,
+    pulse::{Driver, PLAN, Plan, Planned, State as Remembered, run_id, schedule_word},
+    run::Run,
+};
+use lamplighter_local::{Engine, FunctionSpec, HostOptions, LambdaHost, LogLine};
+use serde_json::{Value, json};
+
+use crate::queues::Queues;
+
+pub const PULSE: &str = "shop-lamplighter-pulse";
+
+pub struct Stage {
+    pub table: Table,
+    pub host: Arc<LambdaHost>,
+    pub hook: Hook,
+    /// The queues of the stack's tasks.
+    pub queues: Queues,
+    pub log: Arc<Mutex<Vec<LogLine>>>,
+    /// The functions that take no invocations.
+    pub throttled: Arc<Mutex<BTreeSet<String>>>,
+    endpoints: BTreeMap<String, String>,
+    engine: Engine,
+    folder: tempfile::TempDir,
+}
+
+/// A task of the stack and what its process does.
+pub struct Probe {
+    pub planned: Planned,
+    pub config: Value,
+    pub settings: Value,
+}
+
+pub fn name(text: &str) -> TaskName {
+    text.parse().unwrap()
+}
+
+/// A task that is due at these minutes of the last hour, counted back from `now`.
+pub fn probe(task: &str, now: Timestamp, minutes_ago: impl IntoIterator<Item = i64>) -> Probe {
+    let minutes = minutes_ago.into_iter().map(|ago| (tick(now, ago).as_second() / 60 % 60).to_string());
+    let schedule = format!("{} * * * *", minutes.collect::<Vec<_>>().join(","));
+    let cron = Cron::new(Some(schedule.parse().unwrap()));
+    let definition = Definition::new(name(task), Kind::Cron(cron));
+    Probe { planned: Planned::new(definition, Driver::Pulse), config: json!({}), settings: json!({}) }
+}
+
+/// A queue task.
+pub fn queue(task: &str) -> Probe {
+    let queue = Queue { priority: Priority::default(), concurrency: None, arguments_schema: json!(null) };
+    let definition = Definition::new(name(task), Kind::Queue(queue));
+    Probe { planned: Planned::new(definition, Driver::Other), config: json!({}), settings: json!({}) }
+}
+
+/// The schedule of each hour's minute.
+pub fn minute_of(tick: Timestamp) -> String {
+    format!("{} * * * *", tick.as_second() / 60 % 60)
+}
+
+/// The whole minute before `now`, and before that.
+pub fn tick(now: Timestamp, minutes_ago: i64) -> Timestamp {
+    Timestamp::from_second((now.as_second().div_euclid(60) - minutes_ago) * 60).unwrap()
+}
+
+impl Probe {
+    pub fn cron(mut self, change: impl FnOnce(&mut Cron)) -> Self {
+        let Kind::Cron(cron) = &mut self.planned.definition.kind else { unreachable!("it is a cron task") };
+        change(cron);
+        self
+    }
+
+    pub fn needs(self, dependency: &str) -> Self {
+        self.cron(|cron| cron.depends_on = vec![name(dependency)])
+    }
+
+    pub fn catches_up(self, policy: &str) -> Self {
+        self.cron(|cron| cron.catch_up = policy.parse().unwrap())
+    }
+
+    pub fn overlaps(mut self, policy: &str) -> Self {
+        self.settings = json!({ "overlap": policy });
+        self.cron(|cron| cron.overlap = policy.parse().unwrap())
+    }
+
+    pub fn of_eventbridge(mut self) -> Self {
+        self.planned.driver = Driver::Schedule;
+        self
+    }
+
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.config[key] = value.into();
+        self
+    }
+}
+
+impl Stage {
+    /// A stack with these tasks, whose last pulse was so many minutes before `now`.
+    pub async fn new(now: Timestamp, minutes_ago: i64, probes: Vec<Probe>) -> Self {
+        let engine = Engine::memory().unwrap();
+        let dynamodb = engine.serve().await.unwrap();
+        let client = local_dynamodb(&dynamodb);
+        create(&client, "lamplighter").await.unwrap();
+        let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
+        let sink = Arc::clone(&log);
+        let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
+        let host = LambdaHost::start_with(options, move |line| sink.lock().unwrap().push(line));
+        let host = Arc::new(host.await.unwrap());
+        let throttled: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let lambda = front(Arc::clone(&host), Arc::clone(&throttled)).await;
+        let hook = Hook::new().await;
+        let queues = Queues::new().await;
+        let folder = tempfile::tempdir().unwrap();
+        let endpoints = [
+            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+            ("AWS_ENDPOINT_URL_LAMBDA", lambda),
+            ("LAMPLIGHTER_TABLE", "lamplighter".to_owned()),
+        ];
+        let endpoints = endpoints.map(|(name, value)| (name.to_owned(), value)).into();
+        let table = Table::new(client, "lamplighter");
+        let stage = Self { table, host, hook, queues, log, throttled, endpoints, engine, folder };
+        let plan = Plan::from(probes.iter().map(|probe| probe.planned.clone()).collect::<Vec<_>>());
+        std::fs::write(stage.folder.path().join(PLAN), serde_json::to_string(&plan).unwrap()).unwrap();
+        let mut environment = stage.endpoints.clone();
+        let own = [
+            ("LAMPLIGHTER_STACK", "shop".to_owned()),
+            ("LAMPLIGHTER_ENVIRONMENT", "test".to_owned()),
+            ("LAMPLIGHTER_NOTIFY", json!({ "webhook": stage.hook.url }).to_string()),
+            ("LAMPLIGHTER_QUEUES", crate::queues::PREFIX.to_owned()),
+            ("AWS_ENDPOINT_URL_SQS", stage.queues.url.clone()),
+        ];
+        environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        stage.host.register(FunctionSpec {
+            environment,
+            timeout: Duration::from_secs(55),
+            task_root: Some(stage.folder.path().to_owned()),
+            ..FunctionSpec::new(PULSE, example("pulse-function"))
+        });
+        for probe in &probes {
+            stage.install(probe);
+        }
+        for (planned, cron) in plan.tasks().iter().filter_map(|task| Some((task, task.cron()?))) {
+            let known =
+                Known { schedule: schedule_word(cron), since: Timestamp::UNIX_EPOCH, is_changed: false };
+            stage.table.know(planned.name(), &known, None).await.unwrap();
+        }
+        let last = Remembered {
+            plan: Some(plan.digest().to_owned()),
+            watermark: Some(tick(now, minutes_ago).checked_sub(Duration::from_secs(30)).unwrap()),
+            ..Remembered::default()
+        };
+        assert!(stage.table.keep_pulse_state(&last, &Remembered::default()).await.unwrap());
+        stage
+    }
+
+    /// Puts a task's function in place, or its new version.
+    pub fn install(&self, probe: &Probe) {
+        let (mut settings, mut config) = (probe.settings.clone(), probe.config.clone());
+        config["journal"] = json!(self.folder.path().join("journal"));
+        settings["config"] = config;
+        let mut environment = self.endpoints.clone();
+        let task = probe.planned.name().as_str();
+        environment.insert("PROBE_NAME".into(), task.into());
+        environment.insert("LAMPLIGHTER_SETTINGS".into(), settings.to_string());
+        self.host.register(FunctionSpec {
+            environment,
+            timeout: Duration::from_secs(30),
+            on_failure: Some(PULSE.to_owned()),
+            max_retries: 0,
+            ..FunctionSpec::new(format!("shop-{task}"), example("pulse-probe"))
+        });
+    }
+
+    /// What the pulse says to an event.
+    pub async fn send(&self, event: Value) -> Value {
+        let invocation = self.host.invoke(PULSE, event.to_string()).await.unwrap();
+        let said: Value = serde_json::from_slice(&invocation.payload).unwrap();
+        assert!(!invocation.failed, "{said}\n{}", self.log_text());
+        said
+    }
+
+    /// The minute's work.
+    pub async fn pulse(&self) -> Value {
+        let report = self.send(json!({})).await;
+        assert_eq!(report["worked"], true, "{report}");
+        report
+    }
+
+    /// Makes it the next minute for the pulse: nobody has done its work. With `back` nothing that came due in the last so
+    /// many minutes has been considered.
+    pub async fn next_minute(&self, back: i64) {
+        let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
+        for item in found.items() {
+            let key = |name: &str| item[name].as_s().unwrap().clone();
+            if key("pk") == "PULSE" && key("sk") != "STATE" {
+                let delete = self.table.client().delete_item().table_name("lamplighter");
+                let delete = delete.key("pk", AttributeValue::S(key("pk")));
+                delete.key("sk", AttributeValue::S(key("sk"))).send().await.unwrap();
+            }
+        }
+        let seen = self.table.pulse_state().await.unwrap();
+        let back = Duration::from_secs(60 * back.unsigned_abs());
+        let watermark = seen.watermark.map(|watermark| watermark.checked_sub(back).unwrap());
+        let state = Remembered { watermark, ..seen.clone() };
+        assert!(self.table.keep_pulse_state(&state, &seen).await.unwrap());
+    }
+
+    /// Makes it a stack whose tasks no pulse has seen before.
+    pub async fn forget_the_plan(&self) {
+        let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
+        for item in found.items().iter().filter(|item| item["sk"].as_s().unwrap() == "TASK") {
+            let update = self.table.client().update_item().table_name("lamplighter");
+            let update = update.key("pk", item["pk"].clone()).key("sk", item["sk"].clone());
+            update.update_expression("REMOVE known").send().await.unwrap();
+        }
+        let seen = self.table.pulse_state().await.unwrap();
+        let state = Remembered { plan: None, ..seen.clone() };
+        assert!(self.table.keep_pulse_state(&state, &seen).await.unwrap());
+    }
+
+    /// Lets the time pass after which messages are sent again.
+    pub async fn messages_are_due(&self) {
+        let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
+        for item in found.items().iter().filter(|item| item.contains_key("message")) {
+            let update = self.table.client().update_item().table_name("lamplighter");
+            let update = update.key("pk", item["pk"].clone()).key("sk", item["sk"].clone());
+            let update = update.update_expression("SET telling_until = :now");
+            let update = update.expression_attribute_values(":now", AttributeValue::N("0".into()));
+            update.condition_expression("attribute_exists(telling_until)").send().await.ok();
+        }
+    }
+
+    /// What bodies have started, in order: the task and its tick.
+    pub fn journal(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The tasks that have started, in order.
+    pub fn started(&self) -> Vec<String> {
+        self.journal().iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    /// The record of a tick's run that the pulse has started.
+    pub async fn run(&self, task: &str, tick: Timestamp) -> Option<Run> {
+        self.table.run(&name(task), run_id(&name(task), tick)).await.unwrap()
+    }
+
+    /// How many records a task has.
+    pub async fn records(&self, task: &str) -> usize {
+        let query = self.table.client().query().table_name("lamplighter");
+        let query = query.key_condition_expression("pk = :pk");
+        let pk = AttributeValue::S(format!("RUNS#{task}#0"));
+        let found = query.expression_attribute_values(":pk", pk).send().await.unwrap();
+        usize::try_from(found.count()).unwrap()
+    }
+
+    /// Puts an attribute into a task's item that no reader understands.
+    pub async fn damage(&self, task: &str) {
+        let put = self.table.client().put_item().table_name("lamplighter");
+        let put = put.item("pk", AttributeValue::S(format!("TASK#{task}")));
+        let put = put.item("sk", AttributeValue::S("TASK".into()));
+        put.item("run_id", AttributeValue::S("not an id".into())).send().await.unwrap();
+    }
+
+    /// Takes back what `damage` did.
+    pub async fn repair(&self, task: &str) {
+        let delete = self.table.client().delete_item().table_name("lamplighter");
+        let delete = delete.key("pk", AttributeValue::S(format!("TASK#{task}")));
+        delete.key("sk", AttributeValue::S("TASK".into())).send().await.unwrap();
+    }
+
+    pub fn log_text(&self) -> String {
+        let log = self.log.lock().unwrap();
+        log.iter().map(|line| format!("{} {}", line.function, line.line)).collect::<Vec<_>>().join("\n")
+    }
+
+    pub async fn end(self) {
+        self.host.shutdown().await;
+        self.engine.close().await;
+    }
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// An example of this package, which `cargo test` has built beside the test.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().unwrap().parent().unwrap().join("examples").join(name)
+}
+
+/// The Invoke API before the host's, which refuses for functions that are throttled. Source of the answer: AWS Lambda API
+/// Reference, `Invoke`.
+async fn front(host: Arc<LambdaHost>, throttled: Arc<Mutex<BTreeSet<String>>>) -> String {
+    type Shared = (Arc<LambdaHost>, Arc<Mutex<BTreeSet<String>>>);
+    async fn invoke(
+        State((host, throttled)): State<Shared>,
+        Path(name): Path<String>,
+        payload: Bytes,
+    ) -> Response {
+        if throttled.lock().unwrap().contains(&name) {
+            let kind = [("x-amzn-errortype", "TooManyRequestsException")];
+            let message = json!({ "message": "Rate Exceeded.", "Reason": "CallerRateLimitExceeded" });
+            return (StatusCode::TOO_MANY_REQUESTS, kind, message.to_string()).into_response();
+        }
+        host.invoke_event(&name, payload.to_vec()).unwrap();
+        StatusCode::ACCEPTED.into_response()
+    }
+    let route = "/2015-03-31/functions/{name}/invocations";
+    serve(Router::new().route(route, post(invoke)).with_state((host, throttled))).await
+}
+
+/// A webhook that keeps what it was sent, and refuses as often as it is told to.
+pub struct Hook {
+    pub url: String,
+    pub received: Arc<Mutex<Vec<Value>>>,
+    pub refusals: Arc<AtomicUsize>,
+    /// It takes what it is sent, and does not answer.
+    pub hangs: Arc<AtomicBool>,
+}
+
+impl Hook {
+    async fn new() -> Self {
+        type Shared = (Arc<Mutex<Vec<Value>>>, Arc<AtomicUsize>, Arc<AtomicBool>);
+        async fn take(State((received, refusals, hangs)): State<Shared>, body: Bytes) -> StatusCode {
+            if hangs.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
+            let refuses =
+                refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            if refuses.is_ok() {
+                return StatusCode::SERVICE_UNAVAILABLE;
+            }
+            received.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            StatusCode::OK
+        }
+        let (received, refusals, hangs): Shared = Shared::default();
+        let router = Router::new().route("/hook", post(take));
+        let router = router.with_state((Arc::clone(&received), Arc::clone(&refusals), Arc::clone(&hangs)));
+        Self { url: format!("{}/hook", serve(router).await), received, refusals, hangs }
+    }
+
+    pub fn messages(&self) -> Vec<Value> {
+        self.received.lock().unwrap().clone()
+    }
+}
+
+pub async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    endpoint
+}

@@ -1,0 +1,407 @@
+//! What the whole template says, for a fixed project.
+
+use lamplighter_core::definition::Kind;
+use lamplighter_project::{Project, config::Config};
+use proptest::prelude::*;
+use serde_json::json;
+use serde_yaml_ng::Value;
+
+use super::{fixtures, render};
+
+fn template() -> String {
+    render(&fixtures::shop(), Some(&fixtures::application())).unwrap()
+}
+
+fn read(template: &str) -> Value {
+    serde_yaml_ng::from_str(template).unwrap()
+}
+
+#[test]
+fn g01_the_template_is_always_the_same() {
+    insta::assert_snapshot!("template", template());
+    assert_eq!(template(), template());
+}
+
+#[test]
+fn g01_a_new_task_appears_and_a_removed_one_goes() {
+    let mut project = fixtures::shop();
+    project.tasks.retain(|task| task.name().as_str() != "seed-data");
+    let fewer = render(&project, Some(&fixtures::application())).unwrap();
+    assert!(!fewer.contains("SeedData") && !fewer.contains("seed-data"));
+    assert!(template().contains("SeedDataFunction:"));
+}
+
+#[test]
+fn g01_side_tasks_are_not_in_the_template() {
+    assert!(fixtures::shop().tasks.iter().any(|task| matches!(task.definition.kind, Kind::Side(_))));
+    assert!(!template().contains("stream"));
+}
+
+#[test]
+fn g03_no_role_allows_anything_on_everything() {
+    let template = read(&template());
+    let roles =
+        template["Resources"].as_mapping().unwrap().iter().filter(|(_, r)| r["Type"] == "AWS::IAM::Role");
+    let mut statements = 0;
+    for (id, role) in roles.filter(|(id, _)| *id != "SiteRole") {
+        for statement in
+            role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].as_sequence().unwrap()
+        {
+            statements += 1;
+            let actions: Vec<_> =
+                statement["Action"].as_sequence().unwrap().iter().filter_map(Value::as_str).collect();
+            assert!(
+                !actions.is_empty() && actions.iter().all(|action| !action.contains('*')),
+                "{id:?} {actions:?}"
+            );
+            for resource in statement["Resource"].as_sequence().unwrap() {
+                assert_ne!(resource, "*", "{id:?} {actions:?}");
+            }
+        }
+    }
+    assert!(statements > 10);
+}
+
+#[test]
+fn g03_a_role_has_what_is_declared_for_its_task_and_for_no_other() {
+    let template = read(&template());
+    let statements = |role: &str| {
+        let statements =
+            &template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"];
+        serde_yaml_ng::to_string(statements).unwrap()
+    };
+    assert!(statements("ProcessAssetsRole").contains("${LamplighterBucket.Arn}/public/*"));
+    let seed = statements("SeedDataRole");
+    assert_eq!((seed.matches("s3:").count(), seed.matches("LamplighterBucket").count()), (2, 1), "{seed}");
+    assert!(seed.contains("${LamplighterBucket.Arn}/runs/seed-data/*"), "its own large values: {seed}");
+    for role in ["LamplighterDispatcherRole", "LamplighterLastWordRole"] {
+        assert!(!statements(role).contains("s3:"), "{role} needs none of the values");
+    }
+    // What one job returned may be what the next one is given.
+    let pulse = statements("LamplighterPulseRole");
+    assert!(pulse.contains("/runs/send-receipt/*") && !pulse.contains("/runs/seed-data/*"), "{pulse}");
+    let dispatcher = statements("LamplighterDispatcherRole");
+    for name in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
+        assert!(dispatcher.contains(&format!(":function:${{AWS::StackName}}-{name}")), "{name}");
+    }
+    assert!(!dispatcher.contains("purge-expired"), "no deployment starts it");
+    let schedule = statements("PurgeExpiredScheduleRole");
+    assert!(schedule.contains("PurgeExpiredFunction") && schedule.matches("lambda:").count() == 1);
+}
+
+#[test]
+fn g04_a_cron_task_has_a_schedule_of_its_own() {
+    let schedule = &read(&template())["Resources"]["PurgeExpiredSchedule"]["Properties"];
+    assert_eq!(schedule["ScheduleExpression"], "cron(0/5 * * * ? *)");
+    assert_eq!(schedule["ScheduleExpressionTimezone"], "Europe/Berlin");
+    assert_eq!(schedule["Target"]["RetryPolicy"]["MaximumEventAgeInSeconds"], 300);
+}
+
+#[test]
+fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
+    let described = |keys| {
+        let tasks = vec![fixtures::described("close-month", keys)];
+        let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
+        project.undeployable(jiff::Timestamp::now()).none_or(project).unwrap()
+    };
+    let cron = json!({ "kind": "cron", "schedule": "0 0 LW * *", "timezone": "UTC", "priority": "low" });
+    let mut waits = cron.clone();
+    (waits["schedule"], waits["catch_up"]) = (json!("0 0 * * *"), json!("all within 1h"));
+    for keys in [cron, waits] {
+        let project = described(keys);
+        let text = render(&project, None).unwrap();
+        let resources = &read(&text)["Resources"];
+        assert!(resources["CloseMonthSchedule"].is_null(), "{text}");
+        let pulse = &resources["LamplighterPulseSchedule"]["Properties"];
+        assert_eq!(pulse["ScheduleExpression"], "rate(1 minute)");
+        assert!(text.contains(":function:${AWS::StackName}-close-month"), "{text}");
+        assert_eq!(project.plan().tasks()[0].driver, lamplighter_core::pulse::Driver::Pulse);
+    }
+}
+
+#[test]
+fn q15_a_queue_gives_batches_and_takes_back_what_failed() {
+    let template = read(&template());
+    let of = |id: &str| template["Resources"][id]["Properties"].clone();
+    let mapping = of("SendReceiptQueueMapping");
+    assert_eq!(mapping["BatchSize"], 10);
+    assert_eq!(mapping["FunctionResponseTypes"][0], "ReportBatchItemFailures");
+    assert_eq!(mapping["ScalingConfig"]["MaximumConcurrency"], 8);
+    // Ten runs of 20 s, one after the other.
+    assert_eq!(of("SendReceiptFunction")["Timeout"], 210);
+    assert_eq!(of("SendReceiptQueue")["VisibilityTimeout"], 6 * 210);
+    assert_eq!(of("SendReceiptQueue")["RedrivePolicy"]["maxReceiveCount"], 3 + 5);
+    assert_eq!(of("SendReceiptDeadLetters")["RedriveAllowPolicy"]["redrivePermission"], "byQueue");
+
+    // A mapping cannot be bounded to one invocation; a function can.
+    assert_eq!(of("WriteInvoiceFunction")["ReservedConcurrentExecutions"], 1);
+    assert_eq!(of("WriteInvoiceQueueMapping")["ScalingConfig"]["MaximumConcurrency"], 2);
+    assert_eq!(of("WriteInvoiceQueueMapping")["BatchSize"], 1);
+    assert!(of("SendReceiptFunction")["ReservedConcurrentExecutions"].is_null());
+}
+
+#[test]
+fn q11_lambda_takes_no_chain_of_messages_for_a_loop() {
+    let template = read(&template());
+    for (id, resource) in template["Resources"].as_mapping().unwrap() {
+        if resource["Type"] != "AWS::Serverless::Function" {
+            continue;
+        }
+        // The functions whose messages lead back to them: a job wakes or enqueues others.
+        let is_of_queue = ["SendReceiptFunction", "WriteInvoiceFunction"].contains(&id.as_str().unwrap());
+        let wanted = if is_of_queue { Value::from("Allow") } else { Value::Null };
+        assert_eq!(resource["Properties"]["RecursiveLoop"], wanted, "{id:?}");
+    }
+}
+
+#[test]
+fn q02_arguments_live_as_long_as_their_job_may_run_or_be_replayed() {
+    let rules = |project: &Project| {
+        let template = read(&render(project, Some(&fixtures::application())).unwrap());
+        template["Resources"]["LamplighterBucket"]["Properties"]["LifecycleConfiguration"]["Rules"].clone()
+    };
+    let mut project = fixtures::shop();
+    let rule = rules(&project)[2].clone();
+    // A year ahead, 14 days in the queue, 14 among the dead letters, 30 for the record, and DynamoDB's three.
+    assert_eq!((&rule["Prefix"], &rule["ExpirationInDays"]), (&"jobs/".into(), &(366 + 14 + 14 + 33).into()));
+    project.tasks.retain(|task| task.definition.queue().is_none());
+    project.functions.clear();
+    assert!(rules(&project)[2].is_null(), "there are no jobs");
+}
+
+#[test]
+fn g03_only_who_enqueues_may_send() {
+    let template = read(&template());
+    let resources = template["Resources"].as_mapping().unwrap();
+    let may_send = |of: &Value| serde_yaml_ng::to_string(of).unwrap().contains("sqs:SendMessage");
+    let senders = resources.iter().filter(|(_, resource)| may_send(resource));
+    let senders: Vec<_> = senders.map(|(id, _)| id.as_str().unwrap()).collect();
+    // The schedule's role may set ticks aside, and a job may wake one of its own task that comes after it.
+    let wanted = [
+        "PurgeExpiredScheduleRole",
+        "SendReceiptRole",
+        "WriteInvoiceRole",
+        "LamplighterPulseRole",
+        "SiteFunctionEnqueues",
+    ];
+    assert_eq!(senders, wanted);
+    let role = |id: &str| serde_yaml_ng::to_string(&resources[id]["Properties"]["Policies"]).unwrap();
+    assert!(role("SendReceiptRole").contains("RUNS#write-invoice#*"));
+    assert!(!role("WriteInvoiceRole").contains("send-receipt"), "nobody enqueues for both");
+    let site = &resources["SiteFunctionEnqueues"]["Properties"];
+    assert_eq!(site["Roles"][0]["Ref"], "SiteRole");
+    let statements = serde_yaml_ng::to_string(&site["PolicyDocument"]).unwrap();
+    assert!(statements.contains("RUNS#send-receipt#*") && !statements.contains("write-invoice"));
+    let variables = &resources["SiteFunction"]["Properties"]["Environment"]["Variables"];
+    assert!(!variables["LAMPLIGHTER_QUEUES"].is_null() && !variables["VERSION"].is_null());
+}
+
+#[test]
+fn q12_a_job_may_wake_what_can_come_after_it() {
+    let mut project = fixtures::shop();
+    let both = ["send-receipt", "write-invoice"].map(|name| name.parse().unwrap()).to_vec();
+    project.functions.insert("SiteFunction".to_owned(), both);
+    let invoice = project.tasks.iter().find(|task| task.name().as_str() == "write-invoice").unwrap();
+    assert_eq!(super::queues::reach(&project, invoice), ["send-receipt".parse().unwrap()]);
+    let purge = project.tasks.iter().find(|task| task.name().as_str() == "purge-expired").unwrap();
+    assert_eq!(super::queues::reach(&project, purge), []);
+}
+
+#[test]
+fn what_no_queue_can_do_is_refused_with_its_place() {
+    let faults = |tasks: Vec<_>, config: &str| {
+        let config = Config::parse(config).unwrap();
+        match Project::resolve("shop", tasks, &config, None) {
+            Ok(project) => {
+                let faults = project.undeployable(jiff::Timestamp::now());
+                match render(&project, Some(&fixtures::application())) {
+                    Ok(_) => faults.to_string(),
+                    Err(error) => error.to_string(),
+                }
+            }
+            Err(error) => error.to_string(),
+        }
+    };
+    let queue = |name: &str, keys: Value| {
+        let mut all = json!({ "kind": "queue" });
+        let keys: serde_json::Map<String, serde_json::Value> = serde_yaml_ng::from_value(keys).unwrap();
+        all.as_object_mut().unwrap().extend(keys);
+        fixtures::described(name, all)
+    };
+    let plain = |name: &str| queue(name, Value::Mapping(serde_yaml_ng::Mapping::new()));
+    let text = faults(vec![plain("a"), plain("a-dead"), plain("undelivered-ticks")], "");
+    assert!(
+        text.contains("a-dead/src/lib.rs: name: `a-dead` is the queue of the dead letters of `a`"),
+        "{text}"
+    );
+    assert!(text.contains("name: `undelivered-ticks` is the queue of ticks"), "{text}");
+    let attempts = "[tasks.a]\nattempts = 996";
+    assert!(faults(vec![plain("a")], attempts).contains("996 are more than SQS delivers a message"));
+    let unknown: Value = serde_yaml_ng::from_str("enqueues: [b, c]").unwrap();
+    let text = faults(vec![queue("a", unknown), plain("b")], "");
+    assert!(text.contains("a/src/lib.rs: enqueues: there is no queue task `c`: there are a, b"), "{text}");
+    let text = faults(vec![plain("a")], "[functions.SiteFunction]\nenqueues = [\"b\"]");
+    assert!(
+        text.contains("lamplighter.toml: functions.SiteFunction.enqueues[0]: there is no queue task `b`"),
+        "{text}"
+    );
+    let text = faults(vec![plain("a")], "[functions.Site]\nenqueues = [\"a\"]");
+    assert!(text.contains("lamplighter.toml: functions.Site: there is no function `Site`"), "{text}");
+}
+
+#[test]
+fn g06_a_function_has_its_memory_timeout_log_retention_and_architecture() {
+    let template = read(&template());
+    let function = &template["Resources"]["WarmCacheFunction"]["Properties"];
+    assert_eq!(function["MemorySize"], 512);
+    assert_eq!(function["Timeout"], 70);
+    assert_eq!(function["Architectures"][0], "arm64");
+    assert_eq!(
+        template["Resources"]["PurgeExpiredFunction"]["Properties"]["Timeout"], 12,
+        "1.5 s, rounded up"
+    );
+    assert_eq!(template["Resources"]["WarmCacheLogGroup"]["Properties"]["RetentionInDays"], 14);
+}
+
+#[test]
+fn l24_the_application_waits_for_the_tasks_before_it_and_those_after_wait_for_the_application() {
+    let template = read(&template());
+    assert_eq!(template["Resources"]["SiteFunction"]["DependsOn"], "LamplighterBefore");
+    assert_eq!(template["Resources"]["PurgeExpiredFunction"]["DependsOn"], "LamplighterBefore");
+    let after = template["Resources"]["LamplighterAfter"]["DependsOn"].as_sequence().unwrap();
+    assert!(after.contains(&"SiteFunction".into()) && after.contains(&"LamplighterBefore".into()));
+}
+
+#[test]
+fn without_lifecycle_tasks_there_is_no_dispatcher() {
+    let mut project = fixtures::shop();
+    project.tasks.retain(|task| task.definition.cron().is_some());
+    let template = render(&project, Some(&fixtures::application())).unwrap();
+    assert!(!template.contains("Dispatcher") && !template.contains("LamplighterBefore"));
+}
+
+#[test]
+fn l02_a_name_that_stands_for_two_things_is_told() {
+    let text =
+        "Parameters: {Version: {Type: String}}\nResources: {SeedDataFunction: {Type: 'AWS::SNS::Topic'}}";
+    let application = super::Application::parse("infra/application.yaml", text).unwrap();
+    let faults = render(&fixtures::shop(), Some(&application)).unwrap_err().to_string();
+    assert!(
+        faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: stands for two things"),
+        "{faults}"
+    );
+    assert!(
+        faults.contains("infra/application.yaml: line 1: Parameters.Version: stands for two things"),
+        "{faults}"
+    );
+}
+
+#[test]
+fn p04_the_bucket_keeps_the_values_of_runs_as_long_as_any_record() {
+    let rules = |project: &Project| {
+        let template = read(&render(project, Some(&fixtures::application())).unwrap());
+        template["Resources"]["LamplighterBucket"]["Properties"]["LifecycleConfiguration"]["Rules"].clone()
+    };
+    let mut project = fixtures::shop();
+    let expiry = &rules(&project)[1];
+    assert_eq!((&expiry["Prefix"], &expiry["ExpirationInDays"]), (&Value::from("runs/"), &Value::from(33)));
+    project.tasks[0].definition.retention = std::time::Duration::from_secs(90 * 24 * 3600 + 1);
+    assert_eq!(rules(&project)[1]["ExpirationInDays"], 94);
+    assert!(rules(&project)[0]["ExpirationInDays"].is_null(), "what tasks put there themselves stays");
+}
+
+#[test]
+fn o09_a_name_that_sam_or_aws_gives_twice_is_told() {
+    let faults = |resources: &str| {
+        let text = format!("Resources:\n{resources}");
+        let application = super::Application::parse("infra/application.yaml", &text).unwrap();
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        render(&project, Some(&application)).map(drop).map_err(|faults| faults.to_string())
+    };
+    for (resources, expected) in [
+        (
+            "  SeedData: {Type: AWS::Serverless::Function, Properties: {Handler: h}}",
+            "Resources.SeedDataRole: stands for two things",
+        ),
+        (
+            "  PurgeExpiredFunctionEventInvokeConfig: {Type: AWS::SNS::Topic}",
+            "line 2: Resources.PurgeExpiredFunctionEventInvokeConfig: stands for two things",
+        ),
+        (
+            "  Own: {Type: AWS::Lambda::Function, Properties: {FunctionName: !Sub '${AWS::StackName}-seed-data'}}",
+            "line 2: Resources.Own.Properties.FunctionName: the function of `SeedDataFunction` has the same name",
+        ),
+        (
+            "  Own:\n    Type: AWS::SQS::Queue\n    Properties:\n      \
+             QueueName: !Join ['-', [!Ref AWS::StackName, send-receipt, dead]]",
+            "line 2: Resources.Own.Properties.QueueName: the queue of `SendReceiptDeadLetters` has the same name",
+        ),
+        (
+            "  Own: {Type: AWS::IAM::Role, Properties: {RoleName: !Sub '${AWS::StackName}\
+             -0123456789012345678901234567890123456789012345678901234567890123'}}",
+            "line 2: Resources.Own.Properties.RoleName: is longer than the 64 characters",
+        ),
+        (
+            "  Own: {Type: AWS::SNS::Topic}\nOutputs:\n  A: {Value: a, Export: {Name: !Sub '${AWS::StackName}-a'}}\n  \
+             B: {Value: b, Export: {Name: !Join ['-', [!Ref AWS::StackName, a]]}}",
+            "line 5: Outputs.B.Export.Name: `A` is exported under the same name",
+        ),
+        (
+            "  SeedData: {Type: AWS::SNS::Topic}\nConditions: {OnAws: !Equals [a, b]}\nOutputs:\n  \
+             LamplighterTableName: {Value: x}",
+            "line 3: Conditions.OnAws: stands for two things",
+        ),
+    ] {
+        let said = faults(resources).unwrap_err();
+        assert!(said.contains(expected), "{said}");
+    }
+    let fine = "  Own: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${AWS::StackName}-seed-data'}}\n  \
+                Site: {Type: AWS::Serverless::Function, Properties: {Role: !Ref Own, FunctionName: !Ref Own}}";
+    assert_eq!(faults(fine), Ok(()));
+}
+
+/// Values as they may stand in a template, without what is a function call by its key.
+fn values() -> impl Strategy<Value = Value> {
+    let scalars = prop_oneof![
+        any::<String>().prop_map(Value::from),
+        "[ -~]{0,12}".prop_map(Value::from),
+        "[-+.0-9a-fxo_:]{1,6}".prop_map(|word| super::scalars::plain(&word)),
+        "(yes|No|on|off|y|NULL|~|true|2010-09-09|1e3|0x1F|\\.inf)"
+            .prop_map(|word| super::scalars::plain(&word)),
+        any::<i64>().prop_map(Value::from),
+        Just(Value::Null),
+    ];
+    scalars.prop_recursive(4, 40, 5, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+            prop::collection::vec(("[A-Za-z0-9 :.\"-]{1,8}", inner), 0..5).prop_map(
+                |entries| Value::Mapping(entries.into_iter().map(|(k, v)| (k.into(), v)).collect())
+            ),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn o09_an_application_survives(properties in values(), metadata in values(), crlf: bool) {
+        let mut text = "Metadata:\n".to_owned();
+        super::yaml::entry(&mut text, "Own", &metadata, 2);
+        text.push_str("Resources:\n  Own:\n    Type: AWS::SNS::Topic\n");
+        super::yaml::entry(&mut text, "Properties", &properties, 4);
+        let text = if crlf { text.replace('\n', "\r\n") } else { text };
+        let parse = |text: &str| super::Application::parse("infra/application.yaml", text);
+        let application = parse(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+        let found = |own: &super::Application, section: &str| {
+            own.section(section).find(|(name, _)| name == "Own").map(|(_, value)| value.clone()).unwrap()
+        };
+        prop_assert_eq!(&found(&application, "Metadata"), &metadata);
+        prop_assert_eq!(&found(&application, "Resources")["Properties"], &properties);
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        let generated = parse(&render(&project, Some(&application)).unwrap()).unwrap();
+        for section in ["Metadata", "Resources"] {
+            prop_assert_eq!(found(&generated, section), found(&application, section));
+        }
+    }
+}
