@@ -1,16 +1,16 @@
-# `make demo` and `make test` do everything on a fresh machine that has cargo and python3.
+# `make demo` and `make test` work on a fresh machine that has cargo and python3.
 
 .PHONY: demo test kill fuzz bench generate deploy dependencies
 
-# Built with the workspace: alone it would have other features, and the SDK would be compiled once more for it.
+# Built with the whole workspace. A build of this package alone has other features, and would compile the SDK again.
 LAMPLIGHTER := $(or $(CARGO_TARGET_DIR),target)/debug/lamplighter
 
-# The main job, on the embedded parts: deploy, update, fail, go on.
+# Deploys, updates, fails and continues, on the embedded AWS services.
 demo:
 	@cargo build --workspace --bins
 	@tests/demo
 
-# Every check. The tools are installed beside the build, from the registries, pinned.
+# Runs every check. The tools are pinned, and installed from the registries while the workspace builds.
 test:
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	cargo fmt --all --check
@@ -18,7 +18,7 @@ test:
 	$(LAMPLIGHTER) generate --check
 	cargo test --workspace
 
-# Jobs while their workers and their runner are killed; `make test` does it on a smaller scale. KILL_SEED does it over.
+# Runs jobs while their workers and their runner are killed. `make test` does so on a smaller scale. KILL_SEED repeats a run.
 kill: export KILL_JOBS ?= 10000
 kill: export KILLS ?= 200
 kill: export KILL_RUNNERS ?= 1
@@ -26,8 +26,8 @@ kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
-# The measures, each beside its baseline; a promise that is broken hides no other. Jobs are compared with streaq on Redis:
-# `redis-server` must be installed.
+# Runs the benchmarks, each beside its baseline. A broken promise does not stop the next benchmark. The jobs are compared with
+# streaq on Redis, so `redis-server` must be installed.
 bench:
 	@tests/setup streaq
 	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
@@ -36,22 +36,22 @@ bench:
 		$(or $(CARGO_TARGET_DIR),target)/release/$$bench || broken=1; \
 	done; exit $$broken
 
-# infra/template.yaml, from the tasks.
+# Writes infra/template.yaml from the tasks.
 generate:
 	cargo build --workspace --bins
 	$(LAMPLIGHTER) generate
 
-# To the account of the environment: make deploy VERSION=7
+# Deploys to the AWS account of your environment: make deploy VERSION=7
 deploy:
 	cargo build --workspace --bins
 	$(LAMPLIGHTER) build
 	sam deploy --parameter-overrides Version=$(VERSION)
 
-# What comes in from outside, fuzzed: each target for a minute, or for FUZZ_SECONDS. Needs a C++ compiler.
+# Fuzzes external input: each target for a minute, or for FUZZ_SECONDS. Needs a C++ compiler.
 fuzz:
 	@fuzz/run
 
-# Advisories, licences and sources of the dependencies, and those nobody uses; needs cargo-deny and cargo-machete.
+# Checks the dependencies: advisories, licences, sources, and unused ones. Needs cargo-deny and cargo-machete.
 dependencies:
 	cargo deny check advisories bans licenses sources
 	cargo machete
