@@ -8,7 +8,7 @@ use std::{
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lamplighter_project::workspace::Workspace;
 
-use crate::{output, say, words::Words};
+use crate::{output, tr, words::Words};
 
 /// How often somebody may mistype.
 const TRIES: usize = 3;
@@ -36,13 +36,13 @@ pub fn complete(
                     (command.get_name().to_owned(), about)
                 })
                 .collect();
-            choose(words, &say!(words, "ask-command"), &all)?
+            choose(words, &tr!(words, "ask-command"), &all)?
         }
         ErrorKind::MissingRequiredArgument if lacks_task(refusal) => {
             let workspace = Workspace::discover(&std::env::current_dir().ok()?).ok()?;
             let tasks: Vec<_> =
                 workspace.tasks.iter().map(|task| (task.name.to_string(), String::new())).collect();
-            choose(words, &say!(words, "ask-task"), &tasks)?
+            choose(words, &tr!(words, "ask-task"), &tasks)?
         }
         _ => return None,
     };
@@ -66,7 +66,7 @@ fn choose(words: &Words, question: &str, from: &[(String, String)]) -> Option<St
         output::note(format!("{:4}  {name:width$}  {about}", i + 1).trim_end());
     }
     for _ in 0..TRIES {
-        output::question(say!(words, "ask-number"));
+        output::question(tr!(words, "ask-number"));
         let mut answer = String::new();
         // The end of the input is an answer too: no.
         if stdin().lock().read_line(&mut answer).ok()? == 0 {

@@ -16,7 +16,7 @@ mod cloud_logs;
 pub mod commands;
 pub mod follow;
 mod given;
-pub mod known;
+pub mod lookup;
 pub mod many;
 mod output;
 pub mod progress;
@@ -34,7 +34,7 @@ use lamplighter_aws::process::{NotText, variable};
 
 use crate::{
     commands::{Command, Purpose},
-    known::Misuse,
+    lookup::Misuse,
     words::{Lines, Locale, Words},
 };
 
@@ -67,7 +67,7 @@ fn columns() -> Result<Option<usize>, NotText> {
 /// What is said, in the language and the width that the command line and the environment name.
 fn words(locale: Option<Locale>) -> Result<Words, NotText> {
     let locale = locale.map_or_else(|| Locale::of_environment(variable), Ok)?;
-    Ok(Words::new(locale).within(columns()?))
+    Ok(Words::new(locale).with_width(columns()?))
 }
 
 /// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood. What it shows changes that only where
@@ -106,7 +106,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => failed(words, &error),
     };
     if let Err(error) = shown {
-        output::note(say!(words, "main-not-shown", reason = error.to_string()));
+        output::note(tr!(words, "main-not-shown", reason = error.to_string()));
     }
     output::finish_notes(purpose.patience());
     code
@@ -114,7 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Says why a command failed, and gives its exit code.
 fn failed(words: &Words, error: &anyhow::Error) -> ExitCode {
-    output::note(say!(words, "main-error", reason = Lines(&format!("{error:#}"))));
+    output::note(tr!(words, "main-error", reason = Lines(&format!("{error:#}"))));
     if error.is::<Misuse>() || error.is::<NotText>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 

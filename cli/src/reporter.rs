@@ -10,8 +10,9 @@ use lamplighter_runner::events::{Event, Reporter};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    output, say,
+    output,
     text::escaped,
+    tr,
     words::{Lines, Words},
 };
 
@@ -22,7 +23,7 @@ pub fn never_wait(words: &Words, json: bool) {
         if json {
             json!({ "event": "lines_missed", "count": count }).to_string()
         } else {
-            say!(&words, "main-missed", count = count)
+            tr!(&words, "main-missed", count = count)
         }
     });
 }
@@ -41,7 +42,7 @@ pub struct Terminal {
 impl Terminal {
     /// A reporter for the functions of a stack.
     pub fn new(words: &Words, json: bool, stack: &str) -> Self {
-        let words = Words::new(words.locale()).within(words.columns());
+        let words = Words::new(words.locale()).with_width(words.columns());
         Self { words, json, prefix: format!("{stack}-"), width: AtomicUsize::new(0) }
     }
 
@@ -82,44 +83,44 @@ impl Reporter for Terminal {
         match event {
             Event::Built(tasks) => {
                 let names: Vec<_> = tasks.iter().map(TaskName::as_str).collect();
-                let text = say!(words, "runner-built", tasks = names.join(", "));
+                let text = tr!(words, "runner-built", tasks = names.join(", "));
                 self.show("built", json!({ "tasks": names }), &text);
             }
             Event::BuildFailed(reason) => {
-                let text = say!(words, "runner-not-built", reason = Lines(reason));
+                let text = tr!(words, "runner-not-built", reason = Lines(reason));
                 self.show("build_failed", json!({ "message": reason }), &text);
             }
             Event::Polling(reason) => {
-                let text = say!(words, "runner-looks", reason = *reason);
+                let text = tr!(words, "runner-looks", reason = *reason);
                 self.show("looking", json!({ "message": reason }), &text);
             }
             Event::Missed { task, ticks, last } => {
-                self.warn(&say!(words, "runner-missed", task = *task, count = *ticks, last = *last));
+                self.warn(&tr!(words, "runner-missed", task = *task, count = *ticks, last = *last));
             }
             Event::SideBegan(task) => {
                 self.show(
                     "side-began",
                     json!({ "task": task }),
-                    &say!(words, "runner-side-began", task = *task),
+                    &tr!(words, "runner-side-began", task = *task),
                 );
             }
             Event::SideEnded(task, status) => {
-                let text = say!(words, "runner-side-ended", task = *task, status = *status);
+                let text = tr!(words, "runner-side-ended", task = *task, status = *status);
                 self.show("side-ended", json!({ "task": task }), &text);
             }
             Event::SideElsewhere(task) => {
-                let text = say!(words, "runner-side-elsewhere", task = *task);
+                let text = tr!(words, "runner-side-elsewhere", task = *task);
                 self.show("side-elsewhere", json!({ "task": task }), &text);
             }
             Event::Stopping { running, grace } => {
-                let text = say!(words, "runner-stopping", count = *running, seconds = grace.as_secs());
+                let text = tr!(words, "runner-stopping", count = *running, seconds = grace.as_secs());
                 self.show("stopping", json!({ "running": running }), &text);
             }
-            Event::Stopped => self.show("stopped", Value::Null, &say!(words, "runner-stopped")),
+            Event::Stopped => self.show("stopped", Value::Null, &tr!(words, "runner-stopped")),
             Event::TableInherited => {
-                self.show("table-inherited", json!({}), &say!(words, "runner-table-inherited"));
+                self.show("table-inherited", json!({}), &tr!(words, "runner-table-inherited"));
             }
-            Event::TableInUse => output::note(say!(words, "runner-table-in-use")),
+            Event::TableInUse => output::note(tr!(words, "runner-table-in-use")),
             Event::Warning(text) => {
                 let yellow = Style::new().fg_color(Some(AnsiColor::Yellow.into()));
                 self.show(

@@ -7,8 +7,9 @@ use lamplighter_aws::table::Unreadable;
 use lamplighter_core::status::Status;
 
 use crate::{
-    output, say,
+    output,
     text::{cut, escaped, fitted, folded, width},
+    tr,
     words::Words,
 };
 
@@ -32,7 +33,7 @@ pub fn sign(status: Status) -> (&'static str, Style) {
 /// Tells, beside the output, of items of the table that could not be read.
 pub fn unreadable(words: &Words, items: &[Unreadable]) {
     for Unreadable { key, cause } in items {
-        output::note(say!(words, "history-unreadable", key = key, cause = cause));
+        output::note(tr!(words, "history-unreadable", key = key, cause = cause));
     }
 }
 
@@ -124,9 +125,9 @@ mod tests {
 
     #[test]
     fn k03_a_table_fits_its_terminal() {
-        let words = Words::new(Locale::En).within(Some(40));
+        let words = Words::new(Locale::En).with_width(Some(40));
         assert_eq!(table(&words, 2, &rows())[0], "a       short  a message that says\\nw…");
-        let words = Words::new(Locale::En).within(Some(20));
+        let words = Words::new(Locale::En).with_width(Some(20));
         assert_eq!(table(&words, 2, &rows()), ["a      short a me…", "zażółć 日本", "b            \\u{1…"]);
     }
 
@@ -137,7 +138,7 @@ mod tests {
             columns in 20_usize..300,
             indent in select(&[0_usize, 2, 6][..]),
         ) {
-            let words = Words::new(Locale::En).within(Some(columns));
+            let words = Words::new(Locale::En).with_width(Some(columns));
             let lines = table(&words, indent, &cells);
             prop_assert!(lines.iter().all(|line| indent + width(line) <= columns), "{lines:#?}");
             // A last column shows where it begins.

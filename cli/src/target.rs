@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use lamplighter_aws::{
     clients::{Clients, local_config},
     functions::Functions,
-    jobs::{Bell, DeadLetters, Jobs, RunnerAddress},
+    jobs::{DeadLetters, Jobs, RunnerAddress, Waker},
     stacks::Stacks,
     table::Table,
 };
@@ -27,7 +27,7 @@ use lamplighter_project::{
     workspace::Workspace,
 };
 use lamplighter_runner::{
-    bell, home,
+    home,
     home::HOME,
     location::{InAws, Location, TableInAws},
     machine::Machine,
@@ -35,6 +35,7 @@ use lamplighter_runner::{
     storage::Storage,
     storage::synchronous,
     surroundings::Surroundings,
+    wake,
 };
 use lamplighter_template::QUEUES_OUTPUT;
 use serde_json::Value;
@@ -78,7 +79,7 @@ pub struct Target {
     /// Its table.
     pub table: Table,
     /// Where a runner of this machine hears of jobs, if there is one.
-    bell: Option<RunnerAddress>,
+    waker: Option<RunnerAddress>,
     kind: Kind,
 }
 
@@ -164,8 +165,8 @@ impl Place {
         }
         let functions = Functions::new(&local_config(&machine.host.endpoint()));
         let table = machine.storage.table.clone();
-        let bell = bell::heard_at(&home);
-        Ok((Target { stack, table, bell, kind: Kind::Machine(Box::new(machine)) }, functions))
+        let waker = wake::wake_address(&home);
+        Ok((Target { stack, table, waker, kind: Kind::Machine(Box::new(machine)) }, functions))
     }
 
     async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
@@ -174,30 +175,30 @@ impl Place {
         let tasks = workspace.tasks.iter().map(|task| &task.name);
         let synchronous = synchronous(&Config::load(&workspace.root)?);
         let storage = Storage::open(&home, &stack, synchronous, tasks).await?;
-        let (table, bell) = (storage.table.clone(), bell::heard_at(&home));
-        Ok(Target { stack, table, bell, kind: Kind::Here(Box::new(storage)) })
+        let (table, waker) = (storage.table.clone(), wake::wake_address(&home));
+        Ok(Target { stack, table, waker, kind: Kind::Here(Box::new(storage)) })
     }
 }
 
 /// Opens the table of a stack in AWS.
 async fn open_in_aws(aws: &InAws, stack: String) -> anyhow::Result<(Target, Arc<Clients>)> {
     let TableInAws { table, clients, .. } = aws.open(&stack).await?;
-    Ok((Target { stack, table, bell: None, kind: Kind::Aws(Arc::clone(&clients)) }, clients))
+    Ok((Target { stack, table, waker: None, kind: Kind::Aws(Arc::clone(&clients)) }, clients))
 }
 
 impl Target {
     /// The jobs of the stack. On this machine whoever runs them looks for them in the table.
     pub async fn jobs(&self) -> anyhow::Result<Jobs> {
-        let bell = match &self.kind {
-            Kind::Here(_) | Kind::Machine(_) => Bell::Runner { to: self.bell.clone() },
+        let waker = match &self.kind {
+            Kind::Here(_) | Kind::Machine(_) => Waker::Runner { to: self.waker.clone() },
             Kind::Aws(clients) => {
                 let missing =
                     || format!("stack `{}` has no output {QUEUES_OUTPUT}: has it a queue task?", self.stack);
                 let prefix = self.queues(clients).await?.with_context(missing)?;
-                Bell::queues(prefix, Arc::clone(clients))
+                Waker::queues(prefix, Arc::clone(clients))
             }
         };
-        Ok(Jobs::new(self.table.clone(), bell))
+        Ok(Jobs::new(self.table.clone(), waker))
     }
 
     /// The dead-letter queues of the stack, if it has some; on this machine there are none.

@@ -11,7 +11,7 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::local_config,
-    jobs::{Bell, DeadLetter, DeadLetters, Jobs},
+    jobs::{DeadLetter, DeadLetters, Jobs, Waker},
     table::Table,
 };
 use lamplighter_core::{
@@ -114,10 +114,10 @@ impl Stack {
         let prefix = outputs["LamplighterQueues"].clone();
         let config = local_config(&endpoint);
         let sqs = aws_sdk_sqs::Client::new(&config);
-        let bell = Bell::Queues { prefix: prefix.clone(), sqs: sqs.clone().into() };
+        let waker = Waker::Queues { prefix: prefix.clone(), sqs: sqs.clone().into() };
         let table = Table::new(aws.dynamodb.clone(), &outputs["LamplighterTableName"]);
         Self {
-            jobs: Jobs::new(table, bell),
+            jobs: Jobs::new(table, waker),
             sqs,
             dead: DeadLetters::new(&config, &prefix),
             url: format!("{prefix}{TASK}"),

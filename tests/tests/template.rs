@@ -141,7 +141,7 @@ fn what_the_emulator_ignores_is_there() {
     let retries = &template["Resources"]["LamplighterDispatcherRetries"]["Properties"];
     assert_eq!(retries["MaximumRetryAttempts"], 2);
     let last_word = &retries["DestinationConfig"]["OnFailure"]["Destination"];
-    assert_eq!(last_word, &json!({ "Fn::GetAtt": ["LamplighterLastWordFunction", "Arn"] }));
+    assert_eq!(last_word, &json!({ "Fn::GetAtt": ["LamplighterFallbackFunction", "Arn"] }));
     for resource in ["LamplighterBefore", "LamplighterAfter"] {
         let timeout = template["Resources"][resource]["Properties"]["ServiceTimeout"].as_u64().unwrap();
         assert!((120..=3600).contains(&timeout), "{resource}: {timeout}");

@@ -101,7 +101,7 @@ fn measure() -> Measured<ExitCode> {
         log: None,
         notifies: None,
         queues: None,
-        bell: None,
+        waker: None,
     };
     let (mut to_body, mut to_record, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     pipeline.block_on(async {

@@ -6,7 +6,7 @@ use lamplighter_project::{
     package::{self, Package},
 };
 
-use crate::{output, say, show::table, words::Words};
+use crate::{output, show::table, tr, words::Words};
 
 /// Compiles every task, the dispatcher and the other functions, and packages them below target/lamplighter.
 #[derive(Debug, clap::Args)]
@@ -57,9 +57,9 @@ fn size(words: &Words, bytes: u64) -> String {
         words.decimal(&format!("{}.{}", tenths / 10, tenths % 10))
     };
     if bytes < 1_000_000 {
-        say!(words, "build-size-kb", size = tenths(1000))
+        tr!(words, "build-size-kb", size = tenths(1000))
     } else {
-        say!(words, "build-size-mb", size = tenths(1_000_000))
+        tr!(words, "build-size-mb", size = tenths(1_000_000))
     }
 }
 

@@ -10,11 +10,11 @@ use lamplighter_project::workspace::Workspace;
 use super::run::line;
 use crate::{
     follow::watch,
-    known::{self, Named},
+    lookup::{self, Named},
     output,
     progress::{beside, is_seen},
-    say,
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = known::task_or_run(words, &workspace, &arguments.which)?;
+    let named = lookup::task_or_run(words, &workspace, &arguments.which)?;
     let ended = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let ended = cancel(words, &target.table, &workspace, &named, arguments.json).await;
@@ -65,19 +65,19 @@ async fn cancel(
     for (task, id) in in_progress(table, workspace, named).await? {
         if table.cancel(&task, id).await? {
             if !json {
-                output::line(say!(words, "control-asked", task = task, run = id));
+                output::line(tr!(words, "control-asked", task = task, run = id));
             }
             asked.push((task, id));
         }
     }
     match (named, asked.as_slice()) {
-        (Named::Task(task), []) => bail!(say!(words, "control-none-running", task = task)),
-        (Named::Run(run), []) => bail!(say!(words, "control-not-running", run = run)),
+        (Named::Task(task), []) => bail!(tr!(words, "control-none-running", task = task)),
+        (Named::Run(run), []) => bail!(tr!(words, "control-not-running", run = run)),
         _ => {}
     }
     let mut ended = Vec::new();
     for (task, id) in &asked {
-        let line = |time| say!(words, "control-ending", task = task, time = time);
+        let line = |time| tr!(words, "control-ending", task = task, time = time);
         let run = Box::pin(watch(table, task, *id, FIRST_LOOK));
         ended.push(beside(is_seen(json), line, run).await?);
     }

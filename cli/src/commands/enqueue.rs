@@ -8,7 +8,7 @@ use lamplighter_aws::jobs::{Accepted, Jobs};
 use lamplighter_core::{
     definition::{Definition, Priority},
     duration,
-    job::{JobKey, Limit, NewJob, OnTwin, Scope, Unique, When},
+    job::{JobKey, Limit, NewJob, OnConflict, Scope, Unique, When},
     schema,
 };
 use serde_json::{Value, json};
@@ -16,9 +16,10 @@ use serde_json::{Value, json};
 use super::job::wait_and_tell;
 use crate::{
     given::{Given, given},
-    known::{self, Misuse},
-    output, say,
+    lookup::{self, Misuse},
+    output,
     target::{Place, Target},
+    tr,
     words::Words,
 };
 
@@ -82,10 +83,10 @@ pub(super) fn time(text: &str) -> Result<Duration, String> {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     arguments.place.check(&workspace)?;
-    let task = known::task(words, &workspace, &arguments.task)?;
+    let task = lookup::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, None)?;
     let Some(definition) = super::asked_for(project, Some(&task)).pop() else {
-        bail!(Misuse(say!(words, "job-no-queue", task = task)))
+        bail!(Misuse(tr!(words, "job-no-queue", task = task)))
     };
     let new = wanted(words, &definition, arguments)?;
     super::runtime()?.block_on(async {
@@ -99,19 +100,19 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 /// The job that is wanted, or why it cannot be.
 fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Result<NewJob, Misuse> {
     let Some(queue) = definition.queue() else {
-        return Err(Misuse(say!(words, "job-no-queue", task = definition.name)));
+        return Err(Misuse(tr!(words, "job-no-queue", task = definition.name)));
     };
     let given = Value::Object(arguments.given.read("ARGUMENTS")?);
     if let Err(violation) = schema::check(&given, &queue.arguments_schema) {
         let why = violation.to_string();
-        return Err(Misuse(say!(words, "job-unfit", task = definition.name, why = why)));
+        return Err(Misuse(tr!(words, "job-unfit", task = definition.name, why = why)));
     }
     let when = match (arguments.delay, arguments.at) {
         (Some(delay), _) => When::In(delay),
         (None, Some(at)) => When::At(at),
         (None, None) => When::Now,
     };
-    let on_twin = if arguments.join { OnTwin::Join } else { OnTwin::Refuse };
+    let on_twin = if arguments.join { OnConflict::Join } else { OnConflict::Refuse };
     let unique = arguments.unique.as_ref().zip(arguments.within).map(|(scope, within)| Unique {
         scope: match scope.as_str() {
             "task" => Scope::Task,
@@ -134,7 +135,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         ..NewJob::of(definition.name.clone())
     };
     let kept = new.without_secrets(&queue.arguments_schema);
-    kept.map_err(|why| Misuse(say!(words, "job-unfit", task = definition.name, why = why.to_string())))?;
+    kept.map_err(|why| Misuse(tr!(words, "job-unfit", task = definition.name, why = why.to_string())))?;
     Ok(new)
 }
 
@@ -145,7 +146,7 @@ async fn enqueue(
     new: NewJob,
     arguments: &Arguments,
 ) -> anyhow::Result<()> {
-    let jobs: Jobs = target.jobs().await?.keeping(definition.retention);
+    let jobs: Jobs = target.jobs().await?.with_retention(definition.retention);
     let Accepted { key, joined } = jobs.enqueue(new).await?;
     let json = arguments.json;
     let Some(patience) = arguments.wait else {
@@ -154,7 +155,7 @@ async fn enqueue(
         } else {
             output::line(key);
             if joined {
-                output::note(say!(words, "job-joined"));
+                output::note(tr!(words, "job-joined"));
             }
         }
         return Ok(());

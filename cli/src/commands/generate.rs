@@ -17,7 +17,7 @@ use lamplighter_project::{
 use lamplighter_template::{Application, TEMPLATE, render};
 use serde_json::json;
 
-use crate::{output, say, words::Words};
+use crate::{output, tr, words::Words};
 
 /// How many lines of a difference are shown.
 const SHOWN: usize = 8;
@@ -62,16 +62,16 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         queues(words, &project);
         match (changed, arguments.check) {
             (true, true) => {}
-            (true, false) => output::line(say!(words, "generate-written", file = TEMPLATE)),
-            (false, _) => output::line(say!(words, "generate-current", file = TEMPLATE)),
+            (true, false) => output::line(tr!(words, "generate-written", file = TEMPLATE)),
+            (false, _) => output::line(tr!(words, "generate-current", file = TEMPLATE)),
         }
     }
     match (changed && arguments.check, committed) {
         (false, _) => Ok(()),
-        (true, None) => bail!(say!(words, "generate-missing", file = TEMPLATE)),
+        (true, None) => bail!(tr!(words, "generate-missing", file = TEMPLATE)),
         (true, Some(committed)) => Err(anyhow!(
             "{}\n{}",
-            say!(words, "generate-differs", file = TEMPLATE),
+            tr!(words, "generate-differs", file = TEMPLATE),
             difference(words, &committed, &template)
         )),
     }
@@ -98,7 +98,7 @@ fn side_tasks(project: &Project) -> Vec<&str> {
 
 fn left_out(words: &Words, project: &Project) {
     for name in side_tasks(project) {
-        output::note(say!(words, "generate-side-task", task = name));
+        output::note(tr!(words, "generate-side-task", task = name));
     }
 }
 
@@ -108,7 +108,7 @@ fn drivers(words: &Words, project: &Project) {
         match driver(cron) {
             Driver::EventBridge { expression } => {
                 let zone = &cron.timezone;
-                output::line(say!(
+                output::line(tr!(
                     words,
                     "generate-eventbridge",
                     task = task,
@@ -118,7 +118,7 @@ fn drivers(words: &Words, project: &Project) {
             }
             Driver::Pulse { reasons } => {
                 let reasons: Vec<_> = reasons.iter().map(|reason| words.for_the_pulse(reason)).collect();
-                output::line(say!(words, "generate-pulse", task = task, reasons = reasons.join("; ")));
+                output::line(tr!(words, "generate-pulse", task = task, reasons = reasons.join("; ")));
             }
         }
     }
@@ -128,7 +128,7 @@ fn drivers(words: &Words, project: &Project) {
 fn queues(words: &Words, project: &Project) {
     for (task, queue) in project.queues() {
         let at_once = queue.concurrency.unwrap_or(0);
-        output::line(say!(
+        output::line(tr!(
             words,
             "generate-queue",
             task = task.name(),
@@ -182,16 +182,14 @@ fn difference(words: &Words, old: &str, new: &str) -> String {
     let show = |sign: char, lines: &[&str]| {
         let mut shown: Vec<_> = lines.iter().take(SHOWN).map(|line| format!("\n{sign} {line}")).collect();
         if lines.len() > SHOWN {
-            shown.push(format!(
-                "\n{sign} {}",
-                say!(words, "generate-more-lines", count = lines.len() - SHOWN)
-            ));
+            shown
+                .push(format!("\n{sign} {}", tr!(words, "generate-more-lines", count = lines.len() - SHOWN)));
         }
         shown.concat()
     };
     let removed = show('-', &old[first..old.len() - last]);
     let added = show('+', &new[first..new.len() - last]);
-    format!("{}{removed}{added}", say!(words, "generate-from-line", line = first + 1))
+    format!("{}{removed}{added}", tr!(words, "generate-from-line", line = first + 1))
 }
 
 #[cfg(test)]

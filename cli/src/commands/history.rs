@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    known::{self, Named},
-    many, output, say,
+    lookup::{self, Named},
+    many, output,
     show::{signed, unreadable, wrapped},
     target::Place,
     times::When,
+    tr,
     words::Words,
 };
 
@@ -73,7 +74,7 @@ struct Told {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let all = || workspace.tasks.iter().map(|task| task.name.clone()).collect();
-    let which = arguments.which.as_ref().map(|which| known::task_or_run(words, &workspace, which));
+    let which = arguments.which.as_ref().map(|which| lookup::task_or_run(words, &workspace, which));
     let (tasks, run): (Vec<_>, _) = match which.transpose()? {
         Some(Named::Task(task)) => (vec![task], None),
         Some(Named::Run(run)) => (all(), Some(run)),
@@ -94,7 +95,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if told.runs.is_empty() {
-        output::line(say!(words, "history-none"));
+        output::line(tr!(words, "history-none"));
     }
     for line in lines(words, &told.runs) {
         output::line(line);
@@ -117,7 +118,7 @@ async fn read_one(
     let unreadable =
         many::each(tasks, async |task| Ok::<_, TableError>(many::settled(table, task, now).await?.1));
     let unreadable = unreadable.await?.into_iter().flatten().collect();
-    let run = table.whole(known::run(words, table, workspace, id).await?).await?;
+    let run = table.whole(lookup::run(words, table, workspace, id).await?).await?;
     Ok(Told { runs: vec![run], unreadable, next: None, totals: None })
 }
 
@@ -202,14 +203,14 @@ fn last_lines(words: &Words, told: &Told) -> Vec<String> {
         for run in &told.runs {
             *shown.entry(run.status).or_insert(0) += 1;
         }
-        lines.push(say!(words, "history-shown", count = told.runs.len(), statuses = counts(&shown)));
+        lines.push(tr!(words, "history-shown", count = told.runs.len(), statuses = counts(&shown)));
     }
     if let Some(totals) = &told.totals {
         let count = totals.values().sum::<u64>();
-        lines.push(say!(words, "history-totals", count = count, statuses = counts(totals)));
+        lines.push(tr!(words, "history-totals", count = count, statuses = counts(totals)));
     }
     if let Some(cursor) = &told.next {
-        lines.push(say!(words, "history-more", cursor = cursor));
+        lines.push(tr!(words, "history-more", cursor = cursor));
     }
     lines
 }

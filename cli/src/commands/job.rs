@@ -17,10 +17,10 @@ use lamplighter_project::workspace::Workspace;
 
 use super::{enqueue::time, run::line};
 use crate::{
-    known, output,
+    lookup, output,
     progress::{beside, is_seen},
-    say,
     target::{Place, Target},
+    tr,
     words::Words,
 };
 
@@ -75,7 +75,7 @@ impl Which {
         let workspace: Workspace = super::workspace()?;
         super::runtime()?.block_on(async {
             let target = self.place.open(&workspace).await?;
-            let done = match known::job(words, &target.table, &workspace, &self.job).await {
+            let done = match lookup::job(words, &target.table, &workspace, &self.job).await {
                 Ok((key, found)) => act(&target, key, found).await,
                 Err(error) => Err(error),
             };
@@ -111,11 +111,11 @@ pub(super) fn stands(words: &Words, job: &Job) -> String {
     let status = words.status(job.status);
     let why = match (job.lease.as_ref(), job.not_before.filter(|at| *at > now)) {
         (Some(lease), _) => {
-            say!(words, "job-has-worker", attempt = job.epoch, until = words.time(lease.until))
+            tr!(words, "job-has-worker", attempt = job.epoch, until = words.time(lease.until))
         }
-        (None, _) if !job.after.is_empty() => say!(words, "job-waits-for", count = job.after.len()),
-        (None, Some(at)) => say!(words, "job-not-before", at = words.time(at)),
-        (None, None) => say!(words, "job-waits-for-worker"),
+        (None, _) if !job.after.is_empty() => tr!(words, "job-waits-for", count = job.after.len()),
+        (None, Some(at)) => tr!(words, "job-not-before", at = words.time(at)),
+        (None, None) => tr!(words, "job-waits-for-worker"),
     };
     format!("{status}: {why}")
 }
@@ -139,11 +139,11 @@ impl Abort {
                     output::plain(serde_json::to_string_pretty(&run)?);
                 }
                 Aborted::Ended(run, _) => output::line(line(words, &run)),
-                Aborted::Asked => output::line(say!(words, "job-asked", job = job)),
+                Aborted::Asked => output::line(tr!(words, "job-asked", job = job)),
                 Aborted::Over(run) => {
-                    bail!(say!(words, "job-is-over", job = job, status = run.status))
+                    bail!(tr!(words, "job-is-over", job = job, status = run.status))
                 }
-                Aborted::Unknown => bail!(say!(words, "job-no-such", job = job)),
+                Aborted::Unknown => bail!(tr!(words, "job-no-such", job = job)),
             }
             Ok(())
         })
@@ -158,10 +158,10 @@ pub(super) async fn wait_and_tell(
     patience: Duration,
     json: bool,
 ) -> anyhow::Result<()> {
-    let line = |time| say!(words, "job-waiting", job = key.to_string(), time = time);
+    let line = |time| tr!(words, "job-waiting", job = key.to_string(), time = time);
     match beside(is_seen(json), line, jobs.wait(key, patience)).await? {
         Some(run) => tell(words, &jobs.table().whole(run).await?, json),
-        None => bail!(say!(words, "job-not-over", job = key.to_string())),
+        None => bail!(tr!(words, "job-not-over", job = key.to_string())),
     }
 }
 
@@ -177,5 +177,5 @@ fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let why = words.reason(run).unwrap_or_default();
-    bail!(say!(words, "job-failed", job = format!("{}/{}", run.task, run.id), status = run.status, why = why))
+    bail!(tr!(words, "job-failed", job = format!("{}/{}", run.task, run.id), status = run.status, why = why))
 }

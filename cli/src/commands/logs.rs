@@ -10,12 +10,12 @@ use serde_json::Value;
 
 use crate::{
     cloud_logs::{CloudLog, Followed},
-    known::{self, Named},
+    lookup::{self, Named},
     output,
     progress::{beside, is_seen},
-    say,
     target::Place,
     text::{escaped, fitted, width},
+    tr,
     words::Words,
 };
 
@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let (tasks, run) = match known::task_or_run(words, &workspace, &arguments.what)? {
+    let (tasks, run) = match lookup::task_or_run(words, &workspace, &arguments.what)? {
         Named::Task(task) => (vec![task], None),
         Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
     };
@@ -102,7 +102,7 @@ async fn in_aws(
     let clients = aws.clients();
     let log = CloudLog::new(Logs::new(clients.config().await), stack, tasks, run);
     let (limit, now) = (usize::from(arguments.limit), Timestamp::now());
-    let reading = |time| say!(words, "logs-reading", time = time);
+    let reading = |time| tr!(words, "logs-reading", time = time);
     let mut last = beside(is_seen(arguments.json), reading, log.newest(limit, now)).await?;
     let limited = last.len() == limit;
     // The service's own filter may let more through.
@@ -128,7 +128,7 @@ async fn in_aws(
 fn print_all<'a>(words: &Words, arguments: &Arguments, lines: impl IntoIterator<Item = &'a str>) {
     let mut lines = lines.into_iter().peekable();
     if lines.peek().is_none() && !arguments.follow && !arguments.json {
-        output::line(say!(words, "logs-none"));
+        output::line(tr!(words, "logs-none"));
     }
     for line in lines {
         print(line, arguments.json);

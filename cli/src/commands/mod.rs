@@ -31,7 +31,7 @@ use clap::Subcommand;
 use lamplighter_core::{definition::Definition, name::TaskName};
 use lamplighter_project::{Project, compile, config::Config, describe, workspace::Workspace};
 
-use crate::{output, say, words::Words};
+use crate::{output, tr, words::Words};
 
 /// How long a service waits at its end for a reader that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -156,7 +156,7 @@ impl Command {
 /// From here on work goes on that no reader may hold up.
 fn never_wait(words: &Words) {
     let words = Words::new(words.locale());
-    output::never_wait(move |count| say!(&words, "main-missed", count = count));
+    output::never_wait(move |count| tr!(&words, "main-missed", count = count));
 }
 
 /// The workspace that the program was started in.

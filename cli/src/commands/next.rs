@@ -11,7 +11,7 @@ use lamplighter_core::{
 };
 use serde::Serialize;
 
-use crate::{known, output, say, show::wrapped, times::zone_of, words::Words};
+use crate::{lookup, output, show::wrapped, times::zone_of, tr, words::Words};
 
 /// Lists the coming runs of the cron tasks in the tasks' own time zones, with the clock changes between them. What was set
 /// at run time is not asked for.
@@ -50,7 +50,7 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| known::task(words, &workspace, task)).transpose()?;
+    let named = arguments.task.as_deref().map(|task| lookup::task(words, &workspace, task)).transpose()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let definitions = super::asked_for(project, named.as_ref());
     let now = Timestamp::now();
@@ -60,14 +60,14 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let told = cron.map(|(definition, cron)| told(definition, cron, now, until, limit));
     let told = told.collect::<anyhow::Result<Vec<_>>>()?;
     if let (Some(task), true) = (&named, told.is_empty()) {
-        bail!("{}", say!(words, "next-unscheduled", task = task));
+        bail!("{}", tr!(words, "next-unscheduled", task = task));
     }
     if arguments.json {
         output::plain(serde_json::to_string_pretty(&told)?);
         return Ok(());
     }
     if told.is_empty() {
-        output::line(say!(words, "next-none"));
+        output::line(tr!(words, "next-none"));
     }
     let lines = told.iter().flat_map(|task| lines(words, task, now));
     for line in lines.flat_map(|line| wrapped(words, 2, &line)) {
@@ -107,16 +107,16 @@ fn told(
 fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
     let schedule = told.schedule.as_ref().and_then(|schedule| schedule.parse().ok());
     let heading =
-        schedule.map_or_else(|| say!(words, "tasks-by-function"), |schedule| words.schedule(&schedule));
+        schedule.map_or_else(|| tr!(words, "tasks-by-function"), |schedule| words.schedule(&schedule));
     let zone = &told.timezone;
-    let mut lines = vec![say!(words, "next-heading", task = told.task, schedule = heading, zone = zone)];
+    let mut lines = vec![tr!(words, "next-heading", task = told.task, schedule = heading, zone = zone)];
     if told.put_off_ms > 0 {
-        lines.push(format!("  {}", say!(words, "next-put-off", by = words.duration(told.put_off_ms))));
+        lines.push(format!("  {}", tr!(words, "next-put-off", by = words.duration(told.put_off_ms))));
     }
     lines.extend(told.coming.iter().map(|coming| {
         let line = match coming {
             Coming::Tick { at, local } => {
-                say!(
+                tr!(
                     words,
                     "next-tick",
                     local = words.local(*local),
@@ -127,26 +127,26 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
             Coming::Forward { at, minutes, left_out } => {
                 let (at, times) = (words.time(*at), times(words, left_out));
                 if left_out.is_empty() {
-                    say!(words, "next-forward", at = at, minutes = *minutes)
+                    tr!(words, "next-forward", at = at, minutes = *minutes)
                 } else {
-                    say!(words, "next-forward-without", at = at, minutes = *minutes, times = times)
+                    tr!(words, "next-forward-without", at = at, minutes = *minutes, times = times)
                 }
             }
             Coming::Back { at, minutes, once } => {
                 let (at, times) = (words.time(*at), times(words, once));
                 if once.is_empty() {
-                    say!(words, "next-back", at = at, minutes = *minutes)
+                    tr!(words, "next-back", at = at, minutes = *minutes)
                 } else {
-                    say!(words, "next-back-once", at = at, minutes = *minutes, times = times)
+                    tr!(words, "next-back-once", at = at, minutes = *minutes, times = times)
                 }
             }
         };
         format!("  {line}")
     }));
     if told.more {
-        lines.push(format!("  {}", say!(words, "next-more")));
+        lines.push(format!("  {}", tr!(words, "next-more")));
     } else if told.schedule.is_some() && told.coming.is_empty() {
-        lines.push(format!("  {}", say!(words, "next-nothing")));
+        lines.push(format!("  {}", tr!(words, "next-nothing")));
     }
     lines
 }

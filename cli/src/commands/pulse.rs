@@ -21,11 +21,11 @@ use tokio::time::sleep;
 
 use super::{Purpose, run::How};
 use crate::{
-    known, output,
+    lookup, output,
     progress::{beside, is_seen},
-    say,
     show::table,
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -102,20 +102,20 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let task = arguments.task.as_deref().map(|word| known::task(words, &workspace, word)).transpose()?;
+    let task = arguments.task.as_deref().map(|word| lookup::task(words, &workspace, word)).transpose()?;
     let Execute { how, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
         let (target, functions) =
             place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets.file(), None).await?;
-        let line = |time| say!(words, "pulse-running", time = time);
+        let line = |time| tr!(words, "pulse-running", time = time);
         let work = async {
             let response = functions.invoke(&target.function(FUNCTION), &event).await?;
             let mut report = match response {
                 Response::Returned(report) => {
                     serde_json::from_value(report).context("the pulse returned no report")?
                 }
-                Response::Failed(failure) => bail!(say!(words, "pulse-failed", reason = failure.to_string())),
+                Response::Failed(failure) => bail!(tr!(words, "pulse-failed", reason = failure.to_string())),
             };
             // On this machine the functions end with this program.
             if !place.is_aws() {
@@ -136,7 +136,7 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     }
     let errors = &report.record.errors;
     if !errors.is_empty() || report.record.tally.failed > 0 {
-        bail!(say!(
+        bail!(tr!(
             words,
             "pulse-not-well",
             failed = report.record.tally.failed,
@@ -179,7 +179,7 @@ async fn over(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Optio
 /// A line for each tick, and what became of them in numbers.
 fn told(words: &Words, report: &Report) -> Vec<String> {
     if !report.worked {
-        return vec![say!(words, "pulse-another")];
+        return vec![tr!(words, "pulse-another")];
     }
     let rows: Vec<_> = report
         .ticks
@@ -193,7 +193,7 @@ fn told(words: &Words, report: &Report) -> Vec<String> {
 
 fn numbers(words: &Words, record: &Record) -> String {
     let tally = &record.tally;
-    say!(
+    tr!(
         words,
         "pulse-numbers",
         due = tally.due,
@@ -239,12 +239,12 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
         output::plain(format!("{told:#}"));
         return Ok(());
     }
-    output::line(say!(words, "pulse-health", health = fared.health.as_str()));
+    output::line(tr!(words, "pulse-health", health = fared.health.as_str()));
     if let (Some(last), Some(rate)) = (fared.records.first(), rate) {
-        output::line(say!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
+        output::line(tr!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
         let (average, slowest) = (words.duration(average), words.duration(slowest));
         let pulses = fared.records.len();
-        output::line(say!(
+        output::line(tr!(
             words,
             "pulse-rate",
             pulses = pulses,
@@ -254,7 +254,7 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
         ));
     }
     for (task, streak) in &fared.streaks {
-        output::line(say!(words, "pulse-streak", task = task, streak = streak));
+        output::line(tr!(words, "pulse-streak", task = task, streak = streak));
     }
     Ok(())
 }

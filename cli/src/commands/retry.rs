@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::run::{How, carry_out, tell};
 use crate::{
-    known::{self, Named},
-    say,
+    lookup::{self, Named},
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let named = known::task_or_run(words, &workspace, &arguments.which)?;
+    let named = lookup::task_or_run(words, &workspace, &arguments.which)?;
     let Arguments { how, place, .. } = arguments;
     let task = match &named {
         Named::Task(task) => Some((task, &Value::Null)),
@@ -52,7 +52,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             let failed = found(words, &target.table, &workspace, &named).await?;
             let failed = target.table.whole(failed).await?;
             if !failed.status.is_failure() {
-                bail!(say!(
+                bail!(tr!(
                     words,
                     "control-did-not-fail",
                     task = failed.task,
@@ -80,9 +80,9 @@ async fn found(words: &Words, table: &Table, workspace: &Workspace, named: &Name
     match named {
         Named::Task(task) => match last(table, task).await? {
             Some(run) => Ok(run),
-            None => bail!(say!(words, "control-no-run", task = task)),
+            None => bail!(tr!(words, "control-no-run", task = task)),
         },
-        Named::Run(id) => known::run(words, table, workspace, *id).await,
+        Named::Run(id) => lookup::run(words, table, workspace, *id).await,
     }
 }
 

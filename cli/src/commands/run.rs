@@ -20,13 +20,13 @@ use lamplighter_project::project::secrets;
 use crate::{
     follow::{Ended, follow},
     given::{self, Given, Secrets, given},
-    known::{self, Misuse},
+    lookup::{self, Misuse},
     output,
     progress::{beside, is_seen},
-    say,
     show::sign,
     target::{Place, Target},
     text::escaped,
+    tr,
     words::Words,
 };
 
@@ -65,7 +65,7 @@ pub(super) struct How {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let task = known::task(words, &workspace, &arguments.task)?;
+    let task = lookup::task(words, &workspace, &arguments.task)?;
     let Arguments { how, place, .. } = arguments;
     let [config, given] = given::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
     if let Some(found) = resolve::find(&config).first() {
@@ -106,7 +106,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 fn arguments_fit(words: &Words, definition: &Definition, envelope: &Envelope) -> Result<(), Misuse> {
     let (Some(queue), false) = (definition.queue(), envelope.arguments.is_null()) else { return Ok(()) };
     schema::check(&envelope.arguments, &queue.arguments_schema)
-        .map_err(|why| Misuse(say!(words, "job-unfit", task = definition.name, why = why.to_string())))
+        .map_err(|why| Misuse(tr!(words, "job-unfit", task = definition.name, why = why.to_string())))
 }
 
 /// Whether the task can have this configuration, over that of lamplighter.toml and what is set at run time.
@@ -138,7 +138,7 @@ pub(super) async fn carry_out(
     let id = RunId::new(Timestamp::now(), random());
     let function = target.function(task.as_str());
     let run = Box::pin(follow(&target.table, functions, &function, task, id, envelope));
-    let line = |time| say!(words, "control-running", task = task, time = time);
+    let line = |time| tr!(words, "control-running", task = task, time = time);
     tokio::select! {
         ended = beside(is_seen(json), line, run) => whole(&target.table, ended?, json).await,
         given_up = heed_interrupts(words, &target.table, task, id) => Err(given_up),
@@ -158,7 +158,7 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     // One listener for both: a signal that comes between two of them would be nobody's.
     let mut signals = EndSignals::of_anybody().ok();
     next(&mut signals).await;
-    output::note(format!("\n{}", say!(words, "control-asked", task = task, run = id)));
+    output::note(format!("\n{}", tr!(words, "control-asked", task = task, run = id)));
     let ask = async {
         // It may not have begun.
         while !matches!(table.cancel(task, id).await, Ok(true)) {
@@ -170,7 +170,7 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
         () = ask => {}
         () = next(&mut signals) => {}
     }
-    anyhow::anyhow!(say!(words, "control-left", task = task, run = id))
+    anyhow::anyhow!(tr!(words, "control-left", task = task, run = id))
 }
 
 /// Waits for the next one.
@@ -195,7 +195,7 @@ pub(super) fn tell(words: &Words, ended: &Ended, json: bool) -> anyhow::Result<(
             }
             match run.status {
                 Status::Completed => Ok(()),
-                _ => bail!(say!(
+                _ => bail!(tr!(
                     words,
                     "control-not-completed",
                     task = run.task,
@@ -214,15 +214,10 @@ pub(super) fn line(words: &Words, run: &Run) -> String {
     let took = words.duration(run.duration_ms());
     let said = words.reason(run).or_else(|| run.message.clone()).unwrap_or_default();
     let told = match run.attempts.len() {
-        0 | 1 => say!(words, "control-over", task = run.task, status = run.status, time = took),
-        tries => say!(
-            words,
-            "control-over-tries",
-            task = run.task,
-            status = run.status,
-            time = took,
-            tries = tries
-        ),
+        0 | 1 => tr!(words, "control-over", task = run.task, status = run.status, time = took),
+        tries => {
+            tr!(words, "control-over-tries", task = run.task, status = run.status, time = took, tries = tries)
+        }
     };
     let colon = if said.is_empty() { "" } else { ": " };
     format!("{style}{sign}{style:#} {told}{colon}{}", escaped(&said))
@@ -231,10 +226,10 @@ pub(super) fn line(words: &Words, run: &Run) -> String {
 fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {
     let task = &run.task;
     match refusal {
-        Refusal::Disabled => say!(words, "control-is-disabled", task = task),
+        Refusal::Disabled => tr!(words, "control-is-disabled", task = task),
         Refusal::PreviousInstanceRunning { run_id, until } => {
-            say!(words, "control-is-running", task = task, run = run_id, until = until)
+            tr!(words, "control-is-running", task = task, run = run_id, until = until)
         }
-        other => say!(words, "control-refused", task = task, reason = words.recorded(&other.to_string())),
+        other => tr!(words, "control-refused", task = task, reason = words.recorded(&other.to_string())),
     }
 }

@@ -11,12 +11,12 @@ use tokio::time::sleep;
 
 use super::Purpose;
 use crate::{
-    known::Misuse,
+    lookup::Misuse,
     output,
     progress::{beside, is_seen},
-    say,
     show::table,
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -93,7 +93,7 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
         return Ok(());
     }
     if runners.is_empty() {
-        output::line(say!(words, "runner-none"));
+        output::line(tr!(words, "runner-none"));
     }
     let rows: Vec<_> = runners.iter().map(|runner| row(words, runner, now)).collect();
     for line in table(words, 0, &rows) {
@@ -110,16 +110,16 @@ fn told(runner: &Runner, now: Timestamp) -> Value {
 
 fn row(words: &Words, runner: &Runner, now: Timestamp) -> [String; 4] {
     let standing = match runner.standing(now) {
-        Standing::Running => say!(words, "runner-is-running"),
-        Standing::Stopping => say!(words, "runner-is-stopping"),
-        Standing::Dead => say!(words, "runner-is-dead", heard = words.from_now(runner.heartbeat_at, now)),
+        Standing::Running => tr!(words, "runner-is-running"),
+        Standing::Stopping => tr!(words, "runner-is-stopping"),
+        Standing::Dead => tr!(words, "runner-is-dead", heard = words.from_now(runner.heartbeat_at, now)),
     };
     let runs: Vec<_> = runner.running.iter().map(|it| it.task.to_string()).collect();
     let runs = match (runs.is_empty(), runner.standing(now)) {
         (true, _) | (_, Standing::Dead) => String::new(),
-        (false, _) => say!(words, "runner-runs", tasks = runs.join(", ")),
+        (false, _) => tr!(words, "runner-runs", tasks = runs.join(", ")),
     };
-    let since = say!(words, "runner-since", environment = runner.environment, started = runner.started_at);
+    let since = tr!(words, "runner-since", environment = runner.environment, started = runner.started_at);
     [runner.instance.clone(), standing, since, runs]
 }
 
@@ -133,7 +133,7 @@ fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
         if arguments.json {
             output::plain(format!("{:#}", told(&runner, Timestamp::now())));
         } else {
-            output::line(say!(words, "runner-gone", instance = runner.instance));
+            output::line(tr!(words, "runner-gone", instance = runner.instance));
         }
         Ok(())
     })
@@ -145,13 +145,13 @@ async fn asked(words: &Words, table: &Table, arguments: &Stop) -> anyhow::Result
         // It has gone in the meantime.
         return Ok(runner);
     }
-    let line = |time| say!(words, "runner-waiting", instance = runner.instance, time = time);
+    let line = |time| tr!(words, "runner-waiting", instance = runner.instance, time = time);
     let is_gone = async {
         loop {
             let found = table.runners().await?.into_iter().find(|it| it.instance == runner.instance);
             match found.map(|it| it.standing(Timestamp::now())) {
                 None => return anyhow::Ok(()),
-                Some(Standing::Dead) => bail!(say!(words, "runner-died", instance = runner.instance)),
+                Some(Standing::Dead) => bail!(tr!(words, "runner-died", instance = runner.instance)),
                 Some(Standing::Running | Standing::Stopping) => sleep(PAUSE).await,
             }
         }
@@ -167,12 +167,12 @@ fn chosen(words: &Words, runners: Vec<Runner>, instance: Option<&str>) -> anyhow
         runners.into_iter().filter(|runner| runner.standing(now) != Standing::Dead).collect();
     let all = living.iter().map(|runner| runner.instance.clone()).collect::<Vec<_>>().join(", ");
     match (instance, living.len()) {
-        (_, 0) => bail!(say!(words, "runner-none")),
+        (_, 0) => bail!(tr!(words, "runner-none")),
         (Some(instance), _) => {
             let found = living.into_iter().find(|runner| runner.instance == instance);
-            found.ok_or_else(|| Misuse(say!(words, "runner-unknown", instance = instance, all = all)).into())
+            found.ok_or_else(|| Misuse(tr!(words, "runner-unknown", instance = instance, all = all)).into())
         }
         (None, 1) => Ok(living.remove(0)),
-        (None, _) => Err(Misuse(say!(words, "runner-which", all = all)).into()),
+        (None, _) => Err(Misuse(tr!(words, "runner-which", all = all)).into()),
     }
 }

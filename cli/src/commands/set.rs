@@ -1,4 +1,4 @@
-//! `lamplighter set`: what a task has at run time instead of what it and the project say, without a deployment.
+//! `lamplighter set`: what a task has at run time instead of what it and the project tr, without a deployment.
 
 use anyhow::{Context as _, bail};
 use lamplighter_core::{duration, name::TaskName, resolve, settings::Settings};
@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::{
     given::{Given, given},
-    known::{self, Misuse},
-    output, say,
+    lookup::{self, Misuse},
+    output,
     target::Place,
     text::escaped,
+    tr,
     words::Words,
 };
 
@@ -51,7 +52,7 @@ fn time(text: &str) -> Result<u64, String> {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     arguments.place.check(&workspace)?;
-    let name = known::task(words, &workspace, &arguments.task)?;
+    let name = lookup::task(words, &workspace, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,
         max_attempts: arguments.attempts,
@@ -127,10 +128,10 @@ fn tell(words: &Words, task: &TaskName, set: &Settings, as_json: bool) -> anyhow
         return Ok(());
     }
     if *set == Settings::default() {
-        output::line(say!(words, "control-nothing-set", task = task));
+        output::line(tr!(words, "control-nothing-set", task = task));
         return Ok(());
     }
-    output::line(say!(words, "control-set", task = task));
+    output::line(tr!(words, "control-set", task = task));
     let set = serde_json::to_value(set)?;
     for (key, value) in set.as_object().into_iter().flatten() {
         output::line(escaped(&format!("  {key} = {value}")));

@@ -22,11 +22,11 @@ use serde_json::json;
 
 use crate::{
     given::Secrets,
-    known::Misuse,
+    lookup::Misuse,
     reporter::{self, Terminal},
-    say,
     show::table,
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -107,7 +107,7 @@ pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Vari
     let variables = Variables::read(process::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
     if !variables.enabled {
-        Terminal::new(words, json, "").show("disabled", json!({}), &say!(words, "runner-disabled"));
+        Terminal::new(words, json, "").show("disabled", json!({}), &tr!(words, "runner-disabled"));
         return Ok(None);
     }
     Ok(Some(variables))
@@ -121,7 +121,7 @@ pub(super) fn headline(terminal: &Terminal, service: &Service, project: &Project
     let runner = &service.runner;
     let words = &terminal.words;
     let rows: Vec<_> = next.iter().map(|(task, next)| row(words, task, *next, now)).collect();
-    let mut lines = vec![say!(
+    let mut lines = vec![tr!(
         words,
         "runner-started",
         project = project.name,
@@ -159,13 +159,13 @@ fn kind(task: &Task) -> &'static str {
 
 fn row(words: &Words, task: &Task, next: Option<Timestamp>, now: Timestamp) -> [String; 3] {
     let starts = match &task.definition.kind {
-        Kind::Lifecycle(_) => say!(words, "runner-by-deployment"),
+        Kind::Lifecycle(_) => tr!(words, "runner-by-deployment"),
         Kind::Cron(cron) => cron
             .schedule
             .as_ref()
-            .map_or_else(|| say!(words, "tasks-by-function"), |schedule| words.schedule(schedule)),
-        Kind::Queue(_) => say!(words, "runner-by-jobs"),
-        Kind::Side(_) => say!(words, "runner-always"),
+            .map_or_else(|| tr!(words, "tasks-by-function"), |schedule| words.schedule(schedule)),
+        Kind::Queue(_) => tr!(words, "runner-by-jobs"),
+        Kind::Side(_) => tr!(words, "runner-always"),
     };
     let next = next.map(|next| format!("{} ({})", words.time(next), words.from_now(next, now)));
     [task.name().to_string(), starts, next.unwrap_or_default()]

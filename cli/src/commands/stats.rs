@@ -8,9 +8,10 @@ use lamplighter_core::{name::TaskName, statistics::Window, status::Status};
 use serde::Serialize;
 
 use crate::{
-    known, many, output, say,
+    lookup, many, output,
     show::{table, unreadable},
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -52,7 +53,7 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let tasks = known::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
     let now = Timestamp::now();
     let range = arguments.window.before(now);
     let counted = super::runtime()?.block_on(async {
@@ -105,13 +106,13 @@ fn told(task: TaskName, window: Window, range: &Range<Timestamp>, counted: Count
 /// A line of headings, then one a task.
 fn lines(words: &Words, told: &[Told]) -> Vec<String> {
     let mut rows = vec![[
-        say!(words, "stats-task"),
-        say!(words, "stats-runs"),
-        say!(words, "stats-success"),
-        say!(words, "stats-average"),
-        say!(words, "stats-p50"),
-        say!(words, "stats-p99"),
-        say!(words, "stats-streak"),
+        tr!(words, "stats-task"),
+        tr!(words, "stats-runs"),
+        tr!(words, "stats-success"),
+        tr!(words, "stats-average"),
+        tr!(words, "stats-p50"),
+        tr!(words, "stats-p99"),
+        tr!(words, "stats-streak"),
         String::new(),
     ]];
     rows.extend(told.iter().map(|task| {
@@ -120,7 +121,7 @@ fn lines(words: &Words, told: &[Told]) -> Vec<String> {
         [
             task.task.to_string(),
             task.total.to_string(),
-            say!(words, "stats-percent", rate = words.decimal(&task.success_rate.to_string())),
+            tr!(words, "stats-percent", rate = words.decimal(&task.success_rate.to_string())),
             words.duration(task.average_ms),
             words.duration(task.p50_ms),
             words.duration(task.p99_ms),

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{known, output, say, target::Place, words::Words};
+use crate::{lookup, output, target::Place, tr, words::Words};
 
 /// Lets a task run again.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ impl Disable {
 
 fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let task = known::task(words, &workspace, &which.task)?;
+    let task = lookup::task(words, &workspace, &which.task)?;
     let (changed, running) = super::runtime()?.block_on(async {
         let target = which.place.open(&workspace).await?;
         let switched = async {
@@ -66,14 +66,14 @@ fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let said = match (enabled, changed) {
-        (true, true) => say!(words, "control-enabled", task = task),
-        (true, false) => say!(words, "control-enabled-before", task = task),
-        (false, true) => say!(words, "control-disabled", task = task),
-        (false, false) => say!(words, "control-disabled-before", task = task),
+        (true, true) => tr!(words, "control-enabled", task = task),
+        (true, false) => tr!(words, "control-enabled-before", task = task),
+        (false, true) => tr!(words, "control-disabled", task = task),
+        (false, false) => tr!(words, "control-disabled-before", task = task),
     };
     output::line(said);
     if !enabled && running {
-        output::line(say!(words, "control-goes-on", task = task));
+        output::line(tr!(words, "control-goes-on", task = task));
     }
     Ok(())
 }

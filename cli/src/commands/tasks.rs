@@ -13,10 +13,11 @@ use lamplighter_project::{Task, workspace::Workspace};
 use serde_json::{Value, json};
 
 use crate::{
-    many, output, say,
+    many, output,
     show::{table, unreadable},
     target::Place,
     times::zone_of,
+    tr,
     words::Words,
 };
 
@@ -64,9 +65,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if is_empty {
-        output::line(say!(words, "tasks-none", folder = lamplighter_project::workspace::TASKS));
+        output::line(tr!(words, "tasks-none", folder = lamplighter_project::workspace::TASKS));
     } else if project.tasks.is_empty() {
-        output::line(say!(words, "tasks-none-such"));
+        output::line(tr!(words, "tasks-none-such"));
     }
     for line in lines(words, &project.tasks, &states, now) {
         output::line(line);
@@ -146,16 +147,16 @@ fn next(definition: &Definition, now: Timestamp) -> Option<Timestamp> {
 fn standing(words: &Words, task: &Task, state: &TaskState, now: Timestamp) -> String {
     let mut told = Vec::new();
     if state.disabled {
-        told.push(say!(words, "tasks-disabled"));
+        told.push(tr!(words, "tasks-disabled"));
     }
     if state.leases().next().is_some() {
-        told.push(say!(words, "tasks-running"));
+        told.push(tr!(words, "tasks-running"));
     }
     if let Some(last) = &state.last_run {
-        told.push(say!(words, "tasks-last", status = last.status));
+        told.push(tr!(words, "tasks-last", status = last.status));
     }
     if let Some(next) = next(&task.definition, now).filter(|_| !state.disabled) {
-        told.push(say!(words, "tasks-next", far = words.from_now(next, now)));
+        told.push(tr!(words, "tasks-next", far = words.from_now(next, now)));
     }
     told.join(", ")
 }
@@ -168,25 +169,25 @@ fn row(words: &Words, task: &Task, state: Option<&TaskState>, now: Timestamp) ->
             let on: Vec<_> = lifecycle.run_on.iter().map(|on| words.occasion(*on)).collect();
             let on = on.join(" ");
             let phase = match lifecycle.phase {
-                Phase::Before => say!(words, "tasks-before"),
-                Phase::After => say!(words, "tasks-after"),
+                Phase::Before => tr!(words, "tasks-before"),
+                Phase::After => tr!(words, "tasks-after"),
             };
             let needs: Vec<_> = lifecycle.depends_on.iter().map(ToString::to_string).collect();
             if needs.is_empty() {
-                say!(words, "tasks-lifecycle", on = on, phase = phase)
+                tr!(words, "tasks-lifecycle", on = on, phase = phase)
             } else {
-                say!(words, "tasks-lifecycle-needs", on = on, phase = phase, needs = needs.join(" "))
+                tr!(words, "tasks-lifecycle-needs", on = on, phase = phase, needs = needs.join(" "))
             }
         }
         Kind::Cron(cron) => {
             let schedule = cron.schedule.as_ref().map(|schedule| words.schedule(schedule));
-            let schedule = schedule.unwrap_or_else(|| say!(words, "tasks-by-function"));
-            say!(words, "tasks-cron", schedule = schedule, zone = cron.timezone)
+            let schedule = schedule.unwrap_or_else(|| tr!(words, "tasks-by-function"));
+            tr!(words, "tasks-cron", schedule = schedule, zone = cron.timezone)
         }
-        Kind::Queue(_) => say!(words, "tasks-queue"),
-        Kind::Side(_) => say!(words, "tasks-side"),
+        Kind::Queue(_) => tr!(words, "tasks-queue"),
+        Kind::Side(_) => tr!(words, "tasks-side"),
     };
-    let attempts = say!(words, "tasks-attempts", count = definition.retry.max_attempts);
+    let attempts = tr!(words, "tasks-attempts", count = definition.retry.max_attempts);
     let mut limits = format!("{}, {attempts}", words.duration(duration::millis(definition.timeout)));
     let standing = state.map(|state| standing(words, task, state, now)).filter(|text| !text.is_empty());
     if let Some(standing) = standing {

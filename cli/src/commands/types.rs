@@ -3,7 +3,7 @@
 use lamplighter_core::definition::Definition;
 use serde_json::{Value, json};
 
-use crate::{known, output, say, show::wrapped, words::Words};
+use crate::{lookup, output, show::wrapped, tr, words::Words};
 
 /// Tells the types of the tasks' configurations and results; as JSON, their JSON Schemas.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| known::task(words, &workspace, task)).transpose()?;
+    let named = arguments.task.as_deref().map(|task| lookup::task(words, &workspace, task)).transpose()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let definitions = super::asked_for(project, named.as_ref());
     if arguments.json {
@@ -50,16 +50,16 @@ fn lines(words: &Words, definition: &Definition) -> Vec<String> {
     let mut lines = vec![definition.name.to_string()];
     let fields = fields(&definition.config_schema, &definition.config);
     if fields.is_empty() {
-        lines.push(format!("  {}", say!(words, "types-no-config")));
+        lines.push(format!("  {}", tr!(words, "types-no-config")));
     } else {
-        lines.push(format!("  {}", say!(words, "types-config")));
+        lines.push(format!("  {}", tr!(words, "types-config")));
         lines.extend(fields.into_iter().map(|field| format!("    {field}")));
     }
     if definition.result_schema.is_null() {
-        lines.push(format!("  {}", say!(words, "types-any-result")));
+        lines.push(format!("  {}", tr!(words, "types-any-result")));
     } else {
         let result = kind(&definition.result_schema, &definition.result_schema, 0);
-        lines.push(format!("  {}", say!(words, "types-result", kind = result)));
+        lines.push(format!("  {}", tr!(words, "types-result", kind = result)));
     }
     lines
 }

@@ -27,9 +27,10 @@ use serde_json::{Value, json};
 
 use crate::{
     given::Secrets,
-    output, say,
+    output,
     show::{sign, signed},
     target::{stack_name, waits},
+    tr,
     words::Words,
 };
 
@@ -69,10 +70,10 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let project = project.with_values(&arguments.secrets.file().read()?, of_environment, is_started)?;
     let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
-        (Some(version), _) if version.is_empty() => bail!(say!(words, "deploy-no-version")),
+        (Some(version), _) if version.is_empty() => bail!(tr!(words, "deploy-no-version")),
         (Some(version), _) => version.clone(),
         (None, Some(next)) => next,
-        (None, None) => bail!(say!(words, "deploy-which-version")),
+        (None, None) => bail!(tr!(words, "deploy-which-version")),
     };
     let before = stack.memory.version.clone();
     let deployed = super::runtime()?.block_on(async {
@@ -91,7 +92,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         anyhow::Ok(deployed)
     })?;
     match deployed.failure {
-        Some(reason) => bail!(say!(words, "deploy-failed", version = version, reason = reason)),
+        Some(reason) => bail!(tr!(words, "deploy-failed", version = version, reason = reason)),
         None => Ok(()),
     }
 }
@@ -127,12 +128,12 @@ impl Observer for Teller<'_> {
     }
 
     fn application(&mut self, version: &str) {
-        self.line(&say!(self.words, "deploy-application"));
-        self.line(&format!("  {}", say!(self.words, "deploy-takes-over", version = version)));
+        self.line(&tr!(self.words, "deploy-application"));
+        self.line(&format!("  {}", tr!(self.words, "deploy-takes-over", version = version)));
     }
 
     fn rolling_back(&mut self) {
-        self.line(&say!(self.words, "deploy-rolling-back"));
+        self.line(&tr!(self.words, "deploy-rolling-back"));
     }
 }
 
@@ -147,9 +148,9 @@ impl Teller<'_> {
         if !self.json {
             let bold = anstyle::Style::new().bold();
             let line = if let Some(before) = before {
-                say!(self.words, "deploy-update", stack = stack, before = before, version = version)
+                tr!(self.words, "deploy-update", stack = stack, before = before, version = version)
             } else {
-                say!(self.words, "deploy-first", stack = stack, version = version)
+                tr!(self.words, "deploy-first", stack = stack, version = version)
             };
             output::line(format!("{bold}{line}{bold:#}"));
         }
@@ -173,21 +174,21 @@ impl Teller<'_> {
         let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
         let (sign, style) = sign(status);
         let serves = match (serving, &deployed.failure) {
-            (Some(version), None) => say!(self.words, "deploy-serves", version = version),
-            (Some(version), Some(_)) => say!(self.words, "deploy-keeps-serving", version = version),
-            (None, _) => say!(self.words, "deploy-nothing-serves"),
+            (Some(version), None) => tr!(self.words, "deploy-serves", version = version),
+            (Some(version), Some(_)) => tr!(self.words, "deploy-keeps-serving", version = version),
+            (None, _) => tr!(self.words, "deploy-nothing-serves"),
         };
-        let took = say!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
+        let took = tr!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
         output::line(format!("{style}{sign} {}{style:#} {took}\n", deployed.status));
     }
 }
 
 fn title(words: &Words, id: &str, course: Course) -> String {
     match (course, id == logical_id(Phase::Before)) {
-        (Course::Rollback, true) => say!(words, "deploy-undo-before"),
-        (Course::Rollback, false) => say!(words, "deploy-undo-after"),
-        (_, true) => say!(words, "deploy-before"),
-        (_, false) => say!(words, "deploy-after"),
+        (Course::Rollback, true) => tr!(words, "deploy-undo-before"),
+        (Course::Rollback, false) => tr!(words, "deploy-undo-after"),
+        (_, true) => tr!(words, "deploy-before"),
+        (_, false) => tr!(words, "deploy-after"),
     }
 }
 
@@ -202,7 +203,7 @@ fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
                 .map(|run| words.duration(run.duration_ms()));
             let attempts = match run.as_ref().map_or(0, |run| run.attempts.len()) {
                 0 | 1 => String::new(),
-                more => say!(words, "tasks-attempts", count = more),
+                more => tr!(words, "tasks-attempts", count = more),
             };
             let said = run.as_ref().and_then(|run| words.reason(run).or_else(|| run.message.clone()));
             let said = said.or_else(|| task.message.clone()).unwrap_or_default();

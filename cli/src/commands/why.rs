@@ -14,10 +14,11 @@ use lamplighter_core::{
 use serde::Serialize;
 
 use crate::{
-    known, many, output, say,
+    lookup, many, output,
     show::{sign, unreadable, wrapped},
     target::Place,
     times::{When, zone_of},
+    tr,
     words::Words,
 };
 
@@ -61,7 +62,7 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let name = known::task(words, &workspace, &arguments.task)?;
+    let name = lookup::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let Some(definition) = super::asked_for(project, Some(&name)).pop() else {
         bail!("the task `{name}` says nothing of itself")
@@ -196,58 +197,51 @@ fn sentence(words: &Words, told: &Told) -> String {
     let (task, at) = (&told.task, words.time(told.at));
     match &told.answer {
         Answer::Ran { status, reason: None, .. } => {
-            say!(words, "why-ran", task = task, at = at, status = *status)
+            tr!(words, "why-ran", task = task, at = at, status = *status)
         }
         Answer::Ran { status, reason: Some(reason), .. } => {
-            say!(
-                words,
-                "why-ran-but",
-                task = task,
-                at = at,
-                status = *status,
-                reason = words.recorded(reason)
-            )
+            tr!(words, "why-ran-but", task = task, at = at, status = *status, reason = words.recorded(reason))
         }
         Answer::CaughtUp { status, late_ms, .. } => {
             let late = words.duration(*late_ms);
-            say!(words, "why-caught-up", task = task, at = at, status = *status, late = late)
+            tr!(words, "why-caught-up", task = task, at = at, status = *status, late = late)
         }
-        Answer::Running { since, .. } => say!(words, "why-running", task = task, at = at, since = *since),
+        Answer::Running { since, .. } => tr!(words, "why-running", task = task, at = at, since = *since),
         Answer::Lost { reason, .. } => {
-            say!(words, "why-lost", task = task, at = at, reason = words.recorded(reason))
+            tr!(words, "why-lost", task = task, at = at, reason = words.recorded(reason))
         }
-        Answer::Disabled { run_id: Some(_) } => say!(words, "why-disabled", task = task, at = at),
-        Answer::Disabled { run_id: None } => say!(words, "why-disabled-now", task = task, at = at),
+        Answer::Disabled { run_id: Some(_) } => tr!(words, "why-disabled", task = task, at = at),
+        Answer::Disabled { run_id: None } => tr!(words, "why-disabled-now", task = task, at = at),
         Answer::Blocked { reason, .. } => {
-            say!(words, "why-blocked", task = task, at = at, reason = words.recorded(reason))
+            tr!(words, "why-blocked", task = task, at = at, reason = words.recorded(reason))
         }
         Answer::Skipped { by: Some(by), .. } => {
-            say!(words, "why-skipped-by", task = task, at = at, run = *by)
+            tr!(words, "why-skipped-by", task = task, at = at, run = *by)
         }
         Answer::Skipped { reason, .. } => {
-            say!(words, "why-skipped", task = task, at = at, reason = words.recorded(reason))
+            tr!(words, "why-skipped", task = task, at = at, reason = words.recorded(reason))
         }
-        Answer::Missed { instead: None, .. } => say!(words, "why-missed", task = task, at = at),
-        Answer::Missed { instead: Some(_), .. } => say!(words, "why-missed-for", task = task, at = at),
+        Answer::Missed { instead: None, .. } => tr!(words, "why-missed", task = task, at = at),
+        Answer::Missed { instead: Some(_), .. } => tr!(words, "why-missed-for", task = task, at = at),
         Answer::NotThereYet { since: None, is_changed: false } => {
-            say!(words, "why-not-there", task = task, at = at)
+            tr!(words, "why-not-there", task = task, at = at)
         }
         Answer::NotThereYet { since: None, is_changed: true } => {
-            say!(words, "why-new-schedule", task = task, at = at)
+            tr!(words, "why-new-schedule", task = task, at = at)
         }
         Answer::NotThereYet { since: Some(since), is_changed: false } => {
-            say!(words, "why-not-there-until", task = task, at = at, since = *since)
+            tr!(words, "why-not-there-until", task = task, at = at, since = *since)
         }
         Answer::NotThereYet { since: Some(since), is_changed: true } => {
-            say!(words, "why-other-schedule", task = task, at = at, since = *since)
+            tr!(words, "why-other-schedule", task = task, at = at, since = *since)
         }
-        Answer::NotAsked => say!(words, "why-not-asked", task = task, at = at),
-        Answer::Waiting => say!(words, "why-waiting", task = task, at = at),
-        Answer::Future { disabled: false } => say!(words, "why-future", task = task, at = at),
-        Answer::Future { disabled: true } => say!(words, "why-future-disabled", task = task, at = at),
-        Answer::NotDue { .. } => say!(words, "why-not-due", task = task, at = at),
-        Answer::Unscheduled => say!(words, "why-unscheduled", task = task),
-        Answer::Forgotten => say!(words, "why-forgotten", task = task, at = at),
+        Answer::NotAsked => tr!(words, "why-not-asked", task = task, at = at),
+        Answer::Waiting => tr!(words, "why-waiting", task = task, at = at),
+        Answer::Future { disabled: false } => tr!(words, "why-future", task = task, at = at),
+        Answer::Future { disabled: true } => tr!(words, "why-future-disabled", task = task, at = at),
+        Answer::NotDue { .. } => tr!(words, "why-not-due", task = task, at = at),
+        Answer::Unscheduled => tr!(words, "why-unscheduled", task = task),
+        Answer::Forgotten => tr!(words, "why-forgotten", task = task, at = at),
     }
 }
 
@@ -258,18 +252,18 @@ fn evidence(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
         .iter()
         .map(|run| {
             let (status, at) = (run.status, run.started_at);
-            say!(words, "why-record", run = run.id, status = status, trigger = run.trigger, at = at)
+            tr!(words, "why-record", run = run.id, status = status, trigger = run.trigger, at = at)
         })
         .collect();
     if let (Answer::Running { run_id, .. }, true) = (&told.answer, told.records.is_empty()) {
-        lines.push(say!(words, "why-holder", run = *run_id));
+        lines.push(tr!(words, "why-holder", run = *run_id));
     }
     if let Answer::NotDue { before, after } = &told.answer {
-        lines.extend(before.map(|at| say!(words, "why-before", at = at)));
-        lines.extend(after.map(|at| say!(words, "why-after", at = at)));
+        lines.extend(before.map(|at| tr!(words, "why-before", at = at)));
+        lines.extend(after.map(|at| tr!(words, "why-after", at = at)));
     }
     if let Some(next) = told.next {
-        lines.push(say!(words, "why-next", at = next, far = words.from_now(next, now)));
+        lines.push(tr!(words, "why-next", at = next, far = words.from_now(next, now)));
     }
     lines
 }

@@ -1,21 +1,21 @@
-//! What people read, in their language: one Fluent catalogue a language below `cli/locales`, and [`say!`] to say it.
+//! What people read, in their language: one Fluent catalogue a language below `cli/locales`, and [`tr!`] to say it.
 //!
 //! To add a text:
 //! 1. write its line into `cli/locales/{en,de,pl}/<file>.ftl`, under a key that begins with the file's name:
 //!    `history-more = { $count } more runs of { $task }`
-//! 2. say it: `say!(words, "history-more", count = left, task = name)`, which is a `String`
+//! 2. say it: `tr!(words, "history-more", count = left, task = name)`, which is a `String`
 //!
-//! A new file is named in [`FILES`]. What may stand in a text is whatever is [`Sayable`]: text, numbers (whose plurals
+//! A new file is named in [`FILES`]. What may stand in a text is whatever is [`Localize`]: text, numbers (whose plurals
 //! the catalogue chooses), names, statuses, triggers, times and durations; each is said in the language of the rest.
-//! The tests beside this file hold every key and every variable of every `say!` to all three languages.
+//! The tests beside this file hold every key and every variable of every `tr!` to all three languages.
 //!
 //! Not translated: `--json`, whose words are stable; what a task's author wrote; the reasons of errors, which come from
 //! `core`, from AWS and from the system as they are; and clap's `--help`, whose frame has no other language.
 
 mod locale;
+mod localize;
 mod phrase;
 mod reason;
-mod sayable;
 mod schedule;
 
 use std::sync::OnceLock;
@@ -25,21 +25,21 @@ use lamplighter_core::status::Status;
 
 pub use self::{
     locale::{Locale, UnknownLocale},
-    sayable::{Lines, Sayable},
+    localize::{Lines, Localize},
 };
 
-/// Says a text of the catalogue: `say!(words, "history-more", count = left, task = name)`.
+/// Says a text of the catalogue: `tr!(words, "history-more", count = left, task = name)`.
 #[macro_export]
-macro_rules! say {
+macro_rules! tr {
     ($words:expr, $key:literal $(, $name:ident = $value:expr)* $(,)?) => {{
         let words: &$crate::words::Words = $words;
-        words.text($key, &[$((stringify!($name), $crate::words::Sayable::in_words(&$value, words))),*])
+        words.text($key, &[$((stringify!($name), $crate::words::Localize::in_words(&$value, words))),*])
     }};
 }
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
 const FILES: &[[&str; 3]] = &files![
-    "ask", "build", "control", "deploy", "generate", "history", "job", "jobs", "known", "logs", "main",
+    "ask", "build", "control", "deploy", "generate", "history", "job", "jobs", "lookup", "logs", "main",
     "next", "pulse", "reason", "runner", "schedule", "stats", "status", "tasks", "time", "types", "why"
 ];
 
@@ -72,7 +72,7 @@ impl Words {
 
     /// The same, for a terminal of that many columns; nothing: lines may be as long as they are.
     #[must_use]
-    pub fn within(self, columns: Option<usize>) -> Self {
+    pub fn with_width(self, columns: Option<usize>) -> Self {
         Self { columns, ..self }
     }
 
@@ -86,7 +86,7 @@ impl Words {
         self.locale
     }
 
-    /// The text of a key. Callers use [`say!`], whose keys and variables the tests know.
+    /// The text of a key. Callers use [`tr!`], whose keys and variables the tests know.
     ///
     /// A text that the language lacks is said in English. One that English lacks is a fault of this program, which its
     /// tests find; people then read nothing rather than a key.
@@ -102,14 +102,14 @@ impl Words {
     /// A status in words.
     pub fn status(&self, status: Status) -> String {
         match status {
-            Status::Pending => say!(self, "status-pending"),
-            Status::Running => say!(self, "status-running"),
-            Status::Completed => say!(self, "status-completed"),
-            Status::Failed => say!(self, "status-failed"),
-            Status::Timeout => say!(self, "status-timeout"),
-            Status::Cancelled => say!(self, "status-cancelled"),
-            Status::Skipped => say!(self, "status-skipped"),
-            Status::Blocked => say!(self, "status-blocked"),
+            Status::Pending => tr!(self, "status-pending"),
+            Status::Running => tr!(self, "status-running"),
+            Status::Completed => tr!(self, "status-completed"),
+            Status::Failed => tr!(self, "status-failed"),
+            Status::Timeout => tr!(self, "status-timeout"),
+            Status::Cancelled => tr!(self, "status-cancelled"),
+            Status::Skipped => tr!(self, "status-skipped"),
+            Status::Blocked => tr!(self, "status-blocked"),
         }
     }
 }
@@ -119,9 +119,9 @@ fn bundle(locale: Locale) -> Bundle {
     // The marks around what is filled in keep right-to-left texts in order; in a terminal they are only seen as dirt.
     bundle.set_use_isolating(false);
     bundle.set_formatter(Some(match locale {
-        Locale::En => |value, _| sayable::number(value, Locale::En),
-        Locale::De => |value, _| sayable::number(value, Locale::De),
-        Locale::Pl => |value, _| sayable::number(value, Locale::Pl),
+        Locale::En => |value, _| localize::number(value, Locale::En),
+        Locale::De => |value, _| localize::number(value, Locale::De),
+        Locale::Pl => |value, _| localize::number(value, Locale::Pl),
     }));
     for texts in FILES {
         // What does not parse, or is there twice, is left out here and found by the tests.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use lamplighter_core::{run::Run, schedule, status::Status};
 
 use super::Words;
-use crate::say;
+use crate::tr;
 
 impl Words {
     /// Why a run ended as it did; nothing if its record says nothing.
@@ -24,65 +24,65 @@ impl Words {
     /// Why the pulse starts a task, and not EventBridge Scheduler.
     pub fn for_the_pulse(&self, reason: &schedule::Reason) -> String {
         match reason {
-            schedule::Reason::Dynamic => say!(self, "reason-dynamic"),
+            schedule::Reason::Dynamic => tr!(self, "reason-dynamic"),
             schedule::Reason::Inexpressible(it) => {
-                say!(self, "reason-inexpressible", schedule = it.schedule, part = it.reason)
+                tr!(self, "reason-inexpressible", schedule = it.schedule, part = it.reason)
             }
-            schedule::Reason::Dependencies => say!(self, "reason-dependencies"),
-            schedule::Reason::Buffer => say!(self, "reason-buffer"),
+            schedule::Reason::Dependencies => tr!(self, "reason-dependencies"),
+            schedule::Reason::Buffer => tr!(self, "reason-buffer"),
             schedule::Reason::CatchUpAll(catch_up) => {
-                say!(self, "reason-catch-up", policy = catch_up.to_string())
+                tr!(self, "reason-catch-up", policy = catch_up.to_string())
             }
-            schedule::Reason::Jitter => say!(self, "reason-jitter"),
+            schedule::Reason::Jitter => tr!(self, "reason-jitter"),
         }
     }
 
     fn kept_out(&self, reason: &str) -> Option<String> {
         if reason == "disabled" {
-            return Some(say!(self, "reason-disabled"));
+            return Some(tr!(self, "reason-disabled"));
         }
         if reason.starts_with("not_due: ") {
-            return Some(say!(self, "reason-not-due"));
+            return Some(tr!(self, "reason-not-due"));
         }
         let replace = "; it was asked to end, and did not in time";
         if let Some([run, until]) =
             holes(reason, ["previous_instance_running: ", " holds the task until ", replace])
         {
-            return Some(say!(self, "reason-would-not-end", run = run, until = self.stamp(until)));
+            return Some(tr!(self, "reason-would-not-end", run = run, until = self.stamp(until)));
         }
         if let Some([run, until]) =
             holes(reason, ["previous_instance_running: ", " holds the task until ", ""])
         {
-            return Some(say!(self, "reason-held", run = run, until = self.stamp(until)));
+            return Some(tr!(self, "reason-held", run = run, until = self.stamp(until)));
         }
         if let Some([run]) = holes(reason, ["already_running: run ", " has begun already"]) {
-            return Some(say!(self, "reason-begun", run = run));
+            return Some(tr!(self, "reason-begun", run = run));
         }
         if let Some([at]) = holes(reason, ["already_ran: the scheduled time ", " has had its run"]) {
-            return Some(say!(self, "reason-tick-ran", at = self.stamp(at)));
+            return Some(tr!(self, "reason-tick-ran", at = self.stamp(at)));
         }
         let [deployment] = holes(reason, ["already_ran: the deployment ", " has had its run"])?;
-        Some(say!(self, "reason-deployment-ran", deployment = deployment))
+        Some(tr!(self, "reason-deployment-ran", deployment = deployment))
     }
 
     fn lost(&self, reason: &str) -> Option<String> {
         if let Some([until]) =
             holes(reason, ["lost: nothing was heard of the run before its lease ended at ", ""])
         {
-            return Some(say!(self, "reason-lost", until = self.stamp(until)));
+            return Some(tr!(self, "reason-lost", until = self.stamp(until)));
         }
         let killed = reason == "lost: the program that ran its function was ended before it was over";
-        killed.then(|| say!(self, "reason-killed"))
+        killed.then(|| tr!(self, "reason-killed"))
     }
 
     fn blocked(&self, reason: &str) -> Option<String> {
         if let Some([task]) = holes(reason, ["`", "` has never run, and this task depends on it"]) {
-            return Some(say!(self, "reason-never-ran", task = task));
+            return Some(tr!(self, "reason-never-ran", task = task));
         }
         let [task, status, run] =
             holes(reason, ["the last run of `", "` ended ", ", and this task depends on it: run ", ""])?;
         let status: Status = status.parse().ok()?;
-        Some(say!(self, "reason-needs", task = task, status = status, run = run))
+        Some(tr!(self, "reason-needs", task = task, status = status, run = run))
     }
 
     /// An instant of a record, as the language writes it.

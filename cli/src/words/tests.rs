@@ -52,14 +52,14 @@ fn catalogue(locale: Locale) -> Keys {
     keys
 }
 
-/// What the code says: the key and the variables of every `say!`, also of those within other macros.
+/// What the code says: the key and the variables of every `tr!`, also of those within other macros.
 fn said(tokens: TokenStream, found: &mut Vec<(String, BTreeSet<String>)>) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     for (i, token) in tokens.iter().enumerate() {
         let TokenTree::Group(group) = token else { continue };
         said(group.stream(), found);
         let is_say = i >= 2
-            && matches!(&tokens[i - 2], TokenTree::Ident(name) if name == "say")
+            && matches!(&tokens[i - 2], TokenTree::Ident(name) if name == "tr")
             && matches!(&tokens[i - 1], TokenTree::Punct(sign) if sign.as_char() == '!')
             && group.delimiter() == Delimiter::Parenthesis;
         if is_say {
@@ -121,14 +121,14 @@ fn k04_what_the_code_says_is_what_the_catalogue_has() {
 #[test]
 fn k04_nothing_is_shown_around_what_is_filled_in() {
     for locale in Locale::ALL {
-        let text = say!(&Words::new(locale), "tasks-none", folder = "here");
+        let text = tr!(&Words::new(locale), "tasks-none", folder = "here");
         assert!(text.contains("here") && !text.contains(['\u{2068}', '\u{2069}', '{', '$']), "{text:?}");
     }
 }
 
 #[test]
 fn k04_plurals_are_those_of_the_language() {
-    let said = |locale, count: u64| say!(&Words::new(locale), "tasks-attempts", count = count);
+    let said = |locale, count: u64| tr!(&Words::new(locale), "tasks-attempts", count = count);
     assert_eq!([1, 2, 5].map(|n| said(Locale::En, n)), ["1 attempt", "2 attempts", "5 attempts"]);
     assert_eq!([1, 2, 5].map(|n| said(Locale::De, n)), ["1 Versuch", "2 Versuche", "5 Versuche"]);
     assert_eq!(

@@ -16,13 +16,13 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, RunnerAddress, Worker},
-    table::{Aborted, Ended, Exclusive, Found, History, Item, JobKeys, Lane, Started, Step, Taken},
+    jobs::{Accepted, Carried, EnqueueError, Jobs, RunnerAddress, Waker, Worker},
+    table::{Aborted, Ended, Found, GroupCommit, History, Item, JobKeys, Started, Step, Taken, Transport},
 };
 use lamplighter_core::{
     definition::Priority,
     id::RunId,
-    job::{Job, JobKey, Limit, NewJob, OnTwin, Refusal, Scope, StartRequest, Tried, Unique, When},
+    job::{Job, JobKey, Limit, NewJob, OnConflict, Refusal, Scope, StartRequest, Tried, Unique, When},
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -39,7 +39,7 @@ fn new() -> NewJob {
 }
 
 fn jobs(embedded: &Embedded) -> Jobs {
-    Jobs::new(embedded.table.clone(), Bell::Runner { to: None })
+    Jobs::new(embedded.table.clone(), Waker::Runner { to: None })
 }
 
 fn worker(holder: &str) -> Worker {
@@ -98,7 +98,7 @@ async fn q01_q02_a_job_waits_from_its_enqueue_and_its_values_come_back() {
 #[tokio::test]
 async fn a_job_costs_three_write_units_and_under_a_runner_the_indexs_besides() {
     let embedded = embedded().await;
-    for (lane, units) in [(Lane::Queue, [1.0, 1.0, 1.0]), (Lane::Runner, [2.0, 3.0, 2.0])] {
+    for (lane, units) in [(Transport::Queue, [1.0, 1.0, 1.0]), (Transport::Runner, [2.0, 3.0, 2.0])] {
         let now = Timestamp::now();
         let job = new().job(RunId::of_job(now, lane as u128), now).unwrap();
         let _ = embedded.table.enqueue(&job, &JobKeys::default(), lane, now).await.unwrap();
@@ -147,9 +147,9 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
     for (key, runner) in keys.iter().zip(["dead", "dead", "alive"]) {
         theirs.push(jobs.start(key, &worker("w").of(runner)).await.unwrap().unwrap());
     }
-    assert_eq!(jobs.disown(&task, "dea", longest).await.unwrap(), 0);
-    assert_eq!(jobs.disown(&task, "dead", longest).await.unwrap(), 2);
-    assert_eq!(jobs.disown(&task, "dead", longest).await.unwrap(), 0, "nothing is left to do");
+    assert_eq!(jobs.revoke_leases(&task, "dea", longest).await.unwrap(), 0);
+    assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 2);
+    assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 0, "nothing is left to do");
     for key in &keys[..2] {
         let run = succeed(&jobs, key).await;
         assert_eq!((run.epoch, run.attempts.len()), (2, 2));
@@ -161,7 +161,7 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
     // One that was only taken for dead ends nothing that was started since, and keeps what was not.
     let late = jobs.conclude(&theirs[0], tried(&theirs[0], None), &worker("w").of("dead")).await.unwrap();
     assert!(matches!(late, Carried::Over(run) if run.epoch == 2));
-    assert_eq!(jobs.disown(&task, "alive", longest).await.unwrap(), 1);
+    assert_eq!(jobs.revoke_leases(&task, "alive", longest).await.unwrap(), 1);
     assert!(jobs.renew(&theirs[2], worker("w").until).await.unwrap());
     let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
     assert!(matches!(refused, Err(Carried::Refused(Refusal::Running { .. }))), "{refused:?}");
@@ -249,17 +249,20 @@ async fn q07_of_two_jobs_with_one_key_there_is_one() {
     for scope in [Scope::Task, Scope::Arguments, Scope::Key("k".into())] {
         let only =
             |on_twin| NewJob { unique: Some(Unique { scope: scope.clone(), within, on_twin }), ..new() };
-        let first = enqueue(&jobs, only(OnTwin::Refuse)).await;
-        match jobs.enqueue(only(OnTwin::Refuse)).await {
+        let first = enqueue(&jobs, only(OnConflict::Refuse)).await;
+        match jobs.enqueue(only(OnConflict::Refuse)).await {
             Err(EnqueueError::NotUnique(twin)) => assert_eq!(twin, first),
             other => panic!("{other:?}"),
         }
-        assert_eq!(enqueue(&jobs, only(OnTwin::Join)).await, first);
+        assert_eq!(enqueue(&jobs, only(OnConflict::Join)).await, first);
         if scope == Scope::Arguments {
-            assert_ne!(enqueue(&jobs, NewJob { arguments: json!({}), ..only(OnTwin::Refuse) }).await, first);
+            assert_ne!(
+                enqueue(&jobs, NewJob { arguments: json!({}), ..only(OnConflict::Refuse) }).await,
+                first
+            );
         }
         succeed(&jobs, &first).await;
-        assert_ne!(enqueue(&jobs, only(OnTwin::Refuse)).await, first);
+        assert_ne!(enqueue(&jobs, only(OnConflict::Refuse)).await, first);
     }
 }
 
@@ -322,13 +325,13 @@ async fn q06_q13_many_jobs_are_enqueued_at_once_and_found_by_priority() {
 #[tokio::test]
 async fn q13_a_runner_is_told_which_job_can_start_and_of_many_before_the_last_is_written() {
     let embedded = embedded().await;
-    let bell = UdpSocket::bind("127.0.0.1:0").unwrap();
-    bell.set_nonblocking(true).unwrap();
-    let to = RunnerAddress::new(bell.local_addr().unwrap(), "key-3f");
-    let jobs = Jobs::new(embedded.table.clone(), Bell::Runner { to: Some(to) });
+    let waker = UdpSocket::bind("127.0.0.1:0").unwrap();
+    waker.set_nonblocking(true).unwrap();
+    let to = RunnerAddress::new(waker.local_addr().unwrap(), "key-3f");
+    let jobs = Jobs::new(embedded.table.clone(), Waker::Runner { to: Some(to) });
     let heard = || {
         let mut text = [0; 512];
-        let length = bell.recv(&mut text).ok()?;
+        let length = waker.recv(&mut text).ok()?;
         let text = String::from_utf8_lossy(&text[..length]);
         Some(text.strip_prefix("key-3f ").expect("it has the runner's key").to_owned())
     };
@@ -408,7 +411,7 @@ async fn q02_q11_what_cannot_be_told_to_a_queue_is_kept_for_whoever_looks() {
     // Nobody listens there.
     let clients = Arc::new(Clients::local("http://127.0.0.1:1"));
     let jobs =
-        Jobs::new(embedded.table.clone(), Bell::queues("http://127.0.0.1:1/123456789012/shop-", clients));
+        Jobs::new(embedded.table.clone(), Waker::queues("http://127.0.0.1:1/123456789012/shop-", clients));
     let limited = || NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
     let (one, two) = tokio::join!(enqueue(&jobs, limited()), enqueue(&jobs, limited()));
     let mut parked = Vec::new();
@@ -460,7 +463,7 @@ impl Counted {
     }
 }
 
-impl Exclusive for Counted {
+impl GroupCommit for Counted {
     fn change(
         &self,
         table: &str,
@@ -476,7 +479,7 @@ impl Exclusive for Counted {
 async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
     let embedded = embedded().await;
     let counted = Counted::of(&embedded);
-    let jobs = jobs(&embedded).written_together(Arc::clone(&counted) as Arc<dyn Exclusive>);
+    let jobs = jobs(&embedded).with_group_commit(Arc::clone(&counted) as Arc<dyn GroupCommit>);
     let keys = jobs.enqueue_many((0..60).map(|_| new()).collect()).await.unwrap();
     embedded.meter.spent();
     let carrying = keys.iter().enumerate().map(async |(i, key)| {
@@ -504,7 +507,7 @@ async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
 #[tokio::test]
 async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let embedded = embedded().await;
-    let jobs = jobs(&embedded).written_together(Counted::of(&embedded));
+    let jobs = jobs(&embedded).with_group_commit(Counted::of(&embedded));
     let usual = enqueue(&jobs, new()).await;
     let aborted = enqueue(&jobs, new()).await;
     assert!(matches!(jobs.abort(&aborted).await.unwrap(), Aborted::Ended(..)));
@@ -548,7 +551,7 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     let engine = Counted::of(&embedded);
     let jobs = jobs(&embedded);
     let table = jobs.table();
-    let take = |steps| table.take_together(&*engine, steps, Lane::Runner);
+    let take = |steps| table.take_together(&*engine, steps, Transport::Runner);
     let mut open = Vec::new();
     for _ in 0..3 {
         let key = enqueue(&jobs, new()).await;
@@ -592,7 +595,7 @@ async fn a_step_leaves_the_record_that_the_usual_way_would() {
         let get = get.key("pk", pk).key("sk", AttributeValue::S(key.run_id.to_string()));
         get.send().await.unwrap().item.unwrap()
     };
-    for lane in [Lane::Runner, Lane::Queue] {
+    for lane in [Transport::Runner, Transport::Queue] {
         let jobs = jobs(&embedded);
         let table = jobs.table();
         let (alone, together) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);

@@ -9,13 +9,13 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{Clients, signed_config},
-    jobs::{Accepted, Bell, Carried, EnqueueError, Jobs, Worker},
+    jobs::{Accepted, Carried, EnqueueError, Jobs, Waker, Worker},
     objects::Objects,
-    table::{CommitError, Enqueued, Found, History, JobKeys, Lane, Table},
+    table::{CommitError, Enqueued, Found, History, JobKeys, Table, Transport},
 };
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, Limit, NewJob, OnTwin, Scope, Tried, Unique, When},
+    job::{Job, JobKey, Limit, NewJob, OnConflict, Scope, Tried, Unique, When},
     retry::Retry,
     run::{Run, Trigger},
     status::Status,
@@ -36,11 +36,11 @@ fn named(id: &str) -> NewJob {
 }
 
 fn only(key: &str) -> Unique {
-    Unique { scope: Scope::Key(key.into()), within: DAY, on_twin: OnTwin::Refuse }
+    Unique { scope: Scope::Key(key.into()), within: DAY, on_twin: OnConflict::Refuse }
 }
 
 fn jobs(table: &Table) -> Jobs {
-    Jobs::new(table.clone(), Bell::Runner { to: None })
+    Jobs::new(table.clone(), Waker::Runner { to: None })
 }
 
 fn worker(holder: &str) -> Worker {
@@ -169,7 +169,7 @@ async fn q07_an_id_protects_until_its_jobs_record_is_gone() {
     let delayed = NewJob { when: When::In(DAY * 200), ..new() };
     let job = delayed.job(RunId::of_job(then, 7), then).unwrap();
     let ids = JobKeys { id: Some("order-42".into()), ..JobKeys::default() };
-    let enqueued = embedded.table.enqueue(&job, &ids, Lane::Runner, then).await.unwrap();
+    let enqueued = embedded.table.enqueue(&job, &ids, Transport::Runner, then).await.unwrap();
     assert_eq!(enqueued, Enqueued::New);
     let twin = Accepted { key: job.key(), joined: true };
     assert_eq!(jobs.enqueue(named("order-42")).await.unwrap(), twin);
@@ -244,7 +244,7 @@ async fn q07_what_is_refused_leaves_neither_an_id_nor_an_object() {
     let keys_of = JobKeys { id: taken_back.id.clone(), ..JobKeys::default() };
     let now = Timestamp::now();
     let job = NewJob { unique: None, ..taken_back }.job(RunId::of_job(now, 9), now).unwrap();
-    let _ = jobs.table().enqueue(&job, &keys_of, Lane::Queue, now).await.unwrap();
+    let _ = jobs.table().enqueue(&job, &keys_of, Transport::Queue, now).await.unwrap();
     assert_eq!(files(folder.path()), 2);
     jobs.table().withdraw(&job, &keys_of, now).await.unwrap();
     assert_eq!((files(folder.path()), jobs.find(&job.key()).await.unwrap()), (1, None));

@@ -13,7 +13,7 @@ use lamplighter_core::{
     definition::{Overlap, Priority},
     deployment::{Deployment, EntryKey},
     id::RunId,
-    job::{Limit, OnTwin, Scope, Unique},
+    job::{Limit, OnConflict, Scope, Unique},
     name::TaskName,
     run::{Attempt, Run, Trigger},
     status::Status,
@@ -56,7 +56,7 @@ fn run(request: &Request, hold: Hold, status: Status) -> Run {
         unique: Some(Unique {
             scope: Scope::Key("ada".into()),
             within: Duration::from_secs(60),
-            on_twin: OnTwin::Join,
+            on_twin: OnConflict::Join,
         }),
         place_limit: Some(Limit { key: "ada".into(), at_once: 2 }),
         started_at: request.now,
@@ -360,12 +360,12 @@ async fn l18_a_run_that_is_forestalled_does_not_begin_and_one_that_has_begun_is_
         let Deployment { ledger, entry, .. } = deployment(second);
         Occasion::Deployment { ledger, entry }
     };
-    assert!(embedded.table.forestall(&task(), &deployment(1)).await.unwrap());
+    assert!(embedded.table.prevent_start(&task(), &deployment(1)).await.unwrap());
     let decision = embedded.table.claim(&task(), &request(1, 5, occasion(1))).await.unwrap();
     assert!(matches!(decision, Decision::Refused(Refusal::AlreadyRan { .. })), "{decision:?}");
     granted(&embedded, &request(2, 5, occasion(2))).await;
     for begun in [1, 2] {
-        assert!(!embedded.table.forestall(&task(), &deployment(begun)).await.unwrap());
+        assert!(!embedded.table.prevent_start(&task(), &deployment(begun)).await.unwrap());
     }
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!(state.lease.unwrap().run_id, request(2, 5, occasion(2)).run_id, "its lease is as it was");

@@ -167,7 +167,7 @@ async fn what_has_been_kept_long_enough_is_deleted() {
     let client = local_dynamodb(&engine.serve().await.unwrap());
     create(&client, "lamplighter").await.unwrap();
     create(&client, "lamplighter").await.expect("one that is there is left as it is");
-    let table = Table::new(client, "lamplighter").keeping(Duration::from_secs(3600));
+    let table = Table::new(client, "lamplighter").with_retention(Duration::from_secs(3600));
     let now = Timestamp::now();
     let run = |ago: u64| {
         let at = now.saturating_sub(Duration::from_secs(ago)).unwrap();

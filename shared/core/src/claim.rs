@@ -156,7 +156,7 @@ pub struct Grant {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {
     /// The task is its own: only who has the task's current epoch may write for it.
-    Exclusive {
+    GroupCommit {
         /// The fencing number.
         epoch: u64,
     },
@@ -168,7 +168,7 @@ impl Hold {
     /// The fencing number, as it is recorded; 0 where there is none.
     pub fn epoch(self) -> u64 {
         match self {
-            Self::Exclusive { epoch } => epoch,
+            Self::GroupCommit { epoch } => epoch,
             Self::Shared => 0,
         }
     }
@@ -238,7 +238,7 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
         Overlap::Skip | Overlap::Buffer | Overlap::Replace => {
             if let Some(lease) = &state.lease {
                 if lease.holder == request.holder {
-                    return state.granted(Hold::Exclusive { epoch: state.epoch }, Vec::new());
+                    return state.granted(Hold::GroupCommit { epoch: state.epoch }, Vec::new());
                 }
                 if lease.until >= request.now {
                     // Another delivery of the same tick is no other run, whatever id it came with.
@@ -285,7 +285,7 @@ impl TaskState {
     pub fn next_hold(&self, overlap: Overlap) -> Hold {
         match overlap {
             Overlap::Allow => Hold::Shared,
-            Overlap::Skip | Overlap::Buffer | Overlap::Replace => Hold::Exclusive { epoch: self.epoch + 1 },
+            Overlap::Skip | Overlap::Buffer | Overlap::Replace => Hold::GroupCommit { epoch: self.epoch + 1 },
         }
     }
 
@@ -294,7 +294,7 @@ impl TaskState {
     pub fn claimed(mut self, request: &Request, hold: Hold) -> Self {
         let lease = request.lease();
         match hold {
-            Hold::Exclusive { epoch } => {
+            Hold::GroupCommit { epoch } => {
                 self.epoch = epoch;
                 self.lease = Some(lease);
             }
@@ -318,7 +318,7 @@ impl TaskState {
     #[must_use]
     pub fn released(mut self, run_id: RunId, hold: Hold, status: Status) -> Self {
         match hold {
-            Hold::Exclusive { epoch } => {
+            Hold::GroupCommit { epoch } => {
                 if epoch != self.epoch || self.lease.as_ref().is_none_or(|lease| lease.run_id != run_id) {
                     return self;
                 }
@@ -344,7 +344,7 @@ impl TaskState {
 
     /// Every run that has a hold on the task, as who knows that it is lost would end it.
     pub fn held(&self) -> impl Iterator<Item = Lost> {
-        let exclusive = self.lease.iter().map(|lease| (lease, Hold::Exclusive { epoch: self.epoch }));
+        let exclusive = self.lease.iter().map(|lease| (lease, Hold::GroupCommit { epoch: self.epoch }));
         let shared = self.shared.iter().map(|lease| (lease, Hold::Shared));
         exclusive.chain(shared).map(|(lease, hold)| Lost { lease: lease.clone(), hold })
     }
@@ -443,7 +443,7 @@ mod tests {
         let Decision::Granted(grant) = claim(&state, &request(2, 111, Occasion::Wish)) else {
             panic!("refused")
         };
-        assert_eq!((grant.hold, grant.lost[0].lease.run_id), (Hold::Exclusive { epoch: 2 }, first.run_id));
+        assert_eq!((grant.hold, grant.lost[0].lease.run_id), (Hold::GroupCommit { epoch: 2 }, first.run_id));
     }
 
     #[test]
@@ -452,7 +452,11 @@ mod tests {
         let state = granted(TaskState::default(), &first);
         assert_eq!(
             claim(&state, &first),
-            Decision::Granted(Grant { hold: Hold::Exclusive { epoch: 1 }, lost: Vec::new(), settings: None })
+            Decision::Granted(Grant {
+                hold: Hold::GroupCommit { epoch: 1 },
+                lost: Vec::new(),
+                settings: None
+            })
         );
         let again = Request { holder: "another".into(), ..first.clone() };
         assert_eq!(refusal(&state, &again), Refusal::AlreadyRunning { run_id: first.run_id });
@@ -541,7 +545,7 @@ mod tests {
                     if state.lease.as_ref().is_some_and(|lease| lease.holder == request.holder) {
                         continue;
                     }
-                    prop_assert_eq!(grant.hold, Hold::Exclusive { epoch: state.epoch + 1 });
+                    prop_assert_eq!(grant.hold, Hold::GroupCommit { epoch: state.epoch + 1 });
                     prop_assert!(!ticks.contains(&tick));
                     ticks.push(tick);
                     prop_assert!(held_until < now);

@@ -213,7 +213,7 @@ async fn run(
         }
     };
     let Dispatcher { table, functions, stacks, .. } = dispatcher;
-    let table = table.clone().of_environment(&deploy.environment);
+    let table = table.clone().with_environment(&deploy.environment);
     let (stack_id, sent_at) = (to.stack_id.as_str(), request.sent_at);
     let crew = Crew { table: &table, functions, stacks, stack_id, sent_at };
     let verdict = tokio::select! {

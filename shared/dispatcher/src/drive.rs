@@ -156,7 +156,7 @@ async fn give_up(
 ) -> Result<(), TableError> {
     let (task, trigger) = (&entry.tasks[place], entry.course.trigger());
     let (name, run_id, deployment) = (&task.name, task.run_id, &entry.deployment);
-    let prevented = table.forestall(name, deployment).await?;
+    let prevented = table.prevent_start(name, deployment).await?;
     let stands =
         match if prevented { Seen::Nowhere } else { table.look(name, run_id, Timestamp::now()).await? } {
             Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, why).await?,
@@ -219,7 +219,7 @@ async fn settled(
         match table.look(&task.name, run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(run.status),
             Seen::Nowhere => {
-                if !table.forestall(&task.name, &undone.deployment).await? {
+                if !table.prevent_start(&task.name, &undone.deployment).await? {
                     match table.look(&task.name, run_id, Timestamp::now()).await? {
                         Seen::Nowhere => return Ok(Status::Skipped),
                         // It has begun in the meantime.

@@ -214,7 +214,7 @@ async fn write_down(
     trigger: Trigger,
     failure: &Failure,
 ) -> Result<Run, TableError> {
-    if !table.forestall(&task.name, deployment).await? {
+    if !table.prevent_start(&task.name, deployment).await? {
         match table.look(&task.name, task.run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(*run),
             Seen::Held(_) => return watch(table, task, NEXT_LOOK).await,

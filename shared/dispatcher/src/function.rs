@@ -39,7 +39,7 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
     let clients = Clients::default();
     let dispatcher = Arc::new(Dispatcher {
         table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?)
-            .keeping(retention),
+            .with_retention(retention),
         functions: Functions::new(clients.config().await),
         stacks: Stacks::new(clients.config().await),
         http: crate::answer::client()?,

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A pulse is wanted.
-    Pulse(Wish),
+    Pulse(PulseRequest),
     /// An asynchronous invocation failed for good.
     Failed(Box<Failed>),
 }
@@ -17,7 +17,7 @@ pub enum Event {
 /// What is wanted of a pulse. An empty object wants the minute's work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Wish {
+pub struct PulseRequest {
     /// Only say what would be done.
     pub dry_run: bool,
     /// Run tasks now, due or not.
@@ -26,7 +26,7 @@ pub struct Wish {
     pub task: Option<TaskName>,
 }
 
-impl Wish {
+impl PulseRequest {
     /// Whether it is the minute's work that is wanted, of which there is one.
     pub fn is_the_minutes_work(&self) -> bool {
         *self == Self::default()
@@ -55,7 +55,7 @@ pub enum InvalidEvent {
         "the event is not one for the pulse: {0}; send `{{}}` for the minute's work, or an object with `dry_run`, \
          `force` and `task`"
     )]
-    Wish(serde_json::Error),
+    PulseRequest(serde_json::Error),
     /// It is a record that says nothing of a function.
     #[error("the record of a failed invocation has no `{0}`")]
     Record(&'static str),
@@ -69,9 +69,9 @@ impl Event {
         }
         // By way of an object, since a struct would be read from a list as well.
         let fields: Option<serde_json::Map<String, Value>> =
-            serde_json::from_value(event).map_err(InvalidEvent::Wish)?;
+            serde_json::from_value(event).map_err(InvalidEvent::PulseRequest)?;
         let wish = serde_json::from_value(Value::Object(fields.unwrap_or_default()));
-        wish.map(Self::Pulse).map_err(InvalidEvent::Wish)
+        wish.map(Self::Pulse).map_err(InvalidEvent::PulseRequest)
     }
 }
 

@@ -9,7 +9,7 @@ use lamplighter::log;
 use lamplighter_aws::{
     clients::Clients,
     functions::Functions,
-    jobs::{Bell, DeadLetters, Jobs},
+    jobs::{DeadLetters, Jobs, Waker},
     notify::Notifier,
     objects::Objects,
     process::variable,
@@ -24,9 +24,9 @@ use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
 use crate::{
-    beat::{Pulse, beat},
     event::Event,
-    tell,
+    notify,
+    run::{Pulse, run},
 };
 
 /// Serves the events that Lambda delivers, until the process is ended. Called by [`main!`](crate::main).
@@ -76,7 +76,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     };
     let environment = variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
     let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
-    let table = table.of_environment(&environment);
+    let table = table.with_environment(&environment);
     let clients = Arc::new(clients);
     // A job's arguments may be what another one returned, however large.
     let of_jobs = match variable("LAMPLIGHTER_BUCKET")? {
@@ -85,7 +85,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     };
     // Where there is no queue task there is no variable either.
     let jobs = variable("LAMPLIGHTER_QUEUES")?
-        .map(|prefix| Jobs::new(of_jobs, Bell::queues(prefix, Arc::clone(&clients))));
+        .map(|prefix| Jobs::new(of_jobs, Waker::queues(prefix, Arc::clone(&clients))));
     let letters = match variable("LAMPLIGHTER_QUEUES")?.filter(|_| notifier.is_some()) {
         Some(prefix) => Some(DeadLetters::new(clients.config().await, prefix)),
         None => None,
@@ -113,14 +113,14 @@ async fn handle(pulse: &Pulse, jobs: Option<&Jobs>, event: LambdaEvent<Value>) -
     };
     match Event::parse(event.payload).map_err(|error| failed("Event", &error))? {
         Event::Pulse(wish) => {
-            let report = beat(pulse, jobs, &wish, deadline.unwrap_or(Timestamp::MAX)).await;
+            let report = run(pulse, jobs, &wish, deadline.unwrap_or(Timestamp::MAX)).await;
             let report = report.map_err(|error| failed("Pulse", &error))?;
             serde_json::to_value(report).map_err(|error| failed("Report", &error))
         }
         Event::Failed(record) => {
             // Once it is kept, the next pulses send what is not delivered now.
-            tell::failed(pulse, &record).await.map_err(|error| failed("Notify", &error))?;
-            if let Err(error) = tell::deliver(pulse, deadline.unwrap_or(Timestamp::MAX)).await {
+            notify::failed(pulse, &record).await.map_err(|error| failed("Notify", &error))?;
+            if let Err(error) = notify::deliver(pulse, deadline.unwrap_or(Timestamp::MAX)).await {
                 tracing::error!("{error}");
             }
             Ok(Value::Null)

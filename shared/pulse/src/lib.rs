@@ -13,12 +13,12 @@
 //! Nothing depends on which pulse lives. What a pulse remembers is written last; one that is killed leaves the next one
 //! the same ticks, with the same run ids, and a tick that has had its run is not started again.
 
-pub mod beat;
-pub mod carry;
 pub mod event;
 #[doc(hidden)]
 pub mod function;
-pub mod tell;
+pub mod notify;
+pub mod rounds;
+pub mod run;
 
 /// The whole `main.rs` of the function: `lamplighter_pulse::main!();`
 #[macro_export]

@@ -3,7 +3,7 @@
 //! The AWS parts, in this process:
 //!
 //! - [`home`]: the folder of it all, its owner's only
-//! - [`storage`]: the table, in a file that commands share, and the bucket; [`door`]: how they find each other
+//! - [`storage`]: the table, in a file that commands share, and the bucket; [`server`]: how they find each other
 //! - [`home`]: the folder of both; [`objects`]: which of the bucket are kept
 //! - [`machine`]: the functions' host and the endpoints that they are told of
 //! - [`surroundings`]: the current folder and the variables that all processes have
@@ -22,16 +22,14 @@
 //! - [`watching`]: what `dev` does besides; [`sources`]: which files it watches
 //! - [`queue`]: jobs, by priority; [`bell`]: where it hears of them
 //! - [`scheduler`]: cron tasks at their ticks; [`presence`]: what it says of itself; [`reporter`]: what it shows
-//! - [`lifeline`]: by what it is known to be dead, and its jobs to be free
+//! - [`liveness`]: by what it is known to be dead, and its jobs to be free
 
 mod attempts;
-pub mod bell;
 pub mod deploy;
-pub mod door;
 pub mod events;
 pub mod home;
-pub mod lifeline;
 pub mod lines;
+pub mod liveness;
 pub mod location;
 pub mod logs;
 pub mod machine;
@@ -47,5 +45,7 @@ pub mod stack;
 pub mod start;
 pub mod storage;
 pub mod surroundings;
+pub mod table_server;
 pub mod variables;
+pub mod wake;
 pub mod watching;

@@ -26,7 +26,7 @@ use crate::logs::LogFiles;
 
 /// The names of the dispatcher's two functions behind the stack's.
 const DISPATCHER: &str = "lamplighter-dispatcher";
-const LAST_WORD: &str = "lamplighter-last-word";
+const FALLBACK: &str = "lamplighter-fallback";
 /// The binary of both.
 const DISPATCHER_PACKAGE: &str = "dispatcher";
 /// The pulse's function behind the stack's name, and its time.
@@ -160,7 +160,7 @@ impl Machine {
                 "there is no `functions/{DISPATCHER_PACKAGE}` in this workspace: it runs the tasks of a deployment"
             );
         };
-        for (name, on_failure) in [(DISPATCHER, Some(self.function(LAST_WORD))), (LAST_WORD, None)] {
+        for (name, on_failure) in [(DISPATCHER, Some(self.function(FALLBACK))), (FALLBACK, None)] {
             let spec = self.spec(name, dispatcher, DISPATCHER_TIMEOUT, BTreeMap::new());
             self.host.register(FunctionSpec { on_failure, ..spec });
         }

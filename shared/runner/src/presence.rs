@@ -40,7 +40,7 @@ pub async fn show(
         me.heartbeat_at = Timestamp::now();
         me.stopping = stop.is_cancelled();
         me.running = running(&host, &prefix);
-        match table.beat_runner(&me).await {
+        match table.heartbeat(&me).await {
             Ok(asked) => {
                 is_lost = false;
                 if asked {

@@ -1,6 +1,6 @@
 //! Jobs under a runner: takes those that are due, by priority, and has their functions make the attempts.
 //!
-//! The index `due` is the queue. The bell, a datagram, only says that it is worth a look, or which job can start if none
+//! The index `due` is the queue. The waker, a datagram, only says that it is worth a look, or which job can start if none
 //! waits before it; without one the runner looks when the next entry is due, and every few seconds for what others wrote
 //! whose bell was lost.
 
@@ -29,7 +29,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{attempts::Attempts, bell::Hung, events::Reporter};
+use super::{attempts::Attempts, events::Reporter, wake::WakeSocket};
 
 /// How long a job is the runner's own unless it renews that.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -56,7 +56,7 @@ pub struct Queues {
 }
 
 /// What takes jobs.
-pub struct Dispatcher {
+pub struct JobWorker {
     /// The jobs of the table.
     pub jobs: Jobs,
     /// Which runner takes them.
@@ -64,7 +64,7 @@ pub struct Dispatcher {
     /// What has their functions make the attempts.
     pub attempts: Arc<Attempts>,
     /// Where it hears of new ones.
-    pub bell: Hung,
+    pub waker: WakeSocket,
     /// The tasks of the moment.
     pub queues: watch::Receiver<Arc<Queues>>,
     /// How many jobs run at once, at most.
@@ -77,7 +77,7 @@ pub struct Dispatcher {
 
 /// What is known of the jobs of one task and priority.
 #[derive(Default)]
-struct Lane {
+struct Backlog {
     /// Those that were due when somebody looked.
     due: VecDeque<JobKey>,
     /// When there may be others.
@@ -101,7 +101,7 @@ enum News {
 /// What a dispatcher knows between two looks.
 #[derive(Default)]
 struct Memory {
-    lanes: BTreeMap<(Priority, TaskName), Lane>,
+    lanes: BTreeMap<(Priority, TaskName), Backlog>,
     /// The jobs that were begun and not let go of.
     in_progress: HashSet<RunId>,
     /// How many of them have their attempts before them.
@@ -109,7 +109,7 @@ struct Memory {
     by_task: BTreeMap<TaskName, usize>,
 }
 
-impl Dispatcher {
+impl JobWorker {
     /// Takes jobs until `stop`.
     pub async fn dispatch(self, stop: CancellationToken) {
         let mut memory = Memory::default();
@@ -133,13 +133,13 @@ impl Dispatcher {
                         memory.learn(&news);
                     }
                 }
-                received = self.bell.socket.recv(&mut text) => {
+                received = self.waker.socket.recv(&mut text) => {
                     let mut received = received;
                     while let Ok(length) = received {
-                        if let Some(text) = self.bell.text_of(&text[..length]) {
+                        if let Some(text) = self.waker.text_of(&text[..length]) {
                             self.hear(&mut memory, &queues, text, &over);
                         }
-                        received = self.bell.socket.try_recv(&mut text);
+                        received = self.waker.socket.try_recv(&mut text);
                     }
                 }
                 () = sleep(pause) => {}
@@ -216,7 +216,7 @@ impl Dispatcher {
             (true, true) => hidden,
             (true, false) => next,
         };
-        memory.lanes.insert((priority, task.clone()), Lane { due, look_at: Some(look_at) });
+        memory.lanes.insert((priority, task.clone()), Backlog { due, look_at: Some(look_at) });
         Ok(())
     }
 
@@ -240,7 +240,7 @@ impl Dispatcher {
         *memory.by_task.entry(key.task.clone()).or_default() += 1;
         memory.attempts += 1;
         let function = format!("{}{}", queues.prefix, key.task);
-        let jobs = self.jobs.clone().keeping(definition.retention);
+        let jobs = self.jobs.clone().with_retention(definition.retention);
         let (attempts, reporter) = (Arc::clone(&self.attempts), Arc::clone(&self.reporter));
         let (instance, over) = (Arc::clone(&self.instance), over.clone());
         self.running.spawn(async move {

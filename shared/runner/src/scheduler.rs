@@ -11,7 +11,7 @@ use lamplighter_core::{
     pulse::{Plan, Record, State, Zones},
     schedule::{Due, due, put_off},
 };
-use lamplighter_pulse::beat::{Pulse, close, step, tell_failing};
+use lamplighter_pulse::run::{Pulse, close, step, tell_failing};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
-    jobs::{Bell, Jobs},
+    jobs::{Jobs, Waker},
     process::EndSignals,
     table::{Recorded, Table, TableError},
 };
@@ -16,7 +16,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::InProgress;
-use lamplighter_pulse::{beat::Pulse, event::Event as Received, tell};
+use lamplighter_pulse::{event::Event as Received, notify, run::Pulse};
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},
@@ -27,15 +27,15 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     attempts::Attempts,
-    bell::Hung,
     events::{Event, Reporter},
-    lifeline::{self, Lifeline},
+    liveness::{self, LivenessLock},
     machine::Machine,
     objects, presence,
-    queue::{self, Dispatcher, Queues},
+    queue::{self, JobWorker, Queues},
     scheduler,
     side::Side,
     sides,
+    wake::WakeSocket,
     watching::{Placing, Watched, watch},
 };
 
@@ -57,13 +57,13 @@ pub struct Service {
     /// What it says of itself.
     pub runner: Runner,
     /// By what the others know that it lives.
-    pub lifeline: Lifeline,
+    pub liveness: LivenessLock,
     /// The tasks of the moment, and what starts them.
     pub pulses: watch::Sender<Arc<Pulse>>,
     /// The queue tasks of the moment.
     pub queues: watch::Sender<Arc<Queues>>,
     /// Where it hears of jobs.
-    pub bell: Hung,
+    pub waker: WakeSocket,
     /// How many jobs run at once, at most.
     pub concurrency: usize,
     /// The side tasks of the moment.
@@ -110,10 +110,10 @@ pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyh
         machine,
         home,
         runner,
-        lifeline,
+        liveness,
         pulses,
         queues,
-        bell,
+        waker,
         concurrency,
         sides,
         failures,
@@ -137,25 +137,31 @@ pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyh
         beginning.spawn(watch(watched, machine, placing, Arc::clone(&reporter), ends.stop.clone()));
     }
     let carrying = TaskTracker::new();
-    let jobs = jobs(&machine, &pulses.borrow(), Bell::Runner { to: Some(bell.address.clone()) });
-    beginning.spawn(bury(home, jobs.clone(), queues.subscribe(), Arc::clone(&reporter), ends.stop.clone()));
+    let jobs = jobs(&machine, &pulses.borrow(), Waker::Runner { to: Some(waker.address.clone()) });
+    beginning.spawn(reclaim(
+        home,
+        jobs.clone(),
+        queues.subscribe(),
+        Arc::clone(&reporter),
+        ends.stop.clone(),
+    ));
     beginning.spawn(sweep(
         Arc::clone(&machine),
         pulses.borrow().table.clone(),
         Arc::clone(&reporter),
         ends.stop.clone(),
     ));
-    let dispatcher = Dispatcher {
+    let worker = JobWorker {
         jobs,
         instance: runner.instance.as_str().into(),
         attempts: Attempts::by(Arc::clone(&host)),
-        bell,
+        waker,
         queues: queues.subscribe(),
         concurrency,
         reporter: Arc::clone(&reporter),
         running: carrying.clone(),
     };
-    beginning.spawn(dispatcher.dispatch(ends.stop.clone()));
+    beginning.spawn(worker.dispatch(ends.stop.clone()));
 
     // What ends by itself, in its own time.
     let mut beside = JoinSet::new();
@@ -193,9 +199,9 @@ pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyh
     over.cancel();
     let _ = timeout(LAST_WORDS, async { while telling.join_next().await.is_some() {} }).await;
     let kept = timeout(LAST_WORDS, keeping).await;
-    // What it has left is freed by the next runner, which finds its lifeline without it.
+    // What it has left is freed by the next runner, which finds its liveness without it.
     if has_left_none {
-        lifeline.untie();
+        liveness.release();
     }
     // Everybody else who had it has ended.
     if let Some(machine) = Arc::into_inner(machine) {
@@ -211,10 +217,10 @@ pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyh
 
 /// The jobs of the stack: written in groups where this process has the table, and with messages of those that fail where
 /// somebody is told.
-fn jobs(machine: &Machine, pulse: &Pulse, bell: Bell) -> Jobs {
-    let mut jobs = Jobs::new(pulse.table.clone(), bell);
+fn jobs(machine: &Machine, pulse: &Pulse, waker: Waker) -> Jobs {
+    let mut jobs = Jobs::new(pulse.table.clone(), waker);
     if let Some(engine) = machine.storage.exclusive() {
-        jobs = jobs.written_together(engine);
+        jobs = jobs.with_group_commit(engine);
     }
     if pulse.notifier.is_some() {
         jobs = jobs.telling(pulse.stack.clone());
@@ -244,7 +250,7 @@ async fn keep_table(
 
 /// Frees the jobs of dead runners of the folder until `stop`: at once, and as often as it would be known of a living one
 /// that it lives.
-async fn bury(
+async fn reclaim(
     home: PathBuf,
     jobs: Jobs,
     queues: watch::Receiver<Arc<Queues>>,
@@ -253,7 +259,7 @@ async fn bury(
 ) {
     while !stop.is_cancelled() {
         let queues = Arc::clone(&queues.borrow());
-        if let Err(error) = lifeline::bury(&home, &jobs, queues.tasks.keys(), queue::LEASE).await {
+        if let Err(error) = liveness::reclaim(&home, &jobs, queues.tasks.keys(), queue::LEASE).await {
             reporter.warn(&error.to_string());
         }
         let _ = timeout(HEARTBEAT, stop.cancelled()).await;
@@ -336,7 +342,7 @@ async fn deliver(
         tokio::select! {
             biased;
             () = over.cancelled() => return,
-            sent = tell::deliver(&it, Timestamp::MAX) => match sent {
+            sent = notify::deliver(&it, Timestamp::MAX) => match sent {
                 Ok(errors) => errors.iter().for_each(|error| reporter.warn(error)),
                 Err(error) => reporter.warn(&error.to_string()),
             },
@@ -366,7 +372,7 @@ async fn tell_failures(
         let it = Arc::clone(&pulses.borrow());
         // The host writes these records itself, so they are never something else.
         let Ok(Received::Failed(failed)) = Received::parse(record) else { continue };
-        if let Err(error) = tell::failed(&it, &failed).await {
+        if let Err(error) = notify::failed(&it, &failed).await {
             reporter.warn(&error.to_string());
         }
     }

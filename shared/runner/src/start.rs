@@ -15,13 +15,13 @@ use lamplighter_project::{
     project::given::{SecretsFile, of_environment},
     workspace::Workspace,
 };
-use lamplighter_pulse::beat::Pulse;
+use lamplighter_pulse::run::Pulse;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    bell::Hung, events::Reporter, lifeline::Lifeline, location::Location, machine::Machine, presence,
-    queue::Queues, service::Service, side::Side, storage::synchronous, surroundings::Surroundings,
-    variables::Variables,
+    events::Reporter, liveness::LivenessLock, location::Location, machine::Machine, presence, queue::Queues,
+    service::Service, side::Side, storage::synchronous, surroundings::Surroundings, variables::Variables,
+    wake::WakeSocket,
 };
 
 /// A workspace whose functions are compiled and packaged.
@@ -79,8 +79,8 @@ pub async fn ready(
     let (stack, home) = (location.stack.clone(), location.home.clone());
     let tasks = built.project.tasks.iter().map(Task::name);
     let mut storage = location.storage(built.synchronous, tasks).await?;
-    let bell = Hung::up(&home).await.context("cannot hang up the bell for jobs")?;
-    storage.variables.push(("LAMPLIGHTER_BELL".to_owned(), bell.address.to_string()));
+    let waker = WakeSocket::up(&home).await.context("cannot open the socket for wake-ups of jobs")?;
+    storage.variables.push(("LAMPLIGHTER_WAKE_SOCKET".to_owned(), waker.address.to_string()));
     let (sender, failures) = mpsc::unbounded_channel();
     let options = HostOptions { failures: Some(sender), ..HostOptions::default() };
     let heard = Arc::clone(reporter);
@@ -96,7 +96,7 @@ pub async fn ready(
     )
     .await?;
     let instance = presence::instance()?;
-    let lifeline = Lifeline::tie(&home, machine.storage.table.name(), &instance)
+    let liveness = LivenessLock::take(&home, machine.storage.table.name(), &instance)
         .context("cannot say in the folder that this runner lives")?;
     for task in built.project.tasks.iter().filter(|task| !is_side(task)) {
         machine.install_task(&built.project, task, &built.packages, None)?;
@@ -121,10 +121,10 @@ pub async fn ready(
         machine,
         home,
         runner,
-        lifeline,
+        liveness,
         pulses,
         queues,
-        bell,
+        waker,
         concurrency,
         sides,
         failures,
@@ -161,7 +161,7 @@ pub async fn pulse_of(project: &Project, machine: &Machine, location: &Location)
     // A zone that is not known is left out, and told of each task that has it.
     let zones: Zones = names.filter_map(|name| Some((name.clone(), TimeZone::get(&name).ok()?))).collect();
     Ok(Pulse {
-        table: machine.storage.table.clone().of_environment(&project.environment),
+        table: machine.storage.table.clone().with_environment(&project.environment),
         functions: Functions::new(&local_config(&machine.host.endpoint())),
         notifier: location.notifier(project).await?,
         plan,

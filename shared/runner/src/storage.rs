@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{DynamoDb, direct_dynamodb, local_dynamodb, signed_config},
     objects::Objects,
-    table::{self, Exclusive, Item, Table},
+    table::{self, GroupCommit, Item, Table},
 };
 use lamplighter_core::{
     name::TaskName,
@@ -23,8 +23,8 @@ use lamplighter_project::config::{self, Config};
 use tokio::time::sleep;
 
 use super::{
-    door::{Door, PAUSE, Seat},
     home, objects,
+    table_server::{Client, PAUSE, TableServer},
 };
 
 /// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
@@ -55,9 +55,9 @@ pub struct Storage {
 /// How a process comes to the table.
 enum Access {
     /// It has the file, and serves it to others.
-    Holder { engine: Engine, door: Door, file: PathBuf },
+    Holder { engine: Engine, server: TableServer, file: PathBuf },
     /// Another process does, at this endpoint.
-    Guest { _seat: Seat, file: PathBuf, endpoint: String, synchronous: Synchronous },
+    Client { _seat: Client, file: PathBuf, endpoint: String, synchronous: Synchronous },
     /// It is not in a file of this machine.
     Remote,
 }
@@ -81,7 +81,7 @@ impl Storage {
         let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
         let objects = Objects::new(&bucket_name, &config);
         let file = home.join("table.sqlite");
-        let door = Door::of(&file);
+        let server = TableServer::of(&file);
         let started = Instant::now();
         let engine = loop {
             match Engine::open(&file, synchronous) {
@@ -89,11 +89,11 @@ impl Storage {
                 Err(TableError::Locked { .. }) if started.elapsed() < PATIENCE => {}
                 Err(error) => return Err(error.into()),
             }
-            let entered = door.enter().with_context(|| format!("cannot share {}", file.display()))?;
+            let entered = server.enter().with_context(|| format!("cannot share {}", file.display()))?;
             if let Some((seat, endpoint)) = entered {
                 let table = open_table(local_dynamodb(&endpoint), stack).await?.with_objects(objects);
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
-                let access = Access::Guest { _seat: seat, file, endpoint, synchronous };
+                let access = Access::Client { _seat: seat, file, endpoint, synchronous };
                 let access = Arc::new(Mutex::new(access));
                 return Ok(Self { table, variables, bucket: Some(bucket), access });
             }
@@ -101,22 +101,22 @@ impl Storage {
         };
         // The guests of a holder that was killed may still be there, with runs of their own. They find it again where it was;
         // where nobody is, its key opens nothing any more.
-        let alone = door.alone()?;
+        let alone = server.alone()?;
         let endpoint = match alone {
             Some(_) => engine.serve().await?,
-            None => serve_again(&engine, door.endpoint()).await?,
+            None => serve_again(&engine, server.endpoint()).await?,
         };
         let table = open_table(direct_dynamodb(engine.client()), stack).await?.with_objects(objects);
         let alone = match alone {
             Some(seat) => Some(seat),
-            None => wait_alone(&door, TRIES).await?,
+            None => wait_alone(&server, TRIES).await?,
         };
         if alone.is_some() {
             end_abandoned(&table, tasks).await?;
         }
-        door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+        server.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
-        let access = Arc::new(Mutex::new(Access::Holder { engine, door, file }));
+        let access = Arc::new(Mutex::new(Access::Holder { engine, server, file }));
         Ok(Self { table, variables, bucket: Some(bucket), access })
     }
 
@@ -127,20 +127,20 @@ impl Storage {
     /// Never returns where this process has the file from the beginning, or the table is in AWS.
     pub async fn inherit(&self) -> anyhow::Result<()> {
         let guest = match &*self.access() {
-            Access::Guest { file, endpoint, synchronous, .. } => {
+            Access::Client { file, endpoint, synchronous, .. } => {
                 Some((file.clone(), endpoint.clone(), *synchronous))
             }
             Access::Holder { .. } | Access::Remote => None,
         };
         let Some((file, endpoint, synchronous)) = guest else { return std::future::pending().await };
-        let door = Door::of(&file);
-        let _heir = door.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
+        let server = TableServer::of(&file);
+        let _heir = server.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
         loop {
             sleep(HEIR).await;
             let engine = match Engine::open(&file, synchronous) {
                 Ok(engine) => engine,
                 Err(TableError::Locked { .. }) => {
-                    let elsewhere = door.endpoint().is_some_and(|other| other != endpoint);
+                    let elsewhere = server.endpoint().is_some_and(|other| other != endpoint);
                     ensure!(!elsewhere, "{} is served elsewhere than it was", file.display());
                     continue;
                 }
@@ -152,9 +152,9 @@ impl Storage {
             engine.serve_at(&at).await.with_context(|| {
                 format!("the process that served {} is gone, and its place is not free", file.display())
             })?;
-            door.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+            server.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
             // Its seat as a guest is free with that.
-            *self.access() = Access::Holder { engine, door, file };
+            *self.access() = Access::Holder { engine, server, file };
             return Ok(());
         }
     }
@@ -189,9 +189,9 @@ impl Storage {
     }
 
     /// What changes the table with nobody in between, while this process has its file. Nothing if the table is in AWS.
-    pub fn exclusive(&self) -> Option<Arc<dyn Exclusive>> {
+    pub fn exclusive(&self) -> Option<Arc<dyn GroupCommit>> {
         match &*self.access() {
-            Access::Holder { .. } | Access::Guest { .. } => Some(Arc::new(Held(Arc::clone(&self.access)))),
+            Access::Holder { .. } | Access::Client { .. } => Some(Arc::new(Held(Arc::clone(&self.access)))),
             Access::Remote => None,
         }
     }
@@ -202,13 +202,13 @@ impl Storage {
     pub async fn close(self, waits: impl FnOnce()) {
         let mut waits = Some(waits);
         let access = std::mem::replace(&mut *self.access(), Access::Remote);
-        let Access::Holder { engine, door, file } = access else { return };
+        let Access::Holder { engine, server, file } = access else { return };
         // What has expired and is still there is found by the next one.
         let _ = self.sweep_daily(&engine, &file).await;
         let started = Instant::now();
         // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
         let _alone = loop {
-            match (door.alone(), door.has_heir()) {
+            match (server.alone(), server.has_successor()) {
                 (Ok(None), Ok(true)) => return engine.close().await,
                 (Ok(None), _) => sleep(PAUSE).await,
                 (alone, _) => break alone,
@@ -219,7 +219,7 @@ impl Storage {
                 waits();
             }
         };
-        door.close();
+        server.close();
         engine.close().await;
     }
 }
@@ -227,7 +227,7 @@ impl Storage {
 /// A table in a file, whichever process has that.
 struct Held(Arc<Mutex<Access>>);
 
-impl Exclusive for Held {
+impl GroupCommit for Held {
     fn change(
         &self,
         table: &str,
@@ -236,7 +236,7 @@ impl Exclusive for Held {
     ) -> Result<(), String> {
         let engine = match &*lock(&self.0) {
             Access::Holder { engine, .. } => engine.alone(),
-            Access::Guest { .. } | Access::Remote => return Err("another process has the table".to_owned()),
+            Access::Client { .. } | Access::Remote => return Err("another process has the table".to_owned()),
         };
         engine.change(table, keys, decide)
     }
@@ -289,9 +289,9 @@ async fn open_table(client: DynamoDb, stack: &str) -> anyhow::Result<Table> {
     Ok(Table::new(client, name))
 }
 
-async fn wait_alone(door: &Door, tries: usize) -> anyhow::Result<Option<Seat>> {
+async fn wait_alone(server: &TableServer, tries: usize) -> anyhow::Result<Option<Client>> {
     for _ in 0..tries {
-        if let Some(seat) = door.alone()? {
+        if let Some(seat) = server.alone()? {
             return Ok(Some(seat));
         }
         sleep(PAUSE).await;

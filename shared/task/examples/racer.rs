@@ -89,7 +89,7 @@ fn main() -> std::io::Result<()> {
         log: None,
         notifies: None,
         queues: None,
-        bell: None,
+        waker: None,
     };
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;

@@ -77,7 +77,7 @@ pub(crate) async fn surroundings<T: Task>(
         table: edges.table.clone(),
         bucket: edges.bucket.clone(),
         queues: edges.queues.clone(),
-        bell: edges.bell.clone(),
+        waker: edges.waker.clone(),
         held,
     })
 }

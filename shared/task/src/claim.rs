@@ -32,7 +32,7 @@ pub(crate) async fn claim(
     latest: Timestamp,
 ) -> Result<Decision, TableError> {
     let Some(table) = table else {
-        let hold = Hold::Exclusive { epoch: 0 };
+        let hold = Hold::GroupCommit { epoch: 0 };
         return Ok(Decision::Granted(Grant { hold, lost: Vec::new(), settings: None }));
     };
     let decision = match request.overlap {

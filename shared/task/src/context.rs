@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs, RunnerAddress},
+    jobs::{Jobs, RunnerAddress, Waker},
     objects::Objects,
     table::{CommitError, Table, TransactWriteItem, transact},
 };
@@ -74,7 +74,7 @@ pub(crate) struct Surroundings {
     pub table: Option<String>,
     pub bucket: Option<String>,
     pub queues: Option<String>,
-    pub bell: Option<RunnerAddress>,
+    pub waker: Option<RunnerAddress>,
     /// What the run has, once it is claimed.
     pub held: Option<Held>,
 }
@@ -199,21 +199,21 @@ impl<C, S> Context<C, S> {
     /// The jobs of the stack, to enqueue some: `SendWelcomeEmail::enqueue(&ctx.jobs().await?, ..)`. Name the queue tasks in
     /// `enqueues`: only then may this one send to their queues.
     pub async fn jobs(&self) -> Result<Jobs, TaskError> {
-        let Surroundings { clients, table, bucket, queues, bell, environment, .. } = &*self.surroundings;
+        let Surroundings { clients, table, bucket, queues, waker, environment, .. } = &*self.surroundings;
         let Some(table) = table else {
             let message = "without a table there are no jobs: LAMPLIGHTER_TABLE is not set";
             return Err(TaskError::configuration(message));
         };
-        let table = Table::new(clients.dynamodb().await.clone(), table).of_environment(environment);
+        let table = Table::new(clients.dynamodb().await.clone(), table).with_environment(environment);
         let table = match bucket {
             Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
             None => table,
         };
-        let bell = match queues {
-            Some(prefix) => Bell::queues(prefix, Arc::clone(clients)),
-            None => Bell::Runner { to: bell.clone() },
+        let waker = match queues {
+            Some(prefix) => Waker::queues(prefix, Arc::clone(clients)),
+            None => Waker::Runner { to: waker.clone() },
         };
-        Ok(Jobs::new(table, bell))
+        Ok(Jobs::new(table, waker))
     }
 
     /// SDK clients for AWS, made at their first use.

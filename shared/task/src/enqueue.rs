@@ -14,7 +14,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     definition::Priority,
-    job::{InvalidJob, JobKey, Limit, NewJob, OnTwin, Scope, Unique, When},
+    job::{InvalidJob, JobKey, Limit, NewJob, OnConflict, Scope, Unique, When},
     run::Run,
     status::Status,
     value::written,
@@ -89,7 +89,7 @@ impl<T> Enqueue<T> {
     /// Where it is [`unique`](Self::unique) and not the first, the first one stands for it.
     pub fn or_join(mut self) -> Self {
         if let Some(unique) = &mut self.new.unique {
-            unique.on_twin = OnTwin::Join;
+            unique.on_twin = OnConflict::Join;
         }
         self
     }

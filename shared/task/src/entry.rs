@@ -61,7 +61,7 @@ struct Environment {
     log: Option<String>,
     queues: Option<String>,
     notifies: Option<String>,
-    bell: Option<RunnerAddress>,
+    waker: Option<RunnerAddress>,
     level: LevelFilter,
     in_lambda: bool,
     hosting: Hosting,
@@ -359,11 +359,13 @@ impl Environment {
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
             queues: variable("LAMPLIGHTER_QUEUES")?,
             notifies: variable("LAMPLIGHTER_NOTIFIES")?,
-            bell: match variable("LAMPLIGHTER_BELL")? {
+            waker: match variable("LAMPLIGHTER_WAKE_SOCKET")? {
                 None => None,
                 // The value is a secret.
-                Some(bell) => Some(
-                    bell.parse().map_err(|error: NoRunnerAddress| format!("LAMPLIGHTER_BELL: {error}"))?,
+                Some(waker) => Some(
+                    waker
+                        .parse()
+                        .map_err(|error: NoRunnerAddress| format!("LAMPLIGHTER_WAKE_SOCKET: {error}"))?,
                 ),
             },
             level,
@@ -385,7 +387,7 @@ impl Environment {
             log: self.log,
             queues: self.queues,
             notifies: self.notifies,
-            bell: self.bell,
+            waker: self.waker,
         }
     }
 }

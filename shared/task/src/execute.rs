@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs, RunnerAddress},
+    jobs::{Jobs, RunnerAddress, Waker},
     objects::Objects,
     random::random,
     table::{Table, TableError},
@@ -74,7 +74,7 @@ pub struct Edges {
     /// The stack for which messages of failed jobs are kept, if somebody is told of them.
     pub notifies: Option<String>,
     /// Where a runner hears of jobs.
-    pub bell: Option<RunnerAddress>,
+    pub waker: Option<RunnerAddress>,
 }
 
 /// What authors' code has to itself. A body that never yields holds up its runtime and every connection that is
@@ -221,7 +221,7 @@ async fn pipeline<T: Task>(
         edges,
     };
     let Made { definition, stuck, .. } = make(&task, claimed, &mut run).await;
-    let table = table.map(|table| table.keeping(definition.retention));
+    let table = table.map(|table| table.with_retention(definition.retention));
     let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
     let run = finish(table.as_ref(), run, grant.hold, latest)
         .await
@@ -436,11 +436,11 @@ impl Edges {
     /// The jobs of the table, if there is one.
     pub(crate) async fn jobs(&self, retention: Duration) -> Option<Jobs> {
         let table = self.table(retention).await?;
-        let bell = match &self.queues {
-            Some(prefix) => Bell::queues(prefix, Arc::clone(&self.clients)),
-            None => Bell::Runner { to: self.bell.clone() },
+        let waker = match &self.queues {
+            Some(prefix) => Waker::queues(prefix, Arc::clone(&self.clients)),
+            None => Waker::Runner { to: self.waker.clone() },
         };
-        let jobs = Jobs::new(table, bell);
+        let jobs = Jobs::new(table, waker);
         Some(match &self.notifies {
             Some(stack) => jobs.telling(stack.as_str()),
             None => jobs,
@@ -455,6 +455,6 @@ impl Edges {
             Some(bucket) => table.with_objects(Objects::new(bucket, self.clients.config().await)),
             None => table,
         };
-        Some(table.keeping(retention).of_environment(&self.environment))
+        Some(table.with_retention(retention).with_environment(&self.environment))
     }
 }

@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// How long the last answer of a process has for its way.
-const LAST_WORD: Duration = Duration::from_millis(50);
+const FALLBACK: Duration = Duration::from_millis(50);
 
 /// A message as Lambda hands it over.
 #[derive(Deserialize)]
@@ -196,7 +196,7 @@ pub(crate) async fn attempt_started<T: Task>(
         log::over();
         if is_stuck {
             // What came of it is on its way; only the end of the process stops the body.
-            sleep(LAST_WORD).await;
+            sleep(FALLBACK).await;
             std::process::exit(1);
         }
         drop(turn);

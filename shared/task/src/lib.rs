@@ -60,7 +60,7 @@ pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute};
 pub use hosted::Hosted;
 pub use lamplighter_aws::{authorities, random::random};
 pub use lamplighter_aws::{
-    jobs::{Bell, EnqueueError, Jobs, NotAccepted},
+    jobs::{EnqueueError, Jobs, NotAccepted, Waker},
     table::{CommitError, TransactWriteItem},
 };
 pub use lamplighter_core::{

@@ -141,7 +141,7 @@ async fn body<T: Task>(
         until: Timestamp::MAX,
     };
     let order = Order { definition, envelope: &envelope, request: &request, limits: limits.clone(), edges };
-    let ctx = match admit(task, &order, Held::Task(Hold::Exclusive { epoch })).await {
+    let ctx = match admit(task, &order, Held::Task(Hold::GroupCommit { epoch })).await {
         Ok(ctx) => ctx,
         Err(_) if asked.is_cancelled() => return stopped(),
         Err(conclusion) => return failed(conclusion.error.unwrap_or_else(unsaid)),

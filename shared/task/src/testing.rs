@@ -31,7 +31,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs},
+    jobs::{Jobs, Waker},
     random::random,
     table::{Found, Table, create},
 };
@@ -78,7 +78,7 @@ impl World {
         let runtime = runtime.expect("there are threads");
         let environment = "test".to_owned();
         let bodies = Bodies { clients: Arc::clone(&clients), ..Bodies::new(runtime.handle().clone()) };
-        let table = Table::new(client, TABLE).of_environment(&environment);
+        let table = Table::new(client, TABLE).with_environment(&environment);
         let edges = Edges {
             clients,
             bodies,
@@ -91,14 +91,14 @@ impl World {
             log: None,
             queues: None,
             notifies: None,
-            bell: None,
+            waker: None,
         };
         Self { edges, table, bodies: Some(runtime), _engine: engine }
     }
 
     /// The same in another environment.
     #[must_use]
-    pub fn of_environment(mut self, name: &str) -> Self {
+    pub fn with_environment(mut self, name: &str) -> Self {
         name.clone_into(&mut self.edges.environment);
         self
     }
@@ -117,7 +117,7 @@ impl World {
 
     /// The jobs of the table.
     pub fn jobs(&self) -> Jobs {
-        Jobs::new(self.table.clone(), Bell::Runner { to: None })
+        Jobs::new(self.table.clone(), Waker::Runner { to: None })
     }
 
     /// Runs a task as by hand, with these keys of its configuration in the place of its defaults, and gives its record.

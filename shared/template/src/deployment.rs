@@ -24,7 +24,7 @@ pub const BEFORE: &str = "LamplighterBefore";
 /// The custom resource that waits for the application.
 pub const AFTER: &str = "LamplighterAfter";
 const DISPATCHER_NAME: &str = "lamplighter-dispatcher";
-const LAST_WORD_NAME: &str = "lamplighter-last-word";
+const FALLBACK_NAME: &str = "lamplighter-fallback";
 const RETRIES: &str = "LamplighterDispatcherRetries";
 
 /// The days that a ledger keeps its entries, if no task keeps its records longer.
@@ -78,14 +78,14 @@ pub(super) fn groups(project: &Project, application: Option<&Application>) -> Ve
     if resources.is_empty() {
         return Vec::new();
     }
-    [dispatcher(project), last_word(project)].into_iter().chain(resources).collect()
+    [dispatcher(project), fallback(project)].into_iter().chain(resources).collect()
 }
 
 fn dispatcher(project: &Project) -> Group {
     let tasks = [Phase::Before, Phase::After].into_iter().flat_map(|phase| project.phase(phase));
     let functions: Vec<_> = tasks.map(|(task, _)| function_arn(task.name().as_str())).collect();
     let mut invoked = functions.clone();
-    invoked.extend([function_arn(DISPATCHER_NAME), function_arn(LAST_WORD_NAME)]);
+    invoked.extend([function_arn(DISPATCHER_NAME), function_arn(FALLBACK_NAME)]);
     let statements = vec![
         ledger(),
         roles::allow(&["lambda:InvokeFunction"], invoked),
@@ -100,7 +100,7 @@ fn dispatcher(project: &Project) -> Group {
             "Qualifier" => "$LATEST",
             "MaximumRetryAttempts" => 2,
             "DestinationConfig" => map! {
-                "OnFailure" => map! { "Destination" => attribute(&last_word_ids().function, "Arn") },
+                "OnFailure" => map! { "Destination" => attribute(&fallback_ids().function, "Arn") },
             },
         },
     };
@@ -120,9 +120,9 @@ fn dispatcher(project: &Project) -> Group {
         .with(RETRIES, retries)
 }
 
-fn last_word(project: &Project) -> Group {
+fn fallback(project: &Project) -> Group {
     let function = Function {
-        name: LAST_WORD_NAME,
+        name: FALLBACK_NAME,
         description: "Answers CloudFormation when the dispatcher could not.",
         package: DISPATCHER,
         memory_mb: 256,
@@ -133,11 +133,11 @@ fn last_word(project: &Project) -> Group {
         properties: Mapping::new(),
     };
     Group::new("Answers when the dispatcher has failed for good, so that no stack waits for nothing.")
-        .with_all(functions::resources(project, &last_word_ids(), function))
+        .with_all(functions::resources(project, &fallback_ids(), function))
 }
 
-fn last_word_ids() -> Ids {
-    Ids::new("LamplighterLastWord")
+fn fallback_ids() -> Ids {
+    Ids::new("LamplighterFallback")
 }
 
 fn variables(project: &Project) -> Mapping {
@@ -172,7 +172,7 @@ fn resource(project: &Project, phase: Phase, application: Option<&Application>) 
     let function = |task: &Task| reference(&Ids::of(task.name()).function);
     let properties = properties(project, phase, token, reference("Version"), function)?;
     let mut needed = vec![TABLE.to_owned(), dispatcher.role, dispatcher.log_group, RETRIES.to_owned()];
-    needed.push(last_word_ids().role);
+    needed.push(fallback_ids().role);
     for (task, _) in project.phase(phase) {
         let ids = Ids::of(task.name());
         needed.extend([ids.role, ids.log_group]);

@@ -183,7 +183,7 @@ impl Life {
     pub async fn l23_no_secret_is_told(&self) {
         let mut told =
             vec![format!("{:?}", self.stack.items().await), format!("{:?}", self.stack.events().await)];
-        let functions = TASKS.into_iter().chain(["site", "lamplighter-dispatcher", "lamplighter-last-word"]);
+        let functions = TASKS.into_iter().chain(["site", "lamplighter-dispatcher", "lamplighter-fallback"]);
         for function in functions {
             told.extend(self.stack.world.aws.logs(&self.stack.function(function)).await);
         }

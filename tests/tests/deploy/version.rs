@@ -92,7 +92,7 @@ impl Version {
         zip.write_all(&fs::read(repository().join("tests/fixtures/tap/bootstrap")).unwrap()).unwrap();
         zip.finish().unwrap();
         let tapped = self.with_variable("LamplighterDispatcherFunction", "EVENTS", events.to_str().unwrap());
-        tapped.with_variable("LamplighterLastWordFunction", "EVENTS", events.to_str().unwrap())
+        tapped.with_variable("LamplighterFallbackFunction", "EVENTS", events.to_str().unwrap())
     }
 
     /// With a role that may not do this any more.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use lamplighter_aws::{
-    jobs::{Bell, Jobs},
+    jobs::{Jobs, Waker},
     table::Found,
 };
 use lamplighter_core::{
@@ -20,7 +20,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::Synchronous;
-use lamplighter_runner::{bell, storage::Storage};
+use lamplighter_runner::{storage::Storage, wake};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ impl Runner {
         let home = folder.path().join(".lamplighter");
         let started = Instant::now();
         let address = loop {
-            if let Some(address) = bell::heard_at(&home) {
+            if let Some(address) = wake::wake_address(&home) {
                 break address;
             }
             if started.elapsed() > PATIENCE {
@@ -80,7 +80,7 @@ impl Runner {
         let storage = Storage::open(&home, "bench", Synchronous::default(), [])
             .await
             .map_err(|error| format!("{error:#}"))?;
-        let jobs = Jobs::new(storage.table.clone(), Bell::Runner { to: Some(address) });
+        let jobs = Jobs::new(storage.table.clone(), Waker::Runner { to: Some(address) });
         Ok(Self { process, jobs, tasks, storage, _folder: folder })
     }
 

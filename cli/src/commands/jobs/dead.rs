@@ -13,9 +13,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands, known, many, output, say,
+    commands, lookup, many, output,
     show::{signed, table},
     target::{Place, Target},
+    tr,
     words::Words,
 };
 
@@ -44,7 +45,7 @@ struct Told {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks = known::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
     let (told, letters) = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let found = found(&target, &tasks, arguments.limit).await;
@@ -56,7 +57,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if told.failed.is_empty() && letters.is_empty() {
-        output::line(say!(words, "jobs-none-dead"));
+        output::line(tr!(words, "jobs-none-dead"));
     }
     for line in failed_lines(words, &told.failed).into_iter().chain(letter_lines(words, &letters)) {
         output::line(line);
@@ -117,7 +118,7 @@ fn failed_lines(words: &Words, runs: &[Run]) -> Vec<String> {
             words.time(run.completed_at),
             run.task.to_string(),
             run.id.to_string(),
-            say!(words, "jobs-attempts", count = run.attempts.len()),
+            tr!(words, "jobs-attempts", count = run.attempts.len()),
             words.reason(run).or_else(|| run.message.clone()).unwrap_or_default(),
         ];
         (run.status, cells)
@@ -131,7 +132,7 @@ fn letter_lines(words: &Words, letters: &[DeadLetter]) -> Vec<String> {
             letter.sent_at.map(|at| words.time(at)).unwrap_or_default(),
             letter.task.to_string(),
             letter.id.clone(),
-            say!(words, "jobs-deliveries", count = letter.deliveries),
+            tr!(words, "jobs-deliveries", count = letter.deliveries),
             letter.body.clone(),
         ]
     };

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     commands::{self, job::stands},
-    known, many, output, say,
+    lookup, many, output,
     show::{signed, unreadable},
     target::Place,
+    tr,
     words::Words,
 };
 
@@ -36,7 +37,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks = known::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
     let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let page = read(&target.table, &tasks, arguments).await;
@@ -51,13 +52,13 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     if page.runs.is_empty() {
-        output::line(say!(words, "jobs-none"));
+        output::line(tr!(words, "jobs-none"));
     }
     for line in lines(words, &page.runs) {
         output::line(line);
     }
     if let Some(cursor) = &page.next {
-        output::line(say!(words, "history-more", cursor = cursor.to_string()));
+        output::line(tr!(words, "history-more", cursor = cursor.to_string()));
     }
     Ok(())
 }

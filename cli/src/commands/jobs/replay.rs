@@ -14,8 +14,9 @@ use serde_json::json;
 
 use super::dead::{failed, taken};
 use crate::{
-    commands, known, output, say,
+    commands, lookup, output,
     target::{Place, Target},
+    tr,
     words::Words,
 };
 
@@ -46,14 +47,14 @@ enum Replayed {
     /// A job, as a new one; or as one that there was, because it had been replayed before.
     Job { run: RunId, new: JobKey, before: bool },
     /// A job that no worker has: its message.
-    Rung(JobKey),
+    Woken(JobKey),
     /// A message.
     Message(String),
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let task = known::task(words, &workspace, &arguments.task)?;
+    let task = lookup::task(words, &workspace, &arguments.task)?;
     let replayed = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let replayed = replay_in(words, &target, &task, arguments).await;
@@ -65,25 +66,25 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             Replayed::Job { run, new, before } => {
                 json!({ "retry_of": run, "run_id": new.run_id, "replayed_before": before })
             }
-            Replayed::Rung(job) => json!({ "rung": job.run_id }),
+            Replayed::Woken(job) => json!({ "rung": job.run_id }),
             Replayed::Message(id) => json!({ "message": id }),
         });
         output::plain(serde_json::to_string_pretty(&told.collect::<Vec<_>>())?);
         return Ok(());
     }
     if replayed.is_empty() {
-        output::line(say!(words, "jobs-none-dead"));
+        output::line(tr!(words, "jobs-none-dead"));
     }
     for it in &replayed {
         match it {
             Replayed::Job { run, new, before: false } => {
-                output::line(say!(words, "jobs-replayed", run = run, new = new.run_id));
+                output::line(tr!(words, "jobs-replayed", run = run, new = new.run_id));
             }
             Replayed::Job { run, new, before: true } => {
-                output::line(say!(words, "jobs-replayed-before", run = run, new = new.run_id));
+                output::line(tr!(words, "jobs-replayed-before", run = run, new = new.run_id));
             }
-            Replayed::Rung(job) => output::line(say!(words, "jobs-rung", job = job.to_string())),
-            Replayed::Message(id) => output::line(say!(words, "jobs-sent-back", message = id)),
+            Replayed::Woken(job) => output::line(tr!(words, "jobs-rung", job = job.to_string())),
+            Replayed::Message(id) => output::line(tr!(words, "jobs-sent-back", message = id)),
         }
     }
     Ok(())
@@ -121,7 +122,7 @@ async fn replay_in(
         }
     }
     match left.first() {
-        Some(id) => bail!(say!(words, "jobs-no-such", id = id, task = task)),
+        Some(id) => bail!(tr!(words, "jobs-no-such", id = id, task = task)),
         None => Ok(replayed),
     }
 }
@@ -129,14 +130,14 @@ async fn replay_in(
 /// A job that failed becomes a new one. Of one that nobody has, its message is sent once more.
 async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> anyhow::Result<Replayed> {
     match jobs.find(&JobKey { task: task.clone(), run_id: id }).await? {
-        None => bail!(say!(words, "jobs-no-such", id = id, task = task)),
+        None => bail!(tr!(words, "jobs-no-such", id = id, task = task)),
         Some(Found::Over(run)) if run.status.is_failure() => Box::pin(again(jobs, *run)).await,
         Some(Found::Over(run)) => {
-            bail!(say!(words, "control-did-not-fail", task = task, run = id, status = run.status))
+            bail!(tr!(words, "control-did-not-fail", task = task, run = id, status = run.status))
         }
         // A worker whose lease has ended is dead, and whoever is told of the job takes it over.
         Some(Found::Open(job)) if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) => {
-            bail!(say!(words, "jobs-runs", job = job.key().to_string()))
+            bail!(tr!(words, "jobs-runs", job = job.key().to_string()))
         }
         Some(Found::Open(job)) => Box::pin(ring(jobs, &job)).await,
     }
@@ -171,5 +172,5 @@ async fn ring(jobs: &Jobs, job: &Job) -> anyhow::Result<Replayed> {
     } else {
         jobs.wake(vec![job.key()]).await?;
     }
-    Ok(Replayed::Rung(job.key()))
+    Ok(Replayed::Woken(job.key()))
 }

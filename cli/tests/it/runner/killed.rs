@@ -19,7 +19,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::local_dynamodb,
-    jobs::{Bell, Carried, Jobs, Worker},
+    jobs::{Carried, Jobs, Waker, Worker},
     table::{Found, Table},
 };
 use lamplighter_core::{
@@ -32,7 +32,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::{Engine, Synchronous};
-use lamplighter_runner::{bell::heard_at, queue::LEASE};
+use lamplighter_runner::{queue::LEASE, wake::wake_address};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
@@ -112,7 +112,7 @@ impl World {
 
     fn through(&self, endpoint: &str) -> Jobs {
         let table = Table::new(local_dynamodb(endpoint), "shop-lamplighter");
-        Jobs::new(table, Bell::Runner { to: heard_at(&self.home) })
+        Jobs::new(table, Waker::Runner { to: wake_address(&self.home) })
     }
 
     /// The records, once nobody else has the table.
@@ -166,7 +166,7 @@ impl World {
             let Ok(runners) = jobs.table().runners().await else { continue };
             let Some(living) = runners.into_iter().max_by_key(|runner| runner.started_at) else { continue };
             let now = Timestamp::now();
-            let taken = jobs.table().disown_jobs(&task(), &living.instance, now, LEASE).await;
+            let taken = jobs.table().revoke_leases(&task(), &living.instance, now, LEASE).await;
             for job in taken.unwrap_or_default().iter().take(3) {
                 let until = now + Duration::from_millis(200 + dice.roll(300));
                 let worker = Worker { retry: retry(), ..Worker::new(until, retry()) };

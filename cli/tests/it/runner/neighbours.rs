@@ -21,7 +21,7 @@ use super::stage::{Runner, Stage, until};
 /// A user that is not the one of the tests.
 const NOBODY: u32 = 65534;
 const SIGN: &str = ".lamplighter/table.sqlite.endpoint";
-const BELL: &str = ".lamplighter/bell";
+const WAKE_UP: &str = ".lamplighter/wake-up";
 
 /// The address and the key of an endpoint's URL.
 fn parts(url: &str) -> (SocketAddr, String) {
@@ -213,7 +213,7 @@ fn o06_the_commands_find_the_key_and_it_is_shown_nowhere() {
     let keys: BTreeSet<_> = handed.iter().map(|key| (*key).to_owned()).collect();
     assert!(
         keys.len() >= 7,
-        "the endpoints', the process's own, the bell's and the bucket's: {}",
+        "the endpoints', the process's own, the wake-ups' and the bucket's: {}",
         keys.len()
     );
     for process in fs::read_dir("/proc").unwrap().flatten() {
@@ -246,19 +246,19 @@ fn o06_the_folder_and_the_keys_are_the_owners_and_a_former_runners_key_opens_not
     // As an earlier version has left it, and open to everybody.
     stage.workspace.write(".lamplighter/stacks/shop.lock", "");
     stage.workspace.write(SIGN, &json!({ "pid": 1, "dynamodb": "http://127.0.0.1:9" }).to_string());
-    stage.workspace.write(BELL, "127.0.0.1:9");
+    stage.workspace.write(WAKE_UP, "127.0.0.1:9");
     let home = stage.workspace.path(".lamplighter");
     for folder in [&stage.workspace.path(""), &home] {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
     }
     let runner = stage.start(&["start"], &[]);
     assert_eq!(mode(&home), 0o700);
-    for file in [SIGN, BELL] {
+    for file in [SIGN, WAKE_UP] {
         assert_eq!(mode(&stage.workspace.path(file)), 0o600, "{file}");
     }
     // Only an administrator can become somebody else.
     if rustix::process::geteuid().is_root() {
-        for (program, path) in [("cat", SIGN), ("cat", BELL), ("ls", ".lamplighter")] {
+        for (program, path) in [("cat", SIGN), ("cat", WAKE_UP), ("ls", ".lamplighter")] {
             let tried =
                 Command::new(program).arg(stage.workspace.path(path)).uid(NOBODY).gid(NOBODY).output();
             let tried = tried.unwrap();
@@ -267,18 +267,21 @@ fn o06_the_folder_and_the_keys_are_the_owners_and_a_former_runners_key_opens_not
         }
     }
     let (_, former) = parts(&table_of(&stage));
-    let former_bell = stage.workspace.read(BELL);
+    let former_bell = stage.workspace.read(WAKE_UP);
     runner.signal("KILL");
     drop(runner);
     until("its processes are gone", || (stage.processes() == 0).then_some(()));
 
     let runner = stage.start(&["start"], &[]);
     let (at, key) = parts(&table_of(&stage));
-    assert_ne!((&key, stage.workspace.read(BELL)), (&former, former_bell));
+    assert_ne!((&key, stage.workspace.read(WAKE_UP)), (&former, former_bell));
     assert_eq!(list_tables(at, &former, &at.to_string(), &[]), Some(403));
     assert_eq!(list_tables(at, &key, &at.to_string(), &[]), Some(200));
     end(runner);
-    assert!(!stage.workspace.path(SIGN).exists() && !stage.workspace.path(BELL).exists(), "they go with it");
+    assert!(
+        !stage.workspace.path(SIGN).exists() && !stage.workspace.path(WAKE_UP).exists(),
+        "they go with it"
+    );
 }
 
 #[test]

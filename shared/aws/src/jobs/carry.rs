@@ -14,7 +14,7 @@ use lamplighter_core::{
 use super::Jobs;
 use crate::{
     random::{jitter, random},
-    table::{Ended, Lane, Started, Step, TableError, Taken},
+    table::{Ended, Started, Step, TableError, Taken, Transport},
 };
 
 /// A worker that is to carry a job.
@@ -128,8 +128,8 @@ impl Jobs {
         let until = now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
         let later = Job { not_before: Some(until), ..job.clone() };
         let is_put_off = self.table.put_off(job, now, wait, self.lane()).await?;
-        let by_message = self.lane() == Lane::Queue && matches!(wait, Wait::Message(_));
-        if is_put_off && by_message && self.bell.ring(&later, now).await.is_err() {
+        let by_message = self.lane() == Transport::Queue && matches!(wait, Wait::Message(_));
+        if is_put_off && by_message && self.waker.ring(&later, now).await.is_err() {
             return Ok(Refusal::NotBefore { until });
         }
         Ok(Refusal::Full { until })

@@ -13,7 +13,7 @@ use aws_sdk_sqs::{
 use jiff::Timestamp;
 use lamplighter_core::{job::JobKey, name::TaskName};
 
-use super::bell::is_missing;
+use super::wake::is_missing;
 use crate::clients::cause;
 
 /// What comes behind a queue's name in that of its dead letters.

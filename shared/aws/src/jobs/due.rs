@@ -17,7 +17,7 @@ const AT_ONCE: usize = 16;
 
 /// What became of the jobs that were due.
 #[derive(Debug, Default)]
-pub struct Rung {
+pub struct WakeReport {
     /// Those whose messages were sent.
     pub sent: usize,
     /// Those that wait for others, and were looked at.
@@ -33,8 +33,8 @@ impl Jobs {
     ///
     /// A job leaves the index after its message was sent. So whoever dies in between, and two who do this at once, send a
     /// message twice, which starts nothing twice.
-    pub async fn ring_due(&self, now: Timestamp, end: Timestamp) -> Result<Rung, TableError> {
-        let mut rung = Rung::default();
+    pub async fn wake_due(&self, now: Timestamp, end: Timestamp) -> Result<WakeReport, TableError> {
+        let mut report = WakeReport::default();
         let until = now.saturating_add(MAX_DELAY).unwrap_or(Timestamp::MAX);
         // Each minute begins with another partition, so that none comes always last.
         let first =
@@ -49,9 +49,9 @@ impl Jobs {
                 } else {
                     self.table.due_for_queues(partition, until, page).await?
                 };
-                self.deal_with(&found.keys, now, until, &mut rung).await?;
+                self.deal_with(&found.keys, now, until, &mut report).await?;
                 if Timestamp::now() >= end {
-                    return Ok(rung);
+                    return Ok(report);
                 }
                 if !found.goes_on() {
                     break;
@@ -59,7 +59,7 @@ impl Jobs {
                 page = Some(found);
             }
         }
-        Ok(rung)
+        Ok(report)
     }
 
     async fn deal_with(
@@ -67,11 +67,11 @@ impl Jobs {
         keys: &[JobKey],
         now: Timestamp,
         until: Timestamp,
-        rung: &mut Rung,
+        report: &mut WakeReport,
     ) -> Result<(), TableError> {
         let (jobs, unreadable) = self.table.open_jobs(keys).await?;
         for error in &unreadable {
-            rung.tell(error);
+            report.tell(error);
         }
         let (mut ringing, mut waiting) = (Vec::new(), Vec::new());
         for job in jobs {
@@ -81,27 +81,27 @@ impl Jobs {
                 Due::Leave => {}
             }
         }
-        rung.looked_at += waiting.len();
+        report.looked_at += waiting.len();
         for key in waiting {
             if let Err(error) = self.wake(vec![key]).await {
-                rung.tell(&error);
+                report.tell(&error);
             }
         }
-        let unheard = self.bell.ring_all(&ringing, now).await;
+        let failed = self.waker.wake_all(&ringing, now).await;
         let mut writes = JoinSet::new();
         for (place, job) in ringing.iter().enumerate() {
-            let error = unheard.iter().find(|(unheard, _)| *unheard == place).map(|(_, error)| error);
+            let error = failed.iter().find(|(failed, _)| *failed == place).map(|(_, error)| error);
             match error {
-                None => rung.sent += 1,
-                Some(error) => rung.tell(error),
+                None => report.sent += 1,
+                Some(error) => report.tell(error),
             }
             if writes.len() >= AT_ONCE {
-                note(writes.join_next().await, rung);
+                note(writes.join_next().await, report);
             }
             writes.spawn(self.clone().moved(job.key(), error.is_none(), until));
         }
         while let Some(written) = writes.join_next().await {
-            note(Some(written), rung);
+            note(Some(written), report);
         }
         Ok(())
     }
@@ -109,54 +109,54 @@ impl Jobs {
     /// Sends the messages of the jobs of these tasks that were enqueued from `from` to `to` and of which nobody seems to have been
     /// told. One that only waits in a long queue has two messages then, which start nothing twice. Sixteen queries a task, and
     /// one for each further MB of records.
-    pub async fn ring_unheard<'a>(
+    pub async fn wake_orphans<'a>(
         &self,
         tasks: impl Iterator<Item = &'a TaskName>,
         between: (Timestamp, Timestamp),
-    ) -> Result<Rung, TableError> {
-        let mut rung = Rung::default();
+    ) -> Result<WakeReport, TableError> {
+        let mut report = WakeReport::default();
         for task in tasks {
-            let looks = (0..SHARDS).map(|shard| self.clone().ring_partition(task.clone(), shard, between));
+            let looks = (0..SHARDS).map(|shard| self.clone().wake_partition(task.clone(), shard, between));
             for looked in looks.collect::<JoinSet<_>>().join_all().await {
                 let looked = looked?;
-                rung.sent += looked.sent;
-                looked.errors.iter().for_each(|error| rung.note(error.clone()));
+                report.sent += looked.sent;
+                looked.errors.iter().for_each(|error| report.note(error.clone()));
             }
         }
-        Ok(rung)
+        Ok(report)
     }
 
-    /// As [`ring_unheard`](Self::ring_unheard), of one partition, a page at a time.
-    async fn ring_partition(
+    /// As [`wake_orphans`](Self::wake_orphans), of one partition, a page at a time.
+    async fn wake_partition(
         self,
         task: TaskName,
         shard: u8,
         between: (Timestamp, Timestamp),
-    ) -> Result<Rung, TableError> {
-        let (mut rung, mut start) = (Rung::default(), None);
+    ) -> Result<WakeReport, TableError> {
+        let (mut report, mut start) = (WakeReport::default(), None);
         loop {
-            let (jobs, next) = self.table.unheard_jobs(&task, shard, between, start).await?;
+            let (jobs, next) = self.table.orphaned_jobs(&task, shard, between, start).await?;
             let now = Timestamp::now();
-            let unheard = self.bell.ring_all(&jobs, now).await;
-            rung.sent += jobs.len() - unheard.len();
-            for (place, error) in unheard {
-                rung.tell(&error);
+            let failed = self.waker.wake_all(&jobs, now).await;
+            report.sent += jobs.len() - failed.len();
+            for (place, error) in failed {
+                report.tell(&error);
                 self.table.park(&jobs[place].key(), now).await?;
             }
             start = next;
             if start.is_none() {
-                return Ok(rung);
+                return Ok(report);
             }
         }
     }
 
     /// Takes a job off the index whose message was sent. One that was not is put behind all others, for the next pulse.
     async fn moved(self, key: JobKey, is_sent: bool, last: Timestamp) -> Result<(), TableError> {
-        if is_sent { self.table.rung(&key).await } else { self.table.park(&key, last).await }
+        if is_sent { self.table.remove_from_due(&key).await } else { self.table.park(&key, last).await }
     }
 }
 
-impl Rung {
+impl WakeReport {
     /// Notes what went wrong, each thing once.
     fn tell(&mut self, error: &dyn std::error::Error) {
         self.note(error.to_string());
@@ -169,10 +169,10 @@ impl Rung {
     }
 }
 
-fn note(written: Option<Result<Result<(), TableError>, tokio::task::JoinError>>, rung: &mut Rung) {
+fn note(written: Option<Result<Result<(), TableError>, tokio::task::JoinError>>, report: &mut WakeReport) {
     match written {
-        Some(Ok(Err(error))) => rung.tell(&error),
-        Some(Err(error)) => rung.tell(&error),
+        Some(Ok(Err(error))) => report.tell(&error),
+        Some(Err(error)) => report.tell(&error),
         Some(Ok(Ok(()))) | None => {}
     }
 }

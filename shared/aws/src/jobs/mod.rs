@@ -3,11 +3,11 @@
 //! The record in the table comes first and is the truth. The bell says that there is work: a message in the task's SQS
 //! queue, or a datagram to the runner. A bell that was lost is found again: by the pulse or the runner, in the index `due`.
 
-mod bell;
 mod carry;
 mod dead;
 mod due;
-mod together;
+mod group_commit;
+mod wake;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,16 +20,18 @@ use lamplighter_core::{
     status::Status,
 };
 
-pub use bell::{Bell, BellError, NoRunnerAddress, RunnerAddress, Sqs, split_datagram};
 pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
-pub use due::Rung;
+pub use due::WakeReport;
+pub use wake::{NoRunnerAddress, RunnerAddress, Sqs, WakeError, Waker, split_datagram};
 
-use together::Together;
+use group_commit::Together;
 
 use crate::{
     random::random,
-    table::{Aborted, Ended, Enqueued, Exclusive, Found, JobKeys, LOOK_AGAIN, Lane, Table, TableError},
+    table::{
+        Aborted, Ended, Enqueued, Found, GroupCommit, JobKeys, LOOK_AGAIN, Table, TableError, Transport,
+    },
 };
 
 /// How long it is from one look at a job's record to the next while somebody waits for its end, at first and at most.
@@ -43,7 +45,7 @@ const PARKED: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Jobs {
     table: Table,
-    bell: Bell,
+    waker: Waker,
     together: Option<Together>,
     /// The stack for which messages of failed jobs are kept, if somebody is told of them.
     notifies: Option<Arc<str>>,
@@ -92,14 +94,14 @@ pub struct NotAccepted {
 
 impl Jobs {
     /// The jobs of that table, of which that bell tells.
-    pub fn new(table: Table, bell: Bell) -> Self {
-        Self { table, bell, together: None, notifies: None }
+    pub fn new(table: Table, waker: Waker) -> Self {
+        Self { table, waker, together: None, notifies: None }
     }
 
     /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, whose
     /// process has the table's engine. It needs tokio's runtime.
     #[must_use]
-    pub fn written_together(self, engine: Arc<dyn Exclusive>) -> Self {
+    pub fn with_group_commit(self, engine: Arc<dyn GroupCommit>) -> Self {
         let together = Some(Together::of(self.table.clone(), engine, self.lane()));
         Self { together, ..self }
     }
@@ -118,12 +120,12 @@ impl Jobs {
 
     /// The same jobs, whose records are kept for that long.
     #[must_use]
-    pub fn keeping(self, retention: Duration) -> Self {
-        Self { table: self.table.keeping(retention), ..self }
+    pub fn with_retention(self, retention: Duration) -> Self {
+        Self { table: self.table.with_retention(retention), ..self }
     }
 
-    fn lane(&self) -> Lane {
-        self.bell.lane()
+    fn lane(&self) -> Transport {
+        self.waker.lane()
     }
 
     /// Enqueues a job. When this returns it has its record, and will be run. Should its message not reach the queue, the
@@ -143,7 +145,7 @@ impl Jobs {
             }
         }
         if job.after.is_empty() {
-            if let Err(error) = self.bell.ring(&job, now).await {
+            if let Err(error) = self.waker.ring(&job, now).await {
                 self.unheard(&job, &keys, error, now).await?;
             }
         } else {
@@ -163,15 +165,15 @@ impl Jobs {
         &self,
         job: &Job,
         keys: &JobKeys,
-        error: BellError,
+        error: WakeError,
         now: Timestamp,
     ) -> Result<(), EnqueueError> {
         match error {
-            BellError::NoQueue { task, cause } => {
+            WakeError::NoQueue { task, cause } => {
                 self.table.withdraw(job, keys, now).await?;
                 Err(EnqueueError::UnknownTask { task, cause })
             }
-            BellError::Unheard(_) => {
+            WakeError::Unheard(_) => {
                 let at_last = now.saturating_add(PARKED).unwrap_or(Timestamp::MAX);
                 let _ = self.table.park(&job.key(), at_last).await;
                 Ok(())
@@ -213,7 +215,7 @@ impl Jobs {
                     jobs.remove(at);
                 }
             }
-            for (at, error) in self.bell.ring_all(&jobs, now).await {
+            for (at, error) in self.waker.wake_all(&jobs, now).await {
                 if let Err(error) = self.unheard(&jobs[at], &JobKeys::default(), error, now).await {
                     failed.push((places[at], error));
                 }
@@ -231,8 +233,8 @@ impl Jobs {
 
     /// Tells once more of a job that nobody has started: its message may have been lost. A message too many starts nothing
     /// twice.
-    pub async fn ring(&self, job: &Job) -> Result<(), BellError> {
-        self.bell.ring(job, Timestamp::now()).await
+    pub async fn ring(&self, job: &Job) -> Result<(), WakeError> {
+        self.waker.ring(job, Timestamp::now()).await
     }
 
     /// Renews the lease of a job that a worker has. False if it has it no more.
@@ -241,23 +243,23 @@ impl Jobs {
     }
 
     /// Frees the jobs of a task that workers of a dead runner have, for whoever starts them next, and rings for them. Returns
-    /// how many there were. As [`Table::disown_jobs`].
-    pub async fn disown(
+    /// how many there were. As [`Table::revoke_leases`].
+    pub async fn revoke_leases(
         &self,
         task: &TaskName,
         runner: &str,
         longest: Duration,
     ) -> Result<usize, TableError> {
         let now = Timestamp::now();
-        let disowned = self.table.disown_jobs(task, runner, now, longest).await?;
+        let disowned = self.table.revoke_leases(task, runner, now, longest).await?;
         // A bell that nobody hears is found again in the index.
-        let _ = self.bell.ring_all(&disowned, now).await;
+        let _ = self.waker.wake_all(&disowned, now).await;
         Ok(disowned.len())
     }
 
     /// Keeps a job's message, which was received, from the others for so long.
-    pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
-        self.bell.hold_back(task, receipt, pause).await
+    pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), WakeError> {
+        self.waker.hold_back(task, receipt, pause).await
     }
 
     /// A job, whether or not it is over.
@@ -299,12 +301,12 @@ impl Jobs {
     /// off the index, the pulse finds it there, and whoever has the message looks at the job itself.
     async fn free(&self, job: &Job, now: Timestamp) -> Result<(), TableError> {
         let free = Job { after: Vec::new(), ..job.clone() };
-        if self.lane() == Lane::Runner {
+        if self.lane() == Transport::Runner {
             if self.table.release_job(job, self.lane(), now).await? {
                 // A bell that nobody hears is found again in the index.
-                let _ = self.bell.ring(&free, now).await;
+                let _ = self.waker.ring(&free, now).await;
             }
-        } else if self.bell.ring(&free, now).await.is_ok() {
+        } else if self.waker.ring(&free, now).await.is_ok() {
             self.table.release_job(job, self.lane(), now).await?;
         } else {
             let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);

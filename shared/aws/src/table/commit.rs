@@ -60,7 +60,7 @@ impl Table {
     ) -> Result<(), CommitError> {
         let check = self.check(task_pk(task), TASK);
         let check = match hold {
-            Hold::Exclusive { epoch } => check
+            Hold::GroupCommit { epoch } => check
                 .condition_expression(HELD)
                 .expression_attribute_values(":epoch", n(epoch))
                 .expression_attribute_values(":run_id", s(run_id.to_string())),

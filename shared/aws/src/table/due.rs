@@ -121,7 +121,7 @@ impl Table {
     }
 
     /// Takes a job off the index, once its message was sent. Nothing happens if it was started or moved since. One write.
-    pub async fn rung(&self, key: &JobKey) -> Result<(), TableError> {
+    pub async fn remove_from_due(&self, key: &JobKey) -> Result<(), TableError> {
         let old = match key.task.as_str() {
             // What stands there is the runner's.
             OLD_QUEUES => due_pk_of_queues(key.run_id),

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, LONGEST_LIFE, OnTwin, Scope, Unique},
+    job::{Job, JobKey, LONGEST_LIFE, OnConflict, Scope, Unique},
     name::TaskName,
     retry::Retry,
     status::Status,
@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     CommitError, Table, TableError,
     item::{Item, n, s, to_item},
-    job::{Found, Lane},
+    job::{Found, Transport},
     schema::{JobsItem, job_keys_pk},
     transact,
 };
@@ -59,13 +59,13 @@ pub enum Enqueued {
 }
 
 /// A key item that is to be taken.
-struct Taking {
+struct KeyClaim {
     sk: String,
     /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
     until: Option<Timestamp>,
     /// When its item may be deleted.
     expires: Timestamp,
-    on_twin: OnTwin,
+    on_twin: OnConflict,
 }
 
 /// The job that has a key.
@@ -82,15 +82,15 @@ impl Table {
         &self,
         job: &Job,
         keys: &JobKeys,
-        lane: Lane,
+        lane: Transport,
         now: Timestamp,
     ) -> Result<Enqueued, TableError> {
         let kept = self.put_away_job(job).await?;
-        let takings = self.takings(job, keys, now);
+        let key_claims = self.key_claims(job, keys, now);
         let enqueued = match self.item_of(&kept, lane.place(job, now)) {
-            Ok(item) if takings.is_empty() => self.enqueue_item(item).await,
+            Ok(item) if key_claims.is_empty() => self.enqueue_item(item).await,
             // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
-            Ok(item) => Box::pin(self.enqueue_keyed(job, item, &takings, now)).await,
+            Ok(item) => Box::pin(self.enqueue_keyed(job, item, &key_claims, now)).await,
             Err(error) => {
                 self.discard(&kept).await;
                 return Err(error);
@@ -123,13 +123,13 @@ impl Table {
         &self,
         job: &Job,
         item: Item,
-        takings: &[Taking],
+        key_claims: &[KeyClaim],
         now: Timestamp,
     ) -> Result<Enqueued, TableError> {
         let mut taken_from: HashMap<&str, RunId> = HashMap::new();
         for round in 1..=ROUNDS.max_attempts {
             let mut writes = vec![TransactWriteItem::builder().put(self.put_of(item.clone())?).build()];
-            for taking in takings {
+            for taking in key_claims {
                 let put = self.taking_of(job, taking, taken_from.get(taking.sk.as_str()), now)?;
                 writes.push(TransactWriteItem::builder().put(put).build());
             }
@@ -137,7 +137,7 @@ impl Table {
                 // The record is there already: by this very transaction, whose response was lost.
                 Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(Enqueued::New),
                 // Only the key whose condition failed may keep the job out.
-                Err(CommitError::Refused { index }) => takings.get(index - 1),
+                Err(CommitError::Refused { index }) => key_claims.get(index - 1),
                 Err(CommitError::LostHold) => None,
                 Err(CommitError::Service(cause)) => {
                     return Err(TableError::Service {
@@ -161,8 +161,8 @@ impl Table {
                 };
                 if keeps_out {
                     return Ok(match taking.on_twin {
-                        OnTwin::Refuse => Enqueued::Refused(twin.run_id),
-                        OnTwin::Join => Enqueued::Joined(twin.run_id),
+                        OnConflict::Refuse => Enqueued::Refused(twin.run_id),
+                        OnConflict::Join => Enqueued::Joined(twin.run_id),
                     });
                 }
                 taken_from.insert(&taking.sk, twin.run_id);
@@ -176,16 +176,16 @@ impl Table {
         Err(TableError::Service { table: self.name.clone(), operation: "enqueue a job", cause })
     }
 
-    fn takings(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<Taking> {
+    fn key_claims(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<KeyClaim> {
         let later = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         let id = keys.id.iter().map(|id| JobsItem::Id(id));
-        let ids = id.chain(keys.replay_of.map(JobsItem::Replay)).map(|item| Taking {
+        let ids = id.chain(keys.replay_of.map(JobsItem::Replay)).map(|item| KeyClaim {
             sk: item.sk(),
             until: None,
             expires: later(LONGEST_LIFE.saturating_add(self.retention)),
-            on_twin: OnTwin::Join,
+            on_twin: OnConflict::Join,
         });
-        let unique = keys.unique.iter().map(|unique| Taking {
+        let unique = keys.unique.iter().map(|unique| KeyClaim {
             sk: match &unique.scope {
                 Scope::Task => JobsItem::Only.sk(),
                 Scope::Arguments => JobsItem::Arguments(&hex(&Sha256::digest(sorted(&job.arguments)))).sk(),
@@ -202,7 +202,7 @@ impl Table {
     fn taking_of(
         &self,
         job: &Job,
-        taking: &Taking,
+        taking: &KeyClaim,
         from: Option<&RunId>,
         now: Timestamp,
     ) -> Result<Put, TableError> {
@@ -234,7 +234,7 @@ impl Table {
         if !self.delete_unstarted(job).await? {
             return Ok(());
         }
-        for taking in self.takings(job, keys, now) {
+        for taking in self.key_claims(job, keys, now) {
             let deleted = self
                 .client
                 .delete_item()
@@ -273,7 +273,12 @@ impl Table {
 
     /// Writes the records of many new jobs, 25 with a request. Returns those that the service did not take in the end, with the
     /// reason; the others have their records.
-    pub async fn enqueue_all(&self, jobs: &[Job], lane: Lane, now: Timestamp) -> Vec<(RunId, TableError)> {
+    pub async fn enqueue_all(
+        &self,
+        jobs: &[Job],
+        lane: Transport,
+        now: Timestamp,
+    ) -> Vec<(RunId, TableError)> {
         let mut failed = Vec::new();
         for jobs in jobs.chunks(BATCH) {
             let mut items = Vec::with_capacity(jobs.len());
@@ -351,7 +356,7 @@ impl Table {
     }
 
     /// Lets a job start that has waited for others, with these arguments. False if it waits no more. One write.
-    pub async fn release_job(&self, job: &Job, lane: Lane, now: Timestamp) -> Result<bool, TableError> {
+    pub async fn release_job(&self, job: &Job, lane: Transport, now: Timestamp) -> Result<bool, TableError> {
         let kept = self.put_away_job(job).await?;
         let freed = Job { after: Vec::new(), receives: None, ..job.clone() };
         let place = lane.place(&freed, now);

@@ -44,7 +44,7 @@ pub(super) const OPEN: &str = "epoch = :epoch AND #status IN (:pending, :running
 
 /// By what a job that can start is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum Transport {
     /// A message in its task's queue. What SQS cannot hold back is in the index `due`, for the pulse.
     Queue,
     /// The index `due`, in which each job stands until it is over: for the runner, by priority.
@@ -118,7 +118,7 @@ impl Found {
     }
 }
 
-impl Lane {
+impl Transport {
     /// What a start that lasts `:until` does to a job's place in the index, at the end of what it sets.
     pub(super) fn at_start(self) -> &'static str {
         match self {
@@ -242,7 +242,7 @@ impl Table {
         &self,
         key: &JobKey,
         request: &StartRequest,
-        lane: Lane,
+        lane: Transport,
     ) -> Result<Started, TableError> {
         let fresh = self
             .start_update(key, request, lane, "")
@@ -325,7 +325,7 @@ impl Table {
         &self,
         key: &JobKey,
         request: &StartRequest,
-        lane: Lane,
+        lane: Transport,
         further: &str,
     ) -> UpdateItemFluentBuilder {
         let index = lane.at_start();
@@ -371,8 +371,8 @@ impl Table {
     }
 
     /// Renews the lease of a job that a worker has. False if it has it no more. One write.
-    pub async fn renew_job(&self, job: &Job, until: Timestamp, lane: Lane) -> Result<bool, TableError> {
-        let index = if lane == Lane::Runner { ", due_at = :until" } else { "" };
+    pub async fn renew_job(&self, job: &Job, until: Timestamp, lane: Transport) -> Result<bool, TableError> {
+        let index = if lane == Transport::Runner { ", due_at = :until" } else { "" };
         let update = self
             .holding(job)
             .update_expression(format!("SET lease_until = :until{index}"))
@@ -390,9 +390,9 @@ impl Table {
         job: &Job,
         attempts: &[Attempt],
         not_before: Timestamp,
-        lane: Lane,
+        lane: Transport,
     ) -> Result<bool, TableError> {
-        let index = if lane == Lane::Runner { ", due_at = :not_before" } else { "" };
+        let index = if lane == Transport::Runner { ", due_at = :not_before" } else { "" };
         let update = self
             .holding(job)
             .update_expression(format!(

@@ -12,7 +12,7 @@ use lamplighter_core::{
 };
 
 use super::{
-    Lane, Table, TableError,
+    Table, TableError, Transport,
     item::{n, s},
     job::OPEN,
     schema::{JobsItem, due_pk_of_queues, job_keys_pk},
@@ -85,13 +85,13 @@ impl Table {
         job: &Job,
         now: Timestamp,
         wait: Wait,
-        lane: Lane,
+        lane: Transport,
     ) -> Result<bool, TableError> {
         let at = now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
         let index = match (lane, wait) {
-            (Lane::Runner, _) => ", due_at = :at",
-            (Lane::Queue, Wait::Index(_)) => ", due_at = :at, due_pk = :pk",
-            (Lane::Queue, Wait::Message(_)) => "",
+            (Transport::Runner, _) => ", due_at = :at",
+            (Transport::Queue, Wait::Index(_)) => ", due_at = :at, due_pk = :pk",
+            (Transport::Queue, Wait::Message(_)) => "",
         };
         let update = self
             .update_job(&job.key())

@@ -9,9 +9,9 @@
 mod answers;
 mod claim;
 mod commit;
-mod disown;
 mod due;
 mod enqueue;
+mod group_commit;
 mod history;
 mod item;
 mod job;
@@ -19,16 +19,16 @@ mod lease;
 mod ledger;
 mod limit;
 mod look;
+mod orphans;
 mod outbox;
 mod pulse;
 mod release;
 mod renew;
+mod revoke;
 mod rollup;
 mod runner;
 mod schema;
 mod state;
-mod together;
-mod unheard;
 mod values;
 
 use std::time::Duration;
@@ -39,9 +39,10 @@ use lamplighter_core::definition::DEFAULT_RETENTION;
 pub use commit::{CommitError, TransactWriteItem, transact};
 pub use due::DuePage;
 pub use enqueue::{Enqueued, JobKeys};
+pub use group_commit::{GroupCommit, MOST, Step, Taken};
 pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
 pub use item::Item;
-pub use job::{Aborted, Ended, Found, LOOK_AGAIN, Lane, MAX_DELAY, Started};
+pub use job::{Aborted, Ended, Found, LOOK_AGAIN, MAX_DELAY, Started, Transport};
 pub use ledger::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use look::Seen;
 pub use outbox::Undelivered;
@@ -51,7 +52,6 @@ pub use renew::Renewed;
 pub use rollup::{Counted, RETENTION};
 pub(crate) use schema::DUE_SHARDS;
 pub use schema::{LeadingKeys, create};
-pub use together::{Exclusive, MOST, Step, Taken};
 pub use values::{JOBS_FOLDER, LARGE, RUNS_FOLDER, is_large};
 
 use item::s;
@@ -134,13 +134,13 @@ impl Table {
 
     /// The same table, for processes of this environment: what a run that was lost there cannot say any more.
     #[must_use]
-    pub fn of_environment(self, environment: impl Into<String>) -> Self {
+    pub fn with_environment(self, environment: impl Into<String>) -> Self {
         Self { environment: environment.into(), ..self }
     }
 
     /// The same table, which keeps the records that are written from here on for this long.
     #[must_use]
-    pub fn keeping(self, retention: Duration) -> Self {
+    pub fn with_retention(self, retention: Duration) -> Self {
         Self { retention, ..self }
     }
 

@@ -93,7 +93,7 @@ impl Table {
         let update =
             self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
         match hold {
-            Hold::Exclusive { epoch } => update
+            Hold::GroupCommit { epoch } => update
                 .update_expression(format!("{RELEASE} {set}"))
                 .condition_expression(HELD)
                 .expression_attribute_names("#trigger", "trigger")

@@ -17,7 +17,7 @@ const RETENTION_SECONDS: i64 = 24 * 3600;
 
 impl Table {
     /// Says how a runner fares, and returns whether somebody asked it to stop. One write.
-    pub async fn beat_runner(&self, runner: &Runner) -> Result<bool, TableError> {
+    pub async fn heartbeat(&self, runner: &Runner) -> Result<bool, TableError> {
         let value = serde_json::to_value(runner);
         let value = value.map_err(|error| self.broken_runner(&runner.instance, &error))?;
         let expires = runner.heartbeat_at.as_second() + RETENTION_SECONDS;

@@ -28,7 +28,7 @@ impl Table {
 
     /// Sees to it that a deployment's run of a task does not begin any more. False if it has begun, or a later one has:
     /// then nothing has changed. One write.
-    pub async fn forestall(&self, task: &TaskName, deployment: &Deployment) -> Result<bool, TableError> {
+    pub async fn prevent_start(&self, task: &TaskName, deployment: &Deployment) -> Result<bool, TableError> {
         let forestalled = self
             .client
             .update_item()
@@ -45,7 +45,7 @@ impl Table {
             Ok(_) => Ok(true),
             Err(error) => match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("forestall a run", &error)),
+                _ => Err(self.failed("prevent_start a run", &error)),
             },
         }
     }
@@ -85,7 +85,7 @@ impl Table {
         let read =
             self.client.get_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
         let read = match hold {
-            Hold::Exclusive { .. } => read.projection_expression("run_id, cancelled"),
+            Hold::GroupCommit { .. } => read.projection_expression("run_id, cancelled"),
             Hold::Shared => read
                 .projection_expression("#lease.cancelled")
                 .expression_attribute_names("#lease", shared(run_id)),
@@ -93,7 +93,7 @@ impl Table {
         let output = read.send().await.map_err(|error| self.failed("look at a run", &error))?;
         let found = to_json(output.item.unwrap_or_default());
         Ok(match hold {
-            Hold::Exclusive { .. } => {
+            Hold::GroupCommit { .. } => {
                 found["cancelled"] == Value::Bool(true) && found["run_id"] == run_id.to_string()
             }
             Hold::Shared => found[shared(run_id)]["cancelled"] == Value::Bool(true),

@@ -76,7 +76,7 @@ pub struct Unique {
     #[serde(rename = "within_ms", with = "crate::duration::as_millis")]
     pub within: Duration,
     /// What becomes of a second one.
-    pub on_twin: OnTwin,
+    pub on_twin: OnConflict,
 }
 
 /// Of what a job is the only one.
@@ -94,7 +94,7 @@ pub enum Scope {
 /// What becomes of a job that has a twin.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OnTwin {
+pub enum OnConflict {
     /// It is refused.
     #[default]
     Refuse,
@@ -334,7 +334,7 @@ mod tests {
     #[test]
     fn what_cannot_be_enqueued_says_why() {
         let second = Duration::from_secs(1);
-        let unique = |scope, within| Some(Unique { scope, within, on_twin: OnTwin::Refuse });
+        let unique = |scope, within| Some(Unique { scope, within, on_twin: OnConflict::Refuse });
         let key = JobKey { task: new().task, run_id: RunId::new(Timestamp::UNIX_EPOCH, 2) };
         let deep = (0..MAX_NESTING).fold(json!(1), |inner, _| json!([inner]));
         let unfit = [

@@ -10,8 +10,8 @@ mod due;
 mod enqueue;
 mod limit;
 mod next;
+mod orphan;
 mod start;
-mod unheard;
 
 use std::{collections::BTreeMap, fmt, ops::Not, str::FromStr};
 
@@ -30,12 +30,12 @@ use crate::{
 pub use after::{Before, Readiness, ready};
 pub use due::{Due, due};
 pub use enqueue::{
-    InvalidJob, LONGEST_LIFE, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnTwin, Scope, Unique, When,
+    InvalidJob, LONGEST_LIFE, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnConflict, Scope, Unique, When,
 };
 pub use limit::{Limit, MAX_AT_ONCE, Places, Wait};
 pub use next::{Next, Tried, next};
+pub use orphan::{later_looks, orphan_range};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};
-pub use unheard::{later_looks, unheard};
 
 /// Which job: its task and its run's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

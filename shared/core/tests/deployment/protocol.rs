@@ -388,7 +388,7 @@ impl Life {
             if world.run(*run).is_none_or(|run| run.record.is_none()) && !world.is_held(*run) {
                 let is_prevented = match self.fault {
                     Fault::NotForestalled => true,
-                    _ => world.forestall(task, &undone.deployment.entry),
+                    _ => world.prevent_start(task, &undone.deployment.entry),
                 };
                 if is_prevented {
                     world.write_down(*run, Status::Cancelled);
@@ -420,7 +420,7 @@ impl Life {
         let task = &mut left.tasks[place];
         world.run_of(entry, place);
         if self.fault != Fault::GivenUpUnforestalled {
-            world.forestall(task, &entry.key);
+            world.prevent_start(task, &entry.key);
         }
         task.status = world.write_down(task.run_id, fate);
         let left = Shared::new(left);

@@ -195,7 +195,7 @@ impl World {
     }
 
     /// Refuses the runs of a deployment from now on, and of those before it. False if they are refused already.
-    pub fn forestall(&mut self, task: &TaskEntry, key: &EntryKey) -> bool {
+    pub fn prevent_start(&mut self, task: &TaskEntry, key: &EntryKey) -> bool {
         let newest = &mut self.claims[usize::from(task.name.as_str() == "b")].newest;
         let is_new = newest.as_ref().is_none_or(|newest| newest < key);
         if is_new {

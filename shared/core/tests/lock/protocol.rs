@@ -47,7 +47,7 @@ impl Lock {
             Decision::Granted(Grant { hold, lost, .. }) => (hold, lost),
         };
         if world.table.leases().all(|lease| lease.holder != request.holder) {
-            let in_the_way = matches!(hold, Hold::Exclusive { .. }) && world.table.lease.is_some();
+            let in_the_way = matches!(hold, Hold::GroupCommit { .. }) && world.table.lease.is_some();
             if in_the_way && self.fault != Fault::RecordAfterTakeover {
                 return Phase::End { lost, recorded: None, then: Then::ClaimAgain };
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    DISPATCHER, LAST_WORD, Stage,
+    DISPATCHER, FALLBACK, Stage,
     door::{Door, Says},
     event, eventually, probe,
 };
@@ -12,7 +12,7 @@ async fn behind(door: &Door, timeout: Duration) -> Stage {
     let stage = Stage::new().await;
     let variables = [("LAMPLIGHTER_ANSWER_ENDPOINT", door.endpoint.as_str())];
     stage.dispatcher(timeout, &variables);
-    stage.register(LAST_WORD, Duration::from_secs(60), &variables);
+    stage.register(FALLBACK, Duration::from_secs(60), &variables);
     stage.install(&probe("migrate"));
     stage
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lamplighter_core::status::Status;
 use serde_json::{Value, json};
 
-use crate::support::{DISPATCHER, LAST_WORD, Probe, Stage, back, event, eventually, probe};
+use crate::support::{DISPATCHER, FALLBACK, Probe, Stage, back, event, eventually, probe};
 
 const FORWARD: &str = "UPDATE_IN_PROGRESS";
 const BACK: &str = "UPDATE_ROLLBACK_IN_PROGRESS";
@@ -305,13 +305,13 @@ async fn d07_the_fallback_decides_as_the_dispatcher_does() {
     stage.status(BACK);
     assert_eq!(stage.send(&back("r3", "1", "2", &tasks())).await["Status"], "SUCCESS");
     // Without any table the stack's status is left.
-    stage.register(LAST_WORD, Duration::from_secs(60), &[(table, nowhere)]);
+    stage.register(FALLBACK, Duration::from_secs(60), &[(table, nowhere)]);
     assert_eq!(stage.send(&back("r4", "1", "2", &tasks())).await["Status"], "SUCCESS");
     stage.status(FORWARD);
     assert_eq!(stage.send(&event("Update", "r5", "5", &tasks())).await["Status"], "FAILED");
     // Without the stack's status the ledger is left.
     let stacks = "AWS_ENDPOINT_URL_CLOUDFORMATION";
-    stage.register(LAST_WORD, Duration::from_secs(60), &[(stacks, nowhere)]);
+    stage.register(FALLBACK, Duration::from_secs(60), &[(stacks, nowhere)]);
     stage.status(BACK);
     assert_eq!(stage.send(&back("r6", "1", "5", &tasks())).await["Status"], "SUCCESS");
     assert_eq!(stage.send(&event("Update", "r7", "7", &tasks())).await["Status"], "FAILED");

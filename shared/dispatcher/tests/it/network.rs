@@ -8,7 +8,7 @@ use std::{
 use lamplighter_core::status::Status;
 
 use crate::support::{
-    LAST_WORD, Stage, event, probe,
+    FALLBACK, Stage, event, probe,
     proxy::{Fault, Proxy},
 };
 
@@ -137,7 +137,7 @@ async fn l19_a_table_that_fails_in_the_middle_brings_the_event_back() {
 #[tokio::test]
 async fn l19_without_a_table_it_is_answered_failed_with_the_cause() {
     let stage = Stage::new().await;
-    for name in [crate::support::DISPATCHER, LAST_WORD] {
+    for name in [crate::support::DISPATCHER, FALLBACK] {
         stage.register(name, TIMEOUT, &[(TABLE, "http://127.0.0.1:9")]);
     }
     let expected = stage.deliver(&event("Create", "r1", "1", &[probe("migrate")]));

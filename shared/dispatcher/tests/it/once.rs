@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::{
-    LAST_WORD, Stage,
+    FALLBACK, Stage,
     door::{Door, Says},
     event, eventually, probe,
 };
@@ -14,7 +14,7 @@ async fn before(door: &Door) -> Stage {
     let stage = Stage::new().await;
     let variables = [("LAMPLIGHTER_ANSWER_ENDPOINT", door.endpoint.as_str())];
     stage.dispatcher(Duration::from_secs(60), &variables);
-    stage.register(LAST_WORD, Duration::from_secs(60), &variables);
+    stage.register(FALLBACK, Duration::from_secs(60), &variables);
     stage
 }
 

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Carried, Worker},
-    table::{Enqueued, Found, JobKeys, Lane},
+    table::{Enqueued, Found, JobKeys, Transport},
 };
 use lamplighter_core::{
     definition::{Kind, Priority, Queue},
@@ -35,7 +35,7 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
 async fn enqueue(stage: &Stage, task: &str, at: Timestamp, number: u128, when: When) -> Job {
     let new = NewJob { when, ..NewJob::of(name(task)) };
     let job = new.job(RunId::of_job(at, number << 70), at).unwrap();
-    let enqueued = stage.table.enqueue(&job, &JobKeys::default(), Lane::Queue, at).await.unwrap();
+    let enqueued = stage.table.enqueue(&job, &JobKeys::default(), Transport::Queue, at).await.unwrap();
     assert_eq!(enqueued, Enqueued::New);
     job
 }
@@ -48,7 +48,7 @@ async fn q05_20_minutes_and_30_days_are_told_in_time_and_never_early() {
     let soon = enqueue(&stage, "mail", now, 1, When::In(20 * MINUTE)).await;
     let far = enqueue(&stage, "mail", now, 2, When::In(30 * DAY)).await;
     let ring = async |at: Timestamp| {
-        let rung = jobs.ring_due(at, Timestamp::MAX).await.unwrap();
+        let rung = jobs.wake_due(at, Timestamp::MAX).await.unwrap();
         assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
         stage.queues.sent().into_iter().map(|it| (it.run_id, it.delay_s)).collect::<Vec<_>>()
     };
@@ -153,7 +153,7 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     enqueue(&stage, "mail", ago(30), 5, When::In(DAY)).await;
     // It found no place a moment ago, and has a message for its next look.
     let full = enqueue(&stage, "mail", ago(30), 8, When::Now).await;
-    assert!(stage.table.put_off(&full, now, Wait::in_queue(Duration::ZERO), Lane::Queue).await.unwrap());
+    assert!(stage.table.put_off(&full, now, Wait::in_queue(Duration::ZERO), Transport::Queue).await.unwrap());
     let over = enqueue(&stage, "mail", ago(30), 6, When::Now).await;
     let run =
         Run { status: Status::Completed, ..Run::begun(over.id, over.task.clone(), Trigger::Queue, now) };
@@ -358,7 +358,7 @@ async fn a_task_named_as_the_queues_own_entries_does_no_harm() {
     {
         let new = NewJob { priority: *priority, ..NewJob::of(name(task)) };
         let job = new.job(RunId::of_job(now, (number as u128) << 70), now).unwrap();
-        let _ = stage.table.enqueue(&job, &JobKeys::default(), Lane::Runner, now).await.unwrap();
+        let _ = stage.table.enqueue(&job, &JobKeys::default(), Transport::Runner, now).await.unwrap();
         of_runner.push(job);
     }
     let ago = now.checked_sub(DAY).unwrap();
@@ -374,12 +374,12 @@ async fn a_task_named_as_the_queues_own_entries_does_no_harm() {
 
     let mut told = BTreeSet::new();
     for minute in 0..8 {
-        let rung = jobs.ring_due(later(now, minute * MINUTE), Timestamp::MAX).await.unwrap();
+        let rung = jobs.wake_due(later(now, minute * MINUTE), Timestamp::MAX).await.unwrap();
         assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
         told.extend(stage.queues.sent().into_iter().map(|it| it.run_id));
     }
     assert_eq!(told, BTreeSet::from([delayed.id, old.id].map(|id| id.to_string())));
-    let rung = jobs.ring_due(now, Timestamp::MAX).await.unwrap();
+    let rung = jobs.wake_due(now, Timestamp::MAX).await.unwrap();
     assert_eq!(rung.sent, 0, "they were taken off the index");
     // The runner's stand where it looks for them.
     for job in of_runner {

@@ -13,7 +13,7 @@ use axum::{
 };
 use lamplighter_aws::{
     clients::local_config,
-    jobs::{Bell, Jobs, Sqs},
+    jobs::{Jobs, Sqs, Waker},
     table::Table,
 };
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ impl Queues {
     /// The jobs of a table, told of through these queues.
     pub fn jobs(&self, table: &Table) -> Jobs {
         let sqs = Sqs::from(Client::new(&local_config(&self.url)));
-        Jobs::new(table.clone(), Bell::Queues { prefix: PREFIX.to_owned(), sqs })
+        Jobs::new(table.clone(), Waker::Queues { prefix: PREFIX.to_owned(), sqs })
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Bell, Jobs},
+    jobs::{Jobs, Waker},
     table::Table,
 };
 use lamplighter_core::{
@@ -123,8 +123,8 @@ async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
         spec.environment = world.spec(json!({})).environment;
         world.host.register(before(spec, &proxy));
         let client = Clients::local(&proxy.endpoint).dynamodb().await.clone();
-        let jobs = Jobs::new(Table::new(client, world.table.name()), Bell::Runner { to: None });
-        let calm = Jobs::new(world.table.clone(), Bell::Runner { to: None });
+        let jobs = Jobs::new(Table::new(client, world.table.name()), Waker::Runner { to: None });
+        let calm = Jobs::new(world.table.clone(), Waker::Runner { to: None });
         let mut dice = Dice::new(seed);
         for round in 0..rounds {
             let mode = *dice.pick(&["echo", "error-once", "error"]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lamplighter::Enqueue;
 use lamplighter_aws::{
-    jobs::{Bell, Carried, Jobs, Worker},
+    jobs::{Carried, Jobs, Waker, Worker},
     table::{Aborted, Found},
 };
 use lamplighter_core::{
@@ -42,7 +42,7 @@ async fn world_with(bucket: Option<&Bucket>) -> (World, Jobs) {
         table = table.with_objects(objects(bucket));
     }
     world.host.register(spec);
-    (world, Jobs::new(table, Bell::Runner { to: None }))
+    (world, Jobs::new(table, Waker::Runner { to: None }))
 }
 
 fn new(arguments: Value) -> NewJob {
@@ -126,7 +126,7 @@ async fn q02_a_large_result_is_the_text_that_the_body_returned() {
     let run = over(&jobs, job.id()).await;
     assert!(run.data.is_none() && run.large.contains_key("data"), "it is in the bucket");
     // Whoever does not reach the bucket is told so, and not that the text is no text.
-    let without = Jobs::new(world.table.clone(), Bell::Runner { to: None });
+    let without = Jobs::new(world.table.clone(), Waker::Runner { to: None });
     let other = lamplighter::Job::<String>::of(without, job.id().clone());
     let error = other.result(Duration::ZERO).await.unwrap_err().to_string();
     assert!(error.contains("LAMPLIGHTER_BUCKET"), "{error}");

@@ -145,7 +145,7 @@ async fn a_run_has_the_configuration_and_the_time_of_the_test() {
             ctx.environment()
         )))
     }
-    let world = World::new().await.of_environment("night");
+    let world = World::new().await.with_environment("night");
     let at = "2026-11-21T06:00:00Z".parse().unwrap();
     let run = world.run_at(Toll, at, &json!({ "greeting": "dong" })).await;
     assert_eq!(run.message.as_deref(), Some("dong Some(2026-11-21T06:00:00Z) night"));

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 pub const STACK: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/shop/0a1b";
 pub const DISPATCHER: &str = "shop-dispatcher";
-pub const LAST_WORD: &str = "shop-last-word";
+pub const FALLBACK: &str = "shop-last-word";
 
 pub struct Stage {
     pub table: Table,
@@ -153,7 +153,7 @@ impl Stage {
         };
         stage.stacks.set(STACK, "shop", "CREATE_IN_PROGRESS");
         stage.dispatcher(timeout, &[]);
-        stage.register(LAST_WORD, timeout, &[]);
+        stage.register(FALLBACK, timeout, &[]);
         stage
     }
 
@@ -168,7 +168,7 @@ impl Stage {
         self.host.register(FunctionSpec {
             environment,
             timeout,
-            on_failure: (name == DISPATCHER).then(|| LAST_WORD.to_owned()),
+            on_failure: (name == DISPATCHER).then(|| FALLBACK.to_owned()),
             ..FunctionSpec::new(name, example("dispatcher-function"))
         });
     }

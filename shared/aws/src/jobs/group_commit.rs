@@ -11,7 +11,7 @@ use tokio::{
     task::yield_now,
 };
 
-use crate::table::{Exclusive, Lane, MOST, Step, Table, Taken};
+use crate::table::{GroupCommit, MOST, Step, Table, Taken, Transport};
 
 /// Whoever writes steps down together.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ struct Wish {
 
 impl Together {
     /// Somebody who writes steps down in this table, for as long as somebody has it.
-    pub(super) fn of(table: Table, engine: Arc<dyn Exclusive>, lane: Lane) -> Self {
+    pub(super) fn of(table: Table, engine: Arc<dyn GroupCommit>, lane: Transport) -> Self {
         let (wishes, waiting) = mpsc::unbounded_channel();
         tokio::spawn(write(table, engine, lane, waiting));
         Self(wishes)
@@ -42,8 +42,8 @@ impl Together {
 
 async fn write(
     table: Table,
-    engine: Arc<dyn Exclusive>,
-    lane: Lane,
+    engine: Arc<dyn GroupCommit>,
+    lane: Transport,
     mut waiting: mpsc::UnboundedReceiver<Wish>,
 ) {
     let mut wishes = Vec::with_capacity(MOST);

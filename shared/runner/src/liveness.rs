@@ -16,7 +16,7 @@ const UNBORN: Duration = Duration::from_secs(3600);
 
 /// A runner's file, locked for as long as this lives.
 #[derive(Debug)]
-pub struct Lifeline {
+pub struct LivenessLock {
     _lock: File,
     path: PathBuf,
 }
@@ -26,12 +26,12 @@ pub struct Lifeline {
 pub struct Severed {
     /// The runner.
     pub instance: String,
-    lifeline: Lifeline,
+    liveness: LivenessLock,
 }
 
-impl Lifeline {
+impl LivenessLock {
     /// Says that a runner of the table of that name lives.
-    pub fn tie(home: &Path, table: &str, instance: &str) -> io::Result<Self> {
+    pub fn take(home: &Path, table: &str, instance: &str) -> io::Result<Self> {
         let folder = folder(home, table);
         fs::create_dir_all(&folder)?;
         // Locked before it has the name by which it is found, so that nobody takes it for a dead one's.
@@ -44,7 +44,7 @@ impl Lifeline {
     }
 
     /// Says that it is gone, and has left nothing.
-    pub fn untie(self) {
+    pub fn release(self) {
         // One that cannot be removed is taken for a dead runner's, who has left nothing either.
         let _ = fs::remove_file(&self.path);
     }
@@ -68,7 +68,7 @@ pub fn severed(home: &Path, table: &str) -> io::Result<Vec<Severed>> {
         // What is gone meanwhile was seen to by somebody else.
         let Ok(lock) = OpenOptions::new().write(true).open(&path) else { continue };
         if lock.try_lock().is_ok() {
-            found.push(Severed { instance, lifeline: Lifeline { _lock: lock, path } });
+            found.push(Severed { instance, liveness: LivenessLock { _lock: lock, path } });
         }
     }
     Ok(found)
@@ -86,7 +86,7 @@ fn forget_unborn(path: &Path, age: Duration) {
 }
 
 /// Frees the jobs that dead runners of the folder have. `longest` is how far ahead the end of their leases may be.
-pub async fn bury(
+pub async fn reclaim(
     home: &Path,
     jobs: &Jobs,
     tasks: impl Iterator<Item = &TaskName> + Clone,
@@ -95,9 +95,9 @@ pub async fn bury(
     // What cannot be looked at is found when its leases have run out.
     for dead in severed(home, jobs.table().name()).unwrap_or_default() {
         for task in tasks.clone() {
-            jobs.disown(task, &dead.instance, longest).await?;
+            jobs.revoke_leases(task, &dead.instance, longest).await?;
         }
-        dead.lifeline.untie();
+        dead.liveness.release();
     }
     Ok(())
 }
@@ -118,9 +118,9 @@ mod tests {
     fn s05_a_runner_is_dead_once_its_lock_is_gone_and_found_by_one_process() {
         let home = tempfile::tempdir().unwrap();
         assert!(dead(home.path()).is_empty(), "there is no folder yet");
-        let first = Lifeline::tie(home.path(), "shop", "first").unwrap();
-        let second = Lifeline::tie(home.path(), "shop", "second").unwrap();
-        let _other = Lifeline::tie(home.path(), "forum", "other").unwrap();
+        let first = LivenessLock::take(home.path(), "shop", "first").unwrap();
+        let second = LivenessLock::take(home.path(), "shop", "second").unwrap();
+        let _other = LivenessLock::take(home.path(), "forum", "other").unwrap();
         assert!(dead(home.path()).is_empty(), "all of them live");
         drop(first);
         let found = severed(home.path(), "shop").unwrap();
@@ -128,15 +128,15 @@ mod tests {
         assert!(dead(home.path()).is_empty(), "somebody sees to it");
         drop(found);
         assert_eq!(dead(home.path()), ["first"], "who saw to it died too");
-        severed(home.path(), "shop").unwrap().remove(0).lifeline.untie();
-        second.untie();
+        severed(home.path(), "shop").unwrap().remove(0).liveness.release();
+        second.release();
         assert!(dead(home.path()).is_empty());
     }
 
     #[test]
     fn what_is_left_of_a_runner_that_died_as_it_began_goes_with_time() {
         let home = tempfile::tempdir().unwrap();
-        Lifeline::tie(home.path(), "shop", "first").unwrap().untie();
+        LivenessLock::take(home.path(), "shop", "first").unwrap().release();
         let unborn = folder(home.path(), "shop").join(".second");
         fs::write(&unborn, "").unwrap();
         assert!(dead(home.path()).is_empty() && unborn.exists());

@@ -10,20 +10,20 @@ use lamplighter_core::{
 
 use super::{Locale, Words};
 use crate::{
-    say,
     text::{escaped, escaped_lines},
+    tr,
 };
 
 /// What stands between the groups of a number where languages would leave a space: it does not break a line.
 const NARROW: char = '\u{202f}';
 
 /// Something that may stand in a text.
-pub trait Sayable {
+pub trait Localize {
     /// It, in the language of `words`.
     fn in_words(&self, words: &Words) -> FluentValue<'static>;
 }
 
-impl<T: Sayable + ?Sized> Sayable for &T {
+impl<T: Localize + ?Sized> Localize for &T {
     fn in_words(&self, words: &Words) -> FluentValue<'static> {
         (**self).in_words(words)
     }
@@ -31,7 +31,7 @@ impl<T: Sayable + ?Sized> Sayable for &T {
 
 macro_rules! as_they_are {
     ($($type:ty),+) => {
-        $(impl Sayable for $type {
+        $(impl Localize for $type {
             fn in_words(&self, _: &Words) -> FluentValue<'static> {
                 FluentValue::from(self.to_string())
             }
@@ -40,13 +40,13 @@ macro_rules! as_they_are {
 }
 as_they_are![TaskName, RunId];
 
-impl Sayable for str {
+impl Localize for str {
     fn in_words(&self, _: &Words) -> FluentValue<'static> {
         FluentValue::from(escaped(self).into_owned())
     }
 }
 
-impl Sayable for String {
+impl Localize for String {
     fn in_words(&self, words: &Words) -> FluentValue<'static> {
         self.as_str().in_words(words)
     }
@@ -56,7 +56,7 @@ impl Sayable for String {
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a>(pub &'a str);
 
-impl Sayable for Lines<'_> {
+impl Localize for Lines<'_> {
     fn in_words(&self, _: &Words) -> FluentValue<'static> {
         FluentValue::from(escaped_lines(self.0).into_owned())
     }
@@ -64,7 +64,7 @@ impl Sayable for Lines<'_> {
 
 macro_rules! numbers {
     ($($type:ty),+) => {
-        $(impl Sayable for $type {
+        $(impl Localize for $type {
             fn in_words(&self, _: &Words) -> FluentValue<'static> {
                 FluentValue::from(*self)
             }
@@ -73,25 +73,25 @@ macro_rules! numbers {
 }
 numbers![u8, u16, u32, u64, usize, i32, i64];
 
-impl Sayable for Status {
+impl Localize for Status {
     fn in_words(&self, words: &Words) -> FluentValue<'static> {
         FluentValue::from(words.status(*self))
     }
 }
 
-impl Sayable for Trigger {
+impl Localize for Trigger {
     fn in_words(&self, words: &Words) -> FluentValue<'static> {
         FluentValue::from(words.trigger(*self))
     }
 }
 
-impl Sayable for Duration {
+impl Localize for Duration {
     fn in_words(&self, words: &Words) -> FluentValue<'static> {
         FluentValue::from(words.duration(duration::millis(*self)))
     }
 }
 
-impl Sayable for Timestamp {
+impl Localize for Timestamp {
     fn in_words(&self, words: &Words) -> FluentValue<'static> {
         FluentValue::from(words.time(*self))
     }
@@ -101,22 +101,22 @@ impl Words {
     /// What started a run, in words.
     pub fn trigger(&self, trigger: Trigger) -> String {
         match trigger {
-            Trigger::Deploy => say!(self, "status-by-deploy"),
-            Trigger::Update => say!(self, "status-by-update"),
-            Trigger::Rollback => say!(self, "status-by-rollback"),
-            Trigger::Schedule => say!(self, "status-by-schedule"),
-            Trigger::Pulse => say!(self, "status-by-pulse"),
-            Trigger::Manual => say!(self, "status-by-hand"),
-            Trigger::Queue => say!(self, "status-by-queue"),
-            Trigger::Runner => say!(self, "status-by-runner"),
+            Trigger::Deploy => tr!(self, "status-by-deploy"),
+            Trigger::Update => tr!(self, "status-by-update"),
+            Trigger::Rollback => tr!(self, "status-by-rollback"),
+            Trigger::Schedule => tr!(self, "status-by-schedule"),
+            Trigger::Pulse => tr!(self, "status-by-pulse"),
+            Trigger::Manual => tr!(self, "status-by-hand"),
+            Trigger::Queue => tr!(self, "status-by-queue"),
+            Trigger::Runner => tr!(self, "status-by-runner"),
         }
     }
 
     /// An occasion of a deployment, in words.
     pub fn occasion(&self, on: RunOn) -> String {
         match on {
-            RunOn::Deploy => say!(self, "status-by-deploy"),
-            RunOn::Update => say!(self, "status-by-update"),
+            RunOn::Deploy => tr!(self, "status-by-deploy"),
+            RunOn::Update => tr!(self, "status-by-update"),
         }
     }
 
@@ -129,15 +129,15 @@ impl Words {
     pub fn duration(&self, ms: u64) -> String {
         let (seconds, minutes, hours) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
         match ms {
-            0..1_000 => say!(self, "time-ms", ms = ms),
+            0..1_000 => tr!(self, "time-ms", ms = ms),
             1_000..60_000 => {
                 let seconds = decimal(&format!("{seconds}.{}", ms % 1_000 / 100), self.locale());
-                say!(self, "time-s", seconds = seconds)
+                tr!(self, "time-s", seconds = seconds)
             }
-            60_000..3_600_000 => say!(self, "time-min", minutes = minutes, seconds = seconds % 60),
-            3_600_000..86_400_000 => say!(self, "time-h", hours = hours, minutes = minutes % 60),
-            _ if hours % 24 == 0 => say!(self, "time-days", days = hours / 24),
-            _ => say!(self, "time-days-hours", days = hours / 24, hours = hours % 24),
+            60_000..3_600_000 => tr!(self, "time-min", minutes = minutes, seconds = seconds % 60),
+            3_600_000..86_400_000 => tr!(self, "time-h", hours = hours, minutes = minutes % 60),
+            _ if hours % 24 == 0 => tr!(self, "time-days", days = hours / 24),
+            _ => tr!(self, "time-days-hours", days = hours / 24, hours = hours % 24),
         }
     }
 
@@ -147,21 +147,21 @@ impl Words {
         let n = seconds.unsigned_abs();
         let is_ahead = seconds > 0;
         match n {
-            0 => say!(self, "time-now"),
-            1..60 if is_ahead => say!(self, "time-in-seconds", n = n),
-            1..60 => say!(self, "time-seconds-ago", n = n),
-            60..3_600 if is_ahead => say!(self, "time-in-minutes", n = n / 60),
-            60..3_600 => say!(self, "time-minutes-ago", n = n / 60),
-            3_600..172_800 if is_ahead => say!(self, "time-in-hours", n = n / 3_600),
-            3_600..172_800 => say!(self, "time-hours-ago", n = n / 3_600),
-            _ if is_ahead => say!(self, "time-in-days", n = n / 86_400),
-            _ => say!(self, "time-days-ago", n = n / 86_400),
+            0 => tr!(self, "time-now"),
+            1..60 if is_ahead => tr!(self, "time-in-seconds", n = n),
+            1..60 => tr!(self, "time-seconds-ago", n = n),
+            60..3_600 if is_ahead => tr!(self, "time-in-minutes", n = n / 60),
+            60..3_600 => tr!(self, "time-minutes-ago", n = n / 60),
+            3_600..172_800 if is_ahead => tr!(self, "time-in-hours", n = n / 3_600),
+            3_600..172_800 => tr!(self, "time-hours-ago", n = n / 3_600),
+            _ if is_ahead => tr!(self, "time-in-days", n = n / 86_400),
+            _ => tr!(self, "time-days-ago", n = n / 86_400),
         }
     }
 
     /// A local time with its day of the week: to the minute, or to the second if it has some.
     pub fn local(&self, at: DateTime) -> String {
-        let day = say!(self, "time-weekday", day = at.weekday().to_monday_one_offset().unsigned_abs());
+        let day = tr!(self, "time-weekday", day = at.weekday().to_monday_one_offset().unsigned_abs());
         let date = match self.locale() {
             Locale::En => at.strftime("%Y-%m-%d"),
             Locale::De | Locale::Pl => at.strftime("%d.%m.%Y"),

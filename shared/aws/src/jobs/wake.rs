@@ -1,4 +1,4 @@
-//! The bell: how a worker learns that there is a job.
+//! The waker: how a worker learns that there is a job.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,7 +19,7 @@ use tokio::{net::UdpSocket, sync::OnceCell};
 
 use crate::{
     clients::{Clients, cause},
-    table::{Lane, MAX_DELAY},
+    table::{MAX_DELAY, Transport},
 };
 
 /// How many messages one request takes.
@@ -31,7 +31,7 @@ const NO_QUEUE: &str = "QueueDoesNotExist";
 
 /// How a worker learns of a job.
 #[derive(Clone, Debug)]
-pub enum Bell {
+pub enum Waker {
     /// A message in the queue of the job's task, whose URL is this and the task's name.
     Queues {
         /// What the URLs of all queues begin with: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
@@ -125,7 +125,7 @@ impl Sqs {
 
 /// Why nobody heard of a job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BellError {
+pub enum WakeError {
     /// There is no queue for its task.
     #[error("task `{task}` has no queue: {cause}")]
     NoQueue {
@@ -144,22 +144,22 @@ pub fn message(key: &JobKey) -> String {
     serde_json::json!({ "task": key.task, "run_id": key.run_id }).to_string()
 }
 
-impl Bell {
+impl Waker {
     /// Messages in SQS queues whose URLs begin like that.
     pub fn queues(prefix: impl Into<String>, clients: Arc<Clients>) -> Self {
         Self::Queues { prefix: prefix.into(), sqs: Sqs { client: Arc::default(), clients } }
     }
 
     /// By what jobs are noticed that it rings for.
-    pub fn lane(&self) -> Lane {
+    pub fn lane(&self) -> Transport {
         match self {
-            Self::Queues { .. } => Lane::Queue,
-            Self::Runner { .. } => Lane::Runner,
+            Self::Queues { .. } => Transport::Queue,
+            Self::Runner { .. } => Transport::Runner,
         }
     }
 
     /// Keeps a message that was received from the others for so long, at most 12 hours.
-    pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), BellError> {
+    pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), WakeError> {
         let Self::Queues { prefix, sqs } = self else { return Ok(()) };
         let seconds = i32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(MAX_HELD).min(MAX_HELD);
         let held = sqs
@@ -169,19 +169,19 @@ impl Bell {
             .queue_url(format!("{prefix}{task}"))
             .receipt_handle(receipt)
             .visibility_timeout(seconds);
-        held.send().await.map(drop).map_err(|error| BellError::Unheard(cause(&error)))
+        held.send().await.map(drop).map_err(|error| WakeError::Unheard(cause(&error)))
     }
 
     /// Tells of a job that can start, at once or within what SQS can hold back; of others the pulse tells in time.
-    pub async fn ring(&self, job: &Job, now: Timestamp) -> Result<(), BellError> {
-        match self.ring_all(std::slice::from_ref(job), now).await.pop() {
+    pub async fn ring(&self, job: &Job, now: Timestamp) -> Result<(), WakeError> {
+        match self.wake_all(std::slice::from_ref(job), now).await.pop() {
             None => Ok(()),
             Some((_, error)) => Err(error),
         }
     }
 
     /// Tells of many jobs. Returns those of which nobody heard, by their places.
-    pub async fn ring_all(&self, jobs: &[Job], now: Timestamp) -> Vec<(usize, BellError)> {
+    pub async fn wake_all(&self, jobs: &[Job], now: Timestamp) -> Vec<(usize, WakeError)> {
         match self {
             Self::Runner { to: None } => Vec::new(),
             Self::Runner { to: Some(to) } => {
@@ -223,7 +223,7 @@ async fn send(
     prefix: &str,
     jobs: &[Job],
     now: Timestamp,
-) -> Vec<(usize, BellError)> {
+) -> Vec<(usize, WakeError)> {
     let mut failed = Vec::new();
     let mut by_task = BTreeMap::<_, Vec<_>>::new();
     for (place, job) in jobs.iter().enumerate() {
@@ -241,13 +241,13 @@ async fn send(
                     .delay_seconds(*delay)
                     .build()
             });
-            let all = |error: &BellError| {
+            let all = |error: &WakeError| {
                 batch.iter().map(|(place, ..)| (*place, error.clone())).collect::<Vec<_>>()
             };
             let entries = match entries.collect::<Result<Vec<_>, _>>() {
                 Ok(entries) => entries,
                 Err(error) => {
-                    failed.extend(all(&BellError::Unheard(error.to_string())));
+                    failed.extend(all(&WakeError::Unheard(error.to_string())));
                     continue;
                 }
             };
@@ -255,16 +255,16 @@ async fn send(
                 Ok(output) => failed.extend(output.failed().iter().filter_map(|entry| {
                     let why =
                         format!("{}: {}", entry.code(), entry.message().unwrap_or("no reason was given"));
-                    Some((entry.id().parse().ok()?, BellError::Unheard(why)))
+                    Some((entry.id().parse().ok()?, WakeError::Unheard(why)))
                 })),
                 Err(error) => {
                     let error = if is_missing(error.code()) {
-                        BellError::NoQueue {
+                        WakeError::NoQueue {
                             task: task.to_string(),
                             cause: format!("there is no queue {url}"),
                         }
                     } else {
-                        BellError::Unheard(cause(&error))
+                        WakeError::Unheard(cause(&error))
                     };
                     failed.extend(all(&error));
                 }

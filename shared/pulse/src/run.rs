@@ -10,7 +10,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     claim::TaskState,
-    job::{later_looks, unheard},
+    job::{later_looks, orphan_range},
     name::TaskName,
     notify::COUNT_LETTERS,
     pulse::{
@@ -27,9 +27,9 @@ use std::{
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
-    carry::{Carry, dry},
-    event::Wish,
-    tell,
+    event::PulseRequest,
+    notify,
+    rounds::{Carry, dry},
 };
 
 /// What a pulse works with.
@@ -50,14 +50,14 @@ pub struct Pulse {
     pub environment: String,
     /// The dead-letter queues, where there are queues and somebody is told of what is in them.
     pub letters: Option<DeadLetters>,
-    /// Rung when a message is kept for delivery.
+    /// WakeReport when a message is kept for delivery.
     pub posted: Arc<Notify>,
 }
 
 /// The time before a process's end that is kept for writing down what became of a pulse.
 const RESERVE: Duration = Duration::from_secs(8);
 /// How long a pulse sends the messages of jobs before it turns to the ticks; the next one goes on with what is left.
-const RINGING: Duration = Duration::from_secs(15);
+const WAKING: Duration = Duration::from_secs(15);
 /// How much is looked at once for jobs of which nobody was told.
 const SLICE: Duration = Duration::from_secs(180);
 /// After this a pulse is over or was ended.
@@ -71,10 +71,10 @@ const KEPT: usize = 20;
 /// Does what is wanted. `deadline` is when the process will be stopped. `jobs` are there where there are queue tasks.
 ///
 /// An error means that the table failed; then nothing is remembered, and the next pulse finds the same ticks.
-pub async fn beat(
+pub async fn run(
     it: &Pulse,
     jobs: Option<&Jobs>,
-    wish: &Wish,
+    wish: &PulseRequest,
     deadline: Timestamp,
 ) -> Result<Report, TableError> {
     let now = Timestamp::now();
@@ -107,7 +107,7 @@ pub async fn beat(
 
     let jobs = jobs.filter(|_| is_own);
     if let Some(jobs) = jobs {
-        ring(jobs, now, &mut record).await;
+        wake(jobs, now, &mut record).await;
     }
     let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
     let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
@@ -115,7 +115,7 @@ pub async fn beat(
     let carried = carried(it, trigger, considered, &state, end, &mut record).await?;
     let ticks = carried.ticks.clone();
     let heard = match jobs {
-        Some(jobs) => ring_unheard(it, jobs, state.heard, now, end, &mut record).await,
+        Some(jobs) => wake_orphans(it, jobs, state.heard, now, end, &mut record).await,
         None => state.heard,
     };
     if is_own {
@@ -127,7 +127,7 @@ pub async fn beat(
             tracing::info!("another pulse was faster, and goes on for both");
         }
         // At last, so that who does not answer keeps no tick from its run.
-        match tell::deliver(it, end).await {
+        match notify::deliver(it, end).await {
             Ok(errors) => record.errors.extend(errors),
             Err(error) => fault(&mut record, &error),
         }
@@ -140,12 +140,12 @@ pub async fn beat(
 }
 
 /// Sends the messages of the jobs that are due. What goes wrong with them keeps no tick from its run.
-async fn ring(jobs: &Jobs, now: Timestamp, record: &mut Record) {
-    let end = now.saturating_add(RINGING).unwrap_or(Timestamp::MAX);
-    match jobs.ring_due(now, end).await {
-        Ok(rung) => {
-            record.tally.rung = rung.sent;
-            for error in rung.errors {
+async fn wake(jobs: &Jobs, now: Timestamp, record: &mut Record) {
+    let end = now.saturating_add(WAKING).unwrap_or(Timestamp::MAX);
+    match jobs.wake_due(now, end).await {
+        Ok(report) => {
+            record.tally.rung = report.sent;
+            for error in report.errors {
                 tracing::error!("{error}");
                 record.errors.push(error);
             }
@@ -156,7 +156,7 @@ async fn ring(jobs: &Jobs, now: Timestamp, record: &mut Record) {
 
 /// Sends the messages of jobs of which nobody was told, those of some minutes at a time, as long as there is time. Returns up
 /// to when that is done.
-async fn ring_unheard(
+async fn wake_orphans(
     it: &Pulse,
     jobs: &Jobs,
     heard: Option<Timestamp>,
@@ -164,30 +164,30 @@ async fn ring_unheard(
     end: Timestamp,
     record: &mut Record,
 ) -> Option<Timestamp> {
-    let Some((from, to)) = unheard(heard, now) else { return heard };
+    let Some((from, to)) = orphan_range(heard, now) else { return heard };
     let tasks = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
     let tasks: Vec<_> = tasks.map(Planned::name).collect();
     let mut done = from;
     while done < to {
         let until = to.min(done.saturating_add(SLICE).unwrap_or(to));
-        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(RINGING);
-        match timeout(left, jobs.ring_unheard(tasks.iter().copied(), (done, until))).await {
-            Ok(Ok(rung)) => {
-                record.tally.rung += rung.sent;
-                record.errors.extend(rung.errors);
-                ring_again(jobs, &tasks, (done, until), end, record).await;
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(WAKING);
+        match timeout(left, jobs.wake_orphans(tasks.iter().copied(), (done, until))).await {
+            Ok(Ok(report)) => {
+                record.tally.rung += report.sent;
+                record.errors.extend(report.errors);
+                wake_postponed(jobs, &tasks, (done, until), end, record).await;
             }
             Ok(Err(error)) => {
                 fault(record, &error);
                 break;
             }
             // The next pulse has all of its time for them.
-            Err(_) if done > from || left < RINGING => break,
+            Err(_) if done > from || left < WAKING => break,
             // It would come no further, and the same ones would be told again and again.
             Err(_) => record.errors.push(format!(
                 "of the jobs enqueued from {done} to {until} some may not have been told of: there are more than {} s suffice \
                  for; `lamplighter jobs replay` tells of one",
-                RINGING.as_secs()
+                WAKING.as_secs()
             )),
         }
         done = until;
@@ -197,7 +197,7 @@ async fn ring_unheard(
 
 /// Sends the messages of older jobs that nobody has any more, of the days that are looked at with those from `from` to `to`. What
 /// there is no time for is looked at 15 days later.
-async fn ring_again(
+async fn wake_postponed(
     jobs: &Jobs,
     tasks: &[&TaskName],
     (from, to): (Timestamp, Timestamp),
@@ -205,11 +205,11 @@ async fn ring_again(
     record: &mut Record,
 ) {
     for day in later_looks(from, to) {
-        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(RINGING);
-        match timeout(left, jobs.ring_unheard(tasks.iter().copied(), day)).await {
-            Ok(Ok(rung)) => {
-                record.tally.rung += rung.sent;
-                record.errors.extend(rung.errors);
+        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(WAKING);
+        match timeout(left, jobs.wake_orphans(tasks.iter().copied(), day)).await {
+            Ok(Ok(report)) => {
+                record.tally.rung += report.sent;
+                record.errors.extend(report.errors);
             }
             Ok(Err(error)) => fault(record, &error),
             Err(_) => record.errors.push(format!(
@@ -354,7 +354,7 @@ async fn count_letters(
     }
     for (task, count) in queues.into_iter().zip(counts) {
         let told = match count {
-            Ok(count) => tell::dead_letters(it, task, count, now).await.map_err(|error| error.to_string()),
+            Ok(count) => notify::dead_letters(it, task, count, now).await.map_err(|error| error.to_string()),
             // As for its messages: the queue goes when the task does.
             Err(DeadLetterError::NoQueue(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
@@ -373,7 +373,7 @@ pub async fn tell_failing(it: &Pulse, before: Option<Timestamp>, record: &mut Re
         return None;
     }
     if before.is_none()
-        && let Err(error) = tell::failing(it, record.started_at, &record.errors).await
+        && let Err(error) = notify::failing(it, record.started_at, &record.errors).await
     {
         fault(record, &error);
     }
@@ -381,7 +381,7 @@ pub async fn tell_failing(it: &Pulse, before: Option<Timestamp>, record: &mut Re
 }
 
 /// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.
-async fn remembered(it: &Pulse, wish: &Wish, record: &mut Record) -> Result<State, TableError> {
+async fn remembered(it: &Pulse, wish: &PulseRequest, record: &mut Record) -> Result<State, TableError> {
     match it.table.pulse_state().await {
         Err(error @ TableError::Malformed { .. }) => {
             tracing::error!("{error}");
@@ -429,7 +429,7 @@ async fn misses(
 async fn tell_missed(it: &Pulse, misses: impl Iterator<Item = Missed>, record: &mut Record) {
     for missed in misses {
         record.tally.missed += missed.ticks;
-        if let Err(error) = tell::missed(it, &missed).await {
+        if let Err(error) = notify::missed(it, &missed).await {
             fault(record, &error);
         }
         record.misses.push(missed);

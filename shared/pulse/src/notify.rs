@@ -19,7 +19,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::{beat::Pulse, event::Failed};
+use crate::{event::Failed, run::Pulse};
 
 /// The name by which the pulse tells of itself.
 const OWN_NAME: &str = "lamplighter-pulse";

@@ -21,7 +21,7 @@ impl Table {
     /// The jobs of one partition of a task that were enqueued from `from` to `to`, that nobody has, though
     /// they could have been started for a while, or whose worker was lost a while ago, and that do not stand in the index `due`:
     /// those that one MB of records has, and where the next one begins. One query, eventually consistent. Of each job no more is read than it takes to tell of it.
-    pub async fn unheard_jobs(
+    pub async fn orphaned_jobs(
         &self,
         task: &TaskName,
         shard: u8,

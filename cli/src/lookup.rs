@@ -5,7 +5,7 @@ use lamplighter_aws::table::{Found, Table};
 use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, near::nearest, run::Run};
 use lamplighter_project::workspace::Workspace;
 
-use crate::{say, words::Words};
+use crate::{tr, words::Words};
 
 /// A word of the command line that cannot be meant: the program ends with 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,11 +29,11 @@ pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName
     }
     let all: Vec<_> = known().map(TaskName::as_str).collect();
     Err(Misuse(match nearest(word, all.iter().copied()) {
-        Some(name) => say!(words, "known-nearest", word = word, name = name),
+        Some(name) => tr!(words, "lookup-nearest", word = word, name = name),
         None if all.is_empty() => {
-            say!(words, "known-none", word = word, folder = lamplighter_project::workspace::TASKS)
+            tr!(words, "lookup-none", word = word, folder = lamplighter_project::workspace::TASKS)
         }
-        None => say!(words, "known-all", word = word, all = all.join(", ")),
+        None => tr!(words, "lookup-all", word = word, all = all.join(", ")),
     }))
 }
 
@@ -72,7 +72,7 @@ pub async fn job(
             return Ok((key, found));
         }
     }
-    bail!(say!(words, "job-no-such", job = word))
+    bail!(tr!(words, "job-no-such", job = word))
 }
 
 /// The record of the run with that id, of whichever task.
@@ -82,5 +82,5 @@ pub async fn run(words: &Words, table: &Table, workspace: &Workspace, id: RunId)
             return Ok(run);
         }
     }
-    bail!(say!(words, "control-no-such-run", run = id))
+    bail!(tr!(words, "control-no-such-run", run = id))
 }

@@ -13,7 +13,7 @@ use super::{
     Table, TableError,
     history::to_item,
     item::{Item, n, s},
-    job::{Found, Lane, is_open},
+    job::{Found, Transport, is_open},
     schema::runs_pk,
 };
 
@@ -21,7 +21,7 @@ use super::{
 pub const MOST: usize = 100;
 
 /// An engine in this process that has the table.
-pub trait Exclusive: Send + Sync {
+pub trait GroupCommit: Send + Sync {
     /// Reads the items with these partition and sort keys, all different, and has each replaced by what
     /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
     /// an error, nothing.
@@ -77,9 +77,9 @@ impl Table {
     /// changed nothing, and is to be looked at alone; after an error none was.
     pub fn take_together(
         &self,
-        engine: &dyn Exclusive,
+        engine: &dyn GroupCommit,
         steps: Vec<Step>,
-        lane: Lane,
+        lane: Transport,
     ) -> Result<Vec<Option<Taken>>, TableError> {
         let keys: Vec<_> = steps
             .iter()
@@ -99,7 +99,7 @@ impl Table {
     }
 
     /// What a step makes of a record, if it can be taken.
-    fn after(&self, step: Step, record: Item, lane: Lane) -> Option<(Item, Taken)> {
+    fn after(&self, step: Step, record: Item, lane: Transport) -> Option<(Item, Taken)> {
         match step {
             Step::Start(_, request) => {
                 // Whoever asks for it alone learns of a record that cannot be read.
@@ -125,7 +125,7 @@ fn is_usual(job: &Job, request: &StartRequest) -> bool {
 }
 
 /// The record of a job that has started.
-fn with_start(mut record: Item, started: &Job, request: &StartRequest, lane: Lane) -> Item {
+fn with_start(mut record: Item, started: &Job, request: &StartRequest, lane: Transport) -> Item {
     let until = n(request.until.as_millisecond());
     let began = started.started_at.unwrap_or(request.now).to_string();
     record.extend([
@@ -136,8 +136,8 @@ fn with_start(mut record: Item, started: &Job, request: &StartRequest, lane: Lan
         ("started_at".to_owned(), s(began)),
     ]);
     match lane {
-        Lane::Runner => drop(record.insert("due_at".to_owned(), until)),
-        Lane::Queue => record.retain(|name, _| name != "due_pk" && name != "due_at"),
+        Transport::Runner => drop(record.insert("due_at".to_owned(), until)),
+        Transport::Queue => record.retain(|name, _| name != "due_pk" && name != "due_at"),
     }
     record
 }

@@ -22,8 +22,8 @@ use lamplighter_core::{
 use tokio::time::sleep;
 
 use crate::{
-    beat::{Pulse, fault},
-    tell,
+    notify,
+    run::{Pulse, fault},
 };
 
 /// How many invocations are sent at once.
@@ -229,7 +229,7 @@ impl<'a, 'r> Carry<'a, 'r> {
 
     async fn tell(&mut self, run: &Run) {
         if run.status.is_failure()
-            && let Err(error) = tell::run(self.it, run).await
+            && let Err(error) = notify::run(self.it, run).await
         {
             fault(self.record, &error);
         }

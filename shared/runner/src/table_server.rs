@@ -23,7 +23,7 @@ pub const PAUSE: Duration = Duration::from_millis(20);
 
 /// The files beside a table by which processes find each other.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct TableServer {
     sign: PathBuf,
     seats: PathBuf,
     heirs: PathBuf,
@@ -38,10 +38,10 @@ struct Sign {
 
 /// A place at the holder's table: while it is there, the holder stays.
 #[derive(Debug)]
-pub struct Seat(#[expect(dead_code, reason = "its lock is all that matters, and ends with it")] File);
+pub struct Client(#[expect(dead_code, reason = "its lock is all that matters, and ends with it")] File);
 
-impl Door {
-    /// The door of the table in the file `table`.
+impl TableServer {
+    /// The server of the table in the file `table`.
     pub fn of(table: &Path) -> Self {
         let beside = |ending: &str| {
             let mut name = table.as_os_str().to_owned();
@@ -52,7 +52,7 @@ impl Door {
     }
 
     /// A seat at the holder's table and its endpoint; nothing while there is no holder that takes guests.
-    pub fn enter(&self) -> io::Result<Option<(Seat, String)>> {
+    pub fn enter(&self) -> io::Result<Option<(Client, String)>> {
         // Looked for first, so that nobody who has to wait anyway takes a seat from under one who wants to be alone.
         if self.read().is_none() {
             return Ok(None);
@@ -63,7 +63,7 @@ impl Door {
         }
         // Read again: with the seat taken, a holder that is there stays. What a killed one has left leads nowhere.
         let sign = self.read().filter(|sign| reachable(&sign.dynamodb));
-        Ok(sign.map(|sign| (Seat(seats), sign.dynamodb)))
+        Ok(sign.map(|sign| (Client(seats), sign.dynamodb)))
     }
 
     /// Where the holder serves the table, or has served it if it was killed.
@@ -72,20 +72,20 @@ impl Door {
     }
 
     /// Keeps guests out for as long as the returned value lives; nothing while some are there.
-    pub fn alone(&self) -> io::Result<Option<Seat>> {
+    pub fn alone(&self) -> io::Result<Option<Client>> {
         let seats = file(&self.seats)?;
-        Ok(seats.try_lock().is_ok().then_some(Seat(seats)))
+        Ok(seats.try_lock().is_ok().then_some(Client(seats)))
     }
 
     /// The place of a guest who will serve the table itself once the holder is gone, for as long as the returned value lives.
-    pub fn be_heir(&self) -> io::Result<Seat> {
+    pub fn be_heir(&self) -> io::Result<Client> {
         let heirs = file(&self.heirs)?;
         heirs.lock_shared()?;
-        Ok(Seat(heirs))
+        Ok(Client(heirs))
     }
 
     /// Whether one of the guests will serve the table once the holder is gone.
-    pub fn has_heir(&self) -> io::Result<bool> {
+    pub fn has_successor(&self) -> io::Result<bool> {
         Ok(file(&self.heirs)?.try_lock().is_err())
     }
 
@@ -130,29 +130,29 @@ mod tests {
     #[test]
     fn a_guest_comes_in_while_somebody_holds_the_table_and_keeps_it_open() {
         let folder = tempfile::tempdir().unwrap();
-        let door = Door::of(&folder.path().join("table.sqlite"));
-        assert!(door.enter().unwrap().is_none(), "nobody is there");
+        let server = TableServer::of(&folder.path().join("table.sqlite"));
+        assert!(server.enter().unwrap().is_none(), "nobody is there");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}/key-3f", listener.local_addr().unwrap());
-        door.open(&endpoint).unwrap();
-        let mode = fs::metadata(&door.sign).unwrap().permissions().mode();
+        server.open(&endpoint).unwrap();
+        let mode = fs::metadata(&server.sign).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let (seat, told) = door.enter().unwrap().unwrap();
+        let (seat, told) = server.enter().unwrap().unwrap();
         assert_eq!(told, endpoint);
-        assert!(door.enter().unwrap().is_some(), "there is room for more than one");
-        assert!(door.alone().unwrap().is_none());
+        assert!(server.enter().unwrap().is_some(), "there is room for more than one");
+        assert!(server.alone().unwrap().is_none());
         drop(seat);
-        let alone = door.alone().unwrap().unwrap();
-        assert!(door.enter().unwrap().is_none(), "the holder is leaving");
+        let alone = server.alone().unwrap().unwrap();
+        assert!(server.enter().unwrap().is_none(), "the holder is leaving");
         drop(alone);
-        assert!(!door.has_heir().unwrap());
-        let heirs = [door.be_heir().unwrap(), door.be_heir().unwrap()];
-        assert!(door.has_heir().unwrap());
+        assert!(!server.has_successor().unwrap());
+        let heirs = [server.be_heir().unwrap(), server.be_heir().unwrap()];
+        assert!(server.has_successor().unwrap());
         drop(heirs);
-        assert!(!door.has_heir().unwrap());
+        assert!(!server.has_successor().unwrap());
         drop(listener);
-        assert!(door.enter().unwrap().is_none(), "a killed holder's sign leads nowhere");
-        door.close();
-        assert!(!door.sign.exists());
+        assert!(server.enter().unwrap().is_none(), "a killed holder's sign leads nowhere");
+        server.close();
+        assert!(!server.sign.exists());
     }
 }

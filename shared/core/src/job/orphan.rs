@@ -18,7 +18,7 @@ const FIRST: Duration = Duration::from_secs(24 * 3600);
 
 /// The records that are to be looked at now: from when to when they were made. `heard` is up to when they have been.
 /// Nothing if that is not long ago.
-pub fn unheard(heard: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+pub fn orphan_range(heard: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     let to = now.saturating_sub(PATIENCE).unwrap_or(Timestamp::MIN);
     let from = heard.unwrap_or_else(|| to.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
     let ahead = |time| from.saturating_add(time).unwrap_or(Timestamp::MAX);
@@ -70,7 +70,7 @@ mod tests {
         let mut heard = Some(at(0));
         let mut seen = Vec::new();
         for minute in (0..100).chain(300..310) {
-            if let Some((from, to)) = unheard(heard, at(minute)) {
+            if let Some((from, to)) = orphan_range(heard, at(minute)) {
                 assert_eq!(heard, Some(from), "nothing is left out");
                 seen.push((minute, to.as_second() / 60));
                 heard = Some(to);
@@ -80,6 +80,9 @@ mod tests {
         // After a pause of the pulse, an hour a minute.
         let late = [(300, 135), (301, 195), (302, 255), (303, 283)];
         assert_eq!(seen, [&usual[..], &late].concat());
-        assert_eq!(unheard(None, at(10_000)), Some((at(10_000 - 20 - 24 * 60), at(10_000 - 20 - 23 * 60))));
+        assert_eq!(
+            orphan_range(None, at(10_000)),
+            Some((at(10_000 - 20 - 24 * 60), at(10_000 - 20 - 23 * 60)))
+        );
     }
 }

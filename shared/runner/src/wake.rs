@@ -12,13 +12,13 @@ use tokio::net::UdpSocket;
 
 /// Where the runner of this folder hears of jobs, if there is one. It may have died: what is told it then is lost, and found
 /// by the next one.
-pub fn heard_at(home: &Path) -> Option<RunnerAddress> {
+pub fn wake_address(home: &Path) -> Option<RunnerAddress> {
     read_private(&sign(home))?.trim().parse().ok()
 }
 
 /// A bell that is hung up, and taken down when it is dropped.
 #[derive(Debug)]
-pub struct Hung {
+pub struct WakeSocket {
     /// Where it is heard.
     pub socket: UdpSocket,
     /// Where it is rung, and with which key.
@@ -27,7 +27,7 @@ pub struct Hung {
     sign: PathBuf,
 }
 
-impl Hung {
+impl WakeSocket {
     /// Hangs up a bell with a key of its own, and says where in the folder.
     pub async fn up(home: &Path) -> io::Result<Self> {
         let socket = UdpSocket::bind(("127.0.0.1", 0)).await?;
@@ -44,7 +44,7 @@ impl Hung {
     }
 }
 
-impl Drop for Hung {
+impl Drop for WakeSocket {
     fn drop(&mut self) {
         // Another runner of the folder may have hung up its own since.
         if fs::read_to_string(&self.sign).is_ok_and(|text| text == self.address.to_string()) {
@@ -54,7 +54,7 @@ impl Drop for Hung {
 }
 
 fn sign(home: &Path) -> PathBuf {
-    home.join("bell")
+    home.join("wake-up")
 }
 
 #[cfg(test)]
@@ -64,29 +64,29 @@ mod tests {
     #[tokio::test]
     async fn a_bell_is_found_while_it_hangs() {
         let home = tempfile::tempdir().unwrap();
-        assert_eq!(heard_at(home.path()), None);
-        let bell = Hung::up(home.path()).await.unwrap();
-        assert_eq!(heard_at(home.path()), Some(bell.address.clone()));
-        let newer = Hung::up(home.path()).await.unwrap();
-        drop(bell);
-        assert_eq!(heard_at(home.path()), Some(newer.address.clone()));
+        assert_eq!(wake_address(home.path()), None);
+        let waker = WakeSocket::up(home.path()).await.unwrap();
+        assert_eq!(wake_address(home.path()), Some(waker.address.clone()));
+        let newer = WakeSocket::up(home.path()).await.unwrap();
+        drop(waker);
+        assert_eq!(wake_address(home.path()), Some(newer.address.clone()));
         drop(newer);
-        assert_eq!(heard_at(home.path()), None);
+        assert_eq!(wake_address(home.path()), None);
     }
 
     #[tokio::test]
     async fn o06_a_datagram_is_heard_with_the_key_of_this_bell_only() {
         let home = tempfile::tempdir().unwrap();
-        let former = Hung::up(home.path()).await.unwrap();
-        let bell = Hung::up(home.path()).await.unwrap();
-        let with = |key: &str| bell.text_of(format!("{key} send-mail").as_bytes()).map(<[u8]>::to_vec);
-        assert_eq!(with(bell.key.as_str()), Some(b"send-mail".to_vec()));
+        let former = WakeSocket::up(home.path()).await.unwrap();
+        let waker = WakeSocket::up(home.path()).await.unwrap();
+        let with = |key: &str| waker.text_of(format!("{key} send-mail").as_bytes()).map(<[u8]>::to_vec);
+        assert_eq!(with(waker.key.as_str()), Some(b"send-mail".to_vec()));
         for key in ["", "key-", former.key.as_str()] {
             assert_eq!(with(key), None, "{key}");
         }
-        assert_eq!(bell.text_of(b"send-mail"), None);
-        assert_eq!(bell.text_of(b""), None);
-        assert!(!format!("{bell:?}").contains(bell.key.as_str()), "{bell:?}");
+        assert_eq!(waker.text_of(b"send-mail"), None);
+        assert_eq!(waker.text_of(b""), None);
+        assert!(!format!("{waker:?}").contains(waker.key.as_str()), "{waker:?}");
         let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(sign(home.path())).unwrap());
         assert_eq!(mode & 0o777, 0o600);
     }

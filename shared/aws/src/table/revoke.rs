@@ -24,7 +24,7 @@ impl Table {
     ///
     /// A runner that was only taken for dead does no harm: it keeps a job by renewing its lease, or has lost it to whoever
     /// started it since. A query for each priority, a read for each job that is found there, and a write for each lease.
-    pub async fn disown_jobs(
+    pub async fn revoke_leases(
         &self,
         task: &TaskName,
         runner: &str,
