@@ -2,19 +2,22 @@
 
 .PHONY: demo test kill fuzz bench generate deploy dependencies
 
+# A build from nothing is faster without the files for incremental builds, and a quarter smaller.
+export CARGO_INCREMENTAL ?= 0
+
 # Built with the whole workspace. A build of this package alone has other features, and would compile the SDK again.
 LAMPLIGHTER := $(or $(CARGO_TARGET_DIR),target)/debug/lamplighter
 
 # Deploys, updates, fails and continues, on the embedded AWS services.
 demo:
-	@cargo build --workspace --bins
+	@cargo build --workspace --bin lamplighter
 	@tests/demo
 
 # Runs every check. The tools are pinned, and installed from the registries while the workspace builds.
 test:
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --workspace --all-targets --features lamplighter-benches/run -- --deny warnings
 	$(LAMPLIGHTER) generate --check
 	cargo test --workspace
 
@@ -30,7 +33,7 @@ kill:
 # streaq on Redis, so `redis-server` must be installed.
 bench:
 	@tests/setup streaq
-	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
+	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins --features lamplighter-benches/run
 	cargo build --profile server -p lamplighter-cli
 	@broken=0; for bench in due measure latency pulse_decisions history jobs; do \
 		$(or $(CARGO_TARGET_DIR),target)/release/$$bench || broken=1; \
