@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use lamplighter_project::compile::Profile;
 use lamplighter_runner::{
+    build::build,
     events::Reporter,
-    service::{Ends, serve},
+    service::{StopTokens, serve},
     sources::Sources,
-    start::{build, ready},
+    start::ready,
     watching::Watched,
 };
 
@@ -40,7 +41,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let seen = sources.look().stamp;
     let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), Profile::Dev)?;
     super::runtime()?.block_on(async {
-        let ends = Ends::by_signals()?;
+        let stops = StopTokens::by_signals()?;
         let location = place.location(&workspace);
         let terminal = Arc::new(Terminal::new(words, how.json, &location.stack));
         let reporter: Arc<dyn Reporter> = Arc::<Terminal>::clone(&terminal);
@@ -49,6 +50,6 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let options = (how.environment.clone(), how.secrets.file());
         let watched = Watched::new(&workspace, sources, seen, built, variables, options, location);
         service.watched = Some(watched);
-        serve(service, ends, reporter).await
+        serve(service, stops, reporter).await
     })
 }

@@ -446,7 +446,7 @@ fn a_home_folder_that_cannot_be_written_is_named_and_nothing_is_begun() {
     let folder = stage.workspace.path(".lamplighter").display().to_string();
     for (options, reason, advice) in [
         ("ro", "Read-only file system", "make it writable, or name another folder with `--home`"),
-        ("size=8k", "No space left on device", "make room on its disk, or name another folder with `--home`"),
+        ("size=8k", "No space left on device", "free space on its disk, or name another folder with `--home`"),
     ] {
         let Some(disk) = Disk::at(&stage, options) else { return };
         for line in [
@@ -502,7 +502,7 @@ fn a_job_that_ends_on_a_full_disk_is_recorded_once_there_is_room() {
     fill();
     let refused = enqueue("", "refused");
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && said.contains("make room on its disk"), "{said}");
+    assert!(refused.status.code() == Some(1) && said.contains("free space on its disk"), "{said}");
     stage.workspace.write("go", "");
     runner.until("that it waits", |line| {
         // Whatever the table had left is taken.
