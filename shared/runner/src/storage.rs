@@ -280,6 +280,8 @@ fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(Str
     let own = [
         ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
         ("LAMPLIGHTER_BUCKET", bucket_name),
+        // A cancellation then takes effect at once.
+        ("LAMPLIGHTER_TABLE_IS_LOCAL", "true".to_owned()),
     ];
     bucket.variables().into_iter().chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
 }
