@@ -9,7 +9,7 @@ use lamplighter_runner::{
     service::{StopTokens, serve},
     sources::Sources,
     start::ready,
-    watching::Watched,
+    watching::WatchedSources,
 };
 
 use super::start::{How, headline, variables};
@@ -38,7 +38,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     place.check(&workspace)?;
     // Before the build, so that what changes during it is not overlooked.
     let sources = Sources::of(&workspace, &place.home(&workspace));
-    let seen = sources.look().stamp;
+    let seen = sources.scan().stamp;
     let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), Profile::Dev)?;
     super::runtime()?.block_on(async {
         let stops = StopTokens::by_signals()?;
@@ -48,7 +48,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let mut service = ready(&workspace, &built, how.wanted(&location, &variables), &reporter).await?;
         headline(&terminal, &service, &built.project);
         let options = (how.environment.clone(), how.secrets.file());
-        let watched = Watched::new(&workspace, sources, seen, built, variables, options, location);
+        let watched = WatchedSources::new(&workspace, sources, seen, built, variables, options, location);
         service.watched = Some(watched);
         serve(service, stops, reporter).await
     })

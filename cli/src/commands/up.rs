@@ -68,7 +68,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let project = Project::resolve(&workspace.name, described, &config, arguments.environment.as_deref())?;
     let is_started = |task: &Task| task.definition.lifecycle().is_some();
     let project = project.with_values(&arguments.secrets.file().read()?, of_environment, is_started)?;
-    let (mut stack, _alone) = Stack::open_locked(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
+    let (mut stack, _lock) = Stack::open_locked(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(tr!(words, "deploy-no-version")),
         (Some(version), _) => version.clone(),

@@ -16,14 +16,14 @@ use super::logs::{FULL_FILES, full, id};
 pub struct LogFile {
     path: PathBuf,
     /// The files to read; the last one may grow.
-    files: VecDeque<Opened>,
+    files: VecDeque<OpenFile>,
     /// The beginning of a line that is not complete yet.
     begun: Vec<u8>,
 }
 
 /// An open file, which may have been renamed since.
 #[derive(Debug)]
-struct Opened {
+struct OpenFile {
     id: (u64, u64),
     reader: BufReader<File>,
 }
@@ -39,7 +39,7 @@ impl LogFile {
     /// Passes on every complete line since the last call.
     pub fn read(&mut self, mut line: impl FnMut(String)) -> anyhow::Result<()> {
         self.find()?;
-        while let Some(Opened { reader, .. }) = self.files.front_mut() {
+        while let Some(OpenFile { reader, .. }) = self.files.front_mut() {
             loop {
                 let failed = || format!("cannot read {}", self.path.display());
                 let read = reader.read_until(b'\n', &mut self.begun).with_context(failed)?;
@@ -65,7 +65,7 @@ impl LogFile {
     /// meanwhile is found twice, and none is skipped.
     fn find(&mut self) -> anyhow::Result<()> {
         let newest = self.files.back().map(|file| file.id);
-        let mut found: Vec<Opened> = Vec::new();
+        let mut found: Vec<OpenFile> = Vec::new();
         let names = (1..=FULL_FILES).map(|number| full(&self.path, number));
         for path in std::iter::once(self.path.clone()).chain(names) {
             let Some(file) = open(&path)? else { continue };
@@ -85,10 +85,10 @@ fn text(line: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned()
 }
 
-fn open(path: &Path) -> anyhow::Result<Option<Opened>> {
+fn open(path: &Path) -> anyhow::Result<Option<OpenFile>> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     match opened {
-        Ok((metadata, file)) => Ok(Some(Opened { id: id(&metadata), reader: BufReader::new(file) })),
+        Ok((metadata, file)) => Ok(Some(OpenFile { id: id(&metadata), reader: BufReader::new(file) })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => bail!("cannot read {}: {error}", path.display()),
     }

@@ -159,7 +159,7 @@ impl Machine {
         let package = |name: &str| packages.iter().find(|package| package.name == name);
         let Some(dispatcher) = package(DISPATCHER_PACKAGE) else {
             bail!(
-                "there is no `functions/{DISPATCHER_PACKAGE}` in this workspace: it runs the tasks of a deployment"
+                "this workspace has no `functions/{DISPATCHER_PACKAGE}`, which runs the tasks of a deployment"
             );
         };
         for (name, on_failure) in [(DISPATCHER, Some(self.function(FALLBACK))), (FALLBACK, None)] {
@@ -229,7 +229,7 @@ impl Machine {
     ) -> anyhow::Result<FunctionSpec> {
         let name = task.name().as_str();
         let package = packages.iter().find(|package| package.name == name);
-        let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
+        let package = package.with_context(|| format!("there is no package of the task `{name}`"))?;
         let timeout = Duration::from_secs(task.function_seconds());
         let secrets = task.given_secrets(&Value::Null);
         self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(self.function(name), secrets);

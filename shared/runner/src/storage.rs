@@ -89,7 +89,9 @@ impl Storage {
                 Err(TableError::Locked { .. }) if started.elapsed() < PATIENCE => {}
                 Err(error) => return Err(error.into()),
             }
-            let client = server.connect().with_context(|| format!("cannot share {}", file.display()))?;
+            let client = server
+                .connect()
+                .with_context(|| format!("cannot share {} with other processes", file.display()))?;
             if let Some((lock, endpoint)) = client {
                 let table = open_table(local_dynamodb(&endpoint), stack).await?.with_objects(objects);
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
@@ -114,7 +116,9 @@ impl Storage {
         if no_clients.is_some() {
             end_abandoned(&table, tasks).await?;
         }
-        server.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+        server
+            .open(&endpoint)
+            .with_context(|| format!("cannot share {} with other processes", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
         let access = Arc::new(Mutex::new(Access::Holder { engine, server, file }));
         Ok(Self { table, variables, bucket: Some(bucket), access })
@@ -134,8 +138,9 @@ impl Storage {
         };
         let Some((file, endpoint, synchronous)) = client else { return std::future::pending().await };
         let server = TableServer::of(&file);
-        let _successor =
-            server.register_successor().with_context(|| format!("cannot share {}", file.display()))?;
+        let _successor = server
+            .register_successor()
+            .with_context(|| format!("cannot share {} with other processes", file.display()))?;
         loop {
             sleep(SUCCESSION).await;
             let engine = match Engine::open(&file, synchronous) {
@@ -157,7 +162,9 @@ impl Storage {
             engine.serve_at(&at).await.with_context(|| {
                 format!("the process that served {} has ended, and its endpoint is not free: start this command again", file.display())
             })?;
-            server.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+            server
+                .open(&endpoint)
+                .with_context(|| format!("cannot share {} with other processes", file.display()))?;
             // This also releases the lock of a client.
             *self.access() = Access::Holder { engine, server, file };
             return Ok(());
