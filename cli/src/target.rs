@@ -34,7 +34,7 @@ use lamplighter_runner::{
     stack::Stack,
     storage::Storage,
     storage::synchronous,
-    surroundings::Surroundings,
+    process_environment::ProcessEnvironment,
     wake,
 };
 use lamplighter_template::QUEUES_OUTPUT;
@@ -155,8 +155,8 @@ impl Place {
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
         let tasks = project.tasks.iter().map(Task::name);
-        let surroundings = Surroundings::of(workspace);
-        let machine = Machine::start(&home, &stack, surroundings, synchronous(&config), tasks).await?;
+        let process_environment = ProcessEnvironment::of(workspace);
+        let machine = Machine::start(&home, &stack, process_environment, synchronous(&config), tasks).await?;
         machine.install(&project, &packages)?;
         if let Some((name, of_run)) = only
             && let Some(task) = project.tasks.iter().find(|task| task.name() == name)

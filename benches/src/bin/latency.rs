@@ -93,6 +93,7 @@ fn measure() -> Measured<ExitCode> {
         clients: Arc::new(Clients::default()),
         bodies: Bodies::new(bodies.handle().clone()),
         table: Some(TABLE.to_owned()),
+        table_is_local: false,
         bucket: None,
         environment: "bench".to_owned(),
         settings: None,

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use lamplighter_project::compile::Profile;
 use lamplighter_runner::{
+    build::build,
     events::Reporter,
-    service::{Ends, serve},
+    service::{StopTokens, serve},
     sources::Sources,
-    start::{build, ready},
-    watching::Watched,
+    start::ready,
+    watching::WatchedSources,
 };
 
 use super::start::{How, headline, variables};
@@ -37,18 +38,18 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     place.check(&workspace)?;
     // Before the build, so that what changes during it is not overlooked.
     let sources = Sources::of(&workspace, &place.home(&workspace));
-    let seen = sources.look().stamp;
+    let seen = sources.scan().stamp;
     let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), Profile::Dev)?;
     super::runtime()?.block_on(async {
-        let ends = Ends::by_signals()?;
+        let stops = StopTokens::by_signals()?;
         let location = place.location(&workspace);
         let terminal = Arc::new(Terminal::new(words, how.json, &location.stack));
         let reporter: Arc<dyn Reporter> = Arc::<Terminal>::clone(&terminal);
         let mut service = ready(&workspace, &built, how.wanted(&location, &variables), &reporter).await?;
         headline(&terminal, &service, &built.project);
         let options = (how.environment.clone(), how.secrets.file());
-        let watched = Watched::new(&workspace, sources, seen, built, variables, options, location);
+        let watched = WatchedSources::new(&workspace, sources, seen, built, variables, options, location);
         service.watched = Some(watched);
-        serve(service, ends, reporter).await
+        serve(service, stops, reporter).await
     })
 }

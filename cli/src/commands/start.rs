@@ -12,10 +12,11 @@ use lamplighter_core::{
 };
 use lamplighter_project::{Project, Task, compile::Profile};
 use lamplighter_runner::{
+    build::build,
     events::Reporter,
     location::Location,
-    service::{Ends, Service, serve},
-    start::{Wanted, build, ready},
+    service::{Service, StopTokens, serve},
+    start::{RunnerOptions, ready},
     variables::Variables,
 };
 use serde_json::json;
@@ -65,8 +66,8 @@ pub(super) struct How {
 
 impl How {
     /// The runner that is wanted.
-    pub(super) fn wanted<'a>(&self, location: &'a Location, variables: &Variables) -> Wanted<'a> {
-        Wanted {
+    pub(super) fn wanted<'a>(&self, location: &'a Location, variables: &Variables) -> RunnerOptions<'a> {
+        RunnerOptions {
             location,
             interval: variables.interval,
             grace: self.grace,
@@ -92,13 +93,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let profile = if *release { Profile::Optimised } else { Profile::Dev };
     let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), profile)?;
     super::runtime()?.block_on(async {
-        let ends = Ends::by_signals()?;
+        let stops = StopTokens::by_signals()?;
         let location = place.location(&workspace);
         let terminal = Arc::new(Terminal::new(words, how.json, &location.stack));
         let reporter: Arc<dyn Reporter> = Arc::<Terminal>::clone(&terminal);
         let service = ready(&workspace, &built, how.wanted(&location, &variables), &reporter).await?;
         headline(&terminal, &service, &built.project);
-        serve(service, ends, reporter).await
+        serve(service, stops, reporter).await
     })
 }
 

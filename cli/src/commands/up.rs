@@ -20,7 +20,7 @@ use lamplighter_runner::{
     machine::Machine,
     stack::Stack,
     storage::synchronous,
-    surroundings::Surroundings,
+    process_environment::ProcessEnvironment,
 };
 use lamplighter_template::logical_id;
 use serde_json::{Value, json};
@@ -68,18 +68,18 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let project = Project::resolve(&workspace.name, described, &config, arguments.environment.as_deref())?;
     let is_started = |task: &Task| task.definition.lifecycle().is_some();
     let project = project.with_values(&arguments.secrets.file().read()?, of_environment, is_started)?;
-    let (mut stack, _alone) = Stack::open_alone(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
+    let (mut stack, _lock) = Stack::open_locked(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(tr!(words, "deploy-no-version")),
         (Some(version), _) => version.clone(),
         (None, Some(next)) => next,
         (None, None) => bail!(tr!(words, "deploy-which-version")),
     };
-    let before = stack.memory.version.clone();
+    let before = stack.state.version.clone();
     let deployed = super::runtime()?.block_on(async {
         let tasks = project.tasks.iter().map(Task::name);
-        let surroundings = Surroundings::of(&workspace);
-        let machine = Machine::start(&home, &stack.name, surroundings, synchronous(&config), tasks).await?;
+        let process_environment = ProcessEnvironment::of(&workspace);
+        let machine = Machine::start(&home, &stack.name, process_environment, synchronous(&config), tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
         let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };
@@ -157,7 +157,7 @@ impl Teller<'_> {
     }
 
     fn last_line(&self, stack: &Stack, deployed: &Deployed, took_ms: u64, before: Option<&str>) {
-        let serving = stack.memory.version.as_deref();
+        let serving = stack.state.version.as_deref();
         if self.json {
             let whole = json!({
                 "stack": stack.name,

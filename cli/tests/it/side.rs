@@ -20,7 +20,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::{Engine, FunctionSpec, LambdaHost};
-use lamplighter_runner::side::{Side, Told, supervise};
+use lamplighter_runner::side::{Side, SideEvent, supervise};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
@@ -96,11 +96,11 @@ impl World {
         let (shutdown, told) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
         let (stop, kept) = (shutdown.clone(), Arc::clone(&told));
         let kept = tokio::spawn(async move {
-            let tell = |it: Told<'_>| {
+            let tell = |it: SideEvent<'_>| {
                 let text = match it {
-                    Told::Line(_, line) => line.to_owned(),
-                    Told::Ended(run, Next::Rest) => format!("ended {}, rests", run.status),
-                    Told::Ended(run, Next::StartAfter { failures, .. }) => {
+                    SideEvent::Line(_, line) => line.to_owned(),
+                    SideEvent::Ended(run, Next::Rest) => format!("ended {}, rests", run.status),
+                    SideEvent::Ended(run, Next::StartAfter { failures, .. }) => {
                         format!("ended {}, {failures} failures", run.status)
                     }
                     other => format!("{other:?}"),

@@ -27,7 +27,7 @@ use lamplighter_core::{
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
-use lamplighter_local::Alone;
+use lamplighter_local::LocalCommit;
 use serde_json::json;
 use support::{Embedded, embedded};
 
@@ -453,13 +453,13 @@ async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
 
 /// An engine that counts its changes.
 struct Counted {
-    engine: Alone,
+    engine: LocalCommit,
     changes: AtomicUsize,
 }
 
 impl Counted {
     fn of(embedded: &Embedded) -> Arc<Self> {
-        Arc::new(Self { engine: embedded.engine.alone(), changes: AtomicUsize::new(0) })
+        Arc::new(Self { engine: embedded.engine.local_commit(), changes: AtomicUsize::new(0) })
     }
 }
 

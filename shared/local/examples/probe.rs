@@ -1,4 +1,4 @@
-//! A function for the tests: it does to itself what its event says.
+//! A function for the tests, which does what its event says.
 
 use std::{env, process, time::Duration};
 
@@ -41,7 +41,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
             tokio::time::sleep(Duration::from_secs(1000)).await;
         }
         "append" => {
-            // Marks that the body went on although its caller went away.
+            // Shows that the invocation went on after its caller was gone.
             tokio::time::sleep(Duration::from_millis(number("ms"))).await;
             std::fs::write(payload["path"].as_str().unwrap_or_default(), "done")?;
         }

@@ -1,4 +1,4 @@
-//! The receiving end of a custom resource's `ResponseURL`: one unguessable URL an expected answer.
+//! The server of a custom resource's `ResponseURL`, with one unguessable URL for each expected answer.
 
 use std::{
     collections::HashMap,
@@ -21,29 +21,29 @@ use crate::{
     random,
 };
 
-/// The largest answer that CloudFormation reads.
+/// The largest answer that CloudFormation reads, in bytes.
 const MAX_ANSWER_BYTES: usize = 4096;
 
-/// Why there is no answer.
+/// An error of an expected answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswersError {
-    /// Nobody answered in time.
-    #[error("the custom resource was not answered within {} seconds", waited.as_secs_f64())]
+    /// No answer came in time.
+    #[error("the custom resource got no answer within {} seconds", waited.as_secs_f64())]
     Unanswered {
-        /// How long it was waited for.
+        /// The time for the answer.
         waited: Duration,
     },
-    /// The machine gave no random bytes for the URL.
-    #[error("cannot make an unguessable response url")]
+    /// The system returned no random bytes for the URL.
+    #[error("cannot create an unguessable response URL")]
     Random(#[source] getrandom::Error),
 }
 
-/// One PUT to a response URL.
+/// A PUT request to a response URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The body as it came, at most 4096 bytes.
+    /// The body, unchanged, of at most 4096 bytes.
     pub body: Vec<u8>,
-    /// The content type that was sent. CloudFormation's own URLs want it empty or absent.
+    /// The content type of the request. CloudFormation's own URLs require it to be empty or absent.
     pub content_type: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Answer {
     }
 }
 
-/// A server for response URLs, until this is dropped.
+/// Serves response URLs until it is dropped.
 #[derive(Debug)]
 pub struct Answers {
     expected: Expected,
@@ -64,19 +64,19 @@ pub struct Answers {
 type Expected = Arc<Mutex<HashMap<String, watch::Sender<Vec<Answer>>>>>;
 
 impl Answers {
-    /// Serves on a free loopback port. It expects nothing yet.
+    /// Serves on a free loopback port, without any expected answers yet.
     pub async fn serve() -> Result<Self, ServeError> {
         let expected = Expected::default();
         let router = Router::new().route("/{token}", put(receive)).with_state(Arc::clone(&expected));
         Ok(Self { expected, server: Loopback::serve(router).await? })
     }
 
-    /// Where all of its URLs are: the endpoint's URL, with its key.
+    /// The common prefix of its URLs: the endpoint's URL, with its key.
     pub fn endpoint(&self) -> String {
         self.server.endpoint()
     }
 
-    /// A new URL that can be answered for as long as the expectation is kept.
+    /// Creates a URL that accepts answers until the expectation is dropped.
     pub fn expect(&self) -> Result<Expectation, AnswersError> {
         let token = random::token().map_err(AnswersError::Random)?;
         let (sender, received) = watch::channel(Vec::new());
@@ -86,7 +86,7 @@ impl Answers {
     }
 }
 
-/// An answer that is waited for. Its URL is a secret: who holds it can answer.
+/// An expected answer. Its URL is a secret: any program that has it can answer.
 #[derive(Debug)]
 pub struct Expectation {
     /// The `ResponseURL` for the custom resource's event.
@@ -97,7 +97,7 @@ pub struct Expectation {
 }
 
 impl Expectation {
-    /// The first answer, waited for if it has not come yet.
+    /// Waits for the first answer, for at most `timeout`.
     pub async fn answer(&self, timeout: Duration) -> Result<Answer, AnswersError> {
         let mut received = self.received.clone();
         let first = received.wait_for(|answers| !answers.is_empty());
@@ -106,7 +106,7 @@ impl Expectation {
         first.ok_or(AnswersError::Unanswered { waited: timeout })
     }
 
-    /// Every answer so far, in the order they came: a dispatcher answers once.
+    /// All answers so far, in order of arrival. A dispatcher answers once.
     pub fn received(&self) -> Vec<Answer> {
         self.received.borrow().clone()
     }

@@ -19,31 +19,31 @@ use crate::{
     random,
 };
 
-/// Why the bucket could not be served.
+/// An error while starting the bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum BucketError {
-    /// The bucket's folder could not be made.
-    #[error("cannot make the bucket's folder {}", path.display())]
+    /// The bucket's folder cannot be created.
+    #[error("cannot create the bucket's folder {}", path.display())]
     Folder {
         /// The folder of the bucket.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         source: std::io::Error,
     },
-    /// The file system behind the S3 API refused the folder.
+    /// The store behind the S3 API cannot use the folder.
     #[error("cannot use {} for buckets: {reason}", path.display())]
     Store {
         /// The folder of all buckets.
         path: PathBuf,
-        /// Its own words.
+        /// The store's message.
         reason: String,
     },
-    /// The endpoint could not be opened.
+    /// The endpoint cannot be opened.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
 
-/// A bucket that is served until this is dropped. Its objects stay in the folder.
+/// A bucket, served until it is dropped. Its objects stay in the folder.
 #[derive(Debug)]
 pub struct Bucket {
     server: Loopback,
@@ -52,11 +52,11 @@ pub struct Bucket {
     name: String,
 }
 
-/// An access key and its secret, made for one bucket. Its `Debug` shows neither.
+/// An access key and its secret, created for one bucket. Its `Debug` shows neither.
 pub struct Credentials {
-    /// What `AWS_ACCESS_KEY_ID` is to be.
+    /// The value of `AWS_ACCESS_KEY_ID`.
     pub access_key_id: String,
-    /// What `AWS_SECRET_ACCESS_KEY` is to be.
+    /// The value of `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: String,
 }
 
@@ -67,9 +67,10 @@ impl fmt::Debug for Credentials {
 }
 
 impl Bucket {
-    /// Serves the S3 API over `dir`, in which the bucket `name` is the folder of that name, made if it is missing.
-    /// Requests are signed with its [`credentials`](Self::credentials), which are new each time, and address the bucket in
-    /// the path. The key of other endpoints cannot stand there, since S3's signatures cover the path.
+    /// Serves the S3 API over `dir`. The bucket `name` is its subfolder of that name, which is created if it is missing.
+    ///
+    /// Requests must be signed with the bucket's [`credentials`](Self::credentials), which are new each time, and address the
+    /// bucket in the path. A key in the path, as other endpoints have, is impossible: S3's signatures cover the path.
     ///
     /// `If-None-Match: *` is not atomic here: never use an object as a lock.
     pub async fn serve(dir: &Path, name: &str) -> Result<Self, BucketError> {
@@ -95,12 +96,12 @@ impl Bucket {
         self.server.endpoint()
     }
 
-    /// What its requests are signed with.
+    /// The credentials with which requests must be signed.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 
-    /// The variables by which a process reaches it: the endpoint and the credentials.
+    /// The environment variables of a process that uses the bucket: the endpoint and the credentials.
     pub fn variables(&self) -> [(String, String); 3] {
         [
             ("AWS_ENDPOINT_URL_S3", self.endpoint()),
@@ -110,7 +111,7 @@ impl Bucket {
         .map(|(name, value)| (name.to_owned(), value))
     }
 
-    /// The keys of the objects below a prefix, a folder of the bucket, that were written longer ago than `age`.
+    /// The keys of the objects in a folder of the bucket that are older than `age`.
     pub fn older(&self, prefix: &str, age: Duration) -> io::Result<Vec<String>> {
         let root = self.dir.join(&self.name);
         let (mut open, mut found) = (vec![root.join(prefix)], Vec::new());
@@ -121,7 +122,7 @@ impl Bucket {
             };
             for entry in entries {
                 let entry = entry?;
-                // What is gone meanwhile was removed by another process.
+                // It fails if another process has removed the object meanwhile.
                 let Ok(metadata) = entry.metadata() else { continue };
                 let path = entry.path();
                 if metadata.is_dir() {
@@ -136,7 +137,7 @@ impl Bucket {
         Ok(found)
     }
 
-    /// Removes an object with all that the store keeps of it, and the folders that are empty then. One that is gone is no error.
+    /// Removes an object with its metadata, and the folders that become empty. A missing object is no error.
     pub fn remove(&self, key: &str) -> io::Result<()> {
         let root = self.dir.join(&self.name);
         let [bucket, object] = [&self.name, key].map(|text| BASE64_URL_SAFE_NO_PAD.encode(text));
@@ -149,7 +150,7 @@ impl Bucket {
         }
         let folders = Path::new(key).ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
         for folder in folders {
-            // One that is not empty stays.
+            // It fails for a folder that is not empty.
             if fs::remove_dir(root.join(folder)).is_err() {
                 break;
             }

@@ -1,4 +1,4 @@
-//! The DynamoDB API of an engine in this process, without a socket: what an SDK's client has for an HTTP client.
+//! The DynamoDB API of an engine in this process, without a socket: an HTTP client for the SDK's client.
 
 use std::sync::Weak;
 
@@ -13,14 +13,15 @@ use aws_smithy_runtime_api::client::{
 };
 use aws_smithy_types::body::SdkBody;
 
-use crate::{endpoint::operation_of, table::Open};
+use crate::{endpoint::operation_of, store::LockedStore};
 
-/// Answers requests with an engine, as long as that is open. The answer is there when the future is made: whoever polls it
-/// does the engine's work.
+/// Answers requests from an engine, for as long as that is open. The engine does its work in [`HttpConnector::call`], so the
+/// returned future is ready at once.
 #[derive(Clone, Debug)]
-struct Direct(Weak<Open>);
+struct Direct(Weak<LockedStore>);
 
-pub(crate) fn client(engine: Weak<Open>) -> SharedHttpClient {
+/// The HTTP client of an engine. Its requests fail once the engine is closed.
+pub(crate) fn client(engine: Weak<LockedStore>) -> SharedHttpClient {
     SharedHttpClient::new(Direct(engine))
 }
 

@@ -1,7 +1,7 @@
-//! Admits programs that have the key of an endpoint, and refuses every request that a browser sends for a web page.
+//! Access control of an endpoint: admits programs that have its key, and refuses every request from a web page.
 //!
-//! Every user of the machine reaches 127.0.0.1, and so does every web page that one of them opens. A browser adds headers to each
-//! request, by which a page's are recognised, and its `Host` is the name by which the page has found this machine (DNS rebinding).
+//! Every user of the machine can reach 127.0.0.1, and so can every web page that one of them opens. A browser adds headers that
+//! identify a page's request. Its `Host` header is the name under which the page found this machine, which defeats DNS rebinding.
 
 use std::sync::Arc;
 
@@ -21,26 +21,26 @@ use subtle::ConstantTimeEq as _;
 
 use crate::key::Key;
 
-/// The header by which a browser says where the page of a request comes from. Source: Fetch Metadata Request Headers.
+/// The header with which a browser marks the origin of a request. Source: Fetch Metadata Request Headers.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The header from which the clients of JSON services read the kind of an error.
+/// The header from which clients of JSON services read an error's type.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-/// The names of the loopback interface by which clients are told of endpoints, or may write them by hand.
+/// The accepted names of the loopback interface: the one in endpoints' URLs, and the one that people type.
 const LOOPBACK: [&str; 2] = ["127.0.0.1", "localhost"];
 
-/// The reason for which a request is refused.
+/// The reason for refusing a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Refusal {
-    #[error("a web page may not ask here: the request has an `Origin` or a `Sec-Fetch-Site`")]
+    #[error("requests from web pages are refused: this one has an `Origin` or a `Sec-Fetch-Site` header")]
     WebPage,
-    #[error("`Host` must be 127.0.0.1 or localhost, with the port")]
+    #[error("the `Host` header must be 127.0.0.1 or localhost, with the port")]
     ForeignHost,
     #[error(
-        "the path must begin with the key of this endpoint, which changes with each process that serves it"
+        "the path must begin with the key of this endpoint, which is new each time the endpoint is served"
     )]
     NoKey,
     #[error(
-        "the request must be signed with the access key of this bucket, which changes with each process that serves it"
+        "the request must be signed with the access key of this bucket, which is new each time the bucket is served"
     )]
     Unsigned,
 }
@@ -53,7 +53,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Serves `inner` to programs that have the key as the first part of the path, without that part.
+/// Serves `inner` to programs that send the key as the first segment of the path. `inner` sees the path without it.
 pub(crate) fn with_key(inner: Router, key: Key) -> Router {
     let admit = from_fn_with_state(key, async |State(key): State<Key>, mut request: Request, next: Next| {
         let admitted = is_program(&request).and_then(|()| without_key(&key, request.uri()));
@@ -65,12 +65,12 @@ pub(crate) fn with_key(inner: Router, key: Key) -> Router {
             Err(refusal) => refusal.into_response(),
         }
     });
-    // A fallback, since the path is not what `inner` knows until the key is taken off.
+    // A fallback: the path matches none of `inner`'s routes until the key is removed.
     Router::new().fallback_service(inner).layer(admit)
 }
 
-/// Serves `inner`, which verifies signatures itself, to programs that sign with this access key. It may have answers for requests
-/// that it does not know, and these need no signature.
+/// Serves `inner`, which verifies signatures itself, to programs that sign with this access key. Without this check `inner` may
+/// answer unsigned requests for unknown operations.
 pub(crate) fn with_signature(inner: Router, access_key_id: &str) -> Router {
     let id: Arc<str> = access_key_id.into();
     inner.layer(from_fn_with_state(id, async |State(id): State<Arc<str>>, request: Request, next: Next| {
@@ -81,8 +81,8 @@ pub(crate) fn with_signature(inner: Router, access_key_id: &str) -> Router {
     }))
 }
 
-/// Whether a request says that it is signed with this access key, in its header or, where it was signed before, in its query.
-/// Source: IAM User Guide, "Signature Version 4".
+/// Checks that a request names this access key: in its header or, if it is presigned, in its query. Source: IAM User Guide,
+/// "Signature Version 4".
 fn is_signed(request: &Request, access_key_id: &str) -> Result<(), Refusal> {
     let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
     let in_header = header.and_then(|header| header.split_once("Credential=")).map(|(_, rest)| rest);
@@ -93,7 +93,7 @@ fn is_signed(request: &Request, access_key_id: &str) -> Result<(), Refusal> {
     is_own.then_some(()).ok_or(Refusal::Unsigned)
 }
 
-/// Whether a request comes from no web page.
+/// Checks that a request does not come from a web page.
 fn is_program(request: &Request) -> Result<(), Refusal> {
     let headers = request.headers();
     if headers.contains_key(ORIGIN) || headers.contains_key(FETCH_SITE) {
@@ -101,7 +101,7 @@ fn is_program(request: &Request) -> Result<(), Refusal> {
     }
     let written = headers.get_all(HOST).iter().map(|host| Authority::try_from(host.as_bytes()).ok());
     let mut hosts = written.chain(request.uri().authority().cloned().map(Some)).peekable();
-    // The port is not compared: a page cannot choose it, and one that is forwarded has another.
+    // The port is not compared: a page cannot choose it, and a forwarded port differs.
     let is_loopback = |host: Option<Authority>| {
         host.is_some_and(|it| {
             !it.as_str().contains('@') && LOOPBACK.iter().any(|name| it.host().eq_ignore_ascii_case(name))
@@ -111,7 +111,7 @@ fn is_program(request: &Request) -> Result<(), Refusal> {
     is_here.then_some(()).ok_or(Refusal::ForeignHost)
 }
 
-/// Where a request goes, without the key that its path begins with.
+/// The URI of a request without the key, with which its path must begin.
 fn without_key(key: &Key, uri: &Uri) -> Result<Uri, Refusal> {
     let path = uri.path().strip_prefix('/').unwrap_or_default();
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
@@ -119,7 +119,7 @@ fn without_key(key: &Key, uri: &Uri) -> Result<Uri, Refusal> {
         return Err(Refusal::NoKey);
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    // What was a part of a path and a query is one.
+    // It cannot fail: the parts come from a valid URI.
     let rest = PathAndQuery::try_from(format!("/{rest}{query}")).map_err(|_| Refusal::NoKey)?;
     Ok(Uri::from(rest))
 }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_of_a_web_page_is_told_by_its_headers() {
+    fn a_request_from_a_web_page_is_recognised_by_its_headers() {
         let here = ("host", "127.0.0.1:4000");
         for (headers, wanted) in [
             (&[here][..], Ok(())),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_taken_off_the_path_and_nothing_else_is_changed() {
+    fn the_key_is_removed_from_the_path_and_nothing_else_changes() {
         let (key, other) = (Key::new().unwrap(), Key::new().unwrap());
         let key_text = key.as_str();
         let taken = |uri: &str| without_key(&key, &uri.parse().unwrap()).map(|uri| uri.to_string());

@@ -1,4 +1,4 @@
-//! The key of an endpoint: a client without it gets no answer.
+//! The key of an endpoint, without which a request is refused.
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -6,22 +6,22 @@ use subtle::ConstantTimeEq as _;
 
 use crate::random;
 
-/// The beginning of every key, by which [`mask_keys`] finds keys in a text.
+/// The prefix of every key, with which [`mask_keys`] finds keys in a text.
 const PREFIX: &str = "key-";
 /// The hexadecimal digits behind it: 32 random bytes.
 const DIGITS: usize = 64;
 
-/// A secret that nobody can guess, of letters, digits and a hyphen. Its `Debug` does not show it.
+/// An unguessable secret of letters, digits and a hyphen. Its `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// A new one.
+    /// Creates a random key.
     pub fn new() -> Result<Self, getrandom::Error> {
         Ok(Self(format!("{PREFIX}{}", random::token()?).into()))
     }
 
-    /// The key that a text is, if it is one.
+    /// Reads a key; `None` if the text is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(PREFIX)?;
         let is_key = digits.len() == DIGITS && digits.bytes().all(is_digit);
@@ -33,7 +33,7 @@ impl Key {
         &self.0
     }
 
-    /// Whether a text is this key. How long the comparison takes says nothing of where they differ.
+    /// Returns true if a text is this key. The comparison takes constant time.
     pub fn is(&self, text: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(text).into()
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// A text with `[key]` in the place of each key in it, whichever process made that key.
+/// Replaces each key in a text with `[key]`, whichever process created the key.
 pub fn mask_keys(text: &str) -> Cow<'_, str> {
     let (mut masked, mut done, mut from) = (String::new(), 0, 0);
     while let Some(at) = text[from..].find(PREFIX).map(|at| from + at) {

@@ -1,16 +1,16 @@
-//! The AWS parts of a deployment, on one machine.
+//! The AWS services that a deployment uses, on one machine.
 //!
-//! `lamplighter up` and the tests give the real dispatcher and the real task binaries what they find in AWS: the
-//! DynamoDB API ([`Engine`]), the S3 API ([`Bucket`]), Lambda ([`LambdaHost`]: functions as child processes behind
-//! the Runtime API, called over the Invoke API), and of CloudFormation the two ends a custom resource touches,
-//! `DescribeStacks` ([`Stacks`]) and the response URL ([`Answers`]).
+//! `lamplighter up`, the runner and the tests run the real dispatcher and the real task binaries against them:
 //!
-//! Every endpoint listens on a free port of 127.0.0.1 and ends with the value that it came from. It asks for its [`Key`], which
-//! is new each time and stands in the path of its URL; the credentials of a request may be any. The bucket asks for
-//! [`Credentials`] of its own instead. No endpoint answers a web page. Nothing here knows of tasks, and nothing listens on other
-//! addresses.
+//! - the DynamoDB API: [`Engine`]
+//! - the S3 API: [`Bucket`]
+//! - Lambda: [`LambdaHost`], with functions as child processes behind the Runtime API, called over the Invoke API
+//! - CloudFormation, as far as a custom resource sees it: `DescribeStacks` ([`Stacks`]) and the response URL ([`Answers`])
+//!
+//! Every endpoint listens on a free port of 127.0.0.1 and stops when its value is dropped. Clients must send its [`Key`], a part
+//! of the URL's path that is new each time; any credentials are accepted. Only the bucket checks [`Credentials`] instead of a
+//! key. Endpoints refuse requests from web pages, and nothing listens on other addresses. This crate does not know tasks.
 
-mod alone;
 mod answers;
 mod bucket;
 mod direct;
@@ -18,6 +18,7 @@ mod endpoint;
 mod guard;
 mod key;
 mod lambda;
+mod local_commit;
 mod loopback;
 mod mutex;
 mod random;
@@ -26,13 +27,14 @@ mod store;
 mod sweep;
 mod table;
 
-pub use alone::Alone;
 pub use answers::{Answer, Answers, AnswersError, Expectation};
 pub use bucket::{Bucket, BucketError, Credentials};
 pub use key::{Key, mask_keys};
 pub use lambda::{
     Clock, FunctionSpec, HostOptions, InProgress, Invocation, Label, LambdaError, LambdaHost, Lines, LogLine,
 };
+pub use local_commit::LocalCommit;
 pub use loopback::{Endpoint, ServeError};
 pub use stacks::Stacks;
-pub use table::{Engine, Synchronous, TableError};
+pub use store::Synchronous;
+pub use table::{Engine, TableError};

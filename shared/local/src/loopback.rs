@@ -1,4 +1,4 @@
-//! One HTTP server on a free port of 127.0.0.1, for as long as its guard lives, and the URL by which it is reached.
+//! An HTTP server on a free port of 127.0.0.1, which stops when its value is dropped, and its URL.
 
 use std::{
     fmt,
@@ -13,26 +13,26 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::{guard, key::Key};
 
-/// Why an endpoint could not be opened on this machine.
+/// An error while opening an endpoint on this machine.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// No port of the loopback address could be taken.
+    /// No port of the loopback address is free.
     #[error("cannot listen on a free port of 127.0.0.1")]
     Listen(#[source] std::io::Error),
-    /// That address could not be taken.
+    /// The address is not free.
     #[error("cannot listen at {address}")]
     ListenAt {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The machine gave no random bytes for the endpoint's key.
-    #[error("cannot make a key for the endpoint")]
+    /// The system returned no random bytes for the endpoint's key.
+    #[error("cannot create a key for the endpoint")]
     Key(#[from] getrandom::Error),
 }
 
-/// Where an endpoint is, and the key that it asks for: `http://127.0.0.1:4000/key-3f..`.
+/// The address of an endpoint and its key: `http://127.0.0.1:4000/key-3f..`.
 ///
 /// Its text is a secret, and its `Debug` does not show the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +42,18 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// One at that address with a new key.
+    /// An endpoint at this address, with a new key.
     pub(crate) fn new(address: SocketAddr) -> Result<Self, ServeError> {
         Ok(Self { address, key: Key::new()? })
     }
 
-    /// Reads an endpoint's URL. One without a key is none.
+    /// Reads an endpoint's URL; `None` for any other text, such as a URL without a key.
     pub fn parse(url: &str) -> Option<Self> {
         let (address, key) = url.strip_prefix("http://")?.split_once('/')?;
         Some(Self { address: address.parse().ok()?, key: Key::parse(key)? })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -69,7 +69,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A running server. Dropping it stops new connections; a request in progress is still answered.
+/// A running server. When it is dropped, it accepts no new connections; requests in progress are still answered.
 #[derive(Debug)]
 pub(crate) struct Loopback {
     url: String,
@@ -77,14 +77,14 @@ pub(crate) struct Loopback {
 }
 
 impl Loopback {
-    /// Serves to programs that have a new key.
+    /// Serves programs that send a new key.
     pub(crate) async fn serve(router: Router) -> Result<Self, ServeError> {
         let (listener, address) = listen().await?;
         let endpoint = Endpoint::new(address)?;
         Ok(Self::on(listener, endpoint.to_string(), guard::with_key(router, endpoint.key)))
     }
 
-    /// Serves to programs that sign with this access key, whose signatures `router` verifies itself.
+    /// Serves programs that sign with this access key. `router` must verify the signatures itself.
     pub(crate) async fn serve_signed(router: Router, access_key_id: &str) -> Result<Self, ServeError> {
         let (listener, address) = listen().await?;
         Ok(Self::on(listener, format!("http://{address}"), guard::with_signature(router, access_key_id)))
@@ -107,19 +107,21 @@ impl Drop for Loopback {
     }
 }
 
-/// A listener whose large answers do not wait 40 ms for the acknowledgement of their first part.
+/// Disables Nagle's algorithm: otherwise large answers wait 40 ms for the acknowledgement of their first part.
 pub(crate) fn undelayed(listener: TcpListener) -> impl Listener<Addr = SocketAddr> {
     listener.tap_io(|stream| {
         let _ = stream.set_nodelay(true);
     })
 }
 
+/// Listens on a free port of the loopback address.
 pub(crate) async fn listen() -> Result<(TcpListener, SocketAddr), ServeError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(ServeError::Listen)?;
     let address = listener.local_addr().map_err(ServeError::Listen)?;
     Ok((listener, address))
 }
 
+/// Listens at this address.
 pub(crate) async fn listen_at(address: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(address).await.map_err(|source| ServeError::ListenAt { address, source })
 }

@@ -1,4 +1,4 @@
-//! Random identifiers: request ids, and tokens that nobody can guess.
+//! Random identifiers: request ids and unguessable tokens.
 
 use std::fmt::Write as _;
 
@@ -19,6 +19,7 @@ pub(crate) fn token() -> Result<String, getrandom::Error> {
     Ok(hex(&bytes))
 }
 
+/// Bytes as lowercase hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut digits, byte| {
         let _ = write!(digits, "{byte:02x}");

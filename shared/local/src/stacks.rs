@@ -1,5 +1,5 @@
-//! CloudFormation as far as a dispatcher asks it: `DescribeStacks` and `DescribeStackEvents`, for stacks whose status and
-//! whose resources' events are set in process.
+//! The part of CloudFormation that a dispatcher calls: `DescribeStacks` and `DescribeStackEvents`. The stacks' status and their
+//! resources' events are set in process.
 
 use std::{
     collections::BTreeMap,
@@ -20,19 +20,19 @@ use crate::{
     mutex::lock,
 };
 
-/// How many events a page has.
+/// The number of events in a page.
 const PAGE: usize = 100;
 
 const NAMESPACE: &str = "http://cloudformation.amazonaws.com/doc/2010-05-15/";
 
-/// Stacks that are served until this is dropped.
+/// Stacks, served until this is dropped.
 #[derive(Debug)]
 pub struct Stacks {
-    known: Known,
+    stacks: SharedStacks,
     server: Loopback,
 }
 
-type Known = Arc<Mutex<BTreeMap<String, Stack>>>;
+type SharedStacks = Arc<Mutex<BTreeMap<String, Stack>>>;
 
 #[derive(Debug, Clone)]
 struct Stack {
@@ -54,11 +54,11 @@ struct Event {
 }
 
 impl Stacks {
-    /// Serves an account without stacks on a free loopback port.
+    /// Serves an account that has no stacks yet on a free loopback port.
     pub async fn serve() -> Result<Self, ServeError> {
-        let known = Known::default();
-        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&known));
-        Ok(Self { known, server: Loopback::serve(router).await? })
+        let stacks = SharedStacks::default();
+        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&stacks));
+        Ok(Self { stacks, server: Loopback::serve(router).await? })
     }
 
     /// The endpoint's URL, with its key.
@@ -66,12 +66,12 @@ impl Stacks {
         self.server.endpoint()
     }
 
-    /// Adds the stack, or changes its status, and publishes that as an event. `status` is CloudFormation's own word, such
-    /// as `UPDATE_ROLLBACK_IN_PROGRESS`.
+    /// Adds a stack, or changes its status, and publishes an event of that. `status` is one of CloudFormation's, such as
+    /// `UPDATE_ROLLBACK_IN_PROGRESS`.
     pub fn set(&self, stack_id: &str, name: &str, status: &str) {
         let now = jiff::Timestamp::now();
-        let mut known = lock(&self.known);
-        let stack = known.entry(stack_id.to_owned()).or_insert_with(|| Stack {
+        let mut stacks = lock(&self.stacks);
+        let stack = stacks.entry(stack_id.to_owned()).or_insert_with(|| Stack {
             id: stack_id.to_owned(),
             name: name.to_owned(),
             status: String::new(),
@@ -90,7 +90,7 @@ impl Stacks {
 
     /// Publishes that a resource has come to a status, such as `UPDATE_IN_PROGRESS`. An unknown stack has no events.
     pub fn publish(&self, stack_id: &str, logical_id: &str, status: &str, properties: &serde_json::Value) {
-        if let Some(stack) = lock(&self.known).get_mut(stack_id) {
+        if let Some(stack) = lock(&self.stacks).get_mut(stack_id) {
             stack.events.push(Event {
                 at: jiff::Timestamp::now(),
                 logical_id: logical_id.to_owned(),
@@ -102,7 +102,7 @@ impl Stacks {
     }
 }
 
-async fn answer(State(known): State<Known>, Form(form): Form<BTreeMap<String, String>>) -> Response {
+async fn answer(State(stacks): State<SharedStacks>, Form(form): Form<BTreeMap<String, String>>) -> Response {
     let action = form.get("Action").map_or("", String::as_str);
     if !["DescribeStacks", "DescribeStackEvents"].contains(&action) {
         return refusal(
@@ -111,9 +111,11 @@ async fn answer(State(known): State<Known>, Form(form): Form<BTreeMap<String, St
         );
     }
     let wanted = form.get("StackName").filter(|name| !name.is_empty());
-    let known = lock(&known);
-    let found: Vec<&Stack> =
-        known.values().filter(|stack| wanted.is_none_or(|it| *it == stack.id || *it == stack.name)).collect();
+    let stacks = lock(&stacks);
+    let found: Vec<&Stack> = stacks
+        .values()
+        .filter(|stack| wanted.is_none_or(|it| *it == stack.id || *it == stack.name))
+        .collect();
     match wanted {
         Some(name) if found.is_empty() => {
             refusal("ValidationError", &format!("Stack with id {name} does not exist"))

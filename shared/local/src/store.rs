@@ -1,10 +1,10 @@
-//! The engine itself, `dynoxide` on SQLite: what it is asked for is done one thing at a time.
+//! The engine: `dynoxide` on SQLite, which performs one request at a time.
 //!
-//! Its own door, `dynoxide::Database`, makes each item of a batch durable by itself. Behind this one whatever belongs together
-//! shares a transaction of the file.
+//! `dynoxide::Database` would commit each item of a batch by itself. This store commits a batch in one transaction of the file.
 
 use std::{
     collections::{HashMap, VecDeque},
+    fs::File,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     path::Path,
     sync::{
@@ -24,41 +24,72 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{mutex::lock, table::Synchronous};
+use crate::mutex::lock;
 
-/// For how long a transaction is remembered by its token, as DynamoDB does.
+/// The lifetime of a client request token, as in DynamoDB.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// How much of a file is kept in memory, as SQLite wants it said: in KiB, below zero.
+/// SQLite's page cache: a negative number is a size in KiB.
 const CACHE: i32 = -16_000;
-/// How many pages of 4 KB are written ahead before they go to their places. A page that many writes share goes there once.
+/// The size of the write-ahead log at which its pages are copied to the database, in pages of 4 KB. A page that was written
+/// many times is copied once.
 const LOG: u32 = 4000;
-/// How large the file of those pages may stay after one long transaction has made it larger, in bytes.
+/// The size to which the log's file is truncated after a long transaction has made it larger, in bytes.
 const LOG_BYTES: u32 = 64 << 20;
 
-/// An open engine.
-pub(crate) struct Store(Mutex<Opened>);
-
-/// What only one may use at a time.
-pub(crate) struct Opened {
-    pub(crate) storage: Storage,
-    /// Whether the engine's own transactions are parts of one that is open already.
-    within: Arc<AtomicBool>,
-    vectors: VectorIndexLifecycle,
-    told: Told,
+/// Durability after a crash of the machine, in SQLite's terms. There is always a write-ahead log, so a crash of the process loses
+/// nothing with either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Synchronous {
+    /// The last writes may be lost, but never their order or the file.
+    #[default]
+    Normal,
+    /// Nothing is lost: each write is on the disk before it is acknowledged.
+    Full,
 }
 
-/// What was answered to transactions that may be asked for again.
+/// An open engine.
+pub(crate) struct Store(Mutex<Connection>);
+
+/// The connection to the engine, used by one request at a time.
+pub(crate) struct Connection {
+    pub(crate) storage: Storage,
+    /// True while a transaction of this store is open: the engine's own transactions are then parts of it.
+    within: Arc<AtomicBool>,
+    vectors: VectorIndexLifecycle,
+    answered: AnsweredTransactions,
+}
+
+/// The answers to transactions that a client may repeat with the same token.
 #[derive(Default)]
-struct Told {
-    /// By their tokens: the hash of what was asked, and the answer.
+struct AnsweredTransactions {
+    /// By token: the hash of the request, and the answer.
     answers: HashMap<String, (u64, String)>,
-    /// Their tokens, the oldest first.
+    /// The tokens, oldest first.
     since: VecDeque<(Instant, String)>,
 }
 
+/// An open store and the lock on its file, which live exactly as long as each other.
+pub(crate) struct LockedStore {
+    pub(crate) store: Store,
+    _lock: Option<File>,
+}
+
+impl LockedStore {
+    /// Joins a store to the lock on its file; one in memory has none.
+    pub(crate) fn new(store: Store, lock: Option<File>) -> Self {
+        Self { store, _lock: lock }
+    }
+}
+
+impl std::fmt::Debug for LockedStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LockedStore")
+    }
+}
+
 impl Store {
-    /// The engine of a file, which is made if it is not there.
+    /// Opens the engine of a file, which is created if it is missing.
     pub(crate) fn open(path: &Path, synchronous: Synchronous) -> Result<Self> {
         let storage = Storage::new(&path.to_string_lossy())?;
         let synchronous = match synchronous {
@@ -72,32 +103,32 @@ impl Store {
         Ok(Self::over(storage))
     }
 
-    /// An empty one that vanishes with the value.
+    /// Opens an empty engine in memory.
     pub(crate) fn memory() -> Result<Self> {
         Ok(Self::over(Storage::memory()?))
     }
 
     fn over(storage: Storage) -> Self {
         let within = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&within);
-        // SQLite leaves out a BEGIN, COMMIT or ROLLBACK that is ignored.
+        let is_within = Arc::clone(&within);
+        // SQLite skips a BEGIN, COMMIT or ROLLBACK for which the authorizer returns `Ignore`.
         storage.conn().authorizer(Some(move |context: AuthContext<'_>| match context.action {
-            AuthAction::Transaction { .. } if asked.load(Relaxed) => Authorization::Ignore,
+            AuthAction::Transaction { .. } if is_within.load(Relaxed) => Authorization::Ignore,
             _ => Authorization::Allow,
         }));
         let vectors = VectorIndexLifecycle::new();
-        Self(Mutex::new(Opened { storage, within, vectors, told: Told::default() }))
+        Self(Mutex::new(Connection { storage, within, vectors, answered: AnsweredTransactions::default() }))
     }
 
-    /// Has something done while nobody else does anything.
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Opened) -> T) -> T {
+    /// Runs `act` with exclusive use of the connection.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Connection) -> T) -> T {
         let mut opened = lock(&self.0);
         let done = act(&mut opened);
-        opened.take_back();
+        opened.roll_back_leftover();
         done
     }
 
-    /// Answers a request of the DynamoDB API: the HTTP status, and the body.
+    /// Answers a request of the DynamoDB API with an HTTP status and a body.
     pub(crate) fn answer(&self, operation: &str, body: &[u8]) -> (u16, String) {
         match self.perform(operation, body) {
             Ok(body) => (200, body),
@@ -106,7 +137,7 @@ impl Store {
     }
 
     fn perform(&self, operation: &str, body: &[u8]) -> Result<String> {
-        /// An action of the engine, with whatever it needs besides the request.
+        /// Performs an action of the engine, with the field of the connection that it needs.
         macro_rules! act {
             ($action:ident $(, $with:ident)?) => {
                 self.act(body, |opened, request| {
@@ -118,7 +149,7 @@ impl Store {
             "BatchExecuteStatement" => act!(batch_execute_statement),
             "BatchGetItem" => act!(batch_get_item),
             "BatchWriteItem" => self.act(body, |opened, request| {
-                opened.at_once(|storage| ready(actions::batch_write_item::execute(storage, request)))
+                opened.in_transaction(|storage| ready(actions::batch_write_item::execute(storage, request)))
             }),
             "CreateTable" => act!(create_table),
             "DeleteItem" => act!(delete_item),
@@ -149,54 +180,54 @@ impl Store {
             "UpdateItem" => act!(update_item),
             "UpdateTable" => act!(update_table, vectors),
             "UpdateTimeToLive" => act!(update_time_to_live),
-            _ => Err(DynoxideError::UnsupportedCapability(format!("there is no operation `{operation}`"))),
+            _ => Err(DynoxideError::UnsupportedCapability(format!("unknown operation `{operation}`"))),
         }
     }
 
-    /// Does what a body asks for.
+    /// Performs the request in a body.
     fn act<Q: DeserializeOwned, A: Serialize>(
         &self,
         body: &[u8],
-        act: impl FnOnce(&mut Opened, Q) -> Result<A>,
+        act: impl FnOnce(&mut Connection, Q) -> Result<A>,
     ) -> Result<String> {
         let request = read(body)?;
         write(&self.with(|opened| act(opened, request))?)
     }
 
-    /// Does it unless it was done already under the same token.
+    /// Performs the request in a body, unless one with the same token was performed before.
     fn once<Q: DeserializeOwned, A: Serialize>(
         &self,
         body: &[u8],
-        act: impl FnOnce(&mut Opened, Q) -> Result<A>,
+        act: impl FnOnce(&mut Connection, Q) -> Result<A>,
     ) -> Result<String> {
-        let mut asked: Value = read(body)?;
+        let mut parameters: Value = read(body)?;
         let request = read(body)?;
-        let token = asked.as_object_mut().and_then(|it| it.remove("ClientRequestToken"));
+        let token = parameters.as_object_mut().and_then(|it| it.remove("ClientRequestToken"));
         let Some(Value::String(token)) = token else {
             return write(&self.with(|opened| act(opened, request))?);
         };
-        let hash = hash_of(&asked);
+        let hash = hash_of(&parameters);
         self.with(|opened| {
-            if let Some(answer) = opened.told.again(&token, hash)? {
+            if let Some(answer) = opened.answered.find(&token, hash)? {
                 return Ok(answer);
             }
             let answer = write(&act(opened, request)?)?;
-            opened.told.remember(token, hash, answer.clone());
+            opened.answered.remember(token, hash, answer.clone());
             Ok(answer)
         })
     }
 }
 
-impl Told {
-    /// What was answered to the same request before.
-    fn again(&mut self, token: &str, hash: u64) -> Result<Option<String>> {
+impl AnsweredTransactions {
+    /// The answer to an earlier request with this token. It is an error if that request had other parameters.
+    fn find(&mut self, token: &str, hash: u64) -> Result<Option<String>> {
         while let Some((_, token)) = self.since.pop_front_if(|(at, _)| at.elapsed() >= REMEMBERED) {
             self.answers.remove(&token);
         }
         match self.answers.get(token) {
             Some((before, answer)) if *before == hash => Ok(Some(answer.clone())),
             Some(_) => Err(DynoxideError::IdempotentParameterMismatchException(
-                "the token is that of another request".to_owned(),
+                "another request was made with the same token".to_owned(),
             )),
             None => Ok(None),
         }
@@ -208,19 +239,19 @@ impl Told {
     }
 }
 
-impl Opened {
-    /// Takes back a transaction that was left open, as by a commit for which the disk had no room: nothing could be begun after
-    /// it.
-    fn take_back(&mut self) {
+impl Connection {
+    /// Rolls back a transaction that was left open, such as by a commit that failed on a full disk. No other transaction could
+    /// begin otherwise.
+    fn roll_back_leftover(&mut self) {
         if !self.storage.conn().is_autocommit() {
             self.within.store(false, Relaxed);
-            // What cannot be taken back now is tried again after the next request.
+            // If it fails, it is tried again after the next request.
             let _ = self.storage.conn().execute_batch("ROLLBACK");
         }
     }
 
-    /// Has several things done in one transaction: all of them, or, after an error, none.
-    pub(crate) fn at_once<T>(&self, act: impl FnOnce(&Storage) -> Result<T>) -> Result<T> {
+    /// Runs `act` in one transaction, which is rolled back after an error.
+    pub(crate) fn in_transaction<T>(&self, act: impl FnOnce(&Storage) -> Result<T>) -> Result<T> {
         self.storage.begin_transaction()?;
         let open = Transaction(self);
         self.within.store(true, Relaxed);
@@ -232,26 +263,27 @@ impl Opened {
     }
 }
 
-/// A transaction that is taken back unless it was committed.
-struct Transaction<'a>(&'a Opened);
+/// A transaction, rolled back when it is dropped before its commit.
+struct Transaction<'a>(&'a Connection);
 
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         self.0.within.store(false, Relaxed);
-        // It fails where SQLite has taken it back by itself.
+        // It fails if SQLite has rolled the transaction back by itself.
         let _ = self.0.storage.rollback();
     }
 }
 
-/// What an action has done by the time its future is made: SQLite waits for nobody.
+/// The result of an action's future, which is ready at once: SQLite does not wait.
 pub(crate) fn ready<T>(done: impl Future<Output = Result<T>>) -> Result<T> {
-    done.now_or_never()
-        .unwrap_or_else(|| Err(DynoxideError::InternalServerError("the engine waits".to_owned())))
+    done.now_or_never().unwrap_or_else(|| {
+        Err(DynoxideError::InternalServerError("the engine did not finish at once".to_owned()))
+    })
 }
 
 fn read<Q: DeserializeOwned>(body: &[u8]) -> Result<Q> {
     serde_json::from_slice(body).map_err(|error| {
-        // Its readers say by this word what is not a fault of the JSON.
+        // The engine marks errors that are not of the JSON syntax with this prefix.
         let text = error.to_string();
         match text.strip_prefix("VALIDATION:") {
             Some(text) => DynoxideError::ValidationException(text.to_owned()),
@@ -264,7 +296,7 @@ fn write(answer: &impl Serialize) -> Result<String> {
     serde_json::to_string(answer).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }
 
-/// The same for equal values, whatever the order of their entries was.
+/// A hash that does not depend on the order of an object's entries.
 fn hash_of(value: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
@@ -281,7 +313,7 @@ mod tests {
 
     const KEY: &str = "pk";
 
-    /// A store with a table, and how often it has made something durable.
+    /// A store with a table, and the number of its commits.
     fn store() -> (Store, Arc<AtomicUsize>) {
         let store = Store::memory().unwrap();
         let table = json!({
@@ -319,17 +351,17 @@ mod tests {
     }
 
     #[test]
-    fn the_items_of_a_batch_are_made_durable_together() {
+    fn the_items_of_a_batch_share_one_commit() {
         let (store, commits) = store();
         ask(&store, "BatchWriteItem", &batch(25)).unwrap();
         assert_eq!((count(&store), commits.load(Relaxed)), (25, 1));
     }
 
     #[test]
-    fn what_fails_half_way_leaves_nothing_behind_and_hinders_nobody() {
+    fn a_failed_transaction_is_rolled_back_and_blocks_no_later_one() {
         let (store, _) = store();
-        let half = |opened: &mut Opened| {
-            opened.at_once(|storage| {
+        let half = |opened: &mut Connection| {
+            opened.in_transaction(|storage| {
                 let request = serde_json::from_value(batch(3)).unwrap();
                 ready(actions::batch_write_item::execute(storage, request))?;
                 Err::<(), _>(DynoxideError::InternalServerError("broken off".to_owned()))
@@ -337,14 +369,15 @@ mod tests {
         };
         assert!(store.with(half).is_err());
         assert_eq!(count(&store), 0);
-        let panicking = || store.with(|opened| opened.at_once(|_| -> Result<()> { panic!("broken off") }));
+        let panicking =
+            || store.with(|opened| opened.in_transaction(|_| -> Result<()> { panic!("broken off") }));
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicking)).is_err());
         ask(&store, "BatchWriteItem", &batch(2)).unwrap();
         assert_eq!(count(&store), 2);
     }
 
     #[test]
-    fn a_transaction_with_a_token_is_done_once() {
+    fn a_transaction_with_a_token_is_performed_once() {
         let (store, commits) = store();
         let put = |token: &str, key: &str| {
             let put = json!({
@@ -362,10 +395,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_refused_by_name() {
+    fn an_invalid_request_is_refused_with_its_error_type() {
         let (store, _) = store();
         for (operation, body, wanted) in [
-            ("MakeCoffee", "{}", "there is no operation `MakeCoffee`"),
+            ("MakeCoffee", "{}", "unknown operation `MakeCoffee`"),
             ("GetItem", "{", "SerializationException"),
             ("GetItem", "{\"TableName\": \"none\", \"Key\": {\"pk\": {\"S\": \"a\"}}}", "ResourceNotFound"),
         ] {

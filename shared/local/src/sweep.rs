@@ -1,4 +1,4 @@
-//! Deleting items past their time to live.
+//! Deletes items past their time to live.
 
 use std::{
     collections::HashMap,
@@ -15,22 +15,22 @@ use dynoxide::{
 };
 use serde::Deserialize;
 
-use crate::store::{Opened, Store, ready};
+use crate::store::{Connection, Store, ready};
 
-/// How many items are read at a time: nobody else is served meanwhile.
+/// The number of items read at a time. No request is answered meanwhile.
 const PAGE: usize = 100;
-/// How long others may come in between.
+/// The pause between two pages, for other requests.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// An element of a table's key, as the engine keeps it.
+/// An element of a table's key schema, as the engine stores it.
 #[derive(Deserialize)]
 struct KeyElement {
     #[serde(rename = "AttributeName")]
     name: String,
 }
 
-/// Deletes the items past their TTL in all tables, and returns how many there were. It waits between pages, so it is for a
-/// thread of its own.
+/// Deletes the items past their TTL in all tables and returns their number. It sleeps between pages, so it needs a thread of its
+/// own.
 pub(crate) fn sweep(store: &Store) -> Result<usize> {
     let mut deleted = 0;
     for table in store.with(|opened| opened.storage.list_ttl_enabled_tables())? {
@@ -50,9 +50,9 @@ pub(crate) fn sweep(store: &Store) -> Result<usize> {
     Ok(deleted)
 }
 
-/// Deletes what has expired of one page, and says how much that was, and where the next one begins.
+/// Deletes the expired items of one page. Returns their number and the start of the next page.
 fn page(
-    opened: &Opened,
+    opened: &Connection,
     table: &TableMetadata,
     attribute: &str,
     key: &[KeyElement],
@@ -77,7 +77,7 @@ fn page(
     let expired = found.items.unwrap_or_default();
     let deleted = expired.len();
     if deleted > 0 {
-        opened.at_once(|storage| {
+        opened.in_transaction(|storage| {
             for mut item in expired {
                 let key = key.iter().filter_map(|it| item.remove_entry(&it.name)).collect();
                 let table_name = table.table_name.clone();

@@ -1,4 +1,4 @@
-//! The table: a DynamoDB engine on SQLite (`dynoxide`), in a file or in memory, served on loopback.
+//! The table: a DynamoDB engine on SQLite (`dynoxide`), in a file or in memory, served on the loopback interface.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -12,20 +12,20 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    alone::Alone,
     direct, endpoint, guard,
     key::Key,
+    local_commit::LocalCommit,
     loopback::{Endpoint, ServeError, listen, listen_at, undelayed},
     mutex::lock,
-    store::Store,
+    store::{LockedStore, Store, Synchronous},
     sweep,
 };
 
-/// When items past their TTL are deleted for the first time, and how often from then on: each time all items are read, and
-/// DynamoDB itself is later than that.
+/// The pauses before the first deletion of expired items, and before each later one. A deletion reads all items, and DynamoDB
+/// deletes later than this.
 const SWEEPS: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(3600));
 
-/// Why the table could not be opened or served.
+/// An error while opening or serving the table.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// Another process, or another engine of this one, has the file open.
@@ -33,32 +33,32 @@ pub enum TableError {
     Locked {
         /// The table's file.
         path: PathBuf,
-        /// The process that holds it, where its lock file said so.
+        /// The process that has it open, if its lock file names one.
         pid: Option<u32>,
     },
-    /// The folder or the lock file beside the table could not be made.
+    /// The folder of the table, or the lock file beside it, cannot be created.
     #[error("cannot lock the table {}", path.display())]
     Lock {
         /// The table's file.
         path: PathBuf,
-        /// What the file system said.
+        /// The file system's error.
         source: std::io::Error,
     },
-    /// The engine refused the file.
+    /// The engine cannot use the file.
     #[error("cannot open the table {place}: {reason}")]
     Open {
         /// The table's file, or `in memory`.
         place: String,
-        /// The engine's own words.
+        /// The engine's message.
         reason: String,
     },
-    /// The expired items could not be deleted.
+    /// The expired items cannot be deleted.
     #[error("cannot delete the expired items: {reason}")]
     Sweep {
-        /// The engine's own words.
+        /// The engine's message.
         reason: String,
     },
-    /// The endpoint could not be opened.
+    /// The endpoint cannot be opened.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -67,64 +67,43 @@ fn holder(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" in process {pid}"))
 }
 
-/// What a crash of the machine may cost, in SQLite's words; there is always a write-ahead log. A crash of the process loses
-/// nothing with either.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Synchronous {
-    /// The last writes, never their order or the file.
-    #[default]
-    Normal,
-    /// Nothing: each write is on the disk before it is acknowledged.
-    Full,
-}
-
-/// A DynamoDB engine. Dropping it, or [`close`](Self::close), ends its endpoints; the file's lock is held until
-/// the last request on them is answered.
+/// A DynamoDB engine. [`close`](Self::close) or a drop stops its endpoints. The lock of the file is held until their last request
+/// is answered.
 #[derive(Debug)]
 pub struct Engine {
-    open: Arc<Open>,
-    /// Changes, or closes with the engine, when the endpoints shall end.
+    open: Arc<LockedStore>,
+    /// Changes, or closes with the engine, when the endpoints must stop.
     closing: watch::Sender<()>,
     serving: Mutex<JoinSet<()>>,
 }
 
-/// The engine and the lock that guards its file, which must live exactly as long.
-pub(crate) struct Open {
-    pub(crate) store: Store,
-    _lock: Option<File>,
-}
-
-impl std::fmt::Debug for Open {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Open")
-    }
-}
-
 impl Engine {
-    /// Opens the table in the file `path`, made with its folder if it is missing. Only one engine at a time may
-    /// have it open; the lock is on a file of the same name with `.lock` behind it, and dies with the process.
+    /// Opens the table in the file `path`, which is created with its folder if it is missing.
+    ///
+    /// Only one engine at a time can have it open. The lock is on a file of the same name with the suffix `.lock`, and the
+    /// kernel releases it when the process ends.
     pub fn open(path: &Path, synchronous: Synchronous) -> Result<Self, TableError> {
         let held = hold(path)?;
         let store = Store::open(path, synchronous).map_err(|error| TableError::Open {
             place: path.display().to_string(),
             reason: error.to_string(),
         })?;
-        Ok(Self::over(Open { store, _lock: Some(held) }))
+        Ok(Self::over(LockedStore::new(store, Some(held))))
     }
 
-    /// Opens an empty table that vanishes with the engine.
+    /// Opens an empty table in memory.
     pub fn memory() -> Result<Self, TableError> {
         let store = Store::memory()
             .map_err(|error| TableError::Open { place: "in memory".to_owned(), reason: error.to_string() })?;
-        Ok(Self::over(Open { store, _lock: None }))
+        Ok(Self::over(LockedStore::new(store, None)))
     }
 
-    fn over(open: Open) -> Self {
+    fn over(open: LockedStore) -> Self {
         Self { open: Arc::new(open), closing: watch::Sender::new(()), serving: Mutex::default() }
     }
 
-    /// Serves the DynamoDB API on a free loopback port and returns the endpoint's URL, which holds its key. Any credentials
-    /// are accepted. Items past their TTL are deleted after a minute, and once an hour, while it serves.
+    /// Serves the DynamoDB API on a free loopback port and returns the endpoint's URL, which contains its key. Any credentials
+    /// are accepted. Meanwhile, items past their TTL are deleted after a minute and then once an hour.
     pub async fn serve(&self) -> Result<String, TableError> {
         let (listener, address) = listen().await?;
         let endpoint = Endpoint::new(address)?;
@@ -132,7 +111,7 @@ impl Engine {
         Ok(endpoint.to_string())
     }
 
-    /// Serves it at an endpoint that another process has had, so that whoever knew that one finds it again.
+    /// Serves at the endpoint of an earlier process, whose clients then need no new URL.
     pub async fn serve_at(&self, endpoint: &Endpoint) -> Result<(), TableError> {
         self.serve_on(listen_at(endpoint.address()).await?, endpoint.key().clone());
         Ok(())
@@ -147,29 +126,29 @@ impl Engine {
             };
             let router = guard::with_key(endpoint::router(Arc::clone(&open)), key);
             tokio::select! {
-                // An accept loop that failed leaves clients with a refused connection, which they report.
+                // If accepting fails, clients report a refused connection.
                 _ = axum::serve(undelayed(listener), router).with_graceful_shutdown(shutdown).into_future() => {}
                 () = sweep_for_ever(&open) => {}
             }
         });
     }
 
-    /// What a client of this process asks the engine through, without a socket. It is refused once the engine is closed.
+    /// Returns an HTTP client for this process, which needs no socket. Its requests fail once the engine is closed.
     pub fn client(&self) -> SharedHttpClient {
         direct::client(Arc::downgrade(&self.open))
     }
 
-    /// What changes its tables with nobody in between. It is refused once the engine is closed.
-    pub fn alone(&self) -> Alone {
-        Alone(Arc::downgrade(&self.open))
+    /// Returns a handle that commits many changes as one group. Its changes fail once the engine is closed.
+    pub fn local_commit(&self) -> LocalCommit {
+        LocalCommit(Arc::downgrade(&self.open))
     }
 
-    /// Deletes the items past their TTL now, and returns how many there were.
+    /// Deletes the items past their TTL now and returns their number.
     pub async fn sweep(&self) -> Result<usize, TableError> {
         sweep(&self.open).await
     }
 
-    /// Ends the endpoints and returns once their last request is answered and the file is free.
+    /// Stops the endpoints. Returns once their last request is answered and the file's lock is released.
     pub async fn close(self) {
         self.closing.send_replace(());
         let mut serving = std::mem::take(&mut *lock(&self.serving));
@@ -179,23 +158,23 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // The tasks see the closed channel and end by themselves: cut off, they would leave connections behind
-        // that still write to a file whose lock is gone.
+        // The tasks end by themselves when the channel closes. If they were aborted, their connections could still write to the
+        // file after its lock is released.
         lock(&self.serving).detach_all();
     }
 }
 
-async fn sweep_for_ever(open: &Arc<Open>) {
+async fn sweep_for_ever(open: &Arc<LockedStore>) {
     let mut pause = SWEEPS.0;
     loop {
         tokio::time::sleep(pause).await;
         pause = SWEEPS.1;
-        // A failed sweep leaves its items to the next one.
+        // After an error the next sweep deletes the items.
         let _ = sweep(open).await;
     }
 }
 
-async fn sweep(open: &Arc<Open>) -> Result<usize, TableError> {
+async fn sweep(open: &Arc<LockedStore>) -> Result<usize, TableError> {
     let open = Arc::clone(open);
     let swept = tokio::task::spawn_blocking(move || sweep::sweep(&open.store)).await;
     let swept = swept.map_err(|error| TableError::Sweep { reason: error.to_string() })?;
@@ -248,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_engine_is_told_who_holds_the_file() {
+    fn a_second_engine_fails_and_names_the_process_that_has_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/table.db");
         let first = Engine::open(&path, Synchronous::Normal).unwrap();

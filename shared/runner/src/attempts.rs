@@ -1,7 +1,7 @@
 //! Attempts at jobs that this runner has started, made by the processes of their functions.
 //!
-//! Short ones share an invocation: as many as wait, at most as many as [`Pace`] says. What one process gives back, and what it
-//! was sent with others when it died, each goes to a process by itself.
+//! Short attempts share an invocation: as many as wait, and at most as many as [`Pace`] allows. If a process gives attempts back,
+//! or dies with several, each of them goes to a process of its own.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,43 +19,43 @@ use tokio::{
     task::yield_now,
 };
 
-/// What came of an attempt, or why nobody can say.
-type Made = Result<Tried, String>;
+/// The result of an attempt, or the reason why it is unknown.
+type AttemptResult = Result<Tried, String>;
 
-/// What has attempts made.
+/// Invokes functions for attempts.
 pub struct Attempts {
     host: Arc<LambdaHost>,
     functions: Mutex<BTreeMap<String, Waiting>>,
 }
 
-/// What waits for the processes of one function.
+/// The attempts that wait for an invocation of one function.
 #[derive(Default)]
 struct Waiting {
-    jobs: VecDeque<Wanted>,
+    jobs: VecDeque<QueuedAttempt>,
     pace: Pace,
 }
 
-/// An attempt that somebody waits for.
-struct Wanted {
+/// An attempt, and the receiver of its result.
+struct QueuedAttempt {
     job: StartedJob,
-    reply: oneshot::Sender<Made>,
+    reply: oneshot::Sender<AttemptResult>,
 }
 
 impl Attempts {
-    /// Attempts made by that host's functions.
+    /// Attempts by the functions of this host.
     pub fn by(host: Arc<LambdaHost>) -> Arc<Self> {
         Arc::new(Self { host, functions: Mutex::default() })
     }
 
-    /// Has a function make an attempt at a job.
-    pub async fn make(self: &Arc<Self>, function: &str, job: &Job) -> Made {
-        let (reply, made) = oneshot::channel();
-        self.at(function, |waiting| waiting.jobs.push_back(Wanted { job: job.into(), reply }));
+    /// Has a function make an attempt at a job, and waits for the result.
+    pub async fn make(self: &Arc<Self>, function: &str, job: &Job) -> AttemptResult {
+        let (reply, result) = oneshot::channel();
+        self.at(function, |waiting| waiting.jobs.push_back(QueuedAttempt { job: job.into(), reply }));
         self.invoke_soon(function);
-        made.await.unwrap_or_else(|_| Err("the runner gave it up".to_owned()))
+        result.await.unwrap_or_else(|_| Err("the runner stopped before the attempt was over".to_owned()))
     }
 
-    /// Invokes the function once whoever was started together has come, unless somebody else has taken what waits by then.
+    /// Invokes the function after the other ready tasks have queued their attempts, unless another invocation has taken them.
     fn invoke_soon(self: &Arc<Self>, function: &str) {
         let (attempts, function) = (Arc::clone(self), function.to_owned());
         tokio::spawn(async move {
@@ -70,30 +70,31 @@ impl Attempts {
         });
     }
 
-    /// Has one process make some attempts.
-    async fn invoke(self: &Arc<Self>, function: &str, mut wanted: VecDeque<Wanted>) {
+    /// Has one process make these attempts.
+    async fn invoke(self: &Arc<Self>, function: &str, mut wanted: VecDeque<QueuedAttempt>) {
         let jobs: Vec<_> = wanted.iter().map(|wanted| wanted.job.clone()).collect();
-        // What several print in turn is nobody's.
+        // The lines of several attempts cannot be told apart.
         let label = if let [job] = &jobs[..] { Some(job.run_id.to_string()) } else { None };
         let payload = serde_json::to_vec(&attempts::Attempts { jobs }).unwrap_or_default();
-        let (lines, mut heard) = mpsc::unbounded_channel::<Vec<u8>>();
-        let hearing = async {
-            while let Some(line) = heard.recv().await {
-                if let Ok(told) = serde_json::from_slice(&line) {
-                    self.hear(function, &mut wanted, told);
+        let (lines, mut received) = mpsc::unbounded_channel::<Vec<u8>>();
+        let receiving = async {
+            while let Some(line) = received.recv().await {
+                if let Ok(answer) = serde_json::from_slice(&line) {
+                    self.receive(function, &mut wanted, answer);
                 }
             }
         };
-        let ((), invoked) = tokio::join!(hearing, self.host.invoke_by_line(function, payload, label, lines));
+        let ((), invoked) =
+            tokio::join!(receiving, self.host.invoke_by_line(function, payload, label, lines));
         let why = match invoked {
             Ok(it) if !it.failed => match serde_json::from_slice::<Vec<Told>>(&it.payload) {
-                Ok(told) => {
-                    for told in told {
-                        self.hear(function, &mut wanted, told);
+                Ok(answers) => {
+                    for answer in answers {
+                        self.receive(function, &mut wanted, answer);
                     }
-                    "its function answered something else".to_owned()
+                    "its function answered fewer attempts than it was sent".to_owned()
                 }
-                Err(error) => format!("its function answered something else: {error}"),
+                Err(error) => format!("its function returned an invalid answer: {error}"),
             },
             Ok(it) => String::from_utf8_lossy(&it.payload).into_owned(),
             Err(error) => error.to_string(),
@@ -103,19 +104,19 @@ impl Attempts {
         }
         self.at(function, |waiting| waiting.pace = waiting.pace.lost());
         match wanted.pop_front() {
-            Some(Wanted { reply, .. }) if wanted.is_empty() => drop(reply.send(Err(why))),
-            // Any of them may have been the one.
+            Some(QueuedAttempt { reply, .. }) if wanted.is_empty() => drop(reply.send(Err(why))),
+            // Any of them may have ended the process.
             first => self.again(function, first.into_iter().chain(wanted)),
         }
     }
 
-    /// Passes on what a process tells of the next of its jobs.
-    fn hear(self: &Arc<Self>, function: &str, wanted: &mut VecDeque<Wanted>, told: Told) {
-        match told {
+    /// Passes on the answer of a process for the next of its attempts.
+    fn receive(self: &Arc<Self>, function: &str, wanted: &mut VecDeque<QueuedAttempt>, answer: Told) {
+        match answer {
             Told::Tried { tried, took_us } => {
                 let took = Duration::from_micros(took_us);
                 self.at(function, |waiting| waiting.pace = waiting.pace.after(took));
-                if let Some(Wanted { reply, .. }) = wanted.pop_front() {
+                if let Some(QueuedAttempt { reply, .. }) = wanted.pop_front() {
                     let _ = reply.send(Ok(*tried));
                 }
             }
@@ -126,8 +127,8 @@ impl Attempts {
         }
     }
 
-    /// Has others make attempts that were not begun, each by itself.
-    fn again(self: &Arc<Self>, function: &str, wanted: impl Iterator<Item = Wanted>) {
+    /// Invokes the function again for attempts without a result, once for each.
+    fn again(self: &Arc<Self>, function: &str, wanted: impl Iterator<Item = QueuedAttempt>) {
         for wanted in wanted {
             let (attempts, function) = (Arc::clone(self), function.to_owned());
             tokio::spawn(async move { Box::pin(attempts.invoke(&function, [wanted].into())).await });

@@ -1,8 +1,7 @@
-//! Create, update and roll back a stack on this machine: CloudFormation's part, played with real events to the real
-//! dispatcher.
+//! Creates, updates and rolls back a stack on this machine, in place of CloudFormation, with real events to the real dispatcher.
 //!
-//! The order is CloudFormation's: the tasks before the application, the application, the tasks after it; a failure
-//! rolls back what was touched. Source: CloudFormation User Guide, "Custom resources" and "Stack failure options".
+//! The order is CloudFormation's: the tasks before the application, the application, the tasks after it. A failure rolls back the
+//! resources that were touched. Source: CloudFormation User Guide, "Custom resources" and "Stack failure options".
 
 use std::time::Duration;
 
@@ -22,50 +21,50 @@ use super::{
     stack::{Resource, Stack},
 };
 
-/// Who is told of a deployment while it goes on.
+/// Receives the events of a deployment.
 pub trait Observer {
-    /// A resource was answered; `entry` is its deployment in the ledger, if it came that far.
+    /// The dispatcher answered for a resource. `entry` is the deployment in the ledger, if one was written.
     fn answered(
         &mut self,
         logical_id: &'static str,
         answer: &Answer,
         entry: Option<&Entry>,
     ) -> impl Future<Output = anyhow::Result<()>>;
-    /// The application's functions are updated now.
+    /// The application's functions are now updated.
     fn application(&mut self, version: &str);
-    /// Something failed, and the stack turns back.
+    /// A resource failed, and the stack is rolled back.
     fn rolling_back(&mut self);
 }
 
-/// The answer of a custom resource.
+/// The answer for a custom resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether it was SUCCESS.
+    /// True for SUCCESS.
     pub success: bool,
-    /// Why not.
+    /// The reason of a failure.
     pub reason: String,
     physical_id: String,
 }
 
-/// How a deployment ended.
+/// The result of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deployed {
-    /// The stack's status.
+    /// The status of the stack.
     pub status: String,
-    /// Why it failed; nothing if it did not.
+    /// The reason of its failure, if it failed.
     pub failure: Option<String>,
 }
 
-/// What happens to one resource.
-struct Step {
+/// The change of one resource.
+struct ResourceChange {
     logical_id: &'static str,
-    /// What it shall have; nothing if it goes.
+    /// Its new properties; none if it is deleted.
     wanted: Option<Value>,
-    /// What it had; nothing if it is new.
+    /// Its state before; none if it is created.
     had: Option<Resource>,
 }
 
-/// Deploys a version of a project whose functions are in place.
+/// Deploys a version of a project whose functions are registered.
 pub async fn deploy(
     machine: &Machine,
     stack: &mut Stack,
@@ -77,20 +76,20 @@ pub async fn deploy(
     let word = if is_new { "CREATE" } else { "UPDATE" };
     let status = |status: &str| machine.stacks.set(&stack.id(), &stack.name, status);
     status(&format!("{word}_IN_PROGRESS"));
-    let steps = steps(machine, stack, project, version)?;
-    let mut touched: Vec<(&Step, Option<String>)> = Vec::new();
+    let changes = changes(machine, stack, project, version)?;
+    let mut touched: Vec<(&ResourceChange, Option<String>)> = Vec::new();
     let mut failure = None;
-    for step in &steps {
-        let Some(wanted) = &step.wanted else { continue };
-        let kind = if step.had.is_some() { "Update" } else { "Create" };
-        let answer = send(machine, stack, step, kind, wanted, observer).await?;
+    for change in &changes {
+        let Some(wanted) = &change.wanted else { continue };
+        let kind = if change.had.is_some() { "Update" } else { "Create" };
+        let answer = send(machine, stack, change, kind, wanted, observer).await?;
         let failed = !answer.success;
-        touched.push((step, Some(answer.physical_id)));
+        touched.push((change, Some(answer.physical_id)));
         if failed {
-            failure = Some(format!("{}: {}", step.logical_id, answer.reason));
+            failure = Some(format!("{}: {}", change.logical_id, answer.reason));
             break;
         }
-        if step.logical_id == logical_id(Phase::Before) {
+        if change.logical_id == logical_id(Phase::Before) {
             observer.application(version);
         }
     }
@@ -102,18 +101,18 @@ pub async fn deploy(
         let end = if rolled { format!("{rolling}_COMPLETE") } else { format!("{rolling}_FAILED") };
         return finish(machine, stack, end, Some(reason));
     }
-    for (step, physical_id) in touched {
-        let properties = step.wanted.clone().unwrap_or_default();
+    for (change, physical_id) in touched {
+        let properties = change.wanted.clone().unwrap_or_default();
         let resource = Resource { physical_id: physical_id.unwrap_or_default(), properties };
-        stack.memory.resources.insert(step.logical_id.to_owned(), resource);
+        stack.state.resources.insert(change.logical_id.to_owned(), resource);
     }
-    for step in steps.iter().filter(|step| step.wanted.is_none()) {
-        if let Some(had) = &step.had {
-            send(machine, stack, step, "Delete", &had.properties, observer).await?;
+    for change in changes.iter().filter(|change| change.wanted.is_none()) {
+        if let Some(had) = &change.had {
+            send(machine, stack, change, "Delete", &had.properties, observer).await?;
         }
-        stack.memory.resources.remove(step.logical_id);
+        stack.state.resources.remove(change.logical_id);
     }
-    stack.memory.version = Some(version.to_owned());
+    stack.state.version = Some(version.to_owned());
     finish(machine, stack, format!("{word}_COMPLETE"), None)
 }
 
@@ -124,26 +123,31 @@ fn finish(
     failure: Option<String>,
 ) -> anyhow::Result<Deployed> {
     machine.stacks.set(&stack.id(), &stack.name, &status);
-    stack.memory.status.clone_from(&status);
-    stack.keep()?;
+    stack.state.status.clone_from(&status);
+    stack.save()?;
     Ok(Deployed { status, failure })
 }
 
-/// The resources in the order in which they are updated.
-fn steps(machine: &Machine, stack: &Stack, project: &Project, version: &str) -> anyhow::Result<Vec<Step>> {
-    let step = |phase: Phase| {
+/// The changes of the resources, in the order of an update.
+fn changes(
+    machine: &Machine,
+    stack: &Stack,
+    project: &Project,
+    version: &str,
+) -> anyhow::Result<Vec<ResourceChange>> {
+    let change = |phase: Phase| {
         let token = serde_yaml_ng::Value::from(machine.dispatcher());
         let function = |task: &lamplighter_project::Task| machine.function(task.name().as_str()).into();
         let wanted =
             properties(project, phase, token, version.into(), function).map(|wanted| as_text(&wanted));
         let logical_id = logical_id(phase);
-        let had = stack.memory.resources.get(logical_id).cloned();
-        Ok(Step { logical_id, wanted: wanted.transpose()?, had })
+        let had = stack.state.resources.get(logical_id).cloned();
+        Ok(ResourceChange { logical_id, wanted: wanted.transpose()?, had })
     };
-    [Phase::Before, Phase::After].into_iter().map(step).collect()
+    [Phase::Before, Phase::After].into_iter().map(change).collect()
 }
 
-/// Properties as CloudFormation sends them: every number and truth as text.
+/// Properties as CloudFormation sends them: numbers and booleans are texts.
 fn as_text(properties: &serde_yaml_ng::Value) -> anyhow::Result<Value> {
     fn texts(value: Value) -> Value {
         match value {
@@ -153,35 +157,36 @@ fn as_text(properties: &serde_yaml_ng::Value) -> anyhow::Result<Value> {
             other => other,
         }
     }
-    Ok(texts(serde_json::to_value(properties).context("the resource's properties have no JSON")?))
+    Ok(texts(serde_json::to_value(properties).context("cannot convert the resource's properties to JSON")?))
 }
 
-/// Returns every touched resource to what it had. A new one is deleted, the last first. Whether all of it worked.
+/// Restores the properties of every touched resource, and then deletes the created ones in reverse order. Returns true if all of
+/// that succeeded.
 async fn roll_back(
     machine: &Machine,
     stack: &Stack,
-    touched: &[(&Step, Option<String>)],
+    touched: &[(&ResourceChange, Option<String>)],
     observer: &mut impl Observer,
 ) -> anyhow::Result<bool> {
     let mut complete = true;
-    for (step, _) in touched {
-        if let Some(had) = &step.had {
-            complete &= send(machine, stack, step, "Update", &had.properties, observer).await?.success;
+    for (change, _) in touched {
+        if let Some(had) = &change.had {
+            complete &= send(machine, stack, change, "Update", &had.properties, observer).await?.success;
         }
     }
-    for (step, _) in touched.iter().rev() {
-        if let (None, Some(wanted)) = (&step.had, &step.wanted) {
-            complete &= send(machine, stack, step, "Delete", wanted, observer).await?.success;
+    for (change, _) in touched.iter().rev() {
+        if let (None, Some(wanted)) = (&change.had, &change.wanted) {
+            complete &= send(machine, stack, change, "Delete", wanted, observer).await?.success;
         }
     }
     Ok(complete)
 }
 
-/// Sends one event and waits for its answer, as long as the resource's `ServiceTimeout` says.
+/// Sends one event and waits for its answer, for at most the resource's `ServiceTimeout`.
 async fn send(
     machine: &Machine,
     stack: &Stack,
-    step: &Step,
+    change: &ResourceChange,
     kind: &str,
     properties: &Value,
     observer: &mut impl Observer,
@@ -189,10 +194,10 @@ async fn send(
     let expected = machine.answers.expect()?;
     let to = Addressee {
         stack_id: stack.id(),
-        // A stack is deployed by one process at a time, so the time tells requests apart.
+        // One process at a time deploys a stack, so the time identifies the request.
         request_id: format!("local-{}", Timestamp::now().as_nanosecond()),
-        logical_resource_id: step.logical_id.to_owned(),
-        physical_resource_id: step.had.as_ref().map(|had| had.physical_id.clone()),
+        logical_resource_id: change.logical_id.to_owned(),
+        physical_resource_id: change.had.as_ref().map(|had| had.physical_id.clone()),
     };
     let mut event = json!({
         "RequestType": kind,
@@ -208,14 +213,14 @@ async fn send(
         event["PhysicalResourceId"] = json!(to.physical_id());
     }
     if kind == "Update" {
-        // In a rollback what was wanted is what is old.
-        let had = step.had.as_ref().map(|had| &had.properties);
-        let old = if had == Some(properties) { step.wanted.as_ref() } else { had };
+        // In a rollback the old properties are those of the failed update.
+        let had = change.had.as_ref().map(|had| &had.properties);
+        let old = if had == Some(properties) { change.wanted.as_ref() } else { had };
         event["OldResourceProperties"] = json!(old);
     }
     let word = kind.to_uppercase();
     let publish = |status: &str| {
-        machine.stacks.publish(&to.stack_id, step.logical_id, &format!("{word}_{status}"), properties);
+        machine.stacks.publish(&to.stack_id, change.logical_id, &format!("{word}_{status}"), properties);
     };
     publish("IN_PROGRESS");
     machine.host.invoke_event(&machine.dispatcher(), event.to_string())?;
@@ -227,7 +232,7 @@ async fn send(
     publish(if answer.success { "COMPLETE" } else { "FAILED" });
     let request = RequestKey { ledger: &to.ledger(), id: &to.request_id };
     let entry = machine.storage.table.entry_of(request).await?;
-    observer.answered(step.logical_id, &answer, entry.as_ref()).await?;
+    observer.answered(change.logical_id, &answer, entry.as_ref()).await?;
     Ok(answer)
 }
 

@@ -1,4 +1,4 @@
-//! The events of a runner, for whoever shows them.
+//! The events of a runner, for its reporter.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
-//! Keeps the folder of this machine's stacks closed to other users, and checks that it can be written.
+//! The folder of this machine's stacks: closed to other users, and checked to be writable.
 //!
-//! It holds the keys of the endpoints, and the records, logs and objects of every run.
+//! It contains the keys of the endpoints, and the records, logs and objects of every run.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -13,55 +13,57 @@ use std::{
 use anyhow::{Context as _, bail};
 use lamplighter_project::files::OTHERS;
 
-/// The name of the folder that keeps the table, the bucket and the logs of this machine's stacks.
+/// The default name of the folder with the table, the bucket and the logs of this machine's stacks.
 pub const HOME: &str = ".lamplighter";
 
-/// How much must fit, in bytes: more than what a file system keeps with a file's name, and less than anybody misses.
+/// The size of the file that checks for free space, in bytes. It is larger than content that a file system stores inline.
 const ROOM: usize = 64 * 1024;
 /// The mode of the folder.
 const MODE: u32 = 0o700;
-/// The entries by which a folder is known to have been one of stacks before.
+/// The entries that identify a folder of stacks.
 const ENTRIES: [&str; 4] = ["table.sqlite", "stacks", "runners", "bucket"];
 
-/// Why the folder cannot keep anything.
+/// The folder cannot be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot write to the folder {}, which keeps the table, the bucket and the logs: {error}; {}", folder.display(), advice(error))]
+#[error("cannot write to the folder {}, which has the table, the bucket and the logs: {error}; {}", folder.display(), advice(error))]
 pub struct Unwritable {
     /// The folder.
     pub folder: PathBuf,
-    /// What the file system said; the text above has it already.
+    /// The file system's error, which the message includes.
     pub error: io::Error,
 }
 
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "make room on its disk, or name another folder with `--home`"
+            "free space on its disk, or name another folder with `--home`"
         }
         _ => "make it writable, or name another folder with `--home`",
     }
 }
 
-/// The treatment of a folder that exists.
+/// The treatment of an existing folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
+    /// Only its owner can use it.
     Use,
+    /// It belongs to stacks, and its mode is changed.
     Tighten,
-    /// It is another user's.
+    /// It belongs to another user.
     Foreign,
-    /// It is there for other things, which others may need.
+    /// It has other content, which other users may need.
     Shared,
 }
 
-/// Makes the folder if it is not there, and closes one that others may use. The folder of another user is an error.
+/// Creates the folder if it is missing, and closes an existing one to other users. The folder of another user is an error.
 pub fn make(home: &Path) -> anyhow::Result<()> {
-    let failed = || format!("cannot make {} a folder that only you may use", home.display());
+    let failed = || format!("cannot close the folder {} to other users", home.display());
     let unwritable = |error| Unwritable { folder: home.to_owned(), error };
     if let Some(parent) = home.parent() {
         fs::create_dir_all(parent).map_err(unwritable)?;
     }
     match DirBuilder::new().mode(MODE).create(home) {
-        // The mask of this process may have taken more from it.
+        // The umask of this process may have removed more bits.
         Ok(()) => return fs::set_permissions(home, Permissions::from_mode(MODE)).with_context(failed),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(unwritable(error).into()),
@@ -75,11 +77,11 @@ pub fn make(home: &Path) -> anyhow::Result<()> {
         Decision::Use => Ok(()),
         Decision::Tighten => {
             fs::set_permissions(home, Permissions::from_mode(MODE)).map_err(unwritable)?;
-            // Some file systems have no modes and say nothing.
+            // Some file systems have no modes, and changing one does not fail.
             let mode = fs::metadata(home).with_context(failed)?.mode();
             if mode & OTHERS != 0 {
                 bail!(
-                    "{} has the mode {:o}, and its file system keeps it: name a folder elsewhere with --home",
+                    "{} has the mode {:o}, which its file system does not change: name a folder elsewhere with --home",
                     home.display(),
                     mode & 0o7777
                 );
@@ -87,12 +89,12 @@ pub fn make(home: &Path) -> anyhow::Result<()> {
             Ok(())
         }
         Decision::Foreign => bail!(
-            "{} belongs to another user (uid {}, and yours is {me}): name a folder of your own with --home",
+            "{} belongs to another user (uid {}; yours is {me}): name a folder of your own with --home",
             home.display(),
             metadata.uid()
         ),
         Decision::Shared => bail!(
-            "{} has other things in it and is open to others (mode {:o}): name a folder of its own with --home, \
+            "{} has other files in it and is open to others (mode {:o}): name a folder of its own with --home, \
              or close this one with `chmod 700`",
             home.display(),
             metadata.mode() & 0o7777
@@ -112,16 +114,15 @@ fn decide(owner: u32, me: u32, mode: u32, is_of_stacks: impl FnOnce() -> bool) -
     }
 }
 
-/// Returns whether a folder is for stacks and nothing else: by its name or its entries, or because it is empty. The name of a
-/// link says nothing of the folder that it leads to.
+/// Returns true if a folder is only for stacks: by its name, by its entries, or because it is empty. The name of a symbolic link
+/// does not count.
 fn is_of_stacks(home: &Path) -> io::Result<bool> {
     Ok((home.file_name().is_some_and(|name| name == HOME) && !home.is_symlink())
         || ENTRIES.iter().any(|entry| home.join(entry).exists())
         || fs::read_dir(home)?.next().is_none())
 }
 
-/// Makes the folder as [`make`] does, and writes a file in it to see that it can be written, which is removed again. So a command
-/// fails before it has begun anything.
+/// Creates the folder as [`make`] does, and writes and removes a file in it. So a command fails before it begins.
 pub fn check(folder: &Path) -> anyhow::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     make(folder)?;
@@ -129,7 +130,7 @@ pub fn check(folder: &Path) -> anyhow::Result<()> {
     let probe = folder.join(format!(".room-{}-{number}", std::process::id()));
     let written = fs::write(&probe, vec![0; ROOM]);
     let removed = fs::remove_file(&probe);
-    // A file that was not made cannot be removed, and the write says why.
+    // If the write fails, so does the removal. The write's error is the one to return.
     written.and(removed).map_err(|error| Unwritable { folder: folder.to_owned(), error })?;
     Ok(())
 }
@@ -152,7 +153,7 @@ mod tests {
         ] {
             assert_eq!(decide(owner, 7, mode, || is_of_stacks), wanted, "{owner} {mode:o}");
         }
-        assert_eq!(decide(7, 0, 0o700, || true), Decision::Foreign, "not even the administrator uses it");
+        assert_eq!(decide(7, 0, 0o700, || true), Decision::Foreign, "root does not use it either");
     }
 
     fn mode(path: &Path) -> u32 {
@@ -160,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn o06_the_folder_is_its_owners_whether_it_is_new_or_was_open_to_others() {
+    fn o06_the_folder_is_closed_to_others_whether_new_or_open_before() {
         let folder = tempfile::tempdir().unwrap();
         let new = folder.path().join("parent/home");
         make(&new).unwrap();
         assert_eq!(mode(&new), 0o700);
-        assert_ne!(mode(new.parent().unwrap()), 0o700, "only the folder itself is taken from others");
+        assert_ne!(mode(new.parent().unwrap()), 0o700, "only the folder itself is closed");
         for (name, entry) in
             [(HOME, "anything"), ("empty", ""), ("old", "table.sqlite"), ("deployed", "stacks/shop.json")]
         {
@@ -187,12 +188,12 @@ mod tests {
         fs::set_permissions(&documents, Permissions::from_mode(0o755)).unwrap();
         let error = make(&documents).unwrap_err().to_string();
         assert!(error.contains("open to others (mode 755)") && error.contains("--home"), "{error}");
-        assert_eq!(mode(&documents), 0o755, "it is left as it is");
+        assert_eq!(mode(&documents), 0o755, "it is unchanged");
         let link = folder.path().join("linked/.lamplighter");
         fs::create_dir(link.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(&documents, &link).unwrap();
         assert!(make(&link).is_err());
-        assert_eq!(mode(&documents), 0o755, "nor by a link");
+        assert_eq!(mode(&documents), 0o755, "it is unchanged through a link as well");
         fs::set_permissions(&documents, Permissions::from_mode(0o700)).unwrap();
         make(&documents).unwrap();
         let error = make(&documents.join("letter")).unwrap_err().to_string();
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_made_and_left_empty_or_named_with_what_to_do() {
+    fn a_folder_is_created_and_left_empty_or_the_error_names_it_and_a_remedy() {
         let above = tempfile::tempdir().unwrap();
         let folder = above.path().join("new/home");
         check(&folder).unwrap();
@@ -216,8 +217,8 @@ mod tests {
     #[test]
     fn the_advice_fits_the_error() {
         for (kind, wanted) in [
-            (io::ErrorKind::StorageFull, "make room"),
-            (io::ErrorKind::QuotaExceeded, "make room"),
+            (io::ErrorKind::StorageFull, "free space"),
+            (io::ErrorKind::QuotaExceeded, "free space"),
             (io::ErrorKind::ReadOnlyFilesystem, "make it writable"),
             (io::ErrorKind::PermissionDenied, "make it writable"),
         ] {

@@ -1,30 +1,37 @@
-//! What runs on this machine: a deployment, and the runner that starts the tasks of a workspace for as long as it lives.
+//! Runs the tasks of a project on this machine: a deployment to it (`lamplighter up`), and the runner (`start` and `dev`).
 //!
-//! The AWS parts, in this process:
+//! The local stack, in this process:
 //!
-//! - [`home`]: the folder of it all, its owner's only
-//! - [`storage`]: the table, in a file that commands share, and the bucket; [`server`]: how they find each other
-//! - [`home`]: the folder of both; [`objects`]: which of the bucket are kept
-//! - [`machine`]: the functions' host and the endpoints that they are told of
-//! - [`surroundings`]: the current folder and the variables that all processes have
+//! - [`home`]: the private folder of this machine's stacks
+//! - [`location`]: where a stack is, on this machine or in AWS
+//! - [`storage`]: the table, in a file that several processes share, and the bucket
+//! - [`table_server`]: how the process that has the table's file serves it to the others
+//! - [`objects`]: deletes objects of the bucket whose records have expired
+//! - [`machine`]: the Lambda host, and the endpoints of the other services
+//! - [`process_environment`]: the current folder and the variables of every task's process
+//! - [`logs`], [`lines`]: the log files of the functions, written and read
 //!
-//! CloudFormation's part in a deployment:
+//! Deployments to this machine, in place of CloudFormation:
 //!
-//! - [`stack`]: a stack as CloudFormation sees it: its resources, its status, its memory between deployments
+//! - [`stack`]: the stored state of a stack: its version and its custom resources
 //! - [`deploy`]: create, update and roll back, with real events to the real dispatcher
 //!
 //! The runner:
 //!
-//! - [`variables`]: what the environment says to it
-//! - [`start`]: from a workspace to a runner that is ready
-//! - [`service`]: its parts, started and stopped together; read this first
-//! - [`side`]: a side task, kept by one runner of all
-//! - [`watching`]: what `dev` does besides; [`sources`]: which files it watches
-//! - [`queue`]: jobs, by priority; [`bell`]: where it hears of them
-//! - [`scheduler`]: cron tasks at their ticks; [`presence`]: what it says of itself; [`reporter`]: what it shows
-//! - [`liveness`]: by what it is known to be dead, and its jobs to be free
+//! - [`variables`]: its environment variables
+//! - [`build`]: compiles and packages the workspace
+//! - [`start`]: creates a runner from what was built
+//! - [`service`]: the parts of a runner, started and stopped together; read this first
+//! - [`scheduler`]: runs cron tasks at their ticks
+//! - [`queue`]: runs jobs by priority, with `attempts`, which invokes their functions; [`wake`]: the socket for wake-ups
+//! - [`side`]: supervises one side task, and `sides` all of them
+//! - [`watching`]: rebuilds after changes in the sources, for `dev`; [`sources`]: which files these are
+//! - [`presence`]: the runner's own record in the table, with its heartbeat
+//! - [`liveness`]: the locks that show which runners have died
+//! - [`events`]: the events of a runner, for its reporter
 
 mod attempts;
+pub mod build;
 pub mod deploy;
 pub mod events;
 pub mod home;
@@ -35,6 +42,7 @@ pub mod logs;
 pub mod machine;
 pub mod objects;
 pub mod presence;
+pub mod process_environment;
 pub mod queue;
 pub mod scheduler;
 pub mod service;
@@ -44,7 +52,6 @@ pub mod sources;
 pub mod stack;
 pub mod start;
 pub mod storage;
-pub mod surroundings;
 pub mod table_server;
 pub mod variables;
 pub mod wake;

@@ -1,4 +1,4 @@
-//! A log of this machine, read from the files that it is kept in.
+//! Reads the log of a function from its files on this machine.
 
 use std::{
     collections::VecDeque,
@@ -11,35 +11,35 @@ use anyhow::{Context as _, bail};
 
 use super::logs::{FULL_FILES, full, id};
 
-/// A log that may grow, and need not be there yet. Its full files are a part of it.
+/// A log, which may grow and need not exist yet. It includes the full files.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    /// What is still to be read; the last one may grow.
-    files: VecDeque<Opened>,
-    /// The beginning of a line whose end is not written yet.
+    /// The files to read; the last one may grow.
+    files: VecDeque<OpenFile>,
+    /// The beginning of a line that is not complete yet.
     begun: Vec<u8>,
 }
 
-/// A file, whatever its name is by now.
+/// An open file, which may have been renamed since.
 #[derive(Debug)]
-struct Opened {
+struct OpenFile {
     id: (u64, u64),
     reader: BufReader<File>,
 }
 
 impl LogFile {
-    /// The log whose newest file has this path, from its beginning.
+    /// Opens the log whose newest file has this path, at its beginning.
     pub fn open(path: PathBuf) -> anyhow::Result<Self> {
         let mut log = Self { path, files: VecDeque::new(), begun: Vec::new() };
         log.find()?;
         Ok(log)
     }
 
-    /// Hands on every whole line that has come since the last call.
+    /// Passes on every complete line since the last call.
     pub fn read(&mut self, mut line: impl FnMut(String)) -> anyhow::Result<()> {
         self.find()?;
-        while let Some(Opened { reader, .. }) = self.files.front_mut() {
+        while let Some(OpenFile { reader, .. }) = self.files.front_mut() {
             loop {
                 let failed = || format!("cannot read {}", self.path.display());
                 let read = reader.read_until(b'\n', &mut self.begun).with_context(failed)?;
@@ -53,7 +53,7 @@ impl LogFile {
                 break;
             }
             self.files.pop_front();
-            // No more of it comes once a newer file is there.
+            // A file does not grow once there is a newer one.
             if !self.begun.is_empty() {
                 line(text(&std::mem::take(&mut self.begun)));
             }
@@ -61,11 +61,11 @@ impl LogFile {
         Ok(())
     }
 
-    /// Opens the files that are newer than those that are known. From the newest to the oldest: so one that is put aside meanwhile is
-    /// met twice, and none is passed over.
+    /// Opens the files that are newer than the open ones, from the newest to the oldest. In this order a file that is rotated
+    /// meanwhile is found twice, and none is skipped.
     fn find(&mut self) -> anyhow::Result<()> {
         let newest = self.files.back().map(|file| file.id);
-        let mut found: Vec<Opened> = Vec::new();
+        let mut found: Vec<OpenFile> = Vec::new();
         let names = (1..=FULL_FILES).map(|number| full(&self.path, number));
         for path in std::iter::once(self.path.clone()).chain(names) {
             let Some(file) = open(&path)? else { continue };
@@ -85,10 +85,10 @@ fn text(line: &[u8]) -> String {
     String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned()
 }
 
-fn open(path: &Path) -> anyhow::Result<Option<Opened>> {
+fn open(path: &Path) -> anyhow::Result<Option<OpenFile>> {
     let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
     match opened {
-        Ok((metadata, file)) => Ok(Some(Opened { id: id(&metadata), reader: BufReader::new(file) })),
+        Ok((metadata, file)) => Ok(Some(OpenFile { id: id(&metadata), reader: BufReader::new(file) })),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => bail!("cannot read {}: {error}", path.display()),
     }
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_grows_is_read_in_whole_lines() {
+    fn a_growing_file_is_read_in_whole_lines() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.log");
         let mut log = LogFile::open(path.clone()).unwrap();

@@ -1,5 +1,5 @@
-//! By what the runners of a folder know which of them have died: each keeps the kernel's lock of a file there, which ends
-//! with its process and not before.
+//! The liveness locks of the runners of a folder. Each runner locks a file there for as long as it lives. The kernel releases the
+//! lock when the process ends, so the other runners know which of them have died.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,30 +11,30 @@ use std::{
 use lamplighter_aws::{jobs::Jobs, table::TableError};
 use lamplighter_core::name::TaskName;
 
-/// How old a file without its name is when its runner is surely dead: it has the name within milliseconds.
-const UNBORN: Duration = Duration::from_secs(3600);
+/// The age of a file with a temporary name at which its runner must have died. It is renamed within milliseconds.
+const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// A runner's file, locked for as long as this lives.
+/// The locked file of a runner. The lock is released when this is dropped.
 #[derive(Debug)]
 pub struct LivenessLock {
     _lock: File,
     path: PathBuf,
 }
 
-/// The file of a runner that has died, until somebody has seen to what it left.
+/// A runner that has died, with its file, until its jobs are reclaimed.
 #[derive(Debug)]
-pub struct Severed {
-    /// The runner.
+pub struct DeadRunner {
+    /// The name of the runner.
     pub instance: String,
     liveness: LivenessLock,
 }
 
 impl LivenessLock {
-    /// Says that a runner of the table of that name lives.
+    /// Takes the lock of a runner of the table of this name.
     pub fn take(home: &Path, table: &str, instance: &str) -> io::Result<Self> {
         let folder = folder(home, table);
         fs::create_dir_all(&folder)?;
-        // Locked before it has the name by which it is found, so that nobody takes it for a dead one's.
+        // It is locked under a temporary name first, so that no other runner takes it for that of a dead one.
         let new = folder.join(format!(".{instance}"));
         let lock = OpenOptions::new().write(true).create_new(true).open(&new)?;
         lock.try_lock()?;
@@ -43,15 +43,15 @@ impl LivenessLock {
         Ok(Self { _lock: lock, path })
     }
 
-    /// Says that it is gone, and has left nothing.
+    /// Removes the file of a runner that has left no jobs behind.
     pub fn release(self) {
-        // One that cannot be removed is taken for a dead runner's, who has left nothing either.
+        // If it fails, the runner is taken for a dead one without jobs.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// The runners of a table that have died. No two processes find the same one at the same time.
-pub fn severed(home: &Path, table: &str) -> io::Result<Vec<Severed>> {
+/// The runners of a table that have died. Only one process at a time finds a given one, since it locks the file.
+pub fn dead_runners(home: &Path, table: &str) -> io::Result<Vec<DeadRunner>> {
     let entries = match fs::read_dir(folder(home, table)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -62,38 +62,38 @@ pub fn severed(home: &Path, table: &str) -> io::Result<Vec<Severed>> {
             continue;
         };
         if instance.starts_with('.') {
-            forget_unborn(&path, UNBORN);
+            remove_temporary(&path, TEMPORARY_AGE);
             continue;
         }
-        // What is gone meanwhile was seen to by somebody else.
+        // It fails if another process has removed the file meanwhile.
         let Ok(lock) = OpenOptions::new().write(true).open(&path) else { continue };
         if lock.try_lock().is_ok() {
-            found.push(Severed { instance, liveness: LivenessLock { _lock: lock, path } });
+            found.push(DeadRunner { instance, liveness: LivenessLock { _lock: lock, path } });
         }
     }
     Ok(found)
 }
 
-/// Removes the file of a runner that died before the file had its name, which is older than `age`.
-fn forget_unborn(path: &Path, age: Duration) {
+/// Removes the file of a runner that died before the file was renamed, if it is older than `age`.
+fn remove_temporary(path: &Path, age: Duration) {
     let is_old = fs::metadata(path)
         .and_then(|file| file.modified())
         .is_ok_and(|made| made.elapsed().is_ok_and(|since| since >= age));
     if is_old {
-        // One that cannot be removed is met again.
+        // If it fails, it is tried again at the next search.
         let _ = fs::remove_file(path);
     }
 }
 
-/// Frees the jobs that dead runners of the folder have. `longest` is how far ahead the end of their leases may be.
+/// Revokes the leases of jobs that dead runners of the folder hold. `longest` is the longest remaining time of such a lease.
 pub async fn reclaim(
     home: &Path,
     jobs: &Jobs,
     tasks: impl Iterator<Item = &TaskName> + Clone,
     longest: Duration,
 ) -> Result<(), TableError> {
-    // What cannot be looked at is found when its leases have run out.
-    for dead in severed(home, jobs.table().name()).unwrap_or_default() {
+    // If the folder cannot be read, the jobs are found again when their leases expire.
+    for dead in dead_runners(home, jobs.table().name()).unwrap_or_default() {
         for task in tasks.clone() {
             jobs.revoke_leases(task, &dead.instance, longest).await?;
         }
@@ -111,37 +111,37 @@ mod tests {
     use super::*;
 
     fn dead(home: &Path) -> Vec<String> {
-        severed(home, "shop").unwrap().into_iter().map(|it| it.instance).collect()
+        dead_runners(home, "shop").unwrap().into_iter().map(|it| it.instance).collect()
     }
 
     #[test]
-    fn s05_a_runner_is_dead_once_its_lock_is_gone_and_found_by_one_process() {
+    fn s05_a_runner_is_dead_once_its_lock_is_released_and_found_by_one_process() {
         let home = tempfile::tempdir().unwrap();
         assert!(dead(home.path()).is_empty(), "there is no folder yet");
         let first = LivenessLock::take(home.path(), "shop", "first").unwrap();
         let second = LivenessLock::take(home.path(), "shop", "second").unwrap();
         let _other = LivenessLock::take(home.path(), "forum", "other").unwrap();
-        assert!(dead(home.path()).is_empty(), "all of them live");
+        assert!(dead(home.path()).is_empty(), "all of them are alive");
         drop(first);
-        let found = severed(home.path(), "shop").unwrap();
+        let found = dead_runners(home.path(), "shop").unwrap();
         assert_eq!((found.len(), found[0].instance.as_str()), (1, "first"));
-        assert!(dead(home.path()).is_empty(), "somebody sees to it");
+        assert!(dead(home.path()).is_empty(), "another process has found it");
         drop(found);
-        assert_eq!(dead(home.path()), ["first"], "who saw to it died too");
-        severed(home.path(), "shop").unwrap().remove(0).liveness.release();
+        assert_eq!(dead(home.path()), ["first"], "the process that found it has died too");
+        dead_runners(home.path(), "shop").unwrap().remove(0).liveness.release();
         second.release();
         assert!(dead(home.path()).is_empty());
     }
 
     #[test]
-    fn what_is_left_of_a_runner_that_died_as_it_began_goes_with_time() {
+    fn the_file_of_a_runner_that_died_at_its_start_is_removed_with_time() {
         let home = tempfile::tempdir().unwrap();
         LivenessLock::take(home.path(), "shop", "first").unwrap().release();
-        let unborn = folder(home.path(), "shop").join(".second");
-        fs::write(&unborn, "").unwrap();
-        assert!(dead(home.path()).is_empty() && unborn.exists());
-        let file = OpenOptions::new().write(true).open(&unborn).unwrap();
-        file.set_modified(std::time::SystemTime::now() - UNBORN).unwrap();
-        assert!(dead(home.path()).is_empty() && !unborn.exists());
+        let temporary = folder(home.path(), "shop").join(".second");
+        fs::write(&temporary, "").unwrap();
+        assert!(dead(home.path()).is_empty() && temporary.exists());
+        let file = OpenOptions::new().write(true).open(&temporary).unwrap();
+        file.set_modified(std::time::SystemTime::now() - TEMPORARY_AGE).unwrap();
+        assert!(dead(home.path()).is_empty() && !temporary.exists());
     }
 }

@@ -1,4 +1,4 @@
-//! The stack that a runner or a command works on: on this machine, or in AWS.
+//! The location of a stack, for a runner or a command: on this machine or in AWS.
 
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
 
@@ -18,10 +18,10 @@ use lamplighter_template::{BUCKET_OUTPUT, TABLE_OUTPUT};
 
 use super::{stack::Stack, storage::Storage};
 
-/// The variable with the bucket of a table that is given by its name.
+/// The variable that names the bucket of a table that was given by its name.
 const BUCKET: &str = "LAMPLIGHTER_BUCKET";
 
-/// A stack, and where it is.
+/// A stack and its location.
 #[derive(Clone, Debug)]
 pub struct Location {
     /// The stack's name.
@@ -70,8 +70,8 @@ impl Location {
         Storage::open(&self.home, &stack, synchronous, tasks).await
     }
 
-    /// The notifier of a project, if its target can be reached from here. A target that only CloudFormation knows cannot, and on this
-    /// machine no target in AWS.
+    /// The notifier of a project, if its target is reachable. A target that only CloudFormation can resolve is not. For a stack on
+    /// this machine only webhooks are.
     pub async fn notifier(&self, project: &Project) -> anyhow::Result<Option<Notifier>> {
         let reachable = |target: &&Target| {
             !target.is_template() && (self.aws.is_some() || matches!(target, Target::Webhook(_)))
@@ -79,7 +79,7 @@ impl Location {
         let Some(target) = project.notify.as_ref().filter(reachable) else { return Ok(None) };
         let notifier = match &self.aws {
             Some(aws) => Notifier::new(target.clone(), aws.clients().config().await),
-            // A webhook needs nothing of AWS.
+            // A webhook needs no AWS configuration.
             None => Notifier::new(target.clone(), &local_config("http://127.0.0.1")),
         };
         Ok(Some(notifier?))
@@ -100,8 +100,11 @@ impl InAws {
             (name.clone(), variable(BUCKET)?)
         } else {
             let outputs = Stacks::new(clients.config().await).outputs(stack).await?;
-            let missing =
-                || format!("stack `{stack}` has no output {TABLE_OUTPUT}: is it one of Lamplighter's?");
+            let missing = || {
+                format!(
+                    "stack `{stack}` has no output {TABLE_OUTPUT}: name a stack that Lamplighter deployed"
+                )
+            };
             (outputs.get(TABLE_OUTPUT).with_context(missing)?.clone(), outputs.get(BUCKET_OUTPUT).cloned())
         };
         let table = Table::new(clients.dynamodb().await.clone(), name);
@@ -112,13 +115,13 @@ impl InAws {
         Ok(TableInAws { table, bucket, clients: Arc::new(clients) })
     }
 
-    /// The variables by which other processes reach AWS as this one does: those of its environment, changed by the profile and the
-    /// region given here.
+    /// The variables with which other processes reach the same account: those of this process, overridden by the given profile and
+    /// region.
     fn variables(
         &self,
         own: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Vec<(String, String)>, NotText> {
-        // An empty value removes one that a function on this machine has otherwise.
+        // An empty value removes a variable that the Lambda host sets.
         let removed = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION"];
         let mut variables: BTreeMap<_, _> = removed.map(|name| (name.to_owned(), String::new())).into();
         variables.extend(of_aws(own)?);
@@ -129,8 +132,8 @@ impl InAws {
     }
 }
 
-/// The variables by which this process reaches AWS. One that is not text is an error: the SDK would ignore it, and reach
-/// another account.
+/// The variables with which this process reaches AWS. One that is not UTF-8 is an error, since the SDK would ignore it and could
+/// reach another account.
 fn of_aws(own: impl Iterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, NotText> {
     let named = own.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let read = named.filter(|(name, _)| name.starts_with("AWS_") && !name.starts_with("AWS_LAMBDA_"));
@@ -143,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_reaches_aws_as_this_one_does() {
+    fn a_process_reaches_the_same_account_as_this_one() {
         let aws = InAws { profile: Some("shop".to_owned()), ..InAws::default() };
         let own =
             [("AWS_SESSION_TOKEN", "t"), ("AWS_LAMBDA_X", "no"), ("PATH", "no"), ("AWS_PROFILE", "old")];
@@ -153,7 +156,7 @@ mod tests {
             (variables["AWS_PROFILE"].as_str(), variables["AWS_SESSION_TOKEN"].as_str()),
             ("shop", "t")
         );
-        assert_eq!(variables["AWS_ACCESS_KEY_ID"], "", "a function's own would come first");
+        assert_eq!(variables["AWS_ACCESS_KEY_ID"], "", "the host's own would override the profile");
         assert!(!variables.contains_key("AWS_LAMBDA_X") && !variables.contains_key("PATH"));
     }
 }

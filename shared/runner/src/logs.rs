@@ -1,4 +1,4 @@
-//! The log files of the functions on this machine: written line by line, and begun anew when they are full.
+//! Writes the log files of the functions on this machine, line by line, and rotates them.
 
 use std::{
     collections::BTreeMap,
@@ -15,12 +15,12 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 
-/// The size in bytes that a log file has at most, but for one line that is longer.
+/// The largest size of a log file in bytes. A file may be larger if its only line is.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
-/// How many full files of a function stay beside the one that is written.
+/// The number of full files that a function keeps beside the current one.
 pub(super) const FULL_FILES: usize = 4;
 
-/// The log files of the functions in a folder. Several processes may write them at once.
+/// The log files of the functions in a folder. Several processes may write them at the same time.
 #[derive(Debug)]
 pub struct LogFiles {
     folder: PathBuf,
@@ -28,22 +28,22 @@ pub struct LogFiles {
     files: Mutex<BTreeMap<String, Log>>,
 }
 
-/// The file that a function's lines go to.
+/// The current file of a function.
 #[derive(Debug, Default)]
 struct Log {
     file: Option<File>,
-    /// How many lines could not be written since the last one that was.
+    /// The number of lines that could not be written since the last one that was.
     lost: u64,
-    /// Whether the last line was written in part.
+    /// True if the last line was written only in part.
     is_torn: bool,
 }
 
-/// Where the lines of a function go.
+/// The path of a function's current file.
 pub fn path(folder: &Path, function: &str) -> PathBuf {
     folder.join(format!("{function}.log"))
 }
 
-/// Where the full file of that number is; 1 is the newest.
+/// The path of the full file of this number; 1 is the newest.
 pub(super) fn full(path: &Path, number: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
@@ -51,15 +51,16 @@ pub(super) fn full(path: &Path, number: usize) -> PathBuf {
 }
 
 impl LogFiles {
-    /// Those in a folder, which is made if it is not there.
+    /// The log files in a folder, which is created if it is missing.
     pub fn new(folder: PathBuf) -> anyhow::Result<Self> {
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         Ok(Self { folder, file_bytes: FILE_BYTES, files: Mutex::default() })
     }
 
-    /// Appends a line to a function's file. One that cannot be written is counted, since no run may fail for it; a line says how
-    /// many there were once there is room again.
-    pub fn keep(&self, function: &str, text: &str) {
+    /// Appends a line to a function's file. Since no run may fail for its log, lines that cannot be written are counted. Their
+    /// number is logged before the next line that can be written.
+    pub fn append(&self, function: &str, text: &str) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if !files.contains_key(function) {
             files.insert(function.to_owned(), Log::default());
@@ -71,9 +72,9 @@ impl LogFiles {
         }
     }
 
-    /// Removes the files to which nothing was written for `age`. One that cannot be removed stays until the next time.
-    pub fn forget(&self, age: Duration) {
-        // What another process writes meanwhile goes to a new file, as after a full one.
+    /// Deletes the files that were not written for `age`. If one cannot be deleted, the next call tries again.
+    pub fn delete_older(&self, age: Duration) {
+        // Another process that writes meanwhile creates a new file, as after a rotation.
         let _files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let written = entry.metadata().and_then(|found| found.modified()).ok();
@@ -85,7 +86,7 @@ impl LogFiles {
     }
 }
 
-/// Returns true for the names that [`path`] and [`full`] give.
+/// Returns true for the names of [`path`] and [`full`].
 fn is_log(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let stem = match name.rsplit_once('.') {
@@ -111,7 +112,7 @@ impl Log {
         line.push_str(text);
         line.push('\n');
         let mut file = self.opened(path, line.len() as u64, most)?;
-        // One write a line, so that those of several runners do not mix.
+        // One write for each line, so that lines of several runners do not mix.
         let mut rest = line.as_bytes();
         let mut failed = None;
         while !rest.is_empty() && failed.is_none() {
@@ -131,31 +132,31 @@ impl Log {
         Ok(())
     }
 
-    /// The file to append so many bytes to: a new one if they do not fit.
+    /// The file to which so many bytes can be appended: a new one if they do not fit into the current one.
     fn opened(&mut self, path: &Path, bytes: u64, most: u64) -> io::Result<File> {
         let found = fs::metadata(path).ok().map(|found| (id(&found), found.len()));
         let is_it = |file: &File| file.metadata().is_ok_and(|own| Some(id(&own)) == found.map(|(id, _)| id));
-        // Another process may have begun a new one.
+        // Another process may have rotated the file.
         let mut file = match self.file.take().filter(is_it) {
             Some(file) => file,
             None => open(path)?,
         };
         if found.is_some_and(|(_, length)| length > 0 && length + bytes > most) {
-            file = renewed(path, file)?;
+            file = rotate(path, file)?;
         }
         Ok(file)
     }
 }
 
-/// Puts a full file aside and begins a new one, unless another process does.
-fn renewed(path: &Path, full_file: File) -> io::Result<File> {
-    // It is unlocked when it is closed, also if this process dies.
+/// Rotates a full file, unless another process does so.
+fn rotate(path: &Path, full_file: File) -> io::Result<File> {
+    // The lock is released when the file is closed, even if this process is killed.
     if full_file.try_lock().is_err() {
         return Ok(full_file);
     }
     if id(&full_file.metadata()?) == id(&fs::metadata(path)?) {
         for number in (1..FULL_FILES).rev() {
-            // It is not there until that many are full.
+            // It fails until there are so many full files.
             let _ = fs::rename(full(path, number), full(path, number + 1));
         }
         fs::rename(path, full(path, 1))?;
@@ -167,7 +168,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
 
-/// By what a file is known whatever its name is.
+/// The identity of a file, independent of its name.
 pub(super) fn id(file: &fs::Metadata) -> (u64, u64) {
     (file.dev(), file.ino())
 }
@@ -192,12 +193,12 @@ mod tests {
     }
 
     #[test]
-    fn full_files_are_put_aside_and_the_oldest_ends() {
+    fn full_files_are_rotated_and_the_oldest_is_deleted() {
         let folder = tempfile::tempdir().unwrap();
-        // Ten lines a file.
+        // Ten lines for each file.
         let files = files(folder.path(), 100);
         for line in numbers(0..1000) {
-            files.keep("f", &line);
+            files.append("f", &line);
         }
         let mut sizes: Vec<_> = fs::read_dir(folder.path())
             .unwrap()
@@ -212,29 +213,29 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_followed_from_one_file_to_the_next() {
+    fn a_log_is_followed_across_rotations() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path(), 100);
         let mut log = LogFile::open(path(folder.path(), "f")).unwrap();
         for (from, until) in [(0, 3), (3, 12), (12, 35), (35, 36), (36, 36), (36, 70)] {
             for line in numbers(from..until) {
-                files.keep("f", &line);
+                files.append("f", &line);
             }
             assert_eq!(read(&mut log), numbers(from..until));
         }
-        // More than is kept, while nobody looked.
+        // More lines than are kept, between two reads.
         for line in numbers(70..1000) {
-            files.keep("f", &line);
+            files.append("f", &line);
         }
         assert_eq!(read(&mut log), numbers(950..1000));
     }
 
     #[test]
-    fn files_end_with_their_time_and_others_stay() {
+    fn old_log_files_are_deleted_and_other_files_stay() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path(), 100);
         for line in numbers(0..30) {
-            files.keep("f", &line);
+            files.append("f", &line);
         }
         for other in ["f.log.txt", "notes", "f.log.1x"] {
             fs::write(folder.path().join(other), "").unwrap();
@@ -243,11 +244,11 @@ mod tests {
             let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
             names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
         };
-        files.forget(Duration::from_secs(60));
+        files.delete_older(Duration::from_secs(60));
         assert_eq!(names().len(), 6, "{:?}", names());
-        files.forget(Duration::ZERO);
+        files.delete_older(Duration::ZERO);
         assert_eq!(names(), ["f.log.1x", "f.log.txt", "notes"].map(str::to_owned).into());
-        files.keep("f", "again");
+        files.append("f", "again");
         assert_eq!(read(&mut LogFile::open(path(folder.path(), "f")).unwrap()), ["again"]);
     }
 
@@ -261,7 +262,7 @@ mod tests {
                     scope.spawn(move || {
                         let lines: Vec<_> = (0..2000).map(|line| format!("{writer} {line:08}")).collect();
                         for line in &lines {
-                            files.keep("f", line);
+                            files.append("f", line);
                         }
                         lines
                     })
@@ -281,14 +282,14 @@ mod tests {
     fn lines_that_could_not_be_written_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let files = files(folder.path(), 1000);
-        // Nothing can be written to a folder.
+        // A folder in its place makes every write fail.
         let path = path(folder.path(), "f");
         fs::create_dir(&path).unwrap();
-        files.keep("f", "a");
-        files.keep("f", "b");
+        files.append("f", "a");
+        files.append("f", "b");
         fs::remove_dir(&path).unwrap();
-        files.keep("f", "c");
-        files.keep("f", "d");
+        files.append("f", "c");
+        files.append("f", "d");
         let lines = read(&mut LogFile::open(path).unwrap());
         assert!(lines[0].contains("2 lines before this one could not be written"), "{lines:?}");
         assert_eq!(lines[1..], ["c", "d"]);

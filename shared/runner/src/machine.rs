@@ -1,4 +1,4 @@
-//! The AWS parts of one stack on this machine, kept in one folder between deployments.
+//! The AWS services of one stack on this machine, with their state in one folder.
 
 use std::{
     collections::BTreeMap,
@@ -21,87 +21,89 @@ use lamplighter_project::{Project, Task, config::Build, package::Package, worksp
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
-use super::{home, side::Side, storage::Storage, surroundings::Surroundings};
+use super::{home, process_environment::ProcessEnvironment, side::Side, storage::Storage};
 use crate::logs::LogFiles;
 
-/// The names of the dispatcher's two functions behind the stack's.
+/// The name of the dispatcher's function, behind the stack's name.
 const DISPATCHER: &str = "lamplighter-dispatcher";
+/// The name of the fallback responder's function, behind the stack's name.
 const FALLBACK: &str = "lamplighter-fallback";
-/// The binary of both.
+/// The package whose binary both functions run.
 const DISPATCHER_PACKAGE: &str = "dispatcher";
-/// The pulse's function behind the stack's name, and its time.
+/// The name of the pulse's function, behind the stack's name.
 const PULSE_NAME: &str = "lamplighter-pulse";
+/// The timeout of the pulse.
 const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
-/// The time of one invocation of the dispatcher, as in Lambda.
+/// The timeout of the dispatcher, as in Lambda.
 const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
-/// The fields of a line that say whose it is.
+/// The fields of a log line that identify its origin.
 const OF_A_LINE: [&str; 7] = ["timestamp", "level", "task", "run_id", "attempt", "trigger", "target"];
-/// What a process on this machine is told that no host starts, to reach the table.
+/// The region for a process that the Lambda host does not start.
 const REGION: (&str, &str) = ("AWS_REGION", "us-east-1");
 
-/// The AWS parts of one stack on this machine.
+/// The AWS services of one stack on this machine.
 pub struct Machine {
-    /// Where the stack's table and its bucket are.
+    /// The table and the bucket.
     pub storage: Storage,
-    /// What runs the functions.
+    /// The Lambda host.
     pub host: Arc<LambdaHost>,
-    /// Where the stack stands.
+    /// The stacks' status, for CloudFormation's API.
     pub stacks: Stacks,
-    /// Where custom resources are answered.
+    /// The response URLs of custom resources.
     pub answers: Answers,
     stack: String,
-    surroundings: Surroundings,
+    process_environment: ProcessEnvironment,
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
-    /// What no line of a function may show, by its name.
+    /// The secrets that no log line of a function may show, by the function's name.
     hidden: Arc<Hidden>,
     logs: Arc<LogFiles>,
-    /// For how many days a log file is kept to which nothing is written.
+    /// The number of days for which an unchanged log file is kept.
     log_days: AtomicU32,
 }
 
-/// The secrets that were given to functions on this machine, by the names of those.
+/// The secrets in the configuration of functions, by the functions' names.
 type Hidden = RwLock<BTreeMap<String, Secrets>>;
 
 impl Machine {
-    /// Starts the parts. `tasks` are as in [`Storage::open`]. What functions print goes to a file each below `home/logs`.
+    /// Starts the services. `tasks` are those of [`Storage::open`]. Each function's output goes to a file below `home/logs`.
     pub async fn start(
         home: &Path,
         stack: &str,
-        surroundings: Surroundings,
+        process_environment: ProcessEnvironment,
         synchronous: Synchronous,
         tasks: impl IntoIterator<Item = &TaskName>,
     ) -> anyhow::Result<Self> {
         let storage = Storage::open(home, stack, synchronous, tasks).await?;
-        Self::start_with(storage, home, stack, surroundings, HostOptions::default(), |_, _| {}).await
+        Self::start_with(storage, home, stack, process_environment, HostOptions::default(), |_, _| {}).await
     }
 
-    /// Starts the parts around a table that is open. `heard` is given each line that functions print once it is kept,
-    /// and the text of it that is; it must not wait.
+    /// Starts the services around an open table. `on_line` receives each line that functions print after it was written to the
+    /// log file, and the text that was written. It must not block.
     pub async fn start_with(
         storage: Storage,
         home: &Path,
         stack: &str,
-        surroundings: Surroundings,
+        process_environment: ProcessEnvironment,
         options: HostOptions,
-        heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
+        on_line: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         home::make(home)?;
         let logs = Arc::new(LogFiles::new(home.join("logs"))?);
-        let kept_in = Arc::clone(&logs);
+        let log_files = Arc::clone(&logs);
         let prefix = format!("{stack}-");
         let hidden: Arc<Hidden> = Arc::default();
         let of_functions = Arc::clone(&hidden);
         let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |mut line: LogLine| {
-            // A function has the keys of the endpoints, and its libraries may print them.
+            // A function has the keys of the endpoints, and a library may print them.
             line.line = mask_keys(&line.line).into_owned();
             if let Some(secrets) =
                 of_functions.read().unwrap_or_else(PoisonError::into_inner).get(&line.function)
             {
                 line.line = masked(secrets, line.line);
             }
-            let text = kept(&line, &prefix);
-            kept_in.keep(&line.function, &text);
-            heard(&line, &text);
+            let text = log_text(&line, &prefix);
+            log_files.append(&line.function, &text);
+            on_line(&line, &text);
         });
         let of_host = Arc::clone(&sink);
         let options = HostOptions { label: Some(run_of), ..options };
@@ -111,7 +113,7 @@ impl Machine {
             stacks: Stacks::serve().await?,
             answers: Answers::serve().await?,
             stack: stack.to_owned(),
-            surroundings,
+            process_environment,
             sink,
             hidden,
             logs,
@@ -119,18 +121,18 @@ impl Machine {
         })
     }
 
-    /// Removes the log files whose time is over, by what the project that was installed last says.
-    pub fn forget_logs(&self) {
+    /// Deletes the log files that are older than the project that was installed last allows.
+    pub fn delete_old_logs(&self) {
         let days = u64::from(self.log_days.load(Ordering::Relaxed));
-        self.logs.forget(Duration::from_secs(days * 24 * 3600));
+        self.logs.delete_older(Duration::from_secs(days * 24 * 3600));
     }
 
-    /// Takes a line of a process that the host does not run, as one of a function's.
-    pub fn hear(&self, line: LogLine) {
+    /// Logs a line of a process that the host does not run, as if it came from a function.
+    pub fn log(&self, line: LogLine) {
         (self.sink)(line);
     }
 
-    /// From here on no line of the task's function shows what is secret in this configuration of one run.
+    /// Masks the secrets of one run's configuration in all later lines of the task's function.
     pub fn hide(&self, task: &Task, of_run: &Value) {
         let secrets = task.given_secrets(of_run);
         let function = self.function(task.name().as_str());
@@ -152,12 +154,12 @@ impl Machine {
         self.function(PULSE_NAME)
     }
 
-    /// Puts the functions of a project in place.
+    /// Registers the functions of a project.
     pub fn install(&self, project: &Project, packages: &[Package]) -> anyhow::Result<()> {
         let package = |name: &str| packages.iter().find(|package| package.name == name);
         let Some(dispatcher) = package(DISPATCHER_PACKAGE) else {
             bail!(
-                "there is no `functions/{DISPATCHER_PACKAGE}` in this workspace: it runs the tasks of a deployment"
+                "this workspace has no `functions/{DISPATCHER_PACKAGE}`, which runs the tasks of a deployment"
             );
         };
         for (name, on_failure) in [(DISPATCHER, Some(self.function(FALLBACK))), (FALLBACK, None)] {
@@ -168,14 +170,14 @@ impl Machine {
         if let Some(pulse) = pulse {
             self.host.register(self.spec(PULSE_NAME, pulse, PULSE_TIMEOUT, self.pulse_variables(project)));
         }
-        // One that waits for a value is not to run here, or that would have been refused.
+        // A task with an unresolved value does not run here: otherwise the command would have failed before.
         for task in project.tasks.iter().filter(|task| !task.is_unresolved()) {
             self.install_task(project, task, packages, pulse.map(|_| self.pulse()))?;
         }
         Ok(())
     }
 
-    /// Puts the function of a task in place. `on_failure` is told when an invocation of a cron task failed.
+    /// Registers the function of a task. `on_failure` is the function that receives the failures of a cron task.
     pub fn install_task(
         &self,
         project: &Project,
@@ -186,7 +188,7 @@ impl Machine {
         self.log_days.store(project.build.log_retention_days, Ordering::Relaxed);
         let mut spec = self.task_spec(project, task, packages)?;
         if task.definition.cron().is_some() {
-            // As in the template; here a run whose process died is also ended, at once.
+            // As in the template. On this machine a run whose process died is also ended at once.
             spec.max_retries = 0;
             spec.on_failure = on_failure;
         }
@@ -194,7 +196,7 @@ impl Machine {
         Ok(())
     }
 
-    /// A side task as this machine starts it, for the runner of that name.
+    /// A side task, for the runner of this name.
     pub fn side(
         &self,
         project: &Project,
@@ -227,7 +229,7 @@ impl Machine {
     ) -> anyhow::Result<FunctionSpec> {
         let name = task.name().as_str();
         let package = packages.iter().find(|package| package.name == name);
-        let package = package.with_context(|| format!("the task `{name}` was not packaged"))?;
+        let package = package.with_context(|| format!("there is no package of the task `{name}`"))?;
         let timeout = Duration::from_secs(task.function_seconds());
         let secrets = task.given_secrets(&Value::Null);
         self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(self.function(name), secrets);
@@ -245,23 +247,22 @@ impl Machine {
         environment.extend(self.endpoints());
         FunctionSpec {
             environment,
-            inherited: self.surroundings.variables.clone(),
+            inherited: self.process_environment.variables.clone(),
             timeout,
             task_root: Some(package.folder.clone()),
-            current_folder: Some(self.surroundings.folder.clone()),
+            current_folder: Some(self.process_environment.folder.clone()),
             ..FunctionSpec::new(self.function(name), package.folder.join("bootstrap"))
         }
     }
 
-    /// What a task's function is told beside the endpoints, as in the template.
+    /// The variables of a task's function beside the endpoints, as in the template.
     fn variables(project: &Project, task: &Task) -> BTreeMap<String, String> {
         let mut variables = task.variables();
         variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
         variables
     }
 
-    /// What the pulse is told beside the endpoints. Here it starts every cron task, and tells only who can be reached from
-    /// here.
+    /// The variables of the pulse beside the endpoints. On this machine it starts every cron task, and notifies only webhooks.
     fn pulse_variables(&self, project: &Project) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::from([
             ("LAMPLIGHTER_STACK".to_owned(), self.stack.clone()),
@@ -284,20 +285,19 @@ impl Machine {
             ("LAMPLIGHTER_TABLE", self.storage.table.name().to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value));
-        // Last, since those of a table in AWS take some of the others away.
+        // They come last, since those of a table in AWS remove some of the others.
         parts.into_iter().chain(self.storage.variables.iter().cloned()).collect()
     }
 
-    /// Ends every process and lets go of the table.
-    /// `waits` is called if another process uses the table through this one.
+    /// Ends every process and closes the table. `waits` is called if another process uses the table through this one.
     pub async fn stop(self, waits: impl FnOnce()) {
         self.host.shutdown().await;
         self.storage.close(waits).await;
     }
 }
 
-/// A line without the secrets that a body may have printed. What the task's own log says is masked already, and its own
-/// fields stay readable whatever the secrets are.
+/// Masks the secrets in a line that a body printed. The task's own log is masked already, and the fields that identify its lines
+/// stay readable.
 fn masked(secrets: &Secrets, line: String) -> String {
     let text = secrets.mask(&line);
     if text == line {
@@ -312,7 +312,7 @@ fn masked(secrets: &Secrets, line: String) -> String {
     Value::Object(fields).to_string()
 }
 
-/// The run that an invocation is for, where its payload names one.
+/// The run of an invocation, if its payload names one.
 fn run_of(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Named {
@@ -321,8 +321,8 @@ fn run_of(payload: &[u8]) -> Option<String> {
     serde_json::from_slice::<Named>(payload).ok()?.run_id
 }
 
-/// The text that is kept of a line: what says its run by itself as it is, and what was only printed with its run.
-fn kept(line: &LogLine, prefix: &str) -> String {
+/// The text of a line for the log file. A JSON line is unchanged, and a plain line becomes one with the run's id.
+fn log_text(line: &LogLine, prefix: &str) -> String {
     let Some(run) = &line.label else { return line.line.clone() };
     if line.line.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(&line.line).is_ok() {
         return line.line.clone();
@@ -348,9 +348,9 @@ mod tests {
         assert_eq!(of("printed hunter2"), "printed [secret]");
         assert_eq!(of("nothing"), "nothing");
         let line = json!({ "run_id": "1", "level": "INFO", "message": "run hunter2", "n": ["hunter2"] });
-        let told: Value = serde_json::from_str(&of(&line.to_string())).unwrap();
+        let masked: Value = serde_json::from_str(&of(&line.to_string())).unwrap();
         let wanted =
             json!({ "run_id": "1", "level": "INFO", "message": "[secret] [secret]", "n": ["[secret]"] });
-        assert_eq!(told, wanted);
+        assert_eq!(masked, wanted);
     }
 }

@@ -1,5 +1,5 @@
-//! Which objects of the bucket on this machine are kept: the large values of a run as long as its record. In AWS the bucket's
-//! own lifecycle removes them.
+//! Deletes objects of the bucket on this machine. The large values of a run are kept as long as its record. In AWS the lifecycle
+//! rules of the bucket delete them.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER, Table};
 use lamplighter_core::{job::JobKey, name::TaskName};
 use lamplighter_local::Bucket;
 
-/// The folders of the bucket that have the values of runs, and the arguments of jobs.
+/// The folders of the bucket with the values of runs and the arguments of jobs.
 const FOLDERS: [&str; 2] = [RUNS_FOLDER, JOBS_FOLDER];
-/// How old a value must be for somebody to ask for its record: it is written first, and a run's time is far shorter.
+/// The age at which a value must have a record. The value is written first, and a run takes far less time.
 const SETTLED: Duration = Duration::from_secs(3 * 24 * 3600);
 
-/// Removes the values of runs whose records are gone, and returns how many there were.
+/// Deletes the values of runs that have no record any more, and returns their number.
 pub async fn sweep(bucket: &Bucket, table: &Table) -> anyhow::Result<usize> {
     sweep_older(bucket, table, SETTLED).await
 }
@@ -27,21 +27,21 @@ async fn sweep_older(bucket: &Bucket, table: &Table, age: Duration) -> anyhow::R
     let (mut removed, mut last) = (0, None);
     for key in keys {
         let Some(run) = run_of(&key) else { continue };
-        // The values of a run follow each other.
+        // The values of one run are adjacent.
         let has_record = match &last {
             Some((before, has_record)) if *before == run => *has_record,
             _ => table.job(&run).await?.is_some(),
         };
         last = Some((run, has_record));
         if !has_record {
-            bucket.remove(&key).with_context(|| format!("cannot remove the object {key}"))?;
+            bucket.remove(&key).with_context(|| format!("cannot delete the object {key}"))?;
             removed += 1;
         }
     }
     Ok(removed)
 }
 
-/// The run that a value is of: `runs/<task>/<run>/<value>`, or `jobs/..`. Nothing for other objects, which are left alone.
+/// The run of a value, from its key: `runs/<task>/<run>/<value>` or `jobs/..`. `None` for other objects, which are kept.
 fn run_of(key: &str) -> Option<JobKey> {
     let mut parts = key.split('/');
     let (folder, task, run, value) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -68,7 +68,7 @@ mod tests {
     use crate::storage::Storage;
 
     #[test]
-    fn a_value_is_of_the_run_that_its_key_names() {
+    fn the_key_of_a_value_names_its_run() {
         let run = RunId::new(Timestamp::UNIX_EPOCH, 7);
         let of = |key: &str| run_of(key).map(|it| (it.task.to_string(), it.run_id));
         for folder in FOLDERS {
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_value_goes_once_its_record_is_gone_and_others_objects_stay() {
+    async fn a_value_is_deleted_once_its_record_is_gone_and_other_objects_stay() {
         let home = tempfile::tempdir().unwrap();
         let task: TaskName = "pin".parse().unwrap();
         let storage = Storage::open(home.path(), "shop", Synchronous::Normal, []).await.unwrap();
@@ -107,11 +107,11 @@ mod tests {
         }
         let _ = table.record(&table.put_away(&runs[0]).await.unwrap()).await.unwrap();
         let folder = home.path().join("bucket/shop-lamplighter");
-        // The arguments of a job that was never written down.
+        // The arguments of a job that was never stored.
         let of_job = folder.join(format!("jobs/pin/{}/arguments-0a.json", RunId::new(now, 3)));
         std::fs::create_dir_all(of_job.parent().unwrap()).unwrap();
         std::fs::write(&of_job, large.to_string()).unwrap();
-        std::fs::write(folder.join("runs/notes.txt"), "somebody else's").unwrap();
+        std::fs::write(folder.join("runs/notes.txt"), "another program's").unwrap();
         let bucket = storage.bucket().unwrap();
         assert_eq!(sweep(bucket, table).await.unwrap(), 0, "all of them are new");
         assert_eq!(sweep_older(bucket, table, Duration::ZERO).await.unwrap(), 2);

@@ -1,4 +1,4 @@
-//! What a runner says of itself in the table: that it lives, and what runs. There it is also asked to stop.
+//! The record of a runner in the table: its heartbeat, the runs in progress, and the request to stop.
 
 use std::sync::Arc;
 
@@ -11,24 +11,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Reporter;
 
-/// A name that no other runner has: the machine's, and some random letters.
+/// Creates a unique name for a runner: the name of the machine and random letters.
 pub fn instance() -> anyhow::Result<String> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host: String =
         host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
     let mut bytes = [0; 6];
     getrandom::fill(&mut bytes)?;
-    // Without those that look alike.
+    // Without characters that look alike.
     let letters =
         bytes.iter().map(|byte| char::from(b"abcdefghjkmnpqrstuvwxyz23456789a"[usize::from(byte % 32)]));
     let letters: String = letters.collect();
     Ok(if host.is_empty() { format!("runner-{letters}") } else { format!("{host}-{letters}") })
 }
 
-/// Says each [`HEARTBEAT`] how the runner fares, until `over`; then its item goes. Who asks it to stop fires `stop`.
-pub async fn show(
+/// Writes the record of the runner each [`HEARTBEAT`] until `over`, and then deletes it. A request to stop in the table fires
+/// `stop`.
+pub async fn publish(
     table: Table,
-    mut me: Runner,
+    mut runner: Runner,
     host: Arc<LambdaHost>,
     prefix: String,
     reporter: Arc<dyn Reporter>,
@@ -37,13 +38,13 @@ pub async fn show(
 ) {
     let mut is_lost = false;
     while !over.is_cancelled() {
-        me.heartbeat_at = Timestamp::now();
-        me.stopping = stop.is_cancelled();
-        me.running = running(&host, &prefix);
-        match table.heartbeat(&me).await {
-            Ok(asked) => {
+        runner.heartbeat_at = Timestamp::now();
+        runner.stopping = stop.is_cancelled();
+        runner.running = running(&host, &prefix);
+        match table.heartbeat(&runner).await {
+            Ok(stop_requested) => {
                 is_lost = false;
-                if asked {
+                if stop_requested {
                     stop.cancel();
                 }
             }
@@ -55,19 +56,19 @@ pub async fn show(
         }
         tokio::select! {
             () = over.cancelled() => break,
-            () = stop.cancelled(), if !me.stopping => {}
+            () = stop.cancelled(), if !runner.stopping => {}
             () = sleep(HEARTBEAT) => {}
         }
     }
-    if let Err(error) = table.forget_runner(&me.instance).await {
+    if let Err(error) = table.forget_runner(&runner.instance).await {
         reporter.warn(&error.to_string());
     }
 }
 
 fn running(host: &LambdaHost, prefix: &str) -> Vec<Running> {
-    let known = |it: lamplighter_local::InProgress| {
+    let entry = |it: lamplighter_local::InProgress| {
         let task = it.function.strip_prefix(prefix)?.parse().ok()?;
         Some(Running { task, run_id: it.label.and_then(|id| id.parse().ok()), since: it.since })
     };
-    host.in_progress().into_iter().filter_map(known).collect()
+    host.in_progress().into_iter().filter_map(entry).collect()
 }

@@ -1,8 +1,8 @@
-//! Jobs under a runner: takes those that are due, by priority, and has their functions make the attempts.
+//! The jobs of a runner: starts due jobs by priority, and has their functions make the attempts.
 //!
-//! The index `due` is the queue. The waker, a datagram, only says that it is worth a look, or which job can start if none
-//! waits before it; without one the runner looks when the next entry is due, and every few seconds for what others wrote
-//! whose bell was lost.
+//! The index `due` is the queue. A wake-up, a datagram, names a task whose jobs to look for, or a job that can start if no other
+//! waits before it. Without wake-ups the runner looks when the next entry is due, and every few seconds, since wake-ups may be
+//! lost.
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -31,86 +31,86 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{attempts::Attempts, events::Reporter, wake::WakeSocket};
 
-/// How long a job is the runner's own unless it renews that.
+/// The lease of a job.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// How often it renews it.
+/// The pause between two renewals of a lease.
 const RENEWAL: Duration = Duration::from_secs(10);
-/// How many entries are read at once.
+/// The number of entries in one read.
 const LOOK: u16 = 250;
-/// The longest time between two looks: a bell may be lost, and clocks are set.
+/// The longest pause between two reads: wake-ups may be lost, and clocks changed.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How many times as many jobs may be in progress as run at once: the ends of the others are being written down.
+/// The limit of jobs in progress, as a multiple of those that run at once. The results of the others are being recorded.
 const AHEAD: usize = 4;
-/// How long the end of a job is kept that cannot be written down. What the table refuses for ever is not held for ever.
+/// The time in which recording a result is retried while the table fails.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// The pause after the table failed.
+/// The pause after an error of the table.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The queue tasks of the moment.
+/// The current queue tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
-    /// Each as the project overrides it.
+    /// The tasks, with the project's overrides.
     pub tasks: BTreeMap<TaskName, Arc<Definition>>,
-    /// What the names of their functions begin with.
+    /// The prefix of their functions' names.
     pub prefix: String,
 }
 
-/// What takes jobs.
+/// Starts and runs jobs.
 pub struct JobWorker {
     /// The jobs of the table.
     pub jobs: Jobs,
-    /// Which runner takes them.
+    /// The name of the runner.
     pub instance: Arc<str>,
-    /// What has their functions make the attempts.
+    /// Invokes the functions for attempts.
     pub attempts: Arc<Attempts>,
-    /// Where it hears of new ones.
+    /// The socket for wake-ups.
     pub waker: WakeSocket,
-    /// The tasks of the moment.
+    /// The current tasks.
     pub queues: watch::Receiver<Arc<Queues>>,
-    /// How many jobs run at once, at most.
+    /// The largest number of jobs that run at once.
     pub concurrency: usize,
-    /// Where it is told what goes wrong.
+    /// Receives warnings.
     pub reporter: Arc<dyn Reporter>,
-    /// The jobs in progress, which go on when no new ones are taken any more.
+    /// The jobs in progress, which go on after no new ones are started.
     pub running: TaskTracker,
 }
 
-/// What is known of the jobs of one task and priority.
+/// The due jobs of one task and priority, as last read.
 #[derive(Default)]
 struct Backlog {
-    /// Those that were due when somebody looked.
+    /// The jobs that were due at the last read.
     due: VecDeque<JobKey>,
-    /// When there may be others.
+    /// The time of the next read.
     look_at: Option<Timestamp>,
 }
 
-/// What becomes of a job that this runner has begun.
+/// The progress of a job that this runner has started.
 enum News {
-    /// Its attempt is over, and is being written down: there is room for another body.
+    /// Its attempt is over and is being recorded, so another body can run.
     Attempted(TaskName),
-    /// It was let go of.
+    /// The runner is done with it.
     LetGo {
         key: JobKey,
-        /// Whether its attempt was told of before.
+        /// True if `Attempted` was sent before.
         attempted: bool,
-        /// When it may be worth another look, if it is not over.
+        /// The time at which to look for it again, if it is not over.
         look_at: Option<Timestamp>,
     },
 }
 
-/// What a dispatcher knows between two looks.
+/// The state of a job worker between two reads.
 #[derive(Default)]
 struct Memory {
     lanes: BTreeMap<(Priority, TaskName), Backlog>,
-    /// The jobs that were begun and not let go of.
+    /// The jobs that were started and are not done with.
     in_progress: HashSet<RunId>,
-    /// How many of them have their attempts before them.
+    /// The number of them whose attempts are not over.
     attempts: usize,
     by_task: BTreeMap<TaskName, usize>,
 }
 
 impl JobWorker {
-    /// Takes jobs until `stop`.
+    /// Starts jobs until `stop`.
     pub async fn dispatch(self, stop: CancellationToken) {
         let mut memory = Memory::default();
         let (over, mut ended) = mpsc::unbounded_channel::<News>();
@@ -147,7 +147,7 @@ impl JobWorker {
         }
     }
 
-    /// Starts the job that a datagram names, if there is room and nobody waits before it; else there will be a look.
+    /// Starts the job that a wake-up names, if there is room and no other job waits before it. Otherwise its task is read again.
     fn hear(
         &self,
         memory: &mut Memory,
@@ -166,8 +166,8 @@ impl JobWorker {
         }
     }
 
-    /// Starts as many due jobs as there is room for, the highest priority first. Returns how long there is nothing more to do,
-    /// unless something is heard.
+    /// Starts as many due jobs as there is room for, by priority. Returns the pause until the next read, unless a wake-up comes
+    /// before.
     async fn take(
         &self,
         memory: &mut Memory,
@@ -196,7 +196,7 @@ impl JobWorker {
         Ok(pause)
     }
 
-    /// Looks which jobs of a task and a priority are due.
+    /// Reads the due jobs of a task and a priority.
     async fn look(&self, memory: &mut Memory, task: &TaskName, priority: Priority) -> Result<(), TableError> {
         let found = self.jobs.table().due_for_runner(task, priority, LOOK).await?;
         let now = Timestamp::now();
@@ -209,7 +209,7 @@ impl JobWorker {
             .collect();
         let latest = now.saturating_add(LONGEST).unwrap_or(now);
         let next = later.first().map_or(latest, |(_, at)| (*at).min(latest));
-        // What is due and in progress already hides what comes after it, until that has moved on.
+        // A full page of jobs in progress hides the jobs behind it until their entries move.
         let hidden = now.saturating_add(Duration::from_millis(5)).unwrap_or(now);
         let look_at = match (due.is_empty(), is_full) {
             (false, _) => now,
@@ -220,18 +220,18 @@ impl JobWorker {
         Ok(())
     }
 
-    /// Whether one more job of a task may run.
+    /// Returns true if another job of a task may run.
     fn has_room(&self, memory: &Memory, queues: &Queues, task: &TaskName) -> bool {
         let Some(definition) = queues.tasks.get(task) else { return false };
         let limit = definition.queue().and_then(|queue| queue.concurrency);
         let limit = limit.map_or(self.concurrency, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let running = memory.by_task.get(task).copied().unwrap_or_default();
-        // What is over is written down in its time, but nobody runs ahead of that for ever.
+        // Results are recorded in the background, up to this limit.
         let is_behind = memory.in_progress.len() >= self.concurrency.saturating_mul(AHEAD);
         running < limit && memory.attempts < self.concurrency && !is_behind
     }
 
-    /// Carries a job beside everything else, unless that is done already.
+    /// Runs a job in the background, unless it is in progress already.
     fn begin(&self, memory: &mut Memory, queues: &Queues, key: JobKey, over: &mpsc::UnboundedSender<News>) {
         let Some(definition) = queues.tasks.get(&key.task).map(Arc::clone) else { return };
         if !memory.in_progress.insert(key.run_id) {
@@ -249,7 +249,7 @@ impl JobWorker {
             let told = |progress: Progress<'_>| match progress {
                 Progress::Attempted => {
                     attempted = true;
-                    // Nobody listens once no new ones are taken.
+                    // It fails once no new jobs are started.
                     let _ = over.send(News::Attempted(key.task.clone()));
                 }
                 Progress::Unwritten(error) => reporter.warn(&format!("{key}: {error}")),
@@ -282,7 +282,7 @@ impl Memory {
                 if !attempted {
                     self.make_room(&key.task);
                 }
-                // Those that it has woken ring.
+                // Jobs that this one unblocked send wake-ups of their own.
                 if let Some(at) = look_at {
                     self.look_again(&key.task, *at);
                 }
@@ -297,12 +297,12 @@ impl Memory {
         }
     }
 
-    /// Whether no job is known to wait for room.
+    /// Returns true if no due job waits for room.
     fn nothing_is_due(&self) -> bool {
         self.lanes.values().all(|lane| lane.due.is_empty())
     }
 
-    /// Has the jobs of a task looked at then, if not before.
+    /// Schedules a read of a task's jobs for this time, unless an earlier one is scheduled.
     fn look_again(&mut self, task: &TaskName, at: Timestamp) {
         for (_, lane) in self.lanes.iter_mut().filter(|((_, of), _)| of == task) {
             lane.look_at = lane.look_at.map(|before| before.min(at));
@@ -310,32 +310,32 @@ impl Memory {
     }
 }
 
-/// What a datagram says.
+/// A wake-up.
 enum Heard {
     /// This job can start.
     Job(JobKey),
-    /// There are others of this task.
+    /// There are new jobs of this task.
     Task(TaskName),
 }
 
 impl Heard {
-    /// Nothing if it is none of ours.
+    /// Reads a datagram; `None` if it is not a wake-up.
     fn read(datagram: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(datagram).ok()?;
         text.parse().map(Self::Job).or_else(|_| text.parse().map(Self::Task)).ok()
     }
 }
 
-/// How far a job is.
+/// The progress of one job.
 enum Progress<'a> {
     /// Its attempt is over.
     Attempted,
-    /// What came of it could not be written down, and is tried again.
+    /// Its result could not be recorded, which is tried again.
     Unwritten(&'a TableError),
 }
 
-/// Carries one job: starts it, has its function make an attempt, tells that it is over, and writes down what came of it, which
-/// may have to wait for the table.
+/// Runs one job: starts it, has its function make an attempt, reports that the attempt is over, and records the result. While the
+/// table fails, recording is retried.
 async fn carry(
     jobs: &Jobs,
     instance: &str,
@@ -365,15 +365,15 @@ async fn carry(
         tokio::select! {
             answered = &mut attempt => break answered,
             _ = renewals.tick() => {
-                // One that failed is tried again. Who has lost the job learns so when it is over.
+                // After an error the next renewal tries again. A lost lease shows when the result is recorded.
                 let _ = jobs.renew(&job, lease()).await;
             }
         }
     };
     told(Progress::Attempted);
     let tried = answered.unwrap_or_else(|why| broken(&job, began, &why));
-    // The body is not made again because the table is away for a while, or its disk is full. Somebody who takes the job
-    // meanwhile has it.
+    // The body must not run again only because the table is unavailable or its disk is full. If another worker claims the job
+    // meanwhile, its result counts.
     let (mut is_told, over_at) = (false, Instant::now());
     loop {
         match jobs.conclude(&job, tried.clone(), &worker).await {
@@ -391,7 +391,7 @@ async fn carry(
     }
 }
 
-/// An attempt whose process did not live to tell of it.
+/// The result of an attempt whose process ended before it returned one.
 fn broken(job: &Job, began: Timestamp, why: &str) -> Tried {
     let now = Timestamp::now();
     let error =

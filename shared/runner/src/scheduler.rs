@@ -1,7 +1,7 @@
 //! The scheduler: starts cron tasks at their ticks, to the second, with the decisions of the pulse.
 //!
-//! Several schedulers may work on one table, of runners and of the pulse in AWS: a tick's run has the same id whoever
-//! starts it, and the claim lets one begin. So nobody leads, and nobody waits for one that died.
+//! Several schedulers may work on one table: those of runners, and the pulse in AWS. Each gives a tick's run the same id, and the
+//! claim lets only one of them begin. So there is no leader, and no scheduler waits for one that died.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,27 +17,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::{Event, Reporter};
 
-/// The pause after the table failed, and between two looks at ticks that wait.
+/// The pause after an error of the table, and between two checks of ticks that wait.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How far a tick may be away for somebody to sleep until then: clocks are set, and machines are suspended.
+/// The longest sleep. It is bounded, since clocks may be changed and machines suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
-/// Starts what is due until `stop`. `pulses` has the tasks of the moment; `interval` is how often it is looked for what was
-/// lost or missed.
+/// Starts due runs until `stop`. `pulses` has the current tasks; `interval` is the pause between two searches for lost runs and
+/// missed ticks.
 pub async fn drive(
     mut pulses: watch::Receiver<Arc<Pulse>>,
     interval: Duration,
     reporter: Arc<dyn Reporter>,
     stop: CancellationToken,
 ) {
-    let mut memory = Memory::default();
+    let mut scheduler = SchedulerState::default();
     loop {
         let it = Arc::clone(&pulses.borrow_and_update());
-        // Cut off anywhere it leaves the next one the same ticks, which have the same runs.
+        // It can be cancelled at any point: the next scheduler starts the same ticks, with the same run ids.
         let worked = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            worked = memory.work(&it, interval, &*reporter) => worked,
+            worked = scheduler.work(&it, interval, &*reporter) => worked,
         };
         let pause = worked.unwrap_or_else(|error| {
             reporter.warn(&error.to_string());
@@ -50,26 +50,26 @@ pub async fn drive(
         }
     }
     let it = Arc::clone(&pulses.borrow());
-    if let Err(error) = memory.turn(&it, None).await {
+    if let Err(error) = scheduler.turn(&it, None).await {
         reporter.warn(&error.to_string());
     }
 }
 
-/// What a scheduler remembers between two looks at the table's own memory, once a minute.
+/// The state of a scheduler, which it exchanges with the table once a minute.
 #[derive(Default)]
-struct Memory {
-    /// What is remembered now.
+struct SchedulerState {
+    /// The current state.
     state: State,
-    /// What the table remembers; nothing before the first look.
+    /// The state in the table at the last read; none before the first one.
     seen: Option<State>,
-    /// The record of this minute, and whether it is ours to write.
+    /// The record of this minute, and true if this scheduler writes it.
     minute: Option<(Record, bool)>,
-    /// When it is looked around next.
+    /// The time of the next search for lost runs and missed ticks.
     around: Option<Timestamp>,
 }
 
-impl Memory {
-    /// Does what is due now, and says how long there is nothing more to do.
+impl SchedulerState {
+    /// Starts what is due now. Returns the pause until the next work.
     async fn work(
         &mut self,
         it: &Pulse,
@@ -105,8 +105,8 @@ impl Memory {
         Ok(until.min(longest))
     }
 
-    /// Ends the minute that is over and begins that of `now`, if there is one: what is remembered is written down, unless
-    /// another scheduler has written what it remembers.
+    /// Ends the last minute, and begins that of `now`, if given. The state is written to the table, unless another scheduler has
+    /// written its own, which is then read.
     async fn turn(&mut self, it: &Pulse, now: Option<Timestamp>) -> Result<(), TableError> {
         if let Some((mut record, true)) = self.minute.take() {
             self.state.failing = tell_failing(it, self.state.failing, &mut record).await;
@@ -116,7 +116,7 @@ impl Memory {
         match &self.seen {
             None => {
                 self.state = match it.table.pulse_state().await {
-                    // What cannot be read is forgotten, or there would never be a tick again.
+                    // An unreadable state is reset: otherwise there would be no tick any more.
                     Err(TableError::Malformed { .. }) => {
                         it.table.forget_pulse_state().await?;
                         State::default()
@@ -150,7 +150,7 @@ fn next_round(interval: Duration, now: Timestamp) -> Timestamp {
     Timestamp::from_second(next).unwrap_or(Timestamp::MAX)
 }
 
-/// When the next tick's turn comes of all the tasks, of those whose turn comes after `from`.
+/// The time at which the next tick of any task starts, after `from`.
 fn next_tick(plan: &Plan, zones: &Zones, from: Timestamp) -> Option<Timestamp> {
     let turns = plan.tasks().iter().filter_map(|task| {
         let cron = task.cron().filter(|cron| cron.schedule.is_some())?;
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn it_sleeps_until_the_next_tick_of_any_task_or_the_next_round() {
+    fn the_scheduler_sleeps_until_the_next_tick_of_any_task_or_the_next_search() {
         let task = |name: &str, schedule: &str| {
             let cron = Cron::new(Some(schedule.parse().unwrap()));
             Planned::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), Driver::Pulse)

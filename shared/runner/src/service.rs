@@ -36,76 +36,76 @@ use super::{
     side::Side,
     sides,
     wake::WakeSocket,
-    watching::{Placing, Watched, watch},
+    watching::{CurrentTasks, WatchedSources, watch},
 };
 
-/// The time that runs have to put things in order when they are cancelled: a moment for the body, and its record.
+/// The time for cancelled runs to clean up and to be recorded.
 const CANCELLING: Duration = Duration::from_secs(3);
-/// The pause between two searches for log files and values in the bucket whose time is over.
+/// The pause between two deletions of old log files and expired values in the bucket.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// How often the messages that could not be delivered are looked at.
+/// The pause between two attempts to deliver messages that could not be delivered.
 const DELIVERIES: Duration = Duration::from_secs(60);
-/// The time for what is only told: the last heartbeat, the last notices, and the table's other guests.
-const LAST_WORDS: Duration = Duration::from_millis(1500);
+/// The limit for each of the last steps: the last heartbeat, the last messages, and the clients of the table.
+const CLOSING: Duration = Duration::from_millis(1500);
 
-/// What a runner is made of.
+/// The parts of a runner.
 pub struct Service {
     /// The table, the functions and their host.
     pub machine: Arc<Machine>,
-    /// The folder that it shares with the other runners of this machine.
+    /// The home folder, which the runners of this machine share.
     pub home: PathBuf,
-    /// What it says of itself.
+    /// Its record in the table.
     pub runner: Runner,
-    /// By what the others know that it lives.
+    /// Its liveness lock.
     pub liveness: LivenessLock,
-    /// The tasks of the moment, and what starts them.
+    /// The pulse, with the current tasks.
     pub pulses: watch::Sender<Arc<Pulse>>,
-    /// The queue tasks of the moment.
+    /// The current queue tasks.
     pub queues: watch::Sender<Arc<Queues>>,
-    /// Where it hears of jobs.
+    /// The socket for wake-ups.
     pub waker: WakeSocket,
-    /// How many jobs run at once, at most.
+    /// The largest number of jobs that run at once.
     pub concurrency: usize,
-    /// The side tasks of the moment.
+    /// The current side tasks.
     pub sides: watch::Sender<Arc<Vec<Side>>>,
-    /// What the host says of invocations that failed.
+    /// The host's records of failed invocations.
     pub failures: mpsc::UnboundedReceiver<Value>,
-    /// How often it is looked for what was lost or missed.
+    /// The pause between two searches for lost runs and missed ticks.
     pub interval: Duration,
-    /// How long what runs may go on when the runner is to stop.
+    /// The time in which runs may finish when the runner stops.
     pub grace: Duration,
-    /// The sources, if what changes in them is to be built.
-    pub watched: Option<Watched>,
+    /// The sources, if they are watched.
+    pub watched: Option<WatchedSources>,
 }
 
-/// How a runner is told to stop.
+/// The two ways to stop a runner.
 #[derive(Clone, Debug, Default)]
-pub struct Ends {
-    /// Nothing new begins, and what runs has its grace.
+pub struct StopTokens {
+    /// Starts nothing new, and lets runs finish within the grace.
     pub stop: CancellationToken,
-    /// Nothing is waited for any more.
+    /// Waits for no run any more.
     pub at_once: CancellationToken,
 }
 
-impl Ends {
-    /// Ends that fire by SIGTERM, SIGHUP and SIGINT: the first to stop, the second at once.
+impl StopTokens {
+    /// Tokens that fire on SIGTERM, SIGHUP and SIGINT: the first signal fires `stop`, the second `at_once`.
     pub fn by_signals() -> anyhow::Result<Self> {
-        let ends = Self::default();
-        let fired = ends.clone();
+        let tokens = Self::default();
+        let fired = tokens.clone();
         let mut signals = EndSignals::of_anybody()?;
         tokio::spawn(async move {
-            for end in [&fired.stop, &fired.at_once] {
+            for token in [&fired.stop, &fired.at_once] {
                 signals.next().await;
-                end.cancel();
+                token.cancel();
             }
         });
-        Ok(ends)
+        Ok(tokens)
     }
 }
 
-/// Runs everything until it is told to stop, and then until what runs is over or cancelled. When this returns, no process
+/// Runs all parts until a stop, and then until the runs in progress have finished or are cancelled. When this returns, no process
 /// is left. Fails if the table was lost.
-pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyhow::Result<()> {
+pub async fn serve(service: Service, stops: StopTokens, reporter: Arc<dyn Reporter>) -> anyhow::Result<()> {
     let Service {
         machine,
         home,
@@ -120,36 +120,30 @@ pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyh
         interval,
         grace,
         watched,
-    } = it;
+    } = service;
     let (host, prefix, over) = (Arc::clone(&machine.host), machine.function(""), CancellationToken::new());
 
-    // What begins work ends with `stop`.
-    let mut beginning = JoinSet::new();
-    beginning.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&reporter), ends.stop.clone()));
+    // Tasks that start work end with `stop`.
+    let mut intake = JoinSet::new();
+    intake.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&reporter), stops.stop.clone()));
     if let Some(watched) = watched {
         let machine = Arc::clone(&machine);
-        let placing = Placing {
+        let current = CurrentTasks {
             pulses: pulses.clone(),
             queues: queues.clone(),
             sides: sides.clone(),
             runner: runner.instance.clone(),
         };
-        beginning.spawn(watch(watched, machine, placing, Arc::clone(&reporter), ends.stop.clone()));
+        intake.spawn(watch(watched, machine, current, Arc::clone(&reporter), stops.stop.clone()));
     }
-    let carrying = TaskTracker::new();
+    let running_jobs = TaskTracker::new();
     let jobs = jobs(&machine, &pulses.borrow(), Waker::Runner { to: Some(waker.address.clone()) });
-    beginning.spawn(reclaim(
-        home,
-        jobs.clone(),
-        queues.subscribe(),
-        Arc::clone(&reporter),
-        ends.stop.clone(),
-    ));
-    beginning.spawn(sweep(
+    intake.spawn(reclaim(home, jobs.clone(), queues.subscribe(), Arc::clone(&reporter), stops.stop.clone()));
+    intake.spawn(sweep(
         Arc::clone(&machine),
         pulses.borrow().table.clone(),
         Arc::clone(&reporter),
-        ends.stop.clone(),
+        stops.stop.clone(),
     ));
     let worker = JobWorker {
         jobs,
@@ -159,67 +153,74 @@ pub async fn serve(it: Service, ends: Ends, reporter: Arc<dyn Reporter>) -> anyh
         queues: queues.subscribe(),
         concurrency,
         reporter: Arc::clone(&reporter),
-        running: carrying.clone(),
+        running: running_jobs.clone(),
     };
-    beginning.spawn(worker.dispatch(ends.stop.clone()));
+    intake.spawn(worker.dispatch(stops.stop.clone()));
 
-    // What ends by itself, in its own time.
-    let mut beside = JoinSet::new();
+    // The side tasks end after `stop`, in their own time.
+    let mut supervising = JoinSet::new();
     let table = pulses.borrow().table.clone();
-    beside.spawn(sides::keep(
+    supervising.spawn(sides::supervise_all(
         sides.subscribe(),
         Arc::clone(&machine),
         table.clone(),
         Arc::clone(&reporter),
-        ends.stop.clone(),
+        stops.stop.clone(),
     ));
 
-    // What tells of it ends when all is over.
-    let mut telling = JoinSet::new();
-    let shown =
-        presence::show(table, runner, host, prefix, Arc::clone(&reporter), ends.stop.clone(), over.clone());
-    telling.spawn(shown);
-    telling.spawn(tell_failures(failures, pulses.subscribe(), Arc::clone(&reporter), over.clone()));
-    telling.spawn(deliver(pulses.subscribe(), Arc::clone(&reporter), over.clone()));
+    // Tasks that report end when all work is over.
+    let mut reporting = JoinSet::new();
+    let publishing = presence::publish(
+        table,
+        runner,
+        host,
+        prefix,
+        Arc::clone(&reporter),
+        stops.stop.clone(),
+        over.clone(),
+    );
+    reporting.spawn(publishing);
+    reporting.spawn(report_failures(failures, pulses.subscribe(), Arc::clone(&reporter), over.clone()));
+    reporting.spawn(deliver(pulses.subscribe(), Arc::clone(&reporter), over.clone()));
     let keeping =
-        tokio::spawn(keep_table(Arc::clone(&machine), Arc::clone(&reporter), ends.clone(), over.clone()));
+        tokio::spawn(keep_table(Arc::clone(&machine), Arc::clone(&reporter), stops.clone(), over.clone()));
 
-    ends.stop.cancelled().await;
+    stops.stop.cancelled().await;
     let running = machine.host.in_progress().len();
     reporter.event(&Event::Stopping { running, grace });
-    while beginning.join_next().await.is_some() {}
+    while intake.join_next().await.is_some() {}
     let it = Arc::clone(&pulses.borrow());
-    tokio::join!(settle(&machine, grace, &it, &ends.at_once, &*reporter), async {
-        while beside.join_next().await.is_some() {}
+    tokio::join!(wind_down(&machine, grace, &it, &stops.at_once, &*reporter), async {
+        while supervising.join_next().await.is_some() {}
     });
     drop(it);
-    // What became of the jobs is still written down.
-    carrying.close();
-    let has_left_none = timeout(LAST_WORDS, carrying.wait()).await.is_ok();
+    // The results of the jobs are still recorded.
+    running_jobs.close();
+    let no_jobs_left = timeout(CLOSING, running_jobs.wait()).await.is_ok();
     over.cancel();
-    let _ = timeout(LAST_WORDS, async { while telling.join_next().await.is_some() {} }).await;
-    let kept = timeout(LAST_WORDS, keeping).await;
-    // What it has left is freed by the next runner, which finds its liveness without it.
-    if has_left_none {
+    let _ = timeout(CLOSING, async { while reporting.join_next().await.is_some() {} }).await;
+    let kept = timeout(CLOSING, keeping).await;
+    // If jobs are left, the next runner finds the liveness lock without its process, and reclaims them.
+    if no_jobs_left {
         liveness.release();
     }
-    // Everybody else who had it has ended.
+    // It is the last reference: all tasks that had one have ended.
     if let Some(machine) = Arc::into_inner(machine) {
-        let _ = timeout(LAST_WORDS, machine.stop(|| reporter.event(&Event::TableInUse))).await;
+        let _ = timeout(CLOSING, machine.stop(|| reporter.event(&Event::TableInUse))).await;
     }
     reporter.event(&Event::Stopped);
     match kept {
         Ok(Ok(kept)) => kept,
-        // Nothing was heard of it.
+        // The table keeper panicked or did not end in time.
         Ok(Err(_)) | Err(_) => Ok(()),
     }
 }
 
-/// The jobs of the stack: written in groups where this process has the table, and with messages of those that fail where
-/// somebody is told.
+/// The jobs of the stack, with group commits if the table is on this machine, and with messages about failures if the project has
+/// a notifier.
 fn jobs(machine: &Machine, pulse: &Pulse, waker: Waker) -> Jobs {
     let mut jobs = Jobs::new(pulse.table.clone(), waker);
-    if let Some(engine) = machine.storage.exclusive() {
+    if let Some(engine) = machine.storage.group_commit() {
         jobs = jobs.with_group_commit(engine);
     }
     if pulse.notifier.is_some() {
@@ -228,11 +229,11 @@ fn jobs(machine: &Machine, pulse: &Pulse, waker: Waker) -> Jobs {
     jobs
 }
 
-/// Takes the place of the process through which the table is used, should that die; ends everything if it cannot.
+/// Takes over the table if the process that serves it ends. If that fails, the runner stops at once.
 async fn keep_table(
     machine: Arc<Machine>,
     reporter: Arc<dyn Reporter>,
-    ends: Ends,
+    stops: StopTokens,
     over: CancellationToken,
 ) -> anyhow::Result<()> {
     let inherited = tokio::select! {
@@ -242,14 +243,13 @@ async fn keep_table(
     if inherited.is_ok() {
         reporter.event(&Event::TableInherited);
     } else {
-        ends.stop.cancel();
-        ends.at_once.cancel();
+        stops.stop.cancel();
+        stops.at_once.cancel();
     }
     inherited
 }
 
-/// Frees the jobs of dead runners of the folder until `stop`: at once, and as often as it would be known of a living one
-/// that it lives.
+/// Reclaims the jobs of dead runners of the folder until `stop`: at once, and then each [`HEARTBEAT`].
 async fn reclaim(
     home: PathBuf,
     jobs: Jobs,
@@ -266,10 +266,10 @@ async fn reclaim(
     }
 }
 
-/// Removes the log files whose time is over, and the large values of runs whose records have expired, until `stop`.
+/// Deletes old log files, and the large values of runs whose records have expired, until `stop`.
 async fn sweep(machine: Arc<Machine>, table: Table, reporter: Arc<dyn Reporter>, stop: CancellationToken) {
     loop {
-        machine.forget_logs();
+        machine.delete_old_logs();
         if timeout(SWEEP, stop.cancelled()).await.is_ok() {
             return;
         }
@@ -281,8 +281,8 @@ async fn sweep(machine: Arc<Machine>, table: Table, reporter: Arc<dyn Reporter>,
     }
 }
 
-/// Lets what runs finish within the grace, then cancels it, and at last kills it. Each run has its record then.
-async fn settle(
+/// Lets runs finish within the grace, then cancels them, and finally kills their processes. Every run has a record then.
+async fn wind_down(
     machine: &Machine,
     grace: Duration,
     it: &Pulse,
@@ -305,20 +305,20 @@ async fn settle(
     let left = host.in_progress();
     host.shutdown().await;
     for invocation in left {
-        if let Err(error) = cancelled(it, &machine.function(""), &invocation).await {
+        if let Err(error) = record_cancelled(it, &machine.function(""), &invocation).await {
             reporter.warn(&error.to_string());
         }
     }
 }
 
-/// Records the run of an invocation whose process was killed with this runner.
-async fn cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<(), TableError> {
+/// Records a run as cancelled whose process was killed when this runner stopped.
+async fn record_cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<(), TableError> {
     let task = invocation.function.strip_prefix(prefix).and_then(|name| name.parse::<TaskName>().ok());
     let Some(task) = task else { return Ok(()) };
     let is_its_own = |lost: &Lost| lost.lease.holder.split('#').next() == Some(&invocation.request_id);
     let state = it.table.state(&task).await?;
     let Some(lost) = state.held().find(is_its_own) else { return Ok(()) };
-    let error = RunError::new(ErrorKind::Execution, "cancelled: its runner was stopped and did not wait");
+    let error = RunError::new(ErrorKind::Execution, "cancelled: its runner was stopped before the run ended");
     let run = Run {
         status: Status::Cancelled,
         error: Some(error),
@@ -330,8 +330,8 @@ async fn cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<
     }
 }
 
-/// Sends the messages that are kept for whoever is to be told, as soon as there is one and once a minute: who does not answer
-/// keeps nothing else waiting.
+/// Delivers stored messages as soon as there is one, and once a minute. It runs apart from all other work, so a slow receiver
+/// delays nothing else.
 async fn deliver(
     mut pulses: watch::Receiver<Arc<Pulse>>,
     reporter: Arc<dyn Reporter>,
@@ -356,8 +356,8 @@ async fn deliver(
     }
 }
 
-/// Tells whoever is to be told of invocations that failed, and ends the runs that they left behind.
-async fn tell_failures(
+/// Reports failed invocations to the notifier, and ends the runs that they left behind.
+async fn report_failures(
     mut failures: mpsc::UnboundedReceiver<Value>,
     pulses: watch::Receiver<Arc<Pulse>>,
     reporter: Arc<dyn Reporter>,
@@ -370,7 +370,7 @@ async fn tell_failures(
             () = over.cancelled() => return,
         };
         let it = Arc::clone(&pulses.borrow());
-        // The host writes these records itself, so they are never something else.
+        // The host writes these records itself, so they always parse.
         let Ok(Received::Failed(failed)) = Received::parse(record) else { continue };
         if let Err(error) = notify::failed(&it, &failed).await {
             reporter.warn(&error.to_string());

@@ -1,7 +1,7 @@
-//! A side task under a runner: started, kept, and started again after a failure, in one runner of all that share a table.
+//! Supervises a side task: one of the runners that share a table starts its process, and restarts it after a failure.
 //!
-//! The runner that has the task's lease runs it, and renews the lease as long as the process lives. The process dies with
-//! its runner: it ends when its standard input does.
+//! The runner that has the task's lease runs it, and renews the lease while the process lives. The process ends with its runner,
+//! since it ends when its standard input closes.
 
 use std::{
     collections::BTreeMap,
@@ -37,75 +37,75 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What a process has beyond [`PARTING`] before it is killed.
+/// The time beyond [`PARTING`] after which a process is killed.
 const BEYOND: Duration = Duration::from_secs(1);
-/// How long the last words of a dead process are waited for.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How often the wall clock is looked at while a process runs.
+/// The longest wait for the last lines of an ended process.
+const OUTPUT_DRAIN: Duration = Duration::from_secs(1);
+/// The pause between two reads of the wall clock while a process runs.
 const LOOKS: Duration = Duration::from_millis(250);
-/// How many bytes of a process's lines may wait to be told.
+/// The size of the buffer for a process's lines, in bytes.
 const ROOM: usize = 8 * 1024 * 1024;
-/// A longer line of standard output arrives in parts, and does not say how the process ended.
+/// The longest line of standard output. A longer one arrives in parts, and cannot be the process's result.
 const MAX_OUTPUT_BYTES: usize = ROOM;
-/// A longer line of standard error arrives in parts.
+/// The longest line of standard error. A longer one arrives in parts.
 const MAX_ERROR_BYTES: usize = 256 * 1024;
 
-/// A side task as a runner starts it.
+/// A side task, with all that a runner needs to start it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The task.
     pub task: TaskName,
     /// Its binary.
     pub command: PathBuf,
-    /// When that was written: of another time it is another one.
+    /// The time at which the binary was written, which identifies it.
     pub built: Option<SystemTime>,
     /// The folder of its package.
     pub folder: Option<PathBuf>,
-    /// Its current folder. None is the runner's.
+    /// The current folder of its process; that of the runner if none is set.
     pub current_folder: Option<PathBuf>,
-    /// The variables of this machine that its process has as they are.
+    /// The variables of this machine that its process inherits unchanged.
     pub inherited: Vec<(OsString, OsString)>,
-    /// Its further variables, which win over those of this machine, but for what belongs to one start. An empty value takes
-    /// away what is said otherwise.
+    /// Its own variables. They override those of this machine, except those that belong to one start. An empty value removes a
+    /// variable.
     pub variables: BTreeMap<String, String>,
-    /// Which runner this is: a word that no other one has.
+    /// The unique name of the runner.
     pub runner: String,
     /// The environment's name, for the records.
     pub environment: String,
-    /// How it is kept.
+    /// The times of its supervision.
     pub pace: Pace,
 }
 
-/// What is told of a side task while it is kept.
+/// An event of a supervised side task.
 #[derive(Debug)]
-pub enum Told<'a> {
-    /// It has begun here.
+pub enum SideEvent<'a> {
+    /// It has begun in this runner.
     Began(RunId),
     /// Its process has printed a line.
     Line(RunId, &'a str),
-    /// It is over, with what follows.
+    /// It has ended; with the next step.
     Ended(&'a Run, Next),
-    /// Another runner has it.
+    /// Another runner runs it.
     Elsewhere(RunId),
-    /// Somebody switched it off.
+    /// It is disabled.
     Disabled,
-    /// Something is wrong with the table. It is tried again.
-    Trouble(&'a TableError),
+    /// The table failed, which is tried again.
+    TableFailed(&'a TableError),
 }
 
-/// Keeps a side task until `shutdown` fires. Then it is asked to end, and this returns when its process is gone.
+/// Supervises a side task until `shutdown` fires. Then its process is terminated, and this returns once it has ended.
 pub async fn supervise(
     side: &Side,
     table: &Table,
-    told: impl Fn(Told<'_>) + Send + Sync,
+    report: impl Fn(SideEvent<'_>) + Send + Sync,
     shutdown: CancellationToken,
 ) {
     let mut failures = 0;
     while !shutdown.is_cancelled() {
-        let next = match turn(side, table, failures, &told, &shutdown).await {
+        let next = match turn(side, table, failures, &report, &shutdown).await {
             Ok(next) => next,
             Err(error) => {
-                told(Told::Trouble(&error));
+                report(SideEvent::TableFailed(&error));
                 Next::StartAfter { pause: side.pace.patience(), failures }
             }
         };
@@ -120,12 +120,12 @@ pub async fn supervise(
     }
 }
 
-/// Takes the task if it is free, runs it to its end, and records that.
+/// Claims the task if it is free, runs it to its end, and records the run.
 async fn turn(
     side: &Side,
     table: &Table,
     failures: u32,
-    told: &(impl Fn(Told<'_>) + Send + Sync),
+    report: &(impl Fn(SideEvent<'_>) + Send + Sync),
     shutdown: &CancellationToken,
 ) -> Result<Next, TableError> {
     let now = Timestamp::now();
@@ -145,10 +145,10 @@ async fn turn(
         Decision::Refused(refusal) => {
             match refusal {
                 Refusal::PreviousInstanceRunning { run_id, .. } | Refusal::AlreadyRunning { run_id } => {
-                    told(Told::Elsewhere(run_id));
+                    report(SideEvent::Elsewhere(run_id));
                 }
-                // The others are of occasions, which a side task has none of.
-                _ => told(Told::Disabled),
+                // The other refusals concern schedules and deployments, which a side task does not have.
+                _ => report(SideEvent::Disabled),
             }
             return Ok(Next::StartAfter { pause: side.pace.patience(), failures });
         }
@@ -158,20 +158,22 @@ async fn turn(
         epoch: grant.hold.epoch(),
         ..Run::begun(request.run_id, side.task.clone(), Trigger::Runner, now)
     };
-    told(Told::Began(run.id));
-    let (ended, how) = match Process::start(side, &run, &grant) {
-        Ok(process) => process.keep(side, table, &run, (claimed, now), told, shutdown).await,
-        Err(error) => (cannot_start(side, &error), How::ByItself),
+    report(SideEvent::Began(run.id));
+    let (result, cause) = match Process::start(side, &run, &grant) {
+        Ok(process) => process.supervise(side, table, &run, (claimed, now), report, shutdown).await,
+        Err(error) => (cannot_start(side, &error), EndCause::ByItself),
     };
     let ran = claimed.elapsed();
-    let next = match how {
-        How::Cancelled => Next::StartAfter { pause: Duration::ZERO, failures: 0 },
-        How::ByItself | How::Asked | How::Killed(_) => side.pace.after_end(&ended, ran, failures, jitter()),
+    let next = match cause {
+        EndCause::Cancelled => Next::StartAfter { pause: Duration::ZERO, failures: 0 },
+        EndCause::ByItself | EndCause::ShutDown | EndCause::Killed(_) => {
+            side.pace.after_end(&result, ran, failures, jitter())
+        }
     };
-    let run = ended.of(Run { completed_at: Timestamp::now(), ..run });
-    let run = if how == How::Cancelled { cancelled(run) } else { run };
-    told(Told::Ended(&run, next));
-    // Whoever took the task over has written its record, which stands.
+    let run = result.of(Run { completed_at: Timestamp::now(), ..run });
+    let run = if cause == EndCause::Cancelled { cancelled(run) } else { run };
+    report(SideEvent::Ended(&run, next));
+    // If another runner took the task over, the record that it wrote is kept.
     let _ = table.finish(&run, grant.hold).await?;
     Ok(next)
 }
@@ -181,12 +183,12 @@ fn cannot_start(side: &Side, error: &io::Error) -> Ended {
 }
 
 fn cancelled(run: Run) -> Run {
-    let message = "cancelled: somebody asked for the run's end, or switched the task off";
+    let message = "cancelled: the run was cancelled, or the task was disabled";
     Run { status: Status::Cancelled, error: Some(RunError::new(ErrorKind::Execution, message)), ..run }
 }
 
-/// When this runner's lease ends: by the timers, which stop while the machine sleeps, and by the wall clock, by which others
-/// take it over.
+/// The end of this runner's lease, by two clocks. Timers stop while the machine is suspended. Other runners take the task over by
+/// the wall clock.
 #[derive(Clone, Copy, Debug)]
 struct Lease {
     timer: Instant,
@@ -198,7 +200,7 @@ impl Lease {
         Self { timer: claimed.0 + lease, wall: after(claimed.1, lease) }
     }
 
-    /// Returns when it has ended, by whichever clock is first.
+    /// Waits until it has ended by either clock.
     async fn ends(self, now: impl Fn() -> Timestamp) {
         while Instant::now() < self.timer && now() < self.wall {
             sleep_until(self.timer.min(Instant::now() + LOOKS)).await;
@@ -206,21 +208,23 @@ impl Lease {
     }
 }
 
-/// How a process came to its end.
+/// The cause of a process's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+enum EndCause {
+    /// The process ended by itself.
     ByItself,
-    /// The runner is to stop.
-    Asked,
-    /// Somebody asked for the run's end in the table.
+    /// The runner stops.
+    ShutDown,
+    /// The run was cancelled in the table.
     Cancelled,
-    /// It was killed, for this reason.
+    /// It was killed for this reason.
     Killed(&'static str),
 }
 
-const LOST: &str =
-    "the runner lost its lease of the task: the table was not reached in time, or another runner has it";
-const STUBBORN: &str = "it did not end in time after it was asked to, and was killed";
+/// The reason when another runner may have the task.
+const LEASE_LOST: &str = "the runner lost its lease of the task: the table was not reachable in time, or another runner has the task";
+/// The reason when the process ignored SIGTERM.
+const GRACE_EXCEEDED: &str = "its process did not end in time after SIGTERM, and was killed";
 
 /// A side task's process.
 struct Process {
@@ -229,10 +233,11 @@ struct Process {
     lines: mpsc::UnboundedReceiver<(Line, OwnedSemaphorePermit)>,
 }
 
-/// A line that it printed.
+/// A line that a process printed.
 enum Line {
-    /// To standard output, of which the last one is how it ended.
+    /// A line of standard output. The last one may be the process's result.
     Out(String),
+    /// A line of standard error.
     Error(String),
 }
 
@@ -245,11 +250,12 @@ impl Process {
             .envs(side.inherited.iter().map(|(name, value)| (name, value)))
             .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
             .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
-            // Kept open for as long as this process lives.
+            // It stays open for as long as this process lives.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own: what it starts dies with it, and a Ctrl-C at the terminal reaches only the runner.
+            // In a process group of its own, its child processes are killed with it, and the SIGINT of a Ctrl-C at the
+            // terminal reaches only the runner.
             .process_group(0)
             .kill_on_drop(true);
         for (name, value) in &side.variables {
@@ -282,40 +288,40 @@ impl Process {
         Ok(Self { child, group, lines })
     }
 
-    /// Keeps the task until its process is gone, and says how it ended.
-    async fn keep(
+    /// Renews the lease until the process has ended. Returns its result, and the cause of its end.
+    async fn supervise(
         mut self,
         side: &Side,
         table: &Table,
         run: &Run,
         claimed: (Instant, Timestamp),
-        told: &(impl Fn(Told<'_>) + Send + Sync),
+        report: &(impl Fn(SideEvent<'_>) + Send + Sync),
         shutdown: &CancellationToken,
-    ) -> (Ended, How) {
+    ) -> (Ended, EndCause) {
         let Pace { lease, heartbeat, .. } = side.pace;
-        let (mut how, mut last) = (How::ByItself, None);
+        let (mut cause, mut last) = (EndCause::ByItself, None);
         let (mut ours_until, mut ends_at) = (Lease::from(claimed, lease), None);
         let mut heartbeats = interval(heartbeat);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let _stdin = self.child.stdin.take();
         let status = loop {
-            // The lease's end, or that of the time it has to end: whichever comes first kills it.
+            // The process is killed at the end of the lease, or at that of its time to end.
             let ends = ends_at.unwrap_or(ours_until.timer);
             tokio::select! {
                 biased;
                 status = self.child.wait() => break status,
                 () = ours_until.ends(Timestamp::now) => {
-                    how = How::Killed(LOST);
+                    cause = EndCause::Killed(LEASE_LOST);
                     break self.kill().await;
                 }
                 () = sleep_until(ends), if ends_at.is_some() => {
-                    how = How::Killed(STUBBORN);
+                    cause = EndCause::Killed(GRACE_EXCEEDED);
                     break self.kill().await;
                 }
-                () = shutdown.cancelled(), if how == How::ByItself => {
-                    how = How::Asked;
+                () = shutdown.cancelled(), if cause == EndCause::ByItself => {
+                    cause = EndCause::ShutDown;
                     ends_at = Some(Instant::now() + PARTING + BEYOND);
-                    self.ask();
+                    self.terminate();
                 }
                 _ = heartbeats.tick() => {
                     let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
@@ -324,50 +330,50 @@ impl Process {
                         Ok(Ok(Renewed::Held)) => ours_until = Lease { timer: at + lease, wall: until },
                         Ok(Ok(Renewed::Unwanted)) => {
                             ours_until = Lease { timer: at + lease, wall: until };
-                            if how == How::ByItself {
-                                how = How::Cancelled;
+                            if cause == EndCause::ByItself {
+                                cause = EndCause::Cancelled;
                                 ends_at = Some(at + PARTING + BEYOND);
-                                self.ask();
+                                self.terminate();
                             }
                         }
                         Ok(Ok(Renewed::Lost)) => {
-                            how = How::Killed(LOST);
+                            cause = EndCause::Killed(LEASE_LOST);
                             break self.kill().await;
                         }
-                        Ok(Err(error)) => told(Told::Trouble(&error)),
-                        // What is late may still come true; the next heartbeat tells.
+                        Ok(Err(error)) => report(SideEvent::TableFailed(&error)),
+                        // A late renewal may still succeed. The next heartbeat shows it.
                         Err(_) => {}
                     }
                 }
-                Some((line, _room)) = self.lines.recv() => tell(line, &mut last, run.id, told),
+                Some((line, _room)) = self.lines.recv() => handle_line(line, &mut last, run.id, report),
             }
         };
         self.kill_group();
         let rest = async {
             while let Some((line, _room)) = self.lines.recv().await {
-                tell(line, &mut last, run.id, told);
+                handle_line(line, &mut last, run.id, report);
             }
         };
-        let _ = timeout(LAST_WORDS, rest).await;
-        if let Some(Ok(ended)) = last.as_deref().map(serde_json::from_str) {
-            return (ended, how);
+        let _ = timeout(OUTPUT_DRAIN, rest).await;
+        if let Some(Ok(result)) = last.as_deref().map(serde_json::from_str) {
+            return (result, cause);
         }
         if let Some(line) = &last {
-            told(Told::Line(run.id, line));
+            report(SideEvent::Line(run.id, line));
         }
-        let ended = match how {
-            How::Killed(why) => Ended::failed(why),
-            How::ByItself | How::Asked | How::Cancelled => {
-                Ended::failed(&format!("its process {}, and said nothing of why", how_it_ended(&status)))
+        let result = match cause {
+            EndCause::Killed(why) => Ended::failed(why),
+            EndCause::ByItself | EndCause::ShutDown | EndCause::Cancelled => {
+                Ended::failed(&format!("its process {} without a result", how_it_ended(&status)))
             }
         };
-        (ended, how)
+        (result, cause)
     }
 
-    /// Asks it to end.
-    fn ask(&self) {
+    /// Sends SIGTERM to the process.
+    fn terminate(&self) {
         if let (Some(process), Some(_)) = (self.group, self.child.id()) {
-            // An error means that it has ended.
+            // It fails if the process has ended.
             let _ = kill_process(process, Signal::TERM);
         }
     }
@@ -378,28 +384,28 @@ impl Process {
         self.child.wait().await
     }
 
-    /// Kills it and what it has started.
+    /// Kills the process and all its child processes.
     fn kill_group(&self) {
         if let Some(group) = self.group {
-            // An error means that nobody is left in it.
+            // It fails if the group has no processes left.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
 }
 
-/// Tells a line, or keeps it for the next one if it may be what the process says of its end.
-fn tell(line: Line, last: &mut Option<String>, run: RunId, told: &impl Fn(Told<'_>)) {
+/// Reports a line. One that may be the process's result is kept until the next such line.
+fn handle_line(line: Line, last: &mut Option<String>, run: RunId, report: &impl Fn(SideEvent<'_>)) {
     let line = match line {
-        // Only the last of such lines says how it ended.
+        // Only the last of such lines is the result.
         Line::Out(line) if serde_json::from_str::<Ended>(&line).is_ok() => last.replace(line),
         Line::Out(line) | Line::Error(line) => Some(line),
     };
     if let Some(line) = line {
-        told(Told::Line(run, &line));
+        report(SideEvent::Line(run, &line));
     }
 }
 
-/// Passes on each line as soon as there is room for it: a process that prints faster than it is heard waits.
+/// Passes on each line as soon as the buffer has room for it. A process that prints faster has to wait.
 async fn pass_on(
     mut output: Lines<impl AsyncRead + Unpin>,
     lines: mpsc::UnboundedSender<(Line, OwnedSemaphorePermit)>,
@@ -407,7 +413,7 @@ async fn pass_on(
     of: fn(String) -> Line,
 ) {
     while let Some(line) = output.next().await {
-        // What is not UTF-8 may be longer than it was; and an empty line takes room, too.
+        // Replaced bytes may make a line longer, and an empty line takes memory too.
         let size = u32::try_from(line.len().clamp(64, ROOM)).unwrap_or(u32::MAX);
         let Ok(taken) = Arc::clone(&room).acquire_many_owned(size).await else { return };
         if lines.send((of(line), taken)).is_err() {
@@ -432,7 +438,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_lease_ends_by_the_timer_or_by_the_wall_clock_whichever_is_first() {
+    async fn a_lease_ends_by_the_timer_or_the_wall_clock_whichever_is_first() {
         let (now, hour) = (Timestamp::UNIX_EPOCH, Duration::from_secs(3600));
         let lease = Lease::from((Instant::now(), now), Duration::from_millis(50));
         lease.ends(|| now).await;

@@ -1,4 +1,4 @@
-//! The side tasks of a runner: each is kept as it is at the moment, and started anew when it is built anew.
+//! Supervises the side tasks of a runner, and restarts those that change.
 
 use std::sync::Arc;
 
@@ -11,37 +11,39 @@ use tokio_util::sync::CancellationToken;
 use super::{
     events::{Event, Reporter},
     machine::Machine,
-    side::{Side, Told, supervise},
+    side::{Side, SideEvent, supervise},
 };
 
-/// One that is kept.
-struct Kept {
+/// A supervised side task.
+struct SupervisedSide {
     side: Side,
     end: CancellationToken,
     task: JoinHandle<()>,
 }
 
-/// Keeps the side tasks of the moment until `stop`, and returns when their processes are gone.
-pub async fn keep(
+/// Supervises the current side tasks until `stop`, and returns once their processes have ended.
+pub async fn supervise_all(
     mut sides: watch::Receiver<Arc<Vec<Side>>>,
     machine: Arc<Machine>,
     table: Table,
     reporter: Arc<dyn Reporter>,
     stop: CancellationToken,
 ) {
-    let mut kept: Vec<Kept> = Vec::new();
+    let mut supervised: Vec<SupervisedSide> = Vec::new();
     loop {
         let wanted = Arc::clone(&sides.borrow_and_update());
-        let (same, others): (Vec<_>, Vec<_>) = kept.into_iter().partition(|it| wanted.contains(&it.side));
-        kept = same;
+        let (same, others): (Vec<_>, Vec<_>) =
+            supervised.into_iter().partition(|it| wanted.contains(&it.side));
+        supervised = same;
         for it in &others {
             it.end.cancel();
         }
         ended(others).await;
-        let missing = wanted.iter().filter(|side| kept.iter().all(|it| it.side != **side));
-        let begun: Vec<_> =
-            missing.map(|side| Kept::begin(side.clone(), &machine, &table, &reporter, &stop)).collect();
-        kept.extend(begun);
+        let missing = wanted.iter().filter(|side| supervised.iter().all(|it| it.side != **side));
+        let begun: Vec<_> = missing
+            .map(|side| SupervisedSide::begin(side.clone(), &machine, &table, &reporter, &stop))
+            .collect();
+        supervised.extend(begun);
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
@@ -51,17 +53,17 @@ pub async fn keep(
             }
         }
     }
-    ended(kept).await;
+    ended(supervised).await;
 }
 
-async fn ended(kept: Vec<Kept>) {
-    for it in kept {
-        // One that panicked has ended, too.
+async fn ended(supervised: Vec<SupervisedSide>) {
+    for it in supervised {
+        // It fails if the task panicked, which also ends it.
         let _ = it.task.await;
     }
 }
 
-impl Kept {
+impl SupervisedSide {
     fn begin(
         side: Side,
         machine: &Arc<Machine>,
@@ -73,26 +75,26 @@ impl Kept {
         let (end, it) = (stop.child_token(), side.clone());
         let shutdown = end.clone();
         let task = tokio::spawn(async move {
-            let told = |told: Told<'_>| tell(&*reporter, &machine, &it.task, &told);
-            supervise(&it, &table, told, shutdown).await;
+            let on_event = |event: SideEvent<'_>| report(&*reporter, &machine, &it.task, &event);
+            supervise(&it, &table, on_event, shutdown).await;
         });
         Self { side, end, task }
     }
 }
 
-/// Tells what becomes of a side task, and what it prints.
-fn tell(reporter: &dyn Reporter, machine: &Machine, task: &TaskName, told: &Told<'_>) {
-    match told {
-        Told::Line(run, line) => machine.hear(LogLine {
+/// Reports an event of a side task, or passes on a line that it printed.
+fn report(reporter: &dyn Reporter, machine: &Machine, task: &TaskName, event: &SideEvent<'_>) {
+    match event {
+        SideEvent::Line(run, line) => machine.log(LogLine {
             function: machine.function(task.as_str()),
             request_id: None,
             label: Some(run.to_string()),
             line: (*line).to_owned(),
         }),
-        Told::Began(_) => reporter.event(&Event::SideBegan(task)),
-        Told::Ended(run, _) => reporter.event(&Event::SideEnded(task, run.status)),
-        Told::Elsewhere(_) => reporter.event(&Event::SideElsewhere(task)),
-        Told::Disabled => {}
-        Told::Trouble(error) => reporter.warn(&error.to_string()),
+        SideEvent::Began(_) => reporter.event(&Event::SideBegan(task)),
+        SideEvent::Ended(run, _) => reporter.event(&Event::SideEnded(task, run.status)),
+        SideEvent::Elsewhere(_) => reporter.event(&Event::SideElsewhere(task)),
+        SideEvent::Disabled => {}
+        SideEvent::TableFailed(error) => reporter.warn(&error.to_string()),
     }
 }

@@ -1,4 +1,4 @@
-//! The sources of a project: which files they are, and what says that one of them may have changed.
+//! The sources of a project: which files they are, and a watcher for their changes.
 
 use std::{
     collections::BTreeSet,
@@ -16,60 +16,60 @@ use lamplighter_project::workspace::Workspace;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::{sync::Notify, time::sleep};
 
-/// How often the sources are looked at, at most; where nothing tells of changes, as often as this.
-const LOOK: Duration = Duration::from_millis(500);
-/// How long a change is left alone, since editors and generators write several files at once.
+/// The shortest pause between two scans of the sources, and the pause where they are polled.
+const SCAN_PAUSE: Duration = Duration::from_millis(500);
+/// The pause after a change, since editors and generators write several files at once.
 const SETTLING: Duration = Duration::from_millis(100);
-/// The only hidden folder that has sources: cargo's own configuration.
+/// The only hidden folder with sources: cargo's configuration.
 const CARGO_CONFIGURATION: &str = ".cargo";
-/// A folder in which nothing is a source of Rust, and which is often not in a `.gitignore` of its own.
+/// A folder without Rust sources, which is often not in a `.gitignore`.
 const NODE_MODULES: &str = "node_modules";
-/// What is a source directly in the project's folder, which is also where tasks write: manifests and code.
+/// The extensions of sources directly in the project's folder. Tasks write other files there.
 const IN_THE_ROOT: [&str; 3] = ["toml", "lock", "rs"];
-/// An old name of the toolchain's file, without an extension.
+/// The older name of the toolchain file, without an extension.
 const TOOLCHAIN: &str = "rust-toolchain";
 
-/// Where the sources of a project are.
+/// The sources of a project.
 ///
-/// A file is a source unless a `.gitignore` leaves it out, it is hidden, or it lies where cargo builds, where packages are made or
-/// in the folder of this machine's stacks.
+/// A file is a source unless a `.gitignore` excludes it, it is hidden, or it is in the folder of builds, of packages, or of this
+/// machine's stacks.
 #[derive(Clone, Debug)]
 pub struct Sources {
     root: PathBuf,
-    left_out: Arc<Vec<PathBuf>>,
+    excluded: Arc<Vec<PathBuf>>,
 }
 
-/// The sources at one time.
+/// The state of the sources at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    /// A number that changes with the names, the sizes and the times of the files.
+pub struct Snapshot {
+    /// A hash of the names, the sizes and the times of the files.
     pub stamp: u64,
-    /// The folders that may have sources.
+    /// The folders that may contain sources.
     pub folders: BTreeSet<PathBuf>,
 }
 
 impl Sources {
-    /// Those of a workspace whose stacks are kept in `home`.
+    /// The sources of a workspace whose stacks are in `home`.
     pub fn of(workspace: &Workspace, home: &Path) -> Self {
         let packages = workspace.packages();
         let lock = packages.with_extension("lock");
-        let left_out = vec![workspace.cargo_target.clone(), packages, lock, home.to_owned()];
-        Self { root: workspace.root.clone(), left_out: Arc::new(left_out) }
+        let excluded = vec![workspace.cargo_target.clone(), packages, lock, home.to_owned()];
+        Self { root: workspace.root.clone(), excluded: Arc::new(excluded) }
     }
 
-    /// Looks at them. No file is read. What cannot be looked at is left out: the compiler will say so.
-    pub fn look(&self) -> Seen {
+    /// Scans the files' metadata. An unreadable file is omitted: the compiler will report it.
+    pub fn scan(&self) -> Snapshot {
         let is_in_repository = self.root.ancestors().any(|folder| folder.join(".git").exists());
-        let (root, left_out) = (self.root.clone(), Arc::clone(&self.left_out));
+        let (root, excluded) = (self.root.clone(), Arc::clone(&self.excluded));
         let walk = WalkBuilder::new(&self.root)
             .hidden(false)
             .ignore(false)
-            // Outside a repository the project's own files count, and none above it.
+            // Outside a repository only the `.gitignore` files of the project count, and none of its parents.
             .require_git(is_in_repository)
             .parents(is_in_repository)
             .filter_entry(move |entry| {
                 let is_folder = entry.file_type().is_some_and(|kind| kind.is_dir());
-                entry.depth() == 0 || may_be_source(&root, &left_out, entry.path(), is_folder)
+                entry.depth() == 0 || may_be_source(&root, &excluded, entry.path(), is_folder)
             })
             .sort_by_file_name(OsStr::cmp)
             .build();
@@ -79,19 +79,19 @@ impl Sources {
             if metadata.is_dir() {
                 folders.insert(entry.into_path());
             } else {
-                // Its number tells a file from another one of the same time that was put in its place.
+                // The inode number detects a file that was replaced by another one of the same size and time.
                 (entry.path(), metadata.len(), metadata.modified().ok(), metadata.ino()).hash(&mut hasher);
             }
         }
-        Seen { stamp: hasher.finish(), folders }
+        Snapshot { stamp: hasher.finish(), folders }
     }
 }
 
-/// Whether a file, or the files in a folder, may be sources, as far as its path says it.
-fn may_be_source(root: &Path, left_out: &[PathBuf], path: &Path, is_folder: bool) -> bool {
+/// Returns true if a file, or the files in a folder, may be sources, judging by the path alone.
+fn may_be_source(root: &Path, excluded: &[PathBuf], path: &Path, is_folder: bool) -> bool {
     let name = path.file_name().unwrap_or_default();
     let is_hidden = name.as_encoded_bytes().starts_with(b".") && name != CARGO_CONFIGURATION;
-    if is_hidden || (is_folder && name == NODE_MODULES) || left_out.iter().any(|folder| folder == path) {
+    if is_hidden || (is_folder && name == NODE_MODULES) || excluded.iter().any(|folder| folder == path) {
         return false;
     }
     let is_in_root = !is_folder && path.parent() == Some(root);
@@ -100,38 +100,38 @@ fn may_be_source(root: &Path, left_out: &[PathBuf], path: &Path, is_folder: bool
         || path.extension().is_some_and(|extension| IN_THE_ROOT.iter().any(|known| extension == *known))
 }
 
-/// What says that sources may have changed.
-pub struct Signs {
+/// Watches folders for changes of sources.
+pub struct ChangeWatcher {
     watcher: Option<RecommendedWatcher>,
-    told: Arc<Notify>,
+    changed: Arc<Notify>,
     watched: BTreeSet<PathBuf>,
 }
 
-/// Why nothing tells of changes, so that the sources are looked at again and again.
+/// The reason why the sources cannot be watched, and are polled.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwatchable {
-    /// What is changed on another machine is not told here.
+    /// The system does not report changes that other machines make.
     #[error("{} is on a file system that is shared with other machines", folder.display())]
     Shared {
         /// The project's folder.
         folder: PathBuf,
     },
-    /// The system refuses, e.g. since it has no more watches to give.
-    #[error("the system does not tell of changes: {0}")]
+    /// The system refuses, for example at its limit of watches.
+    #[error("the system cannot watch the sources: {0}")]
     System(#[from] notify::Error),
 }
 
-impl Signs {
-    /// Signs of changes in a folder; without an error, the system tells of them.
+impl ChangeWatcher {
+    /// Creates a watcher for the file system of a folder. With an error it polls.
     pub fn of(root: &Path) -> (Self, Option<Unwatchable>) {
-        let told = Arc::new(Notify::new());
-        let heard = Arc::clone(&told);
+        let changed = Arc::new(Notify::new());
+        let notified = Arc::clone(&changed);
         let watcher = if is_shared(root) {
             Err(Unwatchable::Shared { folder: root.to_owned() })
         } else {
             notify::recommended_watcher(move |event| {
                 if is_change(&event) {
-                    heard.notify_one();
+                    notified.notify_one();
                 }
             })
             .map_err(Unwatchable::System)
@@ -140,18 +140,18 @@ impl Signs {
             Ok(watcher) => (Some(watcher), None),
             Err(refused) => (None, Some(refused)),
         };
-        (Self { watcher, told, watched: BTreeSet::new() }, refused)
+        (Self { watcher, changed, watched: BTreeSet::new() }, refused)
     }
 
-    /// Has changes in these folders told, and no others. Whether there are new ones among them, in which something may have
-    /// changed before they were watched. After an error nothing is told any more, and the folders are looked at instead.
+    /// Watches these folders and no others. Returns true if some of them are new: files in those may have changed before they were
+    /// watched. After an error the watcher polls.
     pub fn follow(&mut self, folders: &BTreeSet<PathBuf>) -> Result<bool, Unwatchable> {
         let Some(watcher) = &mut self.watcher else { return Ok(false) };
         for gone in self.watched.difference(folders) {
-            // One that was removed is not watched any more.
+            // It fails for a folder that was removed, whose watch has ended.
             let _ = watcher.unwatch(gone);
         }
-        // All of them, since a folder may be another one than it was under the same name.
+        // All of them, since a folder may have been replaced by another one of the same name.
         for folder in folders {
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {}
@@ -167,25 +167,25 @@ impl Signs {
         Ok(has_new)
     }
 
-    /// Waits until something may have changed.
+    /// Waits until sources may have changed.
     pub async fn next(&self) {
         if self.watcher.is_some() {
-            self.told.notified().await;
+            self.changed.notified().await;
             sleep(SETTLING).await;
         } else {
-            sleep(LOOK).await;
+            sleep(SCAN_PAUSE).await;
         }
     }
 
-    /// Waits until it may be looked again, after a look that found nothing.
+    /// Waits after a scan that found no change.
     pub async fn pause(&self) {
         if self.watcher.is_some() {
-            sleep(LOOK).await;
+            sleep(SCAN_PAUSE).await;
         }
     }
 }
 
-/// Whether an event may be a change. A look at the files makes events too.
+/// Returns true if an event may be a change. Scanning the files causes events too.
 fn is_change(event: &notify::Result<Event>) -> bool {
     !matches!(event, Ok(Event { kind: EventKind::Access(_), .. }))
 }
@@ -198,7 +198,7 @@ fn is_gone(error: &notify::Error) -> bool {
     }
 }
 
-/// The file systems by whose names other machines, or another system on this one, may write. Source: statfs(2), and the Linux
+/// The types of file systems to which other machines, or another system on this one, may write. Source: statfs(2), and the Linux
 /// kernel's `magic.h`.
 #[cfg(target_os = "linux")]
 const SHARED: [u64; 11] = [
@@ -209,7 +209,7 @@ const SHARED: [u64; 11] = [
     0x00c3_6400, // Ceph
     0x0bd0_0bd0, // Lustre
     0x7673_7576, // Coda
-    0x6573_5546, // FUSE, by which many others come
+    0x6573_5546, // FUSE, which many others use
     0x786f_4256, // VirtualBox
     0xfe53_4d42, // SMB2
     0xff53_4d42, // CIFS
@@ -233,9 +233,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_says_whether_something_may_be_a_source() {
+    fn a_path_decides_whether_a_file_may_be_a_source() {
         let root = Path::new("/work/shop");
-        let left_out =
+        let excluded =
             ["/work/shop/out", "/work/shop/target/lamplighter", "/work/shop/state"].map(PathBuf::from);
         for (path, is_folder, wanted) in [
             ("functions", true, true),
@@ -259,14 +259,14 @@ mod tests {
             ("app.sqlite-wal", false, false),
             ("notes", false, false),
         ] {
-            assert_eq!(may_be_source(root, &left_out, &root.join(path), is_folder), wanted, "{path}");
+            assert_eq!(may_be_source(root, &excluded, &root.join(path), is_folder), wanted, "{path}");
         }
     }
 
-    /// A folder whose sources are looked at.
+    /// The sources of a folder.
     fn sources(folder: &Path) -> Sources {
-        let left_out = Arc::new(vec![folder.join("out")]);
-        Sources { root: folder.to_owned(), left_out }
+        let excluded = Arc::new(vec![folder.join("out")]);
+        Sources { root: folder.to_owned(), excluded }
     }
 
     fn write(folder: &Path, path: &str, text: &str) {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_changes_with_each_source_and_with_nothing_else() {
+    fn a_scan_changes_with_each_source_and_with_no_other_file() {
         for in_repository in [false, true] {
             let folder = tempfile::tempdir().unwrap();
             let root = folder.path();
@@ -288,7 +288,7 @@ mod tests {
             write(root, "a/src/lib.rs", "1");
             write(root, "a/src/old.rs", "1");
             let sources = sources(root);
-            let (stamp, mut before) = (|| sources.look().stamp, sources.look().stamp);
+            let (stamp, mut before) = (|| sources.scan().stamp, sources.scan().stamp);
             for path in
                 ["b.log", "a/src/c.log", "generated/d.rs", "out/e.rs", "out/f/g.rs", "app.sqlite", ".hidden"]
             {
@@ -298,7 +298,7 @@ mod tests {
             let changes: [(&str, &dyn Fn()); 6] = [
                 ("a new file", &|| write(root, "a/src/new.rs", "1")),
                 ("a new folder", &|| write(root, "a/src/deep/er/mod.rs", "1")),
-                ("what is ignored no more", &|| write(root, "a/kept.log", "1")),
+                ("a file that is not ignored", &|| write(root, "a/kept.log", "1")),
                 ("a file over another", &|| {
                     // Of the same size and time.
                     let time = fs::metadata(root.join("a/src/lib.rs")).unwrap().modified().unwrap();
@@ -322,37 +322,37 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn signs_come_of_new_folders_too_and_not_of_a_look() {
+    async fn changes_in_new_folders_are_reported_and_scans_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         write(root, "a/lib.rs", "1");
         let sources = sources(root);
-        let (mut signs, refused) = Signs::of(root);
+        let (mut changes, refused) = ChangeWatcher::of(root);
         assert!(refused.is_none(), "{refused:?}");
-        assert!(signs.follow(&sources.look().folders).unwrap());
-        let told = |signs: &Signs| {
-            let told = Arc::clone(&signs.told);
-            async move { tokio::time::timeout(LOOK, told.notified()).await.is_ok() }
+        assert!(changes.follow(&sources.scan().folders).unwrap());
+        let changed = |changes: &ChangeWatcher| {
+            let changed = Arc::clone(&changes.changed);
+            async move { tokio::time::timeout(SCAN_PAUSE, changed.notified()).await.is_ok() }
         };
-        while told(&signs).await {}
-        sources.look();
-        assert!(!told(&signs).await, "a look is no change");
+        while changed(&changes).await {}
+        sources.scan();
+        assert!(!changed(&changes).await, "a scan is no change");
         for path in ["a/lib.rs", "a/new/lib.rs", "a/new/lib.rs", "a/new/er/lib.rs", "a/new/er/lib.rs"] {
             write(root, path, "2");
-            assert!(told(&signs).await, "{path}");
-            signs.follow(&sources.look().folders).unwrap();
+            assert!(changed(&changes).await, "{path}");
+            changes.follow(&sources.scan().folders).unwrap();
         }
-        while told(&signs).await {}
+        while changed(&changes).await {}
         // Another folder of the same name.
         fs::rename(root.join("a/new"), root.join("a/old")).unwrap();
         write(root, "a/new/lib.rs", "3");
-        assert!(told(&signs).await);
-        signs.follow(&sources.look().folders).unwrap();
-        while told(&signs).await {}
+        assert!(changed(&changes).await);
+        changes.follow(&sources.scan().folders).unwrap();
+        while changed(&changes).await {}
         for path in ["a/new/lib.rs", "a/old/er/lib.rs"] {
             write(root, path, "4");
-            assert!(told(&signs).await, "{path}");
-            while told(&signs).await {}
+            assert!(changed(&changes).await, "{path}");
+            while changed(&changes).await {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A stack as CloudFormation sees it: what it remembers of its resources between two deployments.
+//! The stored state of a stack on this machine, as CloudFormation keeps it between two deployments.
 
 use std::{
     collections::BTreeMap,
@@ -13,21 +13,21 @@ use lamplighter_project::files::write_atomically;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is remembered of a stack.
+/// The stored state of a stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
-    /// Its last status that was not one of progress.
+pub struct StackState {
+    /// The status after the last deployment.
     pub status: String,
-    /// The version that serves.
+    /// The live version.
     pub version: Option<String>,
-    /// Its custom resources, by logical id.
+    /// The custom resources, by logical id.
     pub resources: BTreeMap<String, Resource>,
 }
 
 /// A custom resource that exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
-    /// The id that it was answered with.
+    /// The physical id from its answer.
     pub physical_id: String,
     /// The properties of its last successful deployment.
     pub properties: Value,
@@ -36,30 +36,31 @@ pub struct Resource {
 /// A stack on this machine.
 #[derive(Debug)]
 pub struct Stack {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// What is remembered of it.
-    pub memory: Memory,
+    /// The stored state.
+    pub state: StackState,
     file: PathBuf,
 }
 
 impl Stack {
-    /// Opens a stack's memory below `home`. A stack that was never deployed has an empty one.
+    /// Reads the state of a stack below `home`. That of a stack that was never deployed is empty.
     pub fn open(home: &Path, name: &str) -> anyhow::Result<Self> {
         project::check(name)?;
         let file = home.join("stacks").join(format!("{name}.json"));
-        let memory = match fs::read_to_string(&file) {
+        let state = match fs::read_to_string(&file) {
             Ok(text) => {
                 serde_json::from_str(&text).with_context(|| format!("{} is damaged", file.display()))?
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Memory::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => StackState::default(),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
-        Ok(Self { name: name.to_owned(), memory, file })
+        Ok(Self { name: name.to_owned(), state, file })
     }
 
-    /// Opens a stack to deploy it, which one process does at a time: until the second value is dropped.
-    pub fn open_alone(home: &Path, name: &str) -> anyhow::Result<(Self, File)> {
+    /// Locks and reads a stack for a deployment. The lock is the second value, and released when that is dropped. Fails if
+    /// another process has it.
+    pub fn open_locked(home: &Path, name: &str) -> anyhow::Result<(Self, File)> {
         let file = Self::open(home, name)?.file.with_extension("lock");
         super::home::make(home)?;
         let locked = || -> io::Result<Option<File>> {
@@ -72,35 +73,35 @@ impl Stack {
             }
         };
         match locked().with_context(|| format!("cannot lock {}", file.display()))? {
-            // What was remembered may have changed until the lock was there.
+            // Read after the lock is taken: another deployment may have changed it before.
             Some(lock) => Ok((Self::open(home, name)?, lock)),
             None => bail!("another deployment of stack `{name}` is in progress"),
         }
     }
 
-    /// The stack's ARN, of the form that CloudFormation gives.
+    /// The ARN, in CloudFormation's form.
     pub fn id(&self) -> String {
         format!("arn:aws:cloudformation:us-east-1:000000000000:stack/{}/local", self.name)
     }
 
-    /// Whether it has been created, so that the next deployment is an update.
+    /// Returns true if it has been created, so that the next deployment is an update.
     pub fn exists(&self) -> bool {
-        self.memory.version.is_some()
+        self.state.version.is_some()
     }
 
-    /// The version after the one that serves: the next number if it is one, else none.
+    /// The version after the live one: the next number, or none if the live version is no number.
     pub fn next_version(&self) -> Option<String> {
-        match &self.memory.version {
+        match &self.state.version {
             None => Some("1".to_owned()),
             Some(version) => version.parse::<u64>().ok()?.checked_add(1).map(|next| next.to_string()),
         }
     }
 
-    /// Remembers the stack, whole or not at all.
-    pub fn keep(&self) -> anyhow::Result<()> {
-        let written = serde_json::to_vec_pretty(&self.memory)
+    /// Writes the state to its file, atomically.
+    pub fn save(&self) -> anyhow::Result<()> {
+        let written = serde_json::to_vec_pretty(&self.state)
             .map_err(io::Error::from)
-            .and_then(|memory| write_atomically(&self.file, &memory));
+            .and_then(|state| write_atomically(&self.file, &state));
         written.with_context(|| format!("cannot write {}", self.file.display()))
     }
 }
@@ -110,24 +111,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stack_is_remembered_and_counts_its_versions() {
+    fn a_stacks_state_is_kept_and_its_versions_are_numbered() {
         let home = tempfile::tempdir().unwrap();
         let mut stack = Stack::open(home.path(), "shop").unwrap();
         assert_eq!((stack.exists(), stack.next_version().as_deref()), (false, Some("1")));
-        stack.memory.version = Some("9".into());
-        stack.keep().unwrap();
-        let (again, alone) = Stack::open_alone(home.path(), "shop").unwrap();
-        let error = Stack::open_alone(home.path(), "shop").unwrap_err();
+        stack.state.version = Some("9".into());
+        stack.save().unwrap();
+        let (again, lock) = Stack::open_locked(home.path(), "shop").unwrap();
+        let error = Stack::open_locked(home.path(), "shop").unwrap_err();
         assert_eq!(error.to_string(), "another deployment of stack `shop` is in progress");
-        drop(alone);
-        Stack::open_alone(home.path(), "shop").unwrap();
+        drop(lock);
+        Stack::open_locked(home.path(), "shop").unwrap();
         assert_eq!((again.exists(), again.next_version().as_deref()), (true, Some("10")));
-        stack.memory.version = Some("v2.1".into());
+        stack.state.version = Some("v2.1".into());
         assert_eq!(stack.next_version(), None);
     }
 
     #[test]
-    fn what_is_no_stacks_name_is_refused() {
+    fn an_invalid_stack_name_is_refused() {
         let home = tempfile::tempdir().unwrap();
         for name in ["", "1a", "a b", "../x"] {
             assert!(Stack::open(home.path(), name).is_err(), "{name}");

@@ -1,103 +1,71 @@
-//! From a workspace to a runner that is ready: built, its table open, its functions in place.
+//! Creates a runner: opens its table and registers the functions of its tasks.
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use jiff::{Timestamp, tz::TimeZone};
-use lamplighter_aws::{clients::local_config, functions::Functions};
-use lamplighter_core::{definition::Kind, pulse::Zones, runner::Runner};
-use lamplighter_local::{HostOptions, Synchronous};
-use lamplighter_project::{
-    Project, Task,
-    compile::Profile,
-    config::Config,
-    package::{Package, package_all},
-    project::given::{SecretsFile, of_environment},
-    workspace::Workspace,
-};
-use lamplighter_pulse::run::Pulse;
+use jiff::Timestamp;
+use lamplighter_core::runner::Runner;
+use lamplighter_local::HostOptions;
+use lamplighter_project::{Task, workspace::Workspace};
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    events::Reporter, liveness::LivenessLock, location::Location, machine::Machine, presence, queue::Queues,
-    service::Service, side::Side, storage::synchronous, surroundings::Surroundings, variables::Variables,
+    build::{Built, is_side, pulse_of, queues_of, sides_of},
+    events::Reporter,
+    liveness::LivenessLock,
+    location::Location,
+    machine::Machine,
+    presence,
+    process_environment::ProcessEnvironment,
+    service::Service,
     wake::WakeSocket,
 };
 
-/// A workspace whose functions are compiled and packaged.
-#[derive(Clone, Debug)]
-pub struct Built {
-    /// Its tasks.
-    pub project: Project,
-    /// Their packages.
-    pub packages: Vec<Package>,
-    /// What a crash of the machine may cost its table.
-    pub synchronous: Synchronous,
-}
-
-/// Compiles and packages a workspace, as the environment's variables change its tasks. `environment` goes before theirs.
-pub fn build(
-    workspace: &Workspace,
-    variables: &Variables,
-    environment: Option<&str>,
-    secrets: &SecretsFile,
-    profile: Profile,
-) -> anyhow::Result<Built> {
-    let environment = environment.or(variables.environment.as_deref());
-    let packages = package_all(workspace, profile, environment)?;
-    let config = Config::load(&workspace.root)?;
-    let described = packages.iter().filter_map(|package| package.task.clone()).collect();
-    let mut project = Project::resolve(&workspace.name, described, &config, environment)?;
-    variables.apply(&mut project);
-    let project = project.with_values(&secrets.read()?, of_environment, |_| true)?;
-    Ok(Built { project, packages, synchronous: synchronous(&config) })
-}
-
-/// How a runner is to be.
+/// The options of a runner.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    /// The stack, and where it is.
+pub struct RunnerOptions<'a> {
+    /// The stack and its location.
     pub location: &'a Location,
-    /// How often it looks for what was lost or missed.
+    /// The pause between two searches for lost runs and missed ticks.
     pub interval: Duration,
-    /// How long what runs may go on when it is to stop.
+    /// The time in which runs may finish when the runner stops.
     pub grace: Duration,
-    /// How many jobs run at once, at most.
+    /// The largest number of jobs that run at once.
     pub concurrency: usize,
-    /// Whether it keeps side tasks.
+    /// Enables side tasks.
     pub side_tasks: bool,
 }
 
-/// Makes a runner of what was built: opens the table and puts the functions in place. Nothing is started yet.
+/// Creates a runner from what was built: opens the table and registers the functions. It starts no runs yet.
 pub async fn ready(
     workspace: &Workspace,
     built: &Built,
-    wanted: Wanted<'_>,
+    options: RunnerOptions<'_>,
     reporter: &Arc<dyn Reporter>,
 ) -> anyhow::Result<Service> {
-    let Wanted { location, interval, grace, concurrency, side_tasks } = wanted;
+    let RunnerOptions { location, interval, grace, concurrency, side_tasks } = options;
     let (stack, home) = (location.stack.clone(), location.home.clone());
     let tasks = built.project.tasks.iter().map(Task::name);
     let mut storage = location.storage(built.synchronous, tasks).await?;
-    let waker = WakeSocket::up(&home).await.context("cannot open the socket for wake-ups of jobs")?;
+    let waker = WakeSocket::open(&home).await.context("cannot open the socket for wake-ups of jobs")?;
     storage.variables.push(("LAMPLIGHTER_WAKE_SOCKET".to_owned(), waker.address.to_string()));
     let (sender, failures) = mpsc::unbounded_channel();
     let options = HostOptions { failures: Some(sender), ..HostOptions::default() };
-    let heard = Arc::clone(reporter);
+    let line_reporter = Arc::clone(reporter);
     let machine = Machine::start_with(
         storage,
         &home,
         &stack,
-        Surroundings::of(workspace),
+        ProcessEnvironment::of(workspace),
         options,
         move |line, text| {
-            heard.line(line, text);
+            line_reporter.line(line, text);
         },
     )
     .await?;
     let instance = presence::instance()?;
     let liveness = LivenessLock::take(&home, machine.storage.table.name(), &instance)
-        .context("cannot say in the folder that this runner lives")?;
+        .context("cannot take the liveness lock of this runner in the home folder")?;
     for task in built.project.tasks.iter().filter(|task| !is_side(task)) {
         machine.install_task(&built.project, task, &built.packages, None)?;
     }
@@ -131,45 +99,5 @@ pub async fn ready(
         interval,
         grace,
         watched,
-    })
-}
-
-/// Whether a runner keeps it, and starts no function of it.
-pub fn is_side(task: &Task) -> bool {
-    matches!(task.definition.kind, Kind::Side(_))
-}
-
-/// The side tasks of what was built, for the runner of that name.
-pub fn sides_of(built: &Built, machine: &Machine, runner: &str) -> anyhow::Result<Vec<Side>> {
-    let tasks = built.project.tasks.iter().filter(|task| is_side(task));
-    tasks.map(|task| machine.side(&built.project, task, &built.packages, runner)).collect()
-}
-
-/// The queue tasks of a project.
-pub fn queues_of(project: &Project, machine: &Machine) -> Queues {
-    let tasks = project.tasks.iter().map(|task| &task.definition).filter(|task| task.queue().is_some());
-    Queues {
-        tasks: tasks.map(|task| (task.name.clone(), Arc::new(task.clone()))).collect(),
-        prefix: machine.function(""),
-    }
-}
-
-/// What starts the tasks of a project at their times.
-pub async fn pulse_of(project: &Project, machine: &Machine, location: &Location) -> anyhow::Result<Pulse> {
-    let plan = project.plan().without_schedules();
-    let names = plan.tasks().iter().filter_map(|task| Some(task.cron()?.timezone.clone()));
-    // A zone that is not known is left out, and told of each task that has it.
-    let zones: Zones = names.filter_map(|name| Some((name.clone(), TimeZone::get(&name).ok()?))).collect();
-    Ok(Pulse {
-        table: machine.storage.table.clone().with_environment(&project.environment),
-        functions: Functions::new(&local_config(&machine.host.endpoint())),
-        notifier: location.notifier(project).await?,
-        plan,
-        zones,
-        stack: location.stack.clone(),
-        environment: project.environment.clone(),
-        // A runner's jobs are not in queues.
-        letters: None,
-        posted: Arc::default(),
     })
 }

@@ -1,4 +1,4 @@
-//! The table of a stack on this machine, in a file that the commands of a user share, and its bucket, in a folder.
+//! The table of a stack on this machine, in a file that several processes share, and its bucket, in a folder.
 
 use std::{
     fs,
@@ -27,47 +27,47 @@ use super::{
     table_server::{Client, PAUSE, TableServer},
 };
 
-/// How long a holder that takes no guests is waited for: it is just starting, or just leaving.
+/// The longest wait for a process that has the file but accepts no clients: it is starting or stopping.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a holder stays for its guests before it says so.
-const SILENCE: Duration = Duration::from_secs(1);
-/// How often a guest looks whether the holder is gone: well within what a client's own retries bridge.
-const HEIR: Duration = Duration::from_millis(50);
-/// How often it is tried to be alone at the table, [`PAUSE`] apart. Somebody who only looks for a holder is gone by then.
-const TRIES: usize = 5;
-/// How often what has expired is deleted where no runner does it.
-const DAY: Duration = Duration::from_secs(24 * 3600);
+/// The time that a process waits for its clients before it reports that.
+const QUIET_WAIT: Duration = Duration::from_secs(1);
+/// The pause between two attempts of a client to open the file itself. The retries of SDK clients bridge it.
+const SUCCESSION: Duration = Duration::from_millis(50);
+/// The number of attempts to lock out clients, [`PAUSE`] apart. A process that only checks for a server is gone by then.
+const LOCK_OUT_ATTEMPTS: usize = 5;
+/// The pause between two deletions of expired items and objects where no runner does that.
+const SWEEP_PAUSE: Duration = Duration::from_secs(24 * 3600);
 
 /// The longest name of a bucket. Source: Amazon S3 User Guide, "General purpose bucket naming rules".
 const LONGEST_BUCKET_NAME: usize = 63;
 
-/// The table and the bucket of a stack, without anything that runs.
+/// The table and the bucket of a stack.
 pub struct Storage {
     /// The table.
     pub table: Table,
-    /// What a process is told to reach both, beside the table's name.
+    /// The variables with which a process reaches both, except the table's name.
     pub variables: Vec<(String, String)>,
-    /// Each process serves the folder itself; nothing in AWS.
+    /// The bucket, which each process serves itself; none in AWS.
     bucket: Option<Bucket>,
     access: Arc<Mutex<Access>>,
 }
 
-/// How a process comes to the table.
+/// The access of this process to the table.
 enum Access {
-    /// It has the file, and serves it to others.
+    /// It has the file open and serves it to other processes.
     Holder { engine: Engine, server: TableServer, file: PathBuf },
-    /// Another process does, at this endpoint.
-    Client { _seat: Client, file: PathBuf, endpoint: String, synchronous: Synchronous },
-    /// It is not in a file of this machine.
+    /// Another process serves it at this endpoint.
+    Client { _lock: Client, file: PathBuf, endpoint: String, synchronous: Synchronous },
+    /// The table is in AWS.
     Remote,
 }
 
 impl Storage {
-    /// Opens the table of a stack, which is kept in a file below `home`, and makes it if it is not there. If another
-    /// process has the file open, the table is used through it, as that one has opened it.
+    /// Opens the table of a stack in a file below `home`, which is created if it is missing. If another process has the file
+    /// open, this one uses the table through it, with the durability that it has set.
     ///
-    /// The runs of `tasks` that an earlier process left behind when it was killed are ended first: its functions died
-    /// with it, so nobody has to wait until their leases have run out.
+    /// If a process was killed before, the runs of `tasks` in its functions are ended first. Those functions ended with it, so
+    /// nothing has to wait for their leases to expire.
     pub async fn open(
         home: &Path,
         stack: &str,
@@ -89,71 +89,83 @@ impl Storage {
                 Err(TableError::Locked { .. }) if started.elapsed() < PATIENCE => {}
                 Err(error) => return Err(error.into()),
             }
-            let entered = server.enter().with_context(|| format!("cannot share {}", file.display()))?;
-            if let Some((seat, endpoint)) = entered {
+            let client = server
+                .connect()
+                .with_context(|| format!("cannot share {} with other processes", file.display()))?;
+            if let Some((lock, endpoint)) = client {
                 let table = open_table(local_dynamodb(&endpoint), stack).await?.with_objects(objects);
                 let variables = variables(endpoint.clone(), &bucket, bucket_name);
-                let access = Access::Client { _seat: seat, file, endpoint, synchronous };
+                let access = Access::Client { _lock: lock, file, endpoint, synchronous };
                 let access = Arc::new(Mutex::new(access));
                 return Ok(Self { table, variables, bucket: Some(bucket), access });
             }
             sleep(PAUSE).await;
         };
-        // The guests of a holder that was killed may still be there, with runs of their own. They find it again where it was;
-        // where nobody is, its key opens nothing any more.
-        let alone = server.alone()?;
-        let endpoint = match alone {
+        // The clients of a killed process may still be there, with runs of their own. They need the table at the same endpoint.
+        // Without such clients the old key must open nothing any more.
+        let no_clients = server.lock_out_clients()?;
+        let endpoint = match no_clients {
             Some(_) => engine.serve().await?,
             None => serve_again(&engine, server.endpoint()).await?,
         };
         let table = open_table(direct_dynamodb(engine.client()), stack).await?.with_objects(objects);
-        let alone = match alone {
-            Some(seat) => Some(seat),
-            None => wait_alone(&server, TRIES).await?,
+        let no_clients = match no_clients {
+            Some(lock) => Some(lock),
+            None => lock_out_clients(&server, LOCK_OUT_ATTEMPTS).await?,
         };
-        if alone.is_some() {
+        if no_clients.is_some() {
             end_abandoned(&table, tasks).await?;
         }
-        server.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
+        server
+            .open(&endpoint)
+            .with_context(|| format!("cannot share {} with other processes", file.display()))?;
         let variables = variables(endpoint, &bucket, bucket_name);
         let access = Arc::new(Mutex::new(Access::Holder { engine, server, file }));
         Ok(Self { table, variables, bucket: Some(bucket), access })
     }
 
-    /// Waits until the process through which the table is used has left or died, and takes its place: opens the file, and serves it
-    /// where that one did, so that nobody who uses it need know. If yet another process has taken it elsewhere, or the
-    /// endpoint is not free any more, the table cannot be used through this value again.
+    /// Waits until the process that serves the table has ended, and takes its place: opens the file and serves it at the same
+    /// endpoint, so that clients notice nothing.
     ///
-    /// Never returns where this process has the file from the beginning, or the table is in AWS.
+    /// Fails if another process serves the table at another endpoint, or if the endpoint is not free. The table cannot be used
+    /// through this value then. Never returns if this process opened the file itself, or if the table is in AWS.
     pub async fn inherit(&self) -> anyhow::Result<()> {
-        let guest = match &*self.access() {
+        let client = match &*self.access() {
             Access::Client { file, endpoint, synchronous, .. } => {
                 Some((file.clone(), endpoint.clone(), *synchronous))
             }
             Access::Holder { .. } | Access::Remote => None,
         };
-        let Some((file, endpoint, synchronous)) = guest else { return std::future::pending().await };
+        let Some((file, endpoint, synchronous)) = client else { return std::future::pending().await };
         let server = TableServer::of(&file);
-        let _heir = server.be_heir().with_context(|| format!("cannot share {}", file.display()))?;
+        let _successor = server
+            .register_successor()
+            .with_context(|| format!("cannot share {} with other processes", file.display()))?;
         loop {
-            sleep(HEIR).await;
+            sleep(SUCCESSION).await;
             let engine = match Engine::open(&file, synchronous) {
                 Ok(engine) => engine,
                 Err(TableError::Locked { .. }) => {
                     let elsewhere = server.endpoint().is_some_and(|other| other != endpoint);
-                    ensure!(!elsewhere, "{} is served elsewhere than it was", file.display());
+                    ensure!(
+                        !elsewhere,
+                        "another process now serves {} at another endpoint: start this command again",
+                        file.display()
+                    );
                     continue;
                 }
                 Err(error) => return Err(error.into()),
             };
             let at = Endpoint::parse(&endpoint).with_context(|| {
-                format!("{} was served without a key, by an earlier version of this program", file.display())
+                format!("{} was served without a key by an earlier version of lamplighter: start this command again", file.display())
             })?;
             engine.serve_at(&at).await.with_context(|| {
-                format!("the process that served {} is gone, and its place is not free", file.display())
+                format!("the process that served {} has ended, and its endpoint is not free: start this command again", file.display())
             })?;
-            server.open(&endpoint).with_context(|| format!("cannot share {}", file.display()))?;
-            // Its seat as a guest is free with that.
+            server
+                .open(&endpoint)
+                .with_context(|| format!("cannot share {} with other processes", file.display()))?;
+            // This also releases the lock of a client.
             *self.access() = Access::Holder { engine, server, file };
             return Ok(());
         }
@@ -163,22 +175,22 @@ impl Storage {
         lock(&self.access)
     }
 
-    /// The table of a stack in AWS, which processes reach by these variables.
+    /// The table of a stack in AWS, which processes reach with these variables.
     pub fn remote(table: Table, variables: Vec<(String, String)>) -> Self {
         Self { table, variables, bucket: None, access: Arc::new(Mutex::new(Access::Remote)) }
     }
 
-    /// The bucket, as this process serves it; nothing in AWS.
+    /// The bucket that this process serves; none in AWS.
     pub fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_ref()
     }
 
-    /// Deletes what has expired, of the table and of the bucket, unless that was done within a day. A runner does it more often;
-    /// this is for a home folder that never has one.
+    /// Deletes expired items and objects, unless that was done within [`SWEEP_PAUSE`]. A runner does it more often; this is for a
+    /// home folder without one.
     async fn sweep_daily(&self, engine: &Engine, file: &Path) -> anyhow::Result<()> {
         let stamp = file.with_extension("sqlite.swept");
         let swept = fs::metadata(&stamp).and_then(|stamp| stamp.modified());
-        if swept.is_ok_and(|at| at.elapsed().is_ok_and(|since| since < DAY)) {
+        if swept.is_ok_and(|at| at.elapsed().is_ok_and(|since| since < SWEEP_PAUSE)) {
             return Ok(());
         }
         engine.sweep().await?;
@@ -188,32 +200,33 @@ impl Storage {
         Ok(fs::write(stamp, "")?)
     }
 
-    /// What changes the table with nobody in between, while this process has its file. Nothing if the table is in AWS.
-    pub fn exclusive(&self) -> Option<Arc<dyn GroupCommit>> {
+    /// Returns a handle for group commits, which works while this process has the file open. `None` if the table is in AWS.
+    pub fn group_commit(&self) -> Option<Arc<dyn GroupCommit>> {
         match &*self.access() {
-            Access::Holder { .. } | Access::Client { .. } => Some(Arc::new(Held(Arc::clone(&self.access)))),
+            Access::Holder { .. } | Access::Client { .. } => {
+                Some(Arc::new(LocalGroupCommit(Arc::clone(&self.access))))
+            }
             Access::Remote => None,
         }
     }
 
-    /// Lets go of the table. Who holds it for others stays until they are gone, or one of them is to [`inherit`](Self::inherit)
-    /// it.
-    /// `waits` is called if that takes a while.
+    /// Closes the table. A process that serves it waits until its clients have ended, or until one of them is a successor, which
+    /// waits in [`inherit`](Self::inherit). `waits` is called if that takes long.
     pub async fn close(self, waits: impl FnOnce()) {
         let mut waits = Some(waits);
         let access = std::mem::replace(&mut *self.access(), Access::Remote);
         let Access::Holder { engine, server, file } = access else { return };
-        // What has expired and is still there is found by the next one.
+        // After an error the next process deletes the expired items.
         let _ = self.sweep_daily(&engine, &file).await;
         let started = Instant::now();
-        // Where nobody can be asked, nobody is waited for. Until the table is closed nobody comes in.
-        let _alone = loop {
-            match (server.alone(), server.has_successor()) {
+        // If the lock file cannot be read, clients are not waited for. No new client connects until the table is closed.
+        let _no_clients = loop {
+            match (server.lock_out_clients(), server.has_successor()) {
                 (Ok(None), Ok(true)) => return engine.close().await,
                 (Ok(None), _) => sleep(PAUSE).await,
-                (alone, _) => break alone,
+                (lock, _) => break lock,
             }
-            if started.elapsed() > SILENCE
+            if started.elapsed() > QUIET_WAIT
                 && let Some(waits) = waits.take()
             {
                 waits();
@@ -224,10 +237,10 @@ impl Storage {
     }
 }
 
-/// A table in a file, whichever process has that.
-struct Held(Arc<Mutex<Access>>);
+/// Group commits to a table in a file, while this process has that open.
+struct LocalGroupCommit(Arc<Mutex<Access>>);
 
-impl GroupCommit for Held {
+impl GroupCommit for LocalGroupCommit {
     fn change(
         &self,
         table: &str,
@@ -235,8 +248,10 @@ impl GroupCommit for Held {
         decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
     ) -> Result<(), String> {
         let engine = match &*lock(&self.0) {
-            Access::Holder { engine, .. } => engine.alone(),
-            Access::Client { .. } | Access::Remote => return Err("another process has the table".to_owned()),
+            Access::Holder { engine, .. } => engine.local_commit(),
+            Access::Client { .. } | Access::Remote => {
+                return Err("another process has the table's file open".to_owned());
+            }
         };
         engine.change(table, keys, decide)
     }
@@ -246,7 +261,7 @@ fn lock(access: &Mutex<Access>) -> MutexGuard<'_, Access> {
     access.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The durability of the local table that a project asks for.
+/// The durability of the local table that a project sets.
 pub fn synchronous(config: &Config) -> Synchronous {
     match config.table.synchronous {
         config::Synchronous::Normal => Synchronous::Normal,
@@ -254,26 +269,31 @@ pub fn synchronous(config: &Config) -> Synchronous {
     }
 }
 
-/// The name of a stack's bucket. One that would be longer than the S3 API takes ends with a hash of the whole name.
+/// The name of a stack's bucket. If it is longer than the S3 API allows, it ends with a hash of the whole name.
 fn bucket_name(stack: &str) -> String {
     let name = format!("{}-lamplighter", stack.to_ascii_lowercase());
     if name.len() <= LONGEST_BUCKET_NAME {
         return name;
     }
-    // FNV-1a: the same in each release, and nobody gains by two stacks that share it.
+    // FNV-1a: the same in each release. A collision of two stacks helps no attacker.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    // A stack's name is ASCII, so any place is one between two characters.
+    // A stack's name is ASCII, so every index is a character boundary.
     format!("{}-{hash:016x}", &name[..LONGEST_BUCKET_NAME - 17])
 }
 
 fn variables(endpoint: String, bucket: &Bucket, bucket_name: String) -> Vec<(String, String)> {
-    let own = [("AWS_ENDPOINT_URL_DYNAMODB", endpoint), ("LAMPLIGHTER_BUCKET", bucket_name)];
+    let own = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", endpoint),
+        ("LAMPLIGHTER_BUCKET", bucket_name),
+        // A cancellation then takes effect at once.
+        ("LAMPLIGHTER_TABLE_IS_LOCAL", "true".to_owned()),
+    ];
     bucket.variables().into_iter().chain(own.map(|(name, value)| (name.to_owned(), value))).collect()
 }
 
-/// Serves a table where the holder before did and with its key, if its place is free: its guests are still there.
+/// Serves a table at the endpoint of the process before, whose clients may still be there, or at a new one if it is not free.
 async fn serve_again(engine: &Engine, before: Option<String>) -> anyhow::Result<String> {
     if let Some(before) = before.as_deref().and_then(Endpoint::parse)
         && engine.serve_at(&before).await.is_ok()
@@ -289,20 +309,22 @@ async fn open_table(client: DynamoDb, stack: &str) -> anyhow::Result<Table> {
     Ok(Table::new(client, name))
 }
 
-async fn wait_alone(server: &TableServer, tries: usize) -> anyhow::Result<Option<Client>> {
-    for _ in 0..tries {
-        if let Some(seat) = server.alone()? {
-            return Ok(Some(seat));
+/// Tries to lock out clients several times. Returns the lock, or `None` if there are clients.
+async fn lock_out_clients(server: &TableServer, attempts: usize) -> anyhow::Result<Option<Client>> {
+    for _ in 0..attempts {
+        if let Some(lock) = server.lock_out_clients()? {
+            return Ok(Some(lock));
         }
         sleep(PAUSE).await;
     }
     Ok(None)
 }
 
+/// Records the runs that a killed process left behind, and releases their tasks.
 async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>) -> anyhow::Result<()> {
     for task in tasks {
         let now = Timestamp::now();
-        // A side task's process may take longer to end than whoever started it, so its lease is left to run out.
+        // A side task's process may outlive the runner that started it, so its lease must expire by time.
         let state = table.state(task).await?;
         for lost in state.held().filter(|lost| lost.lease.trigger != Trigger::Runner) {
             let message = "lost: the program that ran its function was ended before it was over";
@@ -319,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buckets_name_is_as_long_as_it_may_be_and_differs_with_the_stacks() {
+    fn a_buckets_name_fits_the_limit_and_differs_between_stacks() {
         assert_eq!(bucket_name("Shop"), "shop-lamplighter");
         let (at_limit, first, second) = ("a".repeat(51), "a".repeat(128), format!("{}b", "a".repeat(127)));
         assert_eq!(bucket_name(&at_limit), format!("{at_limit}-lamplighter"));
@@ -330,19 +352,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_the_file_changes_the_table_with_nobody_in_between() {
+    async fn only_the_process_that_has_the_file_open_makes_group_commits() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Storage::open(folder.path(), "shop", Synchronous::Normal, []);
-        let (holder, guest) = (open().await.unwrap(), open().await.unwrap());
+        let (holder, client) = (open().await.unwrap(), open().await.unwrap());
         let change = |storage: &Storage| {
             let keys = [("pk".to_owned(), "sk".to_owned())];
-            storage.exclusive().unwrap().change(storage.table.name(), &keys, &mut |_, _| None)
+            storage.group_commit().unwrap().change(storage.table.name(), &keys, &mut |_, _| None)
         };
         assert_eq!(change(&holder), Ok(()));
-        assert_eq!(change(&guest), Err("another process has the table".to_owned()));
-        let ((), inherited) = tokio::join!(holder.close(|| {}), guest.inherit());
+        assert_eq!(change(&client), Err("another process has the table's file open".to_owned()));
+        let ((), inherited) = tokio::join!(holder.close(|| {}), client.inherit());
         inherited.unwrap();
-        assert_eq!(change(&guest), Ok(()));
-        guest.close(|| {}).await;
+        assert_eq!(change(&client), Ok(()));
+        client.close(|| {}).await;
     }
 }

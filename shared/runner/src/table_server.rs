@@ -1,9 +1,12 @@
-//! How several processes use one table: the holder of its file serves it, the others come in as guests.
+//! The table server: the process that has the table's file open, and serves the table to its clients, the other processes.
 //!
-//! The holder leaves its endpoint, which has its key in it, in a file beside the table that only this user may read. A guest keeps a shared lock on another file for as long as
-//! it uses that endpoint, and the holder lets go of the table once it has that lock to itself, or at once if one of the guests
-//! is an heir, which serves it from then on. The locks are the
-//! kernel's and end with their processes, so nothing that is left behind keeps anybody out.
+//! Three files beside the table coordinate them:
+//!
+//! - The server writes its endpoint with the key to a file that only this user may read.
+//! - Each client holds a shared lock on a second file. The server closes the table once it gets that lock exclusively.
+//! - A client that will take over as the successor holds a shared lock on a third file. The server then closes the table at once.
+//!
+//! The kernel releases the locks when their processes end, so files that are left behind block no process.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,27 +19,27 @@ use std::{
 use lamplighter_project::files::{read_private, write_private};
 use serde::{Deserialize, Serialize};
 
-/// How long the holder's endpoint may take to be reached: it is on this machine.
+/// The timeout of a connection to the endpoint, which is on this machine.
 const REACH: Duration = Duration::from_millis(500);
-/// The pause before a lock is tried again.
+/// The pause between two attempts to take a lock.
 pub const PAUSE: Duration = Duration::from_millis(20);
 
-/// The files beside a table by which processes find each other.
+/// The files beside a table with which its processes coordinate.
 #[derive(Clone, Debug)]
 pub struct TableServer {
-    sign: PathBuf,
-    seats: PathBuf,
-    heirs: PathBuf,
+    endpoint_file: PathBuf,
+    client_locks: PathBuf,
+    successor_locks: PathBuf,
 }
 
-/// What the holder says of itself.
+/// The content of the endpoint file.
 #[derive(Serialize, Deserialize)]
-struct Sign {
+struct ServedEndpoint {
     pid: u32,
     dynamodb: String,
 }
 
-/// A place at the holder's table: while it is there, the holder stays.
+/// A lock of a process that uses the table. While a client has it, the server keeps the table open.
 #[derive(Debug)]
 pub struct Client(#[expect(dead_code, reason = "its lock is all that matters, and ends with it")] File);
 
@@ -48,65 +51,69 @@ impl TableServer {
             name.push(ending);
             PathBuf::from(name)
         };
-        Self { sign: beside(".endpoint"), seats: beside(".guests"), heirs: beside(".heirs") }
+        Self {
+            endpoint_file: beside(".endpoint"),
+            client_locks: beside(".clients"),
+            successor_locks: beside(".successors"),
+        }
     }
 
-    /// A seat at the holder's table and its endpoint; nothing while there is no holder that takes guests.
-    pub fn enter(&self) -> io::Result<Option<(Client, String)>> {
-        // Looked for first, so that nobody who has to wait anyway takes a seat from under one who wants to be alone.
+    /// Takes a client's lock, and returns it with the server's endpoint. `None` while no server accepts clients.
+    pub fn connect(&self) -> io::Result<Option<(Client, String)>> {
+        // Without a server no lock is taken, since it would make another process's `lock_out_clients` fail.
         if self.read().is_none() {
             return Ok(None);
         }
-        let seats = file(&self.seats)?;
-        if seats.try_lock_shared().is_err() {
+        let lock = file(&self.client_locks)?;
+        if lock.try_lock_shared().is_err() {
             return Ok(None);
         }
-        // Read again: with the seat taken, a holder that is there stays. What a killed one has left leads nowhere.
-        let sign = self.read().filter(|sign| reachable(&sign.dynamodb));
-        Ok(sign.map(|sign| (Client(seats), sign.dynamodb)))
+        // Read again: with the lock, a server stays. The endpoint that a killed server left behind is not reachable.
+        let served = self.read().filter(|served| reachable(&served.dynamodb));
+        Ok(served.map(|served| (Client(lock), served.dynamodb)))
     }
 
-    /// Where the holder serves the table, or has served it if it was killed.
+    /// The endpoint of the server, or of a server that was killed.
     pub fn endpoint(&self) -> Option<String> {
-        self.read().map(|sign| sign.dynamodb)
+        self.read().map(|served| served.dynamodb)
     }
 
-    /// Keeps guests out for as long as the returned value lives; nothing while some are there.
-    pub fn alone(&self) -> io::Result<Option<Client>> {
-        let seats = file(&self.seats)?;
-        Ok(seats.try_lock().is_ok().then_some(Client(seats)))
+    /// Locks out clients until the returned value is dropped. `None` if there are clients.
+    pub fn lock_out_clients(&self) -> io::Result<Option<Client>> {
+        let lock = file(&self.client_locks)?;
+        Ok(lock.try_lock().is_ok().then_some(Client(lock)))
     }
 
-    /// The place of a guest who will serve the table itself once the holder is gone, for as long as the returned value lives.
-    pub fn be_heir(&self) -> io::Result<Client> {
-        let heirs = file(&self.heirs)?;
-        heirs.lock_shared()?;
-        Ok(Client(heirs))
+    /// Registers a client as a successor, which will serve the table after the server has ended, until the value is dropped.
+    pub fn register_successor(&self) -> io::Result<Client> {
+        let lock = file(&self.successor_locks)?;
+        lock.lock_shared()?;
+        Ok(Client(lock))
     }
 
-    /// Whether one of the guests will serve the table once the holder is gone.
+    /// Returns true if a client is registered as a successor.
     pub fn has_successor(&self) -> io::Result<bool> {
-        Ok(file(&self.heirs)?.try_lock().is_err())
+        Ok(file(&self.successor_locks)?.try_lock().is_err())
     }
 
-    /// Tells who comes where the table is served. Only this user may read it.
+    /// Publishes the endpoint of this process. Only this user can read it.
     pub fn open(&self, dynamodb: &str) -> io::Result<()> {
-        let sign = Sign { pid: std::process::id(), dynamodb: dynamodb.to_owned() };
-        write_private(&self.sign, &serde_json::to_string(&sign)?)
+        let served = ServedEndpoint { pid: std::process::id(), dynamodb: dynamodb.to_owned() };
+        write_private(&self.endpoint_file, &serde_json::to_string(&served)?)
     }
 
-    /// Takes back what [`open`](Self::open) told.
+    /// Removes the endpoint that [`open`](Self::open) published.
     pub fn close(&self) {
-        // What cannot be removed leads nowhere, and the next holder writes over it.
-        let _ = fs::remove_file(&self.sign);
+        // If it fails, the endpoint is not reachable, and the next server overwrites it.
+        let _ = fs::remove_file(&self.endpoint_file);
     }
 
-    fn read(&self) -> Option<Sign> {
-        serde_json::from_str(&read_private(&self.sign)?).ok()
+    fn read(&self) -> Option<ServedEndpoint> {
+        serde_json::from_str(&read_private(&self.endpoint_file)?).ok()
     }
 }
 
-/// A file that is there for its lock alone.
+/// Opens a lock file.
 fn file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
@@ -128,31 +135,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_comes_in_while_somebody_holds_the_table_and_keeps_it_open() {
+    fn a_client_connects_while_there_is_a_server_and_keeps_it_open() {
         let folder = tempfile::tempdir().unwrap();
         let server = TableServer::of(&folder.path().join("table.sqlite"));
-        assert!(server.enter().unwrap().is_none(), "nobody is there");
+        assert!(server.connect().unwrap().is_none(), "there is no server");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}/key-3f", listener.local_addr().unwrap());
         server.open(&endpoint).unwrap();
-        let mode = fs::metadata(&server.sign).unwrap().permissions().mode();
+        let mode = fs::metadata(&server.endpoint_file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let (seat, told) = server.enter().unwrap().unwrap();
-        assert_eq!(told, endpoint);
-        assert!(server.enter().unwrap().is_some(), "there is room for more than one");
-        assert!(server.alone().unwrap().is_none());
-        drop(seat);
-        let alone = server.alone().unwrap().unwrap();
-        assert!(server.enter().unwrap().is_none(), "the holder is leaving");
-        drop(alone);
+        let (client, found) = server.connect().unwrap().unwrap();
+        assert_eq!(found, endpoint);
+        assert!(server.connect().unwrap().is_some(), "there may be several clients");
+        assert!(server.lock_out_clients().unwrap().is_none());
+        drop(client);
+        let lock = server.lock_out_clients().unwrap().unwrap();
+        assert!(server.connect().unwrap().is_none(), "the server is closing");
+        drop(lock);
         assert!(!server.has_successor().unwrap());
-        let heirs = [server.be_heir().unwrap(), server.be_heir().unwrap()];
+        let successors = [server.register_successor().unwrap(), server.register_successor().unwrap()];
         assert!(server.has_successor().unwrap());
-        drop(heirs);
+        drop(successors);
         assert!(!server.has_successor().unwrap());
         drop(listener);
-        assert!(server.enter().unwrap().is_none(), "a killed holder's sign leads nowhere");
+        assert!(server.connect().unwrap().is_none(), "the endpoint of a killed server is not reachable");
         server.close();
-        assert!(!server.sign.exists());
+        assert!(!server.endpoint_file.exists());
     }
 }

@@ -1,4 +1,4 @@
-//! What the environment says to a runner: its `TASK_*` variables, read once and only here.
+//! The environment variables of a runner, such as `TASK_*`, read once.
 
 use std::{fmt::Display, time::Duration};
 
@@ -11,70 +11,69 @@ use lamplighter_core::{
 };
 use lamplighter_project::{Project, Task};
 
-/// How often a runner looks for what was lost or missed, unless told otherwise.
+/// The default pause between two searches for lost runs and missed ticks.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// The longest time between two looks.
+/// The longest pause between two searches.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
-/// The most retries that may stand there.
+/// The largest value of `TASK_DEFAULT_RETRIES`.
 const MOST_RETRIES: u32 = 99;
 
-/// What the environment says.
+/// The values of the variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variables {
-    /// `TASK_RUNNER_ENABLED`: whether a runner starts at all.
+    /// `TASK_RUNNER_ENABLED`: enables the runner.
     pub enabled: bool,
-    /// `TASK_RUNNER_ENVIRONMENT`: the environment, where the command line names none.
+    /// `TASK_RUNNER_ENVIRONMENT`: the environment, unless the command line names one.
     pub environment: Option<String>,
-    /// `TASK_DEFAULT_TIMEOUT`: the time of a run of tasks that have the usual one.
+    /// `TASK_DEFAULT_TIMEOUT`: the timeout of tasks that set none.
     pub timeout: Option<Duration>,
-    /// `TASK_DEFAULT_RETRIES`: how often a body is tried again, of tasks that have the usual number of attempts.
+    /// `TASK_DEFAULT_RETRIES`: the number of retries of tasks that set none.
     pub retries: Option<u32>,
-    /// `TASK_OVERLAP_PREVENTION`: whether a tick that meets a run in progress is skipped, of tasks that have the usual
-    /// policy.
+    /// `TASK_OVERLAP_PREVENTION`: skips a tick during a run in progress, for tasks that set no other policy.
     pub overlap_prevention: bool,
-    /// `PULSE_INTERVAL`: how often it is looked for what was lost or missed.
+    /// `PULSE_INTERVAL`: the pause between two searches for lost runs and missed ticks.
     pub interval: Duration,
-    /// `SIDE_TASKS_ENABLED`: whether side tasks run.
+    /// `SIDE_TASKS_ENABLED`: enables side tasks.
     pub side_tasks: bool,
 }
 
-/// A variable that has no value it may have.
+/// An invalid variable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidVariable {
-    /// Its text is none of those it may be.
+    /// Its value is not allowed.
     #[error("{name} is `{value}`: it must be {wanted}")]
     Value {
         /// The variable.
         name: &'static str,
-        /// What it is.
+        /// The value.
         value: String,
-        /// What may stand there.
+        /// The allowed values.
         wanted: String,
     },
-    /// It has no text.
+    /// Its value is not UTF-8.
     #[error(transparent)]
     NotText(#[from] NotText),
 }
 
 impl Variables {
-    /// Reads the variables; one that is missing or empty says nothing.
-    pub fn read(said: impl Fn(&str) -> Result<Option<String>, NotText>) -> Result<Self, InvalidVariable> {
-        let word = |name, otherwise| said(name)?.map_or(Ok(otherwise), |value| truth(name, value));
+    /// Reads the variables. A missing or empty one has its default.
+    pub fn read(variable: impl Fn(&str) -> Result<Option<String>, NotText>) -> Result<Self, InvalidVariable> {
+        let switch = |name, default| variable(name)?.map_or(Ok(default), |value| boolean(name, value));
         Ok(Self {
-            enabled: word("TASK_RUNNER_ENABLED", true)?,
-            environment: said("TASK_RUNNER_ENVIRONMENT")?,
-            timeout: said("TASK_DEFAULT_TIMEOUT")?
+            enabled: switch("TASK_RUNNER_ENABLED", true)?,
+            environment: variable("TASK_RUNNER_ENVIRONMENT")?,
+            timeout: variable("TASK_DEFAULT_TIMEOUT")?
                 .map(|value| time("TASK_DEFAULT_TIMEOUT", value, MAX_TIMEOUT))
                 .transpose()?,
-            retries: said("TASK_DEFAULT_RETRIES")?.map(retries).transpose()?,
-            overlap_prevention: word("TASK_OVERLAP_PREVENTION", true)?,
-            interval: said("PULSE_INTERVAL")?
+            retries: variable("TASK_DEFAULT_RETRIES")?.map(retries).transpose()?,
+            overlap_prevention: switch("TASK_OVERLAP_PREVENTION", true)?,
+            interval: variable("PULSE_INTERVAL")?
                 .map_or(Ok(INTERVAL), |value| time("PULSE_INTERVAL", value, LONGEST_INTERVAL))?,
-            side_tasks: word("SIDE_TASKS_ENABLED", true)?,
+            side_tasks: switch("SIDE_TASKS_ENABLED", true)?,
         })
     }
 
-    /// Gives the defaults to the tasks of a project that have the usual ones, and for which lamplighter.toml says nothing.
+    /// Applies the defaults to the tasks of a project, unless the task or lamplighter.toml sets a value.
     pub fn apply(&self, project: &mut Project) {
         for task in &mut project.tasks {
             let settings =
@@ -86,19 +85,20 @@ impl Variables {
 
     fn for_task(&self, task: &Task) -> Settings {
         let definition = &task.definition;
-        let has_usual_overlap = matches!(&definition.kind, Kind::Cron(cron) if cron.overlap == Overlap::Skip);
+        let has_default_overlap =
+            matches!(&definition.kind, Kind::Cron(cron) if cron.overlap == Overlap::Skip);
         let timeout = self.timeout.filter(|_| definition.timeout == DEFAULT_TIMEOUT);
-        let usual = Retry::default().max_attempts;
+        let default = Retry::default().max_attempts;
         Settings {
             timeout_ms: timeout.map(duration::millis),
-            max_attempts: self.retries.filter(|_| definition.retry.max_attempts == usual).map(|n| n + 1),
-            overlap: (has_usual_overlap && !self.overlap_prevention).then_some(Overlap::Allow),
+            max_attempts: self.retries.filter(|_| definition.retry.max_attempts == default).map(|n| n + 1),
+            overlap: (has_default_overlap && !self.overlap_prevention).then_some(Overlap::Allow),
             ..Settings::default()
         }
     }
 }
 
-fn truth(name: &'static str, value: String) -> Result<bool, InvalidVariable> {
+fn boolean(name: &'static str, value: String) -> Result<bool, InvalidVariable> {
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
@@ -112,7 +112,7 @@ fn retries(value: String) -> Result<u32, InvalidVariable> {
     number.ok_or(InvalidVariable::Value { name: "TASK_DEFAULT_RETRIES", value, wanted })
 }
 
-/// A time: a number of seconds, or as people write it.
+/// Reads a time: a number of seconds, or a text such as 30s.
 fn time(name: &'static str, value: String, longest: Duration) -> Result<Duration, InvalidVariable> {
     let seconds = value.parse().ok().map(Duration::from_secs);
     let time = seconds.or_else(|| duration::parse(&value).ok());
@@ -141,25 +141,25 @@ mod tests {
     }
 
     #[test]
-    fn s07_each_variable_changes_what_it_names_and_nothing_else() {
-        let usual = read(&[("TASK_DEFAULT_TIMEOUT", "")]).unwrap();
-        assert_eq!((usual.enabled, usual.interval, usual.side_tasks), (true, INTERVAL, true));
+    fn s07_each_variable_changes_only_its_own_value() {
+        let defaults = read(&[("TASK_DEFAULT_TIMEOUT", "")]).unwrap();
+        assert_eq!((defaults.enabled, defaults.interval, defaults.side_tasks), (true, INTERVAL, true));
         let cases: [(&str, &str, Variables); 7] = [
-            ("TASK_RUNNER_ENABLED", "false", Variables { enabled: false, ..usual.clone() }),
+            ("TASK_RUNNER_ENABLED", "false", Variables { enabled: false, ..defaults.clone() }),
             (
                 "TASK_RUNNER_ENVIRONMENT",
                 "staging",
-                Variables { environment: Some("staging".into()), ..usual.clone() },
+                Variables { environment: Some("staging".into()), ..defaults.clone() },
             ),
             (
                 "TASK_DEFAULT_TIMEOUT",
                 "90",
-                Variables { timeout: Some(Duration::from_secs(90)), ..usual.clone() },
+                Variables { timeout: Some(Duration::from_secs(90)), ..defaults.clone() },
             ),
-            ("TASK_DEFAULT_RETRIES", "0", Variables { retries: Some(0), ..usual.clone() }),
-            ("TASK_OVERLAP_PREVENTION", "off", Variables { overlap_prevention: false, ..usual.clone() }),
-            ("PULSE_INTERVAL", "2m", Variables { interval: Duration::from_secs(120), ..usual.clone() }),
-            ("SIDE_TASKS_ENABLED", "No", Variables { side_tasks: false, ..usual.clone() }),
+            ("TASK_DEFAULT_RETRIES", "0", Variables { retries: Some(0), ..defaults.clone() }),
+            ("TASK_OVERLAP_PREVENTION", "off", Variables { overlap_prevention: false, ..defaults.clone() }),
+            ("PULSE_INTERVAL", "2m", Variables { interval: Duration::from_secs(120), ..defaults.clone() }),
+            ("SIDE_TASKS_ENABLED", "No", Variables { side_tasks: false, ..defaults.clone() }),
         ];
         for (name, value, wanted) in cases {
             assert_eq!(read(&[(name, value)]), Ok(wanted), "{name}");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn s07_a_bad_value_is_told_with_the_variables_name_and_what_may_stand_there() {
+    fn s07_an_invalid_value_is_an_error_with_the_variables_name_and_the_allowed_values() {
         for (name, value, wanted) in [
             ("TASK_RUNNER_ENABLED", "maybe", "true or false"),
             ("TASK_DEFAULT_TIMEOUT", "2h", "from 1s to 15m"),

@@ -1,6 +1,6 @@
-//! What `dev` does besides: watches the sources, builds what changed, and puts only that in place.
+//! Watches the sources for `dev`: rebuilds after a change, and replaces only the tasks that changed.
 //!
-//! Invocations in progress end in the code that they began in. What cannot be built changes nothing.
+//! Invocations in progress finish in the code in which they began. A failed build changes nothing.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
@@ -17,18 +17,18 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    build::{Built, build, is_side, pulse_of, queues_of, sides_of},
     events::{Event, Reporter},
     location::Location,
     machine::Machine,
     queue::Queues,
     side::Side,
-    sources::{Signs, Sources, Unwatchable},
-    start::{Built, build, is_side, pulse_of, queues_of, sides_of},
+    sources::{ChangeWatcher, Sources, Unwatchable},
     variables::Variables,
 };
 
-/// The sources that are watched, and what was built of them.
-pub struct Watched {
+/// The watched sources, and the last build of them.
+pub struct WatchedSources {
     root: PathBuf,
     sources: Sources,
     built: Built,
@@ -37,12 +37,13 @@ pub struct Watched {
     environment: Option<String>,
     secrets: SecretsFile,
     location: Location,
-    /// The stamp of the sources when they were built last.
+    /// The stamp of the sources before the last build.
     seen: u64,
 }
 
-impl Watched {
-    /// Watches the sources of a workspace from which this was built. `seen` is their [stamp](super::sources::Seen) before that.
+impl WatchedSources {
+    /// Watches the sources of a workspace. `built` is their last build, and `seen` their [stamp](super::sources::Snapshot)
+    /// before it.
     pub fn new(
         workspace: &Workspace,
         sources: Sources,
@@ -57,16 +58,16 @@ impl Watched {
     }
 }
 
-/// When each package was written last: not again unless its content has changed.
+/// The time at which each package was written. A package is written only if its content changes.
 fn stamps(packages: &[Package]) -> BTreeMap<String, Option<SystemTime>> {
     let written = |package: &Package| fs::metadata(&package.folder).and_then(|folder| folder.modified()).ok();
     packages.iter().map(|package| (package.name.clone(), written(package))).collect()
 }
 
-/// Where what starts the tasks is put.
+/// The current tasks of a runner, to replace them.
 #[derive(Clone)]
-pub struct Placing {
-    /// What starts cron tasks.
+pub struct CurrentTasks {
+    /// The pulse, with the cron tasks.
     pub pulses: watch::Sender<Arc<Pulse>>,
     /// The queue tasks.
     pub queues: watch::Sender<Arc<Queues>>,
@@ -76,23 +77,23 @@ pub struct Placing {
     pub runner: String,
 }
 
-/// Builds and puts in place what changes, until `stop`.
+/// Rebuilds and replaces the tasks that change, until `stop`.
 pub async fn watch(
-    mut it: Watched,
+    mut it: WatchedSources,
     machine: Arc<Machine>,
-    placing: Placing,
+    current: CurrentTasks,
     reporter: Arc<dyn Reporter>,
     stop: CancellationToken,
 ) {
     let cargo = compile::apart();
-    let (mut signs, refused) = Signs::of(&it.root);
+    let (mut changes, refused) = ChangeWatcher::of(&it.root);
     if let Some(why) = refused {
-        looks(&*reporter, &why);
+        report_polling(&*reporter, &why);
     }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = change(&mut it, &mut signs, &*reporter) => {}
+            () = change(&mut it, &mut changes, &*reporter) => {}
         }
         let (root, variables, environment) = (it.root.clone(), it.variables.clone(), it.environment.clone());
         let secrets = it.secrets.clone();
@@ -109,7 +110,7 @@ pub async fn watch(
             }
         };
         let placed = match built {
-            Ok(built) => it.put_in_place(built, &machine, &placing).await,
+            Ok(built) => it.replace_changed(built, &machine, &current).await,
             Err(error) => Err(error),
         };
         match placed {
@@ -120,40 +121,40 @@ pub async fn watch(
     }
 }
 
-/// Waits until the sources are not what they were.
-async fn change(it: &mut Watched, signs: &mut Signs, reporter: &dyn Reporter) {
+/// Waits until the sources differ from the last build.
+async fn change(it: &mut WatchedSources, changes: &mut ChangeWatcher, reporter: &dyn Reporter) {
     loop {
         let sources = it.sources.clone();
-        let Ok(seen) = tokio::task::spawn_blocking(move || sources.look()).await else {
-            signs.next().await;
+        let Ok(seen) = tokio::task::spawn_blocking(move || sources.scan()).await else {
+            changes.next().await;
             continue;
         };
-        let has_new_folders = signs.follow(&seen.folders).unwrap_or_else(|why| {
-            looks(reporter, &why);
+        let has_new_folders = changes.follow(&seen.folders).unwrap_or_else(|why| {
+            report_polling(reporter, &why);
             false
         });
         if std::mem::replace(&mut it.seen, seen.stamp) != seen.stamp {
             return;
         }
         if !has_new_folders {
-            signs.pause().await;
-            signs.next().await;
+            changes.pause().await;
+            changes.next().await;
         }
     }
 }
 
-/// Tells that the sources are looked at again and again, and why.
-fn looks(reporter: &dyn Reporter, why: &Unwatchable) {
+/// Reports that the sources are polled, and why.
+fn report_polling(reporter: &dyn Reporter, why: &Unwatchable) {
     reporter.event(&Event::Polling(&why.to_string()));
 }
 
-impl Watched {
-    /// Puts in place what is not what it was, and returns its tasks.
-    async fn put_in_place(
+impl WatchedSources {
+    /// Replaces the tasks that changed, and returns their names.
+    async fn replace_changed(
         &mut self,
         built: Built,
         machine: &Machine,
-        placing: &Placing,
+        current: &CurrentTasks,
     ) -> anyhow::Result<Vec<TaskName>> {
         let stamps = stamps(&built.packages);
         let old = |task: &Task| self.built.project.tasks.iter().find(|old| old.name() == task.name());
@@ -169,13 +170,13 @@ impl Watched {
             machine.install_task(&built.project, task, &built.packages, None)?;
         }
         if self.variables.side_tasks {
-            // Who keeps them sees which of them are others.
-            placing.sides.send_replace(Arc::new(sides_of(&built, machine, &placing.runner)?));
+            // Their supervisor restarts those that differ.
+            current.sides.send_replace(Arc::new(sides_of(&built, machine, &current.runner)?));
         }
         if built.project != self.built.project {
             let pulse = pulse_of(&built.project, machine, &self.location).await?;
-            placing.pulses.send_replace(Arc::new(pulse));
-            placing.queues.send_replace(Arc::new(queues_of(&built.project, machine)));
+            current.pulses.send_replace(Arc::new(pulse));
+            current.queues.send_replace(Arc::new(queues_of(&built.project, machine)));
         }
         (self.built, self.stamps) = (built, stamps);
         Ok(changed)

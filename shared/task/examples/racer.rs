@@ -81,6 +81,7 @@ fn main() -> std::io::Result<()> {
         clients: Arc::new(Clients::default()),
         bodies: Bodies::new(bodies.handle().clone()),
         table: std::env::var("LAMPLIGHTER_TABLE").ok(),
+        table_is_local: false,
         bucket: None,
         environment: "race".to_owned(),
         settings: None,

@@ -53,6 +53,7 @@ const BY_HAND_MARGIN: Duration = Duration::from_secs(10);
 /// The environment of a process, read once.
 struct Environment {
     table: Option<String>,
+    table_is_local: bool,
     bucket: Option<String>,
     name: String,
     settings: Option<String>,
@@ -348,6 +349,7 @@ impl Environment {
         let stream = variable("AWS_LAMBDA_LOG_STREAM_NAME")?;
         Ok(Self {
             table,
+            table_is_local: variable("LAMPLIGHTER_TABLE_IS_LOCAL")?.is_some(),
             bucket: variable("LAMPLIGHTER_BUCKET")?,
             name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
             settings: variable("LAMPLIGHTER_SETTINGS")?,
@@ -379,6 +381,7 @@ impl Environment {
             clients: Arc::new(Clients::default()),
             bodies: Bodies::new(bodies.clone()),
             table: self.table,
+            table_is_local: self.table_is_local,
             bucket: self.bucket,
             environment: self.name,
             settings: self.settings,

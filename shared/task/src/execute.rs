@@ -57,6 +57,8 @@ pub struct Edges {
     pub bodies: Bodies,
     /// The table's name. Without one a run has neither lock nor history.
     pub table: Option<String>,
+    /// Says that the table is on this machine, so that reading it often costs nothing.
+    pub table_is_local: bool,
     /// The bucket for values that are too large for the table.
     pub bucket: Option<String>,
     /// The environment's name.
@@ -276,7 +278,7 @@ pub(crate) async fn make<T: Task>(task: &Arc<Hosted<T>>, claimed: Claimed<'_>, r
     };
     let conclusion: Result<_, Conclusion> = tokio::select! {
         conclusion = executing => conclusion,
-        never = watch(table, &run.task, run.id, held, &order.limits.asked) => match never {},
+        never = watch(table, edges.table_is_local, &run.task, run.id, held, &order.limits.asked) => match never {},
     };
     let conclusion = conclusion.unwrap_or_else(|refused| refused);
 

@@ -83,6 +83,7 @@ impl World {
             clients,
             bodies,
             table: Some(TABLE.to_owned()),
+            table_is_local: true,
             bucket: None,
             environment,
             settings: None,

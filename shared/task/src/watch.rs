@@ -15,11 +15,14 @@ const FIRST_LOOK: Duration = Duration::from_secs(10);
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 /// How long it is from one look to the next at a job that a runner started: its table is at hand.
 const LOOKS_IN_RUNNER: Duration = Duration::from_secs(1);
+/// The pause before each look where the table is on this machine, so that a read costs nothing.
+const LOOKS_IN_LOCAL_TABLE: Duration = Duration::from_millis(500);
 
 /// Looks now and then whether somebody asked for the end of a run, and fires `asked` if so. Whoever awaits it waits for
 /// something else besides: it never returns. A look that fails is told, and the run goes on.
 pub(crate) async fn watch(
     table: Option<&Table>,
+    table_is_local: bool,
     task: &TaskName,
     run_id: RunId,
     held: Held,
@@ -28,6 +31,7 @@ pub(crate) async fn watch(
     let Some(table) = table else { return pending().await };
     let (mut pause, further) = match held {
         Held::Job { in_runner: true, .. } => (LOOKS_IN_RUNNER, LOOKS_IN_RUNNER),
+        Held::Task(_) if table_is_local => (LOOKS_IN_LOCAL_TABLE, LOOKS_IN_LOCAL_TABLE),
         Held::Job { in_runner: false, .. } | Held::Task(_) => (FIRST_LOOK, BETWEEN_LOOKS),
     };
     while !asked.is_cancelled() {

@@ -10,6 +10,7 @@ mod telling;
 
 use std::{collections::BTreeSet, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use stage::{Stage, until};
@@ -56,6 +57,26 @@ fn s04_what_runs_longer_than_the_grace_is_cancelled_and_recorded() {
     assert_eq!(noted[1], "cancelled", "its cancellation fired: {noted:?}");
     let runs = stage.history("obey");
     assert_eq!(runs.last().unwrap()["status"], "CANCELLED", "{runs:#?}");
+}
+
+#[test]
+fn c19_a_cancelled_run_on_this_machine_ends_at_once() {
+    let stage = Stage::new().task("obey", "every 1 seconds", "obey");
+    let runner = stage.start(&["start", "--grace", "0"], &[]);
+    stage.until_noted(1);
+    let cancelled = stage.workspace.run(&["cancel", "obey", "--json"]).succeeded();
+    let runs: Value = serde_json::from_str(&cancelled).unwrap();
+    assert_ended_at_once(&runs[0]);
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+/// Checks that a run was cancelled, and earlier than in AWS: there, a process first looks for a cancellation after 10 s.
+pub(crate) fn assert_ended_at_once(run: &Value) {
+    assert_eq!(run["status"], "CANCELLED", "{run:#}");
+    let at = |field: &str| run[field].as_str().unwrap().parse::<Timestamp>().unwrap();
+    let took = at("completed_at").duration_since(at("started_at"));
+    assert!(took < SignedDuration::from_secs(9), "{took:?}: {run:#}");
 }
 
 #[test]

@@ -12,7 +12,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::stage::{Runner, Stage, until};
+use super::{
+    assert_ended_at_once,
+    stage::{Runner, Stage, until},
+};
 use crate::fixture::Workspace;
 
 fn foreign(bytes: &[u8]) -> OsString {
@@ -137,8 +140,8 @@ fn a_runner_under_nohup_outlives_its_terminal() {
 }
 
 #[test]
-fn a_hang_up_of_the_command_run_cancels_its_run() {
-    for signal in ["HUP", "TERM"] {
+fn c19_a_signal_to_the_command_run_cancels_its_run_at_once() {
+    for signal in ["HUP", "TERM", "INT"] {
         let stage = Stage::new().task("obey", "@hourly", "obey");
         stage.workspace.dispatcher();
         let mut command = with_hang_up(&stage.command(&["run", "obey"], &[]), "--default-signal=HUP");
@@ -147,7 +150,7 @@ fn a_hang_up_of_the_command_run_cancels_its_run() {
         assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
         let output = run.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{output:?}");
-        assert_eq!(stage.history("obey")[0]["status"], "CANCELLED");
+        assert_ended_at_once(&stage.history("obey")[0]);
         assert_eq!(stage.processes(), 0);
     }
 }
@@ -446,7 +449,11 @@ fn a_home_folder_that_cannot_be_written_is_named_and_nothing_is_begun() {
     let folder = stage.workspace.path(".lamplighter").display().to_string();
     for (options, reason, advice) in [
         ("ro", "Read-only file system", "make it writable, or name another folder with `--home`"),
-        ("size=8k", "No space left on device", "make room on its disk, or name another folder with `--home`"),
+        (
+            "size=8k",
+            "No space left on device",
+            "free space on its disk, or name another folder with `--home`",
+        ),
     ] {
         let Some(disk) = Disk::at(&stage, options) else { return };
         for line in [
@@ -502,7 +509,7 @@ fn a_job_that_ends_on_a_full_disk_is_recorded_once_there_is_room() {
     fill();
     let refused = enqueue("", "refused");
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(refused.status.code() == Some(1) && said.contains("make room on its disk"), "{said}");
+    assert!(refused.status.code() == Some(1) && said.contains("free space on its disk"), "{said}");
     stage.workspace.write("go", "");
     runner.until("that it waits", |line| {
         // Whatever the table had left is taken.

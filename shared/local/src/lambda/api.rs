@@ -1,4 +1,4 @@
-//! The Invoke API over HTTP, as the AWS SDKs speak it.
+//! The Invoke API over HTTP, for AWS SDKs.
 
 use std::sync::Arc;
 
@@ -13,11 +13,12 @@ use axum::{
 use serde_json::json;
 
 use super::{
-    host::{Host, LambdaError},
     invocation::Invocation,
+    invoker::{Invoker, LambdaError},
 };
 
-/// More than any payload may have, so that a client which sends too much is heard out and can read why.
+/// The largest body that is read. It is above the limits for payloads, so that a client whose payload is too large can read the
+/// error.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -25,15 +26,16 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 
-pub(crate) fn router(host: Arc<Host>) -> Router {
+/// Serves the functions of an invoker.
+pub(crate) fn router(invoker: Arc<Invoker>) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
         .route("/2015-03-31/functions/{name}/configuration", get(configuration))
-        .with_state(host)
+        .with_state(invoker)
 }
 
 async fn invoke(
-    State(host): State<Arc<Host>>,
+    State(invoker): State<Arc<Invoker>>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
@@ -44,9 +46,9 @@ async fn invoke(
     let kind =
         headers.get("x-amz-invocation-type").and_then(|it| it.to_str().ok()).unwrap_or("RequestResponse");
     let answer = match kind {
-        "RequestResponse" => host.invoke(&name, payload, None).await.map(synchronous),
-        "Event" => host.invoke_event(&name, payload).map(accepted),
-        "DryRun" => host.function(&name).map(|_| StatusCode::NO_CONTENT.into_response()),
+        "RequestResponse" => invoker.invoke(&name, payload, None).await.map(synchronous),
+        "Event" => invoker.invoke_event(&name, payload).map(accepted),
+        "DryRun" => invoker.function(&name).map(|_| StatusCode::NO_CONTENT.into_response()),
         other => {
             let message = format!("Unknown invocation type: {other}");
             return refusal(StatusCode::BAD_REQUEST, "InvalidParameterValueException", &message);
@@ -65,8 +67,8 @@ fn accepted(request_id: String) -> Response {
     (StatusCode::ACCEPTED, [(REQUEST_ID, request_id)]).into_response()
 }
 
-async fn configuration(State(host): State<Arc<Host>>, Path(name): Path<String>) -> Response {
-    let function = match host.function(&name) {
+async fn configuration(State(invoker): State<Arc<Invoker>>, Path(name): Path<String>) -> Response {
+    let function = match invoker.function(&name) {
         Ok(function) => function,
         Err(error) => return refused(&error),
     };

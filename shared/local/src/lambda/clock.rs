@@ -1,7 +1,7 @@
-//! The clock by which processes are killed: the one that leases are written by.
+//! The clocks of an invocation's deadline. Leases are written by the wall clock, so processes are killed by it too.
 //!
-//! A timer stops while the machine sleeps, and the wall clock goes on. A process whose time has passed by either is killed, so
-//! that none runs beyond its lease once the machine is awake.
+//! While the machine is suspended, timers stop and the wall clock goes on. A process is killed at its deadline by either clock.
+//! So no process outlives its lease after the machine resumes.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// How often the wall clock is looked at while a process runs.
+/// The pause between two reads of the wall clock while a process runs.
 const LOOKS: Duration = Duration::from_millis(250);
 
 /// A wall clock.
@@ -31,43 +31,43 @@ impl fmt::Debug for Clock {
 }
 
 impl Clock {
-    /// A clock that shows what `now` says.
+    /// A clock that returns the time of `now`.
     pub fn of(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time.
+    /// The current time.
     pub fn now(&self) -> SystemTime {
         (self.0)()
     }
 }
 
-/// When the time of an invocation is up.
+/// The deadline of an invocation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
-    /// By the timers, which stop while the machine sleeps.
+    /// By the monotonic clock, which stops while the machine is suspended.
     timer: Instant,
-    /// By the wall clock, which may be set.
+    /// By the wall clock, which may be changed.
     wall: SystemTime,
 }
 
 impl Deadline {
-    /// So long from now.
+    /// The deadline after this time from now.
     pub(crate) fn after(limit: Duration, clock: &Clock) -> Self {
         Self { timer: Instant::now() + limit, wall: clock.now() + limit }
     }
 
-    /// By the wall clock, as the process is told it.
+    /// By the wall clock, as the process receives it.
     pub(crate) fn wall(self) -> SystemTime {
         self.wall
     }
 
-    /// Whether it has come.
+    /// Returns true once either clock has reached it.
     pub(crate) fn has_passed(self, clock: &Clock) -> bool {
         Instant::now() >= self.timer || clock.now() >= self.wall
     }
 
-    /// Returns when it has come.
+    /// Waits until either clock has reached it.
     pub(crate) async fn comes(self, clock: &Clock) {
         while !self.has_passed(clock) {
             sleep_until(self.timer.min(Instant::now() + LOOKS)).await;
@@ -81,18 +81,18 @@ mod tests {
 
     use super::*;
 
-    /// A clock that is set by hand.
-    fn by_hand() -> (Clock, Arc<Mutex<SystemTime>>) {
+    /// A clock that the test sets.
+    fn manual_clock() -> (Clock, Arc<Mutex<SystemTime>>) {
         let time = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH));
         let shown = Arc::clone(&time);
         (Clock::of(move || *shown.lock().unwrap()), time)
     }
 
     #[tokio::test]
-    async fn a_deadline_comes_by_the_timer_or_by_the_wall_clock_whichever_is_first() {
+    async fn a_deadline_is_reached_by_the_timer_or_the_wall_clock_whichever_is_first() {
         let (hour, limit) = (Duration::from_secs(3600), Duration::from_millis(100));
-        let (clock, time) = by_hand();
-        // The wall clock stands still, or is set back: the timer tells.
+        let (clock, time) = manual_clock();
+        // The wall clock stops, or is set back: the timer decides.
         for _ in 0..2 {
             let (began, deadline) = (Instant::now(), Deadline::after(limit, &clock));
             assert!(!deadline.has_passed(&clock));
@@ -101,7 +101,7 @@ mod tests {
             *time.lock().unwrap() = SystemTime::UNIX_EPOCH - hour;
         }
 
-        // The machine slept: the timer has hardly moved, and the lease has ended.
+        // The machine was suspended: the timer has hardly moved, and the lease has ended.
         let deadline = Deadline::after(hour, &clock);
         assert!(!deadline.has_passed(&clock));
         *time.lock().unwrap() += hour;

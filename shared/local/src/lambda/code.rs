@@ -1,4 +1,4 @@
-//! The fingerprint of a function's code: its binary and the files beside it.
+//! The hash of a function's code: its binary and the files of its task root.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::spec::FunctionSpec;
 
-/// Base64 of the SHA-256 over the binary and, by name, the files under the task root, as `CodeSha256` has it.
+/// The function's `CodeSha256`: the SHA-256 in Base64 over the binary and, sorted by name, the files under the task root.
 pub(crate) fn code_sha256(spec: &FunctionSpec) -> std::io::Result<String> {
     let mut hash = Sha256::new();
     add(&mut hash, "bootstrap", &spec.command)?;
@@ -30,7 +30,7 @@ pub(crate) fn code_sha256(spec: &FunctionSpec) -> std::io::Result<String> {
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        // A link to a folder is not followed: it may lead back up.
+        // A link to a folder is not followed, since it may lead to a parent.
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), files)?;
         } else if entry.path().is_file() {
@@ -42,7 +42,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 
 fn add(hash: &mut Sha256, name: &str, path: &Path) -> std::io::Result<()> {
     let mut file = fs::File::open(path)?;
-    // The lengths keep a file's name, its end and the next file's name apart.
+    // The lengths separate a file's name, its content and the next file's name.
     hash.update(name.len().to_le_bytes());
     hash.update(name);
     hash.update(file.metadata()?.len().to_le_bytes());
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fingerprint_follows_the_binary_and_the_files_by_name() {
+    fn the_hash_depends_on_the_binary_and_on_the_files_and_their_names() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("root");
         fs::create_dir_all(root.join("migrations")).unwrap();

@@ -1,56 +1,20 @@
-//! Asynchronous invocations: the retries, and the record of an event that failed for good.
-
-use std::sync::Arc;
+//! The record of an asynchronous event whose retries are exhausted.
 
 use serde_json::{Value, json};
 
 use super::{
-    function::Function,
-    host::Host,
     invocation::{Invocation, Request},
-    log::LogLine,
     spec::arn,
 };
 
-/// Runs the event until it succeeds or has no retries left, and then sends its record to the destination.
-pub(crate) async fn deliver(host: Arc<Host>, function: Arc<Function>, request: Request) {
-    let mut function = function;
-    let mut attempt = 0;
-    let last = loop {
-        attempt += 1;
-        let invocation = function.run(&request).await;
-        if !invocation.failed {
-            return;
-        }
-        if attempt > u32::from(function.spec.max_retries) || host.is_draining() {
-            break invocation;
-        }
-        tokio::select! {
-            () = tokio::time::sleep(host.options.retry_pause * attempt) => {}
-            () = host.drains() => break invocation,
-        }
-        // What was registered in the meantime is what runs.
-        function = host.function(&function.spec.name).unwrap_or(function);
-    };
-    let record = || record(&function.spec.name, &request, &last, attempt, &jiff::Timestamp::now());
-    let Some(destination) = &function.spec.on_failure else {
-        if let Some(failures) = &host.options.failures {
-            // Whoever listened is gone with what the record was for.
-            let _ = failures.send(record());
-        }
-        return;
-    };
-    let record = record();
-    if let Err(error) = host.invoke_event(destination, record.to_string().into()) {
-        let line = format!("the record of the failed event was not delivered to {destination}: {error}");
-        let function = function.spec.name.clone();
-        let Request { id, label, .. } = request;
-        (host.launcher.sink)(LogLine { function, request_id: Some(id), label, line });
-    }
-}
-
-/// What Lambda sends to an `OnFailure` destination.
-fn record(name: &str, request: &Request, last: &Invocation, attempts: u32, now: &jiff::Timestamp) -> Value {
+/// The record that Lambda sends to an `OnFailure` destination.
+pub(crate) fn record(
+    name: &str,
+    request: &Request,
+    last: &Invocation,
+    attempts: u32,
+    now: &jiff::Timestamp,
+) -> Value {
     json!({
         "version": "1.0",
         "timestamp": format!("{now:.3}"),
@@ -75,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_is_lambdas() {
+    fn the_record_has_the_form_of_lambdas() {
         let request = Request { id: "r-1".to_owned(), payload: "{\"a\":1}".into(), label: None, lines: None };
         let last = Invocation {
             request_id: "r-1".to_owned(),

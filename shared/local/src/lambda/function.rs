@@ -1,4 +1,4 @@
-//! A registered function: its warm sandboxes, and one invocation from start to end.
+//! A registered function: its idle sandboxes, and one invocation from start to end.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,42 +12,45 @@ use tokio::{
 
 use super::{
     code::code_sha256,
-    invocation::{End, Invocation, Request, conclude, not_started},
+    invocation::{Invocation, InvocationEnd, Request, conclude, not_started},
     sandbox::{Launcher, Sandbox},
     spec::FunctionSpec,
 };
 use crate::mutex::lock;
 
+/// A registered function.
 pub(crate) struct Function {
     pub(crate) spec: FunctionSpec,
     launcher: Arc<Launcher>,
-    /// None once the function is retired: nothing is kept for it then.
+    /// None once the function is retired: its sandboxes are not reused then.
     idle: Mutex<Option<Vec<Idle>>>,
     code_sha256: OnceCell<String>,
     turns: Semaphore,
 }
 
+/// An idle sandbox.
 struct Idle {
     sandbox: Sandbox,
     since: Instant,
 }
 
 impl Function {
+    /// A function without sandboxes.
     pub(crate) fn new(spec: FunctionSpec, launcher: Arc<Launcher>) -> Self {
         let turns = Semaphore::new(spec.concurrency.unwrap_or(Semaphore::MAX_PERMITS).max(1));
         Self { spec, launcher, idle: Mutex::new(Some(Vec::new())), code_sha256: OnceCell::new(), turns }
     }
 
-    /// Runs one invocation in a warm sandbox, or in a new one, once it is its turn.
+    /// Runs one invocation in an idle sandbox, or in a new one, as soon as the function's concurrency allows.
     pub(crate) async fn run(&self, request: &Request) -> Invocation {
-        // Never closed, so there is always a turn.
+        // The semaphore is never closed, so this cannot fail.
         let _turn = self.turns.acquire().await;
-        // A run that begins now may take the lease of one that slept with the machine: that one is over first.
-        self.launcher.living.end_overdue(&self.launcher.clock).await;
-        // A warm process that died before it took the event did nothing with it: the next one gets it.
+        // After the machine was suspended, this run may take over an expired lease. The process of that lease is killed first.
+        self.launcher.processes.end_overdue(&self.launcher.clock).await;
+        // A process that ended before it took the event did nothing with it, so another process gets it.
         while let Some(warm) = self.take_idle() {
             match self.run_in(warm, request).await {
-                End::NeverTook { .. } => {}
+                InvocationEnd::NeverTook { .. } => {}
                 end => return conclude(&request.id, end),
             }
         }
@@ -57,9 +60,9 @@ impl Function {
         }
     }
 
-    async fn run_in(&self, mut sandbox: Sandbox, request: &Request) -> End {
+    async fn run_in(&self, mut sandbox: Sandbox, request: &Request) -> InvocationEnd {
         let end = sandbox.invoke(request.clone(), self.spec.timeout).await;
-        if matches!(end, End::Answered(_)) {
+        if matches!(end, InvocationEnd::Answered(_)) {
             self.keep(sandbox);
         }
         end
@@ -78,7 +81,7 @@ impl Function {
         }
     }
 
-    /// Stops the sandboxes that have been idle for so long.
+    /// Stops the sandboxes that have been idle for at least `limit`.
     pub(crate) async fn tidy(&self, limit: Duration) {
         let old = match lock(&self.idle).as_mut() {
             Some(idle) => idle.extract_if(.., |it| it.since.elapsed() >= limit).collect(),
@@ -87,18 +90,18 @@ impl Function {
         stop_all(old).await;
     }
 
-    /// Throws the idle sandboxes away, and the busy ones once they are idle.
+    /// Kills the idle sandboxes, and each busy one once it is idle.
     pub(crate) fn retire(&self) {
         lock(&self.idle).take();
     }
 
-    /// As [`retire`](Self::retire), but lets the idle ones put things in order first.
+    /// Stops the idle sandboxes, which may clean up first, and kills each busy one once it is idle.
     pub(crate) async fn stop(&self) {
         let idle = lock(&self.idle).take();
         stop_all(idle.unwrap_or_default()).await;
     }
 
-    /// Computed when first asked for, and then kept: the code of a registration does not change.
+    /// The hash of the function's code, computed once: the code of a registration does not change.
     pub(crate) async fn code_sha256(&self) -> std::io::Result<&str> {
         let compute = || async {
             let spec = self.spec.clone();

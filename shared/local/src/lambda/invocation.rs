@@ -1,4 +1,4 @@
-//! How an invocation ends, and what its caller is told then, in Lambda's own words.
+//! The end of an invocation, and its answer in Lambda's own format.
 
 use std::{fmt::Display, os::unix::process::ExitStatusExt as _, process::ExitStatus, time::Duration};
 
@@ -6,74 +6,74 @@ use axum::body::Bytes;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-/// The largest payload of a synchronous invocation, and of any response.
+/// The largest payload of a synchronous invocation, and of any response, in bytes.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 6 * 1024 * 1024;
-/// The largest payload of an asynchronous invocation.
+/// The largest payload of an asynchronous invocation, in bytes.
 pub(crate) const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// What came of one invocation.
+/// The result of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invocation {
-    /// Lambda's id of this invocation, which the function saw as well.
+    /// The request id, which the function received as well.
     pub request_id: String,
-    /// Whether this is a function error (`X-Amz-Function-Error: Unhandled`): the function said so, crashed, did
-    /// not start or took too long.
+    /// True for a function error (`X-Amz-Function-Error: Unhandled`): the function reported an error, crashed, did not start or
+    /// timed out.
     pub failed: bool,
-    /// What the function returned. Of a function error: a JSON object with `errorType` and `errorMessage`.
+    /// The function's response; for a function error, a JSON object with `errorType` and `errorMessage`.
     pub payload: Vec<u8>,
 }
 
-/// What a function is called with.
+/// An event for a function.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) id: String,
     pub(crate) payload: Bytes,
-    /// By what its lines are known, beside its id.
+    /// A second identifier of its log lines, beside the request id.
     pub(crate) label: Option<String>,
-    /// Who is told what is answered line by line.
+    /// The receiver of a streamed response's lines.
     pub(crate) lines: Option<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
-/// What the process said of the invocation.
+/// The answer of the process.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Response(Bytes),
     Error(Bytes),
-    /// It was larger than [`MAX_PAYLOAD_BYTES`].
+    /// The response was larger than [`MAX_PAYLOAD_BYTES`].
     TooLarge,
 }
 
-/// How the process and its invocation came apart.
+/// The end of an invocation in a process.
 #[derive(Debug)]
 #[must_use]
-pub(crate) enum End {
+pub(crate) enum InvocationEnd {
     Answered(Answer),
-    /// The process ended before it had the event.
+    /// The process ended before it took the event.
     NeverTook {
         status: std::io::Result<ExitStatus>,
         init_error: Option<Bytes>,
     },
-    /// The process ended with the event in its hands.
+    /// The process ended before it answered the event.
     Exited(std::io::Result<ExitStatus>),
     TimedOut(Duration),
 }
 
-pub(crate) fn conclude(request_id: &str, end: End) -> Invocation {
+/// The result of an invocation that ended like this.
+pub(crate) fn conclude(request_id: &str, end: InvocationEnd) -> Invocation {
     let (failed, payload) = match end {
-        End::Answered(Answer::Response(payload)) => (false, payload.to_vec()),
-        End::Answered(Answer::Error(payload)) | End::NeverTook { init_error: Some(payload), .. } => {
-            (true, payload.to_vec())
-        }
-        End::Answered(Answer::TooLarge) => {
+        InvocationEnd::Answered(Answer::Response(payload)) => (false, payload.to_vec()),
+        InvocationEnd::Answered(Answer::Error(payload))
+        | InvocationEnd::NeverTook { init_error: Some(payload), .. } => (true, payload.to_vec()),
+        InvocationEnd::Answered(Answer::TooLarge) => {
             let message = format!(
                 "Response payload size exceeded maximum allowed payload size ({MAX_PAYLOAD_BYTES} bytes)."
             );
             (true, error_payload("Function.ResponseSizeTooLarge", &message))
         }
-        End::Exited(status) | End::NeverTook { status, init_error: None } => {
+        InvocationEnd::Exited(status) | InvocationEnd::NeverTook { status, init_error: None } => {
             (true, error_payload("Runtime.ExitError", &about(request_id, exit_reason(status))))
         }
-        End::TimedOut(limit) => {
+        InvocationEnd::TimedOut(limit) => {
             let message = format!("Task timed out after {:.2} seconds", limit.as_secs_f64());
             (true, error_payload("Sandbox.Timedout", &about(request_id, message)))
         }
@@ -81,7 +81,7 @@ pub(crate) fn conclude(request_id: &str, end: End) -> Invocation {
     Invocation { request_id: request_id.to_owned(), failed, payload }
 }
 
-/// The invocation of a function whose process could not be started.
+/// The result of an invocation whose process could not be started.
 pub(crate) fn not_started(request_id: &str, reason: impl Display) -> Invocation {
     let payload = error_payload("Runtime.InvalidEntrypoint", &about(request_id, reason));
     Invocation { request_id: request_id.to_owned(), failed: true, payload }
@@ -106,7 +106,7 @@ fn exit_reason(status: std::io::Result<ExitStatus>) -> String {
     }
 }
 
-/// The signals as Go prints them, in which Lambda's own host is written.
+/// The name of a signal as Lambda shows it, which is Go's.
 fn signal_name(signal: i32) -> String {
     match signal {
         1 => "hangup".to_owned(),
@@ -128,8 +128,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_read_as_lambda_writes_them() {
-        let exited = |raw| End::Exited(Ok(ExitStatus::from_raw(raw)));
+    fn failures_have_lambdas_error_types_and_messages() {
+        let exited = |raw| InvocationEnd::Exited(Ok(ExitStatus::from_raw(raw)));
         let cases = [
             (exited(9), "Runtime.ExitError", "RequestId: r Error: Runtime exited with error: signal: killed"),
             (
@@ -144,12 +144,12 @@ mod tests {
             ),
             (exited(0), "Runtime.ExitError", "RequestId: r Error: Runtime exited without providing a reason"),
             (
-                End::TimedOut(Duration::from_secs(3)),
+                InvocationEnd::TimedOut(Duration::from_secs(3)),
                 "Sandbox.Timedout",
                 "RequestId: r Error: Task timed out after 3.00 seconds",
             ),
             (
-                End::Answered(Answer::TooLarge),
+                InvocationEnd::Answered(Answer::TooLarge),
                 "Function.ResponseSizeTooLarge",
                 "Response payload size exceeded maximum allowed payload size (6291456 bytes).",
             ),
@@ -163,9 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn an_init_error_is_passed_on_as_it_came() {
+    fn an_init_error_is_passed_on_unchanged() {
         let init_error = Some(Bytes::from_static(b"{\"errorType\":\"Extension.Boom\"}"));
-        let invocation = conclude("r", End::NeverTook { status: Ok(ExitStatus::from_raw(0)), init_error });
+        let invocation =
+            conclude("r", InvocationEnd::NeverTook { status: Ok(ExitStatus::from_raw(0)), init_error });
         assert!(invocation.failed);
         assert_eq!(invocation.payload, b"{\"errorType\":\"Extension.Boom\"}");
     }

@@ -1,4 +1,4 @@
-//! What processes print, line by line, in bounded memory; and a function's lines on their way to whoever started the host.
+//! The output of processes, read line by line in bounded memory, and passed on to the host's sink.
 
 use std::sync::{Arc, Mutex};
 
@@ -6,32 +6,31 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use crate::mutex::lock;
 
-/// A longer line of a function arrives in parts, as in CloudWatch Logs.
+/// The longest line of a function. A longer line arrives in parts, as in CloudWatch Logs.
 const MAX_LINE_BYTES: usize = 256 * 1024;
 
-/// The lines that a process prints, without their ends. What is not UTF-8 is replaced.
+/// The lines that a process prints, without line terminators. Bytes that are not UTF-8 are replaced.
 #[derive(Debug)]
 pub struct Lines<R> {
     output: BufReader<R>,
     most: usize,
-    /// What has been read of the line.
+    /// The bytes of the line read so far.
     line: Vec<u8>,
-    /// Whether the part before was of the same line.
+    /// True if the part before belongs to the same line.
     is_part: bool,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    /// The lines of an output. One of more than so many bytes comes in parts.
+    /// Reads the lines of an output. A line of more than `most` bytes arrives in parts.
     pub fn of(output: R, most: usize) -> Self {
         Self { output: BufReader::new(output), most: most.max(4), line: Vec::new(), is_part: false }
     }
 
-    /// The next line; nothing once the output has ended. A line that is lost halfway when this is dropped goes on with the
-    /// next call.
+    /// Reads the next line; `None` at the end of the output. Dropping the future loses nothing: the next call continues the line.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             let room = self.most.saturating_sub(self.line.len()) as u64;
-            // An output that cannot be read has ended.
+            // An output that cannot be read is treated as ended.
             let read = (&mut self.output).take(room).read_until(b'\n', &mut self.line).await.unwrap_or(0);
             if self.line.is_empty() {
                 return None;
@@ -40,11 +39,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let is_whole = self.line.ends_with(b"\n");
             self.is_part = !is_whole && read > 0;
             if was_part && matches!(&self.line[..], b"\n" | b"\r\n") {
-                // The part before it was all there is.
+                // The part before ended the line.
                 self.line.clear();
                 continue;
             }
-            // A character that is not whole yet goes on with the next part.
+            // An incomplete character is left to the next part.
             let begun = if self.is_part { unfinished(&self.line) } else { 0 };
             let rest = self.line.split_off(self.line.len() - begun);
             let text = String::from_utf8_lossy(&self.line);
@@ -56,45 +55,46 @@ impl<R: AsyncRead + Unpin> Lines<R> {
     }
 }
 
-/// How many bytes at the end are the beginning of a character.
+/// The number of bytes at the end that begin an incomplete character.
 fn unfinished(bytes: &[u8]) -> usize {
     let last = bytes.utf8_chunks().last().map_or(0, |chunk| chunk.invalid().len());
     if last < bytes.len() { last } else { 0 }
 }
 
-/// One line of a function's standard output or error.
+/// A line of a function's standard output or standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
     /// The function that printed it.
     pub function: String,
-    /// The invocation it belongs to; none while the process starts. A line that was printed in the last moment
-    /// of one invocation may carry the id of the next.
+    /// The invocation that it belongs to; none while the process starts. A line printed at the very end of an invocation may
+    /// carry the id of the next one.
     pub request_id: Option<String>,
-    /// The label of that invocation, where [`HostOptions::label`](crate::HostOptions) finds one in its payload.
+    /// The label of that invocation, if [`HostOptions::label`](crate::HostOptions) finds one in its payload.
     pub label: Option<String>,
-    /// The line without its end. What is not UTF-8 is replaced.
+    /// The text without its line terminator. Bytes that are not UTF-8 are replaced.
     pub line: String,
 }
 
-/// The invocation that a line belongs to.
+/// The invocation to which a line belongs.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Of {
+pub(crate) struct LineOrigin {
     pub(crate) request_id: Option<String>,
     pub(crate) label: Option<String>,
 }
 
+/// Receives each line that functions print.
 pub(crate) type Sink = Arc<dyn Fn(LogLine) + Send + Sync>;
 
-/// Passes on every line of `output` until it ends. `of` is the invocation of the moment.
+/// Passes every line of `output` on to the sink until the output ends. `of` is the current invocation.
 pub(crate) async fn pass_on(
     output: impl AsyncRead + Unpin,
     sink: Sink,
     function: String,
-    of: Arc<Mutex<Of>>,
+    of: Arc<Mutex<LineOrigin>>,
 ) {
     let mut lines = Lines::of(output, MAX_LINE_BYTES);
     while let Some(line) = lines.next().await {
-        let Of { request_id, label } = lock(&of).clone();
+        let LineOrigin { request_id, label } = lock(&of).clone();
         sink(LogLine { function: function.clone(), request_id, label, line });
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn lines_lose_their_ends_and_keep_all_else() {
+    async fn lines_lose_only_their_terminators() {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         let sink: Sink = Arc::new(move |line| lock(&kept).push(line.line));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_long_line_comes_in_parts_that_break_no_character() {
+    async fn a_long_line_arrives_in_parts_that_split_no_character() {
         assert_eq!(parts("aäöü\nb\n".as_bytes(), 4).await, ["aä", "öü", "b"]);
         assert_eq!(parts(b"abcd\nefgh\n\n", 4).await, ["abcd", "efgh", ""]);
         assert_eq!(parts(b"abcdefghi", 4).await, ["abcd", "efgh", "i"]);

@@ -1,5 +1,5 @@
-//! Lambda on one machine: functions are child processes that speak the Runtime API, and are called over the
-//! Invoke API or in process.
+//! Lambda on one machine. Functions are child processes that speak the Runtime API. They are called in process or over the
+//! Invoke API.
 
 mod api;
 mod clock;
@@ -8,14 +8,16 @@ mod event;
 mod function;
 mod host;
 mod invocation;
-mod living;
+mod invoker;
 mod log;
+mod processes;
 mod runtime_api;
 mod sandbox;
 mod spec;
 
 pub use clock::Clock;
-pub use host::{HostOptions, InProgress, Label, LambdaError, LambdaHost};
+pub use host::LambdaHost;
 pub use invocation::Invocation;
+pub use invoker::{HostOptions, InProgress, Label, LambdaError};
 pub use log::{Lines, LogLine};
 pub use spec::FunctionSpec;

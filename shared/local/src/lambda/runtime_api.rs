@@ -1,4 +1,4 @@
-//! The Lambda Runtime API of one sandbox: the process asks for its next event here and answers it.
+//! The Lambda Runtime API of one sandbox, from which its process takes events and to which it sends the answers.
 
 use std::{
     future::poll_fn,
@@ -21,11 +21,11 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     clock::{Clock, Deadline},
     invocation::{Answer, MAX_PAYLOAD_BYTES, Request},
-    log::Of,
+    log::LineOrigin,
 };
 use crate::mutex::lock;
 
-/// What the sandbox and its process share.
+/// The state that a sandbox shares with the server of its process.
 #[derive(Debug)]
 pub(crate) struct RuntimeApi {
     function_arn: String,
@@ -34,15 +34,15 @@ pub(crate) struct RuntimeApi {
     offers: tokio::sync::Mutex<mpsc::Receiver<Offer>>,
     in_flight: Mutex<Option<InFlight>>,
     init_error: Mutex<Option<Bytes>>,
-    /// The invocation of the moment, or the last one: what a printed line belongs to.
-    pub(crate) current: Arc<Mutex<Of>>,
+    /// The current or the last invocation, to which printed lines belong.
+    pub(crate) current: Arc<Mutex<LineOrigin>>,
 }
 
 /// An event for the process to take.
 #[derive(Debug)]
 pub(crate) struct Offer {
     pub(crate) request: Request,
-    /// Told the deadline once the process has the event.
+    /// Receives the deadline once the process has taken the event.
     pub(crate) taken: oneshot::Sender<Deadline>,
     pub(crate) answered: oneshot::Sender<Answer>,
 }
@@ -55,7 +55,7 @@ struct InFlight {
 }
 
 impl RuntimeApi {
-    /// The API of a function's sandbox, and where its events are offered.
+    /// Creates the API of a function's sandbox, and the channel for its events.
     pub(crate) fn new(
         function_arn: String,
         timeout: Duration,
@@ -74,12 +74,13 @@ impl RuntimeApi {
         (Arc::new(api), sender)
     }
 
-    /// What the process said before it gave up starting.
+    /// The error that the process reported when it failed to initialise.
     pub(crate) fn take_init_error(&self) -> Option<Bytes> {
         lock(&self.init_error).take()
     }
 }
 
+/// Serves the API.
 pub(crate) fn router(api: Arc<RuntimeApi>) -> Router {
     Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -93,12 +94,12 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     let Some(Offer { request, taken, answered }) = api.offers.lock().await.recv().await else {
         return StatusCode::GONE.into_response();
     };
-    *lock(&api.current) = Of { request_id: Some(request.id.clone()), label: request.label.clone() };
+    *lock(&api.current) = LineOrigin { request_id: Some(request.id.clone()), label: request.label.clone() };
     *lock(&api.in_flight) =
         Some(InFlight { request_id: request.id.clone(), answered, lines: request.lines.clone() });
     let deadline = Deadline::after(api.timeout, &api.clock);
     let deadline_ms = deadline.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    // Nobody listens any more when the host is being shut down, and then this process is killed as well.
+    // It fails only while the host shuts down, which kills this process as well.
     let _ = taken.send(deadline);
     let headers = [
         (HeaderName::from_static("lambda-runtime-trace-id"), trace_id(&request.id)),
@@ -110,7 +111,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> Response {
     (headers, request.payload).into_response()
 }
 
-/// An X-Ray id of the right form, which tells the invocations apart.
+/// A well-formed X-Ray id, different for each invocation.
 fn trace_id(request_id: &str) -> String {
     let digits: String = request_id.chars().filter(char::is_ascii_hexdigit).take(24).collect();
     format!("Root=1-00000000-{digits};Sampled=0")
@@ -125,28 +126,28 @@ async fn response(
     let lines =
         lock(&api.in_flight).as_ref().filter(|it| it.request_id == id).and_then(|it| it.lines.clone());
     if let Some(lines) = lines.filter(|_| is_streamed(&headers)) {
-        return match pass_on(&lines, body).await {
-            Ok(rest) => settle(&api, &id, Answer::Response(rest), StatusCode::ACCEPTED),
-            Err(TooLong) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+        return match pass_on_lines(&lines, body).await {
+            Ok(rest) => answer_invocation(&api, &id, Answer::Response(rest), StatusCode::ACCEPTED),
+            Err(TooLong) => answer_invocation(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
         };
     }
     match to_bytes(body, MAX_PAYLOAD_BYTES).await {
-        Ok(payload) => settle(&api, &id, Answer::Response(payload), StatusCode::ACCEPTED),
-        Err(_) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(payload) => answer_invocation(&api, &id, Answer::Response(payload), StatusCode::ACCEPTED),
+        Err(_) => answer_invocation(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
     }
 }
 
 /// A line of an answer was longer than [`MAX_PAYLOAD_BYTES`].
 struct TooLong;
 
-/// Whether an answer is sent while it is made.
+/// Returns true for a streamed response.
 fn is_streamed(headers: &HeaderMap) -> bool {
     headers.get("lambda-runtime-function-response-mode").is_some_and(|mode| mode == "streaming")
 }
 
-/// Passes the lines of an answer on as they come, and returns what comes behind the last one. An answer that was cut off is one
-/// that has fewer lines.
-async fn pass_on(lines: &mpsc::UnboundedSender<Vec<u8>>, mut body: Body) -> Result<Bytes, TooLong> {
+/// Passes on the lines of a streamed response as they arrive, and returns the rest behind the last one. A response that breaks off
+/// only has fewer lines.
+async fn pass_on_lines(lines: &mpsc::UnboundedSender<Vec<u8>>, mut body: Body) -> Result<Bytes, TooLong> {
     let mut text = Vec::new();
     while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(data) = frame.into_data() else { continue };
@@ -156,9 +157,9 @@ async fn pass_on(lines: &mpsc::UnboundedSender<Vec<u8>>, mut body: Body) -> Resu
                 return Err(TooLong);
             }
             if text.pop_if(|last| *last == b'\n').is_some() {
-                // Before the first line there is what a streamed response begins with, up to eight zeros.
+                // A streamed response begins with a prelude that ends with up to eight zero bytes.
                 let begins = text.iter().rposition(|byte| *byte == 0).map_or(0, |at| at + 1);
-                // Who listens no more is told nothing.
+                // It fails if the receiver has ended.
                 let _ = lines.send(text.split_off(begins));
                 text.clear();
             }
@@ -169,12 +170,13 @@ async fn pass_on(lines: &mpsc::UnboundedSender<Vec<u8>>, mut body: Body) -> Resu
 
 async fn error(State(api): State<Arc<RuntimeApi>>, Path(id): Path<String>, body: Body) -> Response {
     match to_bytes(body, MAX_PAYLOAD_BYTES).await {
-        Ok(payload) => settle(&api, &id, Answer::Error(payload), StatusCode::ACCEPTED),
-        Err(_) => settle(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
+        Ok(payload) => answer_invocation(&api, &id, Answer::Error(payload), StatusCode::ACCEPTED),
+        Err(_) => answer_invocation(&api, &id, Answer::TooLarge, StatusCode::PAYLOAD_TOO_LARGE),
     }
 }
 
-fn settle(api: &RuntimeApi, request_id: &str, answer: Answer, status: StatusCode) -> Response {
+/// Passes an answer on to the invocation, if it is in progress.
+fn answer_invocation(api: &RuntimeApi, request_id: &str, answer: Answer, status: StatusCode) -> Response {
     let Some(in_flight) = lock(&api.in_flight).take_if(|it| it.request_id == request_id) else {
         let message = format!("invocation {request_id} is not in progress");
         let body = json!({ "errorType": "InvalidRequestID", "errorMessage": message });

@@ -1,4 +1,4 @@
-//! A sandbox: one process of a function, its Runtime API, and its life from start to kill.
+//! A sandbox: one process of a function, with its Runtime API, from its start to its end.
 
 use std::{
     ffi::OsString,
@@ -22,22 +22,22 @@ use tokio::{
 
 use super::{
     clock::{Clock, Deadline},
-    invocation::{End, Request},
-    living::{Entry, Living, kill_group, terminate},
+    invocation::{InvocationEnd, Request},
     log::{Sink, pass_on},
+    processes::{ProcessEntry, Processes, kill_group, terminate},
     runtime_api::{Offer, RuntimeApi, router},
     spec::FunctionSpec,
 };
 use crate::loopback::{Loopback, ServeError};
 
-/// How long a process may take until it asks for an event: Lambda's limit of the init phase.
+/// The time in which a new process must take its first event: Lambda's limit of the init phase.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
-/// How long an idle process has to put things in order when it is stopped.
-const PARTING: Duration = Duration::from_millis(2500);
-/// How long the last words of a dead process are waited for.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The time that an idle process has to clean up after SIGTERM.
+const STOP_GRACE: Duration = Duration::from_millis(2500);
+/// The longest wait for the last lines of an ended process.
+const OUTPUT_DRAIN: Duration = Duration::from_secs(1);
 
-/// Why a process could not be started.
+/// An error while starting a process.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LaunchError {
     #[error(transparent)]
@@ -46,12 +46,12 @@ pub(crate) enum LaunchError {
     Start { command: String, source: io::Error },
 }
 
-/// Starts sandboxes.
+/// Starts the sandboxes of all functions.
 pub(crate) struct Launcher {
-    /// What every function has from this machine.
+    /// The variables of this machine that every function has.
     environment: Vec<(&'static str, OsString)>,
     pub(crate) sink: Sink,
-    pub(crate) living: Arc<Living>,
+    pub(crate) processes: Arc<Processes>,
     pub(crate) clock: Clock,
     sequence: AtomicU64,
 }
@@ -60,7 +60,7 @@ impl Launcher {
     pub(crate) fn new(sink: Sink, clock: Clock) -> io::Result<Self> {
         let environment = ["PATH", "HOME"].into_iter();
         let environment = environment.filter_map(|name| Some((name, std::env::var_os(name)?))).collect();
-        Ok(Self { environment, sink, living: Living::watched()?, clock, sequence: AtomicU64::new(1) })
+        Ok(Self { environment, sink, processes: Processes::watched()?, clock, sequence: AtomicU64::new(1) })
     }
 
     pub(crate) async fn launch(&self, spec: &FunctionSpec) -> Result<Sandbox, LaunchError> {
@@ -73,13 +73,13 @@ impl Launcher {
         command
             .env_clear()
             .envs(spec.environment(&self.environment, id))
-            // In Lambda it is only an address; the Rust runtime's client takes a URL as well, and keeps its path.
+            // In Lambda it is only an address. The Rust runtime's client accepts a URL as well, and keeps its path.
             .env("AWS_LAMBDA_RUNTIME_API", server.endpoint())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own: what the function starts dies with it, and a Ctrl-C at the terminal reaches
-            // only the host, which decides.
+            // In a process group of its own, its child processes are killed with it, and the SIGINT of a Ctrl-C at the
+            // terminal reaches only the host.
             .process_group(0)
             .kill_on_drop(true);
         if let Some(folder) = spec.current_folder.as_ref().or(spec.task_root.as_ref()) {
@@ -87,7 +87,7 @@ impl Launcher {
         }
         let mut child = command.spawn().map_err(failed)?;
         let group = group_of(&child).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        let living = self.living.enter(group, &spec.name);
+        let processes = self.processes.enter(group, &spec.name);
 
         let mut readers = JoinSet::new();
         if let Some(stdout) = child.stdout.take() {
@@ -97,7 +97,7 @@ impl Launcher {
             readers.spawn(self.read(stderr, spec, &api));
         }
         let clock = self.clock.clone();
-        Ok(Sandbox { child, group, api, offers, readers, living: Some(living), clock, _server: server })
+        Ok(Sandbox { child, group, api, offers, readers, processes: Some(processes), clock, _server: server })
     }
 
     fn read(
@@ -110,106 +110,108 @@ impl Launcher {
     }
 }
 
-/// A started process. Dropping it kills the process and all that it started.
+/// A running process. When it is dropped, the process and all its child processes are killed.
 pub(crate) struct Sandbox {
     child: Child,
     group: Pid,
     api: Arc<RuntimeApi>,
     offers: mpsc::Sender<Offer>,
     readers: JoinSet<()>,
-    living: Option<Entry>,
+    processes: Option<ProcessEntry>,
     clock: Clock,
     _server: Loopback,
 }
 
 impl Sandbox {
-    /// Hands the event to the process and waits for the answer, the end of the process, or the end of its time.
-    /// Unless it was answered, the process is gone when this returns.
-    pub(crate) async fn invoke(&mut self, request: Request, limit: Duration) -> End {
+    /// Offers the event to the process and waits for the answer, the end of the process, or the deadline. Without an answer the
+    /// process has ended when this returns.
+    pub(crate) async fn invoke(&mut self, request: Request, limit: Duration) -> InvocationEnd {
         let (taken, was_taken) = oneshot::channel();
         let (answered, answer) = oneshot::channel();
-        // It cannot be full: a sandbox has one invocation at a time. It can be closed only by the server's end.
+        // The channel is never full, since a sandbox has one invocation at a time. It closes only with the server.
         let _ = self.offers.send(Offer { request, taken, answered }).await;
 
         let taken = tokio::select! {
             biased;
-            Ok(deadline) = was_taken => Taken::Until(deadline),
-            status = self.child.wait() => Taken::Exited(status),
-            () = sleep(INIT_LIMIT) => Taken::Never,
+            Ok(deadline) = was_taken => Pickup::Until(deadline),
+            status = self.child.wait() => Pickup::Exited(status),
+            () = sleep(INIT_LIMIT) => Pickup::Never,
         };
         let deadline = match taken {
-            Taken::Until(deadline) => deadline,
-            Taken::Exited(status) => {
-                self.bury().await;
-                return End::NeverTook { status, init_error: self.api.take_init_error() };
+            Pickup::Until(deadline) => deadline,
+            Pickup::Exited(status) => {
+                self.reap().await;
+                return InvocationEnd::NeverTook { status, init_error: self.api.take_init_error() };
             }
-            Taken::Never => {
+            Pickup::Never => {
                 self.kill().await;
-                return End::TimedOut(INIT_LIMIT);
+                return InvocationEnd::TimedOut(INIT_LIMIT);
             }
         };
-        if let Some(living) = &self.living {
-            living.until(deadline);
+        if let Some(processes) = &self.processes {
+            processes.until(deadline);
         }
         tokio::select! {
             biased;
             Ok(answer) = answer => {
-                if let Some(living) = &self.living {
-                    living.is_idle();
+                if let Some(processes) = &self.processes {
+                    processes.is_idle();
                 }
-                End::Answered(answer)
+                InvocationEnd::Answered(answer)
             }
             status = self.child.wait() => {
-                // Somebody else may have noticed first that its time was up.
+                // `end_overdue` may have killed it at its deadline first.
                 let is_late = deadline.has_passed(&self.clock);
-                self.bury().await;
-                if is_late { End::TimedOut(limit) } else { End::Exited(status) }
+                self.reap().await;
+                if is_late { InvocationEnd::TimedOut(limit) } else { InvocationEnd::Exited(status) }
             }
             () = deadline.comes(&self.clock) => {
                 self.kill().await;
-                End::TimedOut(limit)
+                InvocationEnd::TimedOut(limit)
             }
         }
     }
 
-    /// Whether it can take no more events.
+    /// Returns true if it cannot take further events.
     pub(crate) fn has_ended(&mut self) -> bool {
-        self.living.as_ref().is_none_or(Entry::was_killed) || !matches!(self.child.try_wait(), Ok(None))
+        self.processes.as_ref().is_none_or(ProcessEntry::was_killed)
+            || !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Asks the process to end (SIGTERM), and kills it if it does not within [`PARTING`].
+    /// Sends SIGTERM to the process, and kills it if it does not end within [`STOP_GRACE`].
     pub(crate) async fn stop(mut self) {
         if !self.has_ended() {
             terminate(self.group);
-            let _ = timeout(PARTING, self.child.wait()).await;
+            let _ = timeout(STOP_GRACE, self.child.wait()).await;
         }
-        self.bury().await;
+        self.reap().await;
     }
 
     async fn kill(&mut self) {
         kill_group(self.group);
         let _ = self.child.wait().await;
-        self.bury().await;
+        self.reap().await;
     }
 
-    /// Ends what an ended process leaves behind, and lets its last lines through.
-    async fn bury(&mut self) {
+    /// Kills the child processes of an ended process, and waits for its last lines.
+    async fn reap(&mut self) {
         kill_group(self.group);
-        self.living = None;
-        let _ = timeout(LAST_WORDS, async { while self.readers.join_next().await.is_some() {} }).await;
+        self.processes = None;
+        let _ = timeout(OUTPUT_DRAIN, async { while self.readers.join_next().await.is_some() {} }).await;
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // The id is there until the process was waited for: after that it may be someone else's.
+        // The id is present until the process is waited for. After that, another process may have it.
         if let Some(group) = group_of(&self.child) {
             kill_group(group);
         }
     }
 }
 
-enum Taken {
+/// The fate of an offered event.
+enum Pickup {
     Until(Deadline),
     Exited(io::Result<ExitStatus>),
     Never,

@@ -1,4 +1,4 @@
-//! What the host is told of a function, and the environment its process gets from that.
+//! The specification of a function, and the environment of its processes.
 
 use std::{
     collections::BTreeMap,
@@ -7,34 +7,34 @@ use std::{
     time::Duration,
 };
 
+/// The region of everything on one machine.
 pub(crate) const REGION: &str = "us-east-1";
 
-/// A function as it is registered.
+/// A function to register.
 #[derive(Debug, Clone)]
 pub struct FunctionSpec {
-    /// The name it is invoked by.
+    /// The name under which it is invoked.
     pub name: String,
-    /// The `bootstrap` binary.
+    /// The path of its `bootstrap` binary.
     pub command: PathBuf,
-    /// Added to what Lambda sets; the same name wins over Lambda's, but for the Runtime API's address. An empty value
-    /// takes Lambda's away.
+    /// Its environment variables. They override those that Lambda sets, except the address of the Runtime API. An empty value
+    /// removes a variable.
     pub environment: BTreeMap<String, String>,
-    /// Variables of this machine that the function has as they are, whatever bytes they are of. They win over Lambda's, and
-    /// `environment` wins over them.
+    /// Variables of this machine, passed on byte for byte. They override those that Lambda sets, and `environment` overrides them.
     pub inherited: Vec<(OsString, OsString)>,
-    /// An invocation that takes longer is killed. Counted from the moment the process has the event.
+    /// The longest duration of an invocation, from the moment the process takes the event. The process is killed after it.
     pub timeout: Duration,
-    /// Told to the function, not enforced.
+    /// The memory that the function is told it has. It is not enforced.
     pub memory_mb: u32,
     /// The function's files: its `LAMBDA_TASK_ROOT`.
     pub task_root: Option<PathBuf>,
-    /// Its current folder. None is `task_root`, as in Lambda.
+    /// Its current folder; `task_root` if none is set, as in Lambda.
     pub current_folder: Option<PathBuf>,
-    /// The function that is sent the record of an asynchronous event which failed for good.
+    /// The function that receives the record of an asynchronous event whose retries are exhausted.
     pub on_failure: Option<String>,
-    /// How often a failed asynchronous event is tried again.
+    /// The number of retries of a failed asynchronous event.
     pub max_retries: u8,
-    /// How many of its invocations run at once; others wait for their turn. None is no limit.
+    /// The number of invocations that run at once; others wait. `None` means no limit.
     pub concurrency: Option<usize>,
 }
 
@@ -60,8 +60,8 @@ impl FunctionSpec {
         arn(&self.name)
     }
 
-    /// The whole environment of a sandbox, but for the Runtime API's address. `base` is what every function gets
-    /// from this machine.
+    /// The whole environment of a sandbox, except the address of the Runtime API. `base` are the variables of this machine that
+    /// every function has.
     pub(crate) fn environment(
         &self,
         base: &[(&'static str, OsString)],
@@ -100,11 +100,12 @@ impl FunctionSpec {
     }
 }
 
+/// The ARN of a function.
 pub(crate) fn arn(name: &str) -> String {
     format!("arn:aws:lambda:{REGION}:000000000000:function:{name}")
 }
 
-/// The name in a name, a partial or a whole ARN, each with or without a version or alias.
+/// The function's name in a reference: a name, a partial or a whole ARN, each with or without a version or alias.
 pub(crate) fn function_name(reference: &str) -> &str {
     let name = reference.rsplit_once("function:").map_or(reference, |(_, name)| name);
     name.split_once(':').map_or(name, |(name, _)| name)
@@ -117,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_is_found_by_all_the_ways_to_say_it() {
+    fn a_reference_may_be_a_name_or_an_arn() {
         let whole = arn("migrate");
         for reference in
             ["migrate", "migrate:$LATEST", "000000000000:function:migrate", &whole, &format!("{whole}:live")]
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spec_wins_over_this_machine_and_that_over_what_lambda_sets() {
+    fn the_spec_overrides_this_machine_which_overrides_lambda() {
         let mut spec = FunctionSpec::new("migrate", "bootstrap");
         let foreign = OsString::from_vec(b"BAD\xa3".to_vec());
         spec.inherited = [("AWS_REGION", "x"), ("TZ", "Europe/Berlin"), ("EMPTY", ""), ("LANG", "C")]

@@ -1,4 +1,4 @@
-//! Response URLs.
+//! Tests of the response URLs.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use lamplighter_local::Answers;
 use crate::http::send;
 
 #[tokio::test]
-async fn an_answer_reaches_who_expects_it_and_repeats_are_counted() {
+async fn an_answer_reaches_its_expectation_and_repeats_are_kept() {
     let answers = Answers::serve().await.unwrap();
     let (mine, other) = (answers.expect().unwrap(), answers.expect().unwrap());
     let put = |body: &'static str| send("PUT", &mine.url, "content-type: \r\n", body.as_bytes());
@@ -24,7 +24,7 @@ async fn an_answer_reaches_who_expects_it_and_repeats_are_counted() {
 }
 
 #[tokio::test]
-async fn everything_else_is_refused() {
+async fn other_requests_to_a_response_url_are_refused() {
     let answers = Answers::serve().await.unwrap();
     let mine = answers.expect().unwrap();
     assert_eq!(send("PUT", &mine.url, "", &[b' '; 4096]).await, 200);
@@ -34,5 +34,5 @@ async fn everything_else_is_refused() {
     let url = mine.url.clone();
     assert_eq!(mine.received().len(), 1);
     drop(mine);
-    assert_eq!(send("PUT", &url, "", b"{}").await, 404, "nobody expects it any more");
+    assert_eq!(send("PUT", &url, "", b"{}").await, 404, "its expectation was dropped");
 }

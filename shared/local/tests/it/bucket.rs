@@ -1,4 +1,4 @@
-//! The bucket through the SDK.
+//! Tests of the bucket with the SDK.
 
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ async fn objects_are_files_that_outlive_the_server() {
 }
 
 #[tokio::test]
-async fn what_is_old_below_a_prefix_is_removed_with_all_that_is_kept_of_it() {
+async fn an_old_object_below_a_prefix_is_removed_with_its_metadata() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "assets").await.unwrap();
     let client = client(&bucket);
@@ -70,7 +70,7 @@ async fn what_is_old_below_a_prefix_is_removed_with_all_that_is_kept_of_it() {
     assert_eq!(older(Duration::from_secs(3600)), Vec::<String>::new());
     assert_eq!(older(Duration::ZERO), ["runs/a/1/data.json", "runs/a/2/data.json"]);
     bucket.remove("runs/a/1/data.json").unwrap();
-    assert_eq!(before - files(), 2, "what the store keeps beside the object");
+    assert_eq!(before - files(), 2, "the object and its metadata");
     assert!(
         folder.path().join("assets/runs/a/2").exists() && !folder.path().join("assets/runs/a/1").exists()
     );

@@ -1,4 +1,4 @@
-//! The Lambda host: what waits for its turn, what is idle for too long, and the end of a host that lets others finish.
+//! Tests of the Lambda host: concurrency, idle processes, and draining.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::probe::{host_with, json, probe, until_gone};
 
 #[tokio::test]
-async fn a_function_with_one_turn_runs_one_after_the_other_in_one_process() {
+async fn a_function_with_concurrency_1_runs_its_invocations_in_turn_in_one_process() {
     let mut spec = probe("f");
     spec.concurrency = Some(1);
     let (host, _) = host_with([spec]).await;
@@ -30,7 +30,7 @@ async fn a_process_that_is_idle_for_too_long_is_stopped() {
 }
 
 #[tokio::test]
-async fn s04_a_host_that_drains_begins_nothing_and_lets_the_others_finish() {
+async fn s04_a_draining_host_starts_no_invocation_and_lets_those_in_progress_finish() {
     let (sender, mut failures) = mpsc::unbounded_channel();
     let options = HostOptions {
         retry_pause: Duration::from_secs(3600),
@@ -45,7 +45,7 @@ async fn s04_a_host_that_drains_begins_nothing_and_lets_the_others_finish() {
         let host = std::sync::Arc::clone(&host);
         async move { host.invoke("f", slow).await }
     });
-    // It is tried again in an hour, or not at all once nothing is begun any more.
+    // Its retry comes in an hour, or not at all while the host drains.
     host.invoke_event("f", r#"{"op":"fail"}"#).unwrap();
     let both = async {
         while host.in_progress().len() < 2 {

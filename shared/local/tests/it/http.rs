@@ -1,17 +1,17 @@
-//! One plain HTTP request, for what no SDK does.
+//! Plain HTTP requests, for requests that no SDK makes.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
 
-/// The status of the answer.
+/// Sends a request and returns the status of the answer.
 pub(crate) async fn send(method: &str, url: &str, headers: &str, body: &[u8]) -> u16 {
     let (address, _) = split(url);
     send_to(address, method, url, headers, body).await
 }
 
-/// The status of the answer to a request that names another host.
+/// As [`send`], with another `Host` header.
 pub(crate) async fn send_to(host: &str, method: &str, url: &str, headers: &str, body: &[u8]) -> u16 {
     let (address, path) = split(url);
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -26,7 +26,7 @@ pub(crate) async fn send_to(host: &str, method: &str, url: &str, headers: &str, 
     String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// The address of a URL, and its path.
+/// Splits a URL into its address and its path.
 pub(crate) fn split(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("http://").unwrap();
     rest.split_once('/').unwrap_or((rest, ""))

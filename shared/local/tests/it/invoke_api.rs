@@ -1,4 +1,4 @@
-//! The Invoke API through the SDK.
+//! Tests of the Invoke API with the SDK.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn client(endpoint: String) -> Client {
 }
 
 #[tokio::test]
-async fn a_synchronous_call_answers_with_the_payload_or_the_function_error() {
+async fn a_synchronous_call_returns_the_payload_or_the_function_error() {
     let (host, _) = host_with([probe("f")]).await;
     let client = client(host.endpoint());
     for name in ["f", "arn:aws:lambda:us-east-1:000000000000:function:f"] {
@@ -61,7 +61,7 @@ async fn a_dry_run_and_an_event_return_at_once() {
 }
 
 #[tokio::test]
-async fn what_lambda_refuses_is_refused_in_its_words() {
+async fn a_call_that_lambda_refuses_fails_with_the_same_error() {
     let (host, _) = host_with([probe("f")]).await;
     let client = client(host.endpoint());
     let call = |name: &str, kind, payload: Vec<u8>| {
@@ -84,7 +84,7 @@ async fn what_lambda_refuses_is_refused_in_its_words() {
     assert!(matches!(large, InvokeError::RequestTooLargeException(_)), "{large:?}");
 
     let just = client.invoke().function_name("f").payload(Blob::new(payload(six_mb))).send().await.unwrap();
-    assert_eq!(just.function_error(), Some("Unhandled"), "its echo is larger than a response may be");
+    assert_eq!(just.function_error(), Some("Unhandled"), "its echo exceeds the limit of a response");
     let body: Value = serde_json::from_slice(just.payload().unwrap().as_ref()).unwrap();
     assert_eq!(body["errorType"], "Function.ResponseSizeTooLarge");
     let event = Blob::new(r#"{"op":"large","bytes":6000000}"#);
@@ -93,7 +93,7 @@ async fn what_lambda_refuses_is_refused_in_its_words() {
 }
 
 #[tokio::test]
-async fn the_configuration_tells_one_registration_from_the_next() {
+async fn the_configuration_differs_between_registrations() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("1.sql"), "create").unwrap();
     let mut spec = probe("f");
@@ -113,7 +113,7 @@ async fn the_configuration_tells_one_registration_from_the_next() {
     assert_eq!(first.code_sha256().unwrap().len(), 44);
 
     std::fs::write(folder.path().join("1.sql"), "drop").unwrap();
-    assert_eq!(get().await.code_sha256(), first.code_sha256(), "one registration has one code");
+    assert_eq!(get().await.code_sha256(), first.code_sha256(), "the code of a registration does not change");
     host.register(spec);
     assert_ne!(get().await.code_sha256(), first.code_sha256());
 

@@ -1,4 +1,4 @@
-//! The Lambda host in process: what functions see, and how they end.
+//! Tests of the Lambda host in process: the environment of functions, and the ends of invocations.
 
 use std::{
     process::Stdio,
@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use crate::probe::{error, host_by, host_with, json, parent_of, probe, runs, until_gone};
 
 #[tokio::test]
-async fn a_function_sees_what_lambda_shows_it() {
+async fn a_function_has_the_environment_and_the_context_of_lambda() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let mut spec = probe("echo");
@@ -63,9 +63,9 @@ async fn idle_sandboxes_are_reused_and_busy_ones_are_not() {
     assert_ne!(json(&a.unwrap())["pid"], json(&b.unwrap())["pid"]);
 }
 
-/// A machine that sleeps: its wall clock goes on, by which leases end, and no timer moves.
+/// While the machine is suspended, its wall clock goes on, by which leases end, and timers stop.
 #[tokio::test]
-async fn a_process_whose_time_passed_while_the_machine_slept_is_gone_before_another_begins() {
+async fn a_process_past_its_deadline_after_a_suspend_is_killed_before_another_starts() {
     let slept = Arc::new(AtomicU64::new(0));
     let clock = {
         let slept = Arc::clone(&slept);
@@ -82,17 +82,17 @@ async fn a_process_whose_time_passed_while_the_machine_slept_is_gone_before_anot
     let child = child.split_whitespace().last().unwrap();
     let parent = parent_of(child);
     slept.store(3600, Relaxed);
-    // Whatever runs now could take the first one's lease.
+    // The next invocation could take over the lease of the first one.
     let second = json(&host.invoke("f", r#"{"op":"echo"}"#).await.unwrap());
     assert_ne!(second["pid"].to_string(), parent, "the overdue process took another event");
-    assert!(!runs(&parent), "the first runs beside the second");
+    assert!(!runs(&parent), "the first process runs beside the second");
     until_gone(child).await;
     let first = tokio::time::timeout(Duration::from_secs(10), first).await.unwrap().unwrap().unwrap();
     assert!(error(&first, "Sandbox.Timedout").contains("timed out after 1000.00 seconds"), "{first:?}");
 }
 
 #[tokio::test]
-async fn every_way_to_end_is_reported_as_lambda_does() {
+async fn every_end_of_a_process_is_reported_as_in_lambda() {
     let (host, _) = host_with([probe("f")]).await;
     let ends = [
         (json!({ "op": "exit", "code": 1 }), "Runtime exited with error: exit status 1"),
@@ -104,9 +104,9 @@ async fn every_way_to_end_is_reported_as_lambda_does() {
         let invocation = host.invoke("f", event.to_string()).await.unwrap();
         let wanted = format!("RequestId: {} Error: {reason}", invocation.request_id);
         assert_eq!(error(&invocation, "Runtime.ExitError"), wanted);
-        assert!(started.elapsed() < Duration::from_secs(10), "noticed at once, not by the timeout");
+        assert!(started.elapsed() < Duration::from_secs(10), "it is noticed at once, not at the timeout");
     }
-    // The runtime catches these two itself, and its process lives on.
+    // The runtime catches these two itself, and its process goes on.
     let failed = host.invoke("f", r#"{"op":"fail"}"#).await.unwrap();
     assert!(failed.failed);
     assert_eq!(json(&failed)["errorMessage"], "as asked");
@@ -115,7 +115,7 @@ async fn every_way_to_end_is_reported_as_lambda_does() {
 }
 
 #[tokio::test]
-async fn a_timeout_kills_the_process_and_what_it_started() {
+async fn a_timeout_kills_the_process_and_its_child_processes() {
     let mut spec = probe("slow");
     spec.timeout = Duration::from_millis(500);
     let (host, lines) = host_with([spec]).await;
@@ -128,7 +128,7 @@ async fn a_timeout_kills_the_process_and_what_it_started() {
 }
 
 #[tokio::test]
-async fn a_function_that_cannot_start_says_why() {
+async fn the_error_of_a_function_that_cannot_start_has_the_reason() {
     let mut broken = probe("broken");
     broken.environment.insert("PROBE_START".to_owned(), "fail".to_owned());
     let mut missing = probe("missing");
@@ -171,7 +171,7 @@ async fn killed_functions_fail_at_once_and_start_again() {
     let killed = running.await.unwrap().unwrap();
     assert!(error(&killed, "Runtime.ExitError").ends_with("Runtime exited with error: signal: killed"));
 
-    // An idle process that is killed takes no event with it.
+    // Killing an idle process loses no event.
     let idle = json(&host.invoke("f", "{}").await.unwrap());
     assert_eq!(host.kill("f"), 1);
     let next = host.invoke("f", "{}").await.unwrap();
@@ -180,12 +180,12 @@ async fn killed_functions_fail_at_once_and_start_again() {
 }
 
 #[tokio::test]
-async fn registering_again_replaces_the_idle_and_spares_the_busy() {
+async fn registering_again_replaces_idle_processes_and_spares_busy_ones() {
     let (host, lines) = host_with([probe("f")]).await;
     let idle = json(&host.invoke("f", "{}").await.unwrap())["pid"].to_string();
     let busy = tokio::spawn({
         let host = host.clone();
-        // Two at once: one in the warm sandbox, one in a new one.
+        // Two at once: one in the idle sandbox, one in a new one.
         async move {
             tokio::join!(
                 host.invoke("f", r#"{"op":"sleep","ms":400}"#),
@@ -206,7 +206,7 @@ async fn registering_again_replaces_the_idle_and_spares_the_busy() {
 }
 
 #[tokio::test]
-async fn an_invocation_goes_on_without_its_caller() {
+async fn an_invocation_goes_on_after_its_caller_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mark");
     let (host, _) = host_with([probe("f")]).await;
@@ -246,7 +246,7 @@ async fn no_process_outlives_its_host() {
 }
 
 #[tokio::test]
-async fn a_failed_event_is_retried_and_its_record_sent_on() {
+async fn a_failed_event_is_retried_and_its_record_is_sent_to_the_destination() {
     let mut work = probe("work");
     work.on_failure = Some("failures".to_owned());
     let mut failures = probe("failures");
@@ -267,17 +267,17 @@ async fn a_failed_event_is_retried_and_its_record_sent_on() {
 }
 
 #[tokio::test]
-async fn a_lost_record_is_not_lost_in_silence() {
+async fn a_record_that_cannot_be_delivered_is_logged() {
     let mut spec = probe("work");
     spec.max_retries = 0;
     spec.on_failure = Some("nobody".to_owned());
     let (host, lines) = host_with([spec]).await;
     let id = host.invoke_event("work", r#"{"op":"fail"}"#).unwrap();
-    let line = lines.containing("was not delivered to nobody").await;
+    let line = lines.containing("cannot deliver the record of the failed event to nobody").await;
     assert_eq!(line.request_id, Some(id));
 }
 
-/// A host for [`no_process_outlives_a_killed_host`], in a process of its own.
+/// The host of [`no_process_outlives_a_killed_host`], in a process of its own.
 #[tokio::test]
 #[ignore = "runs until it is killed"]
 async fn the_host_that_is_killed() {
@@ -285,7 +285,7 @@ async fn the_host_that_is_killed() {
     let host = LambdaHost::start(print).await.unwrap();
     host.register(probe("f"));
     host.invoke("f", r#"{"op":"sleep"}"#).await.unwrap();
-    // The killed process is still dying when the next event comes, and does not get it.
+    // The killed process has not ended when the next event comes, and does not receive it.
     assert_eq!(host.kill("f"), 1);
     host.invoke("f", r#"{"op":"child"}"#).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! The endpoints, through the real SDK clients, with real child processes.
+//! Tests of the endpoints with the real SDK clients and real child processes.
 
 mod answers;
 mod bucket;

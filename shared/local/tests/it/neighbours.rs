@@ -1,4 +1,4 @@
-//! O06: each endpoint, tried as a web page and as another user of the machine would.
+//! O06: requests to each endpoint from a web page, and from another user of the machine.
 
 use lamplighter_local::{Answers, Bucket, Engine, Key, Stacks, Synchronous};
 
@@ -7,15 +7,15 @@ use crate::{
     probe::{host_with, json, probe},
 };
 
-/// An endpoint, and a request that it answers.
+/// An endpoint and a request that it answers.
 struct Tried<'a> {
-    /// With the key.
+    /// The URL with the key.
     url: String,
     method: &'a str,
     path: &'a str,
     headers: &'a str,
     body: &'a str,
-    /// What a program with the key gets.
+    /// The status for a program that has the key.
     status: u16,
 }
 
@@ -24,14 +24,14 @@ impl Tried<'_> {
         format!("{url}{}", self.path)
     }
 
-    /// The same endpoint without its key, or with another.
+    /// The same endpoint without its key, or with another key.
     fn with(&self, key: &str) -> String {
         let (address, _) = split(&self.url);
         let key = if key.is_empty() { String::new() } else { format!("/{key}") };
         self.at(&format!("http://{address}{key}"))
     }
 
-    /// The statuses that a web page gets that knows the key, and what it tried.
+    /// The statuses for a web page that knows the key, each with the request.
     async fn as_a_page(&self) -> Vec<(u16, String)> {
         let url = self.at(&self.url);
         let (address, _) = split(&url);
@@ -58,7 +58,7 @@ impl Tried<'_> {
         got
     }
 
-    /// The statuses that a program gets without the key, with these and with a wrong one.
+    /// The statuses for a program without the key, with the keys `former`, and with a wrong key.
     async fn as_another_user(&self, former: &[&str]) -> Vec<(u16, String)> {
         let wrong = Key::new().unwrap();
         let keys = [&["", "key-", wrong.as_str()], former].concat();
@@ -77,7 +77,7 @@ fn key_of(url: &str) -> String {
 }
 
 #[tokio::test]
-async fn o06_an_endpoint_answers_programs_that_have_its_key_and_nobody_else() {
+async fn o06_an_endpoint_answers_only_programs_that_have_its_key() {
     let former = key_of(&Engine::memory().unwrap().serve().await.unwrap());
     let (engine, stacks, answers) =
         (Engine::memory().unwrap(), Stacks::serve().await.unwrap(), Answers::serve().await.unwrap());
@@ -99,7 +99,7 @@ async fn o06_an_endpoint_answers_programs_that_have_its_key_and_nobody_else() {
         tried(host.endpoint(), "GET", "/2015-03-31/functions/f/configuration", "", "", 200),
         tried(stacks.endpoint(), "POST", "/", form, "Action=DescribeStacks", 200),
         tried(answers.endpoint(), "PUT", &answer_path, "", "{}", 200),
-        // A request that the process itself would not make now.
+        // A request that the process itself does not make now.
         tried(runtime, "POST", "/2018-06-01/runtime/invocation/none/response", "", "{}", 400),
     ];
     let keys: Vec<_> = all.iter().map(|tried| key_of(&tried.url)).collect();
@@ -123,7 +123,7 @@ async fn o06_an_endpoint_answers_programs_that_have_its_key_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn o06_nobody_takes_an_event_from_a_function_or_answers_in_its_place() {
+async fn o06_no_other_program_takes_an_event_of_a_function_or_answers_it() {
     let (host, _) = host_with([probe("f")]).await;
     let seen = json(&host.invoke("f", "").await.unwrap());
     let runtime = seen["environment"]["AWS_LAMBDA_RUNTIME_API"].as_str().unwrap();
@@ -153,7 +153,7 @@ async fn o06_nobody_takes_an_event_from_a_function_or_answers_in_its_place() {
 }
 
 #[tokio::test]
-async fn o06_the_bucket_answers_who_signs_with_its_own_credentials() {
+async fn o06_the_bucket_answers_only_requests_signed_with_its_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "assets").await.unwrap();
     std::fs::write(folder.path().join("assets/one"), "1").unwrap();
@@ -178,7 +178,7 @@ async fn o06_the_bucket_answers_who_signs_with_its_own_credentials() {
 }
 
 #[tokio::test]
-async fn o06_an_endpoint_that_is_served_again_asks_for_the_same_key() {
+async fn o06_an_endpoint_that_is_served_again_requires_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
     let open = || Engine::open(&folder.path().join("table.db"), Synchronous::Normal).unwrap();
     let first = open();

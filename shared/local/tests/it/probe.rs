@@ -1,4 +1,4 @@
-//! Hosts with the probe function, and what the tests ask of its answers.
+//! Hosts with the probe function, and checks of its answers.
 
 use std::{
     path::PathBuf,
@@ -10,7 +10,7 @@ use lamplighter_local::{Clock, FunctionSpec, HostOptions, Invocation, LambdaHost
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// `examples/probe.rs`, which `cargo test` builds beside the tests.
+/// The spec of `examples/probe.rs`, which `cargo test` builds beside the tests.
 pub(crate) fn probe(name: &str) -> FunctionSpec {
     let test = std::env::current_exe().unwrap();
     let binary: PathBuf = test.parent().unwrap().parent().unwrap().join("examples/probe");
@@ -24,7 +24,7 @@ pub(crate) fn probe(name: &str) -> FunctionSpec {
     spec
 }
 
-/// The lines so far, and a way to wait for one.
+/// The lines so far.
 #[derive(Clone)]
 pub(crate) struct Lines(watch::Receiver<Vec<LogLine>>);
 
@@ -46,7 +46,7 @@ pub(crate) async fn host_with(specs: impl IntoIterator<Item = FunctionSpec>) -> 
     host_by(Clock::default(), specs).await
 }
 
-/// A host whose wall clock is this one.
+/// A host with this wall clock.
 pub(crate) async fn host_by(
     clock: Clock,
     specs: impl IntoIterator<Item = FunctionSpec>,
@@ -74,7 +74,7 @@ pub(crate) fn error(invocation: &Invocation, error_type: &str) -> String {
     payload["errorMessage"].as_str().unwrap().to_owned()
 }
 
-/// Whether the process runs. One that ended and was not yet waited for does not.
+/// Returns true while the process runs; false for a zombie.
 pub(crate) fn runs(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))

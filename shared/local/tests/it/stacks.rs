@@ -1,4 +1,4 @@
-//! `DescribeStacks` through the SDK.
+//! Tests of `DescribeStacks` with the SDK.
 
 use aws_sdk_cloudformation::{
     Client, Config,

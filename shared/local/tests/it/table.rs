@@ -1,4 +1,4 @@
-//! The table through the SDK.
+//! Tests of the table with the SDK.
 
 use std::{
     path::Path,
@@ -56,7 +56,7 @@ async fn serve(path: &Path) -> (Engine, Client) {
 }
 
 #[tokio::test]
-async fn one_of_many_racers_wins_and_the_file_remembers() {
+async fn one_of_many_writers_wins_and_the_file_keeps_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("table.db");
     let (engine, writer) = serve(&path).await;
@@ -71,7 +71,7 @@ async fn one_of_many_racers_wins_and_the_file_remembers() {
     }
     assert_eq!(wins, 1);
     engine.close().await;
-    assert!(writer.list_tables().send().await.is_err(), "the endpoint ends with the engine");
+    assert!(writer.list_tables().send().await.is_err(), "the endpoint stops with the engine");
 
     let (engine, reader) = serve(&path).await;
     assert!(!claim(&reader, "late").await);
@@ -79,13 +79,13 @@ async fn one_of_many_racers_wins_and_the_file_remembers() {
 }
 
 #[tokio::test]
-async fn a_dropped_engine_frees_its_endpoint_and_its_file() {
+async fn a_dropped_engine_stops_its_endpoint_and_unlocks_its_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("table.db");
     let (engine, client) = serve(&path).await;
     create(&client).await;
     drop(engine);
-    // The lock is free once the server has seen it: wait for that, and for nothing else.
+    // The lock is released once the server has stopped: wait only for that.
     let reopened = tokio::time::timeout(std::time::Duration::from_secs(10), async {
         loop {
             match Engine::open(&path, Synchronous::Normal) {
@@ -98,7 +98,7 @@ async fn a_dropped_engine_frees_its_endpoint_and_its_file() {
 }
 
 #[tokio::test]
-async fn a_sweep_deletes_what_is_past_its_time() {
+async fn a_sweep_deletes_expired_items() {
     use aws_sdk_dynamodb::types::TimeToLiveSpecification;
     let engine = Engine::memory().unwrap();
     let client = client(&engine.serve().await.unwrap());
@@ -106,7 +106,7 @@ async fn a_sweep_deletes_what_is_past_its_time() {
     let ttl = TimeToLiveSpecification::builder().enabled(true).attribute_name("expires_at").build().unwrap();
     client.update_time_to_live().table_name("locks").time_to_live_specification(ttl).send().await.unwrap();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    // More than are read at a time.
+    // More than one page.
     let old = (0..230).map(|i| (format!("old {i}"), now - 60));
     let new = (0..3).map(|i| (format!("new {i}"), now + 3600));
     for (pk, expires_at) in old.chain(new) {

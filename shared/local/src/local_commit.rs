@@ -1,4 +1,4 @@
-//! Changes of a table that nobody comes between, for whoever has the engine in its own process.
+//! Group commits: many changes of a table in one transaction, for the process that owns the engine.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,19 +8,22 @@ use std::{
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use dynoxide::{DynoxideError, ImportOptions, actions::import_items, storage::Storage};
 
-use crate::{store::ready, table::Open};
+use crate::store::{LockedStore, ready};
 
 /// An item of a table.
 type Item = HashMap<String, AttributeValue>;
 
-/// An engine that is used with nobody in between, as long as it is open.
+/// Commits changes to an engine as groups, for as long as the engine is open.
 #[derive(Clone, Debug)]
-pub struct Alone(pub(crate) Weak<Open>);
+pub struct LocalCommit(pub(crate) Weak<LockedStore>);
 
-impl Alone {
-    /// Reads the items with these values of `pk` and `sk`, all different, and has each replaced by what `decide` makes of it, told
-    /// its place; nothing stays as it is. Nobody else reads or writes meanwhile. All is written in one transaction
-    /// of the file or, after an error, nothing; the error is in the engine's own words.
+impl LocalCommit {
+    /// Reads the items with these values of `pk` and `sk`, which must all differ, and writes the replacements that `decide`
+    /// returns for them. `decide` receives the position of a key and its item; an item for which it returns `None` stays
+    /// unchanged.
+    ///
+    /// No other reader or writer runs meanwhile. All changes are written in one transaction of the file. After an error none
+    /// is written; the error is the engine's message.
     pub fn change(
         &self,
         table: &str,
@@ -29,18 +32,18 @@ impl Alone {
     ) -> Result<(), String> {
         let open = self.0.upgrade().ok_or("the table is closed")?;
         if keys.iter().collect::<HashSet<_>>().len() < keys.len() {
-            return Err("one item cannot be changed twice at once".to_owned());
+            return Err("a group commit cannot change one item twice".to_owned());
         }
         let options = ImportOptions { record_streams: true, ..ImportOptions::default() };
         let changed = open.store.with(|opened| {
-            opened.at_once(|storage| {
+            opened.in_transaction(|storage| {
                 let mut items = Vec::with_capacity(keys.len());
                 for (place, (pk, sk)) in keys.iter().enumerate() {
                     if let Some(item) = decide(place, read(storage, table, pk, sk)?) {
                         items.push(theirs(item)?);
                     }
                 }
-                // An import is what the engine writes many items with: its statements are compiled once.
+                // An import compiles its statements once for all items.
                 ready(import_items::execute(storage, table, items, &options)).map(drop)
             })
         });
@@ -98,7 +101,7 @@ fn their_value(value: AttributeValue) -> dynoxide::Result<dynoxide::AttributeVal
         }
         AttributeValue::M(map) => Theirs::M(theirs(map)?),
         other => {
-            let text = format!("an attribute of a kind that the engine does not know: {other:?}");
+            let text = format!("unknown kind of attribute: {other:?}");
             return Err(DynoxideError::ValidationException(text));
         }
     })

@@ -1,5 +1,5 @@
-//! What all processes of a project on this machine have in common, whichever command starts them: their current folder, and the
-//! variables of the environment that are passed on.
+//! The common environment of all processes of a project on this machine, whichever command starts them: the current folder and
+//! the inherited variables.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,23 +9,24 @@ use std::{
 
 use lamplighter_project::workspace::Workspace;
 
-/// How the variables begin that are not passed on: how AWS and the table are reached, a process is told by its host.
+/// The prefixes of variables that are not inherited. The host sets those for AWS and the table itself.
 const WITHHELD: [&str; 2] = ["AWS_", "LAMPLIGHTER_"];
-/// The variables by which shells name the current folder, and the one before it.
+/// The variable in which shells keep the current folder.
 const CURRENT_FOLDER: &str = "PWD";
+/// The variable in which shells keep the previous folder.
 const FOLDER_BEFORE: &str = "OLDPWD";
 
-/// What all processes of a project have in common.
+/// The common environment of all processes of a project.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Surroundings {
-    /// Their current folder: the project's, so that no build removes what they write there.
+pub struct ProcessEnvironment {
+    /// The current folder: that of the project, from which no build removes files.
     pub folder: PathBuf,
-    /// The variables that they have as they are, whatever bytes they are of.
+    /// The inherited variables, passed on byte for byte.
     pub variables: Vec<(OsString, OsString)>,
 }
 
-impl Surroundings {
-    /// Those of a workspace's processes, with the environment of this one.
+impl ProcessEnvironment {
+    /// The environment of a workspace's processes, with the variables of this process.
     pub fn of(workspace: &Workspace) -> Self {
         Self::with(workspace.root.clone(), std::env::vars_os())
     }
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_are_passed_on_as_they_are_but_for_those_that_a_host_sets() {
+    fn variables_are_passed_on_unchanged_except_those_that_the_host_sets() {
         let own = |name: &[u8], value: &[u8]| {
             (OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()))
         };
@@ -68,7 +69,7 @@ mod tests {
             own(b"OLDPWD", b"/before"),
         ];
         let all = passed.iter().chain(&withheld).cloned();
-        let told = Surroundings::with("/work/shop".into(), all).variables;
-        assert_eq!(told, [&passed[..], &[own(b"PWD", b"/work/shop")]].concat());
+        let passed_on = ProcessEnvironment::with("/work/shop".into(), all).variables;
+        assert_eq!(passed_on, [&passed[..], &[own(b"PWD", b"/work/shop")]].concat());
     }
 }
