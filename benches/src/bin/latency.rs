@@ -11,7 +11,7 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use lamplighter::{
-    AssetsSource, Bodies, Edges, Hosted, Invocation,
+    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, TaskInstance,
     definition::{Definition, Kind, Lifecycle},
     execute,
     prelude::*,
@@ -89,9 +89,9 @@ fn measure() -> Measured<ExitCode> {
     // The runtimes are those of a task's process.
     let bodies = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let pipeline = Builder::new_current_thread().enable_all().build()?;
-    let edges = Edges {
+    let process = ProcessEnvironment {
         clients: Arc::new(Clients::default()),
-        bodies: Bodies::new(bodies.handle().clone()),
+        body_runtime: BodyRuntime::new(bodies.handle().clone()),
         table: Some(TABLE.to_owned()),
         bucket: None,
         environment: "bench".to_owned(),
@@ -105,7 +105,7 @@ fn measure() -> Measured<ExitCode> {
     };
     let (mut to_body, mut to_record, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     pipeline.block_on(async {
-        let client = edges.clients.dynamodb().await;
+        let client = process.clients.dynamodb().await;
         for run in 0..WARM_UP + RUNS {
             let invocation = Invocation {
                 payload: json!({}),
@@ -113,7 +113,7 @@ fn measure() -> Measured<ExitCode> {
                 deadline: (std::time::SystemTime::now() + Duration::from_secs(60)).try_into()?,
             };
             let started = Instant::now();
-            execute(Arc::new(Hosted::from(Timed)), invocation, &edges).await?;
+            execute(Arc::new(TaskInstance::from(Timed)), invocation, &process).await?;
             let over = Instant::now();
             let (began, ended) = BODY.lock().map_err(|_| "poisoned")?.take().ok_or("the body did not run")?;
             let bare = Instant::now();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use lamplighter::{
-    AssetsSource, Bodies, Edges, Hosted, Invocation,
+    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, TaskInstance,
     definition::{Cron, Definition, Kind},
     execute,
     prelude::*,
@@ -77,9 +77,9 @@ fn tell(line: &Value) {
 fn main() -> std::io::Result<()> {
     let bodies = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let pipeline = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let edges = Edges {
+    let process = ProcessEnvironment {
         clients: Arc::new(Clients::default()),
-        bodies: Bodies::new(bodies.handle().clone()),
+        body_runtime: BodyRuntime::new(bodies.handle().clone()),
         table: std::env::var("LAMPLIGHTER_TABLE").ok(),
         bucket: None,
         environment: "race".to_owned(),
@@ -101,7 +101,7 @@ fn main() -> std::io::Result<()> {
                 .try_into()
                 .map_err(std::io::Error::other)?,
         };
-        tell(&match pipeline.block_on(execute(Arc::new(Hosted::from(Racer)), invocation, &edges)) {
+        tell(&match pipeline.block_on(execute(Arc::new(TaskInstance::from(Racer)), invocation, &process)) {
             Ok(executed) => json!({ "report": executed.report }),
             Err(error) => json!({ "error": error.to_string() }),
         });

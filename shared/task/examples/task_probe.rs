@@ -368,8 +368,8 @@ mod kept {
         append(&ctx.config.folder, "opened", &ctx.run_id().to_string())?;
         let opened = fs::read_to_string(ctx.config.folder.join("opened"))?.lines().count();
         match mode(&ctx.config).as_str() {
-            "away" => Err(TaskError::new("the database is away")),
-            "away-at-first" if opened == 1 => Err(TaskError::new("the database is away")),
+            "away" => Err(TaskError::new("the database is down")),
+            "away-at-first" if opened == 1 => Err(TaskError::new("the database is down")),
             "no-password" => Err(TaskError::configuration("nobody said the password")),
             "panic" => panic!("no database"),
             _ => Ok(Kept { uses: AtomicU32::new(0), folder: ctx.config.folder.clone() }),

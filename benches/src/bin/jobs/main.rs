@@ -7,6 +7,7 @@
 mod memory;
 mod ours;
 mod peer;
+mod process;
 
 use std::{process::ExitCode, time::Duration};
 

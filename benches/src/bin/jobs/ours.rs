@@ -30,7 +30,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Durability, Measured, Took, memory::processor};
+use super::{Durability, Measured, Took, process::processor};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// As many as the peer's worker has.

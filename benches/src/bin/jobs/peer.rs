@@ -14,7 +14,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Durability, Measured, Took, memory::processor};
+use super::{Durability, Measured, Took, process::processor};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

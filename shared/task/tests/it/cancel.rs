@@ -24,7 +24,7 @@ async fn c19_a_cancelled_run_is_told_and_recorded() {
     let run = world.last().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind), (Status::Cancelled, ErrorKind::Execution));
-    assert!(error.message.starts_with("cancelled: somebody asked for the run's end"), "{}", error.message);
+    assert!(error.message.starts_with("cancelled on request"), "{}", error.message);
     assert_eq!(answer(&invocation)["errorType"], "CANCELLED");
     assert_eq!((run.attempts.len(), world.marks("rollbacks").len()), (1, 1), "not tried again, and undone");
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);

@@ -155,13 +155,13 @@ async fn c08_data_that_is_not_what_was_promised_fails_the_run() {
     assert_eq!((run.status, error.kind), (Status::Failed, ErrorKind::Execution));
     assert_eq!(
         error.message,
-        "the data is not what the task promises: it must be an object or null, and is a text"
+        "the outcome's data does not match the task's result type: it must be an object or null, and is a text"
     );
     assert_eq!((run.attempts.len(), run.data), (1, None), "another attempt would not mend it");
 
     world.switch("error-once");
     let error = world.run().await.error.unwrap();
-    assert_eq!(error.message, "the data is not what the task promises: `attempt` must be at most 1");
+    assert_eq!(error.message, "the outcome's data does not match the task's result type: `attempt` must be at most 1");
     world.switch("context");
     assert_eq!(world.run().await.status, Status::Completed);
 }

@@ -172,7 +172,7 @@ async fn a_definition_that_panics_fails_the_invocation_and_holds_nothing() {
     world.host.register(spec);
     let invocation = world.invoke(json!({})).await;
     assert!(invocation.failed);
-    assert_eq!(answer(&invocation)["errorMessage"], "the task's definition panicked: see the line before");
+    assert_eq!(answer(&invocation)["errorMessage"], "the task's definition panicked; the log line before this one has the message");
     assert!(world.line("no default today").await["message"].as_str().unwrap().starts_with("panicked at "));
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
 }
@@ -213,7 +213,7 @@ async fn l05_a_body_over_its_time_is_stopped_and_recorded_as_timeout() {
     assert_eq!(run.status, Status::Timeout);
     let error = run.error.unwrap();
     assert_eq!(error.kind, ErrorKind::Timeout);
-    assert!(error.message.starts_with("timed out: the run's time was up "), "{}", error.message);
+    assert!(error.message.starts_with("timed out: the deadline passed "), "{}", error.message);
     assert_eq!(answer(&invocation), json!({ "errorType": "TIMEOUT", "errorMessage": error.message }));
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!((world.bodies(), run.attempts.len()), (1, 1));
@@ -332,7 +332,7 @@ async fn a_failed_rollback_is_told_and_changes_nothing() {
     let run = world.run().await;
     assert_eq!((run.status, run.reason()), (Status::Failed, Some("it cannot be done")));
     assert_eq!(world.marks("rollbacks").len(), 1, "tried once");
-    world.line("could not roll back: cannot be undone").await;
+    world.line("rollback failed: cannot be undone").await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ async fn c11_what_validate_refuses_is_a_configuration_error_and_nothing_runs() {
     let run = world.run().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind), (Status::Failed, ErrorKind::Configuration));
-    assert_eq!(error.message, "refused: not with [secret]");
+    assert_eq!(error.message, "validation failed: not with [secret]");
     assert_eq!((world.bodies(), run.attempts.len()), (0, 0));
     assert_eq!(world.marks("rollbacks"), [""; 0], "nothing was done that could be undone");
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
@@ -82,18 +82,18 @@ async fn c08_settings_that_cannot_stand_are_a_configuration_error() {
         ("7", "LAMPLIGHTER_SETTINGS: invalid type: integer `7`, expected a map"),
         ("[1000,2]", "LAMPLIGHTER_SETTINGS: invalid type: sequence, expected a map"),
         (r#"{"max_attempts":"many"}"#, "LAMPLIGHTER_SETTINGS: invalid type: string \"many\", expected u32"),
-        (r#"{"config":{"secret":"[secret]"}}"#, "the configuration does not fit: a secret has no default"),
+        (r#"{"config":{"secret":"[secret]"}}"#, "invalid configuration: the secret is not set"),
         (
             r#"{"config":{"count":"many"}}"#,
-            "the configuration does not fit: `count` must be a whole number, and is a text",
+            "invalid configuration: `count` must be a whole number, and is a text",
         ),
         (
             r#"{"config":{"bytes":10000001}}"#,
-            "the configuration does not fit: `bytes` must be a whole number from 0 to 10000000",
+            "invalid configuration: `bytes` must be a whole number from 0 to 10000000",
         ),
-        (r#"{"config":{"names":["a",7]}}"#, "the configuration does not fit: `names[1]` must be a text"),
-        (r#"{"config":{"secret":["hunter2"]}}"#, "the configuration does not fit: "),
-        (r#"{"config":7}"#, "the configuration does not fit: "),
+        (r#"{"config":{"names":["a",7]}}"#, "invalid configuration: `names[1]` must be a text"),
+        (r#"{"config":{"secret":["hunter2"]}}"#, "invalid configuration: "),
+        (r#"{"config":7}"#, "invalid configuration: "),
         (r#"{"timeout_ms":0}"#, "`timeout`: 0s is not within 1 ms and 900 s"),
         (r#"{"timeout_ms":900001}"#, "`timeout`: 15m 1ms is not within 1 ms and 900 s"),
         (r#"{"max_attempts":0}"#, "`attempts`: 0 attempts never run the body"),
@@ -118,7 +118,7 @@ async fn start(change: impl FnOnce(&mut FunctionSpec)) -> (Vec<String>, Value) {
 #[tokio::test]
 async fn an_environment_that_cannot_stand_is_named() {
     let (lines, error) = start(|spec| drop(spec.environment.remove("LAMPLIGHTER_TABLE"))).await;
-    let wanted = "error: LAMPLIGHTER_TABLE is not set: it must name the table that has locks and history";
+    let wanted = "error: LAMPLIGHTER_TABLE is not set: expected the name of the table for locks and history";
     assert_eq!(lines, [wanted]);
     assert_eq!(error["errorType"], "Runtime.ExitError");
 
@@ -126,7 +126,7 @@ async fn an_environment_that_cannot_stand_is_named() {
         spec.environment.insert("LAMPLIGHTER_LOG".to_owned(), "loud".to_owned());
     };
     let (lines, _) = start(wrong).await;
-    let wanted = "error: LAMPLIGHTER_LOG is `loud`: it must be off, error, warn, info, debug or trace";
+    let wanted = "error: LAMPLIGHTER_LOG is `loud`: expected off, error, warn, info, debug or trace";
     assert_eq!(lines, [wanted]);
 }
 

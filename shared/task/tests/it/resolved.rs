@@ -101,7 +101,7 @@ async fn o04_a_text_becomes_the_number_that_its_place_is_for() {
     assert_eq!(error.kind, ErrorKind::Configuration);
     assert_eq!(
         error.message,
-        "the configuration does not fit: `count` must be a whole number, and is a text"
+        "invalid configuration: `count` must be a whole number, and is a text"
     );
 }
 

@@ -115,7 +115,7 @@ async fn q03_a_state_that_cannot_be_built_is_tried_again() {
     assert_eq!((run.status, run.attempts.len(), world.bodies()), (Status::Completed, 2, 1), "{run:?}");
     let error = run.attempts[0].error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::Dependency);
-    assert_eq!(error.message, "the task's state was not built: the database is away");
+    assert_eq!(error.message, "cannot build the task's state: the database is down");
 }
 
 #[tokio::test]
