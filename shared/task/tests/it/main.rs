@@ -5,6 +5,7 @@ mod cancel;
 mod context;
 mod costs;
 mod cron;
+mod declared;
 mod exact;
 mod faults;
 mod jobs;

@@ -136,17 +136,17 @@ async fn o04_a_reference_that_nobody_resolved_is_not_passed_on() {
     let world = World::with(json!({ "mode": "keep-texts" })).await;
     let of_run = json!({ "config": { "names": ["plain", format!("u:{TOKEN}")] } });
     let invoked = world.invoke(of_run).await;
-    assert!(String::from_utf8_lossy(&invoked.payload).contains("`names[1]` is a reference"));
+    assert!(String::from_utf8_lossy(&invoked.payload).contains("`names[1]` is an unresolved reference"));
     let error = world.last().await.error.unwrap();
     assert_eq!(error.kind, ErrorKind::Configuration);
     assert!(
-        error.message.starts_with("`names[1]` is a reference, and nobody has resolved it"),
+        error.message.starts_with("`names[1]` is an unresolved reference"),
         "{}",
         error.message
     );
 
     world.register(json!({ "config": { "mode": "keep-texts", "secret": TOKEN } }));
     let error = world.run().await.error.unwrap();
-    assert!(error.message.starts_with("LAMPLIGHTER_SETTINGS: `secret` is a reference"), "{}", error.message);
+    assert!(error.message.starts_with("LAMPLIGHTER_SETTINGS: `secret` is an unresolved reference"), "{}", error.message);
     assert!(!world.folder().join("texts").exists(), "no body ran");
 }

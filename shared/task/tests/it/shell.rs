@@ -80,7 +80,7 @@ async fn run_ends_though_the_body_does_not() {
     run.envs(&spec.environment).env_remove("LAMPLIGHTER_TABLE").arg("run");
     let output = output(run).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("LAMPLIGHTER_TABLE is not set, so this run has neither lock"));
+    assert!(text(&output.stderr).contains("LAMPLIGHTER_TABLE is not set: this run has neither a lock"));
     assert!(text(&output.stdout).lines().last().unwrap().contains("\"TIMEOUT\""));
 }
 
