@@ -346,7 +346,7 @@ mod tests {
             (
                 good,
                 format!("sslmode=verify-full&sslrootcert={empty}"),
-                Err("empty.pem, of `sslrootcert`, holds no"),
+                Err("empty.pem, the file of `sslrootcert`, has no"),
             ),
             (other_host, "sslmode=require".to_owned(), Ok(true)),
             (other_host, format!("sslmode=verify-ca&sslrootcert={root}"), Ok(true)),
