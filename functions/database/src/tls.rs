@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_mode_is_libpqs() {
+    fn sslmode_has_libpqs_values_and_default() {
         let tls = |mode, root| Tls::new(mode, root).unwrap();
         assert_eq!(tls(None, None), Tls { mode: Mode::Prefer, roots: Roots::Usual });
         assert_eq!(tls(None, Some("system")).mode, Mode::VerifyFull);

@@ -1,4 +1,4 @@
-//! The task library on real parts: the probe's binary under a Lambda host, with the table on an embedded engine.
+//! Integration tests of the task library: the probe's binary under a Lambda host, with the table on an embedded engine.
 
 mod authorities;
 mod cancel;
