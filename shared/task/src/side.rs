@@ -113,7 +113,9 @@ fn stop_token(has_runner: bool) -> CancellationToken {
             });
         }
         Err(error) => {
-            tracing::warn!("cannot install the signal handler, so the shutdown will not be graceful: {error}")
+            tracing::warn!(
+                "cannot install the signal handler, so the shutdown will not be graceful: {error}"
+            );
         }
     }
     if has_runner {
@@ -210,7 +212,7 @@ async fn shut_down<T: Task>(task: Arc<TaskInstance<T>>, ctx: Context<T::Config>)
 async fn wait_for_body(mut code: JoinHandle<BodyResult>) {
     match timeout(BODY_PARTING, &mut code).await {
         Ok(Ok(BodyResult::Failed { error, .. })) => {
-            tracing::warn!("the body failed during the shutdown: {error}")
+            tracing::warn!("the body failed during the shutdown: {error}");
         }
         Ok(Err(join)) => tracing::warn!("the body failed during the shutdown: {}", panicked(join)),
         Ok(Ok(BodyResult::Succeeded(_))) => {}

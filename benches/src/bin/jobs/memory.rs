@@ -1,4 +1,4 @@
-//! What processes take: the memory of an idle runner with ten queue tasks and of their processes, and processor time.
+//! The memory of an idle runner with ten queue tasks, and of their processes.
 
 use super::{
     Durability, Measured,
@@ -9,7 +9,7 @@ use super::{
 const NAMES: [&str; 10] =
     ["task-0", "task-1", "task-2", "task-3", "task-4", "task-5", "task-6", "task-7", "task-8", "task-9"];
 
-pub(crate) async fn tell() -> Measured<()> {
+pub(crate) async fn measure() -> Measured<()> {
     let runner = Runner::start(Durability::Default, &NAMES).await?;
     let id = runner.process.id().ok_or("the runner has ended")?;
     println!("memory of an idle runner with {} tasks", NAMES.len());

@@ -4,11 +4,11 @@ use std::{fs, time::Duration};
 
 use super::Measured;
 
-/// The processes that a process has started, and those that they have.
+/// Returns all descendants of a process.
 pub(crate) fn children(of: u32) -> Measured<Vec<u32>> {
     let mut all = Vec::new();
     for task in fs::read_dir(format!("/proc/{of}/task"))? {
-        // A thread may have ended since.
+        // The thread may have ended in the meantime.
         let Ok(text) = fs::read_to_string(task?.path().join("children")) else { continue };
         for child in text.split_whitespace() {
             let child = child.parse()?;
@@ -19,26 +19,27 @@ pub(crate) fn children(of: u32) -> Measured<Vec<u32>> {
     Ok(all)
 }
 
-/// The processor time that a process and those that it has started have taken, in seconds.
+/// Returns the CPU time of a process and its descendants, in seconds.
 pub(crate) fn processor(of: u32) -> Measured<f64> {
     let mut ticks = 0;
     for process in children(of)?.into_iter().chain([of]) {
         let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // The name of the program, in parentheses, may have spaces.
-        let (_, rest) = text.rsplit_once(')').ok_or("stat is otherwise")?;
+        // The program's name in parentheses may have spaces.
+        let (_, rest) = text.rsplit_once(')').ok_or("unexpected format of stat")?;
         let fields = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
         ticks += fields.sum::<Result<u64, _>>()?;
     }
-    // Linux tells it in hundredths of a second, whatever the machine.
+    // Linux reports hundredths of a second on every machine.
     Ok(Duration::from_millis(ticks * 10).as_secs_f64())
 }
 
-/// What a process has resident, and its part of it where pages are shared, in MB.
+/// Returns the resident memory of a process, and its proportional share of it, in MB.
 pub(crate) fn memory(process: u32) -> Measured<(f64, f64)> {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
     let value = |name: &str| -> Measured<f64> {
-        let line = text.lines().find(|line| line.starts_with(name)).ok_or("smaps_rollup is otherwise")?;
-        let kilobytes = line.split_whitespace().nth(1).ok_or("smaps_rollup is otherwise")?;
+        let line =
+            text.lines().find(|line| line.starts_with(name)).ok_or("unexpected format of smaps_rollup")?;
+        let kilobytes = line.split_whitespace().nth(1).ok_or("unexpected format of smaps_rollup")?;
         Ok(kilobytes.parse::<f64>()? / 1024.0)
     };
     Ok((value("Rss:")?, value("Pss:")?))
