@@ -27,7 +27,7 @@ use serde_json::Value;
 ///
 /// ```no_run
 /// # use std::time::Duration;
-/// # use lamplighter::{Enqueue, Jobs, Unique, definition::Priority};
+/// # use lamplighter::{Enqueue, Jobs, definition::Priority};
 /// # async fn example(jobs: &Jobs) -> Result<(), Box<dyn std::error::Error>> {
 /// let job = Enqueue::<()>::new(jobs, "send-welcome-email", Priority::High, &serde_json::json!({ "to": "ada" }))
 ///     .delay(Duration::from_secs(60))

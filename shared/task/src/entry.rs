@@ -55,7 +55,7 @@ pub fn start<T: Task>(task: T) -> ExitCode {
         [] if variables.in_lambda => serve(task, variables),
         ["run"] => detached(|| run(task, variables, "{}")),
         ["run", payload] => detached(|| run(task, variables, payload)),
-        ["side"] if T::IS_SIDE && variables.hosting.is_by_runner() => run_side(task, variables),
+        ["side"] if T::IS_SIDE && variables.runner.is_by_runner() => run_side(task, variables),
         ["side"] if T::IS_SIDE => detached(|| run_side(task, variables)),
         _ => usage::<T>(),
     }
@@ -116,7 +116,7 @@ impl Runtimes {
 fn serve<T: Task>(task: T, variables: Variables) -> ExitCode {
     log::start(variables.level, Output::Stdout);
     let served = Runtimes::start().map_err(|error| error.to_string()).and_then(|runtimes| {
-        let process = Arc::new(variables.process(runtimes.body.handle()));
+        let process = Arc::new(variables.into_process(runtimes.body.handle()));
         let task = Arc::new(TaskInstance::from(task));
         // Locked by each run, and at the end by the shutdown.
         let turn = Arc::new(Mutex::new(()));
@@ -222,7 +222,7 @@ fn run<T: Task>(task: T, variables: Variables, payload: &str) -> ExitCode {
         Ok(runtimes) => runtimes,
         Err(error) => return failed(&error.to_string()),
     };
-    let process = variables.process(runtimes.body.handle());
+    let process = variables.into_process(runtimes.body.handle());
     if process.table.is_none() {
         print_error("note: LAMPLIGHTER_TABLE is not set: this run has neither a lock nor history");
     }
@@ -260,9 +260,9 @@ fn run_side<T: Task>(task: T, mut variables: Variables) -> ExitCode {
         Ok(runtimes) => runtimes,
         Err(error) => return failed(&error.to_string()),
     };
-    let hosting = std::mem::take(&mut variables.hosting);
-    let process = variables.process(runtimes.body.handle());
-    let code = runtimes.pipeline.block_on(side::run_to_end(task, hosting, &process));
+    let runner = std::mem::take(&mut variables.runner);
+    let process = variables.into_process(runtimes.body.handle());
+    let code = runtimes.pipeline.block_on(side::run_to_end(task, runner, &process));
     runtimes.body.shutdown_background();
     code
 }

@@ -65,24 +65,24 @@ impl RunnerVariables {
 /// Runs the task's body to its end, and prints the result.
 pub(crate) async fn run_to_end<T: Task>(
     task: T,
-    hosting: RunnerVariables,
+    runner: RunnerVariables,
     process: &ProcessEnvironment,
 ) -> ExitCode {
     let Ok(declared) = declared::<T>() else { return ExitCode::FAILURE };
-    let stop = stop_token(hosting.run_id.is_some());
+    let stop = stop_token(runner.run_id.is_some());
     let task = Arc::new(TaskInstance::from(task));
     let now = Timestamp::now();
-    let run_id = hosting.run_id.unwrap_or_else(|| RunId::new(now, random()));
+    let run_id = runner.run_id.unwrap_or_else(|| RunId::new(now, random()));
     log::begin(run_id, Trigger::Runner);
 
-    let settings = settings(&hosting, &declared, process);
+    let settings = settings(&runner, &declared, process);
     let definition = match &settings {
         Ok(settings) => settings.applied_to(declared),
         Err(_) => declared,
     };
     log::mask(process.separate_secrets(&definition, &Value::Null, None).0);
     let (ended, code) = match settings {
-        Ok(_) => body(&task, &definition, run_id, hosting.epoch, &stop, process).await,
+        Ok(_) => body(&task, &definition, run_id, runner.epoch, &stop, process).await,
         Err(error) => failed(error),
     };
     task.tear_down(&process.body_runtime.handle).await;
@@ -93,11 +93,11 @@ pub(crate) async fn run_to_end<T: Task>(
 }
 
 fn settings(
-    hosting: &RunnerVariables,
+    runner: &RunnerVariables,
     declared: &Definition,
     process: &ProcessEnvironment,
 ) -> Result<Settings, RunError> {
-    let at_run_time = settings_at_run_time(hosting.settings.as_deref())?;
+    let at_run_time = settings_at_run_time(runner.settings.as_deref())?;
     Ok(process.settings(declared)?.overridden_by(at_run_time, &declared.config_schema))
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Variables {
     pub waker: Option<RunnerAddress>,
     pub level: LevelFilter,
     pub in_lambda: bool,
-    pub hosting: RunnerVariables,
+    pub runner: RunnerVariables,
 }
 
 impl Variables {
@@ -88,11 +88,11 @@ impl Variables {
             },
             level,
             in_lambda,
-            hosting: RunnerVariables::read(variable)?,
+            runner: RunnerVariables::read(variable)?,
         })
     }
 
-    pub(crate) fn process(self, body_runtime: &Handle) -> ProcessEnvironment {
+    pub(crate) fn into_process(self, body_runtime: &Handle) -> ProcessEnvironment {
         ProcessEnvironment {
             clients: Arc::new(Clients::default()),
             body_runtime: BodyRuntime::new(body_runtime.clone()),
