@@ -184,13 +184,13 @@ pub(crate) async fn run_body<T: Task>(
 }
 
 /// Checks the data of a success against the task's result schema.
-fn check_result(result_schema: &Value, settled: BodyResult) -> BodyResult {
-    let BodyResult::Succeeded(outcome) = &settled else { return settled };
+fn check_result(result_schema: &Value, result: BodyResult) -> BodyResult {
+    let BodyResult::Succeeded(outcome) = &result else { return result };
     if result_schema.is_null() {
-        return settled;
+        return result;
     }
     match schema::check(outcome.data.as_ref().unwrap_or(&Value::Null), result_schema) {
-        Ok(()) => settled,
+        Ok(()) => result,
         Err(violation) => {
             let message = format!("the outcome's data does not match the task's result type: {violation}");
             BodyResult::Failed { error: RunError::new(ErrorKind::Execution, message), retryable: false }

@@ -19,7 +19,7 @@ pub struct TaskInstance<T: Task> {
     task: T,
     state: OnceCell<Arc<T::State>>,
     /// The definition, built once.
-    declared: OnceLock<Definition>,
+    definition: OnceLock<Definition>,
 }
 
 impl<T: Task> Deref for TaskInstance<T> {
@@ -32,19 +32,19 @@ impl<T: Task> Deref for TaskInstance<T> {
 
 impl<T: Task> From<T> for TaskInstance<T> {
     fn from(task: T) -> Self {
-        Self { task, state: OnceCell::new(), declared: OnceLock::new() }
+        Self { task, state: OnceCell::new(), definition: OnceLock::new() }
     }
 }
 
 impl<T: Task> TaskInstance<T> {
     /// Returns the task's definition, and logs under its name from here on.
     pub(crate) fn definition(&self) -> Result<&Definition, ExecuteError> {
-        if let Some(declared) = self.declared.get() {
-            log::task(&declared.name);
-            return Ok(declared);
+        if let Some(definition) = self.definition.get() {
+            log::task(&definition.name);
+            return Ok(definition);
         }
-        let declared = declared::<T>()?;
-        Ok(self.declared.get_or_init(|| declared))
+        let definition = declared::<T>()?;
+        Ok(self.definition.get_or_init(|| definition))
     }
 
     /// Adds the task's state to the context, building it if necessary. An error counts as one of the body's attempt, and
@@ -85,7 +85,7 @@ impl<T: Task> TaskInstance<T> {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::error!("the teardown of the task's state panicked"),
             Err(_) => {
-                tracing::error!("the teardown of the task's state did not return within {TEARDOWN_LIMIT:?}")
+                tracing::error!("the teardown of the task's state did not return within {TEARDOWN_LIMIT:?}");
             }
         }
     }
