@@ -1,12 +1,12 @@
-//! What the measures share: a median, and whether a promise is kept.
+//! Helpers of the benchmarks: the median, and the sign of a promise.
 
-/// The median of values, of which there is one at least.
+/// Returns the median. Panics if there is no value.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// What stands before a promise.
+/// Returns the sign before a promise, kept or broken.
 pub fn sign(kept: bool) -> &'static str {
     if kept { "kept  " } else { "BROKEN" }
 }

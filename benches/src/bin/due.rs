@@ -1,6 +1,6 @@
-//! Measures what it costs to find the due ones of 10 000 tasks, beside croner alone for the same answers: `make bench`.
+//! Benchmark: finding the due tasks among 10 000, compared with croner alone for the same answers. Part of `make bench`.
 //!
-//! The two take turns, so that whatever else the machine does falls on both. A promise that is not kept makes the exit code 1.
+//! The two take turns, so that other load on the machine affects both. The exit code is 1 if a promise is broken.
 
 use std::{
     hint::black_box,
@@ -20,7 +20,7 @@ use lamplighter_core::{
 const TASKS: usize = 10_000;
 const ROUNDS: usize = 101;
 const AT_MOST: f64 = 1.5;
-/// What a stack's tasks may look like: most of them seldom, about one of a hundred due in this minute.
+/// The schedules of a typical stack: most are rare, and about one in a hundred is due in this minute.
 const SCHEDULES: [&str; 20] = [
     "0 3 * * *",
     "30 2 * * *",
@@ -51,7 +51,7 @@ struct Task {
     name: TaskName,
     cron: Cron,
     zone: TimeZone,
-    /// croner's own form of the schedule, and the time from which it shall look.
+    /// croner's schedule, and the start of its search.
     pattern: croner::Cron,
     last: Zoned,
 }
@@ -94,7 +94,7 @@ fn measure() -> Outcome<bool> {
     Ok(kept)
 }
 
-/// One task in a hundred runs each minute; the others take their turns in the schedules and zones.
+/// One task in a hundred runs each minute; the others cycle through the schedules and time zones.
 fn task(i: usize, last: Timestamp) -> Outcome<Task> {
     let text = if i.is_multiple_of(100) { "* * * * *" } else { SCHEDULES[i % SCHEDULES.len()] };
     let cron = Cron::new(Some(text.parse()?));
@@ -103,7 +103,7 @@ fn task(i: usize, last: Timestamp) -> Outcome<Task> {
     Ok(Task { name: format!("task-{i}").parse()?, cron, pattern: CronParser::new().parse(text)?, zone, last })
 }
 
-/// The tick that has come, if one has, and the next one.
+/// The due tick, if any, and the next one.
 type Answer = (Option<Timestamp>, Option<Timestamp>);
 
 fn by_us(task: &Task, last: Timestamp, now: Timestamp) -> Answer {

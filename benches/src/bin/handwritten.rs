@@ -1,5 +1,5 @@
-//! Baseline B: what one writes by hand for a lock and a record: a DynamoDB client made at the start, one conditional
-//! write before the work and one update after it.
+//! Baseline B: a hand-written lock and record. A DynamoDB client is created at the start, one conditional write precedes the
+//! work, and one update follows it.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    // The TLS stack of ours, with the machine's roots as by default: a second stack in the lock file would cost every
-    // build minutes, and only make this baseline larger.
+    // The same TLS stack as ours, with the machine's roots: a second one would add minutes to every build, and only
+    // enlarge this baseline.
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
     let client = Client::new(&config);

@@ -1,5 +1,5 @@
-//! What a page of the history costs, at a thousand and at a million runs, on the embedded engine: in read units, which must
-//! be the same, and in time, which is printed. Part of `make bench`.
+//! Benchmark: a page of the history at a thousand and at a million runs, on the embedded engine. The read units must be
+//! equal; the times are printed. Part of `make bench`.
 
 use std::{
     path::Path,
@@ -35,7 +35,7 @@ use serde_json::json;
 
 const FEW: usize = 1_000;
 const MANY: usize = 1_000_000;
-/// Every tenth run has failed, so that a filtered page of 20 looks at 200 records, of which the smaller table has enough.
+/// Every tenth run has failed, so a filtered page of 20 reads 200 records, which the smaller table has, too.
 const FAILED: usize = 10;
 const PAGE: u16 = 20;
 const ROUNDS: usize = 101;
@@ -49,7 +49,7 @@ type Measured<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 struct Meter(Arc<Mutex<f64>>);
 
 impl Meter {
-    /// What has been spent since the last call.
+    /// Returns the read units since the last call.
     fn spent(&self) -> Measured<f64> {
         Ok(std::mem::take(&mut *self.0.lock().map_err(|_| "poisoned")?))
     }
@@ -161,13 +161,13 @@ fn task() -> Measured<TaskName> {
     Ok("purge-expired".parse()?)
 }
 
-/// The id of the i-th run: one a minute.
+/// Returns the id of the i-th run, one per minute.
 fn id(i: usize) -> RunId {
     let second = 1_800_000_000 + i64::try_from(i).unwrap_or(i64::MAX) * 60;
     RunId::new(Timestamp::from_second(second).unwrap_or_default(), 7)
 }
 
-/// A table with two runs, as the table writes them: one that completed and one that failed.
+/// Creates a table with two runs in the stored format: one completed, one failed.
 async fn begun(client: &Client, runs: usize) -> Measured<String> {
     let name = format!("runs-{runs}");
     create(client, &name).await?;
@@ -189,7 +189,7 @@ async fn begun(client: &Client, runs: usize) -> Measured<String> {
     Ok(name)
 }
 
-/// Copies the two runs of a table in the engine's own file: through its API a million would take an hour.
+/// Copies the table's two runs in the engine's file. Through the API a million would take an hour.
 fn fill(file: &Path, name: &str, runs: usize) -> Measured<()> {
     let started = Instant::now();
     let mut base = rusqlite::Connection::open(file)?;

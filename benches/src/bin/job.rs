@@ -1,5 +1,5 @@
-//! A queue task that does nothing: it returns its argument, and when its body began. Its name is that of its program, so that
-//! one binary serves as many tasks.
+//! A queue task without work: it returns its argument and the time of its body's start. Its name is the program's name, so
+//! that one binary serves as several tasks.
 
 use lamplighter::{
     definition::{Definition, Kind, Priority, Queue},

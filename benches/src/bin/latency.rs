@@ -1,5 +1,5 @@
-//! How long a run waits for its lock and its record, on the embedded engine: from the order to the body's first line, and
-//! from its last to the end of the pipeline. Printed beside bare conditional writes; nothing is promised of them.
+//! Benchmark: a run's overhead for lock and record on the embedded engine, from the order to the body's first line and from
+//! its last to the end of the pipeline. Printed beside bare conditional writes, without a promise.
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +11,7 @@ use std::{
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use lamplighter::{
-    AssetsSource, Bodies, Edges, Hosted, Invocation,
+    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, TaskInstance,
     definition::{Definition, Kind, Lifecycle},
     execute,
     prelude::*,
@@ -25,13 +25,13 @@ use serde_json::json;
 use tokio::runtime::Builder;
 
 const RUNS: usize = 2_000;
-/// Runs before those that count.
+/// The number of uncounted runs at the start.
 const WARM_UP: usize = 100;
 const TABLE: &str = "lamplighter";
 
 type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// When the last body began and ended.
+/// The times at which the last body started and ended.
 static BODY: Mutex<Option<(Instant, Instant)>> = Mutex::new(None);
 
 struct Timed;
@@ -41,7 +41,7 @@ impl Task for Timed {
     type State = ();
 
     fn definition() -> Definition {
-        let name = "timed".parse().expect("it is a task's name");
+        let name = "timed".parse().expect("the task's name is valid");
         Definition::new(name, Kind::Lifecycle(Lifecycle::default()))
     }
 
@@ -54,7 +54,7 @@ impl Task for Timed {
 }
 
 fn main() -> ExitCode {
-    // The task's process is this binary once more: the engine is not in it, as it is not in a function.
+    // The task's process is a second process of this binary, without the engine, as in a function.
     let done = if std::env::args().len() > 1 { measure() } else { serve() };
     match done {
         Ok(code) => code,
@@ -86,12 +86,12 @@ fn serve() -> Measured<ExitCode> {
 }
 
 fn measure() -> Measured<ExitCode> {
-    // The runtimes are those of a task's process.
+    // The same runtimes as in a task's process.
     let bodies = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let pipeline = Builder::new_current_thread().enable_all().build()?;
-    let edges = Edges {
+    let process = ProcessEnvironment {
         clients: Arc::new(Clients::default()),
-        bodies: Bodies::new(bodies.handle().clone()),
+        body_runtime: BodyRuntime::new(bodies.handle().clone()),
         table: Some(TABLE.to_owned()),
         table_is_local: false,
         bucket: None,
@@ -106,7 +106,7 @@ fn measure() -> Measured<ExitCode> {
     };
     let (mut to_body, mut to_record, mut writes) = (Vec::new(), Vec::new(), Vec::new());
     pipeline.block_on(async {
-        let client = edges.clients.dynamodb().await;
+        let client = process.clients.dynamodb().await;
         for run in 0..WARM_UP + RUNS {
             let invocation = Invocation {
                 payload: json!({}),
@@ -114,7 +114,7 @@ fn measure() -> Measured<ExitCode> {
                 deadline: (std::time::SystemTime::now() + Duration::from_secs(60)).try_into()?,
             };
             let started = Instant::now();
-            execute(Arc::new(Hosted::from(Timed)), invocation, &edges).await?;
+            execute(Arc::new(TaskInstance::from(Timed)), invocation, &process).await?;
             let over = Instant::now();
             let (began, ended) = BODY.lock().map_err(|_| "poisoned")?.take().ok_or("the body did not run")?;
             let bare = Instant::now();

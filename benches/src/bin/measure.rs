@@ -1,7 +1,7 @@
-//! Measures what the project promises, each figure beside its baseline, in one run: `make bench`.
+//! Benchmark: the project's promises, each figure beside its baseline. Part of `make bench`.
 //!
-//! The three binaries of a round are started one after the other, so that whatever else the machine does falls on all
-//! of them; figures are medians, and the promises are ratios. A promise that is not kept makes the exit code 1.
+//! The three binaries of a round start one after the other, so that other load on the machine affects all of them. Figures
+//! are medians, and promises are ratios. The exit code is 1 if a promise is broken.
 
 use std::{
     collections::BTreeMap,
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Takes every measure. Whether all promises are kept.
+/// Takes all measurements. Returns whether all promises are kept.
 async fn measure() -> Outcome<bool> {
     let folder = std::env::current_exe()?.parent().ok_or("the benchmark has no folder")?.to_owned();
     let engine = Engine::memory()?;
@@ -55,7 +55,7 @@ async fn measure() -> Outcome<bool> {
     Ok(kept)
 }
 
-/// One line: a figure, its baseline, their ratio, and the promise.
+/// Prints a figure, its baseline, their ratio, and the promise in one line.
 fn promise(what: &str, ours: f64, baseline: f64, unit: &str, at_most: f64) -> bool {
     let ratio = ours / baseline;
     let kept = ratio <= at_most;
@@ -66,7 +66,7 @@ fn promise(what: &str, ours: f64, baseline: f64, unit: &str, at_most: f64) -> bo
     kept
 }
 
-/// Process start to first poll, and to the end of the first run.
+/// The times from the process's start to its first poll, and to the end of the first run.
 async fn starts(folder: &Path, dynamodb: &str) -> Outcome<bool> {
     let stage = RuntimeApi::serve().await?;
     let mut polls: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -107,7 +107,7 @@ fn sizes(folder: &Path) -> Outcome<bool> {
     ))
 }
 
-/// A whole deployment through the real dispatcher.
+/// Measures a whole deployment through the real dispatcher.
 async fn deployments(folder: &Path, dynamodb: &str) -> Outcome<bool> {
     let host = LambdaHost::start(|_| ()).await?;
     let (stacks, answers) = (Stacks::serve().await?, Answers::serve().await?);
@@ -174,7 +174,7 @@ async fn deployments(folder: &Path, dynamodb: &str) -> Outcome<bool> {
     Ok(kept)
 }
 
-/// The Runtime API for one process at a time, which notes when it is called.
+/// The Runtime API for one process at a time, which notes the times of its calls.
 struct RuntimeApi {
     address: String,
     calls: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Call, Instant)>>,
@@ -209,7 +209,7 @@ impl RuntimeApi {
         Ok(Self { address, calls: receiver.into(), fresh })
     }
 
-    /// Starts a binary, lets it do one invocation, and ends it. Milliseconds to the first poll and to the response.
+    /// Starts a binary for one invocation and ends it. Returns the milliseconds to the first poll and to the response.
     async fn start(&self, binary: &PathBuf, dynamodb: &str) -> Outcome<(f64, f64)> {
         *self.fresh.lock().map_err(|_| "poisoned")? = true;
         let mut calls = self.calls.lock().await;

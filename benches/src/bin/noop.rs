@@ -1,5 +1,5 @@
-//! Ours: a task that does nothing, or sleeps, locked and recorded. Its name comes from the environment, so that one
-//! binary serves as many tasks.
+//! Our task: it does nothing or sleeps, with lock and record. Its name is from the environment, so that one binary serves as
+//! several tasks.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use lamplighter::{
     prelude::*,
 };
 
-/// How long it takes.
+/// The duration of its body.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 struct Config {
     sleep_ms: u64,

@@ -1,4 +1,4 @@
-//! Measures what a pulse decides: 10 000 definitions, of which 100 are due, in at most 50 ms. Part of `make bench`.
+//! Benchmark: a pulse's decisions on 10 000 definitions, of which 100 are due, within 50 ms. Part of `make bench`.
 
 use std::{
     process::ExitCode,
@@ -18,7 +18,7 @@ const DUE: usize = 100;
 const ROUNDS: usize = 21;
 const AT_MOST_MS: f64 = 50.0;
 const ZONES: [&str; 4] = ["UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata"];
-/// 2026-11-21T12:30:20Z, at which the daily tasks below are not due in any of the zones.
+/// 2026-11-21T12:30:20Z, at which the daily tasks below are not due in any time zone.
 const NOW: i64 = 1_795_264_220;
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
@@ -57,7 +57,7 @@ fn measure() -> Outcome<bool> {
     for _ in 0..ROUNDS {
         let started = Instant::now();
         let considered = pulse(&plan, &zones, &state, now);
-        // What the table holds comes by two requests, and is not a decision.
+        // Reading the table takes two requests, which are not part of the decision.
         let deciding = started.elapsed();
         let tasks = considered.tasks();
         let states = tasks.into_iter().map(|name| (name, TaskState::default())).collect();

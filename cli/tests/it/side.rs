@@ -200,7 +200,7 @@ async fn s02_a_stop_fires_the_cancellation_and_the_shutdown_once() {
     let runs = world.runs().await;
     let [run] = &runs[..] else { panic!("{runs:?}") };
     assert_eq!((run.status, run.trigger), (Status::Completed, Trigger::Runner));
-    assert_eq!(run.message.as_deref(), Some("stopped: it was asked to end"));
+    assert_eq!(run.message.as_deref(), Some("stopped on request"));
     assert!(world.table.state(&task()).await.unwrap().lease.is_none(), "it is free");
 }
 

@@ -1,4 +1,4 @@
-//! One connection, and statements that are the same for both kinds of database.
+//! A connection, with statements that run on both kinds of database.
 
 use std::{
     error::Error as _,
@@ -18,20 +18,20 @@ use tokio_postgres::{
 
 use crate::{DatabaseError, Location, Server, tls::Mode};
 
-/// How long a server may take to accept a connection, where the URL does not say it.
+/// The default connect timeout, if the URL sets none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait for another process that writes to the same SQLite file.
+/// The time to wait for another process that writes to the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open connection.
 pub enum Connection {
-    /// To an SQLite file.
+    /// A connection to an SQLite file.
     Sqlite(Sqlite),
-    /// To a PostgreSQL server.
+    /// A connection to a PostgreSQL server.
     Postgres(tokio_postgres::Client),
 }
 
-/// An open SQLite file. Its work blocks, so it is done on threads of its own.
+/// An open SQLite file. SQLite blocks, so its work runs on blocking threads.
 #[derive(Clone)]
 pub struct Sqlite {
     connection: Arc<Mutex<rusqlite::Connection>>,
@@ -41,14 +41,18 @@ pub struct Sqlite {
 /// A parameter of a statement.
 #[derive(Clone, Debug)]
 pub enum Value {
-    /// A number of 64 bits: `BIGINT`.
+    /// A 64-bit integer: `BIGINT`.
     Integer(i64),
-    /// A text.
+    /// A string: `TEXT`.
     Text(String),
 }
 
 impl Connection {
-    /// Connects. An error names the place.
+    /// Connects to the database.
+    ///
+    /// # Errors
+    ///
+    /// The error names the location without user and password.
     pub async fn open(location: &Location) -> Result<Self, DatabaseError> {
         let opened = match location {
             Location::Sqlite(path) => Sqlite::open(path).await.map(Self::Sqlite),
@@ -60,7 +64,7 @@ impl Connection {
         })
     }
 
-    /// Executes the statement once for each row of parameters, all or nothing. Returns how many rows it changed.
+    /// Executes the statement once for each row of parameters, in one transaction. Returns the number of changed rows.
     pub async fn execute(&mut self, sql: &str, rows: Vec<Vec<Value>>) -> Result<u64, DatabaseError> {
         match self {
             Self::Sqlite(sqlite) => {
@@ -96,21 +100,21 @@ impl Sqlite {
         Ok(Self { connection: Arc::new(Mutex::new(connection)), interrupt })
     }
 
-    /// Calls `work` on a thread that may block. If the caller stops waiting, the statement that runs is interrupted.
+    /// Calls `work` on a blocking thread. If the caller stops waiting, the running statement is interrupted.
     pub async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> T + Send + 'static,
     ) -> Result<T, DatabaseError> {
         let connection = Arc::clone(&self.connection);
         let _interrupt = InterruptOnDrop(&self.interrupt);
-        // A panic in `work` leaves the connection usable: SQLite rolls back what was open.
+        // A panic in `work` leaves the connection usable: SQLite rolls the open transaction back.
         let locked = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(tokio::task::spawn_blocking(locked).await?)
     }
 }
 
-/// Without it a body whose time is up would end, and its thread would go on writing. When nothing runs it does
-/// nothing.
+/// Interrupts the running statement, if any, when it is dropped. Otherwise the thread of a cancelled body would continue
+/// to write.
 struct InterruptOnDrop<'a>(&'a InterruptHandle);
 
 impl Drop for InterruptOnDrop<'_> {
@@ -146,7 +150,7 @@ async fn connect(server: &Server) -> Result<tokio_postgres::Client, DatabaseErro
         begin(&config, mode, tls).await.map_err(DatabaseError::from)
     };
     let plain = async || begin(&config, SslMode::Disable, NoTls).await;
-    // On a socket of this machine there is nothing to encrypt.
+    // A Unix socket needs no encryption.
     let hosts = config.get_hosts();
     let is_local = !hosts.is_empty() && !hosts.iter().any(|host| matches!(host, Host::Tcp(_)));
     match server.tls.mode {
@@ -164,7 +168,7 @@ async fn connect(server: &Server) -> Result<tokio_postgres::Client, DatabaseErro
     }
 }
 
-/// Returns true if another way to connect may help: the handshake failed, or the server wants no connection of this kind.
+/// Returns true if another kind of connection may succeed: the handshake failed, or the server rejects this kind.
 fn is_refused(error: &tokio_postgres::Error) -> bool {
     let is_handshake = |cause: &(dyn std::error::Error + 'static)| {
         let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
@@ -174,7 +178,7 @@ fn is_refused(error: &tokio_postgres::Error) -> bool {
         || std::iter::successors(error.source(), |&cause| cause.source()).any(is_handshake)
 }
 
-/// Connects by one kind of TLS, or none.
+/// Connects with or without TLS.
 async fn begin<T>(
     config: &tokio_postgres::Config,
     mode: SslMode,
@@ -185,10 +189,10 @@ where
     T::Stream: Send + 'static,
 {
     let (client, connection) = config.clone().ssl_mode(mode).connect(tls).await?;
-    // It ends with the client. If it breaks before, the client's next request says so.
+    // The connection ends with the client. If it breaks before, the client's next request fails.
     tokio::spawn(async move {
         if let Err(error) = connection.await {
-            tracing::debug!("the connection to PostgreSQL broke: {error}");
+            tracing::debug!("the connection to PostgreSQL failed: {error}");
         }
     });
     Ok(client)
@@ -244,7 +248,7 @@ mod tests {
         assert_eq!(connection.execute(INSERT, vec![lamp("b", 4), lamp("c", 5)]).await.unwrap(), 1);
         let refused = connection.execute(INSERT, vec![lamp("d", 6), lamp("e", 0)]).await.unwrap_err();
         assert!(!refused.is_temporary(), "{refused}");
-        // All or nothing: `d` went with `e`.
+        // One transaction: the failure of `e` rolls `d` back.
         assert_eq!(connection.execute("DELETE FROM lamps", vec![vec![]]).await.unwrap(), 3);
         let missing = connection.execute("DELETE FROM nowhere", vec![vec![]]).await.unwrap_err();
         assert!(!missing.is_temporary(), "{missing}");
@@ -258,10 +262,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_that_is_away_is_named_without_its_password_and_worth_waiting_for() {
+    async fn an_unreachable_database_is_named_without_its_password_and_is_temporary() {
         let folder = tempfile::tempdir().unwrap();
         let file = format!("sqlite:{}/no/such/app.sqlite", folder.path().display());
-        // Port 1 of loopback has no listener.
+        // Nothing listens on port 1 of loopback.
         for (url, place) in [
             (file.as_str(), "/no/such/app.sqlite"),
             ("postgres://app:hunter2@127.0.0.1:1/shop", "127.0.0.1:1/shop"),
@@ -274,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_password_is_not_worth_another_try() {
+    async fn a_wrong_password_is_permanent() {
         let server = Postgres::start();
         let url = server.url().replace("secret", "hunter2");
         let error = Connection::open(&url.parse().unwrap()).await.err().unwrap();
@@ -283,7 +287,7 @@ mod tests {
         assert!(!error.is_temporary());
     }
 
-    /// Connects by the URL, or gives all causes of the error.
+    /// Connects by the URL. The error has all of its causes.
     async fn connects(url: &str) -> Result<(), String> {
         let opened = match url.parse::<Location>() {
             Ok(location) => Connection::open(&location).await,
@@ -299,7 +303,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_encrypted_as_the_url_says() {
+    async fn sslmode_decides_on_encryption() {
         let server = Postgres::start();
         let folder = tempfile::tempdir().unwrap();
         let ours = Authority::new();
@@ -324,7 +328,7 @@ mod tests {
             Front::start(server.port(), Some(&good), false).await,
         ];
         let [good, other_host, alone, without, only_encrypted] = &fronts;
-        // Whether it connects, and whether the connection is encrypted; or what is said.
+        // `Ok(is_encrypted)`, or part of the error.
         for (front, parameters, expected) in [
             (good, String::new(), Ok(true)),
             (good, "sslmode=disable".to_owned(), Ok(false)),
@@ -342,7 +346,7 @@ mod tests {
             (
                 good,
                 format!("sslmode=verify-full&sslrootcert={empty}"),
-                Err("empty.pem, of `sslrootcert`, holds no"),
+                Err("empty.pem, the file of `sslrootcert`, has no"),
             ),
             (other_host, "sslmode=require".to_owned(), Ok(true)),
             (other_host, format!("sslmode=verify-ca&sslrootcert={root}"), Ok(true)),
@@ -372,7 +376,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_statement_nobody_waits_for_is_interrupted() {
+    async fn a_statement_without_a_waiting_caller_is_interrupted() {
         let folder = tempfile::tempdir().unwrap();
         let sqlite = Sqlite::open(&folder.path().join("app.sqlite")).await.unwrap();
         let (begun, has_begun) = tokio::sync::oneshot::channel();
@@ -387,7 +391,7 @@ mod tests {
             sqlite.call(count).await
         });
         has_begun.await.unwrap();
-        // Long enough for the statement to begin; were it not interrupted, this test would never end.
+        // Long enough for the statement to start. Without the interruption this test would never end.
         tokio::time::sleep(Duration::from_millis(100)).await;
         waiting.abort();
         let error = has_ended.await.unwrap().unwrap_err();

@@ -1,4 +1,4 @@
-//! What can go wrong between a task and its database, and whether to wait may help.
+//! The errors of the database, and whether a retry may help.
 
 use std::error::Error;
 
@@ -7,38 +7,38 @@ use tokio_postgres::error::SqlState;
 
 use crate::{InvalidLocation, tls::CertificatesError};
 
-/// Why the database did not do what it was asked to.
+/// An error of the database.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
-    /// Nobody knows where it is.
+    /// `DATABASE_URL` is invalid.
     #[error(transparent)]
     Location(#[from] InvalidLocation),
-    /// It could not be reached or opened.
+    /// The database cannot be reached or opened.
     #[error("cannot open {location}")]
     Open {
-        /// Where it is, without user and password.
+        /// The location, without user and password.
         location: String,
-        /// What was said.
+        /// The cause.
         #[source]
         source: Box<DatabaseError>,
     },
-    /// The certificates that a connection is checked against cannot be used.
+    /// The certificates for TLS cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
-    /// SQLite refused.
+    /// SQLite returned an error.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// PostgreSQL refused, or the connection to it broke.
+    /// PostgreSQL returned an error, or the connection failed.
     #[error(transparent)]
     Postgres(#[from] tokio_postgres::Error),
-    /// The work in the background ended without an answer.
+    /// The worker thread ended without a result.
     #[error("the database's worker thread ended early")]
     Worker(#[from] tokio::task::JoinError),
 }
 
 impl DatabaseError {
-    /// Whether the same request may succeed later: the database is away, busy or short of something. Not so for
-    /// what it understood and refused, such as a statement or a password.
+    /// Returns whether a retry may succeed: the database is unreachable, busy or short of resources. False for a request
+    /// that it rejected, e.g. a statement or a password.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Location(_) | Self::Certificates(_) => false,
@@ -50,7 +50,7 @@ impl DatabaseError {
     }
 }
 
-/// The same of a library's error, by what the database said that is among its causes.
+/// Returns the same for a library's error, by the database's error among its causes.
 pub fn is_temporary(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |&error| error.source()).any(|error| {
         error.downcast_ref().is_some_and(sqlite_is_temporary)
@@ -64,18 +64,18 @@ fn sqlite_is_temporary(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code().is_some_and(|code| temporary.contains(&code))
 }
 
-/// By the class of the SQLSTATE, which is its first two characters. Source: the PostgreSQL manual, appendix A.
+/// Decides by the class of the SQLSTATE, its first two characters. Source: the PostgreSQL manual, appendix A.
 fn postgres_is_temporary(error: &tokio_postgres::Error) -> bool {
     // connection, rolled back (deadlock, serialization), resources, object in use, operator intervention, system
     let temporary = ["08", "40", "53", "55", "57", "58"];
     if is_of_certificate(error) {
         return false;
     }
-    // Without a state it is not the server that refused: the connection could not be made, or broke.
+    // An error without SQLSTATE is not the server's: the connection failed.
     error.code().map(SqlState::code).is_none_or(|code| temporary.iter().any(|class| code.starts_with(class)))
 }
 
-/// Returns true if the server has shown a certificate that is not good, which it will do again.
+/// Returns true if the server's certificate was rejected, which a retry cannot change.
 fn is_of_certificate(error: &tokio_postgres::Error) -> bool {
     let is_invalid = |cause: &(dyn Error + 'static)| {
         let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

@@ -1,4 +1,4 @@
-//! TLS in front of a PostgreSQL server, for tests: the programs that `tests/setup` installs are built without it.
+//! A TLS proxy for a PostgreSQL server in tests, since the programs that `tests/setup` installs are built without TLS.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// The request for TLS that a client sends first. Source: the PostgreSQL manual, "Message Formats", `SSLRequest`.
+/// The client's request for TLS, its first message. Source: the PostgreSQL manual, "Message Formats", `SSLRequest`.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// A private authority.
@@ -37,7 +37,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for these hosts.
+    /// Creates a certificate for these hosts.
     pub(crate) fn certify(&self, hosts: &[&str]) -> Certified {
         let key = KeyPair::generate().unwrap();
         let certificate = parameters(hosts).signed_by(&key, &self.0).unwrap();
@@ -46,7 +46,7 @@ impl Authority {
 }
 
 impl Certified {
-    /// One that is signed by itself and says that it is an authority's, as `openssl req -x509` makes it.
+    /// Creates a self-signed certificate that is marked as an authority's, like those of `openssl req -x509`.
     pub(crate) fn alone(hosts: &[&str]) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut parameters = parameters(hosts);
@@ -72,14 +72,14 @@ fn parameters(hosts: &[&str]) -> CertificateParams {
     CertificateParams::new(hosts.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
 }
 
-/// A port that answers as PostgreSQL does where `ssl` is on, and passes everything on to a server.
+/// A port that responds like PostgreSQL with `ssl` on, and forwards everything to a server.
 pub(crate) struct Front {
     pub(crate) port: u16,
-    /// One entry for each connection: true if it was encrypted.
+    /// One entry per connection: true if it was encrypted.
     seen: Arc<Mutex<Vec<bool>>>,
 }
 
-/// The connections that a front takes.
+/// The kinds of connection that the proxy accepts.
 struct Taken {
     server: u16,
     acceptor: Option<TlsAcceptor>,
@@ -88,8 +88,8 @@ struct Taken {
 }
 
 impl Front {
-    /// Begins one before the server at a port: with a certificate it encrypts, and without `plain` it refuses what is not
-    /// encrypted.
+    /// Starts a proxy for the server at a port. With a certificate it supports TLS; without `plain` it rejects plain
+    /// connections.
     pub(crate) async fn start(server: u16, certified: Option<&Certified>, plain: bool) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -99,7 +99,7 @@ impl Front {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let taken = Arc::clone(&taken);
-                // A client that breaks off is no fault of the test's.
+                // A client that closes the connection is expected.
                 tokio::spawn(async move { drop(taken.serve(stream).await) });
             }
         });
@@ -136,7 +136,7 @@ impl Taken {
         let fields: Vec<_> = fields.iter().flat_map(|field| [field.as_bytes(), &[0][..]].concat()).collect();
         let length = u32::try_from(fields.len() + 4).unwrap().to_be_bytes();
         stream.write_all(&[b"E", &length[..], &fields].concat()).await?;
-        // What the client has sent is read, so that it is not told of a reset instead.
+        // Read what the client has sent: otherwise it would see a reset instead of the error.
         let _ = stream.read(&mut [0; 1024]).await?;
         stream.shutdown().await
     }

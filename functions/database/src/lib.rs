@@ -1,6 +1,6 @@
-//! The application's database as its tasks reach it: PostgreSQL, or an SQLite file, by the variable `DATABASE_URL`.
+//! The application's database: PostgreSQL or an SQLite file, named by the environment variable `DATABASE_URL`.
 //!
-//! Statements that run on both number their parameters `$1`, `$2` in the order of their first use.
+//! Number a statement's parameters `$1`, `$2`, .. in the order of their first use, so that it runs on both.
 
 mod connection;
 mod error;

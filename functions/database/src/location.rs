@@ -1,4 +1,4 @@
-//! Where the database is: `DATABASE_URL`, read.
+//! The location of the database, parsed from `DATABASE_URL`.
 
 use std::{env::VarError, fmt, path::PathBuf, str::FromStr};
 
@@ -6,17 +6,17 @@ use tokio_postgres::config::Host;
 
 use crate::tls::{InvalidTls, Tls};
 
-/// The variable that says where the database is.
+/// The environment variable with the database's URL.
 const VARIABLE: &str = "DATABASE_URL";
-/// The file that is used when nothing says where the database is.
+/// The default SQLite file.
 const DEFAULT_FILE: &str = "app.sqlite";
 
-/// Where a database is. Printed, it shows neither user nor password.
+/// The location of a database. Its printed form has neither user nor password.
 #[derive(Clone)]
 pub enum Location {
-    /// In an SQLite file, which is made if it is missing. From `sqlite:<path>`.
+    /// An SQLite file, which is created if it is missing. From `sqlite:<path>`.
     Sqlite(PathBuf),
-    /// On a PostgreSQL server. From `postgres://<user>:<password>@<host>:<port>/<database>`, with `sslmode` and
+    /// A PostgreSQL server. From `postgres://<user>:<password>@<host>:<port>/<database>`, with `sslmode` and
     /// `sslrootcert` as libpq has them.
     Postgres(Box<Server>),
 }
@@ -28,35 +28,36 @@ pub struct Server {
     pub(crate) tls: Tls,
 }
 
-/// Why `DATABASE_URL` cannot say where the database is. Its value may hold a password, so it is never repeated.
+/// An error of `DATABASE_URL`. The value may have a password, so no error quotes it.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidLocation {
-    /// It names no kind of database that is known.
+    /// The scheme is unknown.
     #[error("DATABASE_URL begins with neither `sqlite:` nor `postgres://`")]
     Scheme,
-    /// It is not text.
+    /// The value is not UTF-8.
     #[error("DATABASE_URL is not UTF-8 text")]
     NotText,
-    /// There is no path after `sqlite:`.
+    /// The path after `sqlite:` is missing.
     #[error("DATABASE_URL names no file: it must be `sqlite:<path>`")]
     NoFile,
-    /// What comes after `postgres:` does not parse.
+    /// The URL of PostgreSQL is malformed.
     #[error("DATABASE_URL must be `postgres://<user>:<password>@<host>:<port>/<database>`")]
     Postgres(#[source] tokio_postgres::Error),
-    /// It does not say how the connection is encrypted.
+    /// The parameters of TLS are invalid.
     #[error("DATABASE_URL: {0}")]
     Tls(#[from] InvalidTls),
 }
 
 impl Location {
-    /// What `DATABASE_URL` says. Without it: `app.sqlite` in the folder for temporary files, which in Lambda is
-    /// lost with the execution environment and seen by no other function, so a deployment should set it.
+    /// Reads `DATABASE_URL`. The default is `app.sqlite` in the folder for temporary files.
+    ///
+    /// In Lambda that folder is private to one execution environment and lost with it, so set the variable there.
     pub fn from_environment() -> Result<Self, InvalidLocation> {
         match std::env::var(VARIABLE) {
             Ok(url) if !url.is_empty() => url.parse(),
             Ok(_) | Err(VarError::NotPresent) => {
                 let location = Self::Sqlite(std::env::temp_dir().join(DEFAULT_FILE));
-                tracing::warn!("{VARIABLE} is not set: using {location}, a file of this machine alone");
+                tracing::warn!("{VARIABLE} is not set: using {location}, which only this machine can see");
                 Ok(location)
             }
             Err(VarError::NotUnicode(_)) => Err(InvalidLocation::NotText),
@@ -69,7 +70,7 @@ impl FromStr for Location {
 
     fn from_str(url: &str) -> Result<Self, InvalidLocation> {
         if let Some(path) = url.strip_prefix("sqlite:") {
-            // `sqlite:///var/app.sqlite` is how other tools write an absolute path.
+            // Other tools write an absolute path as `sqlite:///var/app.sqlite`.
             let path = path.strip_prefix("//").unwrap_or(path);
             return if path.is_empty() {
                 Err(InvalidLocation::NoFile)
@@ -87,12 +88,12 @@ impl FromStr for Location {
     }
 }
 
-/// The URL without these parameters, and their values: the library knows only some of what libpq does.
+/// Removes these parameters from the URL, and returns their values. The library does not support all of libpq's.
 fn without<const N: usize>(
     url: &str,
     names: [&str; N],
 ) -> Result<(String, [Option<String>; N]), InvalidLocation> {
-    // What comes before the first `@` may be a password with any character.
+    // The password before the first `@` may have any character.
     let begin = url.find('@').unwrap_or_default();
     let Some(mark) = url[begin..].find('?').map(|found| begin + found) else {
         return Ok((url.to_owned(), [const { None }; N]));
@@ -102,7 +103,7 @@ fn without<const N: usize>(
     for parameter in url[mark + 1..].split('&') {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match names.iter().position(|known| *known == name) {
-            // The last one stands, as in libpq.
+            // The last value wins, as in libpq.
             Some(i) => values[i] = Some(decoded(value).ok_or(InvalidTls::NotText)?),
             None => rest.push(parameter),
         }
@@ -112,7 +113,7 @@ fn without<const N: usize>(
     Ok((format!("{mark}{rest}"), values))
 }
 
-/// The text with its `%..` resolved.
+/// Decodes the percent-encoding of a text.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
@@ -137,7 +138,7 @@ impl fmt::Display for Location {
         };
         f.write_str("PostgreSQL at ")?;
         for (index, host) in config.get_hosts().iter().enumerate() {
-            // One port may stand for all hosts; without any it is the default one.
+            // A single port applies to all hosts; without one the default port applies.
             let ports = config.get_ports();
             let port = ports.get(index).or(ports.first()).copied().unwrap_or(5432);
             let separator = if index > 0 { "," } else { "" };
@@ -151,7 +152,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// As it is displayed: no derived form may show what is in a URL.
+/// Prints the same as `Display`, since a derived form would reveal the URL.
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_encryption_is_taken_out_of_the_url() {
+    fn the_parameters_of_tls_are_removed_from_the_url() {
         for (url, rest, values) in [
             ("postgres://a@h/d", "postgres://a@h/d", [None, None]),
             ("postgres://a:p?sslmode=x@h/d", "postgres://a:p?sslmode=x@h/d", [None, None]),
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_said_without_the_password() {
+    fn errors_do_not_show_the_password() {
         for (url, expected) in [
             ("", "neither"),
             ("mysql://app:hunter2@db/shop", "neither `sqlite:` nor `postgres://`"),

@@ -10,10 +10,10 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Who runs the server when the test is run by root, which PostgreSQL refuses: `nobody`.
+/// The user `nobody`, who runs the server if root runs the test. PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// A server on loopback, stopped when this is dropped.
+/// A server on loopback. Dropping this stops it.
 #[derive(Debug)]
 pub struct Postgres {
     folder: TempDir,
@@ -23,7 +23,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one with an empty database; panics with the reason if that fails.
+    /// Starts a server with an empty database. Panics on failure.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -55,12 +55,12 @@ impl Postgres {
         server
     }
 
-    /// How to connect: user `app`, password `secret`, database `postgres`.
+    /// Returns the URL: user `app`, password `secret`, database `postgres`.
     pub fn url(&self) -> String {
         format!("postgres://app:secret@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Its port on loopback.
+    /// Returns the port on loopback.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -72,13 +72,13 @@ impl Postgres {
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         let mut command = if self.as_nobody { as_nobody(&program) } else { Command::new(program) };
-        // A server that inherited the test's own output would keep it open.
+        // A server that inherits the test's output would keep it open.
         command.current_dir(self.folder.path()).stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
 }
 
-/// A program run by nobody, who may still read what root may: the repository may lie in a folder of root's own.
+/// Runs a program as `nobody` with root's right to read, since the repository may be in a folder of root's own.
 fn as_nobody(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={NOBODY}")).arg("--clear-groups");
@@ -89,13 +89,13 @@ fn as_nobody(program: &Path) -> Command {
 impl Drop for Postgres {
     fn drop(&mut self) {
         let mut stop = self.command("pg_ctl");
-        // A test that panics already must not panic twice; the folder goes either way.
+        // A second panic would abort the test. The folder is removed in any case.
         let _ =
             stop.args(["stop", "--mode=immediate", "--silent", "--pgdata"]).arg(self.path("data")).status();
     }
 }
 
-/// The folder of `initdb` and `pg_ctl`, of the newest version that is there.
+/// Returns the folder of `initdb` and `pg_ctl` of the newest installed version.
 fn programs() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/postgres/lib");
     let found = (|| {
@@ -115,6 +115,6 @@ fn entries(folder: &Path) -> Option<Vec<PathBuf>> {
 }
 
 fn run(command: &mut Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}"));
+    let status = command.status().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
     assert!(status.success(), "{command:?} failed: {status}");
 }

@@ -1,4 +1,4 @@
-//! How a connection to PostgreSQL is encrypted: `sslmode` and `sslrootcert` of the URL, as libpq means them.
+//! TLS of connections to PostgreSQL: `sslmode` and `sslrootcert` of the URL, with libpq's semantics.
 
 use std::{
     fmt,
@@ -25,16 +25,16 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 pub(crate) enum Mode {
     /// Never encrypted.
     Disable,
-    /// Encrypted only if the server refuses other connections.
+    /// Encrypted only if the server rejects plain connections.
     Allow,
-    /// Encrypted if the server can, and else not.
+    /// Encrypted if the server supports TLS.
     #[default]
     Prefer,
-    /// Encrypted. The server's certificate is checked only against `sslrootcert`.
+    /// Encrypted. The server's certificate is only checked if `sslrootcert` is set.
     Require,
-    /// Encrypted, with a server whose certificate comes from an authority that is trusted.
+    /// Encrypted. The server's certificate must be signed by a trusted authority.
     VerifyCa,
-    /// The same, and the certificate is for the host that the URL names.
+    /// The same, and the certificate must be for the URL's host.
     VerifyFull,
 }
 
@@ -58,61 +58,61 @@ impl FromStr for Mode {
     }
 }
 
-/// Why the URL does not say how the connection is encrypted. What it says is never repeated.
+/// An error of the URL's TLS parameters. No error quotes the URL.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTls {
-    /// Another word.
+    /// An unknown `sslmode`.
     #[error("`sslmode` must be one of disable, allow, prefer, require, verify-ca, verify-full")]
     Mode,
-    /// The machine's authorities sign certificates for anybody, so the host must be checked too.
+    /// The machine's authorities sign certificates for anybody, so the host must be checked, too.
     #[error("`sslrootcert=system` needs `sslmode=verify-full`")]
     Weak,
-    /// It is not UTF-8 once its `%..` are resolved.
+    /// A value is not UTF-8 after percent-decoding.
     #[error("`sslmode` and `sslrootcert` must be UTF-8 text")]
     NotText,
 }
 
-/// Why certificates cannot be used.
+/// An error of the certificates.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificatesError {
     /// The file of `sslrootcert` cannot be read.
-    #[error("the certificates of `sslrootcert`, {}, cannot be read", path.display())]
+    #[error("the file of `sslrootcert`, {}, cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// There is none in the file of `sslrootcert`.
-    #[error("{}, of `sslrootcert`, holds no certificate: it must be a file in PEM format", path.display())]
+    /// The file of `sslrootcert` has no certificate.
+    #[error("{}, the file of `sslrootcert`, has no certificate: expected a file in PEM format", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
     },
-    /// Those that the environment names cannot be used.
+    /// The certificates named by the environment are invalid.
     #[error(transparent)]
     Authorities(#[from] lamplighter::authorities::AuthoritiesError),
-    /// The machine has none.
-    #[error("this machine has no certificates of authorities: name a file of them with `sslrootcert`")]
+    /// The machine has no certificates.
+    #[error("this machine has no root certificates: name a file with `sslrootcert`")]
     None,
-    /// The library refuses them.
-    #[error("the certificates of authorities cannot be used")]
+    /// The TLS library rejects the certificates.
+    #[error("the root certificates cannot be used")]
     Unusable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The authorities that may sign a server's certificate.
+/// The trusted authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// The authorities that the environment names, and the machine's; asked only where the mode checks.
+    /// The authorities named by the environment, and the machine's. Only read if the mode checks certificates.
     #[default]
     Usual,
-    /// `sslrootcert=system`: the same.
+    /// `sslrootcert=system`: the same authorities.
     System,
-    /// Those of a file.
+    /// The authorities in a file.
     File(PathBuf),
 }
 
-/// How a connection is encrypted.
+/// The TLS settings of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tls {
     pub(crate) mode: Mode,
@@ -120,7 +120,7 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads the values of `sslmode` and `sslrootcert`; left out, they have libpq's defaults.
+    /// Parses the values of `sslmode` and `sslrootcert`. The defaults are libpq's.
     pub(crate) fn new(mode: Option<&str>, root_certificate: Option<&str>) -> Result<Self, InvalidTls> {
         let mode = mode.map(str::parse).transpose()?;
         let roots = match root_certificate {
@@ -136,7 +136,7 @@ impl Tls {
         Ok(Self { mode, roots })
     }
 
-    /// Makes the client's side of TLS. Reads certificates where the mode asks for them.
+    /// Creates the TLS client. Reads certificates if the mode checks them.
     pub(crate) fn connector(&self) -> Result<MakeRustlsConnect, CertificatesError> {
         let provider = Arc::new(ring::default_provider());
         let checks = self.mode >= Mode::VerifyCa || matches!(self.roots, Roots::File(_));
@@ -176,8 +176,7 @@ fn read_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesEr
     }
 }
 
-/// Checks the server's certificate as far as the mode asks for it. That the server has the certificate's key is checked in
-/// every mode.
+/// Checks the server's certificate as the mode requires. Every mode checks that the server has the certificate's key.
 struct Verifier {
     provider: Arc<CryptoProvider>,
     trusted: Option<Trusted>,
@@ -185,7 +184,7 @@ struct Verifier {
 
 struct Trusted {
     authorities: Arc<WebPkiServerVerifier>,
-    /// The certificates as they are, since a server's own may be among them.
+    /// The trusted certificates themselves, since the server's own may be one of them.
     certificates: Vec<CertificateDer<'static>>,
     checks_host: bool,
 }
@@ -197,7 +196,7 @@ impl Verifier {
         checks_host: bool,
     ) -> Result<Self, CertificatesError> {
         let mut roots = RootCertStore::empty();
-        // A machine's own store may hold some that are too old to be understood.
+        // The machine's store may have certificates that are too old to be parsed.
         roots.add_parsable_certificates(certificates.iter().cloned());
         let authorities =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
@@ -221,8 +220,8 @@ impl Trusted {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.checks_host => Ok(ServerCertVerified::assertion()),
-            // A server's own certificate that is trusted as it is may say that it is an authority's, as those of
-            // `openssl req -x509` do. Its time is checked before that.
+            // A trusted self-signed certificate may be marked as an authority's, like those of `openssl req -x509`. Its
+            // validity period is checked before.
             Err(Error::InvalidCertificate(CertificateError::Other(OtherError(error))))
                 if self.certificates.iter().any(|known| known == certificate)
                     && error.to_string().starts_with("CaUsedAsEndEntity") =>
@@ -286,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mode_is_libpqs() {
+    fn sslmode_has_libpqs_values_and_default() {
         let tls = |mode, root| Tls::new(mode, root).unwrap();
         assert_eq!(tls(None, None), Tls { mode: Mode::Prefer, roots: Roots::Usual });
         assert_eq!(tls(None, Some("system")).mode, Mode::VerifyFull);

@@ -1,3 +1,3 @@
-//! The function behind the stack's custom resources: it runs the tasks of a deployment.
+//! The dispatcher: the function behind the stack's custom resources, which runs the tasks of a deployment.
 
 lamplighter_dispatcher::main!();

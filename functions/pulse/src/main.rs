@@ -1,3 +1,3 @@
-//! The function that runs once a minute: it starts the due tasks and finds the lost runs.
+//! The pulse: a function that runs once a minute, starts due tasks, and ends lost runs.
 
 lamplighter_pulse::main!();

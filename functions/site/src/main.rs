@@ -1,4 +1,4 @@
-//! The application itself: one function that says which version of it answers.
+//! The application: a function that responds with its version.
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ async fn main() -> Result<(), Error> {
     lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| Ok::<_, Error>(answer.clone()))).await
 }
 
-/// The response of a function URL. What the environment does not say is null.
+/// Creates the response of a function URL. Missing environment variables become null.
 fn answer(version: Option<&str>, environment: Option<&str>) -> Value {
     json!({
         "statusCode": 200,
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_url_is_answered_with_version_and_environment() {
+    fn the_response_has_the_version_and_the_environment() {
         let answered = answer(Some("2"), Some("production"));
         assert_eq!(answered["statusCode"], 200);
         assert_eq!(answered["headers"]["content-type"], "application/json");

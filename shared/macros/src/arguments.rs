@@ -1,4 +1,4 @@
-//! The arguments of a queue task: what its function takes after its context.
+//! The arguments of a queue task: the parameters of its function after the context.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -10,34 +10,34 @@ pub(crate) struct Argument {
     pub kind: Type,
 }
 
-/// Reads what follows the context.
+/// Reads the parameters after the context.
 pub(crate) fn read(function: &ItemFn) -> Result<Vec<Argument>> {
     function.sig.inputs.iter().skip(1).map(argument).collect()
 }
 
 fn argument(input: &FnArg) -> Result<Argument> {
-    let expected = "an argument of a queue task is a name and a type: `to: String`";
+    let expected = "expected an argument with a name and a type, e.g. `to: String`";
     let FnArg::Typed(argument) = input else { return Err(Error::new(input.span(), expected)) };
     let Pat::Ident(name) = &*argument.pat else { return Err(Error::new(argument.pat.span(), expected)) };
     match &*argument.ty {
         Type::Reference(reference) => Err(Error::new(
             reference.span(),
-            "a job's arguments are stored until it runs, so its task owns them: `String` and not `&str`",
+            "a job's arguments are stored until it runs, so they must be owned: `String` instead of `&str`",
         )),
         Type::ImplTrait(it) => Err(Error::new(
             it.span(),
-            "a job's arguments are stored until it runs, so they are of one known type",
+            "a job's arguments are stored until it runs, so each needs a concrete type instead of `impl Trait`",
         )),
         kind => Ok(Argument { name: name.ident.clone(), kind: kind.clone() }),
     }
 }
 
-/// The struct of the arguments, as they are stored.
+/// Generates the struct of the arguments, as they are stored.
 pub(crate) fn declare(task: &Ident, visibility: &Visibility, arguments: &[Argument]) -> TokenStream {
     let name = of(task);
-    let doc = format!("The arguments of a job for [`{task}`], as they are stored.");
+    let doc = format!("The stored arguments of a job of [`{task}`].");
     let fields = arguments.iter().map(|Argument { name, kind }| {
-        let doc = format!("What its function has as `{name}`.");
+        let doc = format!("The argument `{name}`.");
         quote_spanned!(kind.span() => #[doc = #doc] pub #name: #kind)
     });
     quote! {
@@ -53,12 +53,12 @@ pub(crate) fn declare(task: &Ident, visibility: &Visibility, arguments: &[Argume
     }
 }
 
-/// The name of that struct.
+/// Returns the name of the arguments' struct.
 pub(crate) fn of(task: &Ident) -> Ident {
     format_ident!("{task}Arguments", span = task.span())
 }
 
-/// The task's own `enqueue`.
+/// Generates the task's `enqueue` function.
 pub(crate) fn enqueue(
     task: &Ident,
     visibility: &Visibility,
@@ -69,14 +69,14 @@ pub(crate) fn enqueue(
 ) -> TokenStream {
     let all = of(task);
     let (names, kinds): (Vec<_>, Vec<_>) = arguments.iter().map(|it| (&it.name, &it.kind)).unzip();
-    // An argument may have the same name.
+    // Hygienic, since an argument may have the same name.
     let jobs = Ident::new("jobs", Span::mixed_site());
     let promised = result.map_or_else(|| quote!(::lamplighter::generated::Value), |it| quote!(#it));
-    let doc = format!("Enqueues a job of the task `{name}`, once this is awaited.");
+    let doc = format!("Prepares a job of the task `{name}`; awaiting the returned value enqueues it.");
     quote! {
         impl #task {
             #[doc = #doc]
-            #[allow(clippy::too_many_arguments, reason = "they are the task's own")]
+            #[allow(clippy::too_many_arguments, reason = "they are the parameters of the author's function")]
             #visibility fn enqueue(
                 #jobs: &::lamplighter::Jobs,
                 #(#names: #kinds),*
@@ -95,7 +95,7 @@ pub(crate) fn enqueue(
     }
 }
 
-/// Takes the arguments out of the context, each by its name.
+/// Generates the statement that binds each argument of the context to its name.
 pub(crate) fn take(task: &Ident, context: &Ident, arguments: &[Argument]) -> TokenStream {
     let all = of(task);
     let names = arguments.iter().map(|argument| &argument.name);

@@ -1,4 +1,4 @@
-//! Reads the attribute: keys, and values that parse as what they stand for.
+//! Parses the attribute `#[task(..)]`: its keys and their values.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -23,7 +23,7 @@ use syn::{
     spanned::Spanned,
 };
 
-/// The attribute of a task, read.
+/// The parsed attribute of a task.
 #[derive(Default)]
 pub(crate) struct Attributes {
     pub queue: Option<Ident>,
@@ -56,11 +56,11 @@ pub(crate) struct Attributes {
     pub teardown: Option<Path>,
 }
 
-/// When a cron task runs.
+/// The schedule of a cron task.
 pub(crate) enum When {
-    /// At the times of a cron expression, which stands at that place.
+    /// A cron expression, with its place in the source.
     Expression(Schedule, Span),
-    /// When this function says so.
+    /// A function that decides each minute whether the task is due.
     Function(Path),
 }
 
@@ -68,19 +68,19 @@ const KEYS: &str = "queue, side, run_on, phase, once_per, depends_on, schedule, 
                     run_once, timeout, attempts, copy_assets, validate, rollback, state, teardown, concurrency, enqueues, \
                     on_error, on_shutdown, category, tags, \
                     retention, result";
-/// What stands alone.
+/// Keys without a value.
 const BARE: [&str; 2] = ["queue", "side"];
-/// What only cron tasks have.
+/// Keys of cron tasks only.
 const OF_CRON: [&str; 6] = ["schedule", "timezone", "overlap", "catch_up", "jitter", "run_once"];
-/// What only queue tasks have.
+/// Keys of queue tasks only.
 const OF_QUEUE: [&str; 1] = ["concurrency"];
-/// What only side tasks have.
+/// Keys of side tasks only.
 const OF_SIDE: [&str; 2] = ["on_error", "on_shutdown"];
-/// What only tasks have that come to an end.
-const OF_AN_END: [&str; 4] = ["timeout", "attempts", "rollback", "result"];
-/// What only lifecycle tasks have.
+/// Keys of tasks that run to completion: all but side tasks.
+const OF_COMPLETING: [&str; 4] = ["timeout", "attempts", "rollback", "result"];
+/// Keys of lifecycle tasks only.
 const OF_LIFECYCLE: [&str; 3] = ["run_on", "phase", "once_per"];
-/// What only the times of an expression have.
+/// Keys that require a cron expression.
 const OF_EXPRESSION: [&str; 2] = ["timezone", "jitter"];
 
 /// `key = value`, or a bare key.
@@ -91,7 +91,7 @@ struct Entry {
 
 enum Value {
     Expression(Expr),
-    /// A type is no expression where it has arguments or is a tuple: `result = Vec<String>`.
+    /// A type, e.g. `result = Vec<String>`. Types with arguments and tuples do not parse as expressions.
     Type(Type),
 }
 
@@ -113,13 +113,16 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Attributes> {
     let mut seen: Vec<Ident> = Vec::new();
     for Entry { key, value } in entries {
         if seen.contains(&key) {
-            return Err(Error::new(key.span(), format!("`{key}` is given twice")));
+            return Err(Error::new(key.span(), format!("`{key}` is set twice")));
         }
         read(&mut attributes, &key, value)?;
         seen.push(key);
     }
     if let (Some(_), Some(side)) = (&attributes.queue, &attributes.side) {
-        return Err(Error::new(side.span(), "a task is of one kind, and this one has a `queue`"));
+        return Err(Error::new(
+            side.span(),
+            "`queue` and `side` are mutually exclusive: a task has one kind",
+        ));
     }
     let foreign = foreign(&attributes);
     for key in &seen {
@@ -129,69 +132,75 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Attributes> {
     }
     if let Some(When::Expression(schedule, at)) = &attributes.schedule {
         let zone = TimeZone::get(attributes.timezone.as_deref().unwrap_or("UTC")).unwrap_or(TimeZone::UTC);
-        schedule.first_after(&zone, Timestamp::now()).map_err(|error| refused(*at, error))?;
+        schedule.first_after(&zone, Timestamp::now()).map_err(|invalid| error(*at, invalid))?;
     }
     if let (Some(teardown), None) = (&attributes.teardown, &attributes.state) {
-        return Err(refused(teardown.span(), "there is nothing to tear down: `state` says what is built"));
+        return Err(error(
+            teardown.span(),
+            "`teardown` requires `state`, which builds the value to tear down",
+        ));
     }
     Ok(attributes)
 }
 
-/// The keys that a task of this kind cannot have, and why not.
+/// Returns the keys that this kind of task does not accept, each with the reason.
 fn foreign(attributes: &Attributes) -> Vec<(&'static [&'static str], &'static str)> {
     let mut foreign: Vec<(&[&str], _)> = Vec::new();
     if attributes.side.is_some() {
         foreign.extend([
-            (&OF_LIFECYCLE[..], "is for lifecycle tasks, and this one is a side task"),
-            (&OF_CRON, "is for cron tasks, and this one is a side task"),
-            (&["priority"], "is for cron and queue tasks, and this one is a side task"),
-            (&OF_QUEUE, "is for queue tasks, and this one is a side task"),
-            (&["depends_on"], "is for lifecycle and cron tasks, and this one is a side task"),
-            (&OF_AN_END, "is for tasks that come to an end, and a side task runs as long as its runner does"),
+            (&OF_LIFECYCLE[..], "is for lifecycle tasks; this is a side task"),
+            (&OF_CRON, "is for cron tasks; this is a side task"),
+            (&["priority"], "is for cron and queue tasks; this is a side task"),
+            (&OF_QUEUE, "is for queue tasks; this is a side task"),
+            (&["depends_on"], "is for lifecycle and cron tasks; this is a side task"),
+            (&OF_COMPLETING, "is for tasks that run to completion; a side task runs as long as its runner"),
         ]);
         return foreign;
     }
-    foreign.push((&OF_SIDE, "is for side tasks, and this one has no `side`"));
+    foreign.push((&OF_SIDE, "is for side tasks: add `side`, or remove this key"));
     if attributes.queue.is_some() {
         foreign.extend([
-            (&OF_LIFECYCLE[..], "is for lifecycle tasks, and this one has a `queue`"),
-            (&OF_CRON, "is for cron tasks, and this one has a `queue`"),
-            (&["depends_on"], "is for lifecycle and cron tasks: a job waits for others by `.after(&job)`"),
+            (&OF_LIFECYCLE[..], "is for lifecycle tasks; this is a queue task"),
+            (&OF_CRON, "is for cron tasks; this is a queue task"),
+            (
+                &["depends_on"],
+                "is for lifecycle and cron tasks; make a job wait for another with `.after(&job)`",
+            ),
         ]);
         return foreign;
     }
-    foreign.push((&OF_QUEUE, "is for queue tasks, and this one has no `queue`"));
+    foreign.push((&OF_QUEUE, "is for queue tasks: add `queue`, or remove this key"));
     match attributes.schedule {
         None => foreign.extend([
-            (&OF_CRON[..], "is for cron tasks, and this one has no `schedule`"),
-            (&["priority"], "is for cron and queue tasks, and this one has neither `schedule` nor `queue`"),
+            (&OF_CRON[..], "is for cron tasks: add a `schedule`, or remove this key"),
+            (&["priority"], "is for cron and queue tasks: add `schedule` or `queue`, or remove this key"),
         ]),
         Some(When::Expression(..)) => foreign.push((&OF_LIFECYCLE, OF_A_LIFECYCLE_TASK)),
         Some(When::Function(_)) => foreign.extend([
             (&OF_LIFECYCLE[..], OF_A_LIFECYCLE_TASK),
             (
                 &OF_EXPRESSION,
-                "is for a schedule in quotes, and this one is a function, which is asked each minute",
+                "requires a cron expression as `schedule`; this `schedule` is a function, which is called each minute",
             ),
         ]),
     }
     foreign
 }
 
-const OF_A_LIFECYCLE_TASK: &str = "is for lifecycle tasks, and this one has a `schedule`";
+const OF_A_LIFECYCLE_TASK: &str = "is for lifecycle tasks; this is a cron task";
 
 fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Result<()> {
     let word = key.to_string();
     if BARE.contains(&word.as_str()) {
         if value.is_some() {
-            return Err(Error::new(key.span(), format!("`{key}` stands alone, without a value")));
+            return Err(Error::new(key.span(), format!("`{key}` takes no value")));
         }
         let place = if key == "queue" { &mut attributes.queue } else { &mut attributes.side };
         *place = Some(key.clone());
         return Ok(());
     }
     let value = value.ok_or_else(|| match KEYS.split(", ").find(|known| *known == word) {
-        Some(_) => Error::new(key.span(), format!("`{key}` needs a value: `{key} = ..`")),
+        Some(_) => Error::new(key.span(), format!("`{key}` requires a value: `{key} = ..`")),
         None => unknown(key),
     })?;
     let value = match value {
@@ -202,9 +211,9 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Resul
         Value::Expression(value) => value,
     };
     match word.as_str() {
-        "run_on" => attributes.run_on = Some(list(&value, known_word)?),
-        "phase" => attributes.phase = Some(known_word(&value)?),
-        "once_per" => attributes.once_per = Some(known_word(&value)?),
+        "run_on" => attributes.run_on = Some(list(&value, keyword)?),
+        "phase" => attributes.phase = Some(keyword(&value)?),
+        "once_per" => attributes.once_per = Some(keyword(&value)?),
         "depends_on" => {
             attributes.depends_on = list(&value, |name| Ok(parsed::<TaskName>(name)?.0))?;
         }
@@ -215,9 +224,9 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Resul
             });
         }
         "timezone" => attributes.timezone = Some(timezone(&value)?),
-        "priority" => attributes.priority = Some(known_word(&value)?),
-        "overlap" => attributes.overlap = Some(known_word(&value)?),
-        "catch_up" => attributes.catch_up = Some(known_word(&value)?),
+        "priority" => attributes.priority = Some(keyword(&value)?),
+        "overlap" => attributes.overlap = Some(keyword(&value)?),
+        "catch_up" => attributes.catch_up = Some(keyword(&value)?),
         "jitter" => attributes.jitter_ms = Some(jitter(&value)?),
         "run_once" => attributes.run_once = Some(flag(&value)?),
         "concurrency" => attributes.concurrency = Some(concurrency(&value)?),
@@ -242,84 +251,78 @@ fn read(attributes: &mut Attributes, key: &Ident, value: Option<Value>) -> Resul
 }
 
 fn unknown(key: &Ident) -> Error {
-    Error::new(key.span(), format!("`{key}` is not a key of #[task]: it must be one of {KEYS}"))
+    Error::new(key.span(), format!("unknown key `{key}` of #[task]: expected one of {KEYS}"))
 }
 
-fn refused(span: Span, reason: impl Display) -> Error {
+fn error(span: Span, reason: impl Display) -> Error {
     Error::new(span, reason.to_string())
 }
 
 fn list<T>(value: &Expr, item: impl Fn(&Expr) -> Result<T>) -> Result<Vec<T>> {
     match value {
         Expr::Array(ExprArray { elems, .. }) if elems.is_empty() => {
-            Err(refused(value.span(), "an empty list: leave the key out, or name something"))
+            Err(error(value.span(), "expected at least one item; to list nothing, remove the key"))
         }
         Expr::Array(ExprArray { elems, .. }) => elems.iter().map(item).collect(),
-        other => Err(refused(other.span(), "a list in `[ ]` must stand here")),
+        other => Err(error(other.span(), "expected a list, e.g. `[Deploy]` or `[\"seed-data\"]`")),
     }
 }
 
 fn text(value: &Expr) -> Result<String> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Ok(text.value()),
-        other => Err(refused(other.span(), "a text in quotes must stand here")),
+        other => Err(error(other.span(), "expected a string literal")),
     }
 }
 
-/// A text that parses as `T`, and what it parsed to.
+/// Parses a string literal as `T`. Returns the text and the value.
 fn parsed<T: FromStr<Err: Display>>(value: &Expr) -> Result<(String, T)> {
     let text = text(value)?;
-    let parsed = text.parse().map_err(|error| refused(value.span(), error))?;
+    let parsed = text.parse().map_err(|invalid| error(value.span(), invalid))?;
     Ok((text, parsed))
 }
 
-/// A word of a closed set, bare or in quotes: `Deploy` or `"deploy"`.
-fn known_word<T: FromStr<Err: Display>>(value: &Expr) -> Result<T> {
+/// Parses a word of a closed set, bare or quoted: `Deploy` or `"deploy"`.
+fn keyword<T: FromStr<Err: Display>>(value: &Expr) -> Result<T> {
     let word = match value {
         Expr::Path(ExprPath { path, .. }) => path.get_ident().map(Ident::to_string),
         other => Some(text(other)?),
     };
-    let word = word.ok_or_else(|| refused(value.span(), "a single word must stand here"))?;
-    word.parse().map_err(|error| refused(value.span(), error))
+    let word = word.ok_or_else(|| error(value.span(), "expected a single word, e.g. `Deploy`"))?;
+    word.parse().map_err(|invalid| error(value.span(), invalid))
 }
 
 fn timezone(value: &Expr) -> Result<String> {
     let name = text(value)?;
-    // By exactly its name, since EventBridge knows no other.
+    // The name must match exactly: EventBridge accepts no other spelling.
     let known: Vec<_> = jiff::tz::db().available().collect();
     let known = known.iter().map(TimeZoneName::as_str);
     if known.clone().any(|known| known == name) {
         return Ok(name);
     }
-    Err(refused(value.span(), UnknownZone::new(&name, known)))
+    Err(error(value.span(), UnknownZone::new(&name, known)))
 }
 
 fn timeout(value: &Expr) -> Result<u64> {
-    let timeout = duration::parse(&text(value)?).map_err(|error| refused(value.span(), error))?;
+    let timeout = duration::parse(&text(value)?).map_err(|invalid| error(value.span(), invalid))?;
     if timeout.is_zero() || timeout > MAX_TIMEOUT {
-        return Err(refused(
-            value.span(),
-            "a timeout must be within 1 ms and 900 s, which is what Lambda allows",
-        ));
+        return Err(error(value.span(), "a timeout must be between 1 ms and 900 s, the limit of Lambda"));
     }
     Ok(duration::millis(timeout))
 }
 
 fn jitter(value: &Expr) -> Result<u64> {
-    let jitter = duration::parse(&text(value)?).map_err(|error| refused(value.span(), error))?;
+    let jitter = duration::parse(&text(value)?).map_err(|invalid| error(value.span(), invalid))?;
     if jitter > MAX_JITTER {
-        return Err(refused(value.span(), "a jitter must be at most 1 h"));
+        return Err(error(value.span(), "`jitter` must be at most 1 h"));
     }
     Ok(duration::millis(jitter))
 }
 
 fn retention(value: &Expr) -> Result<u64> {
-    let retention = duration::parse(&text(value)?).map_err(|error| refused(value.span(), error))?;
+    let retention = duration::parse(&text(value)?).map_err(|invalid| error(value.span(), invalid))?;
     if retention.is_zero() {
-        return Err(refused(
-            value.span(),
-            "records that are not kept at all cannot tell what ran: give a time such as `30d`",
-        ));
+        return Err(error(value.span(), "`retention` must be longer than zero, e.g. `\"30d\"`"));
     }
     Ok(duration::millis(retention))
 }
@@ -327,16 +330,16 @@ fn retention(value: &Expr) -> Result<u64> {
 fn flag(value: &Expr) -> Result<bool> {
     match value {
         Expr::Lit(ExprLit { lit: Lit::Bool(LitBool { value, .. }), .. }) => Ok(*value),
-        other => Err(refused(other.span(), "`true` or `false` must stand here")),
+        other => Err(error(other.span(), "expected `true` or `false`")),
     }
 }
 
 fn attempts(value: &Expr) -> Result<u32> {
-    positive(value, "attempts are counted in total: a number of at least 1 must stand here")
+    positive(value, "expected the total number of attempts, at least 1")
 }
 
 fn concurrency(value: &Expr) -> Result<u32> {
-    positive(value, "this is how many jobs may run at once: a number of at least 1 must stand here")
+    positive(value, "expected the number of jobs that may run at once, at least 1")
 }
 
 fn positive(value: &Expr, otherwise: &str) -> Result<u32> {
@@ -344,19 +347,24 @@ fn positive(value: &Expr, otherwise: &str) -> Result<u32> {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse::<u32>().ok(),
         _ => None,
     };
-    number.filter(|number| *number > 0).ok_or_else(|| refused(value.span(), otherwise))
+    number.filter(|number| *number > 0).ok_or_else(|| error(value.span(), otherwise))
 }
 
 fn asset(value: &Expr) -> Result<(String, Option<String>)> {
     let (from, to) = match value {
         Expr::Tuple(ExprTuple { elems, .. }) if elems.len() == 2 => (&elems[0], Some(&elems[1])),
         Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => (value, None),
-        other => return Err(refused(other.span(), "a path, or `(\"from\", \"to\")`, must stand here")),
+        other => {
+            return Err(error(
+                other.span(),
+                "expected a path, e.g. `\"public\"`, or a pair `(\"from\", \"to\")`",
+            ));
+        }
     };
     let (from_text, to_text) = (text(from)?, to.map(text).transpose()?);
-    Asset::new(&from_text, to_text.as_deref()).map_err(|error| {
-        let at_fault = to.filter(|_| error.role == "to").unwrap_or(from);
-        refused(at_fault.span(), error)
+    Asset::new(&from_text, to_text.as_deref()).map_err(|invalid| {
+        let at_fault = to.filter(|_| invalid.role == "to").unwrap_or(from);
+        error(at_fault.span(), invalid)
     })?;
     Ok((from_text, to_text))
 }
@@ -364,6 +372,6 @@ fn asset(value: &Expr) -> Result<(String, Option<String>)> {
 fn function(value: &Expr) -> Result<Path> {
     match value {
         Expr::Path(ExprPath { path, .. }) => Ok(path.clone()),
-        other => Err(refused(other.span(), "the name of a function must stand here")),
+        other => Err(error(other.span(), "expected the path of a function, e.g. `check`")),
     }
 }

@@ -1,4 +1,4 @@
-//! Writes the implementation of `Task`.
+//! Generates the implementation of `Task`.
 
 use lamplighter_core::name::TaskName;
 use proc_macro2::{Span, TokenStream};
@@ -17,7 +17,10 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     let ident = &function.sig.ident;
     let visibility = &function.vis;
     let name = TaskName::from_function(&ident.to_string()).map_err(|error| {
-        Error::new(ident.span(), format!("a task has its function's name, with hyphens: {error}"))
+        Error::new(
+            ident.span(),
+            format!("the function's name, with hyphens, is not a valid task name: {error}"),
+        )
     })?;
     if function.sig.asyncness.is_none() {
         return Err(Error::new(function.sig.fn_token.span, "a task must be an `async fn`"));
@@ -27,8 +30,8 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     }
     let (config, state) = context(attributes, function)?;
     match (&attributes.state, &state) {
-        (None, Some(state)) => return Err(Error::new(state.span(), UNBUILT)),
-        (Some(init), None) => return Err(Error::new(init.span(), UNSEEN)),
+        (None, Some(state)) => return Err(Error::new(state.span(), STATE_WITHOUT_FUNCTION)),
+        (Some(init), None) => return Err(Error::new(init.span(), STATE_NOT_IN_CONTEXT)),
         _ => {}
     }
     let ReturnType::Type(_, result) = &function.sig.output else {
@@ -52,14 +55,14 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     let functions = functions(attributes);
     let is_side = attributes.side.is_some();
     let takes_jobs = queue.is_some();
-    // An argument may have the same name.
+    // Hygienic, since an argument may have the same name.
     let ctx = Ident::new("ctx", Span::mixed_site());
     let names = queue.iter().flatten().map(|argument| &argument.name);
     let take = queue.as_ref().map(|queue| arguments::take(&task, &ctx, queue));
-    // Where it stands if the function returns something else.
+    // A mismatch of the return type is reported at the type itself.
     let call = quote_spanned!(result.span() => #ident(#ctx, #(#names),*).await);
     Ok(quote! {
-        #[allow(clippy::unused_async, reason = "a task is async whether or not it waits for anything")]
+        #[allow(clippy::unused_async, reason = "a task is async even if it awaits nothing")]
         #function
 
         #[doc = #doc]
@@ -94,7 +97,7 @@ pub(crate) fn expand(attributes: &Attributes, function: &ItemFn) -> Result<Token
     })
 }
 
-/// What the author gives functions of their own for, each at the place where it is named.
+/// Generates the trait methods that call the author's functions. Errors are reported where the attribute names the function.
 fn functions(attributes: &Attributes) -> TokenStream {
     let validate = attributes.validate.as_ref().map(|check| {
         quote_spanned! { check.span() =>
@@ -163,13 +166,13 @@ fn functions(attributes: &Attributes) -> TokenStream {
     }
 }
 
-const UNBUILT: &str = "nothing builds this state: `#[task(state = function)]` says what does";
-const UNSEEN: &str =
-    "a task's state is seen in its context: `ctx: Context<Config, S>`, where this function gives an `S`";
+const STATE_WITHOUT_FUNCTION: &str =
+    "no function builds this state: name one with `#[task(state = function)]`";
+const STATE_NOT_IN_CONTEXT: &str = "`state` requires the state's type in the context: `ctx: Context<Config, S>`, where this function returns an `S`";
 
-/// The types of `ctx: Context<Config, S>`: the configuration's, `()` if it has none, and the state's, if it has one.
+/// Returns the types of `ctx: Context<Config, S>`: the configuration's (`()` by default) and the state's, if any.
 fn context(attributes: &Attributes, function: &ItemFn) -> Result<(Type, Option<Type>)> {
-    let expected = "a task takes one argument, `ctx: Context<Config>`, `ctx: Context` or, with a state, `ctx: Context<Config, S>`";
+    let expected = "expected the argument `ctx: Context`, `ctx: Context<Config>` or, with `state`, `ctx: Context<Config, S>`";
     let mut inputs = function.sig.inputs.iter();
     let Some(FnArg::Typed(argument)) = inputs.next() else {
         return Err(Error::new(function.sig.paren_token.span.join(), expected));
@@ -177,7 +180,7 @@ fn context(attributes: &Attributes, function: &ItemFn) -> Result<(Type, Option<T
     if let Some(further) = inputs.next()
         && attributes.queue.is_none()
     {
-        let message = format!("{expected}; the task of a `queue` may take more");
+        let message = format!("{expected}, and no other; only queue tasks take further arguments");
         return Err(Error::new(further.span(), message));
     }
     let Type::Path(path) = &*argument.ty else { return Err(Error::new(argument.ty.span(), expected)) };
@@ -200,7 +203,7 @@ fn context(attributes: &Attributes, function: &ItemFn) -> Result<(Type, Option<T
     }
 }
 
-/// The doc comment as one text, indented as it was behind the slashes' space.
+/// Returns the doc comment as one text. The indentation after the first space is kept.
 fn description(function: &ItemFn) -> String {
     let lines =
         function.attrs.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| {

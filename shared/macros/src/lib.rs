@@ -1,7 +1,7 @@
-//! `#[task]`: makes a function a task.
+//! The attribute macro `#[task]`, which turns a function into a task.
 //!
-//! The macro only fills the trait `Task`; everything it does can be written by hand. Every word of the attribute is
-//! read here with the parser that reads it later, so what cannot stand is an error at its own place.
+//! The macro only implements the trait `Task`; a hand-written implementation can do the same. The values of the
+//! attribute are checked at compile time with the parsers that read them at run time.
 
 mod arguments;
 mod attributes;
@@ -9,55 +9,58 @@ mod expand;
 
 use proc_macro::TokenStream;
 
-/// Makes an async function a task: `pub async fn run_migrations(ctx: Context<Config>) -> TaskResult` becomes the task
-/// `run-migrations` of type `RunMigrations`. Its doc comment is the description.
+/// Turns an async function into a task.
 ///
-/// | key | value | without it |
+/// `pub async fn run_migrations(ctx: Context<Config>) -> TaskResult` becomes the task `run-migrations` of type
+/// `RunMigrations`. The doc comment becomes the task's description.
+///
+/// | key | value | default |
 /// |---|---|---|
-/// | `queue` | alone: makes it a queue task, whose function takes the job's arguments after its context | a lifecycle task |
-/// | `side` | alone: makes it a side task, which runs as long as its runner does | a lifecycle task |
+/// | `queue` | no value: makes this a queue task, whose function takes the job's arguments after its context | a lifecycle task |
+/// | `side` | no value: makes this a side task, which runs as long as its runner | a lifecycle task |
 /// | `run_on` | a list of `Deploy`, `Update` | both |
-/// | `phase` | `Before` or `After` the application | `Before` |
+/// | `phase` | `Before` or `After` the application's deployment | `Before` |
 /// | `once_per` | `Deployment` or `Content` | `Deployment` |
-/// | `depends_on` | a list of names of tasks | none |
-/// | `schedule` | a cron expression in quotes, or a function `async fn(Context<Config>) -> Due` that is asked each minute; makes it a cron task | a lifecycle task |
-/// | `timezone` | an IANA name, with a `schedule` in quotes | `UTC` |
-/// | `priority` | `Critical`, `High`, `Medium`, `Low`, `Background`, with `schedule` or `queue` | `Medium` |
-/// | `overlap` | `Skip`, `Allow`, `Buffer`, `Replace`, with `schedule` | `Skip` |
-/// | `catch_up` | `None`, `Last`, `"all within 1h"`, with `schedule` | `Last` |
-/// | `jitter` | such as `"5m"`, at most 1 h, with a `schedule` in quotes | none |
-/// | `run_once` | `true`: disabled after its first run, with `schedule` | `false` |
-/// | `concurrency` | how many jobs may run at once, with `queue` | as many as there are workers for |
-/// | `enqueues` | a list of names of queue tasks for which it enqueues jobs: its role may send to their queues | none |
-/// | `on_error` | a function `async fn(Context<Config>, RunError)`, with `side`: called once after a failure, before the task is started again; it has 3 s | nothing |
-/// | `on_shutdown` | a function like the task's that returns nothing, with `side`: called once when the task is asked to end, after its body; it has 3 s | nothing |
-/// | `timeout` | such as `"90s"`, `"2m"`; at most 900 s | 300 s |
-/// | `attempts` | how often the body is tried in total | 3 |
-/// | `copy_assets` | a list of paths in the package, or of `("from", "to")` | none |
+/// | `depends_on` | a list of task names | none |
+/// | `schedule` | a cron expression in quotes, or a function `async fn(Context<Config>) -> Due` that is called each minute; makes this a cron task | a lifecycle task |
+/// | `timezone` | an IANA time zone; requires a cron expression as `schedule` | `UTC` |
+/// | `priority` | `Critical`, `High`, `Medium`, `Low` or `Background`; for cron and queue tasks | `Medium` |
+/// | `overlap` | `Skip`, `Allow`, `Buffer` or `Replace`; for cron tasks | `Skip` |
+/// | `catch_up` | `None`, `Last` or e.g. `"all within 1h"`; for cron tasks | `Last` |
+/// | `jitter` | e.g. `"5m"`, at most 1 h; requires a cron expression as `schedule` | none |
+/// | `run_once` | `true` disables the task after its first run; for cron tasks | `false` |
+/// | `concurrency` | the number of jobs that may run at once; for queue tasks | limited by the workers only |
+/// | `enqueues` | a list of the queue tasks whose jobs this task enqueues; grants its role access to their queues | none |
+/// | `on_error` | a function `async fn(Context<Config>, RunError)`, called once after a failure and before the restart, for at most 3 s; for side tasks | nothing |
+/// | `on_shutdown` | a function with the task's context that returns nothing, called once after the body when the task is asked to stop, for at most 3 s; for side tasks | nothing |
+/// | `timeout` | e.g. `"90s"`, `"2m"`; at most 900 s | 300 s |
+/// | `attempts` | the total number of attempts | 3 |
+/// | `copy_assets` | a list of paths in the package, or of pairs `("from", "to")` | none |
 /// | `validate` | a function `fn(&Context<Config>) -> Validity` | always valid |
-/// | `rollback` | a function like the task's, with its `Context` alone | nothing is undone |
-/// | `state` | a function `async fn(Context<Config>) -> Result<S, TaskError>`, called once per process before the first body: what it gives is `ctx.state()` of `ctx: Context<Config, S>` | no state |
-/// | `teardown` | a function `async fn(&S)`, with `state`: called once as the process ends in good order, for at most 2 s; in Lambda half a second, and not at all if Lambda kills the process (after a timeout, or a crash) | the state is dropped |
-/// | `category` | a text in quotes, for lists | none |
-/// | `tags` | a list of texts, for lists | none |
-/// | `retention` | how long records of runs are kept, such as `"90d"` | 30 days |
-/// | `result` | the type of its data, which is then checked against its JSON Schema | any data |
+/// | `rollback` | a function with the task's context that returns `TaskResult` | nothing is undone |
+/// | `state` | a function `async fn(Context<Config>) -> Result<S, TaskError>`, called once per process before the first body; `ctx.state()` of `ctx: Context<Config, S>` returns its value | no state |
+/// | `teardown` | a function `async fn(&S)`, called once when the process shuts down, for at most 2 s (0.5 s in Lambda); not called if the process is killed, e.g. after a timeout; requires `state` | the state is dropped |
+/// | `category` | a label for listings | none |
+/// | `tags` | a list of labels for listings | none |
+/// | `retention` | how long the records of runs are kept, e.g. `"90d"` | 30 days |
+/// | `result` | the type of the outcome's data, which is checked against its JSON Schema | any data |
 ///
 /// # Queue tasks
 ///
-/// `#[task(queue)] pub async fn send_welcome_email(ctx: Context<Config>, to: String, count: u32) -> TaskResult` has jobs with
-/// the arguments `to` and `count`, of types that are `Serialize`, `Deserialize` and `JsonSchema`. They are stored as
-/// `SendWelcomeEmailArguments`; a job with others is refused when it is enqueued.
+/// The jobs of `#[task(queue)] pub async fn send_welcome_email(ctx: Context<Config>, to: String, count: u32) -> TaskResult`
+/// have the arguments `to` and `count`. Their types implement `Serialize`, `Deserialize` and `JsonSchema`. They are
+/// stored as `SendWelcomeEmailArguments`; a job with other arguments is rejected when it is enqueued.
 ///
-/// `SendWelcomeEmail::enqueue(&jobs, to, count).await?` gives the `Job`, with what `result` names as the type of its result;
-/// before it is awaited, `.delay(..)`, `.at(..)`, `.priority(..)`, `.unique(..)`, `.id(..)`, `.expires_in(..)` and `.after(&job)` say
-/// more. A task gets `jobs` from `ctx.jobs()`, and names in `enqueues` for which tasks it has jobs.
+/// `SendWelcomeEmail::enqueue(&jobs, to, count).await?` returns the `Job`, whose result has the type named by `result`.
+/// Before the `.await`, `.delay(..)`, `.at(..)`, `.priority(..)`, `.unique(..)`, `.id(..)`, `.expires_in(..)` and
+/// `.after(&job)` set the job's options. A task gets `jobs` from `ctx.jobs()` and lists the tasks it enqueues in `enqueues`.
 ///
 /// # Side tasks
 ///
-/// The body of `#[task(side)] pub async fn listen(ctx: Context<Config>) -> TaskResult` goes on until `ctx.cancellation()` fires,
-/// and then has 5 s to return; an error or a panic before that starts it again, after a pause that doubles with each
-/// failure up to a minute. One that returns has come to its end. Of all runners on one table one has it at a time.
+/// The body of `#[task(side)] pub async fn listen(ctx: Context<Config>) -> TaskResult` runs until `ctx.cancellation()`
+/// fires, and then has 5 s to return. After an error or a panic it is restarted; the pause before the restart doubles
+/// with each failure, up to one minute. A body that returns `Ok` is not restarted. Only one of the runners on a table
+/// runs the task at a time.
 #[proc_macro_attribute]
 pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     let function: syn::ItemFn = match syn::parse(item) {
@@ -67,7 +70,7 @@ pub fn task(attributes: TokenStream, item: TokenStream) -> TokenStream {
     match attributes::parse(attributes.into()).and_then(|attributes| expand::expand(&attributes, &function)) {
         Ok(tokens) => tokens.into(),
         Err(error) => {
-            // The function stays, so that the only error is the one that counts.
+            // The function is kept, so that no errors about a missing item follow.
             let error = error.to_compile_error();
             quote::quote!(#function #error).into()
         }

@@ -1,5 +1,5 @@
-//! A queue task for the tests, written by hand: it does what its argument `mode` says. Each start of its body is a line of
-//! the file `bodies` in the folder of its configuration.
+//! A hand-written queue task for tests, controlled by its argument `mode`. Each start of its body adds a line to the file
+//! `bodies` in the configured folder.
 
 use std::{fs::OpenOptions, io::Write as _, path::PathBuf, process, time::Duration};
 
@@ -38,7 +38,7 @@ impl Task for JobProbe {
         Definition {
             timeout: Duration::from_secs(5),
             config: serde_json::to_value(Config::default()).unwrap_or_default(),
-            ..Definition::new("job-probe".parse().expect("it is a name"), kind)
+            ..Definition::new("job-probe".parse().expect("the name is valid"), kind)
         }
     }
 

@@ -1,5 +1,5 @@
-//! A process of the race test: it takes one order a line, executes the task that the order names through the real
-//! pipeline, and says in a line what came of it. Its bodies write down when they really began and ended.
+//! A process of the race test. It reads one order per line, executes the ordered task through the real pipeline, and prints
+//! the result as a line. Its bodies note the times of their start and end.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use lamplighter::{
-    AssetsSource, Bodies, Edges, Hosted, Invocation,
+    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, TaskInstance,
     definition::{Cron, Definition, Kind},
     execute,
     prelude::*,
@@ -21,23 +21,23 @@ use lamplighter::{
 use lamplighter_aws::clients::Clients;
 use serde_json::{Value, json};
 
-/// What the test orders.
+/// An order of the test.
 #[derive(Clone, Debug, Deserialize)]
 struct Order {
     /// The task's name.
     task: String,
-    /// How long its body takes.
+    /// The duration of its body.
     body_ms: u64,
-    /// How long the invocation may take.
+    /// The time of the invocation.
     limit_ms: u64,
     payload: Value,
 }
 
-/// The order in progress: a definition knows nothing of its invocation.
+/// The order in progress. It is global, since a definition has no access to its invocation.
 static ORDER: Mutex<Option<Order>> = Mutex::new(None);
 
 fn order() -> Order {
-    ORDER.lock().expect("nothing panics with it").clone().expect("a definition is asked for during an order")
+    ORDER.lock().expect("no thread panics with the lock").clone().expect("an order is in progress")
 }
 
 struct Racer;
@@ -47,8 +47,8 @@ impl Task for Racer {
     type State = ();
 
     fn definition() -> Definition {
-        let every_minute = "* * * * *".parse().expect("it is a schedule");
-        let name = order().task.parse().expect("the test names tasks well");
+        let every_minute = "* * * * *".parse().expect("the schedule is valid");
+        let name = order().task.parse().expect("the task's name is valid");
         Definition::new(name, Kind::Cron(Cron::new(Some(every_minute))))
     }
 
@@ -70,16 +70,16 @@ impl Task for Racer {
 
 fn tell(line: &Value) {
     let mut out = std::io::stdout().lock();
-    // Who does not listen any more will end this process soon.
+    // A test that has closed the pipe is about to kill this process.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 fn main() -> std::io::Result<()> {
     let bodies = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let pipeline = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let edges = Edges {
+    let process = ProcessEnvironment {
         clients: Arc::new(Clients::default()),
-        bodies: Bodies::new(bodies.handle().clone()),
+        body_runtime: BodyRuntime::new(bodies.handle().clone()),
         table: std::env::var("LAMPLIGHTER_TABLE").ok(),
         table_is_local: false,
         bucket: None,
@@ -94,7 +94,7 @@ fn main() -> std::io::Result<()> {
     };
     for line in std::io::stdin().lock().lines() {
         let order: Order = serde_json::from_str(&line?)?;
-        *ORDER.lock().expect("nothing panics with it") = Some(order.clone());
+        *ORDER.lock().expect("no thread panics with the lock") = Some(order.clone());
         let invocation = Invocation {
             payload: order.payload,
             holder: format!("{}#{:032x}", process::id(), random()),
@@ -102,7 +102,7 @@ fn main() -> std::io::Result<()> {
                 .try_into()
                 .map_err(std::io::Error::other)?,
         };
-        tell(&match pipeline.block_on(execute(Arc::new(Hosted::from(Racer)), invocation, &edges)) {
+        tell(&match pipeline.block_on(execute(Arc::new(TaskInstance::from(Racer)), invocation, &process)) {
             Ok(executed) => json!({ "report": executed.report }),
             Err(error) => json!({ "error": error.to_string() }),
         });

@@ -1,5 +1,5 @@
-//! A task for the tests: it does to itself what its configuration says. Each start of its body is a line of the file
-//! `bodies`, each rollback one of `rollbacks`, in the folder that the configuration names.
+//! A task for tests, controlled by its configuration. Each start of its body adds a line to the file `bodies`, and each
+//! rollback one to `rollbacks`, in the configured folder.
 
 use std::{
     fmt,
@@ -18,15 +18,15 @@ use lamplighter::{
 };
 use serde_json::json;
 
-/// Far longer than any test waits.
+/// A time longer than any test waits.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What the probe does, and values of every type.
+/// The probe's behaviour, and values of every type.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 #[expect(missing_docs, reason = "each is what the tests make of it")]
 pub struct Config {
-    /// What the body does. The file `mode` in the folder, if there is one, says it instead.
+    /// The body's mode. The file `mode` in the folder overrides it.
     pub mode: String,
     pub folder: PathBuf,
     #[schemars(range(max = 10_000_000))]
@@ -56,7 +56,7 @@ impl Default for Config {
     }
 }
 
-/// A value that panics when it is read as `panic`, and when `panic-in-drop` is dropped.
+/// A value that panics when `panic` is deserialized, or `panic-in-drop` is dropped.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Brittle(String);
 
@@ -74,7 +74,7 @@ impl Drop for Brittle {
     }
 }
 
-/// An error whose message cannot be told.
+/// An error whose `Display` panics.
 #[derive(Debug)]
 struct Unspeakable;
 
@@ -86,12 +86,12 @@ impl fmt::Display for Unspeakable {
 
 impl std::error::Error for Unspeakable {}
 
-/// Does to itself what its configuration says.
+/// Does what its configuration says.
 #[task(timeout = "20s", attempts = 2, copy_assets = ["files"], validate = validate, rollback = rollback)]
 pub async fn probe(ctx: Context<Config>) -> TaskResult {
     let folder = ctx.config.folder.clone();
     append(&folder, "bodies", &format!("{} {}", ctx.run_id(), ctx.attempt()))?;
-    // Held until this body is over or its process is: a second body at the same time cannot have it.
+    // Held until the end of this body or its process, so that a concurrent second body cannot have it.
     let alone = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("alone"))?;
     if alone.try_lock().is_err() {
         append(&folder, "overlaps", &ctx.run_id().to_string())?;
@@ -116,7 +116,7 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
         }
         "block" => Ok(block()),
         "print" => {
-            // More than a pipe and what waits behind it take.
+            // More than the pipe and the buffer behind it hold.
             for number in 0..3000 {
                 println!("{number:0600}");
                 eprintln!("{number:0600}");
@@ -160,7 +160,7 @@ pub async fn probe(ctx: Context<Config>) -> TaskResult {
         "fail-with-secret" => Err(TaskError::new(format!("refused {:?}", ctx.config.secret.expose()))),
         "panic-with-secret" => panic!("refused {}", ctx.config.secret.expose()),
         "keep-texts" => {
-            // For the test alone: what a record has of them is masked.
+            // For the test only, since the record masks them.
             let texts =
                 json!([ctx.config.secret.expose(), ctx.config.names, ctx.config.count, ctx.config.on]);
             fs::write(folder.join("texts"), texts.to_string())?;
@@ -235,7 +235,7 @@ fn context(ctx: &Context<Config>) -> TaskResult {
     }))
 }
 
-/// Writes an item of the run's own, once.
+/// Writes an item for the run, once.
 async fn commit(ctx: &Context<Config>) -> TaskResult {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let put = Put::builder()
@@ -273,7 +273,7 @@ fn talk(ctx: &Context<Config>) -> TaskResult {
     if ctx.attempt() == 1 { Err(TaskError::new("once more")) } else { Ok(Outcome::failure("said enough")) }
 }
 
-/// Every file below, with its mode and text.
+/// Returns every file in the folder, with its mode and text.
 fn list(root: &Path, below: &Path, files: &mut Vec<(PathBuf, u32, String)>) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let mut entries = fs::read_dir(root.join(below))?.collect::<Result<Vec<_>, _>>()?;
@@ -290,7 +290,7 @@ fn list(root: &Path, below: &Path, files: &mut Vec<(PathBuf, u32, String)>) -> s
     Ok(())
 }
 
-/// The probe as a cron task, written by hand. What its definition says besides is in the environment.
+/// The probe as a hand-written cron task. The environment has the rest of its definition.
 struct Scheduled;
 
 impl Task for Scheduled {
@@ -315,7 +315,7 @@ impl Task for Scheduled {
         probe(ctx).await
     }
 
-    /// As the file `due` says.
+    /// Reads the file `due`.
     async fn due(&self, ctx: Context<Config>) -> Due {
         append(&ctx.config.folder, "asked", &ctx.scheduled_for().unwrap_or_default().to_string())?;
         match fs::read_to_string(ctx.config.folder.join("due"))?.as_str() {
@@ -331,7 +331,7 @@ impl Task for Scheduled {
     }
 }
 
-/// The probe with a state, which counts its runs.
+/// The probe with a state that counts its runs.
 mod kept {
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -368,8 +368,8 @@ mod kept {
         append(&ctx.config.folder, "opened", &ctx.run_id().to_string())?;
         let opened = fs::read_to_string(ctx.config.folder.join("opened"))?.lines().count();
         match mode(&ctx.config).as_str() {
-            "away" => Err(TaskError::new("the database is away")),
-            "away-at-first" if opened == 1 => Err(TaskError::new("the database is away")),
+            "away" => Err(TaskError::new("the database is down")),
+            "away-at-first" if opened == 1 => Err(TaskError::new("the database is down")),
             "no-password" => Err(TaskError::configuration("nobody said the password")),
             "panic" => panic!("no database"),
             _ => Ok(Kept { uses: AtomicU32::new(0), folder: ctx.config.folder.clone() }),
@@ -379,7 +379,7 @@ mod kept {
     async fn close(kept: &Kept) {
         tokio::task::yield_now().await;
         let uses = kept.uses.load(Ordering::Relaxed).to_string();
-        append(&kept.folder, "closed", &uses).expect("the folder is there");
+        append(&kept.folder, "closed", &uses).expect("the folder exists");
     }
 
     #[expect(clippy::unused_async, reason = "it is async as those that wait are")]

@@ -1,4 +1,4 @@
-//! The task's files: beside its binary, or in S3, fetched once per execution environment.
+//! The task's assets: beside its binary, or in S3 and fetched once per process.
 
 use std::path::PathBuf;
 
@@ -9,23 +9,24 @@ use lamplighter_aws::{
 use lamplighter_core::run::{ErrorKind, RunError};
 use tokio::sync::OnceCell;
 
-/// Where a task's files come from.
+/// The source of a task's assets.
 #[derive(Debug)]
 pub enum Source {
-    /// They lie in this folder.
+    /// A local folder.
     Folder(PathBuf),
-    /// They are fetched from S3 when they are first needed, and then lie in a folder named by their hash.
+    /// An archive in S3, fetched at first use into a folder named by its hash.
     Archive {
         /// The archive's address, `s3://<bucket>/<key>`.
         url: String,
-        /// The folder, once they are there.
+        /// The folder, once the archive is unpacked.
         folder: OnceCell<PathBuf>,
     },
 }
 
 impl Source {
-    /// The folder that holds them. Fetched files that cannot be right are an error of the configuration, files that
-    /// cannot be fetched one of the system.
+    /// Returns the folder of the assets, fetching them if necessary.
+    ///
+    /// A wrong address or a corrupt archive is a configuration error; a failed download is a system error.
     pub(crate) async fn folder(&self, clients: &Clients) -> Result<PathBuf, RunError> {
         match self {
             Self::Folder(folder) => Ok(folder.clone()),

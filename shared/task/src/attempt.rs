@@ -1,4 +1,4 @@
-//! Authors' code: run in a runtime of its own, tried until it succeeds, is fatal, or its time is up.
+//! Attempts: runs the author's code until it succeeds, fails for good, or is stopped.
 
 use std::time::Duration;
 
@@ -14,27 +14,30 @@ use tokio::{
     task::{JoinError, JoinHandle},
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::{Context, Outcome, TaskResult, context::until, ending, log};
+use crate::{
+    Context, Outcome, TaskResult,
+    limits::{Limits, time_left},
+    log,
+};
 
-/// How long a body may put things in order after its cancellation.
+/// The time a body has to clean up after its cancellation.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// How the attempts of a run ended.
+/// The result of all attempts of a run.
 pub(crate) struct Conclusion {
     pub event: Event,
     pub attempts: Vec<Attempt>,
     pub outcome: Option<Outcome>,
     pub error: Option<RunError>,
-    /// It failed in a way that another attempt may mend.
+    /// Another attempt may succeed.
     pub retryable: bool,
-    /// The code did not stop when it was told to, and still runs: nothing else may run in this process.
+    /// The code did not stop in time and still runs: nothing else may run in this process.
     pub stuck: bool,
 }
 
 impl Conclusion {
-    /// An end without any attempt.
+    /// Creates the conclusion of a run that failed before its first attempt.
     pub(crate) fn refused(error: RunError) -> Self {
         Self {
             event: Event::Fail,
@@ -47,37 +50,37 @@ impl Conclusion {
     }
 
     pub(crate) fn status(&self) -> Status {
-        // A run that was claimed is running, and each of the three events is legal then.
+        // A claimed run is RUNNING, in which all three events are legal.
         Status::Running.next(self.event).unwrap_or(Status::Failed)
     }
 }
 
-/// What became of a piece of an author's code.
-pub(crate) enum Ran<T> {
+/// The result of a supervised piece of the author's code.
+pub(crate) enum SupervisedResult<T> {
     Returned(T),
     Panicked(RunError),
-    Stopped { by: Stop, stuck: bool },
+    Stopped { by: StopCause, stuck: bool },
 }
 
-/// What stops a run before it is over by itself.
+/// The reason why a run is stopped early.
 #[derive(Clone, Copy)]
-pub(crate) enum Stop {
-    /// Its time is up.
+pub(crate) enum StopCause {
+    /// The deadline has passed.
     Deadline,
-    /// Somebody asked for it.
-    Asked,
+    /// A cancellation was requested.
+    Cancelled,
 }
 
-impl Stop {
-    /// What it makes of the run.
+impl StopCause {
+    /// Returns the event that ends the run.
     pub(crate) fn event(self) -> Event {
         match self {
             Self::Deadline => Event::TimeOut,
-            Self::Asked => Event::Cancel,
+            Self::Cancelled => Event::Cancel,
         }
     }
 
-    /// The error of a run that was stopped, told from when something began.
+    /// Returns the error of the stopped run. `what` happened at `began`, and the message states the time since then.
     pub(crate) fn error(self, began: Timestamp, deadline: Timestamp, what: &str) -> RunError {
         let after = |at: Timestamp| {
             Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO).as_secs_f64()
@@ -85,77 +88,58 @@ impl Stop {
         match self {
             Self::Deadline => {
                 let after = after(deadline);
-                let message = format!("timed out: the run's time was up {after:.1} s after {what}");
+                let message = format!("timed out: the deadline passed {after:.1} s after {what}");
                 RunError::new(ErrorKind::Timeout, message)
             }
-            Self::Asked => {
+            Self::Cancelled => {
                 let after = after(Timestamp::now());
-                let message = format!(
-                    "cancelled: somebody asked for the run's end, which was noticed {after:.1} s after {what}"
-                );
+                let message = format!("cancelled on request, {after:.1} s after {what}");
                 RunError::new(ErrorKind::Execution, message)
             }
         }
     }
 }
 
-/// When a piece of an author's code must end.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// When its time is up.
-    pub deadline: Timestamp,
-    /// Fires when somebody asked for the end of the run.
-    pub asked: CancellationToken,
-    /// What the code is told either by.
-    pub cancellation: CancellationToken,
-}
-
-impl Limits {
-    /// Limits of which nothing but the deadline is known yet.
-    pub(crate) fn until(deadline: Timestamp) -> Self {
-        Self { deadline, asked: ending::asked(), cancellation: CancellationToken::new() }
-    }
-}
-
-/// Waits for a piece of an author's code until its time is up or somebody asked for its end. Then it is cancelled, has
-/// [`GRACE`], and is dropped at its next await, if it comes to one.
-pub(crate) async fn supervise<T>(mut code: JoinHandle<T>, limits: &Limits) -> Ran<T> {
+/// Waits for a piece of the author's code until it returns, its deadline passes, or a cancellation is requested.
+///
+/// Code that is stopped has [`GRACE`] to return. After that it is dropped at its next await, if it reaches one.
+pub(crate) async fn supervise<T>(mut code: JoinHandle<T>, limits: &Limits) -> SupervisedResult<T> {
     let by = tokio::select! {
-        // What has returned has returned, whatever else is the case by then.
+        // A result that is ready takes precedence over the deadline and a cancellation.
         biased;
         returned = &mut code => {
             return match returned {
-                Ok(returned) => Ran::Returned(returned),
-                Err(join) => Ran::Panicked(panicked(join)),
+                Ok(returned) => SupervisedResult::Returned(returned),
+                Err(join) => SupervisedResult::Panicked(panicked(join)),
             };
         }
-        () = comes(limits.deadline, Timestamp::now) => Stop::Deadline,
-        () = limits.asked.cancelled() => Stop::Asked,
+        () = wait_until(limits.deadline, Timestamp::now) => StopCause::Deadline,
+        () = limits.cancel_requested.cancelled() => StopCause::Cancelled,
     };
     limits.cancellation.cancel();
     let stopped = timeout(GRACE, &mut code).await.is_ok() || {
         code.abort();
         timeout(GRACE, &mut code).await.is_ok()
     };
-    Ran::Stopped { by, stuck: !stopped }
+    SupervisedResult::Stopped { by, stuck: !stopped }
 }
 
-/// How often the wall clock is looked at while code runs.
-const LOOKS: Duration = Duration::from_secs(1);
+/// The interval between checks of the wall clock.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Returns when that time has come by the wall clock, by which the run's lease ends: a timer alone stands still while the machine
-/// sleeps.
-async fn comes(at: Timestamp, now: impl Fn() -> Timestamp) {
+/// Waits until the wall clock reaches `at`. The run's lease expires by the same clock, while a timer alone stops when
+/// the machine sleeps.
+async fn wait_until(at: Timestamp, now: impl Fn() -> Timestamp) {
     loop {
         let left = Duration::try_from(at.duration_since(now())).unwrap_or(Duration::ZERO);
         if left.is_zero() {
             return;
         }
-        sleep(left.min(LOOKS)).await;
+        sleep(left.min(CLOCK_CHECK_INTERVAL)).await;
     }
 }
 
-/// What a panic said, if it said anything in words.
+/// Converts a panic into an error with its message.
 pub(crate) fn panicked(join: JoinError) -> RunError {
     let message = match join.try_into_panic() {
         Ok(panic) => {
@@ -168,39 +152,41 @@ pub(crate) fn panicked(join: JoinError) -> RunError {
     RunError::new(ErrorKind::Execution, message)
 }
 
-/// What a body came to, in words: its error has been asked for them where a panic of it does no harm.
-pub(crate) enum Settled {
+/// The result of a body, with its error as text. The conversion happens in the author's runtime, since the error's
+/// `Display` may panic.
+pub(crate) enum BodyResult {
     Succeeded(Outcome),
     Failed { error: RunError, retryable: bool },
 }
 
-/// Puts a body's result into words.
-pub(crate) fn settle(result: TaskResult) -> Settled {
+/// Converts the result of a body, including its error's text.
+pub(crate) fn body_result(result: TaskResult) -> BodyResult {
     match result {
-        Ok(outcome) if outcome.success => Settled::Succeeded(outcome),
-        Ok(outcome) => {
-            Settled::Failed { error: RunError::new(ErrorKind::Execution, outcome.message), retryable: false }
-        }
-        Err(error) => Settled::Failed {
+        Ok(outcome) if outcome.success => BodyResult::Succeeded(outcome),
+        Ok(outcome) => BodyResult::Failed {
+            error: RunError::new(ErrorKind::Execution, outcome.message),
+            retryable: false,
+        },
+        Err(error) => BodyResult::Failed {
             error: RunError::new(error.kind(), error.to_string()),
             retryable: !error.is_fatal(),
         },
     }
 }
 
-/// How one attempt ended.
-enum Ended {
+/// The result of one attempt.
+enum AttemptResult {
     Succeeded(Outcome),
     Failed { error: RunError, retryable: bool },
-    Stopped { by: Stop, error: RunError, stuck: bool },
+    Stopped { by: StopCause, error: RunError, stuck: bool },
 }
 
-/// Tries a body until it succeeds, fails for good, or is stopped.
+/// Attempts a body until it succeeds, fails for good, or is stopped.
 pub(crate) async fn attempts<C, F>(retry: Retry, ctx: &Context<C>, body: F) -> Conclusion
 where
-    F: Fn(Context<C>) -> JoinHandle<Settled>,
+    F: Fn(Context<C>) -> JoinHandle<BodyResult>,
 {
-    let limits = &ctx.surroundings.limits;
+    let limits = &ctx.run.limits;
     let mut attempts = Vec::new();
     let mut number = ctx.attempt;
     loop {
@@ -209,8 +195,8 @@ where
         let ended = attempt(ctx, number, started_at, &body).await;
         let took = Timestamp::now().duration_since(started_at).unsigned_abs();
         let error = match &ended {
-            Ended::Succeeded(_) => None,
-            Ended::Failed { error, .. } | Ended::Stopped { error, .. } => Some(error.clone()),
+            AttemptResult::Succeeded(_) => None,
+            AttemptResult::Failed { error, .. } | AttemptResult::Stopped { error, .. } => Some(error.clone()),
         };
         attempts.push(Attempt { started_at, duration_ms: duration::millis(took), error: error.clone() });
         let conclusion = |event, error| Conclusion {
@@ -222,21 +208,21 @@ where
             stuck: false,
         };
         let (failed, retryable) = match ended {
-            Ended::Succeeded(outcome) => {
+            AttemptResult::Succeeded(outcome) => {
                 return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete, None) };
             }
-            Ended::Stopped { by, stuck, .. } => {
+            AttemptResult::Stopped { by, stuck, .. } => {
                 return Conclusion { attempts, stuck, ..conclusion(by.event(), error) };
             }
-            Ended::Failed { error, retryable } => (error, retryable),
+            AttemptResult::Failed { error, retryable } => (error, retryable),
         };
-        match retry.after_failure(number, retryable, until(limits.deadline), jitter()) {
+        match retry.after_failure(number, retryable, time_left(limits.deadline), jitter()) {
             Next::RetryAfter(pause) => {
                 let pause_ms = duration::millis(pause);
-                tracing::warn!(pause_ms, "attempt {number} failed, another follows: {failed}");
-                if timeout(pause, limits.asked.cancelled()).await.is_ok() {
+                tracing::warn!(pause_ms, "attempt {number} failed and will be retried: {failed}");
+                if timeout(pause, limits.cancel_requested.cancelled()).await.is_ok() {
                     let what = format!("attempt {number} failed: {failed}");
-                    let error = Stop::Asked.error(Timestamp::now(), limits.deadline, &what);
+                    let error = StopCause::Cancelled.error(Timestamp::now(), limits.deadline, &what);
                     return Conclusion { attempts, ..conclusion(Event::Cancel, Some(error)) };
                 }
             }
@@ -248,19 +234,21 @@ where
     }
 }
 
-async fn attempt<C, F>(ctx: &Context<C>, number: u32, started_at: Timestamp, body: &F) -> Ended
+async fn attempt<C, F>(ctx: &Context<C>, number: u32, started_at: Timestamp, body: &F) -> AttemptResult
 where
-    F: Fn(Context<C>) -> JoinHandle<Settled>,
+    F: Fn(Context<C>) -> JoinHandle<BodyResult>,
 {
-    let limits = &ctx.surroundings.limits;
+    let limits = &ctx.run.limits;
     let code = body(Context { attempt: number, ..ctx.clone() });
     match supervise(code, limits).await {
-        Ran::Returned(Settled::Succeeded(outcome)) => Ended::Succeeded(outcome),
-        Ran::Returned(Settled::Failed { error, retryable }) => Ended::Failed { error, retryable },
-        Ran::Panicked(error) => Ended::Failed { error, retryable: true },
-        Ran::Stopped { by, stuck } => {
+        SupervisedResult::Returned(BodyResult::Succeeded(outcome)) => AttemptResult::Succeeded(outcome),
+        SupervisedResult::Returned(BodyResult::Failed { error, retryable }) => {
+            AttemptResult::Failed { error, retryable }
+        }
+        SupervisedResult::Panicked(error) => AttemptResult::Failed { error, retryable: true },
+        SupervisedResult::Stopped { by, stuck } => {
             let what = format!("attempt {number} began");
-            Ended::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
+            AttemptResult::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
         }
     }
 }
@@ -272,15 +260,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_deadline_that_passed_while_the_machine_slept_comes_when_it_is_awake() {
+    async fn a_deadline_that_passed_while_the_machine_slept_takes_effect_at_wake_up() {
         let began = Timestamp::UNIX_EPOCH;
-        let looks = Cell::new(0);
-        // An hour passes between the first look and the second.
+        let checks = Cell::new(0);
+        // One hour passes between the first check and the second.
         let now = || {
-            looks.set(looks.get() + 1);
-            began + Duration::from_secs(if looks.get() == 1 { 0 } else { 3600 })
+            checks.set(checks.get() + 1);
+            began + Duration::from_secs(if checks.get() == 1 { 0 } else { 3600 })
         };
-        timeout(Duration::from_secs(30), comes(began + Duration::from_secs(900), now)).await.unwrap();
-        assert_eq!(looks.get(), 2);
+        timeout(Duration::from_secs(30), wait_until(began + Duration::from_secs(900), now)).await.unwrap();
+        assert_eq!(checks.get(), 2);
     }
 }

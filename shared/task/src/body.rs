@@ -1,4 +1,4 @@
-//! The inner half of the pipeline: what a body is given, the body, and its rollback.
+//! The body of a run: its context, its attempts, and its rollback.
 
 use std::{
     future::{Future, ready},
@@ -22,100 +22,103 @@ use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     Context, Task,
-    attempt::{Conclusion, Limits, Ran, Settled, attempts, settle, supervise},
-    context::{Held, Surroundings, until},
-    execute::{Bodies, Edges, RESERVE},
-    hosted::Hosted,
+    attempt::{BodyResult, Conclusion, SupervisedResult, attempts, body_result, supervise},
+    context::{RunEnvironment, RunLease},
+    instance::TaskInstance,
+    limits::{Limits, time_left},
+    process::{BodyRuntime, ProcessEnvironment, RESERVE},
 };
 
-/// The folder of the task's files. Not an `async fn`: its state would have the code that fetches them in it, and S3 with
-/// that, in every task's binary.
+/// Returns the folder of the task's assets.
+///
+/// Not an `async fn`: its state machine would link the S3 client into the binary of every task.
 fn working_directory<T: Task>(
-    edges: &Edges,
+    process: &ProcessEnvironment,
 ) -> Pin<Box<dyn Future<Output = Result<PathBuf, RunError>> + Send + '_>> {
     if T::COPIES_ASSETS {
-        Box::pin(edges.assets.folder(&edges.clients))
+        Box::pin(process.assets.folder(&process.clients))
     } else {
         Box::pin(ready(Ok(PathBuf::from("."))))
     }
 }
 
-/// What is to be run, as far as it is known.
-pub(crate) struct Order<'a> {
-    /// The task as it is overridden.
+/// The inputs of a run.
+pub(crate) struct RunInputs<'a> {
+    /// The definition, with all overrides applied.
     pub definition: &'a Definition,
     pub envelope: &'a Envelope,
     pub request: &'a Request,
     pub limits: Limits,
-    pub edges: &'a Edges,
+    pub process: &'a ProcessEnvironment,
 }
 
-/// What is around the author's code. With what the run has, if it has been claimed.
-pub(crate) async fn surroundings<T: Task>(
-    order: &Order<'_>,
-    held: Option<Held>,
-) -> Result<Surroundings, Conclusion> {
-    let Order { definition, envelope, request, limits, edges } = order;
+/// Prepares the run's environment. `lease` is `None` before the claim.
+pub(crate) async fn run_environment<T: Task>(
+    inputs: &RunInputs<'_>,
+    lease: Option<RunLease>,
+) -> Result<RunEnvironment, Conclusion> {
+    let RunInputs { definition, envelope, request, limits, process } = inputs;
     if let Some(fault) = definition.faults().into_iter().next() {
         return Err(Conclusion::refused(refused(fault.to_string())));
     }
-    let late = |_| RunError::new(ErrorKind::System, "assets: not there when the run's time was up");
-    let fetched = timeout(until(limits.deadline), working_directory::<T>(edges)).await;
+    let late = |_| RunError::new(ErrorKind::System, "assets: not available before the deadline");
+    let fetched = timeout(time_left(limits.deadline), working_directory::<T>(process)).await;
     let working_directory = fetched.map_err(late).flatten().map_err(Conclusion::refused)?;
-    Ok(Surroundings {
+    Ok(RunEnvironment {
         task: definition.name.clone(),
         run_id: request.run_id,
         trigger: request.trigger,
         scheduled_for: envelope.scheduled_for,
         deployment: envelope.deployment.clone(),
-        environment: edges.environment.clone(),
+        environment: process.environment.clone(),
         working_directory,
         limits: limits.clone(),
-        clients: Arc::clone(&edges.bodies.clients),
-        http: Arc::clone(&edges.bodies.http),
+        clients: Arc::clone(&process.body_runtime.clients),
+        http: Arc::clone(&process.body_runtime.http),
         arguments: Arc::new(envelope.arguments.clone()),
-        table: edges.table.clone(),
-        bucket: edges.bucket.clone(),
-        queues: edges.queues.clone(),
-        waker: edges.waker.clone(),
-        held,
+        table: process.table.clone(),
+        bucket: process.bucket.clone(),
+        queues: process.queues.clone(),
+        waker: process.waker.clone(),
+        lease,
     })
 }
 
-/// Makes what the author's code is given. Runs where the author's code does, which may panic as it reads its
-/// configuration.
+/// Creates the context for the author's code. Runs in the author's runtime: deserializing the configuration may panic.
 pub(crate) fn configured<T: Task>(
     definition: &Definition,
-    surroundings: Surroundings,
+    run: RunEnvironment,
 ) -> Result<Context<T::Config>, RunError> {
     let Definition { config, config_schema, .. } = definition;
-    let unfit = |why: String| refused(format!("the configuration does not fit: {why}"));
+    let unfit = |why: String| refused(format!("invalid configuration: {why}"));
     schema::check(config, config_schema).map_err(|violation| unfit(violation.to_string()))?;
     let config = T::Config::deserialize(config).map_err(|error| unfit(error.to_string()))?;
-    let attempt = surroundings.held.map_or(1, Held::attempt);
-    let (config, surroundings) = (Arc::new(config), Arc::new(surroundings));
-    Ok(Context { config, state: Arc::new(()), surroundings, attempt })
+    let attempt = run.lease.map_or(1, RunLease::attempt);
+    let (config, run) = (Arc::new(config), Arc::new(run));
+    Ok(Context { config, state: Arc::new(()), run, attempt })
 }
 
-/// Makes what the body is given, unless something says that the body must not run.
+/// Creates the body's context, and validates it with the task's `validate`.
 pub(crate) async fn admit<T: Task>(
-    task: &Arc<Hosted<T>>,
-    order: &Order<'_>,
-    held: Held,
+    task: &Arc<TaskInstance<T>>,
+    inputs: &RunInputs<'_>,
+    lease: RunLease,
 ) -> Result<Context<T::Config>, Conclusion> {
-    let surroundings = surroundings::<T>(order, Some(held)).await?;
-    let (task, definition) = (Arc::clone(task), order.definition.clone());
-    let checking = order.edges.bodies.runtime.spawn(async move {
-        let ctx = configured::<T>(&definition, surroundings)?;
-        task.validate(&ctx).map_err(|why| refused(format!("refused: {why}")))?;
+    let run = run_environment::<T>(inputs, Some(lease)).await?;
+    let (task, definition) = (Arc::clone(task), inputs.definition.clone());
+    let checking = inputs.process.body_runtime.handle.spawn(async move {
+        let ctx = configured::<T>(&definition, run)?;
+        task.validate(&ctx).map_err(|why| refused(format!("validation failed: {why}")))?;
         Ok(ctx)
     });
-    match supervise(checking, &order.limits).await {
-        Ran::Returned(Ok(ctx)) => Ok(ctx),
-        Ran::Returned(Err(error)) | Ran::Panicked(error) => Err(Conclusion::refused(error)),
-        Ran::Stopped { by, stuck } => {
-            let what = "it began, before the body was started";
-            let error = by.error(order.request.now, order.limits.deadline, what);
+    match supervise(checking, &inputs.limits).await {
+        SupervisedResult::Returned(Ok(ctx)) => Ok(ctx),
+        SupervisedResult::Returned(Err(error)) | SupervisedResult::Panicked(error) => {
+            Err(Conclusion::refused(error))
+        }
+        SupervisedResult::Stopped { by, stuck } => {
+            let what = "its start, before the body began";
+            let error = by.error(inputs.request.now, inputs.limits.deadline, what);
             Err(Conclusion { event: by.event(), stuck, ..Conclusion::refused(error) })
         }
     }
@@ -125,32 +128,32 @@ fn refused(message: String) -> RunError {
     RunError::new(ErrorKind::Configuration, message)
 }
 
-/// Runs the body with its attempts, and its rollback once if it failed for good. In a rollback of the stack the
-/// body is the rollback, and is tried once.
+/// Runs the body with its attempts, and once its rollback if it fails for good. When the stack is rolled back, only
+/// the rollback runs, with one attempt.
 pub(crate) async fn run_body<T: Task>(
-    task: &Arc<Hosted<T>>,
+    task: &Arc<TaskInstance<T>>,
     definition: &Definition,
     ctx: Context<T::Config>,
     process_ends: Timestamp,
-    bodies: &Bodies,
+    body_runtime: &BodyRuntime,
 ) -> Conclusion {
-    let promised = Arc::new(definition.result_schema.clone());
+    let result_schema = Arc::new(definition.result_schema.clone());
     let body = |ctx: Context<T::Config>| {
         let task = Arc::clone(task);
-        let promised = Arc::clone(&promised);
-        bodies.runtime.spawn(async move {
-            match task.equip(ctx).await {
-                Ok(ctx) => keeping(&promised, settle(task.run(ctx).await)),
-                Err(error) => settle(Err(error)),
+        let result_schema = Arc::clone(&result_schema);
+        body_runtime.handle.spawn(async move {
+            match task.with_state(ctx).await {
+                Ok(ctx) => check_result(&result_schema, body_result(task.run(ctx).await)),
+                Err(error) => body_result(Err(error)),
             }
         })
     };
     let undo = |ctx: Context<T::Config>| {
         let task = Arc::clone(task);
-        bodies.runtime.spawn(async move {
-            match task.equip(ctx).await {
-                Ok(ctx) => settle(task.rollback(ctx).await),
-                Err(error) => settle(Err(error)),
+        body_runtime.handle.spawn(async move {
+            match task.with_state(ctx).await {
+                Ok(ctx) => body_result(task.rollback(ctx).await),
+                Err(error) => body_result(Err(error)),
             }
         })
     };
@@ -158,14 +161,14 @@ pub(crate) async fn run_body<T: Task>(
     let conclusion = if ctx.trigger() == Trigger::Rollback {
         attempts(once, &ctx, undo).await
     } else {
-        // Each start of a job is one attempt: what follows a failure is decided by whoever started it.
-        let is_job = matches!(ctx.surroundings.held, Some(Held::Job { .. }));
+        // Each start of a job is one attempt: the worker that started it decides on a retry.
+        let is_job = matches!(ctx.run.lease, Some(RunLease::Job { .. }));
         let retry = Retry { max_attempts: ctx.attempt, ..definition.retry };
         let conclusion = attempts(if is_job { retry } else { definition.retry }, &ctx, body).await;
         let is_final = !is_job || !conclusion.retryable || ctx.attempt >= definition.retry.max_attempts;
         if conclusion.error.is_some() && definition.rollback && is_final {
             if conclusion.stuck {
-                tracing::error!("could not roll back: the body still runs");
+                tracing::error!("rollback skipped: the body still runs");
                 conclusion
             } else {
                 let stuck = roll_back(&ctx, once, process_ends, undo).await;
@@ -175,44 +178,45 @@ pub(crate) async fn run_body<T: Task>(
             conclusion
         }
     };
-    // The configuration is the author's too, and so is what happens when it is dropped.
-    bodies.runtime.spawn(async move { drop(ctx) });
+    // The configuration's `Drop` is the author's code, too.
+    body_runtime.handle.spawn(async move { drop(ctx) });
     conclusion
 }
 
-/// A success whose data is what the task promised, or the failure that it is not.
-fn keeping(promised: &Value, settled: Settled) -> Settled {
-    let Settled::Succeeded(outcome) = &settled else { return settled };
-    if promised.is_null() {
-        return settled;
+/// Checks the data of a success against the task's result schema.
+fn check_result(result_schema: &Value, result: BodyResult) -> BodyResult {
+    let BodyResult::Succeeded(outcome) = &result else { return result };
+    if result_schema.is_null() {
+        return result;
     }
-    match schema::check(outcome.data.as_ref().unwrap_or(&Value::Null), promised) {
-        Ok(()) => settled,
+    match schema::check(outcome.data.as_ref().unwrap_or(&Value::Null), result_schema) {
+        Ok(()) => result,
         Err(violation) => {
-            let message = format!("the data is not what the task promises: {violation}");
-            Settled::Failed { error: RunError::new(ErrorKind::Execution, message), retryable: false }
+            let message = format!("the outcome's data does not match the task's result type: {violation}");
+            BodyResult::Failed { error: RunError::new(ErrorKind::Execution, message), retryable: false }
         }
     }
 }
 
-/// Undoes what a body did that failed for good, as long as the process has time for it, and says whether that code
-/// is stuck. What came of it is told in the log: the run's record is about the body.
+/// Runs the rollback after the final failure, if the process has time left. Returns whether that code is stuck.
+///
+/// The result is only logged, since the run's record describes the body.
 async fn roll_back<C, F>(ctx: &Context<C>, once: Retry, process_ends: Timestamp, undo: F) -> bool
 where
-    F: Fn(Context<C>) -> JoinHandle<Settled>,
+    F: Fn(Context<C>) -> JoinHandle<BodyResult>,
 {
     let deadline = process_ends.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
-    if until(deadline).is_zero() {
-        tracing::error!("could not roll back: no time is left");
+    if time_left(deadline).is_zero() {
+        tracing::error!("rollback skipped: no time is left");
         return false;
     }
     let limits = Limits::until(deadline);
-    let surroundings = Surroundings { limits, ..Surroundings::clone(&ctx.surroundings) };
-    let ctx = Context { surroundings: Arc::new(surroundings), ..ctx.clone() };
+    let run = RunEnvironment { limits, ..RunEnvironment::clone(&ctx.run) };
+    let ctx = Context { run: Arc::new(run), ..ctx.clone() };
     let undone = attempts(once, &ctx, undo).await;
     match undone.error {
         None => tracing::info!("rolled back after the final failure"),
-        Some(error) => tracing::error!("could not roll back: {error}"),
+        Some(error) => tracing::error!("rollback failed: {error}"),
     }
     undone.stuck
 }

@@ -1,4 +1,4 @@
-//! Getting the task for a run, by its policy of overlap, and what is said of a run that does not get it.
+//! Claims the task for a run by its overlap policy, and records a run whose claim is refused.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use lamplighter_core::{
 
 use crate::log;
 
-/// How long it is from one claim to the next while another run is being ended.
+/// The pause between claims while another run is being cancelled.
 const BETWEEN_CLAIMS: Duration = Duration::from_secs(1);
 
-/// Claims the task. A run whose id the sender fixed may be over already, if it was a wish that is delivered again, a tick
-/// that was recorded as SKIPPED, or an undo that a further rollback goes on with: the lock knows nothing of that, but the
-/// run's record does, and while the lock is held nobody can write another.
+/// Claims the task. On return, `request.now` is the time of the claim.
 ///
-/// The request's time is that of the claim when this returns.
+/// A run whose id the sender chose may have ended already: after a redelivered request, a tick recorded as SKIPPED, or
+/// a rollback that resumes. The lock does not show this, so the run's record is read while the lock is held, when
+/// nobody else can write one.
 pub(crate) async fn claim(
     table: Option<&Table>,
     task: &TaskName,
@@ -51,8 +51,8 @@ pub(crate) async fn claim(
     Ok(decision)
 }
 
-/// Claims the task, and while another run has it, asks that to end and claims again: for [`REPLACE_WAIT`], but not after
-/// `latest`.
+/// Claims the task. If another run holds it, cancels that run and claims again, for at most [`REPLACE_WAIT`] and not
+/// after `latest`.
 async fn replace(
     table: &Table,
     task: &TaskName,
@@ -70,8 +70,8 @@ async fn replace(
             return Ok(decision);
         }
         if asked != Some(run_id) {
-            tracing::info!("{task} runs: {run_id} is asked to end, since this run is to take its place");
-            // One that has just ended need not be asked.
+            tracing::info!("cancelling run {run_id} of {task}, which this run replaces");
+            // The result does not matter: the run may have just ended.
             let _ = table.cancel(task, run_id).await?;
             asked = Some(run_id);
         }
@@ -80,10 +80,12 @@ async fn replace(
     }
 }
 
-/// What is said of a run that does not begin. A run that another one kept out is recorded as SKIPPED; one that has
-/// had its record or will have it from another delivery is not recorded again, and neither is one that is asked for
-/// again under the same id: a deployment's, or a tick that the pulse keeps until the run before it is over.
-pub(crate) async fn skip(
+/// Reports a run whose claim was refused, and records it as SKIPPED if another run or the task's being disabled
+/// prevented it.
+///
+/// Nothing is recorded if another delivery of the same run has or will have the record, or if the run is requested
+/// again under the same id: runs of a deployment, and ticks that the pulse buffers.
+pub(crate) async fn record_skip(
     table: Option<&Table>,
     mut run: Run,
     overlap: Overlap,
@@ -98,7 +100,7 @@ pub(crate) async fn skip(
     let is_kept = run.deployment.is_some() || (overlap == Overlap::Buffer && run.trigger == Trigger::Pulse);
     let is_new = (is_kept_out && !is_kept) || refusal == Refusal::Disabled;
     if let Some(table) = table.filter(|_| is_new) {
-        // A record of that id from an earlier delivery stands.
+        // A record of an earlier delivery is kept.
         let _ = table.record(&run).await?;
     }
     log::end(&run);

@@ -1,4 +1,4 @@
-//! What a body is given.
+//! The context of a body.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,29 +26,53 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{TaskError, attempt::Limits, http::Http};
+use crate::{
+    TaskError,
+    http::Http,
+    limits::{Limits, time_left},
+};
 
-/// What a body is given: its configuration, the task's own state, and where and why it runs. Cheap to clone.
+/// The context of a run: its configuration, the task's state, and access to jobs, AWS and HTTP.
+///
+/// `C` is the type of the configuration, `S` that of the state built by `#[task(state = ..)]`. A clone is cheap.
+///
+/// ```
+/// # use lamplighter::prelude::*;
+/// # #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+/// # pub struct Config { pub batches: u32 }
+/// /// Deletes old rows in batches.
+/// #[task(schedule = "0 3 * * *")]
+/// pub async fn purge(ctx: Context<Config>) -> TaskResult {
+///     for _batch in 0..ctx.config.batches {
+///         if ctx.cancellation().is_cancelled() {
+///             return Err(TaskError::new("stopped before the last batch"));
+///         }
+///         // delete one batch
+///     }
+///     Ok(Outcome::success("purged"))
+/// }
+/// # fn main() {}
+/// ```
 #[derive(Debug)]
 pub struct Context<C = (), S = ()> {
-    /// The task's configuration: its default with what the project and the environment override.
+    /// The task's configuration: its `Default`, overridden by the project, the environment and the run.
     pub config: Arc<C>,
     pub(crate) state: Arc<S>,
-    pub(crate) surroundings: Arc<Surroundings>,
+    pub(crate) run: Arc<RunEnvironment>,
     pub(crate) attempt: u32,
 }
 
-/// By what a run may write, and somebody may ask for its end.
+/// The lease under which a run may write and can be cancelled.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Held {
-    /// Its hold on its task.
+pub(crate) enum RunLease {
+    /// A lease of the task.
     Task(Hold),
-    /// Its start of the job.
+    /// A lease of the job, with its fencing token.
     Job { epoch: u64, in_runner: bool },
 }
 
-impl Held {
-    /// Which attempt comes first under it, from 1.
+impl RunLease {
+    /// Returns the number of its first attempt, from 1.
     pub(crate) fn attempt(self) -> u32 {
         match self {
             Self::Task(_) => 1,
@@ -57,9 +81,9 @@ impl Held {
     }
 }
 
-/// What is the same in all attempts of a run.
+/// The environment of a run, shared by all of its attempts.
 #[derive(Clone, Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct RunEnvironment {
     pub task: TaskName,
     pub run_id: RunId,
     pub trigger: Trigger,
@@ -75,8 +99,8 @@ pub(crate) struct Surroundings {
     pub bucket: Option<String>,
     pub queues: Option<String>,
     pub waker: Option<RunnerAddress>,
-    /// What the run has, once it is claimed.
-    pub held: Option<Held>,
+    /// The run's lease, once it is claimed.
+    pub lease: Option<RunLease>,
 }
 
 impl<C, S> Clone for Context<C, S> {
@@ -84,124 +108,142 @@ impl<C, S> Clone for Context<C, S> {
         Self {
             config: Arc::clone(&self.config),
             state: Arc::clone(&self.state),
-            surroundings: Arc::clone(&self.surroundings),
+            run: Arc::clone(&self.run),
             attempt: self.attempt,
         }
     }
 }
 
 impl<C, S> Context<C, S> {
-    /// What the task has built once for all runs of its process: that of `#[task(state = init)]`.
+    /// Returns the state that the function of `#[task(state = ..)]` built for all runs of this process.
     pub fn state(&self) -> &S {
         &self.state
     }
 
-    /// The arguments of the job, of a queue task. What does not fit was not enqueued by this version of the task: trying
-    /// again cannot mend that.
+    /// Deserializes the arguments of the job, in a queue task. `#[task(queue)]` calls this for you.
+    ///
+    /// # Errors
+    ///
+    /// A fatal configuration error if the arguments do not match `A`, e.g. when another version of the task enqueued
+    /// the job.
     pub fn arguments<A: DeserializeOwned>(&self) -> Result<A, TaskError> {
-        let unfit = |why: String| TaskError::configuration(format!("the job's arguments do not fit: {why}"));
-        let arguments = &*self.surroundings.arguments;
+        let unfit = |why: String| {
+            TaskError::configuration(format!("the job's arguments do not match the task: {why}"))
+        };
+        let arguments = &*self.run.arguments;
         if is_too_deep(arguments) {
             return Err(unfit(format!("they are nested more than {MAX_NESTING} levels deep")));
         }
         A::deserialize(arguments).map_err(|error| unfit(error.to_string()))
     }
 
-    /// The run's id.
+    /// Returns the run's id.
     pub fn run_id(&self) -> RunId {
-        self.surroundings.run_id
+        self.run.run_id
     }
 
-    /// What started the run.
+    /// Returns the trigger that started the run.
     pub fn trigger(&self) -> Trigger {
-        self.surroundings.trigger
+        self.run.trigger
     }
 
-    /// Which attempt this is, from 1.
+    /// Returns the number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// The time the run was meant for, if a schedule started it.
+    /// Returns the tick (the due time) that started the run, if a schedule did.
     pub fn scheduled_for(&self) -> Option<Timestamp> {
-        self.surroundings.scheduled_for
+        self.run.scheduled_for
     }
 
-    /// Where it runs: `dev`, `production`.
+    /// Returns the name of the environment, e.g. `dev` or `production`.
     pub fn environment(&self) -> &str {
-        &self.surroundings.environment
+        &self.run.environment
     }
 
-    /// The deployment the run belongs to, if one started it.
+    /// Returns the deployment that started the run, if any.
     pub fn deployment(&self) -> Option<&Deployment> {
-        self.surroundings.deployment.as_ref()
+        self.run.deployment.as_ref()
     }
 
-    /// Whether no deployment has succeeded before this one. False outside a deployment.
+    /// Returns whether no earlier deployment has succeeded. False outside a deployment.
     pub fn is_first_deploy(&self) -> bool {
         self.deployment().is_some_and(|deployment| deployment.is_first_deploy)
     }
 
-    /// The version that is being deployed.
+    /// Returns the version being deployed, if a deployment started the run.
     pub fn version(&self) -> Option<&str> {
         self.deployment().map(|deployment| deployment.version.as_str())
     }
 
-    /// The version of the last deployment that succeeded.
+    /// Returns the version of the last successful deployment, if a deployment started the run.
     pub fn previous_version(&self) -> Option<&str> {
         self.deployment().and_then(|deployment| deployment.previous_version.as_deref())
     }
 
-    /// The folder that holds the task's copied assets.
+    /// Returns the folder of the assets named by `#[task(copy_assets = ..)]`.
     pub fn working_directory(&self) -> &Path {
-        &self.surroundings.working_directory
+        &self.run.working_directory
     }
 
-    /// When the run's time is up.
+    /// Returns the run's deadline: its timeout after its start, or earlier if the process ends before.
     pub fn deadline(&self) -> Timestamp {
-        self.surroundings.limits.deadline
+        self.run.limits.deadline
     }
 
-    /// The time that is left until the deadline.
+    /// Returns the time left until the deadline, zero if it has passed.
     pub fn remaining(&self) -> Duration {
-        until(self.deadline())
+        time_left(self.deadline())
     }
 
-    /// Fires when the run's time is up or somebody ends it. A body that waits for it has half a second to put things
-    /// in order; then it is dropped at its next await.
-    pub fn cancellation(&self) -> &CancellationToken {
-        &self.surroundings.limits.cancellation
-    }
-
-    /// Writes all of `writes` in one DynamoDB transaction, if this run still has its task, or nothing: a run that was
-    /// taken for lost, as a new one may have begun, cannot write any more. At most 99 writes; they may be to any table of
-    /// the same account and region that the task may write.
+    /// Returns the token that fires when the deadline passes or the run is cancelled.
     ///
-    /// A transaction that was committed is not taken back if the attempt fails after it: let the writes' own conditions
-    /// say whether they have happened. Without a table for locks (a run by hand) they are written as they are.
+    /// The body then has 0.5 s to clean up and return (5 s in a side task). After that it is dropped at its next await.
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.run.limits.cancellation
+    }
+
+    /// Commits all `writes` in one DynamoDB transaction, or none if this run has lost its lease.
+    ///
+    /// A run that was declared lost cannot commit, since another one may have started. At most 99 writes; they may go to
+    /// any table in the same account and region that the task's role can write.
+    ///
+    /// A committed transaction stays if the attempt fails afterwards, and the next attempt commits again: make the
+    /// writes idempotent with conditions of their own. Without a table for locks (a run by hand) there is no lease to
+    /// check.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError::LostHold`] if the run has lost its lease, otherwise the errors of the transaction.
     pub async fn commit(&self, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
-        let Surroundings { clients, table, task, run_id, held, .. } = &*self.surroundings;
+        let RunEnvironment { clients, table, task, run_id, lease, .. } = &*self.run;
         let client = clients.dynamodb().await.clone();
-        match (table, held) {
-            (Some(table), Some(Held::Task(hold))) => {
+        match (table, lease) {
+            (Some(table), Some(RunLease::Task(hold))) => {
                 Table::new(client, table).commit(task, *run_id, *hold, writes).await
             }
-            (Some(table), Some(Held::Job { epoch, .. })) => {
+            (Some(table), Some(RunLease::Job { epoch, .. })) => {
                 let key = JobKey { task: task.clone(), run_id: *run_id };
                 Table::new(client, table).commit_job(&key, *epoch, writes).await
             }
-            // Whoever is asked whether a run is due has no run yet.
+            // A schedule function runs before the claim.
             (Some(_), None) => Err(CommitError::LostHold),
             (None, _) => transact(&client, writes).await,
         }
     }
 
-    /// The jobs of the stack, to enqueue some: `SendWelcomeEmail::enqueue(&ctx.jobs().await?, ..)`. Name the queue tasks in
-    /// `enqueues`: only then may this one send to their queues.
+    /// Returns the client for jobs: `SendWelcomeEmail::enqueue(&ctx.jobs().await?, ..)`.
+    ///
+    /// List the queue tasks in `#[task(enqueues = [..])]`, which grants this task's role access to their queues.
+    ///
+    /// # Errors
+    ///
+    /// A configuration error if the process has no table (`LAMPLIGHTER_TABLE` is not set).
     pub async fn jobs(&self) -> Result<Jobs, TaskError> {
-        let Surroundings { clients, table, bucket, queues, waker, environment, .. } = &*self.surroundings;
+        let RunEnvironment { clients, table, bucket, queues, waker, environment, .. } = &*self.run;
         let Some(table) = table else {
-            let message = "without a table there are no jobs: LAMPLIGHTER_TABLE is not set";
+            let message = "jobs need a table, and LAMPLIGHTER_TABLE is not set";
             return Err(TaskError::configuration(message));
         };
         let table = Table::new(clients.dynamodb().await.clone(), table).with_environment(environment);
@@ -216,25 +258,21 @@ impl<C, S> Context<C, S> {
         Ok(Jobs::new(table, waker))
     }
 
-    /// SDK clients for AWS, made at their first use.
+    /// Returns the AWS SDK clients, each created at its first use.
     pub fn clients(&self) -> &Clients {
-        &self.surroundings.clients
+        &self.run.clients
     }
 
-    /// An HTTP client, made at its first use and shared by all runs of the process, whose connections it keeps. It trusts
-    /// Mozilla's roots, and gives up on a server that it does not reach within 10 s; how long a response may take is
-    /// yours to say. A task that never asks for it does not have its code in its binary.
+    /// Returns the HTTP client of the process, created at its first use. Its connections are reused by later runs.
+    ///
+    /// It trusts Mozilla's root certificates and has a connect timeout of 10 s. It sets no timeout for responses: set one
+    /// per request. A task that never calls this does not link the client into its binary.
     pub fn http(&self) -> &reqwest::Client {
-        self.surroundings.http.client()
+        self.run.http.client()
     }
 
     pub(crate) fn with_state<T>(self, state: Arc<T>) -> Context<C, T> {
-        let Self { config, surroundings, attempt, .. } = self;
-        Context { config, state, surroundings, attempt }
+        let Self { config, run, attempt, .. } = self;
+        Context { config, state, run, attempt }
     }
-}
-
-/// The time from now until `at`; none if it has passed.
-pub(crate) fn until(at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO)
 }

@@ -1,4 +1,4 @@
-//! What `#[task]` leaves in the code: the words as they were written, made a definition when one is asked for.
+//! The output of `#[task]`: the attribute's values, from which the definition is built at run time.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::Task;
 
-/// A task as its attribute declares it. The macro has read each word with the same parser, at the word's place.
+/// The values of a task's attribute. The macro has checked each with the same parser.
 #[expect(missing_docs, reason = "each is the attribute's key of the same name")]
 pub struct Declared {
     pub name: &'static str,
@@ -33,7 +33,7 @@ pub struct Declared {
     pub result: Option<fn() -> Value>,
 }
 
-/// What only tasks of one kind have.
+/// The values that only one kind of task has.
 #[expect(missing_docs, reason = "each is the attribute's key of the same name")]
 pub enum DeclaredKind {
     Lifecycle {
@@ -60,10 +60,10 @@ pub enum DeclaredKind {
     Side,
 }
 
-/// The reason why a declared word parses.
-const CHECKED: &str = "#[task] has parsed this word at compile time";
+/// The reason why a declared value parses.
+const CHECKED: &str = "#[task] has parsed this value at compile time";
 
-/// The JSON Schema of a type.
+/// Returns the JSON Schema of a type.
 pub fn schema<T: JsonSchema>() -> Value {
     schemars::schema_for!(T).to_value()
 }
@@ -73,7 +73,7 @@ fn names(names: &[&str]) -> Vec<TaskName> {
 }
 
 impl Declared {
-    /// The definition.
+    /// Builds the definition of `T`.
     pub fn definition<T: Task>(&self) -> Definition {
         let kind = match &self.kind {
             DeclaredKind::Lifecycle { run_on, phase, once_per, depends_on } => Kind::Lifecycle(Lifecycle {
@@ -120,7 +120,7 @@ impl Declared {
                 .map(|(from, to)| Asset::new(from, *to).expect(CHECKED))
                 .collect(),
             rollback: self.rollback,
-            // A default that has no JSON leaves the configuration to what overrides it.
+            // A default that JSON cannot represent leaves the configuration to its overrides.
             config: serde_json::to_value(T::Config::default()).unwrap_or(Value::Null),
             config_schema: schema::<T::Config>(),
             result_schema: self.result.map_or(Value::Null, |schema| schema()),

@@ -1,4 +1,4 @@
-//! Asking a task's own function whether a run is due.
+//! Calls a task's schedule function.
 
 use std::sync::Arc;
 
@@ -9,35 +9,42 @@ use lamplighter_core::{
 
 use crate::{
     Task,
-    attempt::{Conclusion, Ran, supervise},
-    body::{Order, configured, surroundings},
-    hosted::Hosted,
+    attempt::{Conclusion, SupervisedResult, supervise},
+    body::{RunInputs, configured, run_environment},
+    instance::TaskInstance,
 };
 
-/// Whether a trigger has the task's function asked: that of a time, for a task which has no schedule but that.
-pub(crate) fn is_asked(definition: &Definition, trigger: Trigger) -> bool {
+/// Returns whether the task's schedule function decides on this run: only for timed triggers of a task without a cron
+/// expression.
+pub(crate) fn has_due_function(definition: &Definition, trigger: Trigger) -> bool {
     matches!(trigger, Trigger::Schedule | Trigger::Pulse)
         && definition.cron().is_some_and(|cron| cron.schedule.is_none())
 }
 
-/// Asks it, with the deadline and the configuration that the body would have; what the table says differently is not
-/// known before the task is claimed. A function that does not say fails the run.
-pub(crate) async fn ask<T: Task>(task: &Arc<Hosted<T>>, order: &Order<'_>) -> Result<bool, Conclusion> {
-    let surroundings = surroundings::<T>(order, None).await?;
-    let (task, config) = (Arc::clone(task), order.definition.clone());
-    let asking = order.edges.bodies.runtime.spawn(async move {
-        let ctx = configured::<T>(&config, surroundings)?;
+/// Calls the schedule function, with the deadline and the configuration of the body. Settings in the table are not
+/// applied, since they are only read with the claim. A function that fails or does not return fails the run.
+pub(crate) async fn is_due<T: Task>(
+    task: &Arc<TaskInstance<T>>,
+    inputs: &RunInputs<'_>,
+) -> Result<bool, Conclusion> {
+    let run = run_environment::<T>(inputs, None).await?;
+    let (task, config) = (Arc::clone(task), inputs.definition.clone());
+    let call = inputs.process.body_runtime.handle.spawn(async move {
+        let ctx = configured::<T>(&config, run)?;
         task.due(ctx).await.map_err(|error| RunError::new(error.kind(), error.to_string()))
     });
     let failed = |error: RunError, stuck| {
         let message = format!("the schedule function failed: {}", error.message);
         Conclusion { stuck, ..Conclusion::refused(RunError::new(error.kind, message)) }
     };
-    match supervise(asking, &order.limits).await {
-        Ran::Returned(Ok(due)) => Ok(due),
-        Ran::Returned(Err(error)) | Ran::Panicked(error) => Err(failed(error, false)),
-        Ran::Stopped { by, stuck } => {
-            let error = by.error(order.request.now, order.limits.deadline, "it was asked");
+    match supervise(call, &inputs.limits).await {
+        SupervisedResult::Returned(Ok(due)) => Ok(due),
+        SupervisedResult::Returned(Err(error)) | SupervisedResult::Panicked(error) => {
+            Err(failed(error, false))
+        }
+        SupervisedResult::Stopped { by, stuck } => {
+            let error =
+                by.error(inputs.request.now, inputs.limits.deadline, "the schedule function was called");
             Err(failed(error, stuck))
         }
     }

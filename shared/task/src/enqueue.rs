@@ -1,4 +1,4 @@
-//! Jobs, typed: what `#[task(queue)]` gives whoever enqueues them.
+//! Typed jobs of queue tasks.
 
 use std::{
     future::{Future, IntoFuture},
@@ -22,19 +22,37 @@ use lamplighter_core::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// A job that is to be enqueued; awaited, it is. `T` is what its task promises.
-#[must_use = "a job is enqueued when this is awaited"]
+/// A job to enqueue, with its options. Awaiting it enqueues the job and returns a [`Job<T>`], where `T` is the type of
+/// the task's result.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use lamplighter::{Enqueue, Jobs, definition::Priority};
+/// # async fn example(jobs: &Jobs) -> Result<(), Box<dyn std::error::Error>> {
+/// let job = Enqueue::<()>::new(jobs, "send-welcome-email", Priority::High, &serde_json::json!({ "to": "ada" }))
+///     .delay(Duration::from_secs(60))
+///     .expires_in(Duration::from_secs(3600))
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Awaiting it fails if an option or argument is invalid, if a job with the same unique key exists, or if the table or
+/// the queue fails.
+#[must_use = "the job is enqueued when this is awaited"]
 #[derive(Debug)]
 pub struct Enqueue<T> {
     jobs: Jobs,
     new: NewJob,
     fault: Option<InvalidJob>,
-    promised: PhantomData<fn() -> T>,
+    result: PhantomData<fn() -> T>,
     schema: Option<&'static Value>,
 }
 
 impl<T> Enqueue<T> {
-    /// A job of a task of that name with these arguments, for what cannot call the task's own `enqueue`.
+    /// Prepares a job of the task `task`. Use it where the task's own `enqueue` is not available.
     pub fn new(jobs: &Jobs, task: &str, priority: Priority, arguments: &impl Serialize) -> Self {
         let (task, fault) = match task.parse() {
             Ok(task) => (task, None),
@@ -45,22 +63,23 @@ impl<T> Enqueue<T> {
             Err(error) => (Value::Null, Some(InvalidJob::Unwritable(error.to_string()))),
         };
         let new = NewJob { arguments, priority, ..NewJob::of(task) };
-        Self { jobs: jobs.clone(), new, fault, promised: PhantomData, schema: None }
+        Self { jobs: jobs.clone(), new, fault, result: PhantomData, schema: None }
     }
 
-    /// The job, whose arguments have that schema: it may mark none of them as secret that is not empty.
+    /// Rejects arguments that `schema` marks as secret, unless they are empty.
     #[doc(hidden)]
     pub fn checked(mut self, schema: &'static Value) -> Self {
         self.schema = Some(schema);
         self
     }
 
-    /// It may start so long after it was enqueued, and not before. At most 366 days.
+    /// Delays the start by `delay` after the enqueue, at most 366 days. Excludes [`at`](Self::at).
     pub fn delay(self, delay: Duration) -> Self {
         self.when(When::In(delay))
     }
 
-    /// It may start then, and not before; a time that has passed is now.
+    /// Delays the start until `at`, at most 366 days ahead. A time in the past starts the job at once. Excludes
+    /// [`delay`](Self::delay).
     pub fn at(self, at: Timestamp) -> Self {
         self.when(When::At(at))
     }
@@ -73,20 +92,21 @@ impl<T> Enqueue<T> {
         self
     }
 
-    /// It goes before or after the waiting jobs of other priorities, where a runner has them; SQS knows no priorities.
+    /// Sets the priority among the waiting jobs of a runner. SQS ignores priorities.
     pub fn priority(mut self, priority: Priority) -> Self {
         self.new.priority = priority;
         self
     }
 
-    /// It must be the only one of that which is not over, for so long at most; a second one is refused.
+    /// Makes the job unique within `scope` until it ends, for at most `within`. Enqueuing a second one is an error, or
+    /// returns the first one with [`or_join`](Self::or_join).
     pub fn unique(mut self, scope: Scope, within: Duration) -> Self {
         let on_twin = self.new.unique.map(|unique| unique.on_twin).unwrap_or_default();
         self.new.unique = Some(Unique { scope, within, on_twin });
         self
     }
 
-    /// Where it is [`unique`](Self::unique) and not the first, the first one stands for it.
+    /// Returns the existing job instead of an error if the job is not [`unique`](Self::unique). Call it after `unique`.
     pub fn or_join(mut self) -> Self {
         if let Some(unique) = &mut self.new.unique {
             unique.on_twin = OnConflict::Join;
@@ -94,32 +114,37 @@ impl<T> Enqueue<T> {
         self
     }
 
-    /// By what it is known beside its own id: of all with this one there is one, which stands for the others, as long as
-    /// its record is kept.
+    /// Sets an idempotency key: enqueuing another job with this id returns the existing one, as long as its record is
+    /// kept.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         self.new.id = Some(id.into());
         self
     }
 
-    /// Of the jobs of its task with this key at most so many run at once; the others wait, in no order.
+    /// Limits how many jobs of the task with this `key` run at once. The others wait, in no particular order.
     pub fn at_most(mut self, at_once: u32, key: impl Into<String>) -> Self {
         self.new.limit = Some(Limit { key: key.into(), at_once });
         self
     }
 
-    /// It fails if nobody has started it by then.
+    /// Fails the job if no worker has started it within `time` after the enqueue.
     pub fn expires_in(mut self, time: Duration) -> Self {
         self.new.expires_in = Some(time);
         self
     }
 
-    /// It waits until that job has completed, and is blocked if it does not. Of several it waits for all, at most 50.
+    /// Makes the job wait until `job` has completed; if that fails, this job is blocked. May be called up to 50 times: the
+    /// job then waits for all.
     pub fn after<U>(mut self, job: &Job<U>) -> Self {
         self.new.after.push(job.key.clone());
         self
     }
 
-    /// The job as it would be enqueued, without its type.
+    /// Returns the untyped job without enqueuing it.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid option or argument.
     pub fn into_new(self) -> Result<NewJob, InvalidJob> {
         match (self.fault, self.schema) {
             (Some(fault), _) => Err(fault),
@@ -129,7 +154,7 @@ impl<T> Enqueue<T> {
     }
 }
 
-/// In the place of a name that is none; such a job is never enqueued.
+/// Returns the placeholder for an invalid task name. Such a job is never enqueued.
 fn unnamed() -> lamplighter_core::name::TaskName {
     "unnamed".parse().expect("it is a task's name")
 }
@@ -147,8 +172,12 @@ impl<T: Send + 'static> IntoFuture for Enqueue<T> {
     }
 }
 
-/// Enqueues many jobs, 25 with a request. An error names those that were not accepted by their places, and has those that
-/// were; what cannot be enqueued at all, as it is given two times, refuses the whole.
+/// Enqueues many jobs, 25 per request.
+///
+/// # Errors
+///
+/// The error lists the rejected jobs by their positions, and the accepted ones. If any job has an invalid option or
+/// argument, none is enqueued.
 pub async fn enqueue_many<T>(many: impl IntoIterator<Item = Enqueue<T>>) -> Result<Vec<Job<T>>, NotAccepted> {
     let (mut jobs, mut new, mut failed) = (None, Vec::new(), Vec::new());
     for (place, one) in many.into_iter().enumerate() {
@@ -166,13 +195,13 @@ pub async fn enqueue_many<T>(many: impl IntoIterator<Item = Enqueue<T>>) -> Resu
     Ok(keys.into_iter().map(|key| Job::of(jobs.clone(), key)).collect())
 }
 
-/// A job that was enqueued. `T` is the data that its task promises.
+/// An enqueued job. `T` is the type of its result.
 #[derive(Debug)]
 pub struct Job<T> {
     jobs: Jobs,
     key: JobKey,
     joined: bool,
-    promised: PhantomData<fn() -> T>,
+    result: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Job<T> {
@@ -181,61 +210,61 @@ impl<T> Clone for Job<T> {
     }
 }
 
-/// Why a job does not give what it was asked for.
+/// An error of a [`Job`]'s methods.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// It was not over in time, and goes on.
-    #[error("the job {0} was not over in time; it goes on")]
+    /// The job did not end within the timeout. It continues.
+    #[error("job {0} did not end within the timeout; it continues")]
     TimedOut(JobKey),
-    /// It is over and did not complete.
-    #[error("the job {key} is {}: {}", run.status, run.reason().unwrap_or("no reason was given"))]
+    /// The job ended without completing.
+    #[error("job {key} is {}: {}", run.status, run.reason().unwrap_or("no reason was given"))]
     NotCompleted {
-        /// Which.
+        /// The job's key.
         key: JobKey,
         /// Its record.
         run: Box<Run>,
     },
-    /// It is over already.
-    #[error("the job {key} is over already: it is {status}")]
+    /// The job has already ended.
+    #[error("job {key} has already ended as {status}")]
     Over {
-        /// Which.
+        /// The job's key.
         key: JobKey,
-        /// How it ended.
+        /// Its final status.
         status: Status,
     },
-    /// Its data is not of the type that was asked for.
-    #[error("the data of the job {key} is not what was asked for: {source}")]
+    /// The job's data does not match the type `T`.
+    #[error("the data of job {key} does not match the expected type: {source}")]
     Unreadable {
-        /// Which.
+        /// The job's key.
         key: JobKey,
-        /// What does not fit.
+        /// The mismatch.
         source: serde_json::Error,
     },
-    /// There is no such job, or its record is not kept any more.
-    #[error("there is no job {0}; records are kept as long as their task says")]
+    /// The job does not exist, or its record's retention is over.
+    #[error("job {0} does not exist; its record may have expired")]
     Unknown(JobKey),
-    /// The table failed.
+    /// A request to the table failed.
     #[error(transparent)]
     Table(#[from] TableError),
 }
 
 impl<T> Job<T> {
-    /// The job of that key, whoever has enqueued it.
+    /// Refers to an existing job by its key. The key is not checked.
     pub fn of(jobs: Jobs, key: JobKey) -> Self {
-        Self { jobs, key, joined: false, promised: PhantomData }
+        Self { jobs, key, joined: false, result: PhantomData }
     }
 
-    /// Which it is: its task and its run's id. As text it is `<task>/<run id>`.
+    /// Returns the job's key: its task and its run's id. Its text form is `<task>/<run id>`.
     pub fn id(&self) -> &JobKey {
         &self.key
     }
 
-    /// Whether it was there before, and stands for the one that was to be enqueued.
+    /// Returns whether this job existed before and was returned instead of a new one.
     pub fn is_joined(&self) -> bool {
         self.joined
     }
 
-    /// How far it is.
+    /// Returns the current status.
     pub async fn status(&self) -> Result<Status, JobError> {
         match self.jobs.find(&self.key).await? {
             Some(Found::Open(job)) => Ok(job.status),
@@ -244,7 +273,11 @@ impl<T> Job<T> {
         }
     }
 
-    /// Ends it: at once if it waits, and soon if it runs. One that is over says no.
+    /// Aborts the job: at once if it waits, within seconds if it runs.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Over`] if the job has already ended.
     pub async fn abort(&self) -> Result<(), JobError> {
         match self.jobs.abort(&self.key).await? {
             Aborted::Ended(..) | Aborted::Asked => Ok(()),
@@ -253,8 +286,7 @@ impl<T> Job<T> {
         }
     }
 
-    /// That job, once this one has completed, and with this one's data as its argument of that name in the place of what
-    /// it was given.
+    /// Makes `next` wait for this job, and replaces its argument named `argument` with this job's data.
     pub fn then<U>(&self, next: Enqueue<U>, argument: impl Into<String>) -> Enqueue<U> {
         let mut next = next.after(self);
         next.new.receives = Some(argument.into());
@@ -263,8 +295,11 @@ impl<T> Job<T> {
 }
 
 impl<T: DeserializeOwned> Job<T> {
-    /// Waits for its end, for so long, and gives the data of its success, however large it is. [`Duration::MAX`] waits without
-    /// an end.
+    /// Waits for the job's end and returns its data. [`Duration::MAX`] waits without a limit.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::TimedOut`] after `timeout`, and [`JobError::NotCompleted`] with the record if the job did not complete.
     pub async fn result(&self, timeout: Duration) -> Result<T, JobError> {
         let Some(run) = self.jobs.wait(&self.key, timeout).await? else {
             return Err(JobError::TimedOut(self.key.clone()));

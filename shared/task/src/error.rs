@@ -1,11 +1,23 @@
-//! What a body fails with: any error, by `?`.
+//! The error of a body.
 
 use std::{error::Error, fmt};
 
 use lamplighter_core::run::ErrorKind;
 
-/// An error of a body. Anything that is an error becomes one by `?`, and is then worth another attempt; `.fatal()`
-/// on the result says that it is not.
+/// The error of a body. `?` converts any error into a retryable one; [`.fatal()`](Fatal::fatal) opts out of the retry.
+///
+/// ```
+/// # use lamplighter::prelude::*;
+/// fn port(text: &str) -> Result<u16, TaskError> {
+///     // No retry can fix the text.
+///     let port: u16 = text.parse().fatal()?;
+///     if port == 0 {
+///         return Err(TaskError::configuration("the port must not be 0"));
+///     }
+///     Ok(port)
+/// }
+/// assert!(port("http").unwrap_err().is_fatal());
+/// ```
 pub struct TaskError {
     source: Box<dyn Error + Send + Sync>,
     kind: ErrorKind,
@@ -13,56 +25,54 @@ pub struct TaskError {
 }
 
 impl TaskError {
-    /// An error that is only a message.
+    /// Creates a retryable error with a message.
     pub fn new(message: impl Into<String>) -> Self {
         Self { source: message.into().into(), kind: ErrorKind::Execution, fatal: false }
     }
 
-    /// What the task was given cannot be right, and only somebody's change of it will mend that: not worth another
-    /// attempt, and recorded as an error of the configuration.
+    /// Creates a fatal configuration error: the task's input is wrong, and only a change of it can help.
     pub fn configuration(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Configuration, fatal: true, ..Self::new(message) }
     }
 
-    /// What the task depends on did not do its part. Worth another attempt, as it may by then, and recorded as an error
-    /// of a dependency.
+    /// Creates a retryable dependency error: something that the task depends on failed.
     pub fn dependency(message: impl Into<String>) -> Self {
         Self { kind: ErrorKind::Dependency, ..Self::new(message) }
     }
 
-    /// The same error, not worth another attempt.
+    /// Makes the error fatal: it is not retried.
     #[must_use]
     pub fn fatal(self) -> Self {
         Self { fatal: true, ..self }
     }
 
-    /// The same error, as what kept something from happening, and as of another kind.
-    pub(crate) fn told_of(self, what: &str, kind: ErrorKind) -> Self {
+    /// Prefixes the message with `what`, and replaces the kind.
+    pub(crate) fn in_context(self, what: &str, kind: ErrorKind) -> Self {
         Self { source: format!("{what}: {self}").into(), kind, fatal: self.fatal }
     }
 
-    /// What kind of thing went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether another attempt is worthless.
+    /// Returns whether the error is not retried.
     pub fn is_fatal(&self) -> bool {
         self.fatal
     }
 }
 
-/// The message, and those of all its causes that it does not already say.
+/// Writes the message, followed by those of its causes that it does not already contain.
 impl fmt::Display for TaskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut said = self.source.to_string();
-        f.write_str(&said)?;
+        let mut last = self.source.to_string();
+        f.write_str(&last)?;
         let mut cause = self.source.source();
         while let Some(error) = cause {
             let message = error.to_string();
-            if !said.contains(&message) {
+            if !last.contains(&message) {
                 write!(f, ": {message}")?;
-                said = message;
+                last = message;
             }
             cause = error.source();
         }
@@ -83,9 +93,9 @@ impl<E: Error + Send + Sync + 'static> From<E> for TaskError {
     }
 }
 
-/// `.fatal()` on a result: its error is not worth another attempt. The error keeps its causes.
+/// Marks the error of a `Result` as fatal. The error keeps its causes.
 pub trait Fatal<T> {
-    /// The same result with an error that ends the run.
+    /// Converts the error into a [`TaskError`] that is not retried.
     fn fatal(self) -> Result<T, TaskError>;
 }
 
@@ -100,16 +110,16 @@ mod tests {
     use super::*;
 
     #[derive(Debug, thiserror::Error)]
-    #[error("the database is away")]
-    struct Away(#[source] std::io::Error);
+    #[error("the database is down")]
+    struct Down(#[source] std::io::Error);
 
     #[test]
-    fn an_error_keeps_its_causes_and_is_retryable_until_said_otherwise() {
-        let away = || Err::<(), _>(Away(std::io::Error::other("connection refused")));
-        let error = (|| -> Result<(), TaskError> { Ok(away()?) })().unwrap_err();
-        assert_eq!(error.to_string(), "the database is away: connection refused");
+    fn an_error_keeps_its_causes_and_is_retryable_unless_fatal() {
+        let down = || Err::<(), _>(Down(std::io::Error::other("connection refused")));
+        let error = (|| -> Result<(), TaskError> { Ok(down()?) })().unwrap_err();
+        assert_eq!(error.to_string(), "the database is down: connection refused");
         assert!(!error.is_fatal());
-        assert!(away().fatal().unwrap_err().is_fatal());
+        assert!(down().fatal().unwrap_err().is_fatal());
         assert!(Err::<(), _>(TaskError::new("no")).fatal().unwrap_err().is_fatal());
     }
 }

@@ -1,14 +1,14 @@
-//! The HTTP client that bodies share.
+//! The HTTP client that all bodies of a process share.
 
 use std::{any::Any, fmt, sync::OnceLock, time::Duration};
 
 use lamplighter_aws::authorities;
 
-/// How long it may take to reach a server. What comes after is the run's deadline's concern.
+/// The connect timeout. Responses are limited by the run's deadline only.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A place for a client, made at its first use. Of what type it is, is known in [`Http::client`] alone: the binary of a
-/// task that never asks for it has no HTTP client of the author's in it.
+/// A lazily created client. Its type is erased and only known to [`Http::client`], so that the binary of a task that never
+/// calls that does not link the client.
 #[derive(Default)]
 pub(crate) struct Http(OnceLock<Box<dyn Any + Send + Sync>>);
 
@@ -21,17 +21,17 @@ impl fmt::Debug for Http {
 impl Http {
     pub(crate) fn client(&self) -> &reqwest::Client {
         let client = self.0.get_or_init(|| {
-            // A process in which they cannot be read has not begun.
+            // A process whose certificates cannot be read has failed at its start.
             Box::new(trusting(authorities::named().unwrap_or_default()))
         });
-        client.downcast_ref().expect("nothing else is ever put there")
+        client.downcast_ref().expect("the cell only ever holds a client")
     }
 }
 
-/// A client that trusts these authorities besides those that are built in.
+/// Creates a client that trusts these authorities in addition to the built-in ones.
 fn trusting(named: &[impl AsRef<[u8]>]) -> reqwest::Client {
     let certificates = named.iter().filter_map(|der| reqwest::Certificate::from_der(der.as_ref()).ok());
     let builder = reqwest::Client::builder().connect_timeout(CONNECT_LIMIT);
     let client = certificates.fold(builder, reqwest::ClientBuilder::add_root_certificate).build();
-    client.expect("the roots are built in, and each named one was read as a certificate before")
+    client.expect("the roots are built in, and each named certificate was parsed before")
 }

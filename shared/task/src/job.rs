@@ -1,7 +1,7 @@
-//! Jobs in a task's process: a batch of messages from SQS, or jobs that a runner has started.
+//! Jobs in a task's process: a batch of messages from SQS, or jobs started by a runner.
 //!
-//! In Lambda the function does it all; under a runner that has the outer half of the pipeline, and the function the inner
-//! one. Each start makes one attempt.
+//! In Lambda the function claims, attempts and records a job. Under a runner, the runner claims and records it, and the
+//! function only makes the attempt. Each start is one attempt.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -33,19 +33,21 @@ use tokio::{
 };
 
 use crate::{
-    ExecuteError, Hosted, Invocation, Task,
-    context::{Held, until},
-    ending,
-    entry::{Answer, Answered},
-    execute::{Claimed, Edges, Made, RECORDING, applied, make},
+    ExecuteError, Invocation, ProcessEnvironment, Task, TaskInstance,
+    answer::{Answer, Answered},
+    claimed::{ClaimedRun, ClaimedRunResult, run_claimed},
+    context::RunLease,
+    limits::time_left,
     log,
-    record::{begun, store},
+    process::{RECORDING, applied},
+    record::{initial_record, store},
+    shutdown,
 };
 
-/// How long the last answer of a process has for its way.
-const FALLBACK: Duration = Duration::from_millis(50);
+/// The time for the last response to leave the process before it exits.
+const RESPONSE_GRACE: Duration = Duration::from_millis(50);
 
-/// A message as Lambda hands it over.
+/// An SQS message in Lambda's event.
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "messageId")]
@@ -55,22 +57,24 @@ struct Message {
     body: String,
 }
 
-/// Whether a payload is a batch of messages.
-pub(crate) fn are_messages(payload: &Value) -> bool {
+/// Returns whether the payload is a batch of SQS messages.
+pub(crate) fn is_message_batch(payload: &Value) -> bool {
     payload.get("Records").is_some_and(Value::is_array)
 }
 
-/// Carries the jobs of a batch of messages, one after the other, and answers which messages are to come again: those whose
-/// job waits for another attempt or is with another worker, those for which there is no time left, at once, and those that
-/// say nothing of a job, until SQS takes them to the dead letters.
-pub(crate) async fn take_messages<T: Task>(
-    task: &Arc<Hosted<T>>,
+/// Processes the jobs of a batch of messages one after the other, and returns the messages that SQS must redeliver:
+///
+/// - messages whose job waits for a retry or is held by another worker, after the matching pause;
+/// - messages for which no time is left, at once;
+/// - messages that name no job, until SQS moves them to the dead-letter queue.
+pub(crate) async fn process_messages<T: Task>(
+    task: &Arc<TaskInstance<T>>,
     invocation: Invocation,
-    edges: &Edges,
+    process: &ProcessEnvironment,
 ) -> Result<Answered, ExecuteError> {
-    let declared = task.declared()?;
-    let definition = applied(&edges.settings(declared), declared);
-    let jobs = edges.jobs(definition.retention).await;
+    let declared = task.definition()?;
+    let definition = applied(&process.settings(declared), declared);
+    let jobs = process.jobs(definition.retention).await;
     let messages = invocation.payload["Records"].as_array().cloned().unwrap_or_default();
     let (mut failed, mut stuck) = (Vec::new(), false);
     for (place, message) in messages.into_iter().enumerate() {
@@ -78,25 +82,25 @@ pub(crate) async fn take_messages<T: Task>(
         let message: Message = match serde_json::from_value(message) {
             Ok(message) => message,
             Err(error) => {
-                tracing::error!("a message is none of SQS: {error}");
+                tracing::error!("malformed SQS message: {error}");
                 failed.push(id);
                 continue;
             }
         };
-        // A message that is not reported is deleted, so whatever is left undone is.
+        // SQS deletes every message that is not reported as failed.
         let Some(jobs) = &jobs else {
             failed.push(id);
             continue;
         };
-        if stuck || (place > 0 && until(invocation.deadline) < definition.timeout) {
+        if stuck || (place > 0 && time_left(invocation.deadline) < definition.timeout) {
             hold_back(jobs, &definition, &message, Duration::ZERO).await;
             failed.push(id);
             continue;
         }
-        let taken = take(task, declared, &definition, &message, &invocation, jobs, edges).await;
-        match taken {
-            Ok(Taken { again, stuck: is_stuck }) => {
-                if let Some(pause) = again {
+        let result = process_message(task, declared, &definition, &message, &invocation, jobs, process).await;
+        match result {
+            Ok(MessageResult { redeliver_after, stuck: is_stuck }) => {
+                if let Some(pause) = redeliver_after {
                     hold_back(jobs, &definition, &message, pause).await;
                     failed.push(json!(message.id));
                 }
@@ -113,40 +117,40 @@ pub(crate) async fn take_messages<T: Task>(
     Ok(Answered { payload: json!({ "batchItemFailures": failures }), failed: None, stuck })
 }
 
-/// What became of a message.
-struct Taken {
-    /// After how long it is to come again, if it is.
-    again: Option<Duration>,
+/// The result of a message.
+struct MessageResult {
+    /// The pause before its redelivery, or `None` to delete it.
+    redeliver_after: Option<Duration>,
     stuck: bool,
 }
 
-async fn take<T: Task>(
-    task: &Arc<Hosted<T>>,
+async fn process_message<T: Task>(
+    task: &Arc<TaskInstance<T>>,
     declared: &Definition,
     definition: &Definition,
     message: &Message,
     invocation: &Invocation,
     jobs: &Jobs,
-    edges: &Edges,
-) -> Result<Taken, String> {
-    let ours = "it must be an object with the `task` and the `run_id` of a job";
-    let key: JobKey = serde_json::from_str(&message.body).map_err(|error| format!("{error}: {ours}"))?;
+    process: &ProcessEnvironment,
+) -> Result<MessageResult, String> {
+    let expected = "expected an object with the `task` and `run_id` of a job";
+    let key: JobKey = serde_json::from_str(&message.body).map_err(|error| format!("{error}; {expected}"))?;
     if key.task != definition.name {
-        return Err(format!("it is for task `{}`, and this is the queue of `{}`", key.task, definition.name));
+        return Err(format!("it names task `{}`, but this is the queue of `{}`", key.task, definition.name));
     }
     let until_at_most = invocation.deadline.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX);
-    // Whoever reads the record learns which invocation has the job.
+    // The record names the invocation that holds the job.
     let worker = Worker::new(until_at_most, definition.retry).of(&invocation.holder);
     let mut stuck = false;
     let attempt = async |job: &Job| {
         let (tried, is_stuck) =
-            attempt(task, declared, job, false, invocation, Some(jobs.table()), edges).await;
+            attempt(task, declared, job, false, invocation, Some(jobs.table()), process).await;
         stuck = is_stuck;
         tried
     };
     let carried = jobs.carry(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
-    let wait = |at: Timestamp| Some(until(at));
-    let again = match carried {
+    let wait = |at: Timestamp| Some(time_left(at));
+    let redeliver_after = match carried {
         Carried::Over(run) => {
             log::end(&run);
             None
@@ -155,141 +159,144 @@ async fn take<T: Task>(
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(
                 pause_ms,
-                "attempt {} failed, another follows: {}",
+                "attempt {} failed and will be retried: {}",
                 run.epoch,
                 run.reason().unwrap_or_default()
             );
             Some(pause)
         }
         Carried::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
-        // Whoever wakes it sends a message of its own, and so was one sent to look again.
+        // The wake-up of this job sends a message of its own, as does its next dependency check.
         Carried::Refused(Refusal::Waits | Refusal::Full { .. }) => None,
-        // Somebody took it over, or gave it back with a write whose response was lost: another look tells.
+        // Another worker took the job over, or a write succeeded but its response was lost: the redelivery checks.
         Carried::Lost => Some(Duration::ZERO),
-        Carried::Unknown => return Err(format!("there is no job {key}")),
+        Carried::Unknown => return Err(format!("job {key} does not exist")),
     };
-    Ok(Taken { again, stuck })
+    Ok(MessageResult { redeliver_after, stuck })
 }
 
 async fn hold_back(jobs: &Jobs, definition: &Definition, message: &Message, pause: Duration) {
     if let Err(error) = jobs.hold_back(&definition.name, &message.receipt, pause).await {
-        tracing::warn!("the message comes again when its visibility ends: {error}");
+        tracing::warn!(
+            "cannot change the message's visibility timeout; it is redelivered when the current one ends: {error}"
+        );
     }
 }
 
-/// Makes the attempts at jobs that a runner has started, one after the other, and answers what came of them. Jobs that
-/// would have to wait for a long attempt are given back, with what came of those before it, and the answer to that one
-/// follows. The turn is over with the last of them.
-pub(crate) async fn attempt_started<T: Task>(
-    task: Arc<Hosted<T>>,
+/// Attempts the jobs that a runner has started, one after the other, and responds with their results.
+///
+/// If an attempt takes long, the response starts with the results so far and returns the jobs that have not begun; the
+/// result of the long attempt follows in the same response. `turn` is released after the last attempt.
+pub(crate) async fn attempt_jobs<T: Task>(
+    task: Arc<TaskInstance<T>>,
     mut invocation: Invocation,
-    edges: Arc<Edges>,
+    process: Arc<ProcessEnvironment>,
     turn: OwnedMutexGuard<()>,
 ) -> Result<FunctionResponse<Answer, Body>, ExecuteError> {
-    let declared = task.declared()?.clone();
+    let declared = task.definition()?.clone();
     let malformed = |error: serde_json::Error| InvalidEnvelope::Malformed(error.to_string());
     let Attempts { jobs } = serde_json::from_value(invocation.payload.take()).map_err(malformed)?;
     let is_alone = jobs.len() == 1;
-    let (teller, mut heard) = mpsc::unbounded_channel();
+    let (sender, mut receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let is_stuck = Box::pin(attempt_all(&task, &declared, jobs, &invocation, &edges, teller)).await;
+        let is_stuck = Box::pin(attempt_all(&task, &declared, jobs, &invocation, &process, sender)).await;
         log::over();
         if is_stuck {
-            // What came of it is on its way; only the end of the process stops the body.
-            sleep(FALLBACK).await;
+            // The result is being sent; only the end of the process stops the body.
+            sleep(RESPONSE_GRACE).await;
             std::process::exit(1);
         }
         drop(turn);
     });
-    let mut told = Vec::new();
+    let mut results = Vec::new();
     let is_over = async {
-        while let Some(next) = heard.recv().await {
-            told.push(next);
+        while let Some(next) = receiver.recv().await {
+            results.push(next);
         }
     };
     if is_alone {
         is_over.await;
     } else if timeout(PATIENCE, is_over).await.is_err() {
-        return Ok(FunctionResponse::StreamingResponse(lines(told, heard).into()));
+        return Ok(FunctionResponse::StreamingResponse(lines(results, receiver).into()));
     }
-    Ok(FunctionResponse::BufferedResponse(Answer::Told(told)))
+    Ok(FunctionResponse::BufferedResponse(Answer::JobResults(results)))
 }
 
-/// What was told and what will be, in lines.
-fn lines(told: Vec<Told>, mut heard: mpsc::UnboundedReceiver<Told>) -> Body {
+/// Streams these results and all further ones, one JSON object per line.
+fn lines(results: Vec<Told>, mut receiver: mpsc::UnboundedReceiver<Told>) -> Body {
     let (mut lines, answer) = streaming::channel();
     tokio::spawn(async move {
-        let text: Vec<u8> = told.iter().flat_map(line).collect();
-        let mut is_heard = lines.send_data(text.into()).await.is_ok();
-        while is_heard && let Some(next) = heard.recv().await {
-            is_heard = lines.send_data(line(&next).into()).await.is_ok();
+        let text: Vec<u8> = results.iter().flat_map(line).collect();
+        let mut is_open = lines.send_data(text.into()).await.is_ok();
+        while is_open && let Some(next) = receiver.recv().await {
+            is_open = lines.send_data(line(&next).into()).await.is_ok();
         }
     });
     answer
 }
 
-fn line(told: &Told) -> Vec<u8> {
-    let mut line = serde_json::to_vec(told).unwrap_or_default();
+fn line(result: &Told) -> Vec<u8> {
+    let mut line = serde_json::to_vec(result).unwrap_or_default();
     line.push(b'\n');
     line
 }
 
-/// Returns whether a body is stuck. Nobody but the process's end stops listening.
+/// Attempts all jobs, and sends their results. Returns whether a body is stuck.
 async fn attempt_all<T: Task>(
-    task: &Arc<Hosted<T>>,
+    task: &Arc<TaskInstance<T>>,
     declared: &Definition,
     jobs: Vec<StartedJob>,
     invocation: &Invocation,
-    edges: &Edges,
-    teller: mpsc::UnboundedSender<Told>,
+    process: &ProcessEnvironment,
+    sender: mpsc::UnboundedSender<Told>,
 ) -> bool {
-    let table = edges.table(declared.retention).await;
+    let table = process.table(declared.retention).await;
     let patience = Instant::now() + PATIENCE;
     let mut jobs = VecDeque::from(jobs);
     while let Some(StartedJob { run_id, epoch, arguments, large }) = jobs.pop_front() {
         let began = Instant::now();
         let job = Job { arguments, epoch, large, ..Job::begun(run_id, declared.name.clone()) };
-        let attempt = attempt(task, declared, &job, true, invocation, table.as_ref(), edges);
+        let attempt = attempt(task, declared, &job, true, invocation, table.as_ref(), process);
         tokio::pin!(attempt);
         let (tried, is_stuck) = tokio::select! {
             biased;
             tried = &mut attempt => tried,
             () = sleep_until(patience) => {
-                give_back(&mut jobs, &teller);
+                return_unstarted(&mut jobs, &sender);
                 attempt.await
             }
         };
         log::end(&tried.run);
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let _ = teller.send(Told::Tried { tried: Box::new(tried), took_us });
+        let _ = sender.send(Told::Tried { tried: Box::new(tried), took_us });
         if is_stuck {
             return true;
         }
-        // The one that is cancelled by the process's end has been told of; what is not begun is none of its.
-        if ending::is_asked() {
-            give_back(&mut jobs, &teller);
+        // The shutdown has cancelled the current job only. Jobs that have not begun are returned.
+        if shutdown::is_stop_requested() {
+            return_unstarted(&mut jobs, &sender);
         }
     }
     false
 }
 
-/// Gives back what has not begun, if anything.
-fn give_back(jobs: &mut VecDeque<StartedJob>, teller: &mpsc::UnboundedSender<Told>) {
+/// Returns the jobs that have not begun to the runner.
+fn return_unstarted(jobs: &mut VecDeque<StartedJob>, sender: &mpsc::UnboundedSender<Told>) {
     if let Some(StartedJob { run_id, .. }) = jobs.front() {
-        let _ = teller.send(Told::GivenBack { from: *run_id });
+        let _ = sender.send(Told::GivenBack { from: *run_id });
     }
     jobs.clear();
 }
 
-/// Makes one attempt at a job.
+/// Makes one attempt at a job. Returns its result, and whether the body is stuck.
 async fn attempt<T: Task>(
-    task: &Arc<Hosted<T>>,
+    task: &Arc<TaskInstance<T>>,
     declared: &Definition,
     job: &Job,
     in_runner: bool,
     invocation: &Invocation,
     table: Option<&Table>,
-    edges: &Edges,
+    process: &ProcessEnvironment,
 ) -> (Tried, bool) {
     let now = Timestamp::now();
     let request = Request {
@@ -313,23 +320,24 @@ async fn attempt<T: Task>(
         ..Envelope::of(Trigger::Queue)
     };
     log::begin(request.run_id, request.trigger);
-    // The arguments stand in the job's record already.
-    let mut run = Run { arguments: Value::Null, ..begun(declared, &envelope, &request, edges) };
+    // The job's record already has the arguments.
+    let mut run = Run { arguments: Value::Null, ..initial_record(declared, &envelope, &request, process) };
     if let Err(error) = arguments {
-        let error = Some(RunError::new(ErrorKind::System, format!("the job's arguments: {error}")));
+        let error =
+            Some(RunError::new(ErrorKind::System, format!("cannot read the job's arguments: {error}")));
         return (Tried { run: Run { status: Status::Failed, error, ..run }, retryable: true }, false);
     }
-    let claimed = Claimed {
-        settings: edges.settings(declared),
+    let claimed = ClaimedRun {
+        settings: process.settings(declared),
         declared,
         envelope: &envelope,
         request: &request,
-        held: Held::Job { epoch: job.epoch, in_runner },
+        lease: RunLease::Job { epoch: job.epoch, in_runner },
         process_ends: invocation.deadline,
         table,
-        edges,
+        process,
     };
-    let Made { retryable, stuck, .. } = make(task, claimed, &mut run).await;
+    let ClaimedRunResult { retryable, stuck, .. } = run_claimed(task, claimed, &mut run).await;
     if let Some(table) = table {
         let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
         run = store(table, run, latest).await;

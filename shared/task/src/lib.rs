@@ -1,4 +1,6 @@
-//! What the author of a task imports.
+//! The library for authors of tasks.
+//!
+//! A task is an async function with the attribute [`macro@task`]:
 //!
 //! ```no_run
 //! use lamplighter::prelude::*;
@@ -8,7 +10,7 @@
 //!     pub dry_run: bool,
 //! }
 //!
-//! /// Greets whoever deploys.
+//! /// Greets the environment after each deployment.
 //! #[task(run_on = [Deploy, Update], timeout = "2m")]
 //! pub async fn greet(ctx: Context<Config>) -> TaskResult {
 //!     Ok(Outcome::success(format!("hello, {}", ctx.environment())))
@@ -16,39 +18,49 @@
 //! # fn main() {}
 //! ```
 //!
-//! A task's `src/main.rs` is `lamplighter::main!(greet::Greet);` and nothing else. The binary runs under Lambda, or
-//! anything that speaks its Runtime API; run by hand, `greet describe` prints its definition and `greet run`
-//! executes it once.
+//! The task's `src/main.rs` consists of `lamplighter::main!(greet::Greet);`. The binary serves Lambda's Runtime API. By
+//! hand, `greet describe` prints the task's definition and `greet run` executes the task once.
 //!
-//! One pipeline executes every task, [`execute`]: claim, validate, attempt, record, release.
+//! - [`Context`] has the configuration, the deadline, the AWS clients and the jobs.
+//! - [`TaskResult`] is the result: an [`Outcome`], or a [`TaskError`], which is retried unless it is fatal.
+//! - [`Enqueue`] and [`Job`] enqueue and follow the jobs of queue tasks.
+//! - `testing::World` (feature `testing`) runs tasks in tests.
+//!
+//! One pipeline executes every task, [`execute()`]: claim, validate, attempt, record, release.
 
 #[cfg(test)]
 extern crate self as lamplighter;
 
+mod answer;
 mod assets;
 mod attempt;
 mod body;
 mod claim;
+mod claimed;
 mod context;
 mod declare;
 mod due;
-mod ending;
 mod enqueue;
 mod entry;
 mod error;
 mod execute;
-mod hosted;
 mod http;
+mod instance;
+mod invocation;
 mod job;
+mod limits;
 pub mod log;
 mod outcome;
 mod output;
+mod process;
 mod record;
 mod secret;
+mod shutdown;
 mod side;
 mod task;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod variables;
 mod watch;
 
 pub use assets::Source as AssetsSource;
@@ -56,8 +68,9 @@ pub use context::Context;
 pub use enqueue::{Enqueue, Job, JobError, enqueue_many};
 pub use entry::start;
 pub use error::{Fatal, TaskError};
-pub use execute::{Bodies, Edges, ExecuteError, Executed, Invocation, execute};
-pub use hosted::Hosted;
+pub use execute::execute;
+pub use instance::TaskInstance;
+pub use invocation::{ExecuteError, Executed, Invocation};
 pub use lamplighter_aws::{authorities, random::random};
 pub use lamplighter_aws::{
     jobs::{EnqueueError, Jobs, NotAccepted, Waker},
@@ -72,12 +85,13 @@ pub use lamplighter_core::{
 };
 pub use lamplighter_macros::task;
 pub use outcome::{Outcome, TaskResult};
+pub use process::{BodyRuntime, ProcessEnvironment};
 pub use reqwest;
 pub use secret::Secret;
 pub use task::{Due, Task, Validity};
 pub use tokio_util::sync::CancellationToken;
 
-/// What a task's source needs, all at once.
+/// The imports of a task's source file.
 pub mod prelude {
     pub use schemars::{self, JsonSchema};
     pub use serde::{self, Deserialize, Serialize};
@@ -87,7 +101,7 @@ pub mod prelude {
     };
 }
 
-/// What generated code uses; not for hands.
+/// The items that generated code uses. Not part of the public API.
 #[doc(hidden)]
 pub mod generated {
     pub use schemars;
@@ -97,7 +111,9 @@ pub mod generated {
     pub use crate::declare::{Declared, DeclaredKind, schema};
 }
 
-/// The whole `main.rs` of a task: `lamplighter::main!(run_migrations::RunMigrations);`
+/// Defines the `main` function of a task: `lamplighter::main!(run_migrations::RunMigrations);`
+///
+/// See [`start`] for the commands of the binary.
 #[macro_export]
 macro_rules! main {
     ($task:path) => {

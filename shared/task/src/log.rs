@@ -1,9 +1,8 @@
-//! Log lines: one JSON object each, with task, run id, attempt and trigger, so that CloudWatch Logs Insights can
-//! answer for one run.
+//! Log lines: one JSON object each, with task, run id, attempt and trigger, so that CloudWatch Logs Insights can select
+//! the lines of one run.
 //!
-//! A process executes one run at a time, as Lambda has it, so what a line belongs to is the process's state. That
-//! way lines from threads and tasks that the body starts are told as well. The price: what a thread says that a body
-//! left behind is told as the next run's, if one has begun by then.
+//! A process executes one run at a time, as in Lambda, so the current run is global state. Lines of threads and async
+//! tasks that the body spawns therefore have it, too. In return, a thread that outlives its run logs under the next one.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -33,43 +32,44 @@ use tracing_subscriber::{
     registry,
 };
 
-/// What lines belong to now.
-struct Current {
+/// The task and run to which lines belong.
+struct LogContext {
     task: String,
-    run: Option<CurrentRun>,
-    /// They stay until a later run's replace them: a thread that a body left behind may still tell them.
+    run: Option<LogRun>,
+    /// Kept until the next run replaces them: a thread that outlives its run may still log them.
     secrets: Secrets,
 }
 
-struct CurrentRun {
+struct LogRun {
     id: String,
     trigger: Trigger,
     attempt: u32,
 }
 
-static CURRENT: RwLock<Option<Current>> = RwLock::new(None);
+static CURRENT: RwLock<Option<LogContext>> = RwLock::new(None);
 
-/// Where lines go.
+/// The destination of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Standard output, from which Lambda takes them.
+    /// Standard output, which Lambda sends to CloudWatch Logs.
     Stdout,
-    /// Standard error, since by hand the report is what a run puts out.
+    /// Standard error. By hand, standard output has the run's report.
     Stderr,
 }
 
-/// Sends what is logged to standard output from here on, and what panics say as well: theirs would go to standard
-/// error, in lines of their own form and with whatever secret they name.
+/// Installs the global logger and a panic hook.
+///
+/// The hook logs panics as lines with their secrets masked; Rust's own would print them to standard error as they are.
 pub fn start(level: LevelFilter, output: Output) {
-    // The runtime tells a failed invocation again, which is told already.
+    // The Lambda runtime would log each failed invocation a second time.
     let ours = filter_fn(|metadata| metadata.target() != "lambda_runtime::layers::panic");
     let lines = Lines(output).with_filter(level).with_filter(ours);
-    // Where a subscriber is set already, as in an author's own test, that one stays.
+    // A subscriber that is already set, e.g. by an author's test, is kept.
     let _ = tracing::subscriber::set_global_default(registry().with(lines));
     std::panic::set_hook(Box::new(panicked));
 }
 
-/// Where it panicked and why. Not an error by itself: that is what becomes of the run.
+/// Logs a panic's place and message. This is a warning; the run's result is the error.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let message = panic.payload_as_str().unwrap_or("without a message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -78,24 +78,24 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     tracing::warn!(backtrace, "panicked at {place}: {message}");
 }
 
-/// Lines belong to this task from here on.
+/// Sets the task of all further lines.
 pub(crate) fn task(task: &TaskName) {
     let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
     let secrets = current.take().map(|current| current.secrets).unwrap_or_default();
-    *current = Some(Current { task: task.to_string(), run: None, secrets });
+    *current = Some(LogContext { task: task.to_string(), run: None, secrets });
 }
 
-/// Lines belong to this run from here on.
+/// Sets the run of all further lines.
 pub(crate) fn begin(run_id: RunId, trigger: Trigger) {
-    with_current(|current| current.run = Some(CurrentRun { id: run_id.to_string(), trigger, attempt: 0 }));
+    with_current(|current| current.run = Some(LogRun { id: run_id.to_string(), trigger, attempt: 0 }));
 }
 
-/// The secrets that no line may show.
+/// Sets the secrets that are masked in all further lines.
 pub(crate) fn mask(secrets: Secrets) {
     with_current(|current| current.secrets = secrets);
 }
 
-/// The attempt that lines belong to.
+/// Sets the attempt of all further lines.
 pub(crate) fn attempt(number: u32) {
     with_current(|current| {
         if let Some(run) = &mut current.run {
@@ -104,12 +104,12 @@ pub(crate) fn attempt(number: u32) {
     });
 }
 
-/// Lines belong to no run from here on.
+/// Ends the run: further lines belong to none.
 pub(crate) fn over() {
     with_current(|current| current.run = None);
 }
 
-/// The one line about how a run ended; a failure is logged here and nowhere else.
+/// Logs a run's result in one line. A failure is logged here and nowhere else.
 pub(crate) fn end(run: &Run) {
     let (status, duration_ms) = (run.status.as_str(), run.duration_ms());
     let message = run.reason().or(run.message.as_deref()).unwrap_or_default();
@@ -121,7 +121,7 @@ pub(crate) fn end(run: &Run) {
     }
 }
 
-fn with_current(change: impl FnOnce(&mut Current)) {
+fn with_current(change: impl FnOnce(&mut LogContext)) {
     if let Some(current) = CURRENT.write().unwrap_or_else(PoisonError::into_inner).as_mut() {
         change(current);
     }
@@ -138,7 +138,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let current = CURRENT.read().unwrap_or_else(PoisonError::into_inner);
         let line = line(Timestamp::now(), *metadata.level(), metadata.target(), fields, current.as_ref());
         drop(current);
-        // One write a line, so that lines of several threads do not mix. There is nowhere to tell of its failure.
+        // One write per line, so that lines of several threads do not mix. A failure cannot be reported anywhere.
         let line = format!("{line}\n");
         let _ = match self.0 {
             Output::Stdout => std::io::stdout().lock().write_all(line.as_bytes()),
@@ -147,7 +147,7 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-fn line(at: Timestamp, level: Level, target: &str, fields: Fields, current: Option<&Current>) -> Value {
+fn line(at: Timestamp, level: Level, target: &str, fields: Fields, current: Option<&LogContext>) -> Value {
     let mut line = Map::new();
     line.insert("timestamp".into(), json!(format!("{at:.3}")));
     line.insert("level".into(), json!(level.as_str()));
@@ -175,7 +175,7 @@ fn line(at: Timestamp, level: Level, target: &str, fields: Fields, current: Opti
     Value::Object(line)
 }
 
-/// What an event says.
+/// The fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,

@@ -1,4 +1,4 @@
-//! What a body returns.
+//! The result of a body.
 
 use lamplighter_core::value::written;
 use serde::Serialize;
@@ -6,10 +6,18 @@ use serde_json::Value;
 
 use crate::{Fatal as _, TaskError};
 
-/// What a body returns: an outcome, or an error that is worth another attempt.
+/// The result of a body: an outcome, or an error, which is retried unless it is fatal.
 pub type TaskResult = Result<Outcome, TaskError>;
 
-/// How a body ended by its own account.
+/// The outcome of a body: success or failure, a message, and optional data.
+///
+/// ```
+/// # use lamplighter::prelude::*;
+/// fn finish(purged: u64) -> TaskResult {
+///     Outcome::success(format!("purged {purged} rows")).with_data(&serde_json::json!({ "purged": purged }))
+/// }
+/// assert!(finish(3).is_ok());
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     pub(crate) success: bool,
@@ -18,19 +26,23 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// It did what it should, and says so in one line.
+    /// Creates a success with a one-line message for the run's record.
     pub fn success(message: impl Into<String>) -> Self {
         Self { success: true, message: message.into(), data: None }
     }
 
-    /// It came to the conclusion that it cannot. The run fails with this message and is not tried again; for what
-    /// may pass, return an error.
+    /// Creates a failure: the run fails with this message and is not retried. For a failure that a retry may fix, return
+    /// an error instead.
     pub fn failure(message: impl Into<String>) -> Self {
         Self { success: false, message: message.into(), data: None }
     }
 
-    /// With what it produced: kept whole in the history, and among the attributes of the deployment's resource. What JSON
-    /// cannot carry (NaN, an infinity, more than 120 levels of nesting) is an error that is not worth another attempt.
+    /// Adds data to the outcome. It is stored in the run's record, and is available as an attribute of the deployment's
+    /// resource.
+    ///
+    /// # Errors
+    ///
+    /// A fatal error if JSON cannot represent the data: NaN, an infinity, or more than 120 levels of nesting.
     pub fn with_data(mut self, data: &impl Serialize) -> Result<Self, TaskError> {
         self.data = Some(written(data).fatal()?);
         Ok(self)

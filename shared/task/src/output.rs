@@ -1,7 +1,8 @@
-//! Standard output and standard error of a process that no host reads: a body goes on whatever becomes of their readers.
+//! Standard output and standard error of a process run by hand: their readers can neither fail nor block a body.
 //!
-//! Rust's `println!` panics where it cannot write, and waits where nobody reads. So what is no terminal is replaced by a pipe that
-//! threads of this process empty. A reader that is slow slows the body down; what one that takes nothing has no room for is dropped.
+//! Rust's `println!` panics if it cannot write, and blocks if nobody reads. An output that is not a terminal is therefore
+//! replaced by a pipe, which two threads of this process relay to the original. A slow reader slows the body down. A
+//! reader that has stalled loses what exceeds the buffer.
 
 use std::{
     collections::VecDeque,
@@ -15,19 +16,18 @@ use std::{
 
 use rustix::stdio::{dup2_stderr, dup2_stdout};
 
-/// How many bytes may wait for a reader.
-const ROOM: usize = 1024 * 1024;
-/// How long a reader may take for a part until it is taken for one that has stopped, and nothing waits for it.
-const STALL: Duration = Duration::from_millis(250);
-/// How long a reader is waited for at the end that takes nothing.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How long nothing comes until it is taken for the end, where a process that the body left behind has the pipe, too.
-const SILENCE: Duration = Duration::from_millis(100);
+/// The size of the buffer, in bytes.
+const BUFFER_SIZE: usize = 1024 * 1024;
+/// The time after which a reader that takes nothing counts as stalled.
+const STALLED_AFTER: Duration = Duration::from_millis(250);
+/// The time to wait at the end for a reader that takes nothing.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// The silence that counts as the end of the output if a child process of the body still holds the pipe.
+const END_SILENCE: Duration = Duration::from_millis(100);
 
-/// The outputs of this process, which hold up nothing until this is dropped. Then they are as they were, and what waits has
-/// been handed on to those who read.
+/// The detached outputs of this process. Dropping this restores them, after the buffered output is written.
 #[derive(Debug)]
-pub(crate) struct Detached {
+pub(crate) struct DetachedOutputs {
     outputs: Vec<Output>,
 }
 
@@ -35,40 +35,40 @@ pub(crate) struct Detached {
 struct Output {
     replace: fn(&OwnedFd) -> rustix::io::Result<()>,
     original: OwnedFd,
-    passage: Arc<Passage>,
+    passage: Arc<Relay>,
 }
 
-/// What is on its way from the pipe to the original output.
+/// The buffer between the pipe and the original output.
 #[derive(Debug, Default)]
-struct Passage {
-    waiting: Mutex<Waiting>,
+struct Relay {
+    waiting: Mutex<RelayBuffer>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct RelayBuffer {
     parts: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// How many bytes were dropped since it was said last.
-    missed: usize,
+    /// The number of dropped bytes that the output does not mention yet.
+    dropped: usize,
     has_ended: bool,
-    /// Since when a part is being written.
+    /// The start of the write in progress.
     writing_since: Option<Instant>,
-    /// How many parts have come or gone.
+    /// A counter of the parts read and written.
     moved: u64,
 }
 
-impl Detached {
-    /// Detaches both outputs from their readers, but for a terminal. Where that is not possible they stay as they are.
+impl DetachedOutputs {
+    /// Detaches both outputs, except a terminal. An output that cannot be detached stays as it is.
     pub(crate) fn new() -> Self {
         let outputs = [detached(&stdout(), |to| dup2_stdout(to)), detached(&stderr(), |to| dup2_stderr(to))];
         Self { outputs: outputs.into_iter().flatten().collect() }
     }
 }
 
-impl Drop for Detached {
+impl Drop for DetachedOutputs {
     fn drop(&mut self) {
-        // What fails now, fails without a reader.
+        // A failure here means that the reader is gone.
         let _ = stdout().flush();
         for Output { replace, original, passage } in &self.outputs {
             if replace(original).is_ok() {
@@ -78,15 +78,15 @@ impl Drop for Detached {
     }
 }
 
-/// Lets go of both outputs: their reader is gone.
-pub(crate) fn let_go() {
+/// Redirects both outputs to `/dev/null`, after their reader is gone.
+pub(crate) fn discard_outputs() {
     if let Ok(nowhere) = File::options().write(true).open("/dev/null") {
         let _ = dup2_stdout(&nowhere).and_then(|()| dup2_stderr(&nowhere));
     }
 }
 
-/// Says something on standard error, if somebody hears it.
-pub(crate) fn complain(text: &str) {
+/// Prints a line to standard error. A failure is ignored.
+pub(crate) fn print_error(text: &str) {
     let _ = writeln!(stderr(), "{text}");
 }
 
@@ -100,7 +100,7 @@ fn detached(
     let original = output.as_fd().try_clone_to_owned().ok()?;
     let target = File::from(original.try_clone().ok()?);
     let (reader, writer) = io::pipe().ok()?;
-    let passage = Arc::new(Passage::default());
+    let passage = Arc::new(Relay::default());
     let (filling, emptying) = (Arc::clone(&passage), Arc::clone(&passage));
     replace(&OwnedFd::from(writer)).ok()?;
     thread::spawn(move || filling.read(reader));
@@ -108,13 +108,13 @@ fn detached(
     Some(Output { replace, original, passage })
 }
 
-impl Passage {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+impl Relay {
+    fn waiting(&self) -> MutexGuard<'_, RelayBuffer> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a change, but not for long.
-    fn wait<'a>(&self, waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+    /// Waits for a change, for at most 10 ms.
+    fn wait<'a>(&self, waiting: MutexGuard<'a, RelayBuffer>) -> MutexGuard<'a, RelayBuffer> {
         let waited = self.changed.wait_timeout(waiting, Duration::from_millis(10));
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
@@ -127,15 +127,16 @@ impl Passage {
                 other => other.unwrap_or(0),
             };
             let mut waiting = self.waiting();
-            while waiting.bytes + count > ROOM && waiting.writing_since.is_none_or(|at| at.elapsed() < STALL)
+            while waiting.bytes + count > BUFFER_SIZE
+                && waiting.writing_since.is_none_or(|at| at.elapsed() < STALLED_AFTER)
             {
                 waiting = self.wait(waiting);
             }
             waiting.moved += 1;
             if count == 0 {
                 waiting.has_ended = true;
-            } else if waiting.bytes + count > ROOM {
-                waiting.missed += count;
+            } else if waiting.bytes + count > BUFFER_SIZE {
+                waiting.dropped += count;
             } else {
                 waiting.bytes += count;
                 waiting.parts.push_back(part[..count].to_vec());
@@ -157,10 +158,9 @@ impl Passage {
                     waiting.bytes -= part.len();
                     break part;
                 }
-                if waiting.missed > 0 {
-                    let missed = std::mem::take(&mut waiting.missed);
-                    break format!("\n[{missed} bytes are not shown: nobody read them in time]\n")
-                        .into_bytes();
+                if waiting.dropped > 0 {
+                    let dropped = std::mem::take(&mut waiting.dropped);
+                    break format!("\n[{dropped} bytes dropped: the reader stalled]\n").into_bytes();
                 }
                 self.changed.notify_all();
                 if waiting.has_ended {
@@ -170,22 +170,22 @@ impl Passage {
             };
             waiting.writing_since = Some(Instant::now());
             drop(waiting);
-            // What is not taken is gone, and the next part may be taken.
+            // A part that cannot be written is lost; the next one may succeed.
             let _ = output.write_all(&part);
             self.waiting().moved += 1;
         }
     }
 
-    /// Waits until everything was handed on, as long as somebody takes it.
+    /// Waits until the buffer is written, as long as the reader takes it.
     fn finish(&self) {
         let mut waiting = self.waiting();
         let (mut since, mut moved) = (Instant::now(), waiting.moved);
         loop {
-            let is_idle = waiting.parts.is_empty() && waiting.missed == 0 && waiting.writing_since.is_none();
+            let is_idle = waiting.parts.is_empty() && waiting.dropped == 0 && waiting.writing_since.is_none();
             if waiting.moved != moved {
                 (since, moved) = (Instant::now(), waiting.moved);
             }
-            let patience = if is_idle { SILENCE } else { PATIENCE };
+            let patience = if is_idle { END_SILENCE } else { FLUSH_LIMIT };
             if is_idle && waiting.has_ended || since.elapsed() >= patience {
                 return;
             }

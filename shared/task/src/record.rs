@@ -1,4 +1,4 @@
-//! A run's record: as it begins, as it ends, and its way into the table.
+//! A run's record: its start, its result, and its storage.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -16,15 +16,20 @@ use lamplighter_core::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{attempt::Conclusion, execute::Edges};
+use crate::{attempt::Conclusion, process::ProcessEnvironment};
 
-/// The longest message that is kept of a run, in bytes.
+/// The maximum length of a run's message, in bytes.
 const MAX_MESSAGE: usize = 8192;
-/// The longest message that is kept of one attempt, in bytes. There may be many, and all must fit one item.
+/// The maximum length of an attempt's message, in bytes. All attempts must fit into one item.
 const MAX_ATTEMPT_MESSAGE: usize = 1024;
 
-/// The record as far as it is known when the run begins.
-pub(crate) fn begun(task: &Definition, envelope: &Envelope, request: &Request, edges: &Edges) -> Run {
+/// Creates the record at the start of a run.
+pub(crate) fn initial_record(
+    task: &Definition,
+    envelope: &Envelope,
+    request: &Request,
+    process: &ProcessEnvironment,
+) -> Run {
     let arguments = match task.queue() {
         Some(queue) => hidden::take_all([(&envelope.arguments, &queue.arguments_schema)]).1[0].take(),
         None => envelope.arguments.clone(),
@@ -34,24 +39,25 @@ pub(crate) fn begun(task: &Definition, envelope: &Envelope, request: &Request, e
         scheduled_for: envelope.scheduled_for,
         deployment: envelope.deployment.clone(),
         retry_of: envelope.retry_of,
-        environment: edges.environment.clone(),
-        log: edges.log.clone(),
+        environment: process.environment.clone(),
+        log: process.log.clone(),
         ..Run::begun(request.run_id, task.name.clone(), request.trigger, request.now)
     }
 }
 
-/// Puts the end into the record, without secrets and within bounds. `data` is the outcome's, without what its schema marks.
+/// Writes the result into the record, with secrets masked and messages cut to their maximum length. `data` is the
+/// outcome's data, without the values that its schema marks as secret.
 pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, data: Option<Value>, secrets: &Secrets) {
     let shown = |text: &str, most: usize| {
         let text = secrets.mask(text);
         text[..text.floor_char_boundary(most)].to_owned()
     };
-    let told = |error: &RunError, most| RunError::new(error.kind, shown(&error.message, most));
+    let shortened = |error: &RunError, most| RunError::new(error.kind, shown(&error.message, most));
     run.status = conclusion.status();
-    run.error = conclusion.error.as_ref().map(|error| told(error, MAX_MESSAGE));
+    run.error = conclusion.error.as_ref().map(|error| shortened(error, MAX_MESSAGE));
     run.attempts.clone_from(&conclusion.attempts);
     for attempt in &mut run.attempts {
-        attempt.error = attempt.error.as_ref().map(|error| told(error, MAX_ATTEMPT_MESSAGE));
+        attempt.error = attempt.error.as_ref().map(|error| shortened(error, MAX_ATTEMPT_MESSAGE));
     }
     if let Some(outcome) = &conclusion.outcome {
         run.message = Some(shown(&outcome.message, MAX_MESSAGE));
@@ -60,8 +66,8 @@ pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, data: Option<Valu
     run.completed_at = Timestamp::now();
 }
 
-/// Writes the record and lets go of the task. Data that no record can hold, or that cannot be stored until `latest`, fails
-/// the run, and the record says so.
+/// Writes the record and releases the lease. Data that is too large for a record, or cannot be stored before `latest`,
+/// fails the run.
 pub(crate) async fn finish(
     table: Option<&Table>,
     run: Run,
@@ -83,26 +89,24 @@ pub(crate) async fn finish(
     })
 }
 
-/// Puts the run's large values into the bucket. Should that fail, the run has failed, and is without them.
+/// Stores the run's large values in the bucket. If that fails, the run fails and the values are dropped.
 pub(crate) async fn store(table: &Table, run: Run, latest: Timestamp) -> Run {
     match stored(table, &run, latest).await {
         Ok(stored) => stored.into_owned(),
-        Err(why) => {
-            without_values(run, ErrorKind::System, format!("what the run leaves could not be stored: {why}"))
-        }
+        Err(why) => without_values(run, ErrorKind::System, format!("cannot store the run's values: {why}")),
     }
 }
 
-/// The run with its large values in the bucket.
+/// Returns the run with its large values in the bucket.
 async fn stored<'a>(table: &Table, run: &'a Run, latest: Timestamp) -> Result<Cow<'a, Run>, String> {
     let left = Duration::try_from(latest.duration_since(Timestamp::now())).unwrap_or_default();
     match timeout(left, table.put_away(run)).await {
         Ok(stored) => stored.map_err(|error| error.to_string()),
-        Err(_) => Err("the time of the function was up before".to_owned()),
+        Err(_) => Err("the function's time ran out".to_owned()),
     }
 }
 
-/// The run as it is recorded if its values cannot be. What failed before tells more than that.
+/// Returns the record without the values that cannot be stored. An earlier failure takes precedence over this one.
 fn without_values(run: Run, kind: ErrorKind, why: String) -> Run {
     let config = if is_large(&run.config) { Value::Null } else { run.config };
     let run = Run { data: None, config, ..run };

@@ -1,8 +1,8 @@
-//! A side task's process: its body runs until it ends by itself or the process is asked to end.
+//! A side task's process, which runs the body until it returns or the process is asked to stop.
 //!
-//! A runner starts it with `side` and keeps its standard input open. SIGTERM, SIGHUP and SIGINT ask it to end, and so does the input's end,
-//! which comes with the runner's, however that dies. What is logged goes to standard error; the last line of standard
-//! output is how it ended.
+//! A runner starts the process with the argument `side` and keeps its standard input open. SIGTERM, SIGHUP and SIGINT stop
+//! it, and so does the end of the input, which closes with the runner however that dies. Log lines go to standard error.
+//! The last line of standard output is the result.
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
@@ -23,112 +23,129 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Context, Edges, Hosted, Outcome, Task,
-    attempt::{Limits, Settled, panicked, settle},
-    body::{Order, admit},
-    context::Held,
-    execute::{declared, settings_at_run_time},
+    Context, Outcome, ProcessEnvironment, Task, TaskInstance,
+    attempt::{BodyResult, body_result, panicked},
+    body::{RunInputs, admit},
+    context::RunLease,
+    instance::declared,
+    limits::Limits,
     log, output,
+    process::settings_at_run_time,
 };
 
-/// How long a body may take to stop at its next await once it is dropped.
+/// The time a dropped body has to reach its next await.
 const DROP_LIMIT: Duration = Duration::from_millis(500);
 
-/// What a runner tells the process in its environment; by hand there is none.
+/// The variables that a runner sets for a side task. By hand all are missing.
 #[derive(Debug, Default)]
-pub(crate) struct Hosting {
+pub(crate) struct RunnerVariables {
     run_id: Option<RunId>,
     epoch: u64,
     settings: Option<String>,
 }
 
-impl Hosting {
-    /// Whether a runner reads what the process prints.
+impl RunnerVariables {
+    /// Returns whether a runner started the process, and reads its output.
     pub(crate) fn is_by_runner(&self) -> bool {
         self.run_id.is_some()
     }
 
-    /// Reads it by its variables' names.
+    /// Reads the variables with `variable`.
     pub(crate) fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, String> {
         let run_id = variable("LAMPLIGHTER_RUN_ID")?
             .map(|text| text.parse().map_err(|error| format!("LAMPLIGHTER_RUN_ID is `{text}`: {error}")));
         let epoch = variable("LAMPLIGHTER_EPOCH")?.map(|text| {
-            text.parse().map_err(|_| format!("LAMPLIGHTER_EPOCH is `{text}`: it must be a number"))
+            text.parse().map_err(|_| format!("LAMPLIGHTER_EPOCH is `{text}`: expected a number"))
         });
         let settings = variable("LAMPLIGHTER_SETTINGS_AT_RUN_TIME")?;
         Ok(Self { run_id: run_id.transpose()?, epoch: epoch.transpose()?.unwrap_or(0), settings })
     }
 }
 
-/// Runs the task's body to its end, and tells how that was.
-pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> ExitCode {
+/// Runs the task's body to its end, and prints the result.
+pub(crate) async fn run_to_end<T: Task>(
+    task: T,
+    runner: RunnerVariables,
+    process: &ProcessEnvironment,
+) -> ExitCode {
     let Ok(declared) = declared::<T>() else { return ExitCode::FAILURE };
-    let asked = asked_to_end(hosting.run_id.is_some());
-    let task = Arc::new(Hosted::from(task));
+    let stop = stop_token(runner.run_id.is_some());
+    let task = Arc::new(TaskInstance::from(task));
     let now = Timestamp::now();
-    let run_id = hosting.run_id.unwrap_or_else(|| RunId::new(now, random()));
+    let run_id = runner.run_id.unwrap_or_else(|| RunId::new(now, random()));
     log::begin(run_id, Trigger::Runner);
 
-    let settings = settings(&hosting, &declared, edges);
+    let settings = settings(&runner, &declared, process);
     let definition = match &settings {
         Ok(settings) => settings.applied_to(declared),
         Err(_) => declared,
     };
-    log::mask(edges.hide(&definition, &Value::Null, None).0);
+    log::mask(process.separate_secrets(&definition, &Value::Null, None).0);
     let (ended, code) = match settings {
-        Ok(_) => body(&task, &definition, run_id, hosting.epoch, &asked, edges).await,
+        Ok(_) => body(&task, &definition, run_id, runner.epoch, &stop, process).await,
         Err(error) => failed(error),
     };
-    task.end(&edges.bodies.runtime).await;
-    let (secrets, shown) = edges.hide(&definition, &Value::Null, ended.data.as_ref());
-    tell(masked(Ended { config: shown.config, data: shown.data, ..ended }, &secrets));
+    task.tear_down(&process.body_runtime.handle).await;
+    let (secrets, shown) = process.separate_secrets(&definition, &Value::Null, ended.data.as_ref());
+    print_result(masked(Ended { config: shown.config, data: shown.data, ..ended }, &secrets));
     log::over();
     code
 }
 
-fn settings(hosting: &Hosting, declared: &Definition, edges: &Edges) -> Result<Settings, RunError> {
-    let at_run_time = settings_at_run_time(hosting.settings.as_deref())?;
-    Ok(edges.settings(declared)?.overridden_by(at_run_time, &declared.config_schema))
+fn settings(
+    runner: &RunnerVariables,
+    declared: &Definition,
+    process: &ProcessEnvironment,
+) -> Result<Settings, RunError> {
+    let at_run_time = settings_at_run_time(runner.settings.as_deref())?;
+    Ok(process.settings(declared)?.overridden_by(at_run_time, &declared.config_schema))
 }
 
-/// Fires when the process is asked to end.
-fn asked_to_end(hosted: bool) -> CancellationToken {
-    let asked = CancellationToken::new();
+/// Returns a token that fires when the process is asked to stop.
+fn stop_token(has_runner: bool) -> CancellationToken {
+    let stop = CancellationToken::new();
     match EndSignals::of_anybody() {
         Ok(mut signals) => {
-            let asked = asked.clone();
+            let stop = stop.clone();
             tokio::spawn(async move {
                 signals.next().await;
-                asked.cancel();
+                stop.cancel();
             });
         }
-        Err(error) => tracing::warn!("the process's end will not be noticed: {error}"),
+        Err(error) => {
+            tracing::warn!(
+                "cannot install the signal handler, so the shutdown will not be graceful: {error}"
+            );
+        }
     }
-    if hosted {
-        let asked = asked.clone();
-        // A thread of its own, which nobody waits for when the process ends.
+    if has_runner {
+        let stop = stop.clone();
+        // A detached thread, since a blocking read cannot be cancelled.
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-            // Its runner is gone, and what the body prints as it ends must not fail for that.
-            output::let_go();
-            asked.cancel();
+            // The runner is gone. Prints of the body must not fail because of that.
+            output::discard_outputs();
+            stop.cancel();
         });
     }
-    asked
+    stop
 }
 
-/// Runs the body, and what the author has for its end.
+/// Runs the body, then the author's `on_shutdown` or `on_error`.
 async fn body<T: Task>(
-    task: &Arc<Hosted<T>>,
+    task: &Arc<TaskInstance<T>>,
     definition: &Definition,
     run_id: RunId,
     epoch: u64,
-    asked: &CancellationToken,
-    edges: &Edges,
+    stop: &CancellationToken,
+    process: &ProcessEnvironment,
 ) -> (Ended, ExitCode) {
     let now = Timestamp::now();
-    let limits =
-        Limits { deadline: Timestamp::MAX, asked: asked.clone(), cancellation: CancellationToken::new() };
+    let limits = Limits {
+        deadline: Timestamp::MAX,
+        cancel_requested: stop.clone(),
+        cancellation: CancellationToken::new(),
+    };
     let envelope = Envelope::of(Trigger::Runner);
     let request = Request {
         run_id,
@@ -140,76 +157,81 @@ async fn body<T: Task>(
         now,
         until: Timestamp::MAX,
     };
-    let order = Order { definition, envelope: &envelope, request: &request, limits: limits.clone(), edges };
-    let ctx = match admit(task, &order, Held::Task(Hold::GroupCommit { epoch })).await {
+    let inputs =
+        RunInputs { definition, envelope: &envelope, request: &request, limits: limits.clone(), process };
+    let ctx = match admit(task, &inputs, RunLease::Task(Hold::GroupCommit { epoch })).await {
         Ok(ctx) => ctx,
-        Err(_) if asked.is_cancelled() => return stopped(),
-        Err(conclusion) => return failed(conclusion.error.unwrap_or_else(unsaid)),
+        Err(_) if stop.is_cancelled() => return stopped(),
+        Err(conclusion) => return failed(conclusion.error.unwrap_or_else(not_started)),
     };
     log::attempt(1);
-    tracing::info!("{} begins", definition.name);
-    let runtime = &edges.bodies.runtime;
+    tracing::info!("{} started", definition.name);
+    let runtime = &process.body_runtime.handle;
     let mut code = {
         let (task, ctx) = (Arc::clone(task), ctx.clone());
         runtime.spawn(async move {
-            match task.equip(ctx).await {
-                Ok(ctx) => settle(task.run(ctx).await),
-                Err(error) => settle(Err(error)),
+            match task.with_state(ctx).await {
+                Ok(ctx) => body_result(task.run(ctx).await),
+                Err(error) => body_result(Err(error)),
             }
         })
     };
-    let settled = tokio::select! {
+    let result = tokio::select! {
         biased;
-        settled = &mut code => settled.unwrap_or_else(|join| Settled::Failed { error: panicked(join), retryable: true }),
-        () = asked.cancelled() => {
+        result = &mut code => result.unwrap_or_else(|join| BodyResult::Failed { error: panicked(join), retryable: true }),
+        () = stop.cancelled() => {
             limits.cancellation.cancel();
-            part(code).await;
-            hook("on_shutdown", runtime.spawn(shut_down(Arc::clone(task), ctx))).await;
+            wait_for_body(code).await;
+            run_hook("on_shutdown", runtime.spawn(shut_down(Arc::clone(task), ctx))).await;
             return stopped();
         }
     };
-    match settled {
-        Settled::Succeeded(outcome) => {
-            tracing::info!("{} came to its end by itself: {}", definition.name, outcome.message);
+    match result {
+        BodyResult::Succeeded(outcome) => {
+            tracing::info!("{} completed: {}", definition.name, outcome.message);
             let Outcome { message, data, .. } = outcome;
             (Ended { message: Some(message), data, ..Ended::default() }, ExitCode::SUCCESS)
         }
-        Settled::Failed { error, .. } => {
+        BodyResult::Failed { error, .. } => {
             tracing::error!("{} failed: {error}", definition.name);
             let (task, of) = (Arc::clone(task), error.clone());
-            hook("on_error", runtime.spawn(async move { task.on_error(ctx, of).await })).await;
+            run_hook("on_error", runtime.spawn(async move { task.on_error(ctx, of).await })).await;
             failed(error)
         }
     }
 }
 
-/// What the author has for a shutdown, with the state that the body had.
-async fn shut_down<T: Task>(task: Arc<Hosted<T>>, ctx: Context<T::Config>) {
-    if let Some(ctx) = task.equipped(ctx) {
+/// Calls the author's `on_shutdown` with the body's state. Without a state nothing is called.
+async fn shut_down<T: Task>(task: Arc<TaskInstance<T>>, ctx: Context<T::Config>) {
+    if let Some(ctx) = task.with_built_state(ctx) {
         task.on_shutdown(ctx).await;
     }
 }
 
-/// Waits for a body whose cancellation has fired, and drops it if it takes too long.
-async fn part(mut code: JoinHandle<Settled>) {
+/// Waits for a cancelled body, and drops it if it does not return in time.
+async fn wait_for_body(mut code: JoinHandle<BodyResult>) {
     match timeout(BODY_PARTING, &mut code).await {
-        Ok(Ok(Settled::Failed { error, .. })) => tracing::warn!("as it was to end it failed: {error}"),
-        Ok(Err(join)) => tracing::warn!("as it was to end it {}", panicked(join)),
-        Ok(Ok(Settled::Succeeded(_))) => {}
+        Ok(Ok(BodyResult::Failed { error, .. })) => {
+            tracing::warn!("the body failed during the shutdown: {error}");
+        }
+        Ok(Err(join)) => tracing::warn!("the body failed during the shutdown: {}", panicked(join)),
+        Ok(Ok(BodyResult::Succeeded(_))) => {}
         Err(_) => {
-            tracing::warn!("it did not end within {BODY_PARTING:?} of its cancellation, and is dropped");
+            tracing::warn!(
+                "the body did not return within {BODY_PARTING:?} of its cancellation and was dropped"
+            );
             code.abort();
             let _ = timeout(DROP_LIMIT, code).await;
         }
     }
 }
 
-/// Waits for a piece of the author's code that is called once.
-async fn hook(name: &str, code: JoinHandle<()>) {
+/// Waits for one of the author's hooks, for at most [`HOOK_LIMIT`].
+async fn run_hook(name: &str, code: JoinHandle<()>) {
     match timeout(HOOK_LIMIT, code).await {
         Ok(Ok(())) => {}
         Ok(Err(join)) => tracing::error!("`{name}` {}", panicked(join)),
-        Err(_) => tracing::error!("`{name}` took more than {HOOK_LIMIT:?}, and is left"),
+        Err(_) => tracing::error!("`{name}` did not return within {HOOK_LIMIT:?}"),
     }
 }
 
@@ -218,12 +240,12 @@ fn failed(error: RunError) -> (Ended, ExitCode) {
 }
 
 fn stopped() -> (Ended, ExitCode) {
-    let message = Some("stopped: it was asked to end".to_owned());
+    let message = Some("stopped on request".to_owned());
     (Ended { message, ..Ended::default() }, ExitCode::SUCCESS)
 }
 
-fn unsaid() -> RunError {
-    RunError::new(ErrorKind::System, "it did not begin")
+fn not_started() -> RunError {
+    RunError::new(ErrorKind::System, "the body did not start")
 }
 
 fn masked(ended: Ended, secrets: &Secrets) -> Ended {
@@ -236,8 +258,9 @@ fn masked(ended: Ended, secrets: &Secrets) -> Ended {
     }
 }
 
-/// The last line of standard output. The exit code says the most important of it too, so nobody has to listen.
-fn tell(ended: Ended) {
+/// Prints the result as the last line of standard output. A missing reader is no failure: the exit code has the
+/// essential part.
+fn print_result(ended: Ended) {
     let ended: Value = serde_json::to_value(ended).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{ended}");
 }

@@ -1,4 +1,4 @@
-//! What a task is. `#[task]` writes the implementation; anyone may by hand.
+//! The trait of a task. `#[task]` implements it; a hand-written implementation is equivalent.
 
 use std::{
     any::Any,
@@ -11,84 +11,93 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Context, Outcome, TaskError, TaskResult};
 
-/// Whether a run may begin; the text says why not.
+/// The result of a validation. The text of `Err` is the reason why the run must not start.
 pub type Validity = Result<(), String>;
 
-/// Whether a run is due now; an error says that nobody knows.
+/// The result of a schedule function: whether the task is due now. An error fails the run.
 pub type Due = Result<bool, TaskError>;
 
-/// A task: a definition and a body.
+/// A task: a definition, a body, and optional hooks.
+///
+/// Use [`#[task]`](macro@crate::task) to implement it for a function.
 pub trait Task: Send + Sync + 'static {
-    /// Its configuration. The default is what it is where nothing overrides it.
+    /// The configuration. Its `Default` is the value without overrides.
     type Config: Default + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static;
 
-    /// What it builds once per process for all its runs: a database's pool, a client. `()` if there is nothing.
+    /// The state that is built once per process and shared by its runs, e.g. a connection pool. `()` for none.
     type State: Send + Sync + 'static;
 
-    /// Whether files go with it. Only then is the code that fetches them part of the binary.
+    /// Whether the task has assets. If not, the binary does not link the code that fetches them.
     const COPIES_ASSETS: bool = false;
 
-    /// Whether its state is torn down. Only then is the code that notices a process's end part of the binary.
+    /// Whether the task has a [`teardown`](Self::teardown). If not, the binary does not link the code that registers for
+    /// Lambda's shutdown signal.
     const TEARS_DOWN: bool = false;
 
-    /// Whether it is a side task. Only then is the code that runs one part of the binary.
+    /// Whether this is a side task. If not, the binary does not link the code that runs one.
     const IS_SIDE: bool = false;
 
-    /// Whether it is a queue task. Only then is the code that takes jobs from SQS part of the binary.
+    /// Whether this is a queue task. If not, the binary does not link the code that processes jobs.
     const TAKES_JOBS: bool = false;
 
-    /// What it says of itself.
+    /// Returns the definition. It must not change while the process lives.
     fn definition() -> Definition;
 
-    /// The body. It may be called several times for one run, up to the attempts of its definition: an error is
-    /// tried again unless it is fatal, a returned failure is not.
+    /// The body. One run calls it up to as many times as the definition has attempts: an error is retried unless it is
+    /// fatal, a returned [`Outcome::failure`] is not.
     fn run(&self, ctx: Context<Self::Config, Self::State>) -> impl Future<Output = TaskResult> + Send;
 
-    /// Builds the state, before the first body that is to have it; with the configuration of that run, which later runs
-    /// may have otherwise. An error is one of the body's attempt, of a dependency unless it says otherwise, and the
-    /// next attempt, or the next run, builds it anew.
+    /// Builds the state before the first body, with the configuration of that run. Later runs share the state even if
+    /// their configuration differs.
+    ///
+    /// An error fails the body's attempt, by default as a dependency error. The next attempt or run builds the state
+    /// again.
     fn init(
         &self,
         _ctx: Context<Self::Config>,
     ) -> impl Future<Output = Result<Self::State, TaskError>> + Send {
         let nothing: Box<dyn Any> = Box::new(());
-        let unbuilt = |_| TaskError::configuration("the task has a state and nothing that builds it");
+        let unbuilt = |_| TaskError::configuration("the task has a state, but `init` is not implemented");
         ready(nothing.downcast().map(|nothing| *nothing).map_err(unbuilt))
     }
 
-    /// Tears the state down, once, when the process ends in good order and if it was built; see
-    /// [`TEARS_DOWN`](Self::TEARS_DOWN). A process that is killed, or ends because a body does not stop, tears nothing down.
+    /// Tears the state down once, when the process shuts down gracefully. Requires [`TEARS_DOWN`](Self::TEARS_DOWN). Not
+    /// called if the state was not built, the process is killed, or a body does not stop. The limit is 2 s, 0.5 s in
+    /// Lambda.
     fn teardown(&self, _state: &Self::State) -> impl Future<Output = ()> + Send {
         ready(())
     }
 
-    /// Called once when the body of a side task has failed or panicked; what failed may be the building of the state, so
-    /// that it is not there. It has 3 s.
+    /// Called once after the body of a side task has failed or panicked, for at most 3 s. The context has no state, since
+    /// building it may be what failed.
     fn on_error(&self, _ctx: Context<Self::Config>, _error: RunError) -> impl Future<Output = ()> + Send {
         ready(())
     }
 
-    /// Called once when a side task was asked to end and its body is over or dropped. It has 3 s.
+    /// Called once when a side task is asked to stop, after its body has returned or was dropped, for at most 3 s.
     fn on_shutdown(&self, _ctx: Context<Self::Config, Self::State>) -> impl Future<Output = ()> + Send {
         ready(())
     }
 
-    /// Refuses a run before its first attempt, and that of a rollback too. The run then fails with a configuration
-    /// error, and there is nothing to undo.
+    /// Validates a run, or a rollback, before its first attempt. An error fails the run with a configuration error, and
+    /// nothing is rolled back.
     fn validate(&self, _ctx: &Context<Self::Config>) -> Validity {
         Ok(())
     }
 
-    /// Whether a cron task without a schedule in its definition is due. It is asked each minute, before the task is
-    /// claimed: the context's `scheduled_for` is that minute. False runs and records nothing; an error, a panic or
-    /// taking longer than the run might is recorded as FAILED, and nothing runs. Nobody asks for a run by hand.
+    /// Decides whether a cron task without a cron expression is due.
+    ///
+    /// It is called each minute before the claim; `scheduled_for` of the context is that minute. `false` runs and records
+    /// nothing. An error, a panic or a timeout is recorded as FAILED, and the body does not run. Runs by hand do not call
+    /// it.
     fn due(&self, _ctx: Context<Self::Config>) -> impl Future<Output = Due> + Send {
-        ready(Err(TaskError::new("the task has neither a schedule nor a function that says when it is due")))
+        ready(Err(TaskError::new("the task has no cron expression, and `due` is not implemented")))
     }
 
-    /// Undoes what the body did. Called once after the final failure of a run, as long as the process has time for it
-    /// and the body has stopped, and once when the stack returns to the version before a deployment in which the run
-    /// completed.
+    /// Undoes the effects of the body. Called once:
+    ///
+    /// - after the final failure of a run, if the body has stopped and the process has time left;
+    /// - when the stack is rolled back to the version before a deployment in which the run completed.
     fn rollback(&self, _ctx: Context<Self::Config, Self::State>) -> impl Future<Output = TaskResult> + Send {
         ready(Ok(Outcome::success("nothing to undo")))
     }

@@ -1,4 +1,4 @@
-//! Tasks under test: run in the test's own process, with the real pipeline, on an embedded table of the test's own.
+//! Tests of tasks: a [`World`] runs tasks in the test's process, with the real pipeline and an in-memory table.
 //!
 //! ```
 //! # use lamplighter::{prelude::*, testing::World};
@@ -19,7 +19,7 @@
 //! # }
 //! ```
 //!
-//! What cannot be done panics, as in a test it should.
+//! Every method panics on failure.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,47 +41,52 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{AssetsSource, Bodies, Edges, Hosted, Invocation, Task, execute::execute, job};
+use crate::{
+    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, Task, TaskInstance, execute::execute, job,
+};
 
-/// What a run may take beyond its task's timeout, as by hand.
+/// The time a run has beyond its task's timeout, as by hand.
 const MARGIN: Duration = Duration::from_secs(10);
-/// How many waiting jobs of one priority are looked at.
-const MOST: u16 = 1000;
+/// The maximum number of waiting jobs per priority.
+const MAX_JOBS: u16 = 1000;
 const TABLE: &str = "lamplighter";
 
-/// A table of a test's own, and what tasks are run with on it. Nothing is left when it is dropped.
+/// An in-memory table and the environment for runs on it. Dropping it leaves nothing behind.
+///
+/// Without AWS: the clients of a task's [`Context`](crate::Context) reach the in-memory table only.
 pub struct World {
-    edges: Edges,
+    process: ProcessEnvironment,
     table: Table,
-    bodies: Option<Runtime>,
+    body_runtime: Option<Runtime>,
     _engine: Engine,
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        // A runtime cannot wait for its end within another one.
-        if let Some(bodies) = self.bodies.take() {
-            bodies.shutdown_background();
+        // A runtime must not block on its shutdown within another one.
+        if let Some(runtime) = self.body_runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
 
 impl World {
-    /// An empty table, in the environment `test`.
+    /// Creates an empty table, in the environment `test`.
     pub async fn new() -> Self {
-        let engine = Engine::memory().expect("an engine in memory opens");
+        let engine = Engine::memory().expect("the in-memory engine opens");
         let endpoint = engine.serve().await.expect("there is a free port");
         let clients = Arc::new(Clients::local(&endpoint));
         let client = clients.dynamodb().await.clone();
-        create(&client, TABLE).await.expect("the engine takes the table");
+        create(&client, TABLE).await.expect("the engine creates the table");
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let runtime = runtime.expect("there are threads");
+        let runtime = runtime.expect("the runtime starts");
         let environment = "test".to_owned();
-        let bodies = Bodies { clients: Arc::clone(&clients), ..Bodies::new(runtime.handle().clone()) };
+        let body_runtime =
+            BodyRuntime { clients: Arc::clone(&clients), ..BodyRuntime::new(runtime.handle().clone()) };
         let table = Table::new(client, TABLE).with_environment(&environment);
-        let edges = Edges {
+        let process = ProcessEnvironment {
             clients,
-            bodies,
+            body_runtime,
             table: Some(TABLE.to_owned()),
             table_is_local: true,
             bucket: None,
@@ -94,69 +99,69 @@ impl World {
             notifies: None,
             waker: None,
         };
-        Self { edges, table, bodies: Some(runtime), _engine: engine }
+        Self { process, table, body_runtime: Some(runtime), _engine: engine }
     }
 
-    /// The same in another environment.
+    /// Sets the environment's name.
     #[must_use]
     pub fn with_environment(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.edges.environment);
+        name.clone_into(&mut self.process.environment);
         self
     }
 
-    /// The same with that folder as the tasks' working directory.
+    /// Sets the folder of the assets, which is the tasks' working directory.
     #[must_use]
     pub fn with_assets(mut self, folder: &Path) -> Self {
-        self.edges.assets = AssetsSource::Folder(folder.to_owned());
+        self.process.assets = AssetsSource::Folder(folder.to_owned());
         self
     }
 
-    /// The table.
+    /// Returns the table.
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// The jobs of the table.
+    /// Returns the client for jobs on the table.
     pub fn jobs(&self) -> Jobs {
         Jobs::new(self.table.clone(), Waker::Runner { to: None })
     }
 
-    /// Runs a task as by hand, with these keys of its configuration in the place of its defaults, and gives its record.
+    /// Runs a task once, as by hand, and returns its record. `config` overrides keys of the default configuration.
     pub async fn run<T: Task>(&self, task: T, config: &impl Serialize) -> Run {
         self.execute(task, json!({ "config": of(config) })).await
     }
 
-    /// The same as its schedule runs it at that time.
+    /// Runs a task once as its schedule does, with the tick `at`, and returns its record.
     pub async fn run_at<T: Task>(&self, task: T, at: Timestamp, config: &impl Serialize) -> Run {
         self.execute(task, json!({ "trigger": "schedule", "scheduled_for": at, "config": of(config) })).await
     }
 
     async fn execute<T: Task>(&self, task: T, payload: Value) -> Run {
-        let task = Arc::new(Hosted::from(task));
-        let executed = Box::pin(execute(Arc::clone(&task), invocation::<T>(payload), &self.edges)).await;
-        task.end(&self.edges.bodies.runtime).await;
-        let report = executed.expect("the run comes to its record").report;
-        let run = self.table.run(&report.task, report.run_id).await.expect("the table is there");
+        let task = Arc::new(TaskInstance::from(task));
+        let executed = Box::pin(execute(Arc::clone(&task), invocation::<T>(payload), &self.process)).await;
+        task.tear_down(&self.process.body_runtime.handle).await;
+        let report = executed.expect("the run is recorded").report;
+        let run = self.table.run(&report.task, report.run_id).await.expect("the table responds");
         run.unwrap_or_else(|| panic!("the run has no record: {report:?}"))
     }
 
-    /// The jobs of a task that are not over, with their arguments, those of higher priorities first.
+    /// Returns the unfinished jobs of a task with their arguments, those with the highest priority first.
     pub async fn enqueued(&self, task: &str) -> Vec<(JobKey, Value)> {
-        let task = task.parse().expect("it is a task's name");
+        let task = task.parse().expect("the task's name is valid");
         let mut enqueued = Vec::new();
         for key in self.due(&task, Timestamp::MAX).await {
-            if let Some(Found::Open(job)) = self.table.job(&key).await.expect("the table is there") {
+            if let Some(Found::Open(job)) = self.table.job(&key).await.expect("the table responds") {
                 enqueued.push((key, job.arguments));
             }
         }
         enqueued
     }
 
-    /// Runs every job of the task that may start now, and those that may then, each once, and gives the records of those that
-    /// are over. One whose attempt failed waits for its next.
+    /// Makes one attempt at each job of the task that can start now, or can start as a result. Returns the records of the
+    /// jobs that ended. A job whose attempt failed waits for its retry.
     pub async fn drain<T: Task>(&self, task: T) -> Vec<Run> {
         let name = T::definition().name;
-        let task = Arc::new(Hosted::from(task));
+        let task = Arc::new(TaskInstance::from(task));
         let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
         loop {
             let due = self.due(&name, Timestamp::now()).await;
@@ -168,20 +173,20 @@ impl World {
                 let record =
                     json!({ "messageId": "1", "receiptHandle": "1", "body": json!(key).to_string() });
                 let invocation = invocation::<T>(json!({ "Records": [record] }));
-                let taken = Box::pin(job::take_messages(&task, invocation, &self.edges)).await;
-                assert!(taken.is_ok_and(|taken| !taken.stuck), "the body of {key} does not stop");
-                runs.extend(self.table.run(&key.task, key.run_id).await.expect("the table is there"));
+                let taken = Box::pin(job::process_messages(&task, invocation, &self.process)).await;
+                assert!(taken.is_ok_and(|taken| !taken.stuck), "the body of job {key} did not stop");
+                runs.extend(self.table.run(&key.task, key.run_id).await.expect("the table responds"));
             }
         }
-        task.end(&self.edges.bodies.runtime).await;
+        task.tear_down(&self.process.body_runtime.handle).await;
         runs
     }
 
     async fn due(&self, task: &TaskName, by: Timestamp) -> Vec<JobKey> {
         let mut keys = Vec::new();
         for priority in Priority::ALL {
-            let due = self.table.due_for_runner(task, *priority, MOST).await;
-            let due = due.expect("the table is there").into_iter();
+            let due = self.table.due_for_runner(task, *priority, MAX_JOBS).await;
+            let due = due.expect("the table responds").into_iter();
             keys.extend(due.filter(|(_, at)| *at <= by).map(|(key, _)| key));
         }
         keys
@@ -189,7 +194,7 @@ impl World {
 }
 
 fn of(config: &impl Serialize) -> Value {
-    serde_json::to_value(config).expect("a configuration has JSON")
+    serde_json::to_value(config).expect("the configuration serializes to JSON")
 }
 
 fn invocation<T: Task>(payload: Value) -> Invocation {

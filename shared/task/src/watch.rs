@@ -1,4 +1,4 @@
-//! Noticing that somebody asked for the end of a run in progress.
+//! Watches for the cancellation of a run in progress.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
@@ -7,48 +7,54 @@ use lamplighter_core::{id::RunId, job::JobKey, name::TaskName};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Held;
+use crate::context::RunLease;
 
-/// When a run is first looked at. Shorter ones, which are most, cost no read.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
-/// How long it is from one look to the next. Each costs half a read unit.
-const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
-/// How long it is from one look to the next at a job that a runner started: its table is at hand.
-const LOOKS_IN_RUNNER: Duration = Duration::from_secs(1);
-/// The pause before each look where the table is on this machine, so that a read costs nothing.
-const LOOKS_IN_LOCAL_TABLE: Duration = Duration::from_millis(500);
+/// The time until the first check. Shorter runs, which are most, cost no read.
+const FIRST_CHECK: Duration = Duration::from_secs(10);
+/// The interval between checks. Each costs half a read unit.
+const CHECK_INTERVAL: Duration = Duration::from_secs(5);
+/// The interval between checks of a job under a runner, whose table is local.
+const CHECK_INTERVAL_IN_RUNNER: Duration = Duration::from_secs(1);
+/// The interval between checks of a cron or lifecycle run whose table is local.
+const CHECK_INTERVAL_IN_LOCAL_TABLE: Duration = Duration::from_millis(500);
 
-/// Looks now and then whether somebody asked for the end of a run, and fires `asked` if so. Whoever awaits it waits for
-/// something else besides: it never returns. A look that fails is told, and the run goes on.
-pub(crate) async fn watch(
+/// Checks periodically whether the run's cancellation is requested, and fires `cancel_requested` if so.
+///
+/// It never returns: use it in a `select!`. A failed check is logged, and the run continues.
+pub(crate) async fn watch_for_cancellation(
     table: Option<&Table>,
     table_is_local: bool,
     task: &TaskName,
     run_id: RunId,
-    held: Held,
-    asked: &CancellationToken,
+    lease: RunLease,
+    cancel_requested: &CancellationToken,
 ) -> Infallible {
     let Some(table) = table else { return pending().await };
-    let (mut pause, further) = match held {
-        Held::Job { in_runner: true, .. } => (LOOKS_IN_RUNNER, LOOKS_IN_RUNNER),
-        Held::Task(_) if table_is_local => (LOOKS_IN_LOCAL_TABLE, LOOKS_IN_LOCAL_TABLE),
-        Held::Job { in_runner: false, .. } | Held::Task(_) => (FIRST_LOOK, BETWEEN_LOOKS),
+    let (mut pause, interval) = match lease {
+        RunLease::Job { in_runner: true, .. } => (CHECK_INTERVAL_IN_RUNNER, CHECK_INTERVAL_IN_RUNNER),
+        RunLease::Task(_) if table_is_local => (CHECK_INTERVAL_IN_LOCAL_TABLE, CHECK_INTERVAL_IN_LOCAL_TABLE),
+        RunLease::Job { in_runner: false, .. } | RunLease::Task(_) => (FIRST_CHECK, CHECK_INTERVAL),
     };
-    while !asked.is_cancelled() {
+    while !cancel_requested.is_cancelled() {
         sleep(pause).await;
-        match is_asked(table, task, run_id, held).await {
-            Ok(true) => asked.cancel(),
+        match is_cancel_requested(table, task, run_id, lease).await {
+            Ok(true) => cancel_requested.cancel(),
             Ok(false) => {}
-            Err(error) => tracing::warn!("whether somebody asked for the run's end is not known: {error}"),
+            Err(error) => tracing::warn!("cannot check whether the run is cancelled: {error}"),
         }
-        pause = further;
+        pause = interval;
     }
     pending().await
 }
 
-async fn is_asked(table: &Table, task: &TaskName, run_id: RunId, held: Held) -> Result<bool, TableError> {
-    match held {
-        Held::Task(its) => table.is_cancelled(task, run_id, its).await,
-        Held::Job { epoch, .. } => table.is_aborted(&JobKey { task: task.clone(), run_id }, epoch).await,
+async fn is_cancel_requested(
+    table: &Table,
+    task: &TaskName,
+    run_id: RunId,
+    lease: RunLease,
+) -> Result<bool, TableError> {
+    match lease {
+        RunLease::Task(hold) => table.is_cancelled(task, run_id, hold).await,
+        RunLease::Job { epoch, .. } => table.is_aborted(&JobKey { task: task.clone(), run_id }, epoch).await,
     }
 }

@@ -1,5 +1,5 @@
-//! What `#[task]` refuses, it refuses at the author's own word. Read the snapshots when they change: is the caret
-//! under the fault, and does the text say what may stand there?
+//! Compile errors of `#[task]` point at the author's code. Review changed snapshots: the caret must be under the fault, and
+//! the text must name the expected value.
 
 use std::{
     env,
@@ -12,11 +12,11 @@ use std::{
     time::SystemTime,
 };
 
-/// Set to `overwrite`, the snapshots become what the compiler says now.
+/// The variable that, set to `overwrite`, updates the snapshots.
 const MODE: &str = "COMPILE_ERRORS";
 
 #[test]
-fn c02_every_error_points_at_the_authors_own_word() {
+fn c02_every_error_points_at_the_authors_code() {
     let compiler = Compiler::new();
     let mut cases: Vec<_> = fs::read_dir("tests/ui").unwrap().map(|entry| entry.unwrap().path()).collect();
     cases.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
@@ -38,12 +38,12 @@ fn c02_every_error_points_at_the_authors_own_word() {
     faults.sort();
     assert!(
         faults.is_empty(),
-        "{}\n\n{MODE}=overwrite writes what the compiler says into the snapshots; then read them",
+        "{}\n\n{MODE}=overwrite updates the snapshots; then review them",
         faults.join("\n\n")
     );
 }
 
-/// Compiles cases against the library that this test was compiled against, so that nothing is compiled for them alone.
+/// Compiles cases against the library of this test, so that no dependency is compiled again.
 struct Compiler {
     dependencies: PathBuf,
     lamplighter: PathBuf,
@@ -55,7 +55,7 @@ impl Compiler {
         let dependencies = env::current_exe().unwrap().parent().unwrap().to_owned();
         let made = tempfile::tempdir().unwrap();
         let compiler = Self { lamplighter: newest_library(&dependencies), dependencies, made };
-        // What `derive(Serialize)` names: the `serde` of the library, of which the folder may have several.
+        // `derive(Serialize)` refers to `serde`. The folder may have several, so the library's own is re-exported.
         let serde = compiler.made.path().join("serde.rs");
         fs::write(&serde, "pub use lamplighter::prelude::serde::*;").unwrap();
         let output = compiler.compile(&serde, "lib", &[]);
@@ -63,13 +63,13 @@ impl Compiler {
         compiler
     }
 
-    /// What is wrong with a case, if anything is.
+    /// Returns the fault of a case, if any.
     fn fault_of(&self, case: &Path) -> Option<String> {
         let mut serde = OsString::from("serde=");
         serde.push(self.made.path().join("libserde.rmeta"));
         let output = self.compile(case, "bin", &["--extern".into(), serde]);
         if output.status.success() {
-            return Some("it compiles, and should not".to_owned());
+            return Some("it compiles, but must not".to_owned());
         }
         let said = normalised(&String::from_utf8(output.stderr).unwrap());
         let snapshot = case.with_extension("stderr");

@@ -1,5 +1,5 @@
-//! The lock on real parts: twenty processes race for ticks and are killed; invariants 1 to 4 are checked from the table
-//! and from what the bodies wrote down. `RACE_ROUNDS` and `RACE_SEED` say how long and which.
+//! A race for the lock: twenty processes race for ticks and are killed. Invariants 1 to 4 are checked with the table and
+//! the bodies' own notes. `RACE_ROUNDS` and `RACE_SEED` set the number of rounds and repeat a run.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,21 +26,21 @@ use tokio::{
 };
 
 const PROCESSES: usize = 20;
-/// Tasks that take turns, so that one whose run was killed is not waited for.
+/// The tasks take turns, so that no round waits for the lease of a killed run.
 const TASKS: usize = 24;
-/// The time of an invocation, half of which the pipeline keeps back for itself.
+/// The time of an invocation, half of which the pipeline reserves for the record.
 const LIMIT: Duration = Duration::from_secs(3);
-/// Far longer than anything takes.
+/// A limit that nothing reaches.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A process, and what it was last seen doing.
+/// A process of the race.
 struct Racer {
     child: Child,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
 }
 
-/// When a process is killed.
+/// The time at which a process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kill {
     Never,
@@ -48,7 +48,7 @@ enum Kill {
     InBody,
 }
 
-/// What came back from a process, or when it was certainly dead, in nanoseconds.
+/// The answer of a process, or the time of its death in nanoseconds.
 enum Answer {
     Said(Value),
     Dead { pid: u32, at: u128 },
@@ -83,7 +83,7 @@ impl Racer {
         let answer = async {
             self.orders.write_all(order.as_bytes()).await.unwrap();
             loop {
-                let line = self.answers.next_line().await.unwrap().expect("it died of itself");
+                let line = self.answers.next_line().await.unwrap().expect("the process exited by itself");
                 let said: Value = serde_json::from_str(&line).unwrap();
                 match (said["begun"].is_null(), kill) {
                     (true, _) => break Some(said),
@@ -94,7 +94,7 @@ impl Racer {
         };
         let answer = match kill {
             Kill::After(pause) => timeout(pause, answer).await.unwrap_or(None),
-            Kill::Never | Kill::InBody => timeout(LONG, answer).await.expect("it does not answer"),
+            Kill::Never | Kill::InBody => timeout(LONG, answer).await.expect("the process does not respond"),
         };
         if let Some(said) = answer {
             return Answer::Said(said);
@@ -106,7 +106,7 @@ impl Racer {
     }
 }
 
-/// Chance that can be had again.
+/// Seeded random choices.
 struct Chance(u64);
 
 impl Chance {
@@ -117,7 +117,7 @@ impl Chance {
         self.0 % bound
     }
 
-    /// When each process is killed in a round: in most, none is.
+    /// Chooses when each process is killed in a round. In most rounds, none is.
     fn kills(&mut self) -> Vec<Kill> {
         let mut kills = vec![Kill::Never; PROCESSES];
         match self.below(8) {
@@ -134,19 +134,19 @@ impl Chance {
     }
 }
 
-/// The world, and what has been seen of it.
+/// The world, and the observations so far.
 struct Race {
     table: Table,
     endpoint: String,
     folder: tempfile::TempDir,
     racers: Vec<Racer>,
-    /// When each task is certainly free again.
+    /// The time from which each task is free.
     free: [Instant; TASKS],
-    /// Every record that was ever read.
+    /// All records that were read.
     records: BTreeMap<RunId, Run>,
-    /// Every run that is known to have started.
+    /// All runs that have started.
     started: BTreeSet<RunId>,
-    /// When which process was certainly dead, in nanoseconds.
+    /// The times of death of the processes, in nanoseconds.
     dead: BTreeMap<u32, u128>,
     _engine: Engine,
 }
@@ -184,14 +184,14 @@ impl Race {
         }
     }
 
-    /// All processes are told of one tick of one task at once.
+    /// Sends one tick of one task to all processes at once.
     async fn round(&mut self, round: usize, chance: &mut Chance) {
-        // The one that has been free the longest.
+        // The task that has been free the longest.
         let task = (0..TASKS).min_by_key(|task| self.free[*task]).unwrap();
         sleep(self.free[task].saturating_duration_since(Instant::now())).await;
         let tick = jiff::Timestamp::from_second(1_800_000_000 + 60 * i64::try_from(round).unwrap()).unwrap();
         let kills = chance.kills();
-        // A body that is to be killed is still there when the word of its beginning has come.
+        // A body that is to be killed still runs when its start is reported.
         let body_ms = if kills.contains(&Kill::InBody) { 400 } else { chance.below(6) };
         let order = json!({
             "task": name(task), "body_ms": body_ms, "limit_ms": LIMIT.as_millis(),
@@ -234,7 +234,7 @@ impl Race {
         self.look(task).await;
     }
 
-    /// Reads a task's newest records, none of which may have changed, and when the task will be free.
+    /// Reads a task's newest records, checks that none has changed, and updates when the task is free.
     async fn look(&mut self, task: usize) {
         let name = name(task);
         let wanted = History::of(name.clone(), 100);
@@ -251,7 +251,7 @@ impl Race {
         self.free[task] = Instant::now() + left + Duration::from_millis(5);
     }
 
-    /// When all is over: somebody looks at every task once more, and then everything must be in order.
+    /// Claims every task once more at the end, and checks all invariants.
     async fn verify(&mut self) {
         for task in 0..TASKS {
             sleep(self.free[task].saturating_duration_since(Instant::now())).await;
@@ -297,7 +297,7 @@ impl Race {
         );
     }
 
-    /// What the bodies wrote down, in the order in which they began.
+    /// Returns the bodies' notes, in the order of their starts.
     fn bodies(&self) -> Vec<Body> {
         let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap();
         let mut bodies: BTreeMap<(RunId, u32), Body> = BTreeMap::new();
@@ -317,7 +317,7 @@ impl Race {
     }
 }
 
-/// A body, from its first word to its last or to its process's end, in nanoseconds.
+/// A body, from its start to its end or its process's death, in nanoseconds.
 #[derive(Debug)]
 struct Body {
     task: String,

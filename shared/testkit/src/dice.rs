@@ -1,17 +1,17 @@
-//! The random numbers of a seed, so that a test can be done over.
+//! Seeded random numbers, so that a test can be repeated.
 
 /// A generator of random numbers.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
 impl Dice {
-    /// The generator of a seed.
+    /// Creates the generator of a seed.
     pub fn new(seed: u64) -> Self {
-        // Xorshift stays at zero. Small seeds would begin alike.
+        // Xorshift never leaves zero, and similar seeds start with similar numbers.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number below `sides`, which must not be 0.
+    /// Returns a number below `sides`. Panics if that is 0.
     pub fn roll(&mut self, sides: usize) -> usize {
         // Source: Marsaglia, "Xorshift RNGs".
         self.0 ^= self.0 << 13;
@@ -20,12 +20,12 @@ impl Dice {
         usize::try_from(self.0 % sides as u64).unwrap_or(0)
     }
 
-    /// True once in so many rolls.
+    /// Returns true in one of `sides` rolls on average.
     pub fn one_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 
-    /// One of several values, of which there must be one.
+    /// Returns one of the values. Panics if there are none.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.roll(from.len())]
     }

@@ -1,7 +1,7 @@
-//! What the tests of several crates need.
+//! Helpers for the tests of several crates.
 //!
-//! - [`dice`]: the random numbers of a seed
-//! - [`proxy`]: a network that fails
+//! - [`dice`]: seeded random numbers
+//! - [`proxy`]: a proxy that injects network faults
 
 pub mod dice;
 pub mod proxy;

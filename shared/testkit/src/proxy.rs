@@ -1,4 +1,4 @@
-//! A network that fails: a TCP proxy that can lose the response of a request, or the request itself.
+//! A TCP proxy that injects faults: it can lose, delay or answer requests, and lose responses.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,29 +14,29 @@ use tokio::{
 
 use crate::dice::Dice;
 
-/// What becomes of one request.
+/// The fault that one request meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: it passes.
+    /// No fault: the request passes.
     None,
-    /// The connection is cut before the request arrives.
+    /// The connection is closed before the request arrives.
     Refused,
-    /// The request never arrives, and the connection stays open.
+    /// The request is lost, and the connection stays open.
     Swallowed,
-    /// The request arrives, and the connection is cut when the response comes.
+    /// The request arrives, and the connection is closed instead of the response.
     ResponseLost,
-    /// The request arrives, the response never does, and the connection stays open.
+    /// The request arrives, the response is lost, and the connection stays open.
     Silence,
-    /// The request arrives, and the connection is cut after a while.
+    /// The request arrives, and the connection is closed after this time.
     CutAfter(Duration),
-    /// The request arrives after a while, as does its response.
+    /// The request arrives after this time, and is then answered.
     Delayed(Duration),
-    /// The request never arrives, and is answered with this status and body.
+    /// The proxy itself answers with this status and body.
     Answer(u16, &'static str),
 }
 
 impl Fault {
-    /// A fault of DynamoDB or of the way to it, as a request of this head may meet it: one of `every` requests does.
+    /// Rolls a fault of DynamoDB or its network that fits a request with this head. One of `every` requests meets one.
     pub fn of_table(dice: &mut Dice, every: usize, head: &str) -> Self {
         if !dice.one_in(every) {
             return Self::None;
@@ -56,31 +56,31 @@ impl Fault {
     }
 }
 
-/// DynamoDB's answer where a partition has too much to do.
+/// DynamoDB's response if a partition is throttled.
 pub const THROTTLED: Fault = Fault::Answer(
     400,
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"The level of configured provisioned throughput for the table was exceeded"}"#,
 );
-/// DynamoDB's answer where it has a fault of its own.
+/// DynamoDB's response to an internal error.
 pub const BROKEN: Fault = Fault::Answer(
     500,
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#InternalServerError","message":"The request processing has failed because of an unknown error"}"#,
 );
 
-/// DynamoDB's answer to a transaction that meets another one.
+/// DynamoDB's response to a transaction that conflicts with another one.
 pub const CONFLICT: Fault = Fault::Answer(
     400,
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"Transaction cancelled","CancellationReasons":[{"Code":"TransactionConflict","Message":"Transaction is ongoing for the item"},{"Code":"None"},{"Code":"ThrottlingError"}]}"#,
 );
-/// DynamoDB's answer to a plain write that meets a transaction.
+/// DynamoDB's response to a single write that conflicts with a transaction.
 pub const WRITE_CONFLICT: Fault = Fault::Answer(
     400,
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionConflictException","message":"Transaction is ongoing for the item"}"#,
 );
-/// Lambda's answer to one request too many.
+/// Lambda's response above its rate limit.
 pub const TOO_MANY: Fault =
     Fault::Answer(429, r#"{"Reason":"CallerRateLimitExceeded","Type":"User","message":"Rate exceeded"}"#);
-/// CloudFormation's answer to somebody who may not ask.
+/// CloudFormation's response without permission.
 pub const DENIED: Fault = Fault::Answer(
     403,
     "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>User is not authorized to perform: cloudformation:DescribeStacks</Message></Error><RequestId>r</RequestId></ErrorResponse>",
@@ -88,16 +88,16 @@ pub const DENIED: Fault = Fault::Answer(
 
 type Rule = Arc<Mutex<Box<dyn FnMut(&str) -> Fault + Send>>>;
 
-/// A proxy before an endpoint. Its rule sees the head of each request.
+/// A proxy in front of an endpoint. Its rule decides on each request by the head.
 pub struct Proxy {
-    /// The URL by which it is reached, with the endpoint's key.
+    /// The proxy's URL, with the endpoint's key.
     pub endpoint: String,
     rule: Rule,
     accepting: AbortHandle,
 }
 
 impl Proxy {
-    /// A proxy that lets everything pass.
+    /// Starts a proxy that passes everything.
     pub async fn before(endpoint: &str) -> Self {
         let (upstream, key) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
         let upstream = upstream.to_owned();
@@ -114,12 +114,12 @@ impl Proxy {
         Self { endpoint, rule, accepting: accepting.abort_handle() }
     }
 
-    /// From now on requests fare as the rule says.
+    /// Sets the rule for all further requests.
     pub fn rule(&self, rule: impl FnMut(&str) -> Fault + Send + 'static) {
         *self.rule.lock().unwrap() = Box::new(rule);
     }
 
-    /// The first `times` requests with `word` in their head meet the fault; returns how many did, to be watched.
+    /// Makes the first `times` requests with `word` in their head meet the fault. Returns the counter of those that did.
     pub fn fail(&self, word: &'static str, times: usize, fault: Fault) -> Arc<Mutex<usize>> {
         let met: Arc<Mutex<usize>> = Arc::default();
         let count = Arc::clone(&met);

@@ -1,12 +1,13 @@
-//! Jobs: 20 000 that do nothing, enqueued and drained by one runner, beside streaq on Redis; from an enqueue to the start on
-//! an idle runner; and the memory of one. Part of `make bench`; `tests/setup streaq` and `redis-server` are needed.
+//! Benchmark: 20 000 empty jobs, enqueued and drained by one runner, compared with streaq on Redis; the latency of a start on
+//! an idle runner; and its memory. Part of `make bench`; requires `tests/setup streaq` and `redis-server`.
 //!
-//! The two systems take turns, so that whatever else the machine does falls on both. Figures are medians, and the promise
-//! is a ratio; one that is not kept makes the exit code 1.
+//! The two systems take turns, so that other load on the machine affects both. Figures are medians, and the promise is a
+//! ratio. The exit code is 1 if it is broken.
 
 mod memory;
 mod ours;
 mod peer;
+mod process;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -16,25 +17,25 @@ use peer::Peer;
 
 const JOBS: usize = 20_000;
 const ROUNDS: usize = 3;
-/// Jobs one after the other.
+/// The number of sequential jobs.
 const STARTS: usize = 200;
-/// Jobs before those that count.
+/// The number of uncounted jobs at the start.
 const WARM_UP: usize = 500;
 
 type Measured<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// How long many jobs took.
+/// The durations of a batch of jobs.
 #[derive(Clone, Copy, Debug)]
-struct Took {
-    /// Until all were enqueued.
+struct BatchTimes {
+    /// The time until all were enqueued.
     enqueued: Duration,
-    /// Until all were over, from the first enqueue on.
+    /// The time from the first enqueue until all had ended.
     drained: Duration,
-    /// The processor time of whoever runs them, in seconds; not that of the client.
+    /// The CPU time of the workers, in seconds, without the client's.
     processor: f64,
 }
 
-/// What survives.
+/// The durability of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Durability {
     /// Each side's default: a crash of the machine may lose the last moments.
@@ -55,10 +56,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Takes every measure. Whether all promises are kept.
+/// Takes all measurements. Returns whether all promises are kept.
 async fn measure() -> Measured<bool> {
     let (jobs, rounds) = (number("JOBS", JOBS)?, number("ROUNDS", ROUNDS)?);
-    println!("{jobs} jobs that do nothing, enqueued and drained, of {rounds} rounds");
+    println!("{jobs} jobs that do nothing, enqueued and drained, in {rounds} rounds");
     let mut kept = true;
     for durability in [Durability::Default, Durability::Each] {
         let (mut ours, mut peers) = (Vec::new(), Vec::new());
@@ -79,26 +80,26 @@ async fn measure() -> Measured<bool> {
         kept &= rates(f64::from(u32::try_from(jobs)?), &ours, &peers, durability);
         kept &= starts(our_starts, peer_starts, durability);
     }
-    Box::pin(memory::tell()).await?;
+    Box::pin(memory::measure()).await?;
     Ok(kept)
 }
 
-/// How often something is done, where the environment does not say so.
+/// Reads a count from the environment.
 fn number(name: &str, default: usize) -> Measured<usize> {
     match std::env::var(name) {
-        Ok(text) => Ok(text.parse().map_err(|_| format!("{name} is `{text}`: it must be a number"))?),
+        Ok(text) => Ok(text.parse().map_err(|_| format!("{name} is `{text}`: expected a number"))?),
         Err(_) => Ok(default),
     }
 }
 
-fn rates(jobs: f64, ours: &[Took], peers: &[Took], durability: Durability) -> bool {
-    let rates = |all: &[Took], of: fn(&Took) -> Duration| -> Vec<f64> {
+fn rates(jobs: f64, ours: &[BatchTimes], peers: &[BatchTimes], durability: Durability) -> bool {
+    let rates = |all: &[BatchTimes], of: fn(&BatchTimes) -> Duration| -> Vec<f64> {
         all.iter().map(|took| jobs / of(took).as_secs_f64()).collect()
     };
     let (mine, theirs) = (rates(ours, |it| it.drained), rates(peers, |it| it.drained));
     println!("        each round, ours:   {}", listed(&mine));
     println!("        each round, streaq: {}", listed(&theirs));
-    let processor = |all: &[Took]| median(all.iter().map(|it| it.processor * 1e3 / jobs).collect());
+    let processor = |all: &[BatchTimes]| median(all.iter().map(|it| it.processor * 1e3 / jobs).collect());
     println!(
         "        processor time a job, without the client: {:.2} ms, streaq {:.2} ms",
         processor(ours),
@@ -141,7 +142,7 @@ impl Durability {
         self == Self::Default
     }
 
-    /// What stands before a figure: of one that nobody has promised, nothing.
+    /// Returns the sign before a figure, blank without a promise.
     fn sign(self, kept: bool) -> &'static str {
         if self.is_promised() { sign(kept) } else { "      " }
     }

@@ -1,4 +1,4 @@
-//! Ours: `lamplighter start` in a workspace of its own, and the client of whoever enqueues, in this process.
+//! Our side: `lamplighter start` in a workspace of its own, and the enqueuing client in this process.
 
 use std::{
     fs,
@@ -30,13 +30,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Durability, Measured, Took, memory::processor};
+use super::{BatchTimes, Durability, Measured, process::processor};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// As many as the peer's worker has.
+/// The concurrency of the peer's worker.
 const CONCURRENCY: &str = "32";
-/// How many jobs are asked for at once when they are verified.
-const ASKED: usize = 32;
+/// The number of concurrent requests that verify jobs.
+const VERIFIERS: usize = 32;
 
 /// A runner, and a client of its table.
 pub(crate) struct Runner {
@@ -50,7 +50,7 @@ pub(crate) struct Runner {
 impl Runner {
     /// Starts a runner of queue tasks with these names.
     pub(crate) async fn start(durability: Durability, names: &[&str]) -> Measured<Self> {
-        let folder = tempfile::tempdir_in(beside())?;
+        let folder = tempfile::tempdir_in(program_folder())?;
         write(folder.path(), names, durability)?;
         let log = fs::File::create(folder.path().join("runner.log"))?;
         let process = Command::new(program("../server/lamplighter")?)
@@ -88,33 +88,33 @@ impl Runner {
         NewJob { arguments: json!({ "number": number }), ..NewJob::of(self.tasks[task].clone()) }
     }
 
-    /// Has it do many jobs at once, and verifies each result.
-    pub(crate) async fn many(&self, count: usize) -> Measured<Took> {
+    /// Runs many jobs at once, and verifies each result.
+    pub(crate) async fn many(&self, count: usize) -> Measured<BatchTimes> {
         let new = (0..count).map(|number| self.new_job(0, number)).collect();
         let process = self.process.id().ok_or("the runner has ended")?;
         let before = processor(process)?;
         let began = Instant::now();
         let keys = self.jobs.enqueue_many(new).await?;
         let enqueued = began.elapsed();
-        // Under a runner each job that is not over stands in the index.
+        // A runner's index has every unfinished job.
         while !self.jobs.table().due_for_runner(&self.tasks[0], Priority::default(), 1).await?.is_empty() {
             sleep(Duration::from_millis(20)).await;
         }
         let drained = began.elapsed();
         let processor = processor(process)? - before;
         self.verify(keys).await?;
-        Ok(Took { enqueued, drained, processor })
+        Ok(BatchTimes { enqueued, drained, processor })
     }
 
     async fn verify(&self, keys: Vec<JobKey>) -> Measured<()> {
         let keys = Arc::new(keys);
         let mut asking = JoinSet::new();
-        for first in 0..ASKED {
+        for first in 0..VERIFIERS {
             let (jobs, keys) = (self.jobs.clone(), Arc::clone(&keys));
             asking.spawn(async move {
-                for (number, key) in keys.iter().enumerate().skip(first).step_by(ASKED) {
+                for (number, key) in keys.iter().enumerate().skip(first).step_by(VERIFIERS) {
                     let Some(Found::Over(run)) = jobs.find(key).await? else {
-                        return Err(format!("{key} is not over").into());
+                        return Err(format!("job {key} has not ended").into());
                     };
                     result(&run, number)?;
                 }
@@ -124,7 +124,7 @@ impl Runner {
         asking.join_all().await.into_iter().collect()
     }
 
-    /// The milliseconds from an enqueue to the body's first line, of jobs one after the other.
+    /// Runs jobs one after the other. Returns the milliseconds from each enqueue to the body's first line.
     pub(crate) async fn starts(&self, count: usize) -> Measured<Vec<f64>> {
         let mut waits = Vec::with_capacity(count);
         for number in 0..count {
@@ -134,11 +134,11 @@ impl Runner {
         Ok(waits)
     }
 
-    /// Has one job done, and says how many milliseconds after its enqueue its body began.
+    /// Runs one job. Returns the milliseconds from its enqueue to the body's first line.
     pub(crate) async fn once(&self, task: usize, number: usize) -> Measured<f64> {
         let before = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?;
         let accepted = self.jobs.enqueue(self.new_job(task, number)).await?;
-        let run = self.jobs.wait(&accepted.key, PATIENCE).await?.ok_or("a job was not done")?;
+        let run = self.jobs.wait(&accepted.key, PATIENCE).await?.ok_or("a job did not end in time")?;
         Ok(Duration::from_micros(result(&run, number)?.saturating_sub(before)).as_secs_f64() * 1e3)
     }
 
@@ -151,7 +151,7 @@ impl Runner {
     }
 }
 
-/// When the body began that returned this, in microseconds, if all is as it must be.
+/// Verifies a record, and returns the time of its body's start in microseconds.
 fn result(run: &Run, number: usize) -> Measured<u64> {
     let data = run.data.as_ref().ok_or_else(|| format!("{}: no data", run.id))?;
     let right = run.status == Status::Completed && run.attempts.len() == 1 && data[0] == number;
@@ -159,7 +159,7 @@ fn result(run: &Run, number: usize) -> Measured<u64> {
     Ok(began.ok_or_else(|| format!("{} is {} with {data}, not {number}", run.id, run.status))?)
 }
 
-/// A workspace whose tasks are the program `job` under their names.
+/// Creates a workspace whose tasks run the program `job` under their names.
 fn write(folder: &Path, names: &[&str], durability: Durability) -> Measured<()> {
     let members: Vec<_> = names.iter().map(|name| format!("functions/tasks/{name}")).collect();
     let manifest = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n");
@@ -187,12 +187,12 @@ fn write(folder: &Path, names: &[&str], durability: Durability) -> Measured<()> 
     Ok(())
 }
 
-/// The folder of this program, on the same disk for both sides.
-pub(crate) fn beside() -> PathBuf {
+/// Returns the folder of this program, so that both sides use the same disk.
+pub(crate) fn program_folder() -> PathBuf {
     let here = std::env::current_exe().ok();
     here.as_deref().and_then(Path::parent).unwrap_or(Path::new(".")).to_owned()
 }
 
 fn program(name: &str) -> Measured<PathBuf> {
-    Ok(fs::canonicalize(beside().join(name)).map_err(|error| format!("{name}: {error}"))?)
+    Ok(fs::canonicalize(program_folder().join(name)).map_err(|error| format!("{name}: {error}"))?)
 }

@@ -1,4 +1,4 @@
-//! The peer: one streaq worker, on a Redis of its own.
+//! The peer: one streaq worker with a Redis server of its own.
 
 use std::{
     path::PathBuf,
@@ -14,11 +14,11 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Durability, Measured, Took, memory::processor};
+use super::{BatchTimes, Durability, Measured, process::processor};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A worker and its Redis. Both end with it.
+/// A worker and its Redis server. Dropping this stops both.
 pub(crate) struct Peer {
     folder: TempDir,
     url: String,
@@ -28,14 +28,14 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) async fn start(durability: Durability) -> Measured<Self> {
-        let folder = tempfile::tempdir_in(super::ours::beside())?;
+        let folder = tempfile::tempdir_in(super::ours::program_folder())?;
         let port = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.port();
         let url = format!("redis://127.0.0.1:{port}");
         let mut redis = Command::new("redis-server");
         redis
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(folder.path())
-            // Redis's own snapshots would only cost it time in some rounds and not in others.
+            // Redis's snapshots would cost time in some rounds only.
             .args(["--save", ""]);
         if durability == Durability::Each {
             redis.args(["--appendonly", "yes", "--appendfsync", "always"]);
@@ -45,7 +45,7 @@ impl Peer {
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             if started.elapsed() > PATIENCE {
-                return Err("redis-server does not answer".into());
+                return Err("redis-server does not respond".into());
             }
             sleep(Duration::from_millis(20)).await;
         }
@@ -63,13 +63,13 @@ impl Peer {
         Ok(Self { folder, url, redis, worker })
     }
 
-    /// Has it do many jobs at once.
-    pub(crate) async fn many(&self, count: usize) -> Measured<Took> {
+    /// Runs many jobs at once.
+    pub(crate) async fn many(&self, count: usize) -> Measured<BatchTimes> {
         let before = self.processor()?;
-        let told = self.drive("many", count).await?;
+        let figures = self.drive("many", count).await?;
         let processor = self.processor()? - before;
-        let seconds = |name: &str| Duration::from_secs_f64(told[name].as_f64().unwrap_or_default());
-        Ok(Took { enqueued: seconds("enqueued"), drained: seconds("drained"), processor })
+        let seconds = |name: &str| Duration::from_secs_f64(figures[name].as_f64().unwrap_or_default());
+        Ok(BatchTimes { enqueued: seconds("enqueued"), drained: seconds("drained"), processor })
     }
 
     fn processor(&self) -> Measured<f64> {
@@ -77,10 +77,10 @@ impl Peer {
         Ok(of(&self.redis)? + of(&self.worker)?)
     }
 
-    /// The milliseconds from an enqueue to the start, of jobs one after the other.
+    /// Runs jobs one after the other. Returns the milliseconds from each enqueue to the start.
     pub(crate) async fn starts(&self, count: usize) -> Measured<Vec<f64>> {
-        let told = self.drive("one", count).await?;
-        Ok(told["waits"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect())
+        let figures = self.drive("one", count).await?;
+        Ok(figures["waits"].as_array().into_iter().flatten().filter_map(Value::as_f64).collect())
     }
 
     async fn drive(&self, what: &str, count: usize) -> Measured<Value> {
@@ -95,7 +95,7 @@ impl Peer {
             .await?;
         if !output.status.success() {
             let log = std::fs::read_to_string(self.folder.path().join("worker.log")).unwrap_or_default();
-            return Err(format!("drive.py {what} failed; its worker said:\n{log}").into());
+            return Err(format!("drive.py {what} failed; the worker's log:\n{log}").into());
         }
         Ok(serde_json::from_slice(&output.stdout)?)
     }

@@ -1,32 +1,32 @@
-//! Adds the users that a job brings.
+//! A queue task that imports users.
 
 use database::{Connection, DatabaseError, Location};
 use lamplighter::prelude::*;
 
-/// Somebody to add.
+/// A user to import.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    /// The address, by which a user is known.
+    /// The email address, which identifies the user.
     pub email: String,
-    /// The name.
+    /// The user's name.
     pub name: String,
 }
 
-/// What an import did.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Imported {
-    /// How many users are new.
+    /// The number of users added.
     pub added: u64,
-    /// How many there were already, and are as they were.
+    /// The number of users that already existed. They are unchanged.
     pub known: u64,
 }
 
-/// Adds users. Those who are there are left as they are, so that a job may be done over.
+/// Imports users. Existing users stay unchanged, so that a job can be retried.
 #[task(queue, timeout = "1m", result = Imported)]
 pub async fn import_users(_ctx: Context, users: Vec<NewUser>) -> TaskResult {
     if let Some(user) = users.iter().find(|user| !user.email.contains('@')) {
-        return Ok(Outcome::failure(format!("`{}` is no address: nobody was added", user.email)));
+        return Ok(Outcome::failure(format!("`{}` is not an email address; no user was added", user.email)));
     }
     let location = Location::from_environment().fatal()?;
     match import(&location, &users).await {
@@ -36,7 +36,7 @@ pub async fn import_users(_ctx: Context, users: Vec<NewUser>) -> TaskResult {
     }
 }
 
-/// Inserts those who are not there yet, all in one transaction.
+/// Inserts the new users in one transaction.
 pub async fn import(location: &Location, users: &[NewUser]) -> Result<Imported, DatabaseError> {
     let mut connection = Connection::open(location).await?;
     let rows = users.iter().map(|user| vec![user.email.as_str().into(), user.name.as_str().into()]);
@@ -48,7 +48,7 @@ pub async fn import(location: &Location, users: &[NewUser]) -> Result<Imported, 
 
 impl Imported {
     fn summary(self) -> String {
-        format!("added {} users; {} were there", self.added, self.known)
+        format!("added {} users; {} already existed", self.added, self.known)
     }
 }
 
@@ -59,7 +59,7 @@ mod tests {
 
     use super::*;
 
-    /// As the task `run-migrations` makes it.
+    /// The table as the task `run-migrations` creates it.
     const TABLE: &str = include_str!("../../run-migrations/migrations/V1__create_users.sql");
 
     fn user(email: &str) -> NewUser {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_with_what_is_no_address_fails_at_once_and_names_it() {
+    async fn a_job_with_an_invalid_address_fails_at_once_and_names_it() {
         let world = World::new().await;
         let job =
             ImportUsers::enqueue(&world.jobs(), vec![user("a@example.com"), user("nobody")]).await.unwrap();
@@ -99,6 +99,6 @@ mod tests {
         let [run] = &world.drain(ImportUsers).await[..] else { panic!("one run") };
         assert_eq!((run.status, run.attempts.len()), (Status::Failed, 1));
         let error = job.result(std::time::Duration::ZERO).await.unwrap_err();
-        assert!(error.to_string().contains("`nobody` is no address"), "{error}");
+        assert!(error.to_string().contains("`nobody` is not an email address"), "{error}");
     }
 }

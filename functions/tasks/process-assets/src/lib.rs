@@ -1,4 +1,4 @@
-//! Publishes the files of the folder `public` in the bucket, compressed, under names that change with their content.
+//! Publishes the files in `public` to the bucket: compressed, with a content hash in their names.
 
 mod prepare;
 mod publish;
@@ -10,16 +10,16 @@ use lamplighter::prelude::*;
 pub use prepare::{AssetsError, File, prepare};
 pub use publish::{Published, Target, Withdrawn, publish, withdraw};
 
-/// The variable that names the bucket.
+/// The environment variable with the bucket's name.
 const BUCKET: &str = "LAMPLIGHTER_BUCKET";
 
-/// What can be changed without a new build.
+/// The task's configuration. `[tasks.<name>.config]` in lamplighter.toml overrides it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The `Cache-Control` of the files. Their names change with their content, so nothing ever has to ask again.
+    /// The header `Cache-Control` of the files. Their names change with their content, so caches may keep them forever.
     pub cache_control: String,
-    /// What their keys in the bucket begin with.
+    /// The prefix of their keys in the bucket.
     pub prefix: String,
 }
 
@@ -29,11 +29,11 @@ impl Default for Config {
     }
 }
 
-/// Compresses the public files and uploads those that the bucket does not have yet.
+/// Compresses the public files and uploads the new ones.
 ///
-/// The bucket is the one `LAMPLIGHTER_BUCKET` names. Files of earlier versions stay, so that pages already loaded go
-/// on working; `manifest.json` says which key each file has now, and is written last. A rollback brings back the manifest
-/// that was there before, and removes the files that the undone version has uploaded.
+/// `LAMPLIGHTER_BUCKET` names the bucket. Files of earlier versions stay, so that pages that are already loaded keep
+/// working. `manifest.json` maps each file to its current key and is written last. A rollback restores the previous
+/// manifest and removes the files that the rolled-back version has uploaded.
 #[task(once_per = Content, timeout = "5m", copy_assets = ["public"], rollback = unpublish)]
 pub async fn process_assets(ctx: Context<Config>) -> TaskResult {
     let target = target(&ctx).await?;
@@ -42,7 +42,7 @@ pub async fn process_assets(ctx: Context<Config>) -> TaskResult {
     Outcome::success(published.summary()).with_data(&published)
 }
 
-/// Takes back what the deployment that is undone has published.
+/// Withdraws the files that the rolled-back deployment has published.
 async fn unpublish(ctx: Context<Config>) -> TaskResult {
     let undone = ctx.deployment().and_then(|deployment| deployment.rolled_back_version.as_deref());
     let withdrawn = withdraw(undone.unwrap_or_default(), &target(&ctx).await?).await?;
@@ -52,7 +52,7 @@ async fn unpublish(ctx: Context<Config>) -> TaskResult {
 async fn target(ctx: &Context<Config>) -> Result<Target, TaskError> {
     let bucket = std::env::var(BUCKET).ok().filter(|name| !name.is_empty());
     let bucket = bucket.ok_or_else(|| {
-        TaskError::new(format!("{BUCKET} is not set: it must name the bucket for the files")).fatal()
+        TaskError::new(format!("{BUCKET} is not set: expected the name of the bucket for the files")).fatal()
     })?;
     Ok(Target {
         s3: ctx.clients().s3().await.clone(),
@@ -62,10 +62,10 @@ async fn target(ctx: &Context<Config>) -> Result<Target, TaskError> {
     })
 }
 
-/// Publishes the files of a folder for a version.
+/// Publishes the files of a folder as a version.
 pub async fn process(folder: &Path, version: &str, target: &Target) -> Result<Published, TaskError> {
     let folder = folder.to_owned();
-    // Compression keeps a processor busy.
+    // Compression is CPU-bound, so it runs on a blocking thread.
     let files = tokio::task::spawn_blocking(move || prepare(&folder)).await?.fatal()?;
     Ok(publish(files, version, target).await?)
 }
@@ -86,7 +86,7 @@ mod tests {
     }
 
     impl Site {
-        /// The public files that go with the task, and an empty bucket.
+        /// The task's public files, and an empty bucket.
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let public = folder.path().join("public");
@@ -126,7 +126,7 @@ mod tests {
             process(&self.folder.path().join("public"), version, &self.target()).await
         }
 
-        /// The keys in the bucket, and what the manifest says.
+        /// Returns the keys in the bucket, and the manifest.
         async fn served(&self) -> (Vec<String>, BTreeMap<String, String>) {
             let Target { s3, bucket, .. } = self.target();
             let listed = s3.list_objects_v2().bucket(&bucket).send().await.unwrap();
@@ -142,16 +142,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn l18_what_a_version_has_published_is_withdrawn_and_the_version_before_is_served() {
+    async fn l18_a_rollback_withdraws_a_versions_files_and_restores_the_previous_manifest() {
         let site = Site::new().await;
         let css = site.folder.path().join("public/app.css");
         let before = site.process_for("1").await.unwrap();
         fs::write(&css, "body {}").unwrap();
         let after = site.process_for("2").await.unwrap();
-        // The task was tried again, which publishes nothing new.
+        // A retry publishes nothing new.
         site.process_for("2").await.unwrap();
         assert_eq!(site.served().await.1, after.files);
-        // Another version has published nothing.
+        // A version that has published nothing withdraws nothing.
         let none = withdraw("3", &site.target()).await.unwrap();
         assert_eq!((none.removed.len(), site.served().await.1), (0, after.files.clone()));
         for removed in [1, 0] {
@@ -164,13 +164,13 @@ mod tests {
                 "{keys:?}"
             );
         }
-        // The version comes again.
+        // The version is deployed again.
         assert_eq!(site.process_for("2").await.unwrap().uploaded, [after.files["app.css"].clone()]);
         assert_eq!(site.served().await.1, after.files);
     }
 
     #[tokio::test]
-    async fn l18_of_a_first_version_that_is_withdrawn_nothing_is_left() {
+    async fn l18_withdrawing_the_first_version_leaves_nothing() {
         let site = Site::new().await;
         let published = site.process_for("1").await.unwrap();
         let withdrawn = withdraw("1", &site.target()).await.unwrap();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_published_can_be_served_as_it_is() {
+    async fn published_files_can_be_served_unchanged() {
         let site = Site::new().await;
         let text = "body { color: red }\n".repeat(100);
         fs::create_dir(site.folder.path().join("public/css")).unwrap();
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_is_new_is_uploaded_and_the_old_stays() {
+    async fn only_new_files_are_uploaded_and_old_ones_stay() {
         let site = Site::new().await;
         let before = site.process().await.unwrap();
         let again = site.process().await.unwrap();
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_s3_or_the_folder_refuses_is_named() {
+    async fn errors_name_the_file_or_the_key() {
         let site = Site::new().await;
         let folder = site.folder.path().join("public");
         let error = process(&folder, "1", &site.target_with("wrong")).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Reads the files: their types, their names in the bucket, and their bodies, compressed where that helps.
+//! Reads the files and prepares them for publication: MIME type, hashed name, and compressed content.
 
 use std::{
     fs,
@@ -8,48 +8,48 @@ use std::{
 use brotli::enc::BrotliEncoderParams;
 use sha2::{Digest, Sha256};
 
-/// A file as it is published.
+/// A file to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct File {
-    /// Its path below the folder, with `/`.
+    /// The path in the folder, with `/` as separator.
     pub name: String,
     /// The same path with a hash of the content before the extension: `css/app.3f2a9c0d1e4b.css`.
     pub hashed_name: String,
     /// Its MIME type.
     pub content_type: &'static str,
-    /// `br`, if the body is compressed.
+    /// `br` if the body is compressed.
     pub encoding: Option<&'static str>,
-    /// What is uploaded.
+    /// The content to upload.
     pub body: Vec<u8>,
 }
 
-/// Why the files cannot be published.
+/// An error of preparing the files.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetsError {
-    /// The folder or a file of it cannot be read.
+    /// The folder or one of its files cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A file cannot be compressed.
     #[error("cannot compress {name}")]
     Compress {
-        /// The file.
+        /// The file's name.
         name: String,
-        /// What the compressor said.
+        /// The compressor's error.
         source: std::io::Error,
     },
 }
 
-/// How many hexadecimal digits of a content's SHA-256 are in a name.
+/// The number of hexadecimal digits of the SHA-256 in a name.
 const HASH_DIGITS: usize = 12;
-/// Brotli's effort, of 11: the last two take ten times as long for a few percent.
+/// Brotli's quality, at most 11. The two highest levels take ten times as long and save a few percent.
 const QUALITY: i32 = 9;
 
-/// Reads all files of a folder and those below it, ordered by name. Hidden ones are left out.
+/// Reads all files in a folder and its subfolders, sorted by name. Hidden files are skipped.
 pub fn prepare(folder: &Path) -> Result<Vec<File>, AssetsError> {
     let mut paths = Vec::new();
     walk(folder, "", &mut paths)?;
@@ -92,7 +92,7 @@ fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> AssetsError {
     |source| AssetsError::Unreadable { path, source }
 }
 
-/// The content with brotli, which every browser reads; none if that is no shorter.
+/// Compresses the content with Brotli, which every browser supports. Returns `None` if the result is not shorter.
 fn compress(content: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
     let mut compressed = Vec::new();
     let parameters = BrotliEncoderParams { quality: QUALITY, ..BrotliEncoderParams::default() };
@@ -113,7 +113,8 @@ fn hashed(name: &str, content: &[u8]) -> String {
     }
 }
 
-/// The MIME type by the extension, and whether it is text. Images, fonts and archives are compressed already.
+/// Returns the MIME type of the extension, and whether compressing it helps. Images, fonts and archives are already
+/// compressed.
 fn content_type(name: &str) -> (&'static str, bool) {
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension).to_ascii_lowercase();
     match extension.as_str() {

@@ -1,4 +1,4 @@
-//! Puts files into a bucket: those that are not there yet, and then the manifest. Takes back what a version has put there.
+//! Uploads new files and then the manifest to a bucket, and withdraws a version again.
 
 use std::{collections::BTreeMap, error::Error};
 
@@ -13,92 +13,92 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::File;
 
-/// How many requests are under way at a time.
+/// The number of concurrent requests.
 const CONCURRENCY: usize = 8;
 
-/// Where files are put, and how they may be kept by those who fetch them.
+/// The destination of the files.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The client.
+    /// The S3 client.
     pub s3: Client,
     /// The bucket.
     pub bucket: String,
-    /// What the keys begin with, without a slash at its end.
+    /// The prefix of the keys, without a trailing slash.
     pub prefix: String,
     /// The header `Cache-Control` of the files.
     pub cache_control: String,
 }
 
-/// What was published.
+/// The result of a publication.
 #[derive(Clone, Debug, Serialize)]
 pub struct Published {
     /// The key of each file by its name, as in the manifest.
     pub files: BTreeMap<String, String>,
-    /// The keys that were not there before.
+    /// The new keys.
     pub uploaded: Vec<String>,
 }
 
-/// Why a file could not be put into the bucket.
+/// An error of the bucket.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// S3 refused, or did not answer.
+    /// S3 returned an error, or did not respond.
     #[error("cannot {verb} {bucket}/{key}: {reason}")]
     S3 {
-        /// What was tried.
+        /// The operation.
         verb: &'static str,
         /// The bucket.
         bucket: String,
         /// The key.
         key: String,
-        /// What S3 said.
+        /// The reason.
         reason: String,
     },
-    /// A manifest cannot be read or written as JSON.
-    #[error("the manifest is not JSON as it must be")]
+    /// A manifest is not valid JSON.
+    #[error("the manifest is not valid JSON")]
     Manifest(#[from] serde_json::Error),
 }
 
 impl Published {
-    /// What was done, in one line.
+    /// Summarizes the result in one line.
     pub fn summary(&self) -> String {
         format!("uploaded {} of {} files", self.uploaded.len(), self.files.len())
     }
 }
 
-/// What was taken back.
+/// The result of a withdrawal.
 #[derive(Clone, Debug, Serialize)]
 pub struct Withdrawn {
-    /// The keys that were removed.
+    /// The removed keys.
     pub removed: Vec<String>,
 }
 
 impl Withdrawn {
-    /// What was done, in one line.
+    /// Summarizes the result in one line.
     pub fn summary(&self) -> String {
-        format!("files removed: {}; the manifest before is back", self.removed.len())
+        format!("removed {} files and restored the previous manifest", self.removed.len())
     }
 }
 
 /// The key of each file by its name.
 type Manifest = BTreeMap<String, String>;
 
-/// The manifest that a version has replaced.
+/// A manifest that a version has replaced.
 #[derive(Debug, Deserialize, Serialize)]
 struct Replaced {
     /// The version that replaced it.
     by: String,
-    /// The manifest; nothing if there was none.
+    /// The manifest, if there was one.
     manifest: Option<Manifest>,
-    /// The keys that were not there before that version.
+    /// The keys that the version added.
     uploaded: Vec<String>,
 }
 
-/// The manifest, and the one that it replaced.
+/// The names of the manifest, and of the one it replaced.
 const MANIFEST: &str = "manifest.json";
 const REPLACED: &str = "manifest.replaced.json";
 
-/// Uploads the files whose keys the bucket does not have, and the manifest once they are all there: who reads it
-/// never finds a key that is not. The manifest before is kept until the next version replaces this one.
+/// Uploads the new files, and then the manifest, so that the manifest never names a missing key. The previous manifest is
+/// kept until the next version.
 pub async fn publish(files: Vec<File>, version: &str, target: &Target) -> Result<Published, PublishError> {
     let keys: Manifest =
         files.iter().map(|file| (file.name.clone(), target.key(&file.hashed_name))).collect();
@@ -106,7 +106,7 @@ pub async fn publish(files: Vec<File>, version: &str, target: &Target) -> Result
     let uploads = files.into_iter().map(|file| target.upload_if_missing(file));
     let uploaded: Vec<_> = stream::iter(uploads).buffered(CONCURRENCY).try_collect().await?;
     let published = Published { files: keys, uploaded: uploaded.into_iter().flatten().collect() };
-    // A further attempt finds its own manifest, and must not take it for the one before.
+    // A retry finds its own manifest, which is not the previous one.
     if before.as_ref() != Some(&published.files) {
         let (by, uploaded) = (version.to_owned(), published.uploaded.clone());
         target.write(REPLACED, &Replaced { by, manifest: before, uploaded }).await?;
@@ -115,8 +115,8 @@ pub async fn publish(files: Vec<File>, version: &str, target: &Target) -> Result
     Ok(published)
 }
 
-/// Brings back the manifest that a version has replaced, and removes the files that it has uploaded. Nothing, if it has
-/// replaced none.
+/// Restores the manifest that a version has replaced, and removes the files that it has uploaded. Returns `None` if the
+/// version has replaced none.
 pub async fn withdraw(version: &str, target: &Target) -> Result<Withdrawn, PublishError> {
     let replaced: Option<Replaced> = target.read(REPLACED).await?;
     let Some(Replaced { manifest, uploaded, .. }) = replaced.filter(|replaced| replaced.by == version) else {
@@ -129,7 +129,7 @@ pub async fn withdraw(version: &str, target: &Target) -> Result<Withdrawn, Publi
     for key in &uploaded {
         target.remove(key).await?;
     }
-    // Last, so that a further attempt finds what is left to do.
+    // Last, so that a retry finds the remaining work.
     target.remove(&target.key(REPLACED)).await?;
     Ok(Withdrawn { removed: uploaded })
 }
@@ -139,14 +139,14 @@ impl Target {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) }
     }
 
-    /// The key, if it was not there.
+    /// The key, if it is new.
     async fn upload_if_missing(&self, file: File) -> Result<Option<String>, PublishError> {
         let key = self.key(&file.hashed_name);
         let head = self.s3.head_object().bucket(&self.bucket).key(&key).send().await;
         match head {
             Ok(_) => return Ok(None),
             Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => {}
-            Err(error) => return Err(self.failed("look for", &key, &error)),
+            Err(error) => return Err(self.failed("check", &key, &error)),
         }
         let put = self.s3.put_object().bucket(&self.bucket).key(&key);
         put.content_type(file.content_type)
@@ -160,7 +160,7 @@ impl Target {
         Ok(Some(key))
     }
 
-    /// A file of ours as it is now; nothing if it is not there.
+    /// Reads one of the manifests. Returns `None` if it does not exist.
     async fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, PublishError> {
         let key = self.key(name);
         let object = match self.s3.get_object().bucket(&self.bucket).key(&key).send().await {
@@ -191,7 +191,7 @@ impl Target {
             .map_err(|error| self.failed("write", &key, &error))
     }
 
-    /// Removes an object. One that is not there is no error.
+    /// Removes an object. A missing object is no error.
     async fn remove(&self, key: &str) -> Result<(), PublishError> {
         let removed = self.s3.delete_object().bucket(&self.bucket).key(key).send().await;
         removed.map(drop).map_err(|error| self.failed("remove", key, &error))
@@ -205,12 +205,12 @@ impl Target {
     }
 }
 
-/// What S3 said, or if it said nothing, what was in its way.
+/// Describes an error: S3's own code and message, or the failure of the request.
 fn reason<E: Error + ProvideErrorMetadata + 'static>(error: &SdkError<E>) -> String {
     let status = error.raw_response().map(|response| response.status().as_u16());
     match (error.code(), status) {
-        (Some(code), _) => format!("{code}: {}", error.message().unwrap_or("no further words")),
-        // The answer to a HEAD has no body. It is 403 also for a missing key, unless one may list the bucket.
+        (Some(code), _) => format!("{code}: {}", error.message().unwrap_or("no message")),
+        // A response to HEAD has no body. Without s3:ListBucket a missing key is a 403, too.
         (None, Some(403)) => "status 403: the function needs s3:ListBucket and s3:GetObject".to_owned(),
         (None, Some(status)) => format!("status {status}"),
         (None, None) => {

@@ -1,4 +1,4 @@
-//! Deletes sessions that have expired, a batch at a time, so that no transaction is long.
+//! Deletes expired sessions in batches, so that transactions stay short.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use jiff::{SignedDuration, Timestamp};
 use lamplighter::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-/// What can be changed without a new build.
+/// The task's configuration. `[tasks.<name>.config]` in lamplighter.toml overrides it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// How many sessions one transaction deletes.
+    /// The number of sessions per transaction.
     #[schemars(range(min = 1))]
     pub batch_size: u32,
-    /// How long it rests between two transactions, so that others get at the database.
+    /// The pause between transactions in milliseconds, which leaves the database to others.
     pub pause_ms: u32,
-    /// How many days an expired session is kept.
+    /// The number of days that an expired session is kept.
     pub older_than_days: u16,
 }
 
@@ -26,12 +26,12 @@ impl Default for Config {
     }
 }
 
-/// What a purge did.
+/// The result of a purge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Purged {
-    /// How many sessions it deleted.
+    /// The number of deleted sessions.
     pub sessions: u64,
-    /// Whether it was told to stop before it was through.
+    /// Whether the purge was cancelled before it was complete.
     pub stopped_early: bool,
 }
 
@@ -46,27 +46,28 @@ pub async fn purge_expired(ctx: Context<Config>) -> TaskResult {
     }
 }
 
-/// The task's own time. A rest must be shorter.
+/// The task's timeout. The pause must be shorter.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 fn valid(ctx: &Context<Config>) -> Validity {
     let pause = ctx.config.pause_ms;
     if Duration::from_millis(pause.into()) >= TIMEOUT {
         let most = TIMEOUT.as_millis();
-        return Err(format!("pause_ms is {pause}: it must be less than {most}, the task's time"));
+        return Err(format!("pause_ms is {pause}: it must be less than {most}, the task's timeout"));
     }
     Ok(())
 }
 
-/// Deletes what expired more than `older_than_days` before `now`. Between two batches it looks whether it should
-/// stop; what it has deleted until then stays deleted.
+/// Deletes the sessions that expired more than `older_than_days` before `now`.
+///
+/// A cancellation takes effect between two batches. The batches that are already deleted stay deleted.
 pub async fn purge(
     location: &Location,
     now: Timestamp,
     config: &Config,
     cancellation: &CancellationToken,
 ) -> Result<Purged, DatabaseError> {
-    // An expiry before all of time is one that nothing has.
+    // No session expires before the earliest representable time.
     let kept = SignedDuration::from_hours(24 * i64::from(config.older_than_days));
     let cutoff = now.checked_sub(kept).unwrap_or(Timestamp::MIN).as_second();
     let batch = i64::from(config.batch_size);
@@ -92,7 +93,7 @@ pub async fn purge(
 
 impl Purged {
     fn summary(self) -> String {
-        let early = if self.stopped_early { ", and was told to stop before it was through" } else { "" };
+        let early = if self.stopped_early { " before it was cancelled" } else { "" };
         format!("deleted {} expired sessions{early}", self.sessions)
     }
 }
@@ -113,7 +114,7 @@ mod tests {
         "2026-11-21T03:00:00Z".parse().unwrap()
     }
 
-    /// Sessions that expired 0, 1, 2 .. days ago, each a second more.
+    /// Inserts sessions that expired 0, 1, 2, .. days and as many seconds ago.
     async fn with_sessions(location: &Location, count: i64) {
         let mut connection = Connection::open(location).await.unwrap();
         for table in TABLES {
@@ -135,7 +136,7 @@ mod tests {
 
         let purged = purge(location, now(), &config, &told_to_stop).await.unwrap();
         assert_eq!(purged, Purged { sessions: 0, stopped_early: true });
-        // Those of the last seven days stay.
+        // The sessions of the last seven days stay.
         for sessions in [13, 0] {
             let purged = purge(location, now(), &config, &CancellationToken::new()).await.unwrap();
             assert_eq!(purged, Purged { sessions, stopped_early: false });
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_without_the_table_is_an_error_for_good() {
+    async fn a_missing_table_is_a_permanent_error() {
         let folder = tempfile::tempdir().unwrap();
         let location = Location::Sqlite(folder.path().join("app.sqlite"));
         let error = purge(&location, now(), &Config::default(), &CancellationToken::new()).await.unwrap_err();

@@ -1,15 +1,14 @@
-//! Tells the database to look at its tables again, once the expired sessions are gone, so that it plans its queries by
-//! what is there.
+//! Refreshes the database's statistics after the purge of expired sessions, so that queries are planned with current data.
 
 use database::{Connection, DatabaseError, Location};
 use lamplighter::prelude::*;
 
-/// Refreshes what the database knows of its tables, after `purge-expired`.
+/// Refreshes the database's statistics about its tables, after `purge-expired`.
 #[task(schedule = "30 3 * * *", timeout = "5m", depends_on = ["purge-expired"])]
 pub async fn refresh_statistics(_ctx: Context) -> TaskResult {
     let location = Location::from_environment().fatal()?;
     match refresh(&location).await {
-        Ok(()) => Ok(Outcome::success("the statistics are fresh")),
+        Ok(()) => Ok(Outcome::success("refreshed the statistics")),
         Err(error) if error.is_temporary() => Err(error.into()),
         Err(error) => Err(error).fatal(),
     }

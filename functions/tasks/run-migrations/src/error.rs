@@ -1,22 +1,22 @@
-//! Why migrations could not be applied, each with the file it is about.
+//! The errors of migrations, each with its file.
 
 use std::{error::Error, fmt, path::PathBuf};
 
 use database::DatabaseError;
 
-/// Why the migrations could not be applied.
+/// An error of applying migrations.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
-    /// The files could not be read.
+    /// The folder or one of its files cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// The folder, or a file of it.
+        /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// A file's name has no version.
-    #[error("{file} is not named as a migration: it must be V<number>__<words_with_underscores>.sql")]
+    /// A file's name does not match the pattern.
+    #[error("{file} is not a valid name of a migration: expected V<number>__<words_with_underscores>.sql")]
     Name {
         /// The file.
         file: String,
@@ -24,14 +24,14 @@ pub enum MigrationError {
     /// Two files have the same version.
     #[error("{first} and {second} have the same version: give the newer one a higher number")]
     Repeated {
-        /// The one whose file comes first.
+        /// The first of them in the folder.
         first: String,
-        /// The other one.
+        /// The second of them.
         second: String,
     },
-    /// A file was changed or renamed after it had been applied.
+    /// A file was changed or renamed after it was applied.
     #[error(
-        "{migration} differs from what was applied as {then}: restore it, and put the change into a new migration"
+        "{migration} differs from the applied migration {then}: restore it, and move the change to a new migration"
     )]
     Edited {
         /// The migration as it is now.
@@ -39,39 +39,39 @@ pub enum MigrationError {
         /// The name under which it was applied.
         then: String,
     },
-    /// A file that was applied is gone.
+    /// The file of an applied migration is missing.
     #[error("{migration} was applied, but its file is missing: restore it")]
     Missing {
         /// The migration.
         migration: String,
     },
-    /// A file came later than one with a higher version.
+    /// A new file has a lower version than an applied one.
     #[error("{migration} is new, but {newest} has already been applied: give it a higher number")]
     TooLate {
         /// The migration.
         migration: String,
-        /// The newest one that was applied.
+        /// The newest applied migration.
         newest: String,
     },
-    /// The database refused a migration.
+    /// The database rejected a migration.
     #[error(transparent)]
     Failed(#[from] Failed),
-    /// The database did not answer.
+    /// The database cannot be reached.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The list of what was applied could not be read or made.
-    #[error("cannot read which migrations were applied")]
+    /// The history of applied migrations cannot be read or created.
+    #[error("cannot read the history of applied migrations")]
     History(#[source] refinery::Error),
 }
 
 impl MigrationError {
-    /// Whether the same migrations may be applied later: not if they, or what the database knows, must change first.
+    /// Returns whether a retry may succeed, without a change to the migrations or the database.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Database(error) => error.is_temporary(),
             Self::History(error) => database::is_temporary(error),
             Self::Failed(failed) => database::is_temporary(&failed.error),
-            // A file that cannot be read goes with the code, and comes back only with other code.
+            // The files are part of the deployment, so only another deployment can fix them.
             Self::Unreadable { .. }
             | Self::Name { .. }
             | Self::Repeated { .. }
@@ -82,7 +82,7 @@ impl MigrationError {
     }
 }
 
-/// A migration that the database refused. Nothing of it remains; what was applied before it does.
+/// A migration that the database rejected. It is rolled back; the migrations before it stay applied.
 #[derive(Debug)]
 pub struct Failed {
     pub(crate) migration: String,
@@ -96,7 +96,7 @@ impl fmt::Display for Failed {
         if !self.before.is_empty() {
             write!(f, " (applied before it: {})", self.before.join(", "))?;
         }
-        // SQLite's own text repeats the whole file.
+        // SQLite's message repeats the whole file.
         match self.error.source().and_then(|cause| cause.downcast_ref()) {
             Some(rusqlite::Error::SqlInputError { msg, .. }) => write!(f, ": {msg}"),
             _ => Ok(()),
@@ -104,7 +104,7 @@ impl fmt::Display for Failed {
     }
 }
 
-/// The cause is what the database said: refinery's own words add nothing to it.
+/// The source is the database's error; refinery's own message adds nothing to it.
 impl Error for Failed {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let is_said = |cause: &&(dyn Error + 'static)| {

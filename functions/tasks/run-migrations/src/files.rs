@@ -1,5 +1,5 @@
-//! The migrations' files, read so that their line ends do not matter: a checkout on another system, an editor or a
-//! version control system may change those, and the migration is still the same one.
+//! The files of the migrations, compared regardless of their line endings, which an editor or a checkout on another
+//! system may change.
 
 use std::{ffi::OsStr, path::Path};
 
@@ -7,26 +7,26 @@ use refinery::Migration;
 
 use crate::MigrationError;
 
-/// A byte order mark, which some editors put before the text.
+/// The byte order mark, which some editors insert before the text.
 const MARK: char = '\u{feff}';
 
 /// A migration from a file.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// It is applied and written down with LF at the end of each line and without a byte order mark.
+    /// The migration to apply and record: with LF line endings, and without a byte order mark.
     pub migration: Migration,
-    /// The same migration under each checksum that a database may have of it.
+    /// The migration under each checksum that a database may have recorded.
     forms: Vec<Migration>,
 }
 
 impl File {
-    /// The migration of a file with this name, without `.sql`, and this text. Nothing if the name is not that of one.
+    /// Creates the migration of a file with this name (without `.sql`) and text. Returns `None` if the name is invalid.
     pub fn new(stem: &str, text: &str) -> Option<Self> {
         let plain = plain(text);
         let migration = named(stem, &plain)?;
         let ends_plainly = plain.trim_end_matches('\n');
         let mut forms = vec![migration.clone()];
-        // Databases of before have the checksum of the file as it was then.
+        // Earlier versions recorded the checksum of the file as it was.
         for body in [plain.as_str(), ends_plainly, &format!("{ends_plainly}\n")] {
             for lines in [body.to_owned(), body.replace('\n', "\r\n"), body.replace('\n', "\r")] {
                 forms.extend(
@@ -38,13 +38,13 @@ impl File {
         Some(Self { migration, forms })
     }
 
-    /// Returns true if this was applied, whatever its line ends were.
+    /// Returns true if `applied` is this migration, regardless of its line endings.
     pub fn is(&self, applied: &Migration) -> bool {
         self.forms.contains(applied)
     }
 }
 
-/// The text with LF at the end of each line, however it was ended, and without a byte order mark.
+/// Converts all line endings to LF, and removes the byte order mark.
 fn plain(text: &str) -> String {
     let text = text.strip_prefix(MARK).unwrap_or(text);
     let mut plain = String::with_capacity(text.len());
@@ -53,7 +53,7 @@ fn plain(text: &str) -> String {
         match c {
             '\r' => returns += 1,
             '\n' => {
-                // However many stand before it, it is one end of a line.
+                // Any number of CRs before an LF is one line ending.
                 returns = 0;
                 plain.push('\n');
             }
@@ -68,7 +68,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Reads the folder's `.sql` files, each named `V<number>__<words>.sql`. Other files are left alone.
+/// Reads the folder's `.sql` files, named `V<number>__<words>.sql`. Other files are ignored.
 pub fn load(folder: &Path) -> Result<Vec<File>, MigrationError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
@@ -90,7 +90,7 @@ pub fn load(folder: &Path) -> Result<Vec<File>, MigrationError> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// The migration, if its name is one as a whole: refinery ignores what follows the last word.
+/// Returns the migration if its whole name is valid. refinery itself ignores text after the last word.
 fn named(stem: &str, sql: &str) -> Option<Migration> {
     let migration = stem.starts_with('V').then(|| Migration::unapplied(stem, sql).ok())??;
     stem.ends_with(&format!("__{}", migration.name())).then_some(migration)
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_the_same_however_its_lines_end() {
+    fn line_endings_do_not_change_a_migration() {
         let ended = |end: &str| TEXT.replace('\n', end);
         let forms = [
             TEXT.to_owned(),
@@ -125,7 +125,7 @@ mod tests {
                 assert!(file(now).is(&file(recorded).migration), "{recorded:?} {now:?}");
             }
         }
-        // Recorded by earlier versions as the file was then.
+        // Earlier versions recorded the file as it was.
         for before in [&forms[0], &forms[1], &forms[3], &forms[5], &forms[6], &forms[7]] {
             let recorded = Migration::unapplied("V1__users", before).unwrap();
             for now in &forms {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_change_is_an_edit() {
+    fn any_other_change_is_detected() {
         for edited in [
             TEXT.replace("id TEXT", "id  TEXT"),
             TEXT.replace("id TEXT", "id TEXT "),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_applied_has_plain_lines() {
+    fn the_applied_text_has_lf_line_endings() {
         let file = file("\u{feff}SELECT 1;\r\n\r\nSELECT 2;");
         assert_eq!(file.migration.sql(), Some("SELECT 1;\n\nSELECT 2;"));
     }

@@ -1,14 +1,14 @@
-//! What the database has seen, in refinery's own table, and how it sees more.
+//! The history of applied migrations in refinery's table, and the application of new ones.
 
 use database::{Connection, DatabaseError};
 use refinery::{Migration, Runner};
 
 use crate::{File, MigrationError, Plan, error::Failed};
 
-/// The table in which refinery writes down what it applied.
+/// refinery's table of applied migrations.
 const TABLE: &str = "refinery_schema_history";
 
-/// The migrations the database has seen. None if it has never seen any; reading changes nothing.
+/// Reads the applied migrations without changing the database. A new database has none.
 pub async fn applied(connection: &mut Connection) -> Result<Vec<Migration>, MigrationError> {
     let runner = Runner::new(&[]);
     match connection {
@@ -31,12 +31,11 @@ pub async fn applied(connection: &mut Connection) -> Result<Vec<Migration>, Migr
     }
 }
 
-/// Applies what is pending, each migration in a transaction of its own.
+/// Applies the pending migrations, each in a transaction of its own.
 pub async fn apply(connection: &mut Connection, files: Vec<File>, plan: &Plan) -> Result<(), MigrationError> {
     tracing::info!("applying {}", plan.pending.join(", "));
     let migrations: Vec<_> = files.into_iter().map(|file| file.migration).collect();
-    // The plan has refused what refinery would refuse here, except that the database may be ahead, and that line ends may
-    // have changed.
+    // The plan has already made refinery's checks, but accepts a newer database and changed line endings.
     let runner = Runner::new(&migrations).set_abort_missing(false).set_abort_divergent(false);
     let report = match connection {
         Connection::Sqlite(sqlite) => sqlite.call(move |connection| runner.run(connection)).await?,
@@ -45,7 +44,7 @@ pub async fn apply(connection: &mut Connection, files: Vec<File>, plan: &Plan) -
     report.map(drop).map_err(|error| failed(error, plan))
 }
 
-/// The migration that failed is the one after those that are reported as applied.
+/// Returns the failed migration: the one after those that are reported as applied.
 fn failed(error: refinery::Error, plan: &Plan) -> MigrationError {
     let Some(report) = error.report() else { return MigrationError::History(error) };
     let before = report.applied_migrations().len();

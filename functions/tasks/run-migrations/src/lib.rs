@@ -1,4 +1,4 @@
-//! Applies the SQL migrations of the folder `migrations` to the application's database, in the order of their versions.
+//! Applies the SQL migrations in `migrations` to the application's database, in the order of their versions.
 
 mod error;
 mod files;
@@ -15,18 +15,18 @@ pub use files::{File, load};
 pub use history::{applied, apply};
 pub use plan::{Plan, plan};
 
-/// What can be changed without a new build.
+/// The task's configuration. `[tasks.<name>.config]` in lamplighter.toml overrides it.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Only say what would be applied.
+    /// Only report the pending migrations.
     pub dry_run: bool,
 }
 
-/// Applies the SQL migrations that the database has not seen yet.
+/// Applies the pending SQL migrations.
 ///
-/// The database is the one `DATABASE_URL` names. Each migration is one transaction, so that a failed one leaves
-/// nothing behind and those before it stay.
+/// `DATABASE_URL` names the database. Each migration is one transaction: a failed one is rolled back, and those before it
+/// stay applied.
 #[task(run_on = [Deploy, Update], timeout = "2m", copy_assets = ["migrations"])]
 pub async fn run_migrations(ctx: Context<Config>) -> TaskResult {
     let location = Location::from_environment().fatal()?;
@@ -38,13 +38,13 @@ pub async fn run_migrations(ctx: Context<Config>) -> TaskResult {
     }
 }
 
-/// Brings the database to the newest migration in the folder. A dry run only finds out what that would take.
+/// Migrates the database to the newest migration in the folder. A dry run only returns the plan.
 pub async fn migrate(location: &Location, folder: &Path, dry_run: bool) -> Result<Plan, MigrationError> {
     let files = load(folder)?;
     let mut connection = Connection::open(location).await?;
     let plan = plan(&applied(&mut connection).await?, &files)?;
     if !plan.unknown.is_empty() {
-        // They stay when an older version of the application is deployed again.
+        // This happens after a rollback to an older version of the application.
         tracing::warn!("the database has migrations of a newer version: {}", plan.unknown.join(", "));
     }
     if !dry_run && !plan.pending.is_empty() {
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// A copy of the migrations that go with the task.
+    /// Copies the task's migrations.
     fn shipped() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations")).unwrap() {
@@ -76,7 +76,7 @@ mod tests {
         Location::Sqlite(folder.path().join("app.sqlite"))
     }
 
-    /// The whole life of a database.
+    /// Tests the whole life of a database.
     async fn lives(location: &Location) {
         let folder = shipped();
         let migrate = async |dry_run| migrate(location, folder.path(), dry_run).await;
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(migrate(false).await.unwrap().summary(false), format!("applied {both}"));
         assert_eq!(migrate(false).await.unwrap().summary(false), "no new migrations");
 
-        // Bad SQL: what came before it stays, nothing of its own does, and it is not worth another attempt.
+        // Invalid SQL: the migrations before it stay, it is rolled back, and it is not retried.
         fs::write(file("V3__add_roles.sql"), "CREATE TABLE roles (name TEXT);").unwrap();
         fs::write(file("V4__broken.sql"), "CREATE TABLE half (id TEXT); CREAT TABLE other (id TEXT);")
             .unwrap();
@@ -100,7 +100,7 @@ mod tests {
         fs::write(file("V4__broken.sql"), "CREATE TABLE half (id TEXT);").unwrap();
         assert_eq!(migrate(false).await.unwrap().pending, ["V4__broken"]);
 
-        // Other line ends are no edit, and what comes after is applied.
+        // Changed line endings are no edit, and later migrations are applied.
         let lines = |name: &str, from: &str, to: &str| {
             let text = fs::read_to_string(file(name)).unwrap();
             fs::write(file(name), text.replace(from, to)).unwrap();
@@ -119,7 +119,7 @@ mod tests {
         assert!(error.to_string().starts_with("V5__windows differs from what was applied"), "{error}");
         lines("V5__windows.sql", "id BIGINT", "id TEXT");
 
-        // An edit of what was applied is refused, and named.
+        // An edit of an applied migration is rejected by its name.
         fs::write(file("V3__add_roles.sql"), "CREATE TABLE roles (name TEXT, rank BIGINT);").unwrap();
         let error = migrate(false).await.unwrap_err();
         assert!(
@@ -128,7 +128,7 @@ mod tests {
         );
         assert!(!error.is_temporary());
 
-        // The application goes back to an older version: its database is ahead, and that is fine.
+        // After a rollback of the application its database is newer, which is fine.
         fs::remove_file(file("V5__windows.sql")).unwrap();
         fs::remove_file(file("V4__broken.sql")).unwrap();
         fs::remove_file(file("V3__add_roles.sql")).unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_database_that_is_away_is_worth_another_attempt_and_its_password_is_not_shown() {
+    async fn an_unreachable_database_is_retried_and_its_password_is_not_shown() {
         let location = "postgres://app:hunter2@127.0.0.1:1/shop".parse().unwrap();
         let error = migrate(&location, shipped().path(), false).await.unwrap_err();
         assert!(error.is_temporary());
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_named_as_a_migration_is_refused_rather_than_forgotten() {
+    fn an_sql_file_with_an_invalid_name_is_rejected() {
         for name in [
             "create_users.sql",
             "V__x.sql",

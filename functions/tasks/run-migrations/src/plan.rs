@@ -1,20 +1,20 @@
-//! Decides which migrations are to be applied, from those the database has seen and those there are.
+//! Plans the migrations to apply, from the applied migrations and the files.
 
 use refinery::Migration;
 
 use crate::{File, MigrationError};
 
-/// What a database lacks.
+/// The plan for a database.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The migrations to apply, in order.
     pub pending: Vec<String>,
-    /// What the database has seen and is newer than all there are: a later version of the application put it there.
+    /// Applied migrations that are newer than all files, from a later version of the application.
     pub unknown: Vec<String>,
 }
 
 impl Plan {
-    /// What was done with it, in one line.
+    /// Summarizes the result in one line.
     pub fn summary(&self, dry_run: bool) -> String {
         let count = match self.pending.len() {
             0 => return "no new migrations".to_owned(),
@@ -26,7 +26,11 @@ impl Plan {
     }
 }
 
-/// Decides. Versions only grow: a file may neither change nor go once it was applied, nor come in below one that was.
+/// Creates the plan.
+///
+/// # Errors
+///
+/// A file that was changed or removed after it was applied, or a new file with a version below an applied one.
 pub fn plan(applied: &[Migration], files: &[File]) -> Result<Plan, MigrationError> {
     let mut files: Vec<_> = files.iter().collect();
     let version = |file: &File| file.migration.version();
@@ -81,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_is_pending_in_the_order_of_versions() {
+    fn new_files_are_pending_in_the_order_of_their_versions() {
         for (applied, files, pending, unknown) in [
             (&[][..], &[][..], &[][..], &[][..]),
             (&[], &["V10__c", "V1__a", "V2__b"], &["V1__a", "V2__b", "V10__c"], &[]),
@@ -95,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_that_does_not_fit_is_refused_with_the_names() {
+    fn a_conflicting_history_is_rejected_with_the_files_names() {
         for (applied, files, said) in [
             (&[][..], &["V1__a", "V1__b"][..], "V1__a and V1__b have the same version"),
             (&["V1__a"], &["V1__b"], "V1__b differs from what was applied as V1__a"),

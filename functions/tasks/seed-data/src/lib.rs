@@ -1,16 +1,16 @@
-//! Puts the rows into the database that a new installation begins with.
+//! Inserts the initial rows of a new installation.
 
 use database::{Connection, DatabaseError, Location};
 use lamplighter::prelude::*;
 
-/// The first users: address and name.
+/// The initial users: address and name.
 const USERS: [(&str, &str); 2] = [("admin@example.com", "Administrator"), ("demo@example.com", "Demo")];
 
-/// Inserts the initial rows, once: later deployments leave the data alone.
+/// Inserts the initial rows at the first deployment. Later deployments change nothing.
 #[task(run_on = [Deploy], depends_on = ["run-migrations"], timeout = "1m")]
 pub async fn seed_data(ctx: Context) -> TaskResult {
     if !ctx.is_first_deploy() {
-        return Ok(Outcome::success("left the data alone: this is not the first deployment"));
+        return Ok(Outcome::success("nothing inserted: this is not the first deployment"));
     }
     let location = Location::from_environment().fatal()?;
     match seed(&location).await {
@@ -20,7 +20,7 @@ pub async fn seed_data(ctx: Context) -> TaskResult {
     }
 }
 
-/// Inserts what is not there yet, and returns how many rows that were. Changes no row that is there.
+/// Inserts the missing rows and returns their number. Existing rows stay unchanged.
 pub async fn seed(location: &Location) -> Result<u64, DatabaseError> {
     let mut connection = Connection::open(location).await?;
     let rows = USERS.map(|(email, name)| vec![email.into(), name.into()]);
@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
 
-    /// As the task `run-migrations` makes it.
+    /// The table as the task `run-migrations` creates it.
     const TABLE: &str = include_str!("../../run-migrations/migrations/V1__create_users.sql");
 
     async fn seeds_once(location: &Location) {

@@ -1,4 +1,4 @@
-//! Requests the application's pages once it is updated, so that its first visitors find warm caches.
+//! Requests the application's pages after an update, so that its first visitors find warm caches.
 
 use std::{
     error::Error,
@@ -9,19 +9,19 @@ use futures::{StreamExt, stream};
 use lamplighter::prelude::*;
 use reqwest::{Client, StatusCode, Url};
 
-/// What can be changed without a new build.
+/// The task's configuration. `[tasks.<name>.config]` in lamplighter.toml overrides it.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The addresses to request, `http://` or `https://`.
+    /// The URLs to request, `http://` or `https://`.
     pub urls: Vec<String>,
-    /// How many are requested at a time.
+    /// The number of concurrent requests.
     #[schemars(range(min = 1))]
     pub concurrency: usize,
-    /// The status each must answer with. Without it any of 200 to 299 will do.
+    /// The expected status of every response. By default any of 200 to 299.
     #[schemars(range(min = 100, max = 599))]
     pub expect_status: Option<u16>,
-    /// How long one answer may take.
+    /// The timeout of one request, in milliseconds.
     #[schemars(range(min = 1))]
     pub timeout_ms: u64,
 }
@@ -32,20 +32,20 @@ impl Default for Config {
     }
 }
 
-/// How one address answered.
+/// The response of one URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// The address.
+    /// The URL.
     pub url: String,
-    /// The status, if there was an answer.
+    /// The status, if there was a response.
     pub status: Option<u16>,
-    /// Why that is not what was expected.
+    /// The reason why the response is not as expected.
     pub fault: Option<String>,
-    /// From the request to the end of the answer.
+    /// The time from the request to the end of the response, in milliseconds.
     pub ms: u64,
 }
 
-/// Requests the configured addresses of the updated application.
+/// Requests the configured URLs of the updated application.
 #[task(phase = After, timeout = "2m", validate = valid)]
 pub async fn warm_cache(ctx: Context<Config>) -> TaskResult {
     if ctx.config.urls.is_empty() {
@@ -56,7 +56,7 @@ pub async fn warm_cache(ctx: Context<Config>) -> TaskResult {
         tracing::info!(url = answer.url, status = answer.status, ms = answer.ms, "requested {}", answer.url);
     }
     if let Some(message) = faults(&answers) {
-        // What has just been updated may need another moment.
+        // An application that was just updated may need another moment, so this is retried.
         return Err(TaskError::new(message));
     }
     Outcome::success(format!("warmed {} endpoints", answers.len())).with_data(&answers)
@@ -67,7 +67,7 @@ fn valid(ctx: &Context<Config>) -> Validity {
 }
 
 impl Config {
-    /// Refuses what no request could be made with, and says which key it is.
+    /// Validates the configuration. An error names the key.
     pub fn check(&self) -> Validity {
         if self.concurrency == 0 {
             return Err("concurrency is 0: it must be at least 1".into());
@@ -85,7 +85,7 @@ impl Config {
     }
 }
 
-/// Requests all addresses. The answers are in the order of the configuration.
+/// Requests all URLs. The responses are in the order of the configuration.
 pub async fn warm(config: &Config) -> Result<Vec<Answer>, reqwest::Error> {
     let client = Client::builder()
         .user_agent(concat!("lamplighter-warm-cache/", env!("CARGO_PKG_VERSION")))
@@ -100,7 +100,7 @@ async fn request(client: &Client, url: String, expected: Option<u16>) -> Answer 
     let answered = async {
         let response = client.get(&url).send().await?;
         let status = response.status();
-        // Only a whole answer has filled the caches on its way.
+        // Only a complete response fills the caches on its way.
         response.bytes().await.map(|_| status)
     };
     let (status, fault) = match answered.await {
@@ -119,10 +119,10 @@ fn is_expected(status: StatusCode, expected: Option<u16>) -> bool {
     expected.map_or(status.is_success(), |expected| status.as_u16() == expected)
 }
 
-/// The innermost cause says what happened; those around it repeat the address.
+/// Returns the innermost cause; the errors around it repeat the URL.
 fn reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
-        return "no answer in time".to_owned();
+        return "no response within the timeout".to_owned();
     }
     let mut cause: &dyn Error = error;
     while let Some(inner) = cause.source() {
@@ -131,7 +131,7 @@ fn reason(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// The addresses that did not answer as expected, each with what it did.
+/// Returns the unexpected responses in one line, or `None` if there are none.
 fn faults(answers: &[Answer]) -> Option<String> {
     let faults: Vec<_> = answers
         .iter()
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_pages_are_requested_and_the_faulty_ones_named() {
+    async fn all_pages_are_requested_and_failed_ones_are_named() {
         let router = Router::new()
             .route("/", get(|| async { "home" }))
             .route("/empty", get(|| async { StatusCode::NO_CONTENT }))
@@ -187,7 +187,7 @@ mod tests {
         for fault in [
             "/down: 503 instead of 200 to 299",
             "/nowhere: 404 instead of 200 to 299",
-            "/slow: no answer in time",
+            "/slow: no response within the timeout",
             "http://127.0.0.1:1/: Connection refused",
         ] {
             assert!(message.contains(fault), "{message}");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_are_requested_at_a_time_than_configured() {
+    async fn concurrent_requests_are_limited() {
         let [at_once, most] = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
         let seen = Arc::clone(&most);
         let page = move || {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_that_cannot_be_used_is_refused_with_its_key() {
+    fn an_invalid_configuration_is_rejected_with_its_key() {
         assert_eq!(Config::default().check(), Ok(()));
         assert_eq!(config(vec!["https://example.com/".into()]).check(), Ok(()));
         for (config, key) in [

@@ -1,4 +1,4 @@
-//! Certificates of private authorities: of the table's endpoint, and of what a body asks.
+//! Private certificate authorities: of the table's endpoint, and of servers that a body requests.
 
 use std::{fs, process::Output, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     world::World,
 };
 
-/// TLS in front of an endpoint, with a certificate of a private authority.
+/// A TLS proxy for an endpoint, with a certificate of a private authority.
 struct Front {
     port: u16,
     key: String,
@@ -43,7 +43,7 @@ impl Front {
             while let Ok((near, _)) = listener.accept().await {
                 let (acceptor, target) = (acceptor.clone(), target.clone());
                 tokio::spawn(async move {
-                    // A client that trusts nobody breaks off.
+                    // A client that does not trust the certificate closes the connection.
                     let Ok(mut near) = acceptor.accept(near).await else { return };
                     let mut far = TcpStream::connect(target).await.unwrap();
                     let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
@@ -54,7 +54,7 @@ impl Front {
     }
 }
 
-/// Runs the probe with these variables besides.
+/// Runs the probe with additional environment variables.
 async fn run(world: &World, front: &Front, variables: &[(&str, String)]) -> Output {
     let url = format!("https://localhost:{}/{}/", front.port, front.key);
     let mut run = command(world, &json!({ "mode": "http", "names": [url] }));
@@ -68,7 +68,7 @@ fn said(output: &Output) -> String {
 }
 
 #[tokio::test]
-async fn authorities_that_the_environment_names_are_trusted() {
+async fn authorities_named_by_the_environment_are_trusted() {
     let world = World::new().await;
     let front = Front::start(&world.endpoint).await;
     let table = ("AWS_ENDPOINT_URL_DYNAMODB", format!("https://localhost:{}/{}", front.port, front.key));
@@ -77,10 +77,10 @@ async fn authorities_that_the_environment_names_are_trusted() {
     fs::write(&file, &front.authority).unwrap();
     let file = file.display().to_string();
 
-    // What a body asks, with a table that needs no trust.
+    // A body's requests, with a table that needs no certificate.
     let output = run(&world, &front, &[]).await;
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    // The table too, in Lambda, where only Amazon's roots are read otherwise, and elsewhere.
+    // The table's requests, in Lambda, where only Amazon's roots are read by default, and elsewhere.
     let untrusted = run(&world, &front, std::slice::from_ref(&table)).await;
     assert!(said(&untrusted).contains("UnknownIssuer"), "{}", said(&untrusted));
     for (variable, value) in [
@@ -99,7 +99,7 @@ async fn authorities_that_the_environment_names_are_trusted() {
 }
 
 #[tokio::test]
-async fn authorities_that_cannot_be_read_are_named_with_their_variable() {
+async fn an_unreadable_certificate_file_is_named_with_its_variable() {
     let folder = tempfile::tempdir().unwrap();
     let empty = folder.path().join("empty.pem");
     fs::write(&empty, "").unwrap();

@@ -1,4 +1,4 @@
-//! Ending a run in progress from outside: because somebody asked, or because another run takes its place.
+//! Cancellation of a run in progress, on request or by a run that replaces it.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::world::{World, answer, task, tick};
 
-/// Asks the run in progress to end.
+/// Cancels the run in progress.
 async fn cancel(world: &World) {
     world.body_begun().await;
     let lease = world.table.state(&task()).await.unwrap().leases().next().cloned().unwrap();
@@ -15,7 +15,7 @@ async fn cancel(world: &World) {
 }
 
 #[tokio::test]
-async fn c19_a_cancelled_run_is_told_and_recorded() {
+async fn c19_a_cancelled_run_stops_and_is_recorded() {
     let world = World::with(json!({ "mode": "wait-for-cancellation" })).await;
     let started = Instant::now();
     let (invocation, ()) = tokio::join!(world.invoke(json!({})), cancel(&world));
@@ -24,7 +24,7 @@ async fn c19_a_cancelled_run_is_told_and_recorded() {
     let run = world.last().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind), (Status::Cancelled, ErrorKind::Execution));
-    assert!(error.message.starts_with("cancelled: somebody asked for the run's end"), "{}", error.message);
+    assert!(error.message.starts_with("cancelled on request"), "{}", error.message);
     assert_eq!(answer(&invocation)["errorType"], "CANCELLED");
     assert_eq!((run.attempts.len(), world.marks("rollbacks").len()), (1, 1), "not tried again, and undone");
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
@@ -34,7 +34,7 @@ async fn c19_a_cancelled_run_is_told_and_recorded() {
 }
 
 #[tokio::test]
-async fn c19_a_cancelled_run_beside_others_is_told_too() {
+async fn c19_one_of_several_overlapping_runs_can_be_cancelled() {
     let settings = json!({ "config": { "mode": "wait-for-cancellation" }, "overlap": "allow" });
     let world = World::cron(settings, &[]).await;
     let (_, ()) = tokio::join!(world.invoke(json!({})), cancel(&world));
@@ -51,7 +51,7 @@ async fn c19_a_cancelled_body_that_never_yields_ends_with_its_process() {
 }
 
 #[tokio::test]
-async fn overlap_replace_ends_the_run_in_progress_and_takes_its_place() {
+async fn overlap_replace_cancels_the_run_in_progress_and_runs() {
     let settings = json!({ "config": { "mode": "wait-for-cancellation" }, "overlap": "replace" });
     let world = World::cron(settings, &[]).await;
     let (first, second) = tokio::join!(world.invoke(tick("2026-11-21T06:00:00Z")), async {
@@ -75,10 +75,10 @@ async fn overlap_replace_ends_the_run_in_progress_and_takes_its_place() {
 }
 
 #[tokio::test]
-async fn overlap_replace_is_skipped_if_the_run_in_progress_does_not_let_go() {
+async fn overlap_replace_is_skipped_if_the_run_in_progress_does_not_end() {
     let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "replace" });
     let world = World::cron(settings.clone(), &[]).await;
-    // The second has little time of its own, so that it cannot wait until the first looks.
+    // The second run has too little time to wait for the first one's next check.
     let (_, second) = tokio::join!(world.invoke(tick("2026-11-21T06:00:00Z")), async {
         world.body_begun().await;
         let mut spec = world.spec(settings);

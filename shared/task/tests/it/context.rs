@@ -1,4 +1,4 @@
-//! What a body is given: configuration, environment, deployment, and its files from a folder or from S3.
+//! The context of a body: configuration, environment, deployment, and assets from a folder or from S3.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -16,7 +16,7 @@ async fn seen(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn l08_the_environment_is_dev_unless_it_is_named() {
+async fn l08_the_environment_is_dev_by_default() {
     let world = World::with(json!({})).await;
     assert_eq!(seen(&world).await["environment"], "dev");
     let mut spec = world.spec(json!({}));
@@ -37,7 +37,7 @@ async fn l09_the_configuration_is_the_default_with_the_overrides_and_keeps_its_t
 }
 
 #[tokio::test]
-async fn c08_one_run_may_have_a_configuration_of_its_own() {
+async fn c08_a_run_can_override_the_configuration() {
     let world = World::with(json!({ "count": 1, "names": ["a"] })).await;
     world.invoke(json!({ "config": { "count": 2 } })).await;
     let run = world.last().await;
@@ -47,7 +47,7 @@ async fn c08_one_run_may_have_a_configuration_of_its_own() {
 }
 
 #[tokio::test]
-async fn l07_the_deployment_is_told() {
+async fn l07_the_context_has_the_deployment() {
     let world = World::with(json!({})).await;
     world.invoke(deploy("update", RUN, "r1")).await;
     let data = world.last().await.data.unwrap();
@@ -60,7 +60,7 @@ async fn l07_the_deployment_is_told() {
     assert_eq!(run.data.unwrap()["scheduled_for"], "2026-11-21T06:00:00Z");
 }
 
-/// Files as an author has them, and what the body must see of them.
+/// The author's files, and the files that the body must see.
 fn files() -> (TempDir, Value) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
@@ -132,7 +132,7 @@ impl Archived {
         self.store.path().join(self.url.strip_prefix("s3://").unwrap())
     }
 
-    /// Registers the function with an empty folder for what it fetches.
+    /// Registers the function with an empty folder for fetched archives.
     fn register(&self, url: &str, cache: &Path) {
         let mut spec = self.world.spec(json!({ "config": { "mode": "files" } }));
         spec.environment.extend(self.bucket.variables());
@@ -192,7 +192,7 @@ async fn a_corrupt_archive_is_named_and_a_later_good_one_is_used() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_a_configuration_error() {
+async fn an_invalid_address_is_a_configuration_error() {
     let archived = Archived::new().await;
     for url in ["s3://artifacts", "/etc", "https://x/y.tar", "s3://artifacts/probe/latest.tar"] {
         archived.register(url, archived.world.folder());

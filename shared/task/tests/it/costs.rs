@@ -1,4 +1,4 @@
-//! What a run costs, counted on the wire: the requests of a whole invocation, and no other.
+//! The cost of a run: all requests of an invocation, counted on the wire.
 
 use std::{
     sync::{Arc, Mutex},
@@ -13,13 +13,13 @@ use tokio::{
 
 use crate::world::{PROBE, RUN, World, deploy};
 
-/// Where an operation's name begins in a request's head.
+/// The text before an operation's name in a request's head.
 const TARGET: &str = "x-amz-target: DynamoDB_20120810.";
 
-/// The operations that have passed, in order.
+/// The operations so far, in order.
 type Passed = Arc<Mutex<Vec<String>>>;
 
-/// A way to the engine that notes each operation. Requests are small, so that each head comes in one piece.
+/// A proxy for the engine that notes each operation. Requests are small, so each head arrives in one read.
 async fn meter(engine: &str) -> (String, Passed) {
     let (engine, key) = engine.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let engine = engine.to_owned();
@@ -47,7 +47,7 @@ async fn meter(engine: &str) -> (String, Passed) {
 }
 
 #[tokio::test]
-async fn a_recorded_run_is_three_writes_and_no_read_and_a_refused_one_is_one() {
+async fn a_recorded_run_costs_three_writes_and_a_refused_one_costs_one() {
     let world = World::new().await;
     let (endpoint, passed) = meter(&world.endpoint).await;
     let mut spec = world.spec(json!({}));
@@ -66,7 +66,7 @@ async fn a_recorded_run_is_three_writes_and_no_read_and_a_refused_one_is_one() {
     }
 }
 
-/// A served process and an open table are there for a whole minute, and ask nothing of anyone. The other tests run meanwhile.
+/// An idle process and an open table send no request for a minute. The other tests run meanwhile.
 #[tokio::test]
 async fn idle_costs_nothing() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! What only cron tasks do: their own schedule functions, ticks that wait, one run and no more.
+//! Cron tasks: schedule functions, buffered ticks, and tasks that run once.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::world::{RUN, World, answer, task, tick};
 
 const AT: &str = "2026-11-21T06:00:00Z";
 
-/// A cron task that runs when the file `due` says so.
+/// A cron task that is due if the file `due` says so.
 async fn dynamic(says: &str) -> World {
     let world = World::cron(json!({ "timeout_ms": 700 }), &["PROBE_DYNAMIC"]).await;
     std::fs::write(world.folder().join("due"), says).unwrap();
@@ -18,7 +18,7 @@ async fn dynamic(says: &str) -> World {
 }
 
 #[tokio::test]
-async fn c04_a_schedule_function_that_says_no_runs_and_records_nothing() {
+async fn c04_a_task_that_is_not_due_does_not_run_and_is_not_recorded() {
     let world = dynamic("no").await;
     let invocation = world.invoke(tick(AT)).await;
     assert!(!invocation.failed);
@@ -35,7 +35,7 @@ async fn c04_a_schedule_function_that_says_no_runs_and_records_nothing() {
 }
 
 #[tokio::test]
-async fn c04_a_schedule_function_that_fails_is_recorded_and_the_body_is_not_run() {
+async fn c04_a_failing_schedule_function_is_recorded_and_the_body_does_not_run() {
     for (says, kind, wanted) in [
         ("panic", ErrorKind::Execution, "the schedule function failed: panicked: who knows"),
         ("sleep", ErrorKind::Timeout, "the schedule function failed: timed out: "),
@@ -58,14 +58,14 @@ async fn c04_a_schedule_function_that_fails_is_recorded_and_the_body_is_not_run(
 }
 
 #[tokio::test]
-async fn c04_a_run_by_hand_is_not_asked_about() {
+async fn c04_a_run_by_hand_does_not_call_the_schedule_function() {
     let world = dynamic("no").await;
     assert_eq!(world.run().await.status, Status::Completed);
     assert_eq!(world.marks("asked"), [""; 0]);
 }
 
 #[tokio::test]
-async fn overlap_buffer_leaves_no_record_of_a_tick_that_waits() {
+async fn overlap_buffer_does_not_record_a_waiting_tick() {
     let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "buffer" });
     let world = World::cron(settings, &[]).await;
     let (_, (waits, wish)) = tokio::join!(world.invoke(tick(AT)), async {
@@ -84,7 +84,7 @@ async fn overlap_buffer_leaves_no_record_of_a_tick_that_waits() {
 }
 
 #[tokio::test]
-async fn c14_where_overlaps_are_allowed_both_run() {
+async fn c14_with_overlap_allow_both_run() {
     let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "allow" });
     let world = World::cron(settings, &[]).await;
     let both = async {
@@ -93,7 +93,7 @@ async fn c14_where_overlaps_are_allowed_both_run() {
         }
     };
     let (first, second, ()) = tokio::join!(world.invoke(json!({})), world.invoke(json!({})), async {
-        timeout(Duration::from_secs(30), both).await.expect("the second body does not begin");
+        timeout(Duration::from_secs(30), both).await.expect("the second body did not start");
         world.go();
     });
     assert_eq!(
@@ -105,7 +105,7 @@ async fn c14_where_overlaps_are_allowed_both_run() {
 }
 
 #[tokio::test]
-async fn c23_a_task_that_runs_once_is_disabled_after_it() {
+async fn c23_a_run_once_task_is_disabled_after_its_run() {
     let world = World::cron(json!({}), &["PROBE_RUN_ONCE"]).await;
     assert_eq!(world.run().await.status, Status::Completed);
     let next = answer(&world.invoke(tick(AT)).await);
@@ -116,11 +116,11 @@ async fn c23_a_task_that_runs_once_is_disabled_after_it() {
 }
 
 #[tokio::test]
-async fn c23_a_task_that_runs_once_is_disabled_though_its_process_dies() {
+async fn c23_a_run_once_task_is_disabled_even_if_its_process_dies() {
     let world = World::cron(json!({ "config": { "mode": "wait-for-go" } }), &["PROBE_RUN_ONCE"]).await;
     let (killed, ()) = tokio::join!(world.invoke(tick(AT)), async {
         world.body_begun().await;
-        // While it runs another tick does not begin, whatever the policy.
+        // No other tick starts during the run, whatever the overlap policy.
         let next = answer(&world.invoke(tick("2026-11-21T06:05:00Z")).await);
         assert_eq!(next["refused"]["reason"], "disabled", "{next}");
         assert!(world.host.kill("probe") > 0);
@@ -138,7 +138,7 @@ async fn c23_a_task_that_runs_once_is_disabled_though_its_process_dies() {
 }
 
 #[tokio::test]
-async fn c24_a_run_that_does_another_one_over_names_it() {
+async fn c24_a_repeated_run_names_the_original() {
     let world = World::with(json!({ "mode": "fatal" })).await;
     let failed = world.run().await;
     world.switch("context");
@@ -148,20 +148,23 @@ async fn c24_a_run_that_does_another_one_over_names_it() {
 }
 
 #[tokio::test]
-async fn c08_data_that_is_not_what_was_promised_fails_the_run() {
+async fn c08_data_that_does_not_match_the_result_type_fails_the_run() {
     let world = World::cron(json!({ "config": { "mode": "large", "bytes": 10 } }), &[]).await;
     let run = world.run().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind), (Status::Failed, ErrorKind::Execution));
     assert_eq!(
         error.message,
-        "the data is not what the task promises: it must be an object or null, and is a text"
+        "the outcome's data does not match the task's result type: it must be an object or null, and is a text"
     );
     assert_eq!((run.attempts.len(), run.data), (1, None), "another attempt would not mend it");
 
     world.switch("error-once");
     let error = world.run().await.error.unwrap();
-    assert_eq!(error.message, "the data is not what the task promises: `attempt` must be at most 1");
+    assert_eq!(
+        error.message,
+        "the outcome's data does not match the task's result type: `attempt` must be at most 1"
+    );
     world.switch("context");
     assert_eq!(world.run().await.status, Status::Completed);
 }

@@ -1,4 +1,4 @@
-//! Values of Rust come back bit for bit, and what JSON cannot carry is refused where it comes in.
+//! Values keep their exact bits, and values that JSON cannot represent are rejected at the boundary.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use lamplighter::{EnqueueError, prelude::*, testing::World};
 use lamplighter_core::{job::InvalidJob, status::Status};
 use serde_json::{Value, json};
 
-/// Returns what it is given.
+/// Returns its argument.
 #[task(queue, result = (f64, f32, u64, i64))]
 async fn measure(_ctx: Context, wide: f64, narrow: f32, big: u64, low: i64, more: Value) -> TaskResult {
     let _ = more;
     Outcome::success("measured").with_data(&(wide, narrow, big, low))
 }
 
-/// Returns what has no number.
+/// Returns a value that JSON cannot represent.
 #[task(queue, attempts = 3)]
 async fn divide(_ctx: Context, by: f64) -> TaskResult {
     Outcome::success("divided").with_data(&json_of(1.0 / by))
@@ -29,7 +29,7 @@ fn json_of(quotient: f64) -> Quotient {
 }
 
 #[tokio::test]
-async fn v08_numbers_come_back_bit_for_bit() {
+async fn v08_numbers_keep_their_exact_bits() {
     let world = World::new().await;
     let jobs = world.jobs();
     let (low, high) = (i64::MIN, u64::MAX);
@@ -44,7 +44,7 @@ async fn v08_numbers_come_back_bit_for_bit() {
 }
 
 #[tokio::test]
-async fn v07_what_json_cannot_carry_is_refused_with_its_place() {
+async fn v07_values_that_json_cannot_represent_are_rejected_with_their_path() {
     let world = World::new().await;
     let jobs = world.jobs();
     let refused = async |wide, narrow, more| {
@@ -64,7 +64,7 @@ async fn v07_what_json_cannot_carry_is_refused_with_its_place() {
     let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
     let deep = refused(1.0, 1.0, nested(120)).await;
     assert!(deep.ends_with("it is nested more than 120 levels deep"), "{deep}");
-    // One less is carried, and read again.
+    // One level less is accepted, and can be read.
     Measure::enqueue(&jobs, 1.0, 1.0, 1, 1, nested(119)).await.unwrap();
     assert_eq!(world.drain(Measure).await[0].status, Status::Completed);
 

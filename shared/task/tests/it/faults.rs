@@ -1,6 +1,6 @@
-//! A table that fails now and then, under cron tasks and jobs: each tick has one body, each job one record and one end.
+//! Cron tasks and jobs on a table with random faults: each tick has at most one body, each job one record and one end.
 //!
-//! `ROUNDS` does more of them, and `SEED` does them over.
+//! `ROUNDS` sets the number of rounds, and `SEED` repeats a run.
 
 use std::{
     collections::BTreeSet,
@@ -27,20 +27,20 @@ use serde_json::{Value, json};
 
 use crate::world::{World, answer, binary, task};
 
-/// How many worlds there are at a time.
+/// The number of worlds at a time.
 const WORLDS: u64 = 8;
-/// One of so many requests meets a fault.
+/// One of this many requests meets a fault.
 const EVERY: usize = 5;
-/// The time of one invocation. A request may be late by three seconds, so that some invocations end before their time.
+/// The time of one invocation. A request can be three seconds late, so that some invocations time out.
 const TIMEOUT: Duration = Duration::from_secs(6);
-/// How long a lease lasts beyond that, and a margin.
+/// The time by which a lease exceeds that, and a margin.
 const LEASE: Duration = Duration::from_secs(6);
 
 fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("it is a number"))
+    std::env::var(name).map_or(otherwise, |text| text.parse().expect("expected a number"))
 }
 
-/// Does `rounds` rounds, in several worlds at a time.
+/// Runs `rounds` rounds, in several worlds at a time.
 async fn in_worlds<F: Future<Output = ()>>(rounds: u64, world: impl Fn(u64, u64) -> F) {
     let (rounds, seed) = (number("ROUNDS", rounds), number("SEED", 13));
     println!("ROUNDS={rounds} SEED={seed}");
@@ -48,7 +48,7 @@ async fn in_worlds<F: Future<Output = ()>>(rounds: u64, world: impl Fn(u64, u64)
     futures::future::join_all(worlds).await;
 }
 
-/// A way to the world's table that fails by the dice of a seed.
+/// Creates a proxy for the world's table that fails by a seed's dice.
 async fn faulty(world: &World, seed: u64) -> Proxy {
     let proxy = Proxy::before(&world.endpoint).await;
     fail(&proxy, seed);
@@ -60,20 +60,20 @@ fn fail(proxy: &Proxy, seed: u64) {
     proxy.rule(move |head| Fault::of_table(&mut dice, EVERY, head));
 }
 
-/// Puts the faulty way before a function's table.
+/// Puts the faulty proxy in front of a function's table.
 fn before(mut spec: FunctionSpec, proxy: &Proxy) -> FunctionSpec {
     spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), proxy.endpoint.clone());
     spec.timeout = TIMEOUT;
     spec
 }
 
-/// How many bodies of a run have begun.
+/// Returns the number of started bodies of a run.
 fn bodies(world: &World, run: RunId) -> usize {
     world.marks("bodies").iter().filter(|line| line.starts_with(&run.to_string())).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c20_a_tick_has_one_body_whatever_its_table_does() {
+async fn c20_a_tick_has_at_most_one_body_despite_faults_of_the_table() {
     in_worlds(80, async |rounds, seed| {
         let world = World::new().await;
         let proxy = faulty(&world, seed).await;
@@ -85,13 +85,13 @@ async fn c20_a_tick_has_one_body_whatever_its_table_does() {
             let at = first + Duration::from_secs(60 * round);
             let run = RunId::new(at, seed.into());
             let tick = json!({ "trigger": "pulse", "scheduled_for": at, "run_id": run });
-            // It is delivered twice, and once more after what failed.
+            // It is delivered twice, and again after a failure.
             let (one, other) = tokio::join!(world.invoke(tick.clone()), world.invoke(tick.clone()));
             let third = world.invoke(tick.clone()).await;
             let said_so =
                 [one, other, third].iter().any(|told| !told.failed && answer(told)["status"] == "COMPLETED");
             proxy.rule(|_| Fault::None);
-            // The run of a process that died is ended by whoever comes after its lease.
+            // The next claim after the lease's end records the run of a dead process as lost.
             let by = Instant::now() + TIMEOUT + LEASE;
             let record = loop {
                 if let Some(record) = world.table.run(&task(), run).await.unwrap() {
@@ -114,7 +114,7 @@ async fn c20_a_tick_has_one_body_whatever_its_table_does() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
+async fn q10_a_job_has_one_record_and_one_end_despite_faults_of_the_table() {
     in_worlds(80, async |rounds, seed| {
         const PROBE: &str = "job-probe";
         let world = World::new().await;
@@ -134,7 +134,7 @@ async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
                 arguments: arguments.clone(),
                 ..NewJob::of(PROBE.parse().unwrap())
             };
-            // An enqueue that failed may have been done. It is done again, until the answer says so.
+            // A failed enqueue may have succeeded. It is repeated until it succeeds.
             let mut keys: BTreeSet<JobKey> = BTreeSet::new();
             for _ in 0..20 {
                 if let Ok(accepted) = jobs.enqueue(new()).await {
@@ -153,7 +153,7 @@ async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
                     break run;
                 }
                 assert!(Instant::now() < by, "round {round} of {seed}: {key} does not end");
-                // Twice at a time, as SQS may.
+                // Two concurrent deliveries, as SQS may make.
                 tokio::join!(deliver(&world, PROBE, &key), deliver(&world, PROBE, &key));
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 if dice.one_in(4) {
@@ -167,7 +167,7 @@ async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
                 Status::Failed => assert!(mode == "error" || bodies >= run.attempts.len(), "{mode}: {run:?}"),
                 other => panic!("round {round} of {seed}: {other:?}: {run:?}"),
             }
-            // What is over stays as it is.
+            // A job that has ended never changes.
             deliver(&world, PROBE, &key).await;
             assert_eq!(calm.wait(&key, Duration::ZERO).await.unwrap().as_ref(), Some(&run));
             fail(&proxy, seed + round * 1000);
@@ -176,7 +176,7 @@ async fn q10_a_job_has_one_record_and_one_end_whatever_its_table_does() {
     .await;
 }
 
-/// Hands a job's message to the function.
+/// Delivers a job's message to the function.
 async fn deliver(world: &World, function: &str, key: &JobKey) {
     let record =
         json!({ "messageId": "m", "receiptHandle": "r", "body": serde_json::to_string(key).unwrap() });

@@ -1,4 +1,4 @@
-//! Queue tasks: batches of messages as Lambda hands them over, and jobs that a runner has started.
+//! Queue tasks: batches of SQS messages, and jobs started by a runner.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn enqueue(jobs: &Jobs, mode: &str) -> JobKey {
     jobs.enqueue(new(json!({ "mode": mode, "value": { "n": null, "ż": [1.5] } }))).await.unwrap().key
 }
 
-/// Hands messages with these bodies to the function, and gives the places of those that are to come again.
+/// Delivers messages with these bodies to the function. Returns the positions of those to redeliver.
 async fn deliver(world: &World, bodies: &[String]) -> Vec<usize> {
     let records: Vec<_> = bodies
         .iter()
@@ -72,11 +72,11 @@ fn message(key: &JobKey) -> String {
 }
 
 async fn over(jobs: &Jobs, key: &JobKey) -> Run {
-    jobs.wait(key, Duration::ZERO).await.unwrap().expect("it is not over")
+    jobs.wait(key, Duration::ZERO).await.unwrap().expect("the job has not ended")
 }
 
 #[tokio::test]
-async fn q02_a_message_starts_its_job_once_and_the_result_is_what_the_body_returned() {
+async fn q02_a_message_starts_its_job_once_and_the_result_is_the_bodys() {
     let (world, jobs) = world().await;
     let key = enqueue(&jobs, "echo").await;
     assert_eq!(deliver(&world, &[message(&key)]).await, [0; 0]);
@@ -88,7 +88,7 @@ async fn q02_a_message_starts_its_job_once_and_the_result_is_what_the_body_retur
 }
 
 #[tokio::test]
-async fn q02_ten_megabytes_go_in_and_come_back_equal() {
+async fn q02_ten_megabytes_of_arguments_are_returned_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
     let (world, jobs) = world_with(Some(&bucket)).await;
@@ -101,7 +101,7 @@ async fn q02_ten_megabytes_go_in_and_come_back_equal() {
     let run = jobs.table().whole(over(&jobs, &one).await).await.unwrap();
     assert_eq!((run.status, run.error), (Status::Completed, None));
     assert!(run.arguments == arguments && run.data == Some(value.clone()));
-    // A runner sends where they are.
+    // A runner sends only their location.
     let job = jobs.start(&many, &worker()).await.unwrap().unwrap();
     let tried = started(&world, &job).await;
     assert_eq!(jobs.table().whole(tried.run.clone()).await.unwrap().data, Some(value));
@@ -110,9 +110,9 @@ async fn q02_ten_megabytes_go_in_and_come_back_equal() {
     assert!(run.arguments == arguments);
 }
 
-/// The case `big-result`: what a body returns is given whole, however large it is, to whoever waits without an end.
+/// The case `big-result`: waiting without a limit returns a result of any size.
 #[tokio::test]
-async fn q02_a_large_result_is_the_text_that_the_body_returned() {
+async fn q02_a_large_result_is_returned_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
     let (world, jobs) = world_with(Some(&bucket)).await;
@@ -125,7 +125,7 @@ async fn q02_a_large_result_is_the_text_that_the_body_returned() {
     assert!(result.unwrap() == text);
     let run = over(&jobs, job.id()).await;
     assert!(run.data.is_none() && run.large.contains_key("data"), "it is in the bucket");
-    // Whoever does not reach the bucket is told so, and not that the text is no text.
+    // Without access to the bucket the error says so, instead of a type mismatch.
     let without = Jobs::new(world.table.clone(), Waker::Runner { to: None });
     let other = lamplighter::Job::<String>::of(without, job.id().clone());
     let error = other.result(Duration::ZERO).await.unwrap_err().to_string();
@@ -133,7 +133,7 @@ async fn q02_a_large_result_is_the_text_that_the_body_returned() {
 }
 
 #[tokio::test]
-async fn q15_of_a_batch_of_ten_with_a_poisonous_message_nine_complete_and_one_comes_again() {
+async fn q15_in_a_batch_of_ten_with_one_poisonous_message_nine_complete_and_one_is_redelivered() {
     let (world, jobs) = world().await;
     let mut keys = Vec::new();
     for i in 0..10 {
@@ -151,7 +151,7 @@ async fn q15_of_a_batch_of_ten_with_a_poisonous_message_nine_complete_and_one_co
 }
 
 #[tokio::test]
-async fn q14_a_message_that_is_not_ours_is_left_to_the_dead_letters() {
+async fn q14_a_foreign_message_is_left_to_the_dead_letter_queue() {
     let (world, jobs) = world().await;
     let key = enqueue(&jobs, "echo").await;
     let other = JobKey { task: "another".parse().unwrap(), ..key.clone() };
@@ -161,7 +161,7 @@ async fn q14_a_message_that_is_not_ours_is_left_to_the_dead_letters() {
 }
 
 #[tokio::test]
-async fn q09_each_delivery_makes_one_attempt_until_they_are_used_up() {
+async fn q09_each_delivery_makes_one_attempt_until_none_is_left() {
     let (world, jobs) = world().await;
     let (never, later) = (enqueue(&jobs, "error").await, enqueue(&jobs, "error-once").await);
     let bodies = [message(&never), message(&later)];
@@ -180,7 +180,7 @@ async fn q09_each_delivery_makes_one_attempt_until_they_are_used_up() {
 }
 
 #[tokio::test]
-async fn q02_arguments_that_do_not_fit_fail_the_job_at_once() {
+async fn q02_invalid_arguments_fail_the_job_at_once() {
     let (world, jobs) = world().await;
     let key = jobs.enqueue(new(json!({ "mood": "echo" }))).await.unwrap().key;
     assert_eq!(deliver(&world, &[message(&key)]).await, [0; 0]);
@@ -195,7 +195,7 @@ fn worker() -> Worker {
     Worker { holder: "w".into(), until, retry: Retry::default(), jitter: 0.0 }
 }
 
-/// What a runner sends for a job that it has started.
+/// The payload of a runner for a started job.
 async fn started(world: &World, job: &Job) -> Tried {
     let payload = serde_json::to_string(&Attempts { jobs: vec![job.into()] }).unwrap();
     let invocation = world.host.invoke(PROBE, payload).await.unwrap();
@@ -206,7 +206,7 @@ async fn started(world: &World, job: &Job) -> Tried {
 }
 
 #[tokio::test]
-async fn a_job_that_a_runner_started_is_tried_and_not_written_down() {
+async fn a_job_started_by_a_runner_is_attempted_and_not_recorded() {
     let (world, jobs) = world().await;
     let key = enqueue(&jobs, "error").await;
     let Found::Open(job) = jobs.find(&key).await.unwrap().unwrap() else { panic!("it is over") };
@@ -217,7 +217,7 @@ async fn a_job_that_a_runner_started_is_tried_and_not_written_down() {
     assert!(matches!(jobs.find(&key).await.unwrap(), Some(Found::Open(_))));
 }
 
-/// Jobs as a runner has started them, one for each mode.
+/// Jobs started by a runner, one for each mode.
 async fn waiting(jobs: &Jobs, modes: &[&str]) -> Vec<Job> {
     let mut open = Vec::new();
     for mode in modes {
@@ -229,7 +229,7 @@ async fn waiting(jobs: &Jobs, modes: &[&str]) -> Vec<Job> {
     open
 }
 
-/// What is told of jobs that share an invocation: while it goes on, and at its end.
+/// The results of jobs that share an invocation: those during the invocation, and those at its end.
 async fn together(world: &World, jobs: &[Job]) -> (Vec<Told>, Vec<Told>) {
     let payload = serde_json::to_vec(&Attempts { jobs: jobs.iter().map(Into::into).collect() }).unwrap();
     let (lines, mut heard) = mpsc::unbounded_channel();
@@ -249,11 +249,11 @@ fn status(told: &Told) -> (RunId, Status) {
 }
 
 #[tokio::test]
-async fn jobs_that_share_an_invocation_are_tried_in_turn() {
+async fn jobs_that_share_an_invocation_are_attempted_in_order() {
     let (world, jobs) = world().await;
     let started = waiting(&jobs, &["echo", "error", "echo"]).await;
     let mut all = Vec::new();
-    // On a machine that is busy one may take long, so that those behind it are given back.
+    // On a busy machine an attempt may take long, so that the jobs behind it are returned.
     for _ in 0..20 {
         if all.len() == started.len() {
             break;
@@ -269,7 +269,7 @@ async fn jobs_that_share_an_invocation_are_tried_in_turn() {
 }
 
 #[tokio::test]
-async fn what_would_wait_for_a_long_attempt_is_given_back_and_has_not_begun() {
+async fn jobs_behind_a_long_attempt_are_returned_unstarted() {
     let (world, jobs) = world().await;
     let started = waiting(&jobs, &["echo", "sleep", "echo", "echo"]).await;
     let (meanwhile, at_last) = together(&world, &started).await;
@@ -278,13 +278,13 @@ async fn what_would_wait_for_a_long_attempt_is_given_back_and_has_not_begun() {
         Told::GivenBack { from } => Some(*from),
         Told::Tried { .. } => None,
     });
-    let kept = started.iter().position(|job| Some(job.id) == from).expect("none was given back");
-    // The third has to wait for the second, if not the second for the first on a machine that is busy.
+    let kept = started.iter().position(|job| Some(job.id) == from).expect("no job was returned");
+    // The third job waits for the second; on a busy machine the second may wait for the first.
     assert!((1..=2).contains(&kept), "{meanwhile:#?}");
     let tried = meanwhile.iter().filter(|told| matches!(told, Told::Tried { .. }));
     let wanted = started[..kept].iter().map(|job| (job.id, Status::Completed));
     assert_eq!(tried.map(status).collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
-    // It was told before the long one was over.
+    // The result was sent before the long attempt ended.
     assert!(!matches!(meanwhile.last(), Some(Told::GivenBack { .. })), "{meanwhile:#?}");
     assert_eq!(world.marks("bodies").len(), kept);
 }

@@ -1,10 +1,11 @@
-//! The task library on real parts: the probe's binary under a Lambda host, with the table on an embedded engine.
+//! Integration tests of the task library: the probe's binary under a Lambda host, with the table on an embedded engine.
 
 mod authorities;
 mod cancel;
 mod context;
 mod costs;
 mod cron;
+mod declared;
 mod exact;
 mod faults;
 mod jobs;

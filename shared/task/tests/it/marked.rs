@@ -26,7 +26,7 @@ async fn use_login(_ctx: Context, login: Login, token: Option<Secret>) -> TaskRe
     Ok(Outcome::success(told))
 }
 
-/// Makes a key, and tells it.
+/// Creates a key and returns it.
 #[task(queue, result = Keys)]
 async fn make_key(_ctx: Context, name: String) -> TaskResult {
     let key = format!("key-of-{name}");
@@ -42,7 +42,7 @@ fn login(word: &str) -> Login {
 }
 
 #[tokio::test]
-async fn o04_a_secret_argument_is_refused_by_its_name() {
+async fn o04_a_secret_argument_is_rejected_by_its_name() {
     let world = World::new().await;
     let jobs = world.jobs();
     let refused = |result: Result<_, EnqueueError>| match result {

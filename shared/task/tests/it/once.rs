@@ -1,4 +1,4 @@
-//! Never twice: the lock and the occasions, with real processes.
+//! Never twice: locks and ledgers, with real processes.
 
 use std::{process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn c12_a_trigger_during_a_run_is_skipped_and_names_the_other() {
+async fn c12_a_trigger_during_a_run_is_skipped_and_names_that_run() {
     let world = World::with(json!({ "mode": "wait-for-go" })).await;
     let (first, second) = tokio::join!(world.invoke(json!({})), async {
         world.body_begun().await;
@@ -71,7 +71,7 @@ async fn c13_of_twenty_processes_at_once_one_runs() {
 #[tokio::test]
 async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
     let world = World::new().await;
-    // The lease ends with the invocation's time and the margin of clocks.
+    // The lease ends after the invocation's time and the clock margin.
     let mut spec = world.spec(json!({ "config": { "mode": "wait-for-go" } }));
     spec.timeout = Duration::from_secs(3);
     world.host.register(spec);
@@ -101,14 +101,14 @@ async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
     assert_eq!(lost.environment, "dev");
     assert_eq!(world.marks("bodies").len(), 2);
 
-    // The same deployment, delivered again: it had its run, and what is recorded of that stands.
+    // The same deployment is delivered again: it had its run, whose record is kept.
     world.invoke(deploy("deploy", RUN, "r1")).await;
     assert_eq!(world.bodies(), 2);
     assert_eq!(world.table.run(&task(), RUN.parse().unwrap()).await.unwrap(), Some(lost));
 }
 
 #[tokio::test]
-async fn l14_the_same_envelope_delivered_at_once_and_later_runs_the_body_once() {
+async fn l14_repeated_deliveries_of_an_envelope_run_the_body_once() {
     for envelope in [
         deploy("deploy", RUN, "r1"),
         json!({ "run_id": RUN }),
@@ -130,7 +130,7 @@ async fn l14_the_same_envelope_delivered_at_once_and_later_runs_the_body_once() 
         assert_eq!(state.lease, None, "nothing is held");
 
         world.invoke(json!({})).await;
-        assert_eq!(world.bodies(), 2, "another wish is another run");
+        assert_eq!(world.bodies(), 2, "another request is another run");
     }
 }
 

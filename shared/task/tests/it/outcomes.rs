@@ -1,4 +1,4 @@
-//! How a body ends, and what is kept of it.
+//! The results of bodies, and their records.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::world::{Gate, RUN, World, answer, deploy, task};
 
-/// The status, kind and message of a run that ends badly.
+/// Returns the status, error kind and message of a failed run.
 async fn failure(mode: &str) -> (World, Status, ErrorKind, String) {
     let world = World::with(json!({ "mode": mode })).await;
     let run = world.run().await;
@@ -16,7 +16,7 @@ async fn failure(mode: &str) -> (World, Status, ErrorKind, String) {
 }
 
 #[tokio::test]
-async fn c18_every_column_of_a_runs_record_is_there() {
+async fn c18_a_runs_record_has_every_column() {
     let world = World::with(json!({ "count": 7 })).await;
     let invocation = world.invoke(json!({})).await;
     let run = world.last().await;
@@ -57,7 +57,7 @@ async fn l13_a_failure_outcome_is_final() {
 }
 
 #[tokio::test]
-async fn c16_an_error_is_tried_again_and_then_final() {
+async fn c16_an_error_is_retried_and_then_final() {
     let (world, status, kind, message) = failure("error").await;
     assert_eq!((status, kind, message.as_str()), (Status::Failed, ErrorKind::Execution, "it does not work"));
     let run = world.last().await;
@@ -71,7 +71,7 @@ async fn c16_an_error_is_tried_again_and_then_final() {
 }
 
 #[tokio::test]
-async fn c16_what_fails_once_completes_with_two_attempts() {
+async fn c16_a_body_that_fails_once_completes_with_two_attempts() {
     let world = World::with(json!({ "mode": "error-once" })).await;
     let run = world.run().await;
     assert_eq!((run.status, run.attempts.len()), (Status::Completed, 2));
@@ -82,14 +82,14 @@ async fn c16_what_fails_once_completes_with_two_attempts() {
 }
 
 #[tokio::test]
-async fn c16_a_fatal_error_is_not_tried_again_and_says_its_cause() {
+async fn c16_a_fatal_error_is_not_retried_and_has_its_cause() {
     let (world, status, kind, message) = failure("fatal").await;
     assert_eq!((status, kind, world.bodies()), (Status::Failed, ErrorKind::Execution, 1));
     assert!(message.contains("No such file"), "{message}");
 }
 
 #[tokio::test]
-async fn c17_a_body_says_what_kind_of_thing_went_wrong() {
+async fn c17_a_body_sets_the_kind_of_its_error() {
     for (mode, kind, attempts) in
         [("configuration", ErrorKind::Configuration, 1), ("dependency", ErrorKind::Dependency, 2)]
     {
@@ -101,7 +101,7 @@ async fn c17_a_body_says_what_kind_of_thing_went_wrong() {
 }
 
 #[tokio::test]
-async fn a_commit_is_written_once_and_says_whose_condition_failed() {
+async fn a_commit_is_written_once_and_names_the_failed_condition() {
     let world = World::with(json!({ "mode": "commit" })).await;
     let run = world.run().await;
     assert_eq!(run.status, Status::Completed, "{:?}", run.error);
@@ -109,7 +109,7 @@ async fn a_commit_is_written_once_and_says_whose_condition_failed() {
 }
 
 #[tokio::test]
-async fn p04_a_record_is_kept_as_long_as_the_task_says() {
+async fn p04_a_record_is_kept_for_the_tasks_retention() {
     let world = World::new().await;
     world.register(json!({ "config": {}, "retention_days": 7 }));
     assert_eq!(expires_after(&world).await, 7 * 24 * 3600);
@@ -117,7 +117,7 @@ async fn p04_a_record_is_kept_as_long_as_the_task_says() {
     assert_eq!(expires_after(&world).await, 90 * 24 * 3600);
 }
 
-/// For how many seconds the record of a run is kept.
+/// Returns the retention of a run's record, in seconds.
 async fn expires_after(world: &World) -> i64 {
     let run = world.run().await;
     let key = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
@@ -142,7 +142,7 @@ async fn l13_a_panic_fails_the_run_and_not_the_process() {
 }
 
 #[tokio::test]
-async fn what_panics_around_the_body_is_recorded_too() {
+async fn panics_outside_the_body_are_recorded_too() {
     for (config, wanted) in [
         (json!({ "mode": "panic-in-validate" }), "invalid validation"),
         (json!({ "mode": "unspeakable" }), "beyond words"),
@@ -165,19 +165,22 @@ async fn a_configuration_that_panics_when_it_is_dropped_does_no_harm() {
 }
 
 #[tokio::test]
-async fn a_definition_that_panics_fails_the_invocation_and_holds_nothing() {
+async fn a_definition_that_panics_fails_the_invocation_and_claims_nothing() {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": {} }));
     spec.environment.insert("PROBE_DEFAULT".to_owned(), "panic".to_owned());
     world.host.register(spec);
     let invocation = world.invoke(json!({})).await;
     assert!(invocation.failed);
-    assert_eq!(answer(&invocation)["errorMessage"], "the task's definition panicked: see the line before");
+    assert_eq!(
+        answer(&invocation)["errorMessage"],
+        "the task's definition panicked; the log line before this one has the message"
+    );
     assert!(world.line("no default today").await["message"].as_str().unwrap().starts_with("panicked at "));
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
 }
 
-/// The process that just ran the body still serves, and has let go of its task.
+/// Checks that the process of the last body still serves, and has released its task.
 async fn assert_lives_on(world: &World) {
     let before = world.marks("bodies").pop().unwrap();
     world.switch("context");
@@ -203,7 +206,7 @@ async fn l13_a_body_that_ends_the_process_fails_the_invocation_at_once() {
 }
 
 #[tokio::test]
-async fn l05_a_body_over_its_time_is_stopped_and_recorded_as_timeout() {
+async fn l05_a_body_past_its_timeout_is_stopped_and_recorded_as_timeout() {
     let world = World::new().await;
     world.register(json!({ "config": { "mode": "sleep" }, "timeout_ms": 1000 }));
     let started = Instant::now();
@@ -213,7 +216,7 @@ async fn l05_a_body_over_its_time_is_stopped_and_recorded_as_timeout() {
     assert_eq!(run.status, Status::Timeout);
     let error = run.error.unwrap();
     assert_eq!(error.kind, ErrorKind::Timeout);
-    assert!(error.message.starts_with("timed out: the run's time was up "), "{}", error.message);
+    assert!(error.message.starts_with("timed out: the deadline passed "), "{}", error.message);
     assert_eq!(answer(&invocation), json!({ "errorType": "TIMEOUT", "errorMessage": error.message }));
     assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!((world.bodies(), run.attempts.len()), (1, 1));
@@ -222,7 +225,7 @@ async fn l05_a_body_over_its_time_is_stopped_and_recorded_as_timeout() {
 }
 
 #[tokio::test]
-async fn l05_the_invocations_end_counts_where_it_comes_first() {
+async fn l05_an_earlier_end_of_the_invocation_is_the_deadline() {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": { "mode": "sleep" } }));
     spec.timeout = Duration::from_secs(3);
@@ -230,13 +233,13 @@ async fn l05_the_invocations_end_counts_where_it_comes_first() {
     let run = world.run().await;
     assert_eq!(run.status, Status::Timeout, "written down before the process is killed");
     assert_eq!(world.table.state(&run.task).await.unwrap().lease, None);
-    // No time is left to undo anything.
+    // No time is left for a rollback.
     world.line("no time is left").await;
     assert!(world.marks("rollbacks").is_empty());
 }
 
 #[tokio::test]
-async fn c07_cancellation_fires_and_leaves_time_to_put_things_in_order() {
+async fn c07_cancellation_fires_and_leaves_time_to_clean_up() {
     let world = World::new().await;
     world.register(json!({ "config": { "mode": "wait-for-cancellation" }, "timeout_ms": 500 }));
     assert_eq!(world.run().await.status, Status::Timeout);
@@ -262,7 +265,7 @@ async fn c07_a_body_that_never_yields_is_recorded_and_ends_with_its_process() {
 }
 
 #[tokio::test]
-async fn c07_a_body_that_never_yields_ends_with_its_process_though_the_table_is_away() {
+async fn c07_a_body_that_never_yields_ends_with_its_process_even_without_the_table() {
     let world = World::new().await;
     let mut gate = Gate::open(&world.endpoint).await;
     let mut spec = world.spec(json!({ "config": { "mode": "block" }, "timeout_ms": 700 }));
@@ -277,7 +280,7 @@ async fn c07_a_body_that_never_yields_ends_with_its_process_though_the_table_is_
     assert_eq!(world.host.kill("probe"), 0, "the process is gone, and the body with it");
 }
 
-/// The next run is in another process, and no two bodies ever ran at once.
+/// Checks that the next run is in another process, and that no two bodies ran at once.
 async fn assert_fresh(world: &World) {
     let before = world.marks("bodies").pop().unwrap();
     world.switch("context");
@@ -288,7 +291,7 @@ async fn assert_fresh(world: &World) {
 }
 
 #[tokio::test]
-async fn l12_message_and_data_can_be_read_whole_in_the_history() {
+async fn l12_the_history_has_the_whole_message_and_data() {
     let world = World::with(json!({ "mode": "large", "bytes": 250_000 })).await;
     let run = world.run().await;
     assert_eq!((run.status, run.message.as_deref()), (Status::Completed, Some("large")));
@@ -296,7 +299,7 @@ async fn l12_message_and_data_can_be_read_whole_in_the_history() {
 }
 
 #[tokio::test]
-async fn data_that_no_record_holds_fails_the_run_and_says_so() {
+async fn data_too_large_for_a_record_fails_the_run() {
     let world = World::with(json!({ "mode": "large", "bytes": 5_000_000 })).await;
     let invocation = world.invoke(json!({})).await;
     let run = world.last().await;
@@ -309,7 +312,7 @@ async fn data_that_no_record_holds_fails_the_run_and_says_so() {
 }
 
 #[tokio::test]
-async fn data_that_no_record_holds_beside_the_configuration_fails_the_run_too() {
+async fn data_too_large_beside_the_configuration_fails_the_run_too() {
     let names = vec!["x".repeat(97); 1100];
     let world = World::with(json!({ "mode": "large", "bytes": 295_000, "names": names })).await;
     let run = world.run().await;
@@ -327,16 +330,16 @@ async fn a_long_message_is_cut_between_characters() {
 }
 
 #[tokio::test]
-async fn a_failed_rollback_is_told_and_changes_nothing() {
+async fn a_failed_rollback_is_logged_and_keeps_the_record() {
     let world = World::with(json!({ "mode": "failure", "names": ["bad-rollback"] })).await;
     let run = world.run().await;
     assert_eq!((run.status, run.reason()), (Status::Failed, Some("it cannot be done")));
     assert_eq!(world.marks("rollbacks").len(), 1, "tried once");
-    world.line("could not roll back: cannot be undone").await;
+    world.line("rollback failed: cannot be undone").await;
 }
 
 #[tokio::test]
-async fn in_a_rollback_of_the_stack_the_body_is_the_rollback() {
+async fn a_rollback_of_the_stack_runs_only_the_rollback() {
     let world = World::with(json!({})).await;
     let run = deploy("rollback", RUN, "r2");
     let invocation = world.invoke(run).await;

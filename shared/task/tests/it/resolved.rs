@@ -1,4 +1,4 @@
-//! Texts that CloudFormation has resolved, on their way into a real process of a task.
+//! References resolved by CloudFormation, in a real process of a task.
 
 use lamplighter_core::{
     resolve::{self, Packed},
@@ -13,7 +13,7 @@ use crate::world::{World, binary};
 const TOKEN: &str = "{{resolve:secretsmanager:shop:SecretString:token}}";
 const PARAMETER: &str = "{{resolve:ssm:/shop/name}}";
 
-/// Texts that break what they are put into, or are taken for something else.
+/// Texts that could break a format or be mistaken for something else.
 const TEXTS: [&str; 9] = [
     "hunter2",
     "a \"quoted\" back\\slash",
@@ -26,7 +26,7 @@ const TEXTS: [&str; 9] = [
     "{{resolve:ssm:/shop/other}} ${AWS::StackName}",
 ];
 
-/// The variables of a function with this configuration, with `value` wherever a text has a reference.
+/// Returns the variables of a function with this configuration, with each reference resolved to `value`.
 fn resolved(config: Value, value: &str) -> Vec<(String, String)> {
     let Packed { settings, variables } = resolve::pack(&Settings { config, ..Settings::default() });
     let variables = variables.into_iter().map(|(name, text)| {
@@ -36,7 +36,7 @@ fn resolved(config: Value, value: &str) -> Vec<(String, String)> {
     variables.chain([("LAMPLIGHTER_SETTINGS".to_owned(), settings.to_string())]).collect()
 }
 
-/// Runs the probe with this configuration, as a deployment with that value has it.
+/// Runs the probe with this configuration, resolved to `value`.
 async fn run(world: &World, mut config: Value, value: &str) -> Run {
     config["folder"] = json!(world.folder());
     let mut spec = world.spec(json!({ "config": {} }));
@@ -51,7 +51,7 @@ fn kept(world: &World) -> Value {
 }
 
 #[tokio::test]
-async fn o04_any_text_arrives_as_it_is_and_is_told_nowhere() {
+async fn o04_any_text_arrives_unchanged_and_is_masked_everywhere() {
     for text in TEXTS {
         let world = World::new().await;
         let names = json!([TOKEN, format!("postgres://u:{TOKEN}@h/shop"), "plain"]);
@@ -60,7 +60,7 @@ async fn o04_any_text_arrives_as_it_is_and_is_told_nowhere() {
         let url = format!("postgres://u:{text}@h/shop");
         assert_eq!(kept(&world), json!([text, [text, url, "plain"], 1, false]), "{text:?}");
 
-        // `names` are no `Secret`s, and yet one of them came from Secrets Manager.
+        // `names` are not of type `Secret`, but one of them is from Secrets Manager.
         assert_eq!(run.config["secret"], "[secret]");
         assert_eq!(run.config["names"], json!(["[secret]", "[secret]", "plain"]), "{text:?}");
         assert_eq!(run.data, Some(json!(["[secret]", "[secret]", "plain"])));
@@ -77,10 +77,10 @@ async fn o04_any_text_arrives_as_it_is_and_is_told_nowhere() {
 }
 
 #[tokio::test]
-async fn o04_an_empty_text_arrives_as_an_empty_one() {
+async fn o04_an_empty_text_arrives_empty() {
     let world = World::new().await;
     let config = json!({ "mode": "keep-texts", "secret": TOKEN, "names": [TOKEN], "folder": world.folder() });
-    // By hand, since the host on this machine gives no process an empty variable.
+    // By hand, since the local host passes no empty variables.
     let mut task = std::process::Command::new(binary());
     let ended = task.arg("run").env_remove("LAMPLIGHTER_TABLE").envs(resolved(config, "")).output().unwrap();
     assert!(ended.status.success(), "{ended:?}");
@@ -88,7 +88,7 @@ async fn o04_an_empty_text_arrives_as_an_empty_one() {
 }
 
 #[tokio::test]
-async fn o04_a_text_becomes_the_number_that_its_place_is_for() {
+async fn o04_a_text_is_converted_to_the_type_of_its_field() {
     let world = World::new().await;
     let config = |mode: &str| json!({ "mode": mode, "count": TOKEN, "secret": TOKEN });
     let run = run(&world, config("keep-texts"), "4711").await;
@@ -99,21 +99,18 @@ async fn o04_a_text_becomes_the_number_that_its_place_is_for() {
     let unfit = self::run(&world, config("keep-texts"), "many").await;
     let error = unfit.error.unwrap();
     assert_eq!(error.kind, ErrorKind::Configuration);
-    assert_eq!(
-        error.message,
-        "the configuration does not fit: `count` must be a whole number, and is a text"
-    );
+    assert_eq!(error.message, "invalid configuration: `count` must be a whole number, and is a text");
 }
 
 #[tokio::test]
-async fn o04_a_parameter_is_no_secret_by_itself() {
+async fn o04_a_parameter_is_not_masked() {
     let world = World::new().await;
     let run = run(&world, json!({ "mode": "keep-texts", "names": [PARAMETER] }), "shop").await;
     assert_eq!((run.config["names"].clone(), run.message), (json!(["shop"]), Some("kept shop".to_owned())));
 }
 
 #[tokio::test]
-async fn o04_a_variable_that_is_not_there_fails_the_run_and_is_named() {
+async fn o04_a_missing_variable_fails_the_run_and_is_named() {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": {} }));
     let variables = resolved(json!({ "secret": TOKEN, "folder": world.folder() }), "hunter2");
@@ -132,21 +129,21 @@ async fn o04_a_variable_that_is_not_there_fails_the_run_and_is_named() {
 }
 
 #[tokio::test]
-async fn o04_a_reference_that_nobody_resolved_is_not_passed_on() {
+async fn o04_an_unresolved_reference_does_not_reach_the_body() {
     let world = World::with(json!({ "mode": "keep-texts" })).await;
     let of_run = json!({ "config": { "names": ["plain", format!("u:{TOKEN}")] } });
     let invoked = world.invoke(of_run).await;
-    assert!(String::from_utf8_lossy(&invoked.payload).contains("`names[1]` is a reference"));
+    assert!(String::from_utf8_lossy(&invoked.payload).contains("`names[1]` is an unresolved reference"));
     let error = world.last().await.error.unwrap();
     assert_eq!(error.kind, ErrorKind::Configuration);
-    assert!(
-        error.message.starts_with("`names[1]` is a reference, and nobody has resolved it"),
-        "{}",
-        error.message
-    );
+    assert!(error.message.starts_with("`names[1]` is an unresolved reference"), "{}", error.message);
 
     world.register(json!({ "config": { "mode": "keep-texts", "secret": TOKEN } }));
     let error = world.run().await.error.unwrap();
-    assert!(error.message.starts_with("LAMPLIGHTER_SETTINGS: `secret` is a reference"), "{}", error.message);
+    assert!(
+        error.message.starts_with("LAMPLIGHTER_SETTINGS: `secret` is an unresolved reference"),
+        "{}",
+        error.message
+    );
     assert!(!world.folder().join("texts").exists(), "no body ran");
 }

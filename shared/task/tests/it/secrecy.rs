@@ -1,4 +1,4 @@
-//! What is told of a run in the log, and what never is.
+//! The log lines of a run, and the secrets they must not show.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::world::{World, answer};
 const SECRETS: [&str; 3] =
     ["hunter2", "a \"quoted\" back\\slash", "-----BEGIN KEY-----\nMIIB\t1\n-----END KEY-----"];
 
-/// Whether a text shows a secret, plainly or as one would find it in quotes.
+/// Returns whether a text contains a secret, plainly or escaped as in quotes.
 fn shows(text: &str, secret: &str) -> bool {
     let quoted = format!("{secret:?}");
     [secret, quoted.trim_matches('"'), quoted.replace('\\', "\\\\").trim_matches('"')]
@@ -57,7 +57,7 @@ async fn l23_the_body_itself_has_the_secret() {
 }
 
 #[tokio::test]
-async fn l23_a_thread_that_is_left_behind_does_not_tell_it_later_either() {
+async fn l23_a_thread_that_outlives_its_run_does_not_log_the_secret() {
     let world = World::with(json!({ "mode": "leave-a-thread", "secret": "hunter2" })).await;
     world.run().await;
     world.go();
@@ -75,7 +75,7 @@ async fn a_short_secret_leaves_the_lines_readable() {
 }
 
 #[tokio::test]
-async fn l25_every_line_is_json_and_says_whose_it_is() {
+async fn l25_every_line_is_json_with_task_and_run() {
     let world = World::with(json!({ "mode": "talk" })).await;
     let invocation = world.invoke(json!({})).await;
     let run = world.last().await;
@@ -103,7 +103,7 @@ async fn l25_every_line_is_json_and_says_whose_it_is() {
 }
 
 #[tokio::test]
-async fn l25_a_panic_is_a_line_too_and_one_error_at_the_end() {
+async fn l25_a_panic_is_logged_as_a_line_and_the_run_ends_with_one_error() {
     let world = World::with(json!({ "mode": "panic-str" })).await;
     let run = world.run().await;
     let lines = world.logged();

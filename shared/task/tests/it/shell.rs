@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::world::{World, binary};
 
-/// The binary with an environment of its own.
+/// Creates a command for the binary with an empty environment.
 pub(crate) fn bare() -> Command {
     let mut command = Command::new(binary());
     command.env_clear().stdin(Stdio::null());
     command
 }
 
-/// The binary in a world.
+/// Creates a command for the binary in a world.
 pub(crate) fn command(world: &World, config: &Value) -> Command {
     let mut command = bare();
     let spec = world.spec(json!({ "config": config }));
@@ -42,7 +42,7 @@ async fn describe_prints_the_definition() {
     assert_eq!(output.status.code(), Some(0));
     let definition: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(definition["name"], "probe");
-    assert_eq!(definition["description"], "Does to itself what its configuration says.");
+    assert_eq!(definition["description"], "Does what its configuration says.");
     assert_eq!((&definition["kind"], &definition["timeout_ms"]), (&json!("lifecycle"), &json!(20_000)));
     assert_eq!((&definition["retry"]["max_attempts"], &definition["rollback"]), (&json!(2), &json!(true)));
     assert_eq!(definition["copy_assets"], json!([{ "from": "files", "to": "files" }]));
@@ -52,7 +52,7 @@ async fn describe_prints_the_definition() {
 }
 
 #[tokio::test]
-async fn run_executes_once_and_its_exit_code_says_how_it_went() {
+async fn run_executes_once_and_its_exit_code_is_the_result() {
     let world = World::new().await;
     for (config, arguments, code) in [
         (json!({}), vec!["run"], 0),
@@ -73,19 +73,19 @@ async fn run_executes_once_and_its_exit_code_says_how_it_went() {
 }
 
 #[tokio::test]
-async fn run_ends_though_the_body_does_not() {
+async fn run_ends_even_if_the_body_does_not() {
     let world = World::new().await;
     let mut run = bare();
     let spec = world.spec(json!({ "config": { "mode": "block-everywhere" }, "timeout_ms": 300 }));
     run.envs(&spec.environment).env_remove("LAMPLIGHTER_TABLE").arg("run");
     let output = output(run).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("LAMPLIGHTER_TABLE is not set, so this run has neither lock"));
+    assert!(text(&output.stderr).contains("LAMPLIGHTER_TABLE is not set: this run has neither a lock"));
     assert!(text(&output.stdout).lines().last().unwrap().contains("\"TIMEOUT\""));
 }
 
 #[tokio::test]
-async fn run_gives_the_body_the_time_that_the_settings_say() {
+async fn run_applies_the_timeout_of_the_settings() {
     let world = World::new().await;
     let mut run = command(&world, &json!({}));
     run.envs(world.spec(json!({ "config": {}, "timeout_ms": 800_000 })).environment).arg("run");
@@ -95,7 +95,7 @@ async fn run_gives_the_body_the_time_that_the_settings_say() {
 }
 
 #[tokio::test]
-async fn bad_usage_is_told_with_exit_code_2() {
+async fn wrong_usage_exits_with_code_2() {
     use std::os::unix::ffi::OsStringExt as _;
     let raw = std::ffi::OsString::from_vec(vec![0xff]);
     let words = |words: &[&str]| words.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
@@ -120,7 +120,7 @@ async fn bad_usage_is_told_with_exit_code_2() {
 }
 
 #[tokio::test]
-async fn describe_into_a_closed_pipe_is_no_panic() {
+async fn describe_into_a_closed_pipe_does_not_panic() {
     let mut describe = bare();
     describe.arg("describe").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = describe.spawn().unwrap();
@@ -129,7 +129,7 @@ async fn describe_into_a_closed_pipe_is_no_panic() {
     assert!(!text(&output.stderr).contains("panicked"), "{}", text(&output.stderr));
 }
 
-/// Somebody who reads the outputs of a run, or does not.
+/// The reader of a run's outputs.
 enum Reader {
     Gone,
     Stopped,
@@ -138,7 +138,7 @@ enum Reader {
 }
 
 #[tokio::test]
-async fn a_body_that_prints_goes_on_whatever_becomes_of_its_readers() {
+async fn a_printing_body_continues_whatever_its_readers_do() {
     let world = World::new().await;
     for reader in [Reader::Gone, Reader::Stopped, Reader::Full, Reader::Good] {
         let mut run = command(&world, &json!({ "mode": "print" }));
@@ -157,7 +157,7 @@ async fn a_body_that_prints_goes_on_whatever_becomes_of_its_readers() {
             if let Reader::Gone = reader {
                 drop((child.stdout.take(), child.stderr.take()));
             }
-            // What is not taken stays open, and nobody reads it.
+            // An output that is not taken stays open and unread.
             let unread = (child.stdout.take(), child.stderr.take());
             let code = child.wait().unwrap().code();
             drop(unread);
@@ -179,7 +179,7 @@ async fn a_body_that_prints_goes_on_whatever_becomes_of_its_readers() {
 }
 
 #[tokio::test]
-async fn what_is_said_of_bad_usage_is_no_panic_where_nobody_hears_it() {
+async fn wrong_usage_without_a_reader_does_not_panic() {
     let mut usage = bare();
     usage.arg("dance").stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
     let output = output(usage).await;
@@ -187,7 +187,7 @@ async fn what_is_said_of_bad_usage_is_no_panic_where_nobody_hears_it() {
 }
 
 #[tokio::test]
-async fn a_wrong_environment_is_a_failure_by_hand_too() {
+async fn an_invalid_environment_variable_fails_a_run_by_hand() {
     let mut command = bare();
     command.arg("describe").env("LAMPLIGHTER_LOG", "loud");
     let output = output(command).await;

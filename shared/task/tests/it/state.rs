@@ -1,4 +1,4 @@
-//! A task's own state: built once per process, torn down once; and the HTTP client that bodies share.
+//! A task's state, built and torn down once per process, and the shared HTTP client.
 
 use std::{
     process::Command,
@@ -18,7 +18,7 @@ use crate::{
     world::{RUN, World, deploy},
 };
 
-/// A world whose probe has a state.
+/// Creates a world whose probe has a state.
 async fn world(config: Value) -> World {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": config }));
@@ -31,7 +31,7 @@ fn uses(run: &Run) -> &Value {
     &run.data.as_ref().expect("the body returned nothing")["uses"]
 }
 
-/// Waits for a line of a file.
+/// Waits for a line in a file.
 async fn marked(world: &World, file: &str) -> Vec<String> {
     let marked = async {
         while world.marks(file).is_empty() {
@@ -51,7 +51,7 @@ async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
     assert_eq!(world.marks("opened").len(), 1);
     assert_eq!(world.marks("closed").len(), 0);
     let process = world.body_begun().await;
-    // The record is there before the process is idle, and one that is not must be told again.
+    // The record is written before the process is idle, and a busy process needs a second signal.
     let by = Instant::now() + Duration::from_secs(20);
     while world.marks("closed").is_empty() {
         assert!(Instant::now() < by, "the state is not torn down");
@@ -59,24 +59,24 @@ async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(marked(&world, "closed").await, ["3"]);
-    // Nobody sends an event to a process that was told to end, and here it must be gone for that.
+    // The host sends no event to a stopping process; the test waits until it is gone.
     let gone = async {
-        // One that nobody has asked about yet is a zombie.
+        // A process that was not waited for is a zombie.
         while std::fs::read_to_string(format!("/proc/{process}/stat"))
             .is_ok_and(|stat| !stat.contains(") Z "))
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the process is still there");
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the process did not end");
 
     assert_eq!(uses(&world.run().await), 1, "another process has another state");
     assert_eq!(world.marks("opened").len(), 2);
 }
 
 #[tokio::test]
-async fn q03_a_process_that_is_told_to_end_ends_its_run_and_goes_when_it_is_told_again() {
-    // Where the tests run under `nohup`, so do the processes.
+async fn q03_a_first_signal_cancels_the_run_and_a_second_one_ends_the_process() {
+    // If the tests run under `nohup`, the processes inherit its ignored SIGHUP.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
     let has_hang_up = u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 0;
@@ -99,7 +99,7 @@ async fn q03_a_process_that_is_told_to_end_ends_its_run_and_goes_when_it_is_told
 }
 
 #[tokio::test]
-async fn q03_a_run_by_hand_tears_down_what_it_has_built() {
+async fn q03_a_run_by_hand_tears_its_state_down() {
     let world = world(json!({})).await;
     let mut by_hand = command(&world, &json!({}));
     by_hand.env("PROBE_STATE", "yes").arg("run");
@@ -109,13 +109,13 @@ async fn q03_a_run_by_hand_tears_down_what_it_has_built() {
 }
 
 #[tokio::test]
-async fn q03_a_state_that_cannot_be_built_is_tried_again() {
+async fn q03_building_the_state_is_retried() {
     let world = world(json!({ "mode": "away-at-first" })).await;
     let run = world.run().await;
     assert_eq!((run.status, run.attempts.len(), world.bodies()), (Status::Completed, 2, 1), "{run:?}");
     let error = run.attempts[0].error.as_ref().unwrap();
     assert_eq!(error.kind, ErrorKind::Dependency);
-    assert_eq!(error.message, "the task's state was not built: the database is away");
+    assert_eq!(error.message, "cannot build the task's state: the database is down");
 }
 
 #[tokio::test]

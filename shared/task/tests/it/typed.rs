@@ -1,4 +1,4 @@
-//! Queue tasks as authors write them, in the worlds that tests of their own have.
+//! Typed queue tasks, tested in a `testing::World` as authors do.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn letter(text: &str) -> Letter {
 }
 
 #[test]
-fn a_queue_task_says_what_it_takes() {
+fn a_queue_task_has_a_schema_of_its_arguments() {
     let definition = WriteLetter::definition();
     assert_eq!((definition.faults(), definition.enqueues[0].as_str()), (vec![], "post"));
     let queue = definition.queue().unwrap();
@@ -57,7 +57,7 @@ fn a_queue_task_says_what_it_takes() {
 }
 
 #[tokio::test]
-async fn q02_arguments_and_results_are_typed_and_come_back_equal() {
+async fn q02_typed_arguments_and_results_are_returned_unchanged() {
     let world = World::new().await;
     let pages = vec![Some(1), None];
     let job = WriteLetter::enqueue(&world.jobs(), "Łódź 🕯".to_owned(), pages.clone(), true).await.unwrap();
@@ -70,7 +70,7 @@ async fn q02_arguments_and_results_are_typed_and_come_back_equal() {
 }
 
 #[tokio::test]
-async fn q04_a_job_says_how_far_it_is_and_can_be_aborted_until_it_is_over() {
+async fn q04_a_job_has_a_status_and_can_be_aborted_until_its_end() {
     let world = World::new().await;
     let jobs = world.jobs();
     let job = Post::enqueue(&jobs, letter("a")).await.unwrap();
@@ -87,7 +87,7 @@ async fn q04_a_job_says_how_far_it_is_and_can_be_aborted_until_it_is_over() {
 }
 
 #[tokio::test]
-async fn q05_a_job_has_one_time_to_start_at() {
+async fn q05_a_job_accepts_one_start_time() {
     let world = World::new().await;
     let jobs = world.jobs();
     let later = || Post::enqueue(&jobs, letter("a")).delay(LONG);
@@ -98,7 +98,7 @@ async fn q05_a_job_has_one_time_to_start_at() {
 }
 
 #[tokio::test]
-async fn q07_a_second_one_is_refused_or_joins_the_first() {
+async fn q07_a_second_unique_job_is_rejected_or_joins_the_first() {
     let world = World::new().await;
     let jobs = world.jobs();
     let unique = |text: &str| Post::enqueue(&jobs, letter(text)).unique(Unique::Arguments, LONG);
@@ -112,7 +112,7 @@ async fn q07_a_second_one_is_refused_or_joins_the_first() {
 }
 
 #[tokio::test]
-async fn q12_a_job_waits_for_another_and_is_given_its_data() {
+async fn q12_a_job_waits_for_another_and_receives_its_data() {
     let world = World::new().await;
     let jobs = world.jobs();
     let first = WriteLetter::enqueue(&jobs, "Ada".to_owned(), Vec::new(), false).await.unwrap();
@@ -124,7 +124,7 @@ async fn q12_a_job_waits_for_another_and_is_given_its_data() {
 }
 
 #[tokio::test]
-async fn q13_many_are_enqueued_at_once() {
+async fn q13_many_jobs_are_enqueued_at_once() {
     let world = World::new().await;
     let jobs = world.jobs();
     let many = (0..30).map(|i| Post::enqueue(&jobs, letter(&i.to_string())));
@@ -134,8 +134,8 @@ async fn q13_many_are_enqueued_at_once() {
 }
 
 #[tokio::test]
-async fn a_run_has_the_configuration_and_the_time_of_the_test() {
-    /// Says when.
+async fn a_run_has_the_tests_configuration_and_time() {
+    /// Returns its tick.
     #[task(schedule = "@hourly")]
     async fn toll(ctx: Context<Config>) -> TaskResult {
         Ok(Outcome::success(format!(

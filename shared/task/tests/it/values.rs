@@ -1,4 +1,4 @@
-//! Data that is too large for the table: in the bucket, whole and without secrets; and runs whose bucket does not answer.
+//! Data that is too large for the table is stored in the bucket without secrets. Runs whose bucket fails are recorded.
 
 use lamplighter_core::{run::ErrorKind, status::Status};
 use lamplighter_local::Bucket;
@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use crate::world::{World, objects};
 
-/// A world whose function has this bucket, and does what `config` says.
+/// Creates a world whose function has this bucket and configuration.
 async fn world(bucket: &Bucket, config: Value) -> World {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": config }));
@@ -24,7 +24,7 @@ async fn bucket() -> (Bucket, TempDir) {
 }
 
 #[tokio::test]
-async fn l12_data_beyond_what_a_record_holds_is_stored_whole() {
+async fn l12_data_too_large_for_a_record_is_stored_whole() {
     let (bucket, _folder) = bucket().await;
     let world = world(&bucket, json!({ "mode": "large", "bytes": 5_000_000 })).await;
     let run = world.run().await;
@@ -51,7 +51,7 @@ async fn q02_secrets_are_masked_before_a_value_leaves_the_process() {
 }
 
 #[tokio::test]
-async fn l12_a_run_whose_bucket_is_down_is_recorded_as_failed_by_the_system() {
+async fn l12_a_run_whose_bucket_is_down_is_recorded_with_a_system_error() {
     let (bucket, _folder) = bucket().await;
     let world = world(&bucket, json!({ "mode": "large", "bytes": 200_000 })).await;
     drop(bucket);
@@ -65,7 +65,7 @@ async fn l12_a_run_whose_bucket_is_down_is_recorded_as_failed_by_the_system() {
 }
 
 #[tokio::test]
-async fn l12_a_bucket_that_never_answers_does_not_cost_the_record() {
+async fn l12_a_bucket_that_never_responds_does_not_prevent_the_record() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! One world a test: an engine with the table, a Lambda host, and a folder in which the probe leaves its marks.
+//! The world of one test: an engine with the table, a Lambda host, and a folder for the probe's marks.
 
 use std::{
     path::{Path, PathBuf},
@@ -22,11 +22,11 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// The name of the function, and of the task.
+/// The name of the function and of the task.
 pub(crate) const PROBE: &str = "probe";
 
-/// `examples/task_probe.rs`, which `cargo test` builds beside the tests. (`shared/local` has a `probe` of its own, and all
-/// packages share the folder.)
+/// The binary of `examples/task_probe.rs`, which `cargo test` builds. Its name is unique, since all packages share the
+/// folder.
 pub(crate) fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join("examples/task_probe");
@@ -59,14 +59,14 @@ impl World {
         Self { table, host, _engine: engine, endpoint, lines, folder: tempfile::tempdir().unwrap() }
     }
 
-    /// A world whose probe does what `config` says.
+    /// Creates a world whose probe has this configuration.
     pub(crate) async fn with(config: Value) -> Self {
         let world = Self::new().await;
         world.register(json!({ "config": config }));
         world
     }
 
-    /// A world whose probe is a cron task with these settings, and with these words in its environment.
+    /// Creates a world whose probe is a cron task with these settings and environment variables.
     pub(crate) async fn cron(settings: Value, words: &[&str]) -> Self {
         let world = Self::new().await;
         let mut spec = world.spec(settings);
@@ -81,7 +81,7 @@ impl World {
         self.folder.path()
     }
 
-    /// The function as these settings have it; their configuration gets the world's folder.
+    /// Returns the function with these settings. The world's folder is added to their configuration.
     pub(crate) fn spec(&self, mut settings: Value) -> FunctionSpec {
         settings["config"]["folder"] = json!(self.folder());
         let mut spec = FunctionSpec::new(PROBE, binary());
@@ -107,23 +107,23 @@ impl World {
         self.host.invoke(PROBE, payload.to_string()).await.unwrap()
     }
 
-    /// Invokes it by hand and gives the run's record.
+    /// Invokes the function by hand and returns the run's record.
     pub(crate) async fn run(&self) -> Run {
         self.invoke(json!({})).await;
         self.last().await
     }
 
-    /// From here on the body does this.
+    /// Sets the mode of all further bodies.
     pub(crate) fn switch(&self, mode: &str) {
         std::fs::write(self.folder().join("mode"), mode).unwrap();
     }
 
-    /// Lets a body that waits for it go on.
+    /// Lets a waiting body continue.
     pub(crate) fn go(&self) {
         std::fs::write(self.folder().join("go"), "").unwrap();
     }
 
-    /// All records, newest first.
+    /// Returns all records, newest first.
     pub(crate) async fn runs(&self) -> Vec<Run> {
         self.table.history(&History::of(task(), 100)).await.unwrap().runs
     }
@@ -132,7 +132,7 @@ impl World {
         self.runs().await.into_iter().next().expect("no run was recorded")
     }
 
-    /// The lines of a file that the probe writes: `bodies`, `rollbacks`, `overlaps`.
+    /// Returns the lines of one of the probe's files: `bodies`, `rollbacks`, `overlaps`.
     pub(crate) fn marks(&self, file: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder().join(file)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -142,7 +142,7 @@ impl World {
         self.marks("bodies").len()
     }
 
-    /// Waits until a body has begun, and gives the process it is in.
+    /// Waits until a body has started, and returns its process id.
     pub(crate) async fn body_begun(&self) -> String {
         let begun = async {
             loop {
@@ -152,22 +152,22 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), begun).await.expect("no body began")
+        tokio::time::timeout(Duration::from_secs(20), begun).await.expect("no body started")
     }
 
-    /// Everything the functions printed.
+    /// Returns all output of the functions.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.borrow().iter().map(|line| line.line.clone()).collect()
     }
 
-    /// Everything the functions printed, as JSON.
+    /// Returns all output of the functions as JSON.
     pub(crate) fn logged(&self) -> Vec<Value> {
         let parse =
             |line: String| serde_json::from_str(&line).unwrap_or_else(|e| panic!("not JSON ({e}): {line}"));
         self.lines().into_iter().map(parse).collect()
     }
 
-    /// The first line that contains a text, once it is there.
+    /// Waits for a line that contains a text, and returns it.
     pub(crate) async fn line(&self, text: &str) -> Value {
         let mut lines = self.lines.clone();
         let found = |lines: &Vec<LogLine>| lines.iter().any(|it| it.line.contains(text));
@@ -177,7 +177,7 @@ impl World {
     }
 }
 
-/// A way to the table that can be shut.
+/// A proxy for the table that can be closed.
 pub(crate) struct Gate {
     endpoint: String,
     passing: JoinHandle<()>,
@@ -205,7 +205,7 @@ impl Gate {
         self.endpoint.clone()
     }
 
-    /// Ends every connection, and refuses new ones.
+    /// Closes all connections, and rejects new ones.
     pub(crate) fn shut(&mut self) {
         self.passing.abort();
     }
@@ -215,7 +215,7 @@ pub(crate) fn task() -> TaskName {
     PROBE.parse().unwrap()
 }
 
-/// The objects of the bucket `values`.
+/// Returns the objects in the bucket `values`.
 pub(crate) fn objects(bucket: &Bucket) -> Objects {
     let signing = bucket.credentials();
     let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
@@ -234,12 +234,12 @@ pub(crate) fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
     )
 }
 
-/// The payload that came back.
+/// Returns the response's payload.
 pub(crate) fn answer(invocation: &Invocation) -> Value {
     serde_json::from_slice(&invocation.payload).unwrap()
 }
 
-/// What a deployment sends.
+/// Returns the payload of a deployment.
 pub(crate) fn deploy(trigger: &str, run_id: &str, request: &str) -> Value {
     json!({
         "trigger": trigger,
@@ -254,10 +254,10 @@ pub(crate) fn deploy(trigger: &str, run_id: &str, request: &str) -> Value {
     })
 }
 
-/// What the pulse sends.
+/// Returns the payload of the pulse.
 pub(crate) fn tick(at: &str) -> Value {
     json!({ "trigger": "pulse", "scheduled_for": at })
 }
 
-/// A run id.
+/// Creates a run id.
 pub(crate) const RUN: &str = "01KAJ0000000000000000000RN";

@@ -1,4 +1,4 @@
-//! What the attribute makes of its words, and a task without it.
+//! The definitions that `#[task]` generates, and a task without the attribute.
 
 use std::time::Duration;
 
@@ -37,12 +37,12 @@ mod watched {
         pub files: u32,
     }
 
-    #[expect(clippy::unused_async, reason = "whether it is due may be asked of anybody")]
+    #[expect(clippy::unused_async, reason = "a schedule function is async even if it awaits nothing")]
     async fn has_files(ctx: Context) -> Due {
         Ok(ctx.scheduled_for().is_some())
     }
 
-    /// Takes in what lies there.
+    /// Imports the files in a folder.
     #[task(
         schedule = has_files,
         overlap = Replace,
@@ -147,7 +147,7 @@ fn every_key_of_a_cron_task_is_in_its_definition() {
 }
 
 #[test]
-fn c04_a_function_stands_in_the_place_of_a_schedule() {
+fn c04_a_function_can_replace_the_cron_expression() {
     let take_in = watched::TakeIn::definition();
     assert_eq!(take_in.faults(), []);
     let cron = take_in.cron().unwrap();
@@ -174,7 +174,7 @@ fn every_key_of_a_lifecycle_task_is_in_its_definition() {
 }
 
 #[test]
-fn l03_without_keys_the_defaults_hold() {
+fn l03_without_keys_the_defaults_apply() {
     let plain = plain::Greet::definition();
     assert_eq!((plain.timeout.as_secs(), plain.retry.max_attempts), (300, 3));
     assert_eq!(plain.lifecycle(), Some(&Lifecycle::default()));
