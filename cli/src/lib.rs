@@ -1,30 +1,15 @@
 //! The command line: from the tasks of a workspace to what is deployed, and back to what they did.
 //!
-//! - [`commands`]: one file a command; parsing only validates
-//! - [`target`]: the stack that a command works on, here or in AWS
-//! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
-//! - `cloud_logs`: the logs of a stack in AWS
-//! - [`many`]: one question to many tasks at once
-//! - `output`: everything that is printed; `text`: what others wrote, as a terminal shows it
-//! - [`show`]: runs and deployments as people read them
-//! - [`times`]: times as people write them
-//! - [`words`]: everything people read, in their language
-//! - `reporter`: the events of a runner, as text or as JSON
+//! - `commands`: one file a command; parsing only validates
+//! - `arguments`: values of the command line that several commands take
+//! - [`stack`]: the stack that a command works on, on this machine or in AWS
+//! - `terminal`: everything that is printed, and what is asked
+//! - [`words`]: every text that people read, in their language
 
-mod ask;
-mod cloud_logs;
-pub mod commands;
-pub mod follow;
-mod given;
-pub mod lookup;
-pub mod many;
-mod output;
-pub mod progress;
-mod reporter;
-pub mod show;
-pub mod target;
-mod text;
-pub mod times;
+mod arguments;
+mod commands;
+pub mod stack;
+mod terminal;
 pub mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -33,8 +18,9 @@ use clap::{CommandFactory, Parser};
 use lamplighter_aws::process::{NotText, variable};
 
 use crate::{
+    arguments::names::Misuse,
     commands::{Command, Purpose},
-    lookup::Misuse,
+    terminal::{ask, output},
     words::{Lines, Locale, Words},
 };
 

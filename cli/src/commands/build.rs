@@ -6,7 +6,11 @@ use lamplighter_project::{
     package::{self, Package},
 };
 
-use crate::{output, show::table, tr, words::Words};
+use crate::{
+    terminal::{output, show::table},
+    tr,
+    words::Words,
+};
 
 /// Compiles every task, the dispatcher and the other functions, and packages them below target/lamplighter.
 #[derive(Debug, clap::Args)]

@@ -9,11 +9,12 @@ use lamplighter_project::workspace::Workspace;
 
 use super::run::line;
 use crate::{
-    follow::watch,
-    lookup::{self, Named},
-    output,
-    progress::{beside, is_seen},
-    target::Place,
+    arguments::names::{self, Named},
+    stack::{follow::watch, target::Place},
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+    },
     tr,
     words::Words,
 };
@@ -37,7 +38,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = lookup::task_or_run(words, &workspace, &arguments.which)?;
+    let named = names::task_or_run(words, &workspace, &arguments.which)?;
     let ended = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let ended = cancel(words, &target.table, &workspace, &named, arguments.json).await;

@@ -2,7 +2,7 @@
 
 use clap_complete::{Shell, generate};
 
-use crate::output;
+use crate::terminal::output;
 
 /// Prints the completion script of a shell.
 #[derive(Debug, clap::Args)]

@@ -13,8 +13,8 @@ use lamplighter_runner::{
 
 use super::start::{How, headline, variables};
 use crate::{
-    reporter::{self, Terminal},
-    target::Place,
+    stack::target::Place,
+    terminal::reporter::{self, Terminal},
     words::Words,
 };
 

@@ -7,18 +7,20 @@ use jiff::Timestamp;
 use lamplighter_aws::jobs::{Accepted, Jobs};
 use lamplighter_core::{
     definition::{Definition, Priority},
-    duration,
     job::{JobKey, Limit, NewJob, OnConflict, Scope, Unique, When},
     schema,
 };
 use serde_json::{Value, json};
 
-use super::job::wait_and_tell;
+use super::jobs::wait_and_print;
 use crate::{
-    given::{Given, given},
-    lookup::{self, Misuse},
-    output,
-    target::{Place, Target},
+    arguments::{
+        json::{Given, given},
+        names::{self, Misuse},
+        time::duration,
+    },
+    stack::target::{Place, Target},
+    terminal::output,
     tr,
     words::Words,
 };
@@ -34,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ARGUMENTS", value_parser = given, default_value = "{}")]
     given: Given,
     /// How long it waits before it may start.
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "at")]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "at")]
     delay: Option<Duration>,
     /// When it may start: `2026-11-21T06:00:00Z`.
     #[arg(long, value_name = "WHEN")]
@@ -49,7 +51,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "SCOPE", requires = "within")]
     unique: Option<String>,
     /// For how long at most it is the only one.
-    #[arg(long, value_name = "TIME", value_parser = time, requires = "unique")]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "unique")]
     within: Option<Duration>,
     /// Where it must be the only one and is not: takes the other one for it.
     #[arg(long, requires = "unique")]
@@ -61,13 +63,13 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TEXT", requires = "at_most")]
     key: Option<String>,
     /// How long it may wait for its start; then it fails.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     expires_in: Option<Duration>,
     /// A job that must have completed before it may start.
     #[arg(long, value_name = "JOB")]
     after: Vec<JobKey>,
     /// Waits for its end, for that long at most.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
     /// Prints JSON: the job's name, and with --wait its record.
     #[arg(long)]
@@ -76,14 +78,10 @@ pub(crate) struct Arguments {
     place: Place,
 }
 
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
-}
-
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     arguments.place.check(&workspace)?;
-    let task = lookup::task(words, &workspace, &arguments.task)?;
+    let task = names::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, None)?;
     let Some(definition) = super::asked_for(project, Some(&task)).pop() else {
         bail!(Misuse(tr!(words, "job-no-queue", task = task)))
@@ -160,5 +158,5 @@ async fn enqueue(
         }
         return Ok(());
     };
-    wait_and_tell(words, &jobs, &key, patience, json).await
+    wait_and_print(words, &jobs, &key, patience, json).await
 }

@@ -17,7 +17,7 @@ use lamplighter_project::{
 use lamplighter_template::{Application, TEMPLATE, render};
 use serde_json::json;
 
-use crate::{output, tr, words::Words};
+use crate::{terminal::output, tr, words::Words};
 
 /// How many lines of a difference are shown.
 const SHOWN: usize = 8;

@@ -16,11 +16,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    lookup::{self, Named},
-    many, output,
-    show::{signed, unreadable, wrapped},
-    target::Place,
-    times::When,
+    arguments::{
+        names::{self, Named},
+        time::When,
+    },
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{signed, unreadable, wrapped},
+    },
     tr,
     words::Words,
 };
@@ -74,7 +78,7 @@ struct Told {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let all = || workspace.tasks.iter().map(|task| task.name.clone()).collect();
-    let which = arguments.which.as_ref().map(|which| lookup::task_or_run(words, &workspace, which));
+    let which = arguments.which.as_ref().map(|which| names::task_or_run(words, &workspace, which));
     let (tasks, run): (Vec<_>, _) = match which.transpose()? {
         Some(Named::Task(task)) => (vec![task], None),
         Some(Named::Run(run)) => (all(), Some(run)),
@@ -115,10 +119,11 @@ async fn read_one(
     id: RunId,
 ) -> anyhow::Result<Told> {
     let now = Timestamp::now();
-    let unreadable =
-        many::each(tasks, async |task| Ok::<_, TableError>(many::settled(table, task, now).await?.1));
+    let unreadable = each_task::each(tasks, async |task| {
+        Ok::<_, TableError>(each_task::settled(table, task, now).await?.1)
+    });
     let unreadable = unreadable.await?.into_iter().flatten().collect();
-    let run = table.whole(lookup::run(words, table, workspace, id).await?).await?;
+    let run = table.whole(names::run(words, table, workspace, id).await?).await?;
     Ok(Told { runs: vec![run], unreadable, next: None, totals: None })
 }
 
@@ -127,8 +132,8 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
     let now = Timestamp::now();
     let instant = |when: &Option<When>| when.map(|when| when.instant(now, &TimeZone::UTC));
     let (from, until) = (instant(&arguments.since), instant(&arguments.until));
-    let pages = many::each(tasks, async |task| {
-        let (_, unreadable) = many::settled(table, task, now).await?;
+    let pages = each_task::each(tasks, async |task| {
+        let (_, unreadable) = each_task::settled(table, task, now).await?;
         let wanted = History {
             statuses: arguments.status.clone(),
             trigger: arguments.trigger,
@@ -144,12 +149,12 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         anyhow::Ok(page)
     });
     let Page { runs, unreadable, next, .. } =
-        many::merged(pages.await?, arguments.limit.into(), |run: &Run| run.id);
+        each_task::merged(pages.await?, arguments.limit.into(), |run: &Run| run.id);
     let mut told = Told { runs, unreadable, next: next.map(|cursor| cursor.to_string()), totals: None };
     if arguments.totals {
         let month = lamplighter_core::statistics::Window::Month.before(now);
         let range = from.unwrap_or(month.start)..until.unwrap_or(month.end);
-        let counted = many::each(tasks, |task| table.statistics(task, &range, now)).await?;
+        let counted = each_task::each(tasks, |task| table.statistics(task, &range, now)).await?;
         let all = counted.iter().fold(Statistics::default(), |all, one| all.merged(&one.statistics));
         told.totals = Some(all.by_status);
     }

@@ -9,12 +9,16 @@ use lamplighter_runner::{lines::LogFile, location::InAws, logs::path};
 use serde_json::Value;
 
 use crate::{
-    cloud_logs::{CloudLog, Followed},
-    lookup::{self, Named},
-    output,
-    progress::{beside, is_seen},
-    target::Place,
-    text::{escaped, fitted, width},
+    arguments::names::{self, Named},
+    stack::{
+        cloud_logs::{CloudLog, Followed},
+        target::Place,
+    },
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        text::{escaped, fitted, width},
+    },
     tr,
     words::Words,
 };
@@ -46,7 +50,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let (tasks, run) = match lookup::task_or_run(words, &workspace, &arguments.what)? {
+    let (tasks, run) = match names::task_or_run(words, &workspace, &arguments.what)? {
         Named::Task(task) => (vec![task], None),
         Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
     };

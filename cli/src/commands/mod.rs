@@ -7,7 +7,6 @@ mod dev;
 mod enqueue;
 mod generate;
 mod history;
-mod job;
 mod jobs;
 mod logs;
 mod next;
@@ -31,7 +30,7 @@ use clap::Subcommand;
 use lamplighter_core::{definition::Definition, name::TaskName};
 use lamplighter_project::{Project, compile, config::Config, describe, workspace::Workspace};
 
-use crate::{output, tr, words::Words};
+use crate::{terminal::output, tr, words::Words};
 
 /// How long a service waits at its end for a reader that takes nothing.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -62,9 +61,9 @@ pub(crate) enum Command {
     Dev(dev::Arguments),
     Runner(runner::Arguments),
     Enqueue(enqueue::Arguments),
-    Status(job::Status),
-    Result(job::Result),
-    Abort(job::Abort),
+    Status(jobs::Status),
+    Result(jobs::Result),
+    Abort(jobs::Abort),
 }
 
 /// What a command's output is to it.

@@ -11,7 +11,12 @@ use lamplighter_core::{
 };
 use serde::Serialize;
 
-use crate::{lookup, output, show::wrapped, times::zone_of, tr, words::Words};
+use crate::{
+    arguments::{names, time::zone_of},
+    terminal::{output, show::wrapped},
+    tr,
+    words::Words,
+};
 
 /// Lists the coming runs of the cron tasks in the tasks' own time zones, with the clock changes between them. What was set
 /// at run time is not asked for.
@@ -50,7 +55,7 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| lookup::task(words, &workspace, task)).transpose()?;
+    let named = arguments.task.as_deref().map(|task| names::task(words, &workspace, task)).transpose()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let definitions = super::asked_for(project, named.as_ref());
     let now = Timestamp::now();

@@ -21,10 +21,13 @@ use tokio::time::sleep;
 
 use super::{Purpose, run::How};
 use crate::{
-    lookup, output,
-    progress::{beside, is_seen},
-    show::table,
-    target::Place,
+    arguments::names,
+    stack::target::Place,
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        show::table,
+    },
     tr,
     words::Words,
 };
@@ -102,7 +105,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let task = arguments.task.as_deref().map(|word| lookup::task(words, &workspace, word)).transpose()?;
+    let task = arguments.task.as_deref().map(|word| names::task(words, &workspace, word)).transpose()?;
     let Execute { how, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {

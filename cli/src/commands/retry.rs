@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::run::{How, carry_out, tell};
 use crate::{
-    lookup::{self, Named},
-    target::Place,
+    arguments::names::{self, Named},
+    stack::target::Place,
     tr,
     words::Words,
 };
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let named = lookup::task_or_run(words, &workspace, &arguments.which)?;
+    let named = names::task_or_run(words, &workspace, &arguments.which)?;
     let Arguments { how, place, .. } = arguments;
     let task = match &named {
         Named::Task(task) => Some((task, &Value::Null)),
@@ -82,7 +82,7 @@ async fn found(words: &Words, table: &Table, workspace: &Workspace, named: &Name
             Some(run) => Ok(run),
             None => bail!(tr!(words, "control-no-run", task = task)),
         },
-        Named::Run(id) => lookup::run(words, table, workspace, *id).await,
+        Named::Run(id) => names::run(words, table, workspace, *id).await,
     }
 }
 

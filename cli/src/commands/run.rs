@@ -18,14 +18,20 @@ use lamplighter_core::{
 use lamplighter_project::project::secrets;
 
 use crate::{
-    follow::{Ended, follow},
-    given::{self, Given, Secrets, given},
-    lookup::{self, Misuse},
-    output,
-    progress::{beside, is_seen},
-    show::sign,
-    target::{Place, Target},
-    text::escaped,
+    arguments::{
+        json::{self, Given, Secrets, given},
+        names::{self, Misuse},
+    },
+    stack::{
+        follow::{Ended, follow},
+        target::{Place, Target},
+    },
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        show::sign,
+        text::escaped,
+    },
     tr,
     words::Words,
 };
@@ -65,9 +71,9 @@ pub(super) struct How {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let task = lookup::task(words, &workspace, &arguments.task)?;
+    let task = names::task(words, &workspace, &arguments.task)?;
     let Arguments { how, place, .. } = arguments;
-    let [config, given] = given::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
+    let [config, given] = json::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
     if let Some(found) = resolve::find(&config).first() {
         bail!(Misuse(format!("--config: {}", secrets::unresolved(&found.path))));
     }

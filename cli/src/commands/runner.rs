@@ -11,11 +11,13 @@ use tokio::time::sleep;
 
 use super::Purpose;
 use crate::{
-    lookup::Misuse,
-    output,
-    progress::{beside, is_seen},
-    show::table,
-    target::Place,
+    arguments::names::Misuse,
+    stack::target::Place,
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        show::table,
+    },
     tr,
     words::Words,
 };

@@ -6,11 +6,12 @@ use lamplighter_project::{Task, project::secrets};
 use serde_json::{Value, json};
 
 use crate::{
-    given::{Given, given},
-    lookup::{self, Misuse},
-    output,
-    target::Place,
-    text::escaped,
+    arguments::{
+        json::{Given, given},
+        names::{self, Misuse},
+    },
+    stack::target::Place,
+    terminal::{output, text::escaped},
     tr,
     words::Words,
 };
@@ -52,7 +53,7 @@ fn time(text: &str) -> Result<u64, String> {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     arguments.place.check(&workspace)?;
-    let name = lookup::task(words, &workspace, &arguments.task)?;
+    let name = names::task(words, &workspace, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,
         max_attempts: arguments.attempts,

@@ -21,11 +21,12 @@ use lamplighter_runner::{
 use serde_json::json;
 
 use crate::{
-    given::Secrets,
-    lookup::Misuse,
-    reporter::{self, Terminal},
-    show::table,
-    target::Place,
+    arguments::{json::Secrets, names::Misuse},
+    stack::target::Place,
+    terminal::{
+        reporter::{self, Terminal},
+        show::table,
+    },
     tr,
     words::Words,
 };

@@ -8,9 +8,12 @@ use lamplighter_core::{name::TaskName, statistics::Window, status::Status};
 use serde::Serialize;
 
 use crate::{
-    lookup, many, output,
-    show::{table, unreadable},
-    target::Place,
+    arguments::names,
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{table, unreadable},
+    },
     tr,
     words::Words,
 };
@@ -53,12 +56,12 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
     let now = Timestamp::now();
     let range = arguments.window.before(now);
     let counted = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let counted = many::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
+        let counted = each_task::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
         target.close().await;
         anyhow::Ok(counted?)
     })?;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::{lookup, output, target::Place, tr, words::Words};
+use crate::{arguments::names, stack::target::Place, terminal::output, tr, words::Words};
 
 /// Lets a task run again.
 #[derive(Debug, clap::Args)]
@@ -46,7 +46,7 @@ impl Disable {
 
 fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let task = lookup::task(words, &workspace, &which.task)?;
+    let task = names::task(words, &workspace, &which.task)?;
     let (changed, running) = super::runtime()?.block_on(async {
         let target = which.place.open(&workspace).await?;
         let switched = async {

@@ -13,10 +13,12 @@ use lamplighter_project::{Task, workspace::Workspace};
 use serde_json::{Value, json};
 
 use crate::{
-    many, output,
-    show::{table, unreadable},
-    target::Place,
-    times::zone_of,
+    arguments::time::zone_of,
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{table, unreadable},
+    },
     tr,
     words::Words,
 };
@@ -108,8 +110,8 @@ async fn states<'a>(
         return Ok(States::new());
     }
     let target = place.open(workspace).await?;
-    let states = many::each(tasks, async |task| {
-        let (state, ignored) = many::settled(&target.table, task, now).await?;
+    let states = each_task::each(tasks, async |task| {
+        let (state, ignored) = each_task::settled(&target.table, task, now).await?;
         anyhow::Ok((task.clone(), state, ignored))
     });
     let states = states.await;

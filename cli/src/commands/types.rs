@@ -3,7 +3,12 @@
 use lamplighter_core::definition::Definition;
 use serde_json::{Value, json};
 
-use crate::{lookup, output, show::wrapped, tr, words::Words};
+use crate::{
+    arguments::names,
+    terminal::{output, show::wrapped},
+    tr,
+    words::Words,
+};
 
 /// Tells the types of the tasks' configurations and results; as JSON, their JSON Schemas.
 #[derive(Debug, clap::Args)]
@@ -21,7 +26,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| lookup::task(words, &workspace, task)).transpose()?;
+    let named = arguments.task.as_deref().map(|task| names::task(words, &workspace, task)).transpose()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let definitions = super::asked_for(project, named.as_ref());
     if arguments.json {

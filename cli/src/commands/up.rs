@@ -26,10 +26,12 @@ use lamplighter_template::logical_id;
 use serde_json::{Value, json};
 
 use crate::{
-    given::Secrets,
-    output,
-    show::{sign, signed},
-    target::{stack_name, waits},
+    arguments::json::Secrets,
+    stack::target::{stack_name, waits},
+    terminal::{
+        output,
+        show::{sign, signed},
+    },
     tr,
     words::Words,
 };

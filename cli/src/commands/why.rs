@@ -14,10 +14,15 @@ use lamplighter_core::{
 use serde::Serialize;
 
 use crate::{
-    lookup, many, output,
-    show::{sign, unreadable, wrapped},
-    target::Place,
-    times::{When, zone_of},
+    arguments::{
+        names,
+        time::{When, zone_of},
+    },
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{sign, unreadable, wrapped},
+    },
     tr,
     words::Words,
 };
@@ -62,7 +67,7 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let name = lookup::task(words, &workspace, &arguments.task)?;
+    let name = names::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let Some(definition) = super::asked_for(project, Some(&name)).pop() else {
         bail!("the task `{name}` says nothing of itself")
@@ -102,7 +107,7 @@ async fn answered(
     time: Option<When>,
     now: Timestamp,
 ) -> anyhow::Result<(Told, Vec<Unreadable>)> {
-    let (state, ignored) = many::settled(table, &definition.name, now).await?;
+    let (state, ignored) = each_task::settled(table, &definition.name, now).await?;
     let mut ignored: Vec<_> = ignored.into_iter().collect();
     // A schedule that was set at run time is the one that counts.
     let settings = state.settings.as_deref().map(Settings::parse).transpose();

@@ -10,7 +10,7 @@ use lamplighter_core::{
 
 use super::{Locale, Words};
 use crate::{
-    text::{escaped, escaped_lines},
+    terminal::text::{escaped, escaped_lines},
     tr,
 };
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use lamplighter_cli::{target::Place, words::Locale};
+use lamplighter_cli::{stack::target::Place, words::Locale};
 use lamplighter_core::{
     id::RunId,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},

@@ -13,9 +13,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands, lookup, many, output,
-    show::{signed, table},
-    target::{Place, Target},
+    arguments::names,
+    commands,
+    stack::{
+        each_task,
+        target::{Place, Target},
+    },
+    terminal::{
+        output,
+        show::{signed, table},
+    },
     tr,
     words::Words,
 };
@@ -45,7 +52,7 @@ struct Told {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
     let (told, letters) = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let found = found(&target, &tasks, arguments.limit).await;
@@ -67,7 +74,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What is dead of the tasks. The messages are seen by others again.
 async fn found(target: &Target, tasks: &[TaskName], limit: u16) -> anyhow::Result<(Told, Vec<DeadLetter>)> {
-    let runs = many::each(tasks, async |task| failed(&target.table, task, limit).await).await?;
+    let runs = each_task::each(tasks, async |task| failed(&target.table, task, limit).await).await?;
     let mut told = Told { failed: runs.into_iter().flatten().collect(), ..Told::default() };
     told.failed.sort_by_key(|run| std::cmp::Reverse(run.id));
     let mut letters = Vec::new();

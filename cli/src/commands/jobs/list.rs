@@ -4,11 +4,15 @@ use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
 use serde_json::{Value, json};
 
+use super::one_job::stands;
 use crate::{
-    commands::{self, job::stands},
-    lookup, many, output,
-    show::{signed, unreadable},
-    target::Place,
+    arguments::names,
+    commands,
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{signed, unreadable},
+    },
     tr,
     words::Words,
 };
@@ -37,7 +41,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
     let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let page = read(&target.table, &tasks, arguments).await;
@@ -64,7 +68,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Page<Found>> {
-    let pages = many::each(tasks, async |task| {
+    let pages = each_task::each(tasks, async |task| {
         let wanted = History {
             statuses: arguments.status.clone(),
             cursor: arguments.cursor.clone(),
@@ -72,7 +76,7 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         };
         table.jobs(&wanted).await
     });
-    Ok(many::merged(pages.await?, arguments.limit.into(), Found::id))
+    Ok(each_task::merged(pages.await?, arguments.limit.into(), Found::id))
 }
 
 fn record(job: &Found) -> serde_json::Result<Value> {

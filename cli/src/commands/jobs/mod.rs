@@ -2,8 +2,10 @@
 
 mod dead;
 mod list;
+mod one_job;
 mod replay;
 
+pub(crate) use self::one_job::{Abort, Result, Status, wait_and_print};
 use super::Purpose;
 use crate::words::Words;
 

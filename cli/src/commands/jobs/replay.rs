@@ -14,8 +14,10 @@ use serde_json::json;
 
 use super::dead::{failed, taken};
 use crate::{
-    commands, lookup, output,
-    target::{Place, Target},
+    arguments::names,
+    commands,
+    stack::target::{Place, Target},
+    terminal::output,
     tr,
     words::Words,
 };
@@ -54,7 +56,7 @@ enum Replayed {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let task = lookup::task(words, &workspace, &arguments.task)?;
+    let task = names::task(words, &workspace, &arguments.task)?;
     let replayed = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let replayed = replay_in(words, &target, &task, arguments).await;

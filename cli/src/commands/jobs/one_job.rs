@@ -15,11 +15,14 @@ use lamplighter_core::{
 };
 use lamplighter_project::workspace::Workspace;
 
-use super::{enqueue::time, run::line};
+use crate::commands::{self, run::line};
 use crate::{
-    lookup, output,
-    progress::{beside, is_seen},
-    target::{Place, Target},
+    arguments::{names, time::duration},
+    stack::target::{Place, Target},
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+    },
     tr,
     words::Words,
 };
@@ -39,7 +42,7 @@ pub(crate) struct Status {
 )]
 pub(crate) struct Result {
     /// How long it waits for the job's end.
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1s")]
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     timeout: Duration,
     #[command(flatten)]
     which: Which,
@@ -72,10 +75,10 @@ impl Which {
         words: &Words,
         act: impl AsyncFnOnce(&Target, JobKey, Found) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let workspace: Workspace = super::workspace()?;
-        super::runtime()?.block_on(async {
+        let workspace: Workspace = commands::workspace()?;
+        commands::runtime()?.block_on(async {
             let target = self.place.open(&workspace).await?;
-            let done = match lookup::job(words, &target.table, &workspace, &self.job).await {
+            let done = match names::job(words, &target.table, &workspace, &self.job).await {
                 Ok((key, found)) => act(&target, key, found).await,
                 Err(error) => Err(error),
             };
@@ -124,7 +127,7 @@ impl Result {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
         self.which.with(words, async |target, key, _| {
             let jobs = target.jobs().await?;
-            wait_and_tell(words, &jobs, &key, self.timeout, self.which.json).await
+            wait_and_print(words, &jobs, &key, self.timeout, self.which.json).await
         })
     }
 }
@@ -151,7 +154,7 @@ impl Abort {
 }
 
 /// Waits for a job's end, for that long, and prints what it came to. It is an error if it is not over by then.
-pub(super) async fn wait_and_tell(
+pub(crate) async fn wait_and_print(
     words: &Words,
     jobs: &Jobs,
     key: &JobKey,
@@ -160,13 +163,13 @@ pub(super) async fn wait_and_tell(
 ) -> anyhow::Result<()> {
     let line = |time| tr!(words, "job-waiting", job = key.to_string(), time = time);
     match beside(is_seen(json), line, jobs.wait(key, patience)).await? {
-        Some(run) => tell(words, &jobs.table().whole(run).await?, json),
+        Some(run) => print_result(words, &jobs.table().whole(run).await?, json),
         None => bail!(tr!(words, "job-not-over", job = key.to_string())),
     }
 }
 
 /// Prints what a job came to: its data, or with `json` its record. It is an error if it did not complete.
-fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
+fn print_result(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
     if json {
         output::plain(serde_json::to_string_pretty(run)?);
     }

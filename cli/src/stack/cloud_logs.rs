@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lamplighter_aws::logs::{Line, Logs, LogsError};
 use lamplighter_core::{id::RunId, name::TaskName};
 
-use crate::many::each;
+use crate::stack::each_task::each;
 
 /// How much later than another a line may arrive that was written before it.
 const LATE: Duration = Duration::from_secs(30);

@@ -7,8 +7,10 @@ use lamplighter_aws::table::Unreadable;
 use lamplighter_core::status::Status;
 
 use crate::{
-    output,
-    text::{cut, escaped, fitted, folded, width},
+    terminal::{
+        output,
+        text::{cut, escaped, fitted, folded, width},
+    },
     tr,
     words::Words,
 };
@@ -99,7 +101,7 @@ mod tests {
     use proptest::{prelude::*, sample::select};
 
     use super::*;
-    use crate::{text::tests::text, words::Locale};
+    use crate::{terminal::text::tests::text, words::Locale};
 
     fn rows() -> Vec<[String; 3]> {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);

@@ -67,6 +67,11 @@ impl When {
     }
 }
 
+/// Reads a duration, such as `30s` or `1h 30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
+}
+
 /// The time zone of a task.
 pub fn zone_of(cron: &Cron) -> Result<TimeZone, UnknownZone> {
     TimeZone::get(&cron.timezone).map_err(|_| UnknownZone::new(&cron.timezone, []))

@@ -8,7 +8,7 @@ use std::{
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lamplighter_project::workspace::Workspace;
 
-use crate::{output, tr, words::Words};
+use crate::{terminal::output, tr, words::Words};
 
 /// How often somebody may mistype.
 const TRIES: usize = 3;

@@ -10,8 +10,7 @@ use lamplighter_runner::events::{Event, Reporter};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    output,
-    text::escaped,
+    terminal::{output, text::escaped},
     tr,
     words::{Lines, Words},
 };

@@ -10,7 +10,7 @@ use lamplighter_core::value::MAX_NESTING;
 use lamplighter_project::project::given::SecretsFile;
 use serde_json::{Map, Value};
 
-use crate::lookup::Misuse;
+use crate::arguments::names::Misuse;
 
 /// The option with the values of references on this machine.
 #[derive(Clone, Debug, Default, clap::Args)]

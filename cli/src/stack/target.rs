@@ -40,7 +40,7 @@ use lamplighter_runner::{
 use lamplighter_template::QUEUES_OUTPUT;
 use serde_json::Value;
 
-use crate::output;
+use crate::terminal::output;
 
 /// A place as the command line names it.
 #[derive(Clone, Debug, Default, clap::Args)]

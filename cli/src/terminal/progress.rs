@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::output;
+use crate::terminal::output;
 
 /// What is over sooner needs no line.
 const PATIENCE: Duration = Duration::from_millis(700);
