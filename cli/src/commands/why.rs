@@ -30,9 +30,11 @@ use crate::{
 /// How many pulses are looked through for one that noted a missed tick: those of about seventeen hours.
 const PULSES: u16 = 1000;
 
-/// Says why a task ran at a time, or why it did not: it was disabled, blocked, kept out by another run, missed, or not due.
+/// Explains why a task ran at a time, or why it did not.
+///
+/// Reasons are that it was disabled, blocked, kept out by another run, missed, or not due.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter why purge-expired 06:00")]
+#[command(after_long_help = "Example:\n  lamplighter why purge-expired 06:00")]
 pub(crate) struct Arguments {
     /// The task.
     task: String,
@@ -69,7 +71,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let name = names::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
-    let Some(definition) = super::asked_for(project, Some(&name)).pop() else {
+    let Some(definition) = super::definitions(project, Some(&name)).pop() else {
         bail!("the task `{name}` says nothing of itself")
     };
     let now = Timestamp::now();

@@ -1,4 +1,4 @@
-//! `lamplighter jobs list`: where each job stands.
+//! `lamplighter jobs list`: jobs and their states.
 
 use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
@@ -17,22 +17,22 @@ use crate::{
     words::Words,
 };
 
-/// Lists jobs, newest first, whether or not they are over.
+/// Lists jobs, newest first, open ones and ended ones.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter jobs list send-receipt --status PENDING")]
+#[command(after_long_help = "Example:\n  lamplighter jobs list send-receipt --status PENDING")]
 pub(super) struct Arguments {
-    /// Only those of this task.
+    /// Only jobs of this task.
     task: Option<String>,
-    /// Only those with this status, such as PENDING. May be given several times.
+    /// Only jobs with this status, such as PENDING. Repeatable.
     #[arg(long)]
     status: Vec<Status>,
-    /// How many jobs.
+    /// The most jobs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Goes on where an earlier list ended, with what that one said.
+    /// Continues an earlier list, with the cursor that it printed.
     #[arg(long)]
     cursor: Option<Cursor>,
-    /// Prints JSON: the jobs' records. Of values over 100 KB they say where they are.
+    /// Prints JSON: the jobs' records. Values over 100 KB are replaced by their locations.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -86,7 +86,7 @@ fn record(job: &Found) -> serde_json::Result<Value> {
     }
 }
 
-/// One line a job: when it was enqueued, its task, its id, and where it stands.
+/// One line a job: when it was enqueued, its task, its id and its state.
 fn lines(words: &Words, jobs: &[Found]) -> Vec<String> {
     let row = |job: &Found| {
         let (task, stands) = match job {
