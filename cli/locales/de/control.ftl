@@ -1,10 +1,10 @@
 # Befehle, die auf Aufgaben und Läufe wirken.
 control-running = { $task } läuft ({ $time })
-control-ending = warte auf das Ende von { $task } ({ $time })
+control-waiting = warte auf das Ende von { $task } ({ $time })
 control-over = { $task }: { $status } nach { $time }
 control-over-tries = { $task }: { $status } nach { $time }, { $tries } Versuche
 control-not-completed = der Lauf { $run } von { $task } endete mit dem Status „{ $status }“
-control-asked = Lauf { $run } von { $task } wird abgebrochen
+control-cancelling = Lauf { $run } von { $task } wird abgebrochen
 control-left = auf den Lauf { $run } von { $task } wird nicht mehr gewartet: auf diesem Rechner endet er mit diesem Programm, in AWS von selbst
 control-is-disabled = { $task } ist nicht gelaufen: die Aufgabe ist ausgeschaltet; `lamplighter enable { $task }` schaltet sie wieder ein
 control-is-running = { $task } ist nicht gelaufen: der Lauf { $run } ist noch im Gange, längstens bis { $until }

@@ -6,9 +6,9 @@ deploy-takes-over = Umschalten auf Version { $version }
 deploy-rolling-back = Rollback
 deploy-update = { $stack }: Update von Version { $before } auf { $version }
 deploy-first = { $stack }: erstes Deployment, Version { $version }
-deploy-serves = Version { $version } ist aktiv
-deploy-keeps-serving = Version { $version } bleibt aktiv
-deploy-nothing-serves = noch ist keine Version aktiv
+deploy-live = Version { $version } ist aktiv
+deploy-stays-live = Version { $version } bleibt aktiv
+deploy-none-live = noch ist keine Version aktiv
 # Folgt am Ende auf den Status des Stacks.
 deploy-took = nach { $time }: { $serves }
 deploy-before = vor der Anwendung

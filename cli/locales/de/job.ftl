@@ -12,6 +12,6 @@ job-waits-for = wartet auf { $count ->
 }
 job-not-before = startet frühestens { $at }
 job-waits-for-worker = wartet auf einen Worker
-job-asked = { $job } wird abgebrochen
+job-cancelling = { $job } wird abgebrochen
 job-is-over = { $job } ist bereits beendet: { $status }
 job-failed = { $job } ist { $status }: { $why }

@@ -1,6 +1,6 @@
 # Meldungen zu einem Befehl als Ganzem.
 main-error = Fehler: { $reason }
-main-missed = { $count ->
+main-dropped = { $count ->
     [one] { $count } Zeile wurde verworfen: die Ausgabe wurde nicht rechtzeitig gelesen
    *[other] { $count } Zeilen wurden verworfen: die Ausgabe wurde nicht rechtzeitig gelesen
 }

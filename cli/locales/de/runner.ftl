@@ -14,7 +14,7 @@ runner-stopping = wird beendet: { $count ->
    *[other] { $count } Läufe haben noch { $seconds } s; erneutes Strg-C beendet sofort
 }
 runner-stopped = beendet
-runner-looks = die Quellen werden zweimal pro Sekunde geprüft, weil sie sich nicht überwachen lassen: { $reason }
+runner-polls = die Quellen werden zweimal pro Sekunde geprüft, weil sie sich nicht überwachen lassen: { $reason }
 runner-table-inherited = der Prozess, der die Tabelle bereitstellte, ist beendet; jetzt stellt dieser Prozess sie bereit
 runner-none = kein Runner benutzt diese Tabelle
 runner-is-running = läuft

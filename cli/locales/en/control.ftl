@@ -1,10 +1,10 @@
 # Commands that act on tasks and runs.
 control-running = { $task } is running ({ $time })
-control-ending = waiting for { $task } to end ({ $time })
+control-waiting = waiting for { $task } to end ({ $time })
 control-over = { $task } { $status } in { $time }
 control-over-tries = { $task } { $status } in { $time }, { $tries } attempts
 control-not-completed = run { $run } of { $task } ended { $status }
-control-asked = cancelling run { $run } of { $task }
+control-cancelling = cancelling run { $run } of { $task }
 control-left = no longer waiting for run { $run } of { $task }: on this machine it ends with this program, in AWS it ends on its own
 control-is-disabled = { $task } did not run: it is disabled; `lamplighter enable { $task }` enables it
 control-is-running = { $task } did not run: its run { $run } is in progress, until { $until } at the latest

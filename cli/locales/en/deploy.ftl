@@ -6,9 +6,9 @@ deploy-takes-over = switching to version { $version }
 deploy-rolling-back = rolling back
 deploy-update = { $stack }: update from version { $before } to { $version }
 deploy-first = { $stack }: first deployment, version { $version }
-deploy-serves = version { $version } is live
-deploy-keeps-serving = version { $version } stays live
-deploy-nothing-serves = no version is live yet
+deploy-live = version { $version } is live
+deploy-stays-live = version { $version } stays live
+deploy-none-live = no version is live yet
 # Follows the stack's status at the end.
 deploy-took = in { $time }: { $serves }
 deploy-before = before the application

@@ -12,6 +12,6 @@ job-waits-for = waiting for { $count ->
 }
 job-not-before = starts at { $at } at the earliest
 job-waits-for-worker = waiting for a worker
-job-asked = cancelling { $job }
+job-cancelling = cancelling { $job }
 job-is-over = { $job } has already ended: { $status }
 job-failed = { $job } is { $status }: { $why }

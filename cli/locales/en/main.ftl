@@ -1,6 +1,6 @@
 # Messages about a command as a whole.
 main-error = error: { $reason }
-main-missed = { $count ->
+main-dropped = { $count ->
     [one] { $count } line was dropped: the output was not read in time
    *[other] { $count } lines were dropped: the output was not read in time
 }

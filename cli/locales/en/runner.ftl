@@ -14,7 +14,7 @@ runner-stopping = stopping: { $count ->
    *[other] { $count } runs have { $seconds } s to finish; press Ctrl-C again to stop at once
 }
 runner-stopped = stopped
-runner-looks = polling the sources twice a second, because they cannot be watched: { $reason }
+runner-polls = polling the sources twice a second, because they cannot be watched: { $reason }
 runner-table-inherited = the process that served the table has ended; this process serves it now
 runner-none = no runner uses this table
 runner-is-running = running

@@ -1,10 +1,10 @@
 # Polecenia działające na zadania i przebiegi.
 control-running = zadanie { $task } w toku ({ $time })
-control-ending = oczekiwanie na zakończenie zadania { $task } ({ $time })
+control-waiting = oczekiwanie na zakończenie zadania { $task } ({ $time })
 control-over = { $task }: { $status } po { $time }
 control-over-tries = { $task }: { $status } po { $time }, liczba prób: { $tries }
 control-not-completed = przebieg { $run } zadania { $task } ma status „{ $status }”
-control-asked = anulowanie przebiegu { $run } zadania { $task }
+control-cancelling = anulowanie przebiegu { $run } zadania { $task }
 control-left = program nie czeka już na przebieg { $run } zadania { $task }: na tym komputerze przebieg kończy się razem z programem, w AWS sam
 control-is-disabled = zadanie { $task } nie zostało uruchomione: jest wyłączone; włącza je `lamplighter enable { $task }`
 control-is-running = zadanie { $task } nie zostało uruchomione: trwa przebieg { $run }, najpóźniej do { $until }

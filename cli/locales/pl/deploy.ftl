@@ -6,9 +6,9 @@ deploy-takes-over = przełączanie na wersję { $version }
 deploy-rolling-back = wycofywanie zmian
 deploy-update = { $stack }: aktualizacja z wersji { $before } do { $version }
 deploy-first = { $stack }: pierwsze wdrożenie, wersja { $version }
-deploy-serves = wersja { $version } jest aktywna
-deploy-keeps-serving = wersja { $version } pozostaje aktywna
-deploy-nothing-serves = żadna wersja nie jest jeszcze aktywna
+deploy-live = wersja { $version } jest aktywna
+deploy-stays-live = wersja { $version } pozostaje aktywna
+deploy-none-live = żadna wersja nie jest jeszcze aktywna
 # Następuje na końcu po statusie stosu.
 deploy-took = po { $time }: { $serves }
 deploy-before = przed aplikacją

@@ -13,6 +13,6 @@ job-waits-for = czeka na { $count ->
 }
 job-not-before = rozpocznie się nie wcześniej niż { $at }
 job-waits-for-worker = czeka na workera
-job-asked = anulowanie { $job }
+job-cancelling = anulowanie { $job }
 job-is-over = zlecenie { $job } już się zakończyło: { $status }
 job-failed = zlecenie { $job } ma status „{ $status }”: { $why }

@@ -1,6 +1,6 @@
 # Komunikaty o poleceniu jako całości.
 main-error = błąd: { $reason }
-main-missed = { $count ->
+main-dropped = { $count ->
     [one] pominięto { $count } wiersz: wyjścia nie odczytano na czas
     [few] pominięto { $count } wiersze: wyjścia nie odczytano na czas
    *[other] pominięto { $count } wierszy: wyjścia nie odczytano na czas

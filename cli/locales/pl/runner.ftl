@@ -16,7 +16,7 @@ runner-stopping = kończenie pracy: { $count ->
    *[other] { $count } przebiegów ma jeszcze { $seconds } s; ponowne Ctrl-C kończy natychmiast
 }
 runner-stopped = zakończono
-runner-looks = źródła są sprawdzane dwa razy na sekundę, bo nie można ich obserwować: { $reason }
+runner-polls = źródła są sprawdzane dwa razy na sekundę, bo nie można ich obserwować: { $reason }
 runner-table-inherited = proces, który udostępniał tabelę, zakończył się; teraz udostępnia ją ten proces
 runner-none = żaden runner nie używa tej tabeli
 runner-is-running = działa

@@ -68,7 +68,7 @@ async fn cancel(
     for (task, id) in in_progress(table, workspace, named).await? {
         if table.cancel(&task, id).await? {
             if !json {
-                output::line(tr!(words, "control-asked", task = task, run = id));
+                output::line(tr!(words, "control-cancelling", task = task, run = id));
             }
             cancelled.push((task, id));
         }
@@ -80,7 +80,7 @@ async fn cancel(
     }
     let mut ended = Vec::new();
     for (task, id) in &cancelled {
-        let line = |time| tr!(words, "control-ending", task = task, time = time);
+        let line = |time| tr!(words, "control-waiting", task = task, time = time);
         let run = Box::pin(watch(table, task, *id, FIRST_LOOK));
         ended.push(beside(is_seen(json), line, run).await?);
     }

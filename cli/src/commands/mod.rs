@@ -156,7 +156,7 @@ impl Command {
 /// Stops waiting for readers from here on, because work begins that they must not delay.
 fn never_wait(words: &Words) {
     let words = Words::new(words.locale());
-    output::never_wait(move |count| tr!(&words, "main-missed", count = count));
+    output::never_wait(move |count| tr!(&words, "main-dropped", count = count));
 }
 
 /// Finds the workspace around the current folder.

@@ -165,7 +165,7 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     // One listener for both signals: between two listeners a signal would be lost.
     let mut signals = EndSignals::of_anybody().ok();
     next(&mut signals).await;
-    output::note(format!("\n{}", tr!(words, "control-asked", task = task, run = id)));
+    output::note(format!("\n{}", tr!(words, "control-cancelling", task = task, run = id)));
     let ask = async {
         // The run may not have begun yet.
         while !matches!(table.cancel(task, id).await, Ok(true)) {

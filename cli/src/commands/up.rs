@@ -178,9 +178,9 @@ impl DeploymentReport<'_> {
         let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
         let (sign, style) = sign(status);
         let serves = match (serving, &deployed.failure) {
-            (Some(version), None) => tr!(self.words, "deploy-serves", version = version),
-            (Some(version), Some(_)) => tr!(self.words, "deploy-keeps-serving", version = version),
-            (None, _) => tr!(self.words, "deploy-nothing-serves"),
+            (Some(version), None) => tr!(self.words, "deploy-live", version = version),
+            (Some(version), Some(_)) => tr!(self.words, "deploy-stays-live", version = version),
+            (None, _) => tr!(self.words, "deploy-none-live"),
         };
         let took = tr!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
         output::line(format!("{style}{sign} {}{style:#} {took}\n", deployed.status));

@@ -22,7 +22,7 @@ pub fn never_wait(words: &Words, json: bool) {
         if json {
             json!({ "event": "lines_missed", "count": count }).to_string()
         } else {
-            tr!(&words, "main-missed", count = count)
+            tr!(&words, "main-dropped", count = count)
         }
     });
 }
@@ -90,7 +90,7 @@ impl Reporter for Terminal {
                 self.show("build_failed", json!({ "message": reason }), &text);
             }
             Event::Polling(reason) => {
-                let text = tr!(words, "runner-looks", reason = *reason);
+                let text = tr!(words, "runner-polls", reason = *reason);
                 self.show("looking", json!({ "message": reason }), &text);
             }
             Event::Missed { task, ticks, last } => {

@@ -4,7 +4,7 @@ use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
 use serde_json::{Value, json};
 
-use super::one_job::stands;
+use super::one_job::state_of;
 use crate::{
     arguments::names,
     commands,
@@ -89,15 +89,15 @@ fn record(job: &Found) -> serde_json::Result<Value> {
 /// One line a job: when it was enqueued, its task, its id and its state.
 fn lines(words: &Words, jobs: &[Found]) -> Vec<String> {
     let row = |job: &Found| {
-        let (task, stands) = match job {
-            Found::Open(job) => (&job.task, stands(words, job)),
+        let (task, state_of) = match job {
+            Found::Open(job) => (&job.task, state_of(words, job)),
             Found::Over(run) => {
                 let said = words.reason(run).or_else(|| run.message.clone());
                 let status = words.status(run.status);
                 (&run.task, said.map_or(status.clone(), |said| format!("{status}: {said}")))
             }
         };
-        let cells = [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), stands];
+        let cells = [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), state_of];
         (job.status(), cells)
     };
     signed(words, 2, &jobs.iter().map(row).collect::<Vec<_>>())

@@ -105,7 +105,7 @@ impl Status {
             }
             match &found {
                 Found::Over(run) => output::line(line(words, run)),
-                Found::Open(job) => output::line(format!("{key} {}", stands(words, job))),
+                Found::Open(job) => output::line(format!("{key} {}", state_of(words, job))),
             }
             Ok(())
         })
@@ -113,7 +113,7 @@ impl Status {
 }
 
 /// Describes the state of a job that has not ended.
-pub(super) fn stands(words: &Words, job: &Job) -> String {
+pub(super) fn state_of(words: &Words, job: &Job) -> String {
     let now = Timestamp::now();
     let status = words.status(job.status);
     let why = match (job.lease.as_ref(), job.not_before.filter(|at| *at > now)) {
@@ -146,7 +146,7 @@ impl Abort {
                     output::plain(serde_json::to_string_pretty(&run)?);
                 }
                 Aborted::Ended(run, _) => output::line(line(words, &run)),
-                Aborted::Asked => output::line(tr!(words, "job-asked", job = job)),
+                Aborted::Asked => output::line(tr!(words, "job-cancelling", job = job)),
                 Aborted::Over(run) => {
                     bail!(tr!(words, "job-is-over", job = job, status = run.status))
                 }
