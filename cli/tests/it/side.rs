@@ -99,8 +99,8 @@ impl World {
             let tell = |it: Told<'_>| {
                 let text = match it {
                     Told::Line(_, line) => line.to_owned(),
-                    Told::CommandOutput(run, Next::Rest) => format!("ended {}, rests", run.status),
-                    Told::CommandOutput(run, Next::StartAfter { failures, .. }) => {
+                    Told::Ended(run, Next::Rest) => format!("ended {}, rests", run.status),
+                    Told::Ended(run, Next::StartAfter { failures, .. }) => {
                         format!("ended {}, {failures} failures", run.status)
                     }
                     other => format!("{other:?}"),
