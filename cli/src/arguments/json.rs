@@ -58,7 +58,7 @@ fn object(text: &str) -> Result<Object, String> {
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
         let why = error.to_string();
         if why.starts_with("recursion limit exceeded") {
-            return format!("the value is nested more than {MAX_NESTING} levels deep");
+            return format!("it is nested more than {MAX_NESTING} levels deep");
         }
         format!("{why}; expected an object, such as {{\"key\": 1}}, `@FILE`, or `-` for stdin")
     })

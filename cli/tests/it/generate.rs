@@ -28,7 +28,7 @@ fn g01_generating_twice_is_byte_identical_and_passes_the_check() {
     assert!(!workspace.path(TEMPLATE).exists());
 
     let first = workspace.run(&["generate"]);
-    assert!(first.stderr.contains("note: stream is a side task"), "{}", first.stderr);
+    assert!(first.stderr.contains("note: stream is left out"), "{}", first.stderr);
     let started = "purge: EventBridge Scheduler starts it at cron(0 * * * ? *), UTC\n";
     assert_eq!(first.succeeded(), format!("{started}wrote infra/template.yaml\n"));
     let template = workspace.read(TEMPLATE);

@@ -45,7 +45,7 @@ fn q02_q14_invalid_jobs_are_refused_with_the_reason() {
         (&["migrate"], "migrate is not a queue task"),
         (&["send-mail"], "invalid arguments for send-mail"),
         (&["send-mail", r#"{"to": 1}"#], "invalid arguments for send-mail"),
-        (&["send-mail", "[]"], "it must be an object"),
+        (&["send-mail", "[]"], "expected an object"),
         (&["send-mail", GIVEN, "--delay", "1h", "--at", "2026-11-21T00:00:00Z"], "cannot be used with"),
         (&["send-mail", GIVEN, "--unique", "task"], "--within"),
         (&["send-mail", GIVEN, "--at-most", "2"], "--key"),

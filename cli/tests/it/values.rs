@@ -101,18 +101,18 @@ fn v03_invalid_values_are_refused_before_anything_is_stored() {
         (r#"{"lat": 1, "big": -1}"#, u64s),
         (r#"{"lat": 1, "big": 1.0}"#, u64s),
         (r#"{"lat": "1", "big": 1}"#, "`lat` must be a number, and is a text"),
-        (r#"{"lat": NaN, "big": 1}"#, "it must be an object"),
+        (r#"{"lat": NaN, "big": 1}"#, "expected an object"),
         (r#"{"lat": 1e999, "big": 1}"#, "number out of range"),
         (&deeper, "it is nested more than 120 levels deep"),
         (&deepest, "it is nested more than 120 levels deep"),
         ("@none.json", "ARGUMENTS: none.json: No such file or directory"),
-        ("@", "a file's name must follow `@`"),
+        ("@", "expected the name of a file after `@`"),
     ] {
         refused(&run(&["enqueue", QUEUE, given]), says);
     }
     refused(&run(&["run", QUEUE, "--arguments", r#"{"lat": 1, "big": -1}"#]), u64s);
     let both = run(&["run", QUEUE, "--arguments", "-", "--config", "-"]);
-    refused(&both, "--config and --arguments: only one of them can be `-`");
+    refused(&both, "--config and --arguments: only one of them can read stdin");
     let jobs: Value = serde_json::from_str(&run(&["jobs", "list", "--json"]).succeeded()).unwrap();
     assert!(!jobs.to_string().contains("run_id") && !jobs.to_string().contains("\"id\""), "{jobs:#}");
 
