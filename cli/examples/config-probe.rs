@@ -2,22 +2,22 @@
 
 use lamplighter::prelude::*;
 
-/// How it signs in.
+/// The way to sign in.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
-    /// By a token.
+    /// With a token.
     Token(Secret),
-    /// By name.
+    /// With a name and a password.
     Basic {
-        /// Who.
+        /// The name.
         user: String,
         /// The password.
         password: Secret,
     },
 }
 
-/// What may be configured.
+/// The configuration.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub struct Config {
     auth: Auth,
@@ -33,7 +33,7 @@ impl Default for Config {
     }
 }
 
-/// Says how it signs in.
+/// Prints how it signs in.
 #[task(schedule = "0 0 1 1 *")]
 pub async fn config_probe(ctx: Context<Config>) -> TaskResult {
     let Config { auth, batch_size, rate, note } = &*ctx.config;

@@ -1,17 +1,17 @@
-//! A queue task that does what its argument `mode` says, for the runner's tests.
+//! A queue task for the runner's tests; its argument `mode` chooses its behaviour.
 
 use std::{fs::OpenOptions, io::Write as _, path::PathBuf, time::Duration};
 
 use lamplighter::prelude::*;
 
-/// Where each start of a body is noted.
+/// The file in which each start of a body is noted.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     journal: PathBuf,
 }
 
-/// Does what it is told.
+/// Behaves as `mode` says.
 #[task(queue, timeout = "1m")]
 pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> TaskResult {
     let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
@@ -26,7 +26,7 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
             OpenOptions::new().append(true).create(true).open("written")?.write_all(b"queue\n")?;
             Outcome::success("said where it is").with_data(&folder)
         }
-        // Until the test makes a file of that name.
+        // Until the test creates a file of that name.
         "await" => {
             while !ctx.config.journal.with_file_name(&mark).exists() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -37,7 +37,7 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
         "once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "exit" if ctx.attempt() == 1 => std::process::exit(3),
         "trace" => {
-            // So that some are met on the way.
+            // So that kills meet some in progress.
             let number = mark.parse::<u64>()?;
             let pause = if number.is_multiple_of(16) { 300 } else { number % 16 };
             tokio::time::sleep(Duration::from_millis(pause)).await;

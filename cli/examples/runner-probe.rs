@@ -1,4 +1,4 @@
-//! A cron task that does what its configuration says, for the runner's tests: under the name `PROBE_NAME`.
+//! A cron task for the runner's tests. Its configuration chooses its behaviour, `PROBE_NAME` its name.
 
 use std::{
     collections::BTreeMap, fs::OpenOptions, io::Write, os::unix::ffi::OsStringExt as _, process::ExitCode,
@@ -13,14 +13,14 @@ use lamplighter::{
 /// Far longer than any test waits.
 const LONG: Duration = Duration::from_secs(600);
 
-/// What the probe does.
+/// The configuration of the probe.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 struct Config {
-    /// `where` says where it is, `fail`, `deny` with the word that it prints, `obey` until it is cancelled, `block` whatever it is
-    /// told; anything else succeeds.
+    /// `where` prints its folder, `fail` fails, `deny` fails after a word, `obey` runs until it is cancelled, `block` ignores
+    /// cancellation; anything else succeeds.
     mode: String,
-    /// Where each start of a body is noted.
+    /// The file in which each start of a body is noted.
     journal: String,
 }
 
@@ -33,7 +33,7 @@ impl Task for Probe {
     fn definition() -> Definition {
         let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
         let name = name.parse().expect("the test gives a task name");
-        // When it is due is said by what the workspace's own program describes.
+        // The workspace's own program describes the schedule.
         let schedule = "@hourly".parse().expect("a nickname");
         let mut definition = Definition::new(name, Kind::Cron(Cron::new(Some(schedule))));
         definition.config = serde_json::to_value(Config::default()).expect("plain fields");
@@ -68,7 +68,7 @@ impl Task for Probe {
     }
 }
 
-/// Writes a line to a file by a relative path, and says the current folder and the bytes of some variables.
+/// Writes a line to a file by a relative path, and returns the current folder and the bytes of some variables.
 fn surroundings(run: impl std::fmt::Display) -> String {
     let mut file = OpenOptions::new().append(true).create(true).open("written").expect("the folder takes it");
     file.write_all(format!("{run}\n").as_bytes()).expect("the folder takes it");

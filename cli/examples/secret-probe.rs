@@ -1,16 +1,16 @@
-//! A task that has secrets and tells them wherever it can, for the tests.
+//! A task for the tests that prints its secrets wherever it can.
 
 use std::path::PathBuf;
 
 use lamplighter::prelude::*;
 
-/// How it logs in.
+/// The way to log in.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
-    /// By a token.
+    /// With a token.
     Token(Secret),
-    /// By a name and a password.
+    /// With a name and a password.
     Basic {
         /// The name.
         user: String,
@@ -19,12 +19,12 @@ pub enum Auth {
     },
 }
 
-/// What it has.
+/// The configuration.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 pub struct Config {
-    /// How it logs in.
+    /// The way to log in.
     pub auth: Auth,
-    /// A secret that its type does not tell.
+    /// A secret whose type does not mark it as one.
     pub url: String,
     /// `fail`, `panic`; anything else succeeds.
     pub mode: String,
@@ -43,7 +43,7 @@ impl Default for Config {
     }
 }
 
-/// Tells its secrets.
+/// Prints its secrets.
 #[task(schedule = "0 0 1 1 *", attempts = 1)]
 pub async fn secret_probe(ctx: Context<Config>) -> TaskResult {
     let (Auth::Token(secret) | Auth::Basic { password: secret, .. }) = &ctx.config.auth;

@@ -1,5 +1,5 @@
-//! A side task for the tests, which does what its configuration says and leaves marks in a folder; and with `keep` a runner
-//! of nothing but that task.
+//! A side task for the tests. Its configuration chooses its behaviour, and it leaves marks in a folder. With the argument
+//! `keep` the program is a runner of that task alone.
 
 use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write as _, path::Path, process, time::Duration};
 
@@ -9,17 +9,17 @@ use lamplighter_core::side::Pace;
 use lamplighter_runner::side::{Side, supervise};
 use tokio_util::sync::CancellationToken;
 
-/// What it does, and where it leaves its marks.
+/// The behaviour, and the folder of the marks.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
-    /// What it does.
+    /// The behaviour.
     pub mode: String,
     /// The folder.
     pub folder: String,
 }
 
-/// Waits for its end, unless it is told otherwise.
+/// Waits for its end, unless the configuration says otherwise.
 #[task(side, on_error = failed, on_shutdown = shut_down)]
 pub async fn side_probe(ctx: Context<Config>) -> TaskResult {
     mark(&ctx, "begun", &process::id().to_string());

@@ -1,24 +1,24 @@
-//! A queue task that returns what it was given, bit for bit.
+//! A queue task that returns its arguments, bit for bit.
 
 use lamplighter::prelude::*;
 
-/// A condition, nested as deep as one likes.
+/// A condition, nested to any depth.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Filter {
-    /// The other way round.
+    /// The negation.
     Not {
-        /// What.
+        /// The condition.
         of: Box<Filter>,
     },
-    /// Perhaps.
+    /// An optional condition.
     Maybe {
-        /// What.
+        /// The condition.
         of: Box<Filter>,
     },
     /// A value.
     Eq {
-        /// Which.
+        /// The value.
         value: String,
     },
 }
@@ -32,7 +32,7 @@ impl Filter {
     }
 }
 
-/// Returns the bits of the number, the integer, how deep the filter is, and the length of the text.
+/// Returns the bits of the number, the integer, the depth of the filter, and the length of the text.
 #[task(queue)]
 pub async fn values_probe(
     _ctx: Context,

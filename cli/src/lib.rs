@@ -1,30 +1,15 @@
-//! The command line: from the tasks of a workspace to what is deployed, and back to what they did.
+//! The command line.
 //!
-//! - [`commands`]: one file a command; parsing only validates
-//! - [`target`]: the stack that a command works on, here or in AWS
-//! - [`known`], [`follow`], [`progress`]: the tasks that may be named, a run that was asked for, and what is seen of it
-//! - `cloud_logs`: the logs of a stack in AWS
-//! - [`many`]: one question to many tasks at once
-//! - `output`: everything that is printed; `text`: what others wrote, as a terminal shows it
-//! - [`show`]: runs and deployments as people read them
-//! - [`times`]: times as people write them
-//! - [`words`]: everything people read, in their language
-//! - `reporter`: the events of a runner, as text or as JSON
+//! - `commands`: one file a command, and the groups of the help; parsing only validates
+//! - `arguments`: values of the command line that several commands take
+//! - [`stack`]: the stack that a command works on, on this machine or in AWS
+//! - `terminal`: everything that is printed, and what is asked
+//! - [`words`]: every text that people read, in their language
 
-mod ask;
-mod cloud_logs;
-pub mod commands;
-pub mod follow;
-mod given;
-pub mod lookup;
-pub mod many;
-mod output;
-pub mod progress;
-mod reporter;
-pub mod show;
-pub mod target;
-mod text;
-pub mod times;
+mod arguments;
+mod commands;
+pub mod stack;
+mod terminal;
 pub mod words;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -33,29 +18,32 @@ use clap::{CommandFactory, Parser};
 use lamplighter_aws::process::{NotText, variable};
 
 use crate::{
+    arguments::names::Misuse,
     commands::{Command, Purpose},
-    lookup::Misuse,
+    terminal::{ask, output},
     words::{Lines, Locale, Words},
 };
 
 /// Runs the tasks around a serverless application.
 #[derive(Debug, Parser)]
-#[command(name = "lamplighter", version)]
+#[command(name = "lamplighter", version, help_template = commands::help::template())]
+#[command(
+    after_help = "`lamplighter COMMAND -h` summarizes a command; `--help` explains it, with an example."
+)]
 struct Arguments {
-    /// The language: en, de or pl. Left out: that of `LAMPLIGHTER_LOCALE`, `LC_ALL`, `LC_MESSAGES`
-    /// or `LANG`.
+    /// The language: en, de or pl. Default: from `LAMPLIGHTER_LOCALE`, `LC_ALL`, `LC_MESSAGES` or `LANG`.
     #[arg(long, global = true)]
     locale: Option<Locale>,
     #[command(subcommand)]
     command: Command,
 }
 
-/// The program as clap knows it, for what describes it.
+/// The description of the command line, for completions and questions.
 pub(crate) fn program() -> clap::Command {
     Arguments::command()
 }
 
-/// The width of what is written to: `COLUMNS`, else that of the terminal. What is piped has none.
+/// The width of the output: `COLUMNS`, else that of the terminal. A pipe has none.
 fn columns() -> Result<Option<usize>, NotText> {
     let said = variable("COLUMNS")?.and_then(|columns| columns.parse().ok());
     let width = said
@@ -64,14 +52,14 @@ fn columns() -> Result<Option<usize>, NotText> {
     Ok(width)
 }
 
-/// What is said, in the language and the width that the command line and the environment name.
+/// The texts, in the language and the width of the command line and the environment.
 fn words(locale: Option<Locale>) -> Result<Words, NotText> {
     let locale = locale.map_or_else(|| Locale::of_environment(variable), Ok)?;
     Ok(Words::new(locale).with_width(columns()?))
 }
 
-/// Runs one command line: 0 if it is done, 1 if it failed, 2 if it was not understood. What it shows changes that only where
-/// it has nothing else to do.
+/// Runs one command line. The exit code is 0 for success, 1 for a failure, and 2 for an invalid command line. A failure to
+/// print counts only for commands whose purpose is an answer.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     lamplighter_project::compile::show_output(|line| output::note(line));
     let mut line: Vec<_> = arguments.into_iter().collect();
@@ -85,7 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             line = whole;
             continue;
         }
-        // Asked-for help goes to stdout and is a success. Where it cannot be printed, nothing else can be.
+        // Requested help goes to stdout and is a success. If it cannot be printed, nothing else can be.
         let _ = refusal.print();
         return if refusal.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
     };
@@ -112,7 +100,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     code
 }
 
-/// Says why a command failed, and gives its exit code.
+/// Prints why a command failed, and returns its exit code.
 fn failed(words: &Words, error: &anyhow::Error) -> ExitCode {
     output::note(tr!(words, "main-error", reason = Lines(&format!("{error:#}"))));
     if error.is::<Misuse>() || error.is::<NotText>() { ExitCode::from(2) } else { ExitCode::FAILURE }
@@ -127,11 +115,11 @@ mod tests {
         let mut program = program();
         program.build();
         for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let help = command.get_after_long_help().map(ToString::to_string).unwrap_or_default();
             let lines: Vec<_> = help.lines().filter(|line| line.starts_with("  lamplighter ")).collect();
             assert!(!lines.is_empty(), "`{}` has no example", command.get_name());
             for line in lines {
-                // What stands behind `>` or `#` is the shell's.
+                // The part after `>` or `#` is for the shell.
                 let words = line.split_whitespace().take_while(|word| ![">", "#"].contains(word));
                 let words: Vec<_> = words.map(|word| word.trim_matches('\'')).collect();
                 assert_eq!(words[1], command.get_name(), "{line}");

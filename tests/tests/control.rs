@@ -61,7 +61,7 @@ fn c05_a_task_that_is_switched_off_does_not_run(home: &Home) {
     let off = home.run(&["disable", "purge-expired", "--json"]);
     assert_eq!(off.code, Some(0), "{off:?}");
     assert_eq!(off.json(), json!({ "task": "purge-expired", "enabled": false, "changed": true }));
-    assert_eq!(home.run(&["disable", "purge-expired"]).stdout, "purge-expired was disabled already\n");
+    assert_eq!(home.run(&["disable", "purge-expired"]).stdout, "purge-expired is already disabled\n");
     let refused = home.run(&["run", "purge-expired", "--json"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert_eq!(
@@ -85,7 +85,7 @@ fn c24_a_run_that_failed_is_done_over(home: &Home) {
     assert_ne!(again["id"], failed["id"]);
     let migrated = home.run(&["retry", "run-migrations"]);
     assert_eq!(migrated.code, Some(1), "{migrated:?}");
-    assert!(migrated.stderr.contains("only a run that failed is tried again"), "{migrated:?}");
+    assert!(migrated.stderr.contains("only a failed run can be retried"), "{migrated:?}");
     let unknown = home.run(&["retry", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]);
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
 }
@@ -103,7 +103,7 @@ fn what_is_set_at_run_time_is_what_the_next_run_has(home: &Home) {
         assert!(refused.stderr.contains(option), "{refused:?}");
     }
     let reset = home.run(&["set", "purge-expired", "--reset"]);
-    assert_eq!(reset.stdout, "nothing is set at run time for purge-expired\n", "{reset:?}");
+    assert_eq!(reset.stdout, "purge-expired has no run-time settings\n", "{reset:?}");
 }
 
 fn p03_the_pulse_is_unknown_before_the_first(home: &Home) {

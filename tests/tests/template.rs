@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 fn g01_it_is_what_generate_writes() {
     let generated =
         run(lamplighter().args(["generate", "--check"])).expect_success("lamplighter generate --check");
-    assert!(generated.contains("infra/template.yaml is current"), "{generated}");
+    assert!(generated.contains("infra/template.yaml is up to date"), "{generated}");
 }
 
 #[test]

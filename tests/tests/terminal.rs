@@ -29,7 +29,7 @@ fn what_is_no_terminal_is_not_asked() {
 
 fn what_is_missing_is_asked_for_at_a_terminal() {
     let mut terminal = Terminal::start(&lamplighter());
-    terminal.expect("What shall be done?");
+    terminal.expect("Which command?");
     terminal.expect("completions");
     terminal.expect("Number or name:");
     terminal.press("nonsense\n");
@@ -69,7 +69,7 @@ fn an_interrupt_asks_the_run_to_end(home: &Home) {
     let mut terminal = Terminal::start(&home.command(&["run", "purge-expired", "--config", SLOW]));
     terminal.expect("purge-expired is running");
     terminal.press(CTRL_C);
-    terminal.expect("of purge-expired to end");
+    terminal.expect("cancelling run ");
     terminal.expect("purge-expired CANCELLED in ");
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
@@ -83,11 +83,11 @@ fn a_second_interrupt_ends_the_program_and_its_functions(home: &Home) {
     let mut terminal = Terminal::start(&home.command(&["run", "purge-expired", "--config", SLOW]));
     terminal.expect("purge-expired is running");
     terminal.press(CTRL_C);
-    terminal.expect("of purge-expired to end");
+    terminal.expect("cancelling run ");
     terminal.press(CTRL_C);
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("of purge-expired is left alone"), "{shown}");
+    assert!(shown.contains("no longer waiting for run"), "{shown}");
     nothing_is_left(home);
     let last = home.run(&["history", "purge-expired", "--json"]).json();
     let last = &last["runs"][0];

@@ -143,7 +143,7 @@ fn the_demo_runs_through() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     let serving: Vec<_> =
-        ["version 1 serves", "version 2 serves", "version 2 keeps serving", "version 4 serves"]
+        ["version 1 is live", "version 2 is live", "version 2 stays live", "version 4 is live"]
             .into_iter()
             .map(|word| told.find(word).unwrap_or_else(|| panic!("no `{word}` in:\n{told}")))
             .collect();

@@ -1,4 +1,4 @@
-# Was am Terminal gefragt wird, wenn etwas fehlt.
+# Fragen am Terminal nach dem, was in der Befehlszeile fehlt.
 ask-task = Welche Aufgabe?
-ask-command = Was soll geschehen?
+ask-command = Welcher Befehl?
 ask-number = Nummer oder Name:

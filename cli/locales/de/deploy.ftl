@@ -1,17 +1,17 @@
-deploy-no-version = eine Version kann nicht leer sein
-deploy-which-version = die Version im Einsatz ist keine Zahl: nenne mit --version die nächste
+deploy-no-version = die Version darf nicht leer sein
+deploy-which-version = die aktive Version ist keine Zahl, daher gibt es keine nächste: bitte --version angeben
 deploy-failed = Version { $version } wurde nicht ausgerollt: { $reason }
 deploy-application = Anwendung
-deploy-takes-over = Version { $version } übernimmt
-deploy-rolling-back = wird zurückgerollt
+deploy-takes-over = Umschalten auf Version { $version }
+deploy-rolling-back = Rollback
 deploy-update = { $stack }: Update von Version { $before } auf { $version }
 deploy-first = { $stack }: erstes Deployment, Version { $version }
-deploy-serves = Version { $version } ist im Einsatz
-deploy-keeps-serving = Version { $version } bleibt im Einsatz
-deploy-nothing-serves = noch ist nichts im Einsatz
-# Was am Ende auf den Status des Stacks folgt.
-deploy-took = in { $time }: { $serves }
+deploy-live = Version { $version } ist aktiv
+deploy-stays-live = Version { $version } bleibt aktiv
+deploy-none-live = noch ist keine Version aktiv
+# Folgt am Ende auf den Status des Stacks.
+deploy-took = nach { $time }: { $serves }
 deploy-before = vor der Anwendung
 deploy-after = nach der Anwendung
-deploy-undo-before = rückgängig, was vor der Anwendung lief
-deploy-undo-after = rückgängig, was nach der Anwendung lief
+deploy-undo-before = Rollback der Aufgaben vor der Anwendung
+deploy-undo-after = Rollback der Aufgaben nach der Anwendung

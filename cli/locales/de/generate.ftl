@@ -1,20 +1,23 @@
-generate-written = { $file } ist geschrieben
+generate-written = { $file } wurde geschrieben
 generate-current = { $file } ist aktuell
-generate-missing = { $file } fehlt: führe `lamplighter generate` aus und committe die Datei
-generate-differs = { $file } ist nicht, was geschrieben würde: führe `lamplighter generate` aus und committe die Datei
+generate-missing = { $file } fehlt: bitte `lamplighter generate` ausführen und die Datei committen
+generate-differs = { $file } ist veraltet: bitte `lamplighter generate` ausführen und die Datei committen
 generate-from-line = ab Zeile { $line }:
 generate-more-lines = { $count ->
     [one] ({ $count } weitere Zeile)
    *[other] ({ $count } weitere Zeilen)
 }
-generate-side-task = Hinweis: { $task } ist eine Nebenaufgabe, die nur der Runner ausführt: sie wird ausgelassen
-generate-eventbridge = { $task }: EventBridge Scheduler startet die Aufgabe nach { $expression }, { $zone }
-generate-pulse = { $task }: der Puls startet die Aufgabe: { $reasons }
-generate-queue = { $task }: SQS gibt der Funktion { $batch ->
-    [one] jeweils einen Auftrag
-   *[other] jeweils bis zu { $batch } Aufträge
+generate-side-task = Hinweis: { $task } wird ausgelassen, weil nur ein Runner Nebenaufgaben ausführt
+generate-eventbridge = { $task }: gestartet von EventBridge Scheduler nach { $expression }, { $zone }
+generate-pulse = { $task }: gestartet vom Puls; Grund: { $reasons }
+generate-queue = { $task }: SQS übergibt der Funktion { $batch ->
+    [one] jeweils einen Job
+   *[other] jeweils bis zu { $batch } Jobs
 }, { $at_once ->
-    [0] in so vielen Aufrufen, wie Platz ist
+    [0] in so vielen parallelen Aufrufen, wie das Konto erlaubt
     [one] in einem einzigen Aufruf
-   *[other] in bis zu { $at_once } Aufrufen
-} zugleich; nach { $deliveries } Zustellungen kommt eine Nachricht zu den unzustellbaren
+   *[other] in bis zu { $at_once } parallelen Aufrufen
+}; nach { $deliveries ->
+    [one] einer Zustellung
+   *[other] { $deliveries } Zustellungen
+} gilt eine Nachricht als unzustellbar

@@ -8,4 +8,4 @@ history-totals = { $count ->
    *[other] insgesamt { $count } Läufe
 }: { $statuses }
 history-more = ältere: --cursor { $cursor }
-history-unreadable = Hinweis: { $key } ist ausgelassen: { $cause }
+history-unreadable = Hinweis: { $key } ist nicht lesbar und wird ausgelassen: { $cause }

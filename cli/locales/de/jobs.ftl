@@ -1,6 +1,6 @@
-# Aufträge, gescheiterte Aufträge und Nachrichten, die niemand verstand.
-jobs-none = es gibt keine Aufträge
-jobs-none-dead = es gibt nichts Unzustellbares
+# Listen von Jobs, unzustellbare Nachrichten und Wiederholungen.
+jobs-none = keine Jobs
+jobs-none-dead = nichts Unzustellbares
 jobs-attempts = { $count ->
     [one] { $count } Versuch
    *[other] { $count } Versuche
@@ -9,9 +9,9 @@ jobs-deliveries = { $count ->
     [one] einmal zugestellt
    *[other] { $count }-mal zugestellt
 }
-jobs-replayed = { $run } ist wieder eingereiht, als { $new }
-jobs-replayed-before = { $run } wurde schon wieder eingereiht, als { $new }
-jobs-sent-back = Nachricht { $message } ist wieder in ihrer Warteschlange
-jobs-no-such = { $task } hat nichts Unzustellbares namens { $id }: `lamplighter jobs dead` listet alles auf
-jobs-runs = { $job } läuft: `lamplighter abort` beendet ihn
-jobs-rung = { $job } wird nicht bearbeitet: wer ihn ausführt, erfährt noch einmal davon
+jobs-replayed = { $run } wurde als { $new } erneut eingereiht
+jobs-replayed-before = { $run } war bereits als { $new } erneut eingereiht
+jobs-sent-back = Nachricht { $message } ist wieder in ihrer Queue
+jobs-no-such = { $task } hat keine unzustellbare Nachricht { $id }: `lamplighter jobs dead` listet alle auf
+jobs-runs = { $job } ist im Gange: `lamplighter jobs abort` bricht ihn ab
+jobs-notified = { $job } hatte keinen Worker: die Worker wurden erneut benachrichtigt

@@ -1,2 +1,2 @@
-logs-none = keine Zeilen
-logs-reading = das Protokoll wird gelesen ({ $time })
+logs-none = keine Protokollzeilen
+logs-reading = lese das Protokoll ({ $time })

@@ -1,4 +1,4 @@
-# Was jemand hört, der eine Aufgabe nennt, die es nicht gibt.
-lookup-nearest = die Aufgabe `{ $word }` gibt es nicht: war `{ $name }` gemeint?
-lookup-all = die Aufgabe `{ $word }` gibt es nicht: es gibt { $all }
-lookup-none = die Aufgabe `{ $word }` gibt es nicht: unter { $folder } ist keine
+# Antworten auf den Namen einer Aufgabe, die es nicht gibt.
+lookup-nearest = es gibt keine Aufgabe `{ $word }`: war `{ $name }` gemeint?
+lookup-all = es gibt keine Aufgabe `{ $word }`: vorhanden sind { $all }
+lookup-none = es gibt keine Aufgabe `{ $word }`: in { $folder } gibt es keine

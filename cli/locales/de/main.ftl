@@ -1,7 +1,7 @@
-# Was `main` über einen Befehl im Ganzen sagt.
+# Meldungen zu einem Befehl als Ganzem.
 main-error = Fehler: { $reason }
-main-missed = { $count ->
-    [one] eine Zeile wird nicht gezeigt: niemand hat sie rechtzeitig gelesen
-   *[other] { $count } Zeilen werden nicht gezeigt: niemand hat sie rechtzeitig gelesen
+main-dropped = { $count ->
+    [one] { $count } Zeile wurde verworfen: die Ausgabe wurde nicht rechtzeitig gelesen
+   *[other] { $count } Zeilen wurden verworfen: die Ausgabe wurde nicht rechtzeitig gelesen
 }
-main-not-shown = nicht alles wird gezeigt: die Standardausgabe nimmt nichts mehr an ({ $reason })
+main-not-shown = die Ausgabe ist unvollständig: Schreiben auf die Standardausgabe ist nicht möglich ({ $reason })

@@ -1,23 +1,23 @@
-# Was jede Minute Aufgaben startet.
-pulse-running = der Puls arbeitet ({ $time })
+# Der Puls: die Funktion, die jede Minute Aufgaben startet.
+pulse-running = der Puls läuft ({ $time })
 pulse-failed = der Puls ist fehlgeschlagen: { $reason }
-pulse-another = ein anderer Puls erledigt die Arbeit dieser Minute
+pulse-another = ein anderer Pulslauf bearbeitet diese Minute
 pulse-not-well = { $failed ->
-    [one] { $failed } Lauf ist fehlgeschlagen
-   *[other] { $failed } Läufe sind fehlgeschlagen
-} in diesem Puls; eigene Fehler: { $errors ->
+    [one] { $failed } Lauf ist
+   *[other] { $failed } Läufe sind
+} in diesem Pulslauf fehlgeschlagen; Fehler des Pulses selbst: { $errors ->
     [none] keine
    *[other] { $errors }
 }
 pulse-numbers = fällig { $due }, gestartet { $executed }, abgeschlossen { $succeeded }, fehlgeschlagen { $failed }, übersprungen { $skipped }
 pulse-health = der Puls { $health ->
-    [HEALTHY] ist gesund
+    [HEALTHY] ist in Ordnung
     [FAILING] schlägt fehl
-    [SILENT] schweigt
+    [SILENT] läuft nicht mehr
    *[UNKNOWN] ist noch nicht gelaufen
 }
-pulse-last = zuletzt um { $time }: { $numbers }
-pulse-rate = von den letzten { $pulses } Pulsen gingen { $rate } % gut; im Mittel { $average }, höchstens { $slowest }
+pulse-last = letzter Pulslauf um { $time }: { $numbers }
+pulse-rate = von den letzten { $pulses } Pulsläufen waren { $rate } % erfolgreich; Dauer im Mittel { $average }, längstens { $slowest }
 pulse-streak = { $task } ist seit dem letzten Erfolg { $streak ->
     [one] einmal
    *[other] { $streak }-mal

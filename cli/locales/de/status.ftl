@@ -1,18 +1,18 @@
-# Wie ein Lauf steht.
+# Die Status eines Laufs.
 status-pending = wartet
 status-running = läuft
 status-completed = abgeschlossen
 status-failed = fehlgeschlagen
-status-timeout = Zeit abgelaufen
+status-timeout = Zeit überschritten
 status-cancelled = abgebrochen
 status-skipped = übersprungen
 status-blocked = blockiert
-# Was einen Lauf ausgelöst hat.
+# Der Auslöser eines Laufs.
 status-by-deploy = Deployment
 status-by-update = Update
 status-by-rollback = Rollback
 status-by-schedule = Zeitplan
 status-by-pulse = Puls
-status-by-hand = von Hand
-status-by-queue = Warteschlange
+status-by-hand = manuell
+status-by-queue = Queue
 status-by-runner = Runner

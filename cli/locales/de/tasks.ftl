@@ -1,4 +1,4 @@
-tasks-none = keine Aufgaben unter { $folder }
+tasks-none = keine Aufgaben in { $folder }
 tasks-attempts = { $count ->
     [one] { $count } Versuch
    *[other] { $count } Versuche
@@ -9,11 +9,11 @@ tasks-lifecycle-needs = { $on } ({ $phase }, braucht { $needs })
 tasks-before = vorher
 tasks-after = nachher
 tasks-cron = { $schedule } ({ $zone })
-tasks-by-function = nach ihrer Funktion
-tasks-queue = Warteschlange
+tasks-by-function = nach der eigenen Zeitplan-Funktion
+tasks-queue = Queue
 tasks-side = Nebenaufgabe
-tasks-none-such = keine solchen Aufgaben
-# Wie eine Aufgabe steht.
+tasks-none-such = keine passenden Aufgaben
+# Der Zustand einer Aufgabe.
 tasks-disabled = ausgeschaltet
 tasks-running = läuft
 tasks-last = zuletzt { $status }

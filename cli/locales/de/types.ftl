@@ -1,4 +1,4 @@
 types-config = Konfiguration:
 types-no-config = keine Konfiguration
 types-result = Ergebnis: { $kind }
-types-any-result = Ergebnis: beliebige Daten, zugesagt ist nichts
+types-any-result = Ergebnis: ein beliebiger JSON-Wert

@@ -1,4 +1,4 @@
-# What is asked on a terminal when something is missing.
+# Questions at a terminal about what the command line lacks.
 ask-task = Which task?
-ask-command = What shall be done?
+ask-command = Which command?
 ask-number = Number or name:

@@ -1,23 +1,23 @@
-# The commands that act on tasks and runs.
+# Commands that act on tasks and runs.
 control-running = { $task } is running ({ $time })
-control-ending = { $task } was asked to end ({ $time })
+control-waiting = waiting for { $task } to end ({ $time })
 control-over = { $task } { $status } in { $time }
 control-over-tries = { $task } { $status } in { $time }, { $tries } attempts
 control-not-completed = run { $run } of { $task } ended { $status }
-control-asked = asked run { $run } of { $task } to end
-control-left = run { $run } of { $task } is left alone: it ends by itself, or with this program if it runs here
-control-is-disabled = { $task } did not run: it is disabled; `lamplighter enable { $task }` lets it run again
+control-cancelling = cancelling run { $run } of { $task }
+control-left = no longer waiting for run { $run } of { $task }: on this machine it ends with this program, in AWS it ends on its own
+control-is-disabled = { $task } did not run: it is disabled; `lamplighter enable { $task }` enables it
 control-is-running = { $task } did not run: its run { $run } is in progress, until { $until } at the latest
 control-refused = { $task } did not run: { $reason }
 control-enabled = { $task } is enabled
-control-enabled-before = { $task } was enabled already
+control-enabled-before = { $task } is already enabled
 control-disabled = { $task } is disabled
-control-disabled-before = { $task } was disabled already
-control-goes-on = the run in progress goes on; `lamplighter cancel { $task }` ends it
+control-disabled-before = { $task } is already disabled
+control-goes-on = the run in progress continues; `lamplighter cancel { $task }` cancels it
 control-none-running = no run of { $task } is in progress
 control-not-running = run { $run } is not in progress
-control-did-not-fail = run { $run } of { $task } is { $status }: only a run that failed is tried again; `lamplighter run { $task }` runs the task
+control-did-not-fail = run { $run } of { $task } is { $status }: only a failed run can be retried; `lamplighter run { $task }` starts a new run
 control-no-run = { $task } has not run yet
-control-no-such-run = there is no run { $run } of the tasks here
-control-set = set at run time for { $task }:
-control-nothing-set = nothing is set at run time for { $task }
+control-no-such-run = no task of this project has a run { $run }
+control-set = run-time settings of { $task }:
+control-nothing-set = { $task } has no run-time settings

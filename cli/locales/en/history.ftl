@@ -4,8 +4,8 @@ history-shown = { $count ->
    *[other] { $count } runs
 }: { $statuses }
 history-totals = { $count ->
-    [one] in all { $count } run
-   *[other] in all { $count } runs
+    [one] { $count } run in total
+   *[other] { $count } runs in total
 }: { $statuses }
-history-more = older ones: --cursor { $cursor }
-history-unreadable = note: { $key } is left out: { $cause }
+history-more = older: --cursor { $cursor }
+history-unreadable = note: { $key } cannot be read and is left out: { $cause }

@@ -1,17 +1,17 @@
-# Jobs.
-job-no-queue = { $task } is no queue task: `lamplighter run { $task }` runs it
-job-unfit = the arguments do not fit { $task }: { $why }
-job-no-such = there is no job { $job } here
-job-joined = another job stands for it: it is not over, and this one must be the only one
-job-waiting = { $job } is not over ({ $time })
-job-not-over = { $job } is not over yet, and goes on
-job-has-worker = attempt { $attempt }, a worker has it until { $until }
-job-waits-for = it waits for { $count ->
+# One job.
+job-no-queue = { $task } is not a queue task: `lamplighter run { $task }` runs it
+job-unfit = invalid arguments for { $task }: { $why }
+job-no-such = there is no job { $job }
+job-joined = a job with this id or unique key already exists: no new job was enqueued
+job-waiting = waiting for { $job } to end ({ $time })
+job-not-over = { $job } has not ended yet and continues
+job-has-worker = attempt { $attempt }, leased to a worker until { $until }
+job-waits-for = waiting for { $count ->
     [one] another job
    *[other] { $count } other jobs
 }
-job-not-before = it may not start before { $at }
-job-waits-for-worker = it waits for a worker
-job-asked = { $job } runs: it was asked to end
-job-is-over = { $job } is over: { $status }
+job-not-before = starts at { $at } at the earliest
+job-waits-for-worker = waiting for a worker
+job-cancelling = cancelling { $job }
+job-is-over = { $job } has already ended: { $status }
 job-failed = { $job } is { $status }: { $why }

@@ -1,6 +1,6 @@
-# Jobs, those that failed, and messages that nobody understood.
-jobs-none = there are no jobs
-jobs-none-dead = there are no dead letters
+# Lists of jobs, dead letters and replays.
+jobs-none = no jobs
+jobs-none-dead = no dead letters
 jobs-attempts = { $count ->
     [one] { $count } attempt
    *[other] { $count } attempts
@@ -9,9 +9,9 @@ jobs-deliveries = { $count ->
     [one] delivered once
    *[other] delivered { $count } times
 }
-jobs-replayed = { $run } is enqueued again, as { $new }
-jobs-replayed-before = { $run } was enqueued again before, as { $new }
-jobs-sent-back = message { $message } is in its queue again
+jobs-replayed = { $run } was enqueued again as { $new }
+jobs-replayed-before = { $run } had already been enqueued again as { $new }
+jobs-sent-back = message { $message } is back in its queue
 jobs-no-such = { $task } has no dead letter { $id }: `lamplighter jobs dead` lists them
-jobs-runs = { $job } runs: `lamplighter abort` ends it
-jobs-rung = no worker has { $job }: one is told of it once more
+jobs-runs = { $job } is in progress: `lamplighter jobs abort` cancels it
+jobs-notified = { $job } had no worker: workers were notified again

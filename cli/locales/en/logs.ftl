@@ -1,2 +1,2 @@
-logs-none = no lines
+logs-none = no log lines
 logs-reading = reading the log ({ $time })

@@ -1,7 +1,7 @@
-# What `main` says of a command as a whole.
+# Messages about a command as a whole.
 main-error = error: { $reason }
-main-missed = { $count ->
-    [one] a line is not shown: nobody read it in time
-   *[other] { $count } lines are not shown: nobody read them in time
+main-dropped = { $count ->
+    [one] { $count } line was dropped: the output was not read in time
+   *[other] { $count } lines were dropped: the output was not read in time
 }
-main-not-shown = not everything is shown: standard output takes no more ({ $reason })
+main-not-shown = the output is incomplete: cannot write to standard output ({ $reason })

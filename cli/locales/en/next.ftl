@@ -1,11 +1,11 @@
 next-none = no task has a schedule
 next-unscheduled = the task { $task } has no schedule
 next-heading = { $task }: { $schedule }, { $zone }
-next-put-off = each run begins { $by } later, the task's share of its jitter
+next-put-off = each run starts { $by } later, because the task has jitter
 next-tick = { $local }  ({ $utc }, { $far })
 next-forward = { $at }: the clocks go forward by { $minutes } minutes
-next-forward-without = { $at }: the clocks go forward by { $minutes } minutes: { $times } is left out, without a run
+next-forward-without = { $at }: the clocks go forward by { $minutes } minutes: { $times } does not exist and has no run
 next-back = { $at }: the clocks go back by { $minutes } minutes
-next-back-once = { $at }: the clocks go back by { $minutes } minutes: { $times } comes twice, and runs the first time
-next-more = … and more: --limit
-next-nothing = nothing within that time
+next-back-once = { $at }: the clocks go back by { $minutes } minutes: { $times } occurs twice, and the task runs the first time
+next-more = … and more: raise --limit
+next-nothing = no runs in this period

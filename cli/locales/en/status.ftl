@@ -1,4 +1,4 @@
-# How a run stands. The words of the design, exactly.
+# The statuses of a run.
 status-pending = PENDING
 status-running = RUNNING
 status-completed = COMPLETED
@@ -7,7 +7,7 @@ status-timeout = TIMEOUT
 status-cancelled = CANCELLED
 status-skipped = SKIPPED
 status-blocked = BLOCKED
-# What started a run.
+# The trigger of a run.
 status-by-deploy = deploy
 status-by-update = update
 status-by-rollback = rollback

@@ -1,4 +1,4 @@
-tasks-none = no tasks below { $folder }
+tasks-none = no tasks in { $folder }
 tasks-attempts = { $count ->
     [one] { $count } attempt
    *[other] { $count } attempts
@@ -9,11 +9,11 @@ tasks-lifecycle-needs = { $on } ({ $phase }, needs { $needs })
 tasks-before = before
 tasks-after = after
 tasks-cron = { $schedule } ({ $zone })
-tasks-by-function = by its function
+tasks-by-function = by its schedule function
 tasks-queue = queue
 tasks-side = side
-tasks-none-such = no such tasks
-# How a task stands.
+tasks-none-such = no matching tasks
+# The state of a task.
 tasks-disabled = disabled
 tasks-running = running
 tasks-last = last { $status }

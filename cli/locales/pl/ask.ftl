@@ -1,4 +1,4 @@
-# O co pyta terminal, gdy czegoś brakuje.
+# Pytania w terminalu o to, czego brakuje w poleceniu.
 ask-task = Które zadanie?
-ask-command = Co zrobić?
-ask-number = Numer albo nazwa:
+ask-command = Które polecenie?
+ask-number = Numer lub nazwa:

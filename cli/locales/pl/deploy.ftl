@@ -1,17 +1,17 @@
 deploy-no-version = wersja nie może być pusta
-deploy-which-version = działająca wersja nie jest liczbą: podaj następną przez --version
+deploy-which-version = aktywna wersja nie jest liczbą, więc nie wiadomo, jaka jest następna: podaj --version
 deploy-failed = wersja { $version } nie została wdrożona: { $reason }
 deploy-application = aplikacja
-deploy-takes-over = wersja { $version } przejmuje ruch
-deploy-rolling-back = wycofywanie
+deploy-takes-over = przełączanie na wersję { $version }
+deploy-rolling-back = wycofywanie zmian
 deploy-update = { $stack }: aktualizacja z wersji { $before } do { $version }
 deploy-first = { $stack }: pierwsze wdrożenie, wersja { $version }
-deploy-serves = działa wersja { $version }
-deploy-keeps-serving = nadal działa wersja { $version }
-deploy-nothing-serves = nic jeszcze nie działa
-# Co na końcu następuje po statusie stosu.
-deploy-took = w { $time }: { $serves }
+deploy-live = wersja { $version } jest aktywna
+deploy-stays-live = wersja { $version } pozostaje aktywna
+deploy-none-live = żadna wersja nie jest jeszcze aktywna
+# Następuje na końcu po statusie stosu.
+deploy-took = po { $time }: { $serves }
 deploy-before = przed aplikacją
 deploy-after = po aplikacji
-deploy-undo-before = cofnięcie tego, co działało przed aplikacją
-deploy-undo-after = cofnięcie tego, co działało po aplikacji
+deploy-undo-before = wycofanie zadań sprzed aplikacji
+deploy-undo-after = wycofanie zadań po aplikacji

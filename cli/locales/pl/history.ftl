@@ -10,4 +10,4 @@ history-totals = { $count ->
    *[other] łącznie { $count } przebiegów
 }: { $statuses }
 history-more = starsze: --cursor { $cursor }
-history-unreadable = uwaga: pominięto { $key }: { $cause }
+history-unreadable = uwaga: nie można odczytać { $key }, pominięto: { $cause }

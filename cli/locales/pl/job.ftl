@@ -1,18 +1,18 @@
-# Zadania z kolejki.
-job-no-queue = { $task } nie przyjmuje zadań z kolejki: uruchamia je `lamplighter run { $task }`
-job-unfit = argumenty nie pasują do { $task }: { $why }
-job-no-such = nie ma tu zadania { $job }
-job-joined = zastępuje je inne: jeszcze się nie skończyło, a to musi być jedyne
-job-waiting = { $job } jeszcze się nie skończyło ({ $time })
-job-not-over = { $job } jeszcze się nie skończyło i trwa dalej
-job-has-worker = próba { $attempt }, przydzielone do { $until }
+# Jedno zlecenie.
+job-no-queue = { $task } nie jest zadaniem kolejki: uruchamia je `lamplighter run { $task }`
+job-unfit = nieprawidłowe argumenty zadania { $task }: { $why }
+job-no-such = nie ma zlecenia { $job }
+job-joined = zlecenie z tym identyfikatorem lub unikatowym kluczem już istnieje: nie dodano nowego
+job-waiting = oczekiwanie na zakończenie { $job } ({ $time })
+job-not-over = zlecenie { $job } jeszcze się nie zakończyło i trwa dalej
+job-has-worker = próba { $attempt }, przydzielone workerowi do { $until }
 job-waits-for = czeka na { $count ->
-    [one] jedno inne zadanie
-    [few] { $count } inne zadania
-   *[many] { $count } innych zadań
+    [one] jedno inne zlecenie
+    [few] { $count } inne zlecenia
+   *[many] { $count } innych zleceń
 }
-job-not-before = nie zacznie się przed { $at }
-job-waits-for-worker = czeka na wykonawcę
-job-asked = { $job } trwa: poproszono o zakończenie
-job-is-over = { $job } już się skończyło: { $status }
-job-failed = { $job } ma stan { $status }: { $why }
+job-not-before = rozpocznie się nie wcześniej niż { $at }
+job-waits-for-worker = czeka na workera
+job-cancelling = anulowanie { $job }
+job-is-over = zlecenie { $job } już się zakończyło: { $status }
+job-failed = zlecenie { $job } ma status „{ $status }”: { $why }

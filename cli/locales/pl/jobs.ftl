@@ -1,18 +1,18 @@
-# Zlecenia, zlecenia zakończone niepowodzeniem i wiadomości, których nikt nie zrozumiał.
-jobs-none = nie ma zleceń
-jobs-none-dead = nie ma nic niedoręczonego
+# Listy zleceń, wiadomości niedostarczone i ponowienia.
+jobs-none = brak zleceń
+jobs-none-dead = brak niedostarczonych
 jobs-attempts = { $count ->
     [one] { $count } próba
     [few] { $count } próby
    *[other] { $count } prób
 }
 jobs-deliveries = { $count ->
-    [one] doręczono raz
-   *[other] doręczono { $count } razy
+    [one] dostarczono raz
+   *[other] dostarczono { $count } razy
 }
-jobs-replayed = { $run } czeka ponownie w kolejce jako { $new }
-jobs-replayed-before = { $run } już wcześniej trafiło ponownie do kolejki jako { $new }
-jobs-sent-back = wiadomość { $message } jest znów w swojej kolejce
-jobs-no-such = { $task } nie ma niedoręczonego { $id }: `lamplighter jobs dead` podaje wszystkie
-jobs-runs = { $job } trwa: `lamplighter abort` je kończy
-jobs-rung = { $job } nikt nie wykonuje: wykonawca dowie się o nim ponownie
+jobs-replayed = { $run } dodano ponownie do kolejki jako { $new }
+jobs-replayed-before = { $run } dodano ponownie do kolejki już wcześniej jako { $new }
+jobs-sent-back = wiadomość { $message } wróciła do swojej kolejki
+jobs-no-such = zadanie { $task } nie ma niedostarczonego { $id }: wszystkie podaje `lamplighter jobs dead`
+jobs-runs = zlecenie { $job } jest w toku: anuluje je `lamplighter jobs abort`
+jobs-notified = zlecenie { $job } nie miało workera: ponownie powiadomiono workery

@@ -1,2 +1,2 @@
-logs-none = brak wierszy
-logs-reading = czytanie dziennika ({ $time })
+logs-none = brak wierszy dziennika
+logs-reading = odczyt dziennika ({ $time })

@@ -1,4 +1,4 @@
-# Co słyszy ktoś, kto podaje zadanie, którego nie ma.
+# Odpowiedzi na nazwę zadania, którego nie ma.
 lookup-nearest = nie ma zadania `{ $word }`: czy chodziło o `{ $name }`?
-lookup-all = nie ma zadania `{ $word }`: są { $all }
-lookup-none = nie ma zadania `{ $word }`: w { $folder } nie ma żadnego
+lookup-all = nie ma zadania `{ $word }`: dostępne zadania to { $all }
+lookup-none = nie ma zadania `{ $word }`: w { $folder } nie ma żadnych zadań

@@ -1,9 +1,8 @@
-# Co `main` mówi o poleceniu jako całości.
+# Komunikaty o poleceniu jako całości.
 main-error = błąd: { $reason }
-main-missed = { $count ->
-    [one] jednego wiersza nie pokazano: nikt go nie odczytał na czas
-    [few] { $count } wierszy nie pokazano: nikt ich nie odczytał na czas
-    [many] { $count } wierszy nie pokazano: nikt ich nie odczytał na czas
-   *[other] { $count } wierszy nie pokazano: nikt ich nie odczytał na czas
+main-dropped = { $count ->
+    [one] pominięto { $count } wiersz: wyjścia nie odczytano na czas
+    [few] pominięto { $count } wiersze: wyjścia nie odczytano na czas
+   *[other] pominięto { $count } wierszy: wyjścia nie odczytano na czas
 }
-main-not-shown = nie wszystko pokazano: standardowe wyjście nic więcej nie przyjmuje ({ $reason })
+main-not-shown = dane wyjściowe są niepełne: nie można pisać na standardowe wyjście ({ $reason })

@@ -1,11 +1,11 @@
 next-none = żadne zadanie nie ma harmonogramu
 next-unscheduled = zadanie { $task } nie ma harmonogramu
 next-heading = { $task }: { $schedule }, { $zone }
-next-put-off = każdy przebieg zaczyna się { $by } później: o tyle przesuwa to zadanie jitter
+next-put-off = każdy przebieg zaczyna się { $by } później z powodu jittera
 next-tick = { $local }  ({ $utc }, { $far })
-next-forward = { $at }: zegary idą do przodu o { $minutes } min
-next-forward-without = { $at }: zegary idą do przodu o { $minutes } min: godzina { $times } jest pomijana, bez przebiegu
+next-forward = { $at }: zegary przesuwają się o { $minutes } min do przodu
+next-forward-without = { $at }: zegary przesuwają się o { $minutes } min do przodu: godzina { $times } nie istnieje, przebiegu nie będzie
 next-back = { $at }: zegary cofają się o { $minutes } min
-next-back-once = { $at }: zegary cofają się o { $minutes } min: godzina { $times } wypada dwa razy, a przebieg jest za pierwszym
-next-more = … i dalsze: --limit
-next-nothing = nic w tym czasie
+next-back-once = { $at }: zegary cofają się o { $minutes } min: godzina { $times } wypada dwa razy, przebieg jest za pierwszym razem
+next-more = … i dalsze: zwiększ --limit
+next-nothing = brak przebiegów w tym okresie

@@ -1,4 +1,4 @@
-# W jakim stanie jest przebieg.
+# Statusy przebiegu.
 status-pending = oczekuje
 status-running = w toku
 status-completed = zakończony
@@ -7,7 +7,7 @@ status-timeout = przekroczony czas
 status-cancelled = anulowany
 status-skipped = pominięty
 status-blocked = zablokowany
-# Co uruchomiło przebieg.
+# Wyzwalacz przebiegu.
 status-by-deploy = wdrożenie
 status-by-update = aktualizacja
 status-by-rollback = wycofanie

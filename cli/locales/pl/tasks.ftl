@@ -10,11 +10,11 @@ tasks-lifecycle-needs = { $on } ({ $phase }, wymaga { $needs })
 tasks-before = przed
 tasks-after = po
 tasks-cron = { $schedule } ({ $zone })
-tasks-by-function = według własnej funkcji
+tasks-by-function = według własnej funkcji harmonogramu
 tasks-queue = kolejka
 tasks-side = poboczne
-tasks-none-such = brak takich zadań
-# W jakim stanie jest zadanie.
+tasks-none-such = brak pasujących zadań
+# Stan zadania.
 tasks-disabled = wyłączone
 tasks-running = w toku
 tasks-last = ostatnio { $status }

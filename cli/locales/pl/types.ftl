@@ -1,4 +1,4 @@
 types-config = konfiguracja:
 types-no-config = brak konfiguracji
 types-result = wynik: { $kind }
-types-any-result = wynik: dowolne dane, nic nie jest obiecane
+types-any-result = wynik: dowolna wartość JSON

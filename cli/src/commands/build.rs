@@ -1,4 +1,4 @@
-//! `lamplighter build`: compiles every function and packages it.
+//! `lamplighter build`: compiles and packages every function.
 
 use lamplighter_project::{
     compile::{Linker, Profile},
@@ -6,20 +6,27 @@ use lamplighter_project::{
     package::{self, Package},
 };
 
-use crate::{output, show::table, tr, words::Words};
+use crate::{
+    terminal::{output, show::table},
+    tr,
+    words::Words,
+};
 
-/// Compiles every task, the dispatcher and the other functions, and packages them below target/lamplighter.
+/// Compiles and packages every function.
+///
+/// The functions are the tasks, the dispatcher and the others of the workspace. The packages are written to
+/// target/lamplighter.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("how").args(["dev", "native"])))]
-#[command(after_help = "Example:\n  lamplighter build --native")]
+#[command(after_long_help = "Example:\n  lamplighter build --native")]
 pub(crate) struct Arguments {
-    /// Builds quickly with plain cargo, for this machine only.
+    /// Builds with plain cargo, for this machine only, which is faster.
     #[arg(long)]
     dev: bool,
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
-    /// Links a release with this machine's own linker instead of zig.
+    /// Links with this machine's linker instead of zig.
     #[arg(long)]
     native: bool,
     /// Prints JSON.

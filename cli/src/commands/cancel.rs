@@ -1,4 +1,4 @@
-//! `lamplighter cancel`: asks a run in progress to end, and waits until it has.
+//! `lamplighter cancel`: cancels runs in progress and waits for their end.
 
 use std::time::Duration;
 
@@ -9,26 +9,29 @@ use lamplighter_project::workspace::Workspace;
 
 use super::run::line;
 use crate::{
-    follow::watch,
-    lookup::{self, Named},
-    output,
-    progress::{beside, is_seen},
-    target::Place,
+    arguments::names::{self, TaskOrRun},
+    stack::{follow::watch, target::Place},
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+    },
     tr,
     words::Words,
 };
 
-/// When a run is first looked at after it was asked to end.
+/// The pause before the first look at a run that is being cancelled.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 
-/// Asks a run in progress to end and waits until it has. A body that does not heed it is stopped.
+/// Cancels runs in progress and waits until they have ended.
+///
+/// The body of a run is notified first. A body that does not end by itself is stopped.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter cancel purge-expired")]
+#[command(after_long_help = "Example:\n  lamplighter cancel purge-expired")]
 pub(crate) struct Arguments {
-    /// The task, all runs of which are meant, or one run's id.
+    /// A task, to cancel all its runs, or the id of one run.
     #[arg(value_name = "TASK|RUN")]
     which: String,
-    /// Prints JSON: the records of the runs that were asked to end.
+    /// Prints JSON: the records of the cancelled runs.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -37,7 +40,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = lookup::task_or_run(words, &workspace, &arguments.which)?;
+    let named = names::task_or_run(words, &workspace, &arguments.which)?;
     let ended = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let ended = cancel(words, &target.table, &workspace, &named, arguments.json).await;
@@ -58,47 +61,47 @@ async fn cancel(
     words: &Words,
     table: &Table,
     workspace: &Workspace,
-    named: &Named,
+    named: &TaskOrRun,
     json: bool,
 ) -> anyhow::Result<Vec<Run>> {
-    let mut asked = Vec::new();
+    let mut cancelled = Vec::new();
     for (task, id) in in_progress(table, workspace, named).await? {
         if table.cancel(&task, id).await? {
             if !json {
-                output::line(tr!(words, "control-asked", task = task, run = id));
+                output::line(tr!(words, "control-cancelling", task = task, run = id));
             }
-            asked.push((task, id));
+            cancelled.push((task, id));
         }
     }
-    match (named, asked.as_slice()) {
-        (Named::Task(task), []) => bail!(tr!(words, "control-none-running", task = task)),
-        (Named::Run(run), []) => bail!(tr!(words, "control-not-running", run = run)),
+    match (named, cancelled.as_slice()) {
+        (TaskOrRun::Task(task), []) => bail!(tr!(words, "control-none-running", task = task)),
+        (TaskOrRun::Run(run), []) => bail!(tr!(words, "control-not-running", run = run)),
         _ => {}
     }
     let mut ended = Vec::new();
-    for (task, id) in &asked {
-        let line = |time| tr!(words, "control-ending", task = task, time = time);
+    for (task, id) in &cancelled {
+        let line = |time| tr!(words, "control-waiting", task = task, time = time);
         let run = Box::pin(watch(table, task, *id, FIRST_LOOK));
         ended.push(beside(is_seen(json), line, run).await?);
     }
     Ok(ended)
 }
 
-/// The runs in progress that are meant.
+/// Finds the runs in progress of a task, or the one run.
 async fn in_progress(
     table: &Table,
     workspace: &Workspace,
-    named: &Named,
+    named: &TaskOrRun,
 ) -> anyhow::Result<Vec<(TaskName, RunId)>> {
     let mut found = Vec::new();
     for task in workspace.tasks.iter().map(|task| &task.name) {
-        if matches!(named, Named::Task(named) if named != task) {
+        if matches!(named, TaskOrRun::Task(named) if named != task) {
             continue;
         }
         let state = table.state(task).await?;
         let ids = state.leases().map(|lease| lease.run_id);
         found.extend(
-            ids.filter(|id| !matches!(named, Named::Run(run) if run != id)).map(|id| (task.clone(), id)),
+            ids.filter(|id| !matches!(named, TaskOrRun::Run(run) if run != id)).map(|id| (task.clone(), id)),
         );
     }
     Ok(found)

@@ -1,13 +1,13 @@
-//! `lamplighter completions`: what a shell needs to complete the program's words.
+//! `lamplighter completions`: the completion script of a shell.
 
 use clap_complete::{Shell, generate};
 
-use crate::output;
+use crate::terminal::output;
 
-/// Prints the completion script of a shell.
+/// Prints the completion script for a shell.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  lamplighter completions bash > ~/.local/share/bash-completion/completions/lamplighter"
+    after_long_help = "Example:\n  lamplighter completions bash > ~/.local/share/bash-completion/completions/lamplighter"
 )]
 pub(crate) struct Arguments {
     /// The shell.
@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, mut program: clap::Command) {
     let name = program.get_name().to_owned();
-    // Into memory first, since it would panic where it cannot write.
+    // Into memory first: `generate` panics if it cannot write.
     let mut script = Vec::new();
     generate(arguments.shell, &mut program, name, &mut script);
     output::plain(String::from_utf8_lossy(&script).trim_end());

@@ -1,4 +1,4 @@
-//! `lamplighter enqueue`: a job for a queue task.
+//! `lamplighter enqueue`: enqueues a job for a queue task.
 
 use std::time::Duration;
 
@@ -7,102 +7,105 @@ use jiff::Timestamp;
 use lamplighter_aws::jobs::{Accepted, Jobs};
 use lamplighter_core::{
     definition::{Definition, Priority},
-    duration,
     job::{JobKey, Limit, NewJob, OnConflict, Scope, Unique, When},
     schema,
 };
 use serde_json::{Value, json};
 
-use super::job::wait_and_tell;
+use super::jobs::wait_and_print;
 use crate::{
-    given::{Given, given},
-    lookup::{self, Misuse},
-    output,
-    target::{Place, Target},
+    arguments::{
+        json::{JsonSource, json_source},
+        names::{self, Misuse},
+        time::duration,
+    },
+    stack::target::{Place, Target},
+    terminal::output,
     tr,
     words::Words,
 };
 
-/// Enqueues a job. Its arguments are checked first; the job's name is printed, by which `status`, `result` and `abort` know it.
+/// Enqueues a job for a queue task.
+///
+/// The arguments are checked before the job is enqueued. The command prints the job's name, which `status`, `result` and
+/// `abort` take.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter enqueue send-receipt --delay 20m --unique task --within 1h")]
+#[command(
+    after_long_help = "Example:\n  lamplighter enqueue send-receipt --delay 20m --unique task --within 1h"
+)]
 pub(crate) struct Arguments {
     /// The queue task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// Its arguments: a JSON object with one key for each, `@FILE`, or `-` for stdin.
-    #[arg(value_name = "ARGUMENTS", value_parser = given, default_value = "{}")]
-    given: Given,
-    /// How long it waits before it may start.
-    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "at")]
+    /// The job's arguments: a JSON object with a key for each, `@FILE`, or `-` for stdin.
+    #[arg(value_name = "ARGUMENTS", value_parser = json_source, default_value = "{}")]
+    source: JsonSource,
+    /// The delay before the job may start, such as `20m`.
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "at")]
     delay: Option<Duration>,
-    /// When it may start: `2026-11-21T06:00:00Z`.
+    /// The time at which the job may start: `2026-11-21T06:00:00Z`.
     #[arg(long, value_name = "WHEN")]
     at: Option<Timestamp>,
-    /// Which of several waiting jobs goes first, under a runner. Left out: the task's.
+    /// The priority among the jobs that a runner has waiting. Default: the task's.
     #[arg(long, value_name = "PRIORITY")]
     priority: Option<Priority>,
-    /// By what it is told from every other job: of two with the same there is one.
+    /// An idempotency key: a second job with the same key is not enqueued.
     #[arg(long, value_name = "TEXT")]
     id: Option<String>,
-    /// Of what it must be the only one that is not over: `task`, `arguments`, or a key of your own.
+    /// Makes the job unique until it ends: per `task`, per `arguments`, or per a key of your own.
     #[arg(long, value_name = "SCOPE", requires = "within")]
     unique: Option<String>,
-    /// For how long at most it is the only one.
-    #[arg(long, value_name = "TIME", value_parser = time, requires = "unique")]
+    /// How long the uniqueness lasts at most.
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "unique")]
     within: Option<Duration>,
-    /// Where it must be the only one and is not: takes the other one for it.
+    /// If a job with the unique key exists, returns that job instead of failing.
     #[arg(long, requires = "unique")]
     join: bool,
-    /// Of how many jobs of the task with the same --key it may be one while it runs; the others wait.
+    /// How many jobs of the task with the same --key may run at once; others wait.
     #[arg(long, value_name = "NUMBER", requires = "key", value_parser = clap::value_parser!(u32).range(1..))]
     at_most: Option<u32>,
-    /// What those jobs have in common: a customer, a host.
+    /// The key that --at-most counts by, such as a customer or a host.
     #[arg(long, value_name = "TEXT", requires = "at_most")]
     key: Option<String>,
-    /// How long it may wait for its start; then it fails.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// How long the job may wait for its start before it fails.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     expires_in: Option<Duration>,
-    /// A job that must have completed before it may start.
+    /// A job that must complete before this one starts. Repeatable.
     #[arg(long, value_name = "JOB")]
     after: Vec<JobKey>,
-    /// Waits for its end, for that long at most.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Waits for the job's end, at most this long, and prints its result.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     wait: Option<Duration>,
-    /// Prints JSON: the job's name, and with --wait its record.
+    /// Prints JSON: the job's name; with --wait, its record.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: Place,
 }
 
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    duration::parse(text).map_err(|error| error.to_string())
-}
-
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     arguments.place.check(&workspace)?;
-    let task = lookup::task(words, &workspace, &arguments.task)?;
+    let task = names::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, None)?;
-    let Some(definition) = super::asked_for(project, Some(&task)).pop() else {
+    let Some(definition) = super::definitions(project, Some(&task)).pop() else {
         bail!(Misuse(tr!(words, "job-no-queue", task = task)))
     };
     let new = wanted(words, &definition, arguments)?;
     super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let told = enqueue(words, &target, &definition, new, arguments).await;
+        let enqueued = enqueue(words, &target, &definition, new, arguments).await;
         target.close().await;
-        told
+        enqueued
     })
 }
 
-/// The job that is wanted, or why it cannot be.
+/// Builds the job from the command line, or says what is wrong with it.
 fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Result<NewJob, Misuse> {
     let Some(queue) = definition.queue() else {
         return Err(Misuse(tr!(words, "job-no-queue", task = definition.name)));
     };
-    let given = Value::Object(arguments.given.read("ARGUMENTS")?);
+    let given = Value::Object(arguments.source.read("ARGUMENTS")?);
     if let Err(violation) = schema::check(&given, &queue.arguments_schema) {
         let why = violation.to_string();
         return Err(Misuse(tr!(words, "job-unfit", task = definition.name, why = why)));
@@ -123,7 +126,7 @@ fn wanted(words: &Words, definition: &Definition, arguments: &Arguments) -> Resu
         on_twin,
     });
     let new = NewJob {
-        // As the task's own `enqueue` would write them, so that equal arguments are found to be equal.
+        // Written as the task's own `enqueue` writes them, so that equal arguments compare equal.
         arguments: schema::normalised(&given, &queue.arguments_schema),
         priority: arguments.priority.unwrap_or(queue.priority),
         when,
@@ -160,5 +163,5 @@ async fn enqueue(
         }
         return Ok(());
     };
-    wait_and_tell(words, &jobs, &key, patience, json).await
+    wait_and_print(words, &jobs, &key, patience, json).await
 }

@@ -1,4 +1,4 @@
-//! `lamplighter generate`: writes the template of the stack, or checks that the committed one is current.
+//! `lamplighter generate`: writes the stack's template, or checks that the committed one is up to date.
 
 use std::{fs, io, path::Path};
 
@@ -17,19 +17,19 @@ use lamplighter_project::{
 use lamplighter_template::{Application, TEMPLATE, render};
 use serde_json::json;
 
-use crate::{output, tr, words::Words};
+use crate::{terminal::output, tr, words::Words};
 
-/// How many lines of a difference are shown.
+/// The most lines that are shown of each side of a difference.
 const SHOWN: usize = 8;
 
-/// Writes infra/template.yaml, the SAM template of the tasks' stack.
+/// Writes infra/template.yaml, the stack's SAM template.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter generate --check")]
+#[command(after_long_help = "Example:\n  lamplighter generate --check")]
 pub(crate) struct Arguments {
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
-    /// Writes nothing, and fails if the file is not what would be written.
+    /// Writes nothing, and fails if the file is out of date.
     #[arg(long)]
     check: bool,
     /// Prints JSON.
@@ -77,7 +77,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// The user's own resources, if the project has some.
+/// Reads the user's own resources, if the project has any.
 fn application(root: &Path, project: &Project) -> Result<Option<Application>, Faults> {
     let Some(file) = &project.build.application else { return Ok(None) };
     match fs::read_to_string(root.join(file)) {
@@ -102,7 +102,7 @@ fn left_out(words: &Words, project: &Project) {
     }
 }
 
-/// Who starts which cron task, and for what the pulse is needed.
+/// Shows which service starts each cron task, and why the pulse is needed.
 fn drivers(words: &Words, project: &Project) {
     for (task, cron) in cron_tasks(project) {
         match driver(cron) {
@@ -124,7 +124,7 @@ fn drivers(words: &Words, project: &Project) {
     }
 }
 
-/// What the queue of which task does.
+/// Shows the settings of each queue.
 fn queues(words: &Words, project: &Project) {
     for (task, queue) in project.queues() {
         let at_once = queue.concurrency.unwrap_or(0);
@@ -173,7 +173,7 @@ fn report(project: &Project, changed: bool) -> serde_json::Value {
     })
 }
 
-/// Where two texts differ first and last, and the lines between, as far as they can be shown.
+/// Shows the lines from the first difference of two texts to the last, at most [`SHOWN`] of each.
 fn difference(words: &Words, old: &str, new: &str) -> String {
     let [old, new]: [Vec<_>; 2] = [old, new].map(|text| text.lines().collect());
     let same = |pairs: &mut dyn Iterator<Item = (&&str, &&str)>| pairs.take_while(|(a, b)| a == b).count();

@@ -1,4 +1,4 @@
-//! `lamplighter history`: what ran, when, and how it ended.
+//! `lamplighter history`: lists runs with their times and results.
 
 use std::collections::BTreeMap;
 
@@ -16,56 +16,64 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    lookup::{self, Named},
-    many, output,
-    show::{signed, unreadable, wrapped},
-    target::Place,
-    times::When,
+    arguments::{
+        names::{self, TaskOrRun},
+        time::When,
+    },
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{signed, unreadable, wrapped},
+    },
     tr,
     words::Words,
 };
 
-/// Lists runs, newest first. A run that was lost is recorded as such when it is found here.
+/// Lists runs, newest first.
+///
+/// If the command finds a run that was lost, it records that.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter history run-migrations --status FAILED --since 2h")]
+#[command(after_long_help = "Example:\n  lamplighter history run-migrations --status FAILED --since 2h")]
 pub(crate) struct Arguments {
-    /// Only runs of this task; or one run by its id, with all of its data.
+    /// Only runs of this task; or the id of one run, to see all of its data.
     #[arg(value_name = "TASK|RUN")]
     which: Option<String>,
-    /// Only runs with this status, such as FAILED. May be given several times.
+    /// Only runs with this status, such as FAILED. Repeatable.
     #[arg(long)]
     status: Vec<Status>,
-    /// Only runs started by this: deploy, update, rollback, schedule, pulse, manual or queue.
+    /// Only runs with this trigger: deploy, update, rollback, schedule, pulse, manual, queue or runner.
     #[arg(long, value_parser = trigger)]
     trigger: Option<Trigger>,
-    /// Only runs from this time on: `2h` ago, `2026-11-21`, `2026-11-21T06:00:00Z`. Without a zone it is UTC.
+    /// Only runs since this time: `2h` (ago), `2026-11-21` or `2026-11-21T06:00:00Z`; without a zone, UTC.
     #[arg(long, value_name = "TIME")]
     since: Option<When>,
     /// Only runs before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
-    /// How many runs.
+    /// The most runs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Goes on where an earlier list ended, with what that one said.
+    /// Continues an earlier list, with the cursor that it printed.
     #[arg(long)]
     cursor: Option<Cursor>,
-    /// Counts all runs of the time, too. Without --since: of the last 30 days.
+    /// Also counts all runs in the time range; without --since, of the last 30 days.
     #[arg(long)]
     totals: bool,
-    /// Prints JSON: the runs' records. Of values over 100 KB a list says where they are; one run has them whole.
+    /// Prints JSON: the runs' records.
+    ///
+    /// A list has the locations of values over 100 KB instead of the values. A single run has them whole.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: Place,
 }
 
-/// What is told.
+/// A page of runs, as `--json` prints it.
 #[derive(Debug, Serialize)]
-struct Told {
+struct RunList {
     runs: Vec<Run>,
     unreadable: Vec<Unreadable>,
-    /// Where the next list begins.
+    /// The cursor of the next page.
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     totals: Option<BTreeMap<Status, u64>>,
@@ -74,68 +82,69 @@ struct Told {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     let all = || workspace.tasks.iter().map(|task| task.name.clone()).collect();
-    let which = arguments.which.as_ref().map(|which| lookup::task_or_run(words, &workspace, which));
+    let which = arguments.which.as_ref().map(|which| names::task_or_run(words, &workspace, which));
     let (tasks, run): (Vec<_>, _) = match which.transpose()? {
-        Some(Named::Task(task)) => (vec![task], None),
-        Some(Named::Run(run)) => (all(), Some(run)),
+        Some(TaskOrRun::Task(task)) => (vec![task], None),
+        Some(TaskOrRun::Run(run)) => (all(), Some(run)),
         None => (all(), None),
     };
-    let told = super::runtime()?.block_on(async {
+    let list = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let told = match run {
+        let list = match run {
             Some(run) => read_one(words, &target.table, &workspace, &tasks, run).await,
             None => read(&target.table, &tasks, arguments).await,
         };
         target.close().await;
-        told
+        list
     })?;
-    unreadable(words, &told.unreadable);
+    unreadable(words, &list.unreadable);
     if arguments.json {
-        output::plain(serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
-    if told.runs.is_empty() {
+    if list.runs.is_empty() {
         output::line(tr!(words, "history-none"));
     }
-    for line in lines(words, &told.runs) {
+    for line in lines(words, &list.runs) {
         output::line(line);
     }
-    for line in last_lines(words, &told).iter().flat_map(|line| wrapped(words, 2, line)) {
+    for line in last_lines(words, &list).iter().flat_map(|line| wrapped(words, 2, line)) {
         output::line(line);
     }
     Ok(())
 }
 
-/// One run, with its large values.
+/// Reads one run, with its large values.
 async fn read_one(
     words: &Words,
     table: &Table,
     workspace: &Workspace,
     tasks: &[TaskName],
     id: RunId,
-) -> anyhow::Result<Told> {
+) -> anyhow::Result<RunList> {
     let now = Timestamp::now();
-    let unreadable =
-        many::each(tasks, async |task| Ok::<_, TableError>(many::settled(table, task, now).await?.1));
+    let unreadable = each_task::each(tasks, async |task| {
+        Ok::<_, TableError>(each_task::settled(table, task, now).await?.1)
+    });
     let unreadable = unreadable.await?.into_iter().flatten().collect();
-    let run = table.whole(lookup::run(words, table, workspace, id).await?).await?;
-    Ok(Told { runs: vec![run], unreadable, next: None, totals: None })
+    let run = table.whole(names::run(words, table, workspace, id).await?).await?;
+    Ok(RunList { runs: vec![run], unreadable, next: None, totals: None })
 }
 
-/// The runs of the tasks, newest first.
-async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Told> {
+/// Reads the runs of the tasks, newest first.
+async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<RunList> {
     let now = Timestamp::now();
     let instant = |when: &Option<When>| when.map(|when| when.instant(now, &TimeZone::UTC));
     let (from, until) = (instant(&arguments.since), instant(&arguments.until));
-    let pages = many::each(tasks, async |task| {
-        let (_, unreadable) = many::settled(table, task, now).await?;
+    let pages = each_task::each(tasks, async |task| {
+        let (_, unreadable) = each_task::settled(table, task, now).await?;
         let wanted = History {
             statuses: arguments.status.clone(),
             trigger: arguments.trigger,
             from,
             until,
             cursor: arguments.cursor.clone(),
-            // Nobody here knows whether it is a queue task: a partition without jobs costs half a read unit.
+            // It may be a queue task: a partition without jobs costs half a read unit.
             jobs: true,
             ..History::of(task.clone(), arguments.limit)
         };
@@ -144,16 +153,16 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         anyhow::Ok(page)
     });
     let Page { runs, unreadable, next, .. } =
-        many::merged(pages.await?, arguments.limit.into(), |run: &Run| run.id);
-    let mut told = Told { runs, unreadable, next: next.map(|cursor| cursor.to_string()), totals: None };
+        each_task::merged(pages.await?, arguments.limit.into(), |run: &Run| run.id);
+    let mut list = RunList { runs, unreadable, next: next.map(|cursor| cursor.to_string()), totals: None };
     if arguments.totals {
         let month = lamplighter_core::statistics::Window::Month.before(now);
         let range = from.unwrap_or(month.start)..until.unwrap_or(month.end);
-        let counted = many::each(tasks, |task| table.statistics(task, &range, now)).await?;
+        let counted = each_task::each(tasks, |task| table.statistics(task, &range, now)).await?;
         let all = counted.iter().fold(Statistics::default(), |all, one| all.merged(&one.statistics));
-        told.totals = Some(all.by_status);
+        list.totals = Some(all.by_status);
     }
-    Ok(told)
+    Ok(list)
 }
 
 fn trigger(word: &str) -> Result<Trigger, String> {
@@ -173,7 +182,7 @@ fn trigger(word: &str) -> Result<Trigger, String> {
     })
 }
 
-/// One line a run: when, task, status, trigger, time, and what it said.
+/// One line a run: time, task, status, trigger, duration, and its reason or message.
 fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
     let row = |run: &Run| {
         let version = run.deployment.as_ref().map(|deployment| format!(" {}", deployment.version));
@@ -191,25 +200,25 @@ fn lines(words: &Words, runs: &[Run]) -> Vec<String> {
     signed(words, 2, &runs.iter().map(row).collect::<Vec<_>>())
 }
 
-/// How many there are, and how to go on.
-fn last_lines(words: &Words, told: &Told) -> Vec<String> {
+/// The lines below the list: counts, and the cursor of the next page.
+fn last_lines(words: &Words, list: &RunList) -> Vec<String> {
     let mut lines = Vec::new();
     let counts = |counts: &BTreeMap<Status, u64>| {
         let counts = counts.iter().map(|(status, count)| format!("{} {count}", words.status(*status)));
         counts.collect::<Vec<_>>().join(", ")
     };
-    if !told.runs.is_empty() {
+    if !list.runs.is_empty() {
         let mut shown = BTreeMap::new();
-        for run in &told.runs {
+        for run in &list.runs {
             *shown.entry(run.status).or_insert(0) += 1;
         }
-        lines.push(tr!(words, "history-shown", count = told.runs.len(), statuses = counts(&shown)));
+        lines.push(tr!(words, "history-shown", count = list.runs.len(), statuses = counts(&shown)));
     }
-    if let Some(totals) = &told.totals {
+    if let Some(totals) = &list.totals {
         let count = totals.values().sum::<u64>();
         lines.push(tr!(words, "history-totals", count = count, statuses = counts(totals)));
     }
-    if let Some(cursor) = &told.next {
+    if let Some(cursor) = &list.next {
         lines.push(tr!(words, "history-more", cursor = cursor));
     }
     lines

@@ -1,4 +1,4 @@
-//! `lamplighter logs`: what a task, or one of its runs, has said.
+//! `lamplighter logs`: the log of a task, or of one of its runs.
 
 use std::{collections::VecDeque, path::PathBuf, time::Duration};
 
@@ -9,35 +9,39 @@ use lamplighter_runner::{lines::LogFile, location::InAws, logs::path};
 use serde_json::Value;
 
 use crate::{
-    cloud_logs::{CloudLog, Followed},
-    lookup::{self, Named},
-    output,
-    progress::{beside, is_seen},
-    target::Place,
-    text::{escaped, fitted, width},
+    arguments::names::{self, TaskOrRun},
+    stack::{
+        cloud_logs::{CloudLog, Followed},
+        target::Place,
+    },
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        text::{escaped, fitted, width},
+    },
     tr,
     words::Words,
 };
 
-/// How often a followed file is looked at.
+/// The pause between two reads of a followed file.
 const PAUSE: Duration = Duration::from_millis(300);
-/// How often a followed log in AWS is: its lines take some seconds to get there, and its API takes few requests a second.
+/// The same for a log in AWS, whose lines arrive seconds late and whose API takes few requests a second.
 const PAUSE_IN_AWS: Duration = Duration::from_secs(2);
 
-/// Prints the log of a task, or of one run.
+/// Prints the log of a task or of one run.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter logs purge-expired --limit 100 --follow")]
+#[command(after_long_help = "Example:\n  lamplighter logs purge-expired --limit 100 --follow")]
 pub(crate) struct Arguments {
-    /// A task, or a run by its id.
+    /// A task, or the id of a run.
     #[arg(value_name = "TASK|RUN")]
     what: String,
-    /// How many lines, the newest ones.
+    /// The most lines to print, the newest ones.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     limit: u16,
-    /// Goes on with what is said from now on, until it is ended.
+    /// Keeps printing new lines until you stop the command.
     #[arg(long)]
     follow: bool,
-    /// Prints the lines as they are: those of tasks are JSON, one object a line.
+    /// Prints the lines unchanged: a JSON object a line, for lines of tasks.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -46,9 +50,9 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let (tasks, run) = match lookup::task_or_run(words, &workspace, &arguments.what)? {
-        Named::Task(task) => (vec![task], None),
-        Named::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
+    let (tasks, run) = match names::task_or_run(words, &workspace, &arguments.what)? {
+        TaskOrRun::Task(task) => (vec![task], None),
+        TaskOrRun::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
     };
     let stack = arguments.place.stack(&workspace);
     if let Some(aws) = arguments.place.in_aws() {
@@ -105,7 +109,7 @@ async fn in_aws(
     let reading = |time| tr!(words, "logs-reading", time = time);
     let mut last = beside(is_seen(arguments.json), reading, log.newest(limit, now)).await?;
     let limited = last.len() == limit;
-    // The service's own filter may let more through.
+    // The service's filter may return other lines, too.
     last.retain(|line| is_of(&line.text, run));
     print_all(words, arguments, last.iter().map(|line| line.text.as_str()));
     if !arguments.follow {
@@ -135,7 +139,7 @@ fn print_all<'a>(words: &Words, arguments: &Arguments, lines: impl IntoIterator<
     }
 }
 
-/// Whether a line is of this run, if one is wanted.
+/// Returns true if a line belongs to the run, or if no run was chosen.
 fn is_of(line: &str, run: Option<RunId>) -> bool {
     let Some(run) = run else { return true };
     if !line.contains(&run.to_string()) {
@@ -153,8 +157,7 @@ fn print(line: &str, json: bool) {
     }
 }
 
-/// A line as people read it: when, how grave, what, and what else it has. One that is no JSON stays, but for
-/// what a terminal would obey.
+/// Formats a line for people: time, level, message, other fields. A line that is not JSON is only escaped.
 fn readable(line: &str) -> String {
     let Ok(Value::Object(mut entries)) = serde_json::from_str(line) else {
         return escaped(line).into_owned();

@@ -1,4 +1,4 @@
-//! The commands: one file each.
+//! The commands, one file each.
 
 mod build;
 mod cancel;
@@ -6,8 +6,8 @@ mod completions;
 mod dev;
 mod enqueue;
 mod generate;
+pub(crate) mod help;
 mod history;
-mod job;
 mod jobs;
 mod logs;
 mod next;
@@ -31,12 +31,12 @@ use clap::Subcommand;
 use lamplighter_core::{definition::Definition, name::TaskName};
 use lamplighter_project::{Project, compile, config::Config, describe, workspace::Workspace};
 
-use crate::{output, tr, words::Words};
+use crate::{terminal::output, tr, words::Words};
 
-/// How long a service waits at its end for a reader that takes nothing.
+/// How long a service waits at its end for a reader that does not read.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What can be asked for.
+/// A command of the program.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Generate(generate::Arguments),
@@ -62,31 +62,31 @@ pub(crate) enum Command {
     Dev(dev::Arguments),
     Runner(runner::Arguments),
     Enqueue(enqueue::Arguments),
-    Status(job::Status),
-    Result(job::Result),
-    Abort(job::Abort),
+    Status(jobs::Status),
+    Result(jobs::Result),
+    Abort(jobs::Abort),
 }
 
-/// What a command's output is to it.
+/// The purpose of a command's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// All that it is for: where it cannot be written, the command has failed.
+    /// The answer to a question: if it cannot be written, the command has failed.
     Answer,
-    /// It says what was done, which stays done.
+    /// A report of what was done, which remains done.
     Report,
-    /// It says what goes on, and no reader is waited for.
+    /// The events of a service, which does not wait for a reader.
     Service,
 }
 
 impl Purpose {
-    /// How long a reader is waited for at the end that takes nothing; nothing: until it is gone.
+    /// How long to wait at the end for a reader that does not read; none: until it is gone.
     pub(crate) fn patience(self) -> Option<Duration> {
         (self == Self::Service).then_some(PATIENCE)
     }
 }
 
 impl Command {
-    /// What its output is to it.
+    /// The purpose of the command's output.
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Tasks(_)
@@ -117,7 +117,7 @@ impl Command {
         }
     }
 
-    /// Does it.
+    /// Runs the command.
     pub(crate) fn run(self, words: &Words) -> anyhow::Result<()> {
         match self {
             Self::Generate(arguments) => generate::run(words, &arguments),
@@ -153,13 +153,13 @@ impl Command {
     }
 }
 
-/// From here on work goes on that no reader may hold up.
+/// Stops waiting for readers from here on, because work begins that they must not delay.
 fn never_wait(words: &Words) {
     let words = Words::new(words.locale());
-    output::never_wait(move |count| tr!(&words, "main-missed", count = count));
+    output::never_wait(move |count| tr!(&words, "main-dropped", count = count));
 }
 
-/// The workspace that the program was started in.
+/// Finds the workspace around the current folder.
 fn workspace() -> anyhow::Result<Workspace> {
     Ok(Workspace::discover(&current_folder()?)?)
 }
@@ -168,15 +168,15 @@ fn current_folder() -> anyhow::Result<PathBuf> {
     std::env::current_dir().context("cannot find the current folder")
 }
 
-/// The project of a workspace, after compiling its tasks.
+/// Compiles the tasks of a workspace and reads its project.
 fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<Project> {
     let config = Config::load(&workspace.root)?;
     let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
     Ok(Project::resolve(&workspace.name, described, &config, environment)?)
 }
 
-/// The definitions of the tasks that are asked about: of one, or of all.
-fn asked_for(project: Project, task: Option<&TaskName>) -> Vec<Definition> {
+/// The definition of one task, or of all.
+fn definitions(project: Project, task: Option<&TaskName>) -> Vec<Definition> {
     let definitions = project.tasks.into_iter().map(|task| task.definition);
     definitions.filter(|definition| task.is_none_or(|task| *task == definition.name)).collect()
 }

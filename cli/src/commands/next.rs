@@ -1,4 +1,4 @@
-//! `lamplighter next`: when the tasks will run, and what the clock changes do to it.
+//! `lamplighter next`: the coming runs of the cron tasks, with the clock changes between them.
 
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, civil::DateTime};
@@ -11,22 +11,28 @@ use lamplighter_core::{
 };
 use serde::Serialize;
 
-use crate::{lookup, output, show::wrapped, times::zone_of, tr, words::Words};
+use crate::{
+    arguments::{names, time::zone_of},
+    terminal::{output, show::wrapped},
+    tr,
+    words::Words,
+};
 
-/// Lists the coming runs of the cron tasks in the tasks' own time zones, with the clock changes between them. What was set
-/// at run time is not asked for.
+/// Lists the coming runs of cron tasks, and the clock changes.
+///
+/// Times are in each task's own zone. Settings made at run time with `set` are not considered.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter next purge-expired --days 30")]
+#[command(after_long_help = "Example:\n  lamplighter next purge-expired --days 30")]
 pub(crate) struct Arguments {
     /// Only this task.
     task: Option<String>,
-    /// How many days.
+    /// The number of days to look ahead.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3660))]
     days: u16,
-    /// How many runs of each task at most.
+    /// The most runs to list of each task.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
     /// Prints JSON.
@@ -34,55 +40,55 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// What is told of a task.
+/// The coming runs of one task, as `--json` prints them.
 #[derive(Debug, Serialize)]
-struct Told {
+struct ComingRuns {
     task: TaskName,
-    /// Nothing if the task's own function decides each minute.
+    /// None if the task has a schedule function.
     schedule: Option<String>,
     timezone: String,
-    /// By how much each run is put off, by the task's share of its jitter.
+    /// The delay of each run by the task's jitter.
     put_off_ms: u64,
     coming: Vec<Coming>,
-    /// Whether more runs come within the time than are told.
+    /// True if `--limit` left out some runs.
     more: bool,
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| lookup::task(words, &workspace, task)).transpose()?;
+    let named = arguments.task.as_deref().map(|task| names::task(words, &workspace, task)).transpose()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
-    let definitions = super::asked_for(project, named.as_ref());
+    let definitions = super::definitions(project, named.as_ref());
     let now = Timestamp::now();
     let until = now.saturating_add(SignedDuration::from_hours(24 * i64::from(arguments.days)))?;
     let limit = usize::from(arguments.limit);
     let cron = definitions.iter().filter_map(|definition| Some((definition, definition.cron()?)));
-    let told = cron.map(|(definition, cron)| told(definition, cron, now, until, limit));
-    let told = told.collect::<anyhow::Result<Vec<_>>>()?;
-    if let (Some(task), true) = (&named, told.is_empty()) {
+    let listed = cron.map(|(definition, cron)| coming_runs(definition, cron, now, until, limit));
+    let listed = listed.collect::<anyhow::Result<Vec<_>>>()?;
+    if let (Some(task), true) = (&named, listed.is_empty()) {
         bail!("{}", tr!(words, "next-unscheduled", task = task));
     }
     if arguments.json {
-        output::plain(serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
-    if told.is_empty() {
+    if listed.is_empty() {
         output::line(tr!(words, "next-none"));
     }
-    let lines = told.iter().flat_map(|task| lines(words, task, now));
+    let lines = listed.iter().flat_map(|task| lines(words, task, now));
     for line in lines.flat_map(|line| wrapped(words, 2, &line)) {
         output::line(line);
     }
     Ok(())
 }
 
-fn told(
+fn coming_runs(
     definition: &Definition,
     cron: &Cron,
     now: Timestamp,
     until: Timestamp,
     limit: usize,
-) -> anyhow::Result<Told> {
+) -> anyhow::Result<ComingRuns> {
     let zone = zone_of(cron)?;
     let mut all = Vec::new();
     if let Some(schedule) = &cron.schedule {
@@ -93,7 +99,7 @@ fn told(
     if more {
         all.pop();
     }
-    Ok(Told {
+    Ok(ComingRuns {
         task: definition.name.clone(),
         schedule: cron.schedule.as_ref().map(|schedule| schedule.as_str().to_owned()),
         timezone: cron.timezone.clone(),
@@ -103,17 +109,17 @@ fn told(
     })
 }
 
-/// A heading, and below it one line for each run and each clock change.
-fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
-    let schedule = told.schedule.as_ref().and_then(|schedule| schedule.parse().ok());
+/// A heading, and a line for each run and each clock change.
+fn lines(words: &Words, listed: &ComingRuns, now: Timestamp) -> Vec<String> {
+    let schedule = listed.schedule.as_ref().and_then(|schedule| schedule.parse().ok());
     let heading =
         schedule.map_or_else(|| tr!(words, "tasks-by-function"), |schedule| words.schedule(&schedule));
-    let zone = &told.timezone;
-    let mut lines = vec![tr!(words, "next-heading", task = told.task, schedule = heading, zone = zone)];
-    if told.put_off_ms > 0 {
-        lines.push(format!("  {}", tr!(words, "next-put-off", by = words.duration(told.put_off_ms))));
+    let zone = &listed.timezone;
+    let mut lines = vec![tr!(words, "next-heading", task = listed.task, schedule = heading, zone = zone)];
+    if listed.put_off_ms > 0 {
+        lines.push(format!("  {}", tr!(words, "next-put-off", by = words.duration(listed.put_off_ms))));
     }
-    lines.extend(told.coming.iter().map(|coming| {
+    lines.extend(listed.coming.iter().map(|coming| {
         let line = match coming {
             Coming::Tick { at, local } => {
                 tr!(
@@ -143,9 +149,9 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
         };
         format!("  {line}")
     }));
-    if told.more {
+    if listed.more {
         lines.push(format!("  {}", tr!(words, "next-more")));
-    } else if told.schedule.is_some() && told.coming.is_empty() {
+    } else if listed.schedule.is_some() && listed.coming.is_empty() {
         lines.push(format!("  {}", tr!(words, "next-nothing")));
     }
     lines
@@ -169,24 +175,24 @@ mod tests {
             Cron { timezone: "Europe/Vienna".to_owned(), ..Cron::new(Some("30 2 * * *".parse().unwrap())) };
         let definition = Definition::new("purge-expired".parse().unwrap(), Kind::Cron(cron));
         let now: Timestamp = "2026-10-24T12:00:00Z".parse().unwrap();
-        let told = |now: Timestamp, days: i64, limit| {
+        let listed = |now: Timestamp, days: i64, limit| {
             let until = now.saturating_add(SignedDuration::from_hours(24 * days)).unwrap();
-            told(&definition, definition.cron().unwrap(), now, until, limit).unwrap()
+            coming_runs(&definition, definition.cron().unwrap(), now, until, limit).unwrap()
         };
         let words = Words::new(Locale::En);
-        let autumn = lines(&words, &told(now, 2, 50), now);
+        let autumn = lines(&words, &listed(now, 2, 50), now);
         let spring: Timestamp = "2026-03-28T12:00:00Z".parse().unwrap();
-        let spring = lines(&words, &told(spring, 2, 50), spring);
+        let spring = lines(&words, &listed(spring, 2, 50), spring);
         insta::assert_snapshot!([autumn, spring].concat().join("\n"), @r"
         purge-expired: every day at 02:30, Europe/Vienna
           Sun 2026-10-25 02:30  (2026-10-25T00:30:00Z, in 12 hours)
-          2026-10-25T01:00:00Z: the clocks go back by 60 minutes: 02:30 comes twice, and runs the first time
+          2026-10-25T01:00:00Z: the clocks go back by 60 minutes: 02:30 occurs twice, and the task runs the first time
           Mon 2026-10-26 02:30  (2026-10-26T01:30:00Z, in 37 hours)
         purge-expired: every day at 02:30, Europe/Vienna
-          2026-03-29T01:00:00Z: the clocks go forward by 60 minutes: 02:30 is left out, without a run
+          2026-03-29T01:00:00Z: the clocks go forward by 60 minutes: 02:30 does not exist and has no run
           Mon 2026-03-30 02:30  (2026-03-30T00:30:00Z, in 36 hours)
         ");
-        let some = told(now, 7, 2);
+        let some = listed(now, 7, 2);
         assert_eq!((some.coming.len(), some.more), (3, true), "two runs and the clock change between them");
     }
 }

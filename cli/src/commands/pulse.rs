@@ -1,4 +1,4 @@
-//! `lamplighter pulse`: what starts tasks each minute, done now, and how it has fared.
+//! `lamplighter pulse`: runs the pulse once, or shows how its runs of the last hour went.
 
 use std::time::Duration;
 
@@ -19,62 +19,70 @@ use lamplighter_project::workspace::Workspace;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{Purpose, run::How};
+use super::{Purpose, run::RunOptions};
 use crate::{
-    lookup, output,
-    progress::{beside, is_seen},
-    show::table,
-    target::Place,
+    arguments::names,
+    stack::target::Place,
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        show::table,
+    },
     tr,
     words::Words,
 };
 
-/// The pulse's function, behind the stack's name.
+/// The name of the pulse's function, after the stack's name.
 const FUNCTION: &str = "lamplighter-pulse";
-/// What a report says of a run in progress.
+/// The entry of a report for a run in progress.
 const RUNNING: &str = "RUNNING";
-/// The pause between two looks at such a run, and how often it may not be seen before it is taken not to begin.
+/// The pause between two looks at such a run.
 const PAUSE: Duration = Duration::from_millis(500);
+/// After this many looks without finding the run, it is taken not to have begun.
 const UNSEEN: u32 = 20;
-/// How many pulses are looked at for how they fare: an hour's.
+/// The number of pulse runs that the health is computed from: those of an hour.
 const LOOKED_AT: u16 = 60;
 
-/// Does the work of the pulse now, or tells how it has fared.
+/// Runs the pulse once, or shows its health.
+///
+/// The pulse is the function that starts due tasks each minute.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter pulse execute --dry-run")]
+#[command(after_long_help = "Example:\n  lamplighter pulse execute --dry-run")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    command: PulseCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum PulseCommand {
     Execute(Execute),
     Status(Status),
 }
 
-/// Starts what is due, and waits until it is over or the pulse's time is up.
+/// Starts the due tasks and waits for them.
+///
+/// The wait ends when the runs have ended or the pulse's time is over.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter pulse execute --force --task purge-expired")]
+#[command(after_long_help = "Example:\n  lamplighter pulse execute --force --task purge-expired")]
 struct Execute {
-    /// Only says what would be started.
+    /// Starts nothing, and only shows the due tasks.
     #[arg(long)]
     dry_run: bool,
-    /// Starts tasks whether or not they are due.
+    /// Starts tasks even if they are not due.
     #[arg(long)]
     force: bool,
     /// Only this task.
     #[arg(long, value_name = "TASK")]
     task: Option<String>,
     #[command(flatten)]
-    how: How,
+    options: RunOptions,
     #[command(flatten)]
     place: Place,
 }
 
-/// Tells how the pulses of the last hour have fared, and each task's failures since it last completed.
+/// Shows the health of the pulse, and the failure streak of each task.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter pulse status --json")]
+#[command(after_long_help = "Example:\n  lamplighter pulse status --json")]
 struct Status {
     /// Prints JSON: the health, the newest record, and the tasks with a failure streak.
     #[arg(long)]
@@ -85,29 +93,30 @@ struct Status {
 
 impl Arguments {
     pub(super) fn purpose(&self) -> Purpose {
-        match self.what {
-            What::Execute(_) => Purpose::Report,
-            What::Status(_) => Purpose::Answer,
+        match self.command {
+            PulseCommand::Execute(_) => Purpose::Report,
+            PulseCommand::Status(_) => Purpose::Answer,
         }
     }
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    match &arguments.what {
-        What::Execute(arguments) => execute(words, arguments),
-        What::Status(arguments) => status(words, arguments),
+    match &arguments.command {
+        PulseCommand::Execute(arguments) => execute(words, arguments),
+        PulseCommand::Status(arguments) => status(words, arguments),
     }
 }
 
 fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let task = arguments.task.as_deref().map(|word| lookup::task(words, &workspace, word)).transpose()?;
-    let Execute { how, place, .. } = arguments;
+    let task = arguments.task.as_deref().map(|word| names::task(words, &workspace, word)).transpose()?;
+    let Execute { options, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
-        let (target, functions) =
-            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets.file(), None).await?;
+        let (target, functions) = place
+            .open_to_run(&workspace, options.environment.as_deref(), &options.secrets.file(), None)
+            .await?;
         let line = |time| tr!(words, "pulse-running", time = time);
         let work = async {
             let response = functions.invoke(&target.function(FUNCTION), &event).await?;
@@ -123,14 +132,14 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
             }
             anyhow::Ok(report)
         };
-        let report = beside(is_seen(how.json), line, Box::pin(work)).await;
+        let report = beside(is_seen(options.json), line, Box::pin(work)).await;
         target.close().await;
         report
     })?;
-    if how.json {
+    if options.json {
         output::plain(serde_json::to_string_pretty(&report)?);
     } else {
-        for line in told(words, &report) {
+        for line in report_lines(words, &report) {
             output::line(line);
         }
     }
@@ -146,7 +155,7 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for the runs that are in progress, and counts how they ended.
+/// Waits for the runs in progress, and counts how they ended.
 async fn see_out(table: &Table, report: &mut Report) -> anyhow::Result<()> {
     for tick in report.ticks.iter_mut().filter(|tick| tick.became == RUNNING) {
         let Some(run) = over(table, &tick.task, tick.run_id).await? else { continue };
@@ -162,7 +171,7 @@ async fn see_out(table: &Table, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A run that is over; nothing if it never began.
+/// Waits for the end of a run; none if it never began.
 async fn over(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Option<Box<Run>>> {
     let mut unseen = 0;
     loop {
@@ -176,8 +185,8 @@ async fn over(table: &Table, task: &TaskName, id: RunId) -> anyhow::Result<Optio
     }
 }
 
-/// A line for each tick, and what became of them in numbers.
-fn told(words: &Words, report: &Report) -> Vec<String> {
+/// A line for each tick, then the counts.
+fn report_lines(words: &Words, report: &Report) -> Vec<String> {
     if !report.worked {
         return vec![tr!(words, "pulse-another")];
     }
@@ -204,46 +213,48 @@ fn numbers(words: &Words, record: &Record) -> String {
     )
 }
 
-/// How the pulses fare.
-struct Fared {
-    health: Health,
+/// The health of the pulse, and what it is computed from.
+struct PulseHealth {
+    state: Health,
     records: Vec<Record>,
     streaks: Vec<(TaskName, u64)>,
 }
 
 fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let fared = super::runtime()?.block_on(async {
+    let health = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let fared = fared(&target.table, &workspace).await;
+        let health = read_health(&target.table, &workspace).await;
         target.close().await;
-        fared
+        health
     })?;
-    let well = fared.records.iter().filter(|record| record.is_success()).count();
-    let times = fared.records.iter().filter_map(|record| record.duration_ms);
-    let (slowest, sum) = times.clone().fold((0, 0), |(most, sum), ms| (ms.max(most), sum + ms));
-    let average = sum.checked_div(u64::try_from(times.count())?).unwrap_or(0);
-    let rate = (well * 100).checked_div(fared.records.len());
+    let well = health.records.iter().filter(|record| record.is_success()).count();
+    let times = health.records.iter().filter_map(|record| record.duration_ms);
+    let slowest = times.clone().max();
+    let sum: u64 = times.clone().sum();
+    let average = sum.checked_div(u64::try_from(times.count())?);
+    let rate = (well * 100).checked_div(health.records.len());
     if arguments.json {
         let streaks: serde_json::Map<_, _> =
-            fared.streaks.iter().map(|(task, streak)| (task.to_string(), Value::from(*streak))).collect();
-        let told = json!({
-            "status": fared.health.as_str(),
-            "pulses": fared.records.len(),
+            health.streaks.iter().map(|(task, streak)| (task.to_string(), Value::from(*streak))).collect();
+        let answer = json!({
+            "status": health.state.as_str(),
+            "pulses": health.records.len(),
             "success_rate": rate,
             "average_ms": average,
             "slowest_ms": slowest,
-            "last": fared.records.first(),
+            "last": health.records.first(),
             "failure_streaks": streaks,
         });
-        output::plain(format!("{told:#}"));
+        output::plain(format!("{answer:#}"));
         return Ok(());
     }
-    output::line(tr!(words, "pulse-health", health = fared.health.as_str()));
-    if let (Some(last), Some(rate)) = (fared.records.first(), rate) {
+    output::line(tr!(words, "pulse-health", health = health.state.as_str()));
+    if let (Some(last), Some(rate)) = (health.records.first(), rate) {
         output::line(tr!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
-        let (average, slowest) = (words.duration(average), words.duration(slowest));
-        let pulses = fared.records.len();
+        let duration = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), |ms| words.duration(ms));
+        let (average, slowest) = (duration(average), duration(slowest));
+        let pulses = health.records.len();
         output::line(tr!(
             words,
             "pulse-rate",
@@ -253,13 +264,13 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
             slowest = slowest
         ));
     }
-    for (task, streak) in &fared.streaks {
+    for (task, streak) in &health.streaks {
         output::line(tr!(words, "pulse-streak", task = task, streak = streak));
     }
     Ok(())
 }
 
-async fn fared(table: &Table, workspace: &Workspace) -> anyhow::Result<Fared> {
+async fn read_health(table: &Table, workspace: &Workspace) -> anyhow::Result<PulseHealth> {
     let records = table.pulses(LOOKED_AT).await?.records;
     let mut streaks = Vec::new();
     for task in workspace.tasks.iter().map(|task| &task.name) {
@@ -268,5 +279,5 @@ async fn fared(table: &Table, workspace: &Workspace) -> anyhow::Result<Fared> {
             streaks.push((task.clone(), streak));
         }
     }
-    Ok(Fared { health: health(&records, Timestamp::now()), records, streaks })
+    Ok(PulseHealth { state: health(&records, Timestamp::now()), records, streaks })
 }

@@ -1,4 +1,4 @@
-//! `lamplighter retry`: a failed run once more, as a new run that names it.
+//! `lamplighter retry`: repeats a failed run, as a new run that refers to it.
 
 use anyhow::bail;
 use lamplighter_aws::table::{History, Table};
@@ -12,26 +12,28 @@ use lamplighter_core::{
 use lamplighter_project::workspace::Workspace;
 use serde_json::Value;
 
-use super::run::{How, carry_out, tell};
+use super::run::{RunOptions, carry_out, print_outcome};
 use crate::{
-    lookup::{self, Named},
-    target::Place,
+    arguments::names::{self, TaskOrRun},
+    stack::target::Place,
     tr,
     words::Words,
 };
 
-/// How many of a task's runs are looked at for the last one that began.
+/// How many of a task's newest runs are searched for the last one that began.
 const LOOKED_AT: u16 = 50;
 
-/// Runs a task again whose run failed, with the configuration that the failed run had. Its secrets are today's.
+/// Repeats a failed run.
+///
+/// The new run has the configuration of the failed one. Secrets are read again.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter retry purge-expired")]
+#[command(after_long_help = "Example:\n  lamplighter retry purge-expired")]
 pub(crate) struct Arguments {
-    /// The task, whose last run is meant, or one run's id.
+    /// A task, to repeat its last run, or the id of a run.
     #[arg(value_name = "TASK|RUN")]
     which: String,
     #[command(flatten)]
-    how: How,
+    options: RunOptions,
     #[command(flatten)]
     place: Place,
 }
@@ -39,15 +41,16 @@ pub(crate) struct Arguments {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let named = lookup::task_or_run(words, &workspace, &arguments.which)?;
-    let Arguments { how, place, .. } = arguments;
+    let named = names::task_or_run(words, &workspace, &arguments.which)?;
+    let Arguments { options, place, .. } = arguments;
     let task = match &named {
-        Named::Task(task) => Some((task, &Value::Null)),
-        Named::Run(_) => None,
+        TaskOrRun::Task(task) => Some((task, &Value::Null)),
+        TaskOrRun::Run(_) => None,
     };
     super::runtime()?.block_on(async {
-        let (target, functions) =
-            place.open_to_run(&workspace, how.environment.as_deref(), &how.secrets.file(), task).await?;
+        let (target, functions) = place
+            .open_to_run(&workspace, options.environment.as_deref(), &options.secrets.file(), task)
+            .await?;
         let ended = async {
             let failed = found(words, &target.table, &workspace, &named).await?;
             let failed = target.table.whole(failed).await?;
@@ -67,22 +70,27 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
                 config: without_secrets(failed.config).unwrap_or(Value::Null),
                 ..Envelope::of(Trigger::Manual)
             };
-            carry_out(words, &target, &functions, &failed.task, envelope, how.json).await
+            carry_out(words, &target, &functions, &failed.task, envelope, options.json).await
         };
         let ended = Box::pin(ended).await;
         target.close().await;
-        tell(words, &ended?, how.json)
+        print_outcome(words, &ended?, options.json)
     })
 }
 
-/// The run that is meant: of a task the last one that began.
-async fn found(words: &Words, table: &Table, workspace: &Workspace, named: &Named) -> anyhow::Result<Run> {
+/// Finds the run: by its id, or the last one of a task that began.
+async fn found(
+    words: &Words,
+    table: &Table,
+    workspace: &Workspace,
+    named: &TaskOrRun,
+) -> anyhow::Result<Run> {
     match named {
-        Named::Task(task) => match last(table, task).await? {
+        TaskOrRun::Task(task) => match last(table, task).await? {
             Some(run) => Ok(run),
             None => bail!(tr!(words, "control-no-run", task = task)),
         },
-        Named::Run(id) => lookup::run(words, table, workspace, *id).await,
+        TaskOrRun::Run(id) => names::run(words, table, workspace, *id).await,
     }
 }
 
@@ -91,7 +99,7 @@ async fn last(table: &Table, task: &TaskName) -> anyhow::Result<Option<Run>> {
     Ok(runs.into_iter().find(|run| run.status != Status::Skipped))
 }
 
-/// A recorded configuration without the places where a secret was, with all of a list that has one.
+/// Removes masked secrets from a recorded configuration; a list that contains one is removed as a whole.
 fn without_secrets(value: Value) -> Option<Value> {
     match value {
         Value::String(text) if text.contains(MASK) => None,

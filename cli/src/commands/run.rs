@@ -1,4 +1,4 @@
-//! `lamplighter run`: one run of a task, now.
+//! `lamplighter run`: runs a task once, now.
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -18,41 +18,49 @@ use lamplighter_core::{
 use lamplighter_project::project::secrets;
 
 use crate::{
-    follow::{Ended, follow},
-    given::{self, Given, Secrets, given},
-    lookup::{self, Misuse},
-    output,
-    progress::{beside, is_seen},
-    show::sign,
-    target::{Place, Target},
-    text::escaped,
+    arguments::{
+        json::{self, JsonSource, Secrets, json_source},
+        names::{self, Misuse},
+    },
+    stack::{
+        follow::{RunOutcome, follow},
+        target::{Place, Target},
+    },
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        show::sign,
+        text::escaped,
+    },
     tr,
     words::Words,
 };
 
-/// Runs a task now, once, and waits until it is over. Ctrl-C asks the run to end, and so do SIGTERM and SIGHUP.
+/// Runs a task once, now, and waits for its end.
+///
+/// Ctrl-C, SIGTERM or SIGHUP cancels the run. A second signal stops waiting for it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter run purge-expired")]
+#[command(after_long_help = "Example:\n  lamplighter run purge-expired")]
 pub(crate) struct Arguments {
     /// The task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// What its configuration has instead in this run only: a JSON object, `@FILE`, or `-` for stdin.
-    #[arg(long, value_name = "JSON", value_parser = given)]
-    config: Option<Given>,
-    /// What the body of a queue task is given: a JSON object with one key for each argument, `@FILE`, or `-` for stdin.
-    #[arg(long = "arguments", value_name = "JSON", value_parser = given)]
-    given: Option<Given>,
+    /// Configuration for this run only: a JSON object, `@FILE`, or `-` for stdin.
+    #[arg(long, value_name = "JSON", value_parser = json_source)]
+    config: Option<JsonSource>,
+    /// Arguments of a queue task: a JSON object with a key for each, `@FILE`, or `-` for stdin.
+    #[arg(long = "arguments", value_name = "JSON", value_parser = json_source)]
+    given: Option<JsonSource>,
     #[command(flatten)]
-    how: How,
+    options: RunOptions,
     #[command(flatten)]
     place: Place,
 }
 
-/// How what runs is told.
+/// The options of commands that run tasks.
 #[derive(Debug, clap::Args)]
-pub(super) struct How {
-    /// The environment, on this machine; goes before `environment` in lamplighter.toml.
+pub(super) struct RunOptions {
+    /// The environment, on this machine. Overrides `environment` in lamplighter.toml.
     #[arg(long, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub(super) environment: Option<String>,
     #[command(flatten)]
@@ -65,9 +73,9 @@ pub(super) struct How {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
     let workspace = super::workspace()?;
-    let task = lookup::task(words, &workspace, &arguments.task)?;
-    let Arguments { how, place, .. } = arguments;
-    let [config, given] = given::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
+    let task = names::task(words, &workspace, &arguments.task)?;
+    let Arguments { options, place, .. } = arguments;
+    let [config, given] = json::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
     if let Some(found) = resolve::find(&config).first() {
         bail!(Misuse(format!("--config: {}", secrets::unresolved(&found.path))));
     }
@@ -75,8 +83,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let definition = if envelope.config.is_null() && envelope.arguments.is_null() {
         None
     } else {
-        let project = super::project(&workspace, how.environment.as_deref())?;
-        super::asked_for(project, Some(&task)).pop()
+        let project = super::project(&workspace, options.environment.as_deref())?;
+        super::definitions(project, Some(&task)).pop()
     };
     if let Some(definition) = &definition {
         arguments_fit(words, definition, &envelope)?;
@@ -85,8 +93,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let (target, functions) = place
             .open_to_run(
                 &workspace,
-                how.environment.as_deref(),
-                &how.secrets.file(),
+                options.environment.as_deref(),
+                &options.secrets.file(),
                 Some((&task, &envelope.config)),
             )
             .await?;
@@ -94,28 +102,28 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             if let Some(definition) = definition {
                 config_fits(definition, &target.table, &envelope).await?;
             }
-            carry_out(words, &target, &functions, &task, envelope, how.json).await
+            carry_out(words, &target, &functions, &task, envelope, options.json).await
         };
         let ended = Box::pin(ended).await;
         target.close().await;
-        tell(words, &ended?, how.json)
+        print_outcome(words, &ended?, options.json)
     })
 }
 
-/// Whether the task's body can be given these arguments.
+/// Checks the arguments against the task's schema.
 fn arguments_fit(words: &Words, definition: &Definition, envelope: &Envelope) -> Result<(), Misuse> {
     let (Some(queue), false) = (definition.queue(), envelope.arguments.is_null()) else { return Ok(()) };
     schema::check(&envelope.arguments, &queue.arguments_schema)
         .map_err(|why| Misuse(tr!(words, "job-unfit", task = definition.name, why = why.to_string())))
 }
 
-/// Whether the task can have this configuration, over that of lamplighter.toml and what is set at run time.
+/// Checks the configuration, merged over lamplighter.toml and the run-time settings.
 async fn config_fits(definition: Definition, table: &Table, envelope: &Envelope) -> anyhow::Result<()> {
     if envelope.config.is_null() {
         return Ok(());
     }
     let settings = table.state(&definition.name).await?.settings;
-    // The run says itself what is wrong with what is set.
+    // If the run-time settings are invalid, the run itself fails with the reason.
     let Ok(at_run_time) = Settings::parse(settings.as_deref().unwrap_or("{}")) else { return Ok(()) };
     let in_this_run = Settings { config: envelope.config.clone(), ..Settings::default() };
     let settings = at_run_time.overridden_by(in_this_run, &definition.config_schema);
@@ -125,8 +133,7 @@ async fn config_fits(definition: Definition, table: &Table, envelope: &Envelope)
     Ok(())
 }
 
-/// Runs the task and shows that it does. A signal that asks for this program's end asks the run to end; a second one leaves
-/// it alone.
+/// Runs the task and shows its progress. The first signal cancels the run; the second one stops waiting for it.
 pub(super) async fn carry_out(
     words: &Words,
     target: &Target,
@@ -134,7 +141,7 @@ pub(super) async fn carry_out(
     task: &TaskName,
     envelope: Envelope,
     json: bool,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let id = RunId::new(Timestamp::now(), random());
     let function = target.function(task.as_str());
     let run = Box::pin(follow(&target.table, functions, &function, task, id, envelope));
@@ -145,22 +152,22 @@ pub(super) async fn carry_out(
     }
 }
 
-/// The end with the run's whole record, if that is to be printed.
-async fn whole(table: &Table, ended: Ended, json: bool) -> anyhow::Result<Ended> {
+/// Completes the run's record with its large values, if it is to be printed.
+async fn whole(table: &Table, ended: RunOutcome, json: bool) -> anyhow::Result<RunOutcome> {
     Ok(match ended {
-        Ended::Over(run) if json => Ended::Over(Box::new(table.whole(*run).await?)),
+        RunOutcome::Over(run) if json => RunOutcome::Over(Box::new(table.whole(*run).await?)),
         ended => ended,
     })
 }
 
-/// Asks the run to end when this program is asked to, and returns at the second time.
+/// Cancels the run at the first signal, and returns at the second one.
 async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunId) -> anyhow::Error {
-    // One listener for both: a signal that comes between two of them would be nobody's.
+    // One listener for both signals: between two listeners a signal would be lost.
     let mut signals = EndSignals::of_anybody().ok();
     next(&mut signals).await;
-    output::note(format!("\n{}", tr!(words, "control-asked", task = task, run = id)));
+    output::note(format!("\n{}", tr!(words, "control-cancelling", task = task, run = id)));
     let ask = async {
-        // It may not have begun.
+        // The run may not have begun yet.
         while !matches!(table.cancel(task, id).await, Ok(true)) {
             tokio::time::sleep(std::time::Duration::from_millis(250)).await;
         }
@@ -173,23 +180,23 @@ async fn heed_interrupts(words: &Words, table: &Table, task: &TaskName, id: RunI
     anyhow::anyhow!(tr!(words, "control-left", task = task, run = id))
 }
 
-/// Waits for the next one.
+/// Waits for the next signal.
 async fn next(signals: &mut Option<EndSignals>) {
     match signals {
         Some(signals) => signals.next().await,
-        // Without a handler the program ends as programs do.
+        // Without a handler a signal ends the program.
         None => std::future::pending().await,
     }
 }
 
-/// Prints how a run ended. It is an error if it did not complete.
-pub(super) fn tell(words: &Words, ended: &Ended, json: bool) -> anyhow::Result<()> {
-    let run = ended.run();
+/// Prints how a run ended. Fails if it did not complete.
+pub(super) fn print_outcome(words: &Words, outcome: &RunOutcome, json: bool) -> anyhow::Result<()> {
+    let run = outcome.run();
     if json {
         output::plain(serde_json::to_string_pretty(run)?);
     }
-    match ended {
-        Ended::Over(run) => {
+    match outcome {
+        RunOutcome::Over(run) => {
             if !json {
                 output::line(line(words, run));
             }
@@ -204,23 +211,23 @@ pub(super) fn tell(words: &Words, ended: &Ended, json: bool) -> anyhow::Result<(
                 )),
             }
         }
-        Ended::Refused(refusal, run) => bail!(refused(words, refusal, run)),
+        RunOutcome::Refused(refusal, run) => bail!(refused(words, refusal, run)),
     }
 }
 
-/// One line of a run that is over: how, how long it took, and what it said.
+/// One line for a run that has ended: status, duration, and its reason or message.
 pub(super) fn line(words: &Words, run: &Run) -> String {
     let (sign, style) = sign(run.status);
     let took = words.duration(run.duration_ms());
     let said = words.reason(run).or_else(|| run.message.clone()).unwrap_or_default();
-    let told = match run.attempts.len() {
+    let outcome = match run.attempts.len() {
         0 | 1 => tr!(words, "control-over", task = run.task, status = run.status, time = took),
         tries => {
             tr!(words, "control-over-tries", task = run.task, status = run.status, time = took, tries = tries)
         }
     };
     let colon = if said.is_empty() { "" } else { ": " };
-    format!("{style}{sign}{style:#} {told}{colon}{}", escaped(&said))
+    format!("{style}{sign}{style:#} {outcome}{colon}{}", escaped(&said))
 }
 
 fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {

@@ -1,4 +1,4 @@
-//! `lamplighter runner`: which runners there are, and the end of one.
+//! `lamplighter runner`: lists the runners, and stops one.
 
 use std::time::Duration;
 
@@ -11,35 +11,39 @@ use tokio::time::sleep;
 
 use super::Purpose;
 use crate::{
-    lookup::Misuse,
-    output,
-    progress::{beside, is_seen},
-    show::table,
-    target::Place,
+    arguments::names::Misuse,
+    stack::target::Place,
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+        show::table,
+    },
     tr,
     words::Words,
 };
 
-/// How often it is looked whether a runner is gone.
+/// The pause between two looks at a runner that is stopping.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Tells which runners there are, or stops one.
+/// Lists the runners, or stops one.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter runner status --json")]
+#[command(after_long_help = "Example:\n  lamplighter runner status --json")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    command: RunnerCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum RunnerCommand {
     Status(Status),
     Stop(Stop),
 }
 
-/// Tells which runners work on the stack's table, and what runs. One that has said nothing for 30 s is dead.
+/// Lists the runners that use the stack's table, and their runs.
+///
+/// A runner without a heartbeat for 30 s is dead.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter runner status")]
+#[command(after_long_help = "Example:\n  lamplighter runner status")]
 struct Status {
     /// Prints JSON: a list of runners.
     #[arg(long)]
@@ -48,14 +52,16 @@ struct Status {
     place: Place,
 }
 
-/// Asks a runner to stop, as SIGTERM does, and waits until it is gone. It looks every 10 s whether it was asked.
+/// Stops a runner as SIGTERM does, and waits for its end.
+///
+/// A runner notices the request within 10 s.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter runner stop")]
+#[command(after_long_help = "Example:\n  lamplighter runner stop")]
 struct Stop {
-    /// The runner. Left out: the only one.
+    /// The runner. Default: the only one.
     #[arg(value_name = "INSTANCE")]
     instance: Option<String>,
-    /// Prints JSON: the runner as it was.
+    /// Prints JSON: the runner before it stopped.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -64,17 +70,17 @@ struct Stop {
 
 impl Arguments {
     pub(super) fn purpose(&self) -> Purpose {
-        match self.what {
-            What::Status(_) => Purpose::Answer,
-            What::Stop(_) => Purpose::Report,
+        match self.command {
+            RunnerCommand::Status(_) => Purpose::Answer,
+            RunnerCommand::Stop(_) => Purpose::Report,
         }
     }
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    match &arguments.what {
-        What::Status(arguments) => status(words, arguments),
-        What::Stop(arguments) => stop(words, arguments),
+    match &arguments.command {
+        RunnerCommand::Status(arguments) => status(words, arguments),
+        RunnerCommand::Stop(arguments) => stop(words, arguments),
     }
 }
 
@@ -88,8 +94,8 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     })?;
     let now = Timestamp::now();
     if arguments.json {
-        let told: Vec<_> = runners.iter().map(|runner| told(runner, now)).collect();
-        output::plain(format!("{:#}", Value::from(told)));
+        let listed: Vec<_> = runners.iter().map(|runner| with_status(runner, now)).collect();
+        output::plain(format!("{:#}", Value::from(listed)));
         return Ok(());
     }
     if runners.is_empty() {
@@ -102,10 +108,10 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn told(runner: &Runner, now: Timestamp) -> Value {
-    let mut told = serde_json::to_value(runner).unwrap_or_default();
-    told["status"] = json!(runner.standing(now));
-    told
+fn with_status(runner: &Runner, now: Timestamp) -> Value {
+    let mut listed = serde_json::to_value(runner).unwrap_or_default();
+    listed["status"] = json!(runner.standing(now));
+    listed
 }
 
 fn row(words: &Words, runner: &Runner, now: Timestamp) -> [String; 4] {
@@ -127,11 +133,11 @@ fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let asked = asked(words, &target.table, arguments).await;
+        let stopped = stop_and_wait(words, &target.table, arguments).await;
         target.close().await;
-        let runner = asked?;
+        let runner = stopped?;
         if arguments.json {
-            output::plain(format!("{:#}", told(&runner, Timestamp::now())));
+            output::plain(format!("{:#}", with_status(&runner, Timestamp::now())));
         } else {
             output::line(tr!(words, "runner-gone", instance = runner.instance));
         }
@@ -139,10 +145,10 @@ fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
     })
 }
 
-async fn asked(words: &Words, table: &Table, arguments: &Stop) -> anyhow::Result<Runner> {
+async fn stop_and_wait(words: &Words, table: &Table, arguments: &Stop) -> anyhow::Result<Runner> {
     let runner = chosen(words, table.runners().await?, arguments.instance.as_deref())?;
     if !table.stop_runner(&runner.instance).await? {
-        // It has gone in the meantime.
+        // The runner has ended in the meantime.
         return Ok(runner);
     }
     let line = |time| tr!(words, "runner-waiting", instance = runner.instance, time = time);
@@ -160,7 +166,7 @@ async fn asked(words: &Words, table: &Table, arguments: &Stop) -> anyhow::Result
     Ok(runner)
 }
 
-/// The runner of that name, or the only one that lives.
+/// Chooses the runner by its name, or the only live one.
 fn chosen(words: &Words, runners: Vec<Runner>, instance: Option<&str>) -> anyhow::Result<Runner> {
     let now = Timestamp::now();
     let mut living: Vec<_> =

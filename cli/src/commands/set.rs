@@ -1,4 +1,4 @@
-//! `lamplighter set`: what a task has at run time instead of what it and the project tr, without a deployment.
+//! `lamplighter set`: changes settings of a task at run time, without a deployment.
 
 use anyhow::{Context as _, bail};
 use lamplighter_core::{duration, name::TaskName, resolve, settings::Settings};
@@ -6,45 +6,48 @@ use lamplighter_project::{Task, project::secrets};
 use serde_json::{Value, json};
 
 use crate::{
-    given::{Given, given},
-    lookup::{self, Misuse},
-    output,
-    target::Place,
-    text::escaped,
+    arguments::{
+        json::{JsonSource, json_source},
+        names::{self, Misuse},
+    },
+    stack::target::Place,
+    terminal::{output, text::escaped},
     tr,
     words::Words,
 };
 
-/// The most that may be set of a task, as JSON text in bytes: an item of the table holds 400 KB.
+/// The largest settings of a task, as JSON text in bytes. An item of the table holds 400 KB.
 const MOST_BYTES: usize = 300_000;
 
-/// Sets what a task has at run time, over what it and lamplighter.toml say. Without anything to set it shows what is set.
+/// Changes or shows the run-time settings of a task.
+///
+/// They override the task and lamplighter.toml, without a deployment. Without an option the command shows them.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter set purge-expired --timeout 5m")]
+#[command(after_long_help = "Example:\n  lamplighter set purge-expired --timeout 5m")]
 pub(crate) struct Arguments {
     /// The task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// The time one run may take, all its attempts together, such as 2m.
+    /// The most time that one run may take, with all its attempts, such as `2m`.
     #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<u64>,
-    /// How often its body is tried, in total.
+    /// The most attempts of one run.
     #[arg(long, value_name = "COUNT")]
     attempts: Option<u32>,
-    /// What its configuration has instead, key by key: a JSON object, `@FILE`, or `-` for stdin.
-    #[arg(long, value_name = "JSON", value_parser = given)]
-    config: Option<Given>,
-    /// Takes back what was set before.
+    /// Configuration, merged key by key: a JSON object, `@FILE`, or `-` for stdin.
+    #[arg(long, value_name = "JSON", value_parser = json_source)]
+    config: Option<JsonSource>,
+    /// Removes all earlier settings.
     #[arg(long)]
     reset: bool,
-    /// Prints JSON: the task, and what is set.
+    /// Prints JSON: the task and its run-time settings.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: Place,
 }
 
-/// Reads a time of the command line, in milliseconds.
+/// Reads a duration from the command line, in milliseconds.
 fn time(text: &str) -> Result<u64, String> {
     duration::parse(text).map(duration::millis).map_err(|error| error.to_string())
 }
@@ -52,7 +55,7 @@ fn time(text: &str) -> Result<u64, String> {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
     arguments.place.check(&workspace)?;
-    let name = lookup::task(words, &workspace, &arguments.task)?;
+    let name = names::task(words, &workspace, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,
         max_attempts: arguments.attempts,
@@ -70,18 +73,18 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let set = async {
             let before = target.table.state(&name).await?.settings.filter(|_| !arguments.reset);
             let before = Settings::parse(before.as_deref().unwrap_or("{}"))
-                .with_context(|| format!("what is set of `{name}` cannot be read; --reset takes it back"))?;
+                .with_context(|| format!("cannot read the run-time settings of `{name}`; --reset removes them"))?;
             let schema = task.map_or(&Value::Null, |task| &task.definition.config_schema);
             let set = before.overridden_by(wanted, schema);
             if let Some(task) = task {
-                stand(task, &set)?;
+                check(task, &set)?;
             }
             if changes || arguments.reset {
                 let text = serde_json::to_string(&set)?;
                 if text.len() > MOST_BYTES {
                     bail!(Misuse(format!(
-                        "--config: what is set would have {} bytes, and the table holds {MOST_BYTES}: say it in \
-                         lamplighter.toml, or keep it in a file of `copy_assets`",
+                        "--config: the settings have {} bytes, and the table holds {MOST_BYTES}: write them into \
+                         lamplighter.toml, or into a file of `copy_assets`",
                         text.len()
                     )));
                 }
@@ -94,11 +97,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         target.close().await;
         set
     })?;
-    tell(words, &name, &set, arguments.json)
+    print_settings(words, &name, &set, arguments.json)
 }
 
-/// Whether the task can have these settings. They stand in the table in clear, so they cannot have a secret.
-fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
+/// Checks the settings. The table stores them in clear, so they must not contain a secret.
+fn check(task: &Task, set: &Settings) -> anyhow::Result<()> {
     let definition = set.applied_to(task.definition.clone());
     let set_here = |key: &str| match key {
         "timeout" => set.timeout_ms.is_some(),
@@ -111,7 +114,7 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
     let most = task.function_seconds();
     if set.timeout_ms.is_some_and(|ms| ms > most * 1000) {
         bail!(Misuse(format!(
-            "--timeout: the function has {most} s: say a longer timeout in lamplighter.toml and deploy it"
+            "--timeout: the function is limited to {most} s: set a longer timeout in lamplighter.toml and deploy it"
         )));
     }
     resolve::check(&definition.config, &definition.config_schema)
@@ -122,7 +125,7 @@ fn stand(task: &Task, set: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(words: &Words, task: &TaskName, set: &Settings, as_json: bool) -> anyhow::Result<()> {
+fn print_settings(words: &Words, task: &TaskName, set: &Settings, as_json: bool) -> anyhow::Result<()> {
     if as_json {
         output::plain(format!("{:#}", json!({ "task": task, "settings": set })));
         return Ok(());

@@ -22,50 +22,53 @@ use lamplighter_runner::{
 use serde_json::json;
 
 use crate::{
-    given::Secrets,
-    lookup::Misuse,
-    reporter::{self, Terminal},
-    show::table,
-    target::Place,
+    arguments::{json::Secrets, names::Misuse},
+    stack::target::Place,
+    terminal::{
+        reporter::{self, Terminal},
+        show::table,
+    },
     tr,
     words::Words,
 };
 
-/// Runs the tasks of the workspace on this machine until it is told to stop: cron tasks at their times, and whatever is asked
-/// for. SIGTERM, SIGHUP or Ctrl-C ends it once what runs is over; a second one ends it at once.
+/// Runs the workspace's tasks on this machine until you stop it.
+///
+/// Cron tasks run at their times, jobs when they are due, side tasks all the time. SIGTERM, SIGHUP or Ctrl-C stops the
+/// runner after the runs in progress. A second signal stops it at once.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter start --release --grace 20s")]
+#[command(after_long_help = "Example:\n  lamplighter start --release --grace 20s")]
 pub(crate) struct Arguments {
-    /// Compiles with optimisations, which takes longer.
+    /// Compiles with optimizations, which takes longer.
     #[arg(long)]
     release: bool,
     #[command(flatten)]
-    how: How,
+    options: RunnerArguments,
     #[command(flatten)]
     place: Place,
 }
 
-/// How a runner runs.
+/// The options of a runner.
 #[derive(Debug, clap::Args)]
-pub(super) struct How {
-    /// The environment; goes before `TASK_RUNNER_ENVIRONMENT` and `environment` in lamplighter.toml.
+pub(super) struct RunnerArguments {
+    /// The environment. Overrides `TASK_RUNNER_ENVIRONMENT` and `environment` in lamplighter.toml.
     #[arg(long)]
     pub(super) environment: Option<String>,
-    /// How long what runs may go on when the runner is to stop; then it is cancelled.
+    /// How long runs in progress may take when the runner stops, before they are cancelled.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = grace)]
     pub(super) grace: Duration,
-    /// How many jobs run at once, at most.
+    /// The most jobs that run at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) concurrency: u16,
     #[command(flatten)]
     pub(super) secrets: Secrets,
-    /// Prints JSON: an object a line.
+    /// Prints JSON: one object a line.
     #[arg(long)]
     pub(super) json: bool,
 }
 
-impl How {
-    /// The runner that is wanted.
+impl RunnerArguments {
+    /// The runner that the options describe.
     pub(super) fn wanted<'a>(&self, location: &'a Location, variables: &Variables) -> RunnerOptions<'a> {
         RunnerOptions {
             location,
@@ -85,25 +88,26 @@ fn grace(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { release, how, place } = arguments;
-    reporter::never_wait(words, how.json);
-    let Some(variables) = variables(words, how.json)? else { return Ok(()) };
+    let Arguments { release, options, place } = arguments;
+    reporter::never_wait(words, options.json);
+    let Some(variables) = variables(words, options.json)? else { return Ok(()) };
     let workspace = super::workspace()?;
     place.check(&workspace)?;
     let profile = if *release { Profile::Optimised } else { Profile::Dev };
-    let built = build(&workspace, &variables, how.environment.as_deref(), &how.secrets.file(), profile)?;
+    let built =
+        build(&workspace, &variables, options.environment.as_deref(), &options.secrets.file(), profile)?;
     super::runtime()?.block_on(async {
         let stops = StopTokens::by_signals()?;
         let location = place.location(&workspace);
-        let terminal = Arc::new(Terminal::new(words, how.json, &location.stack));
+        let terminal = Arc::new(Terminal::new(words, options.json, &location.stack));
         let reporter: Arc<dyn Reporter> = Arc::<Terminal>::clone(&terminal);
-        let service = ready(&workspace, &built, how.wanted(&location, &variables), &reporter).await?;
+        let service = ready(&workspace, &built, options.wanted(&location, &variables), &reporter).await?;
         headline(&terminal, &service, &built.project);
         serve(service, stops, reporter).await
     })
 }
 
-/// What the environment says; nothing if no runner shall start, which is told.
+/// Reads the environment variables. None, after a message, if they disable the runner.
 pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Variables>> {
     let variables = Variables::read(process::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
@@ -114,7 +118,7 @@ pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Vari
     Ok(Some(variables))
 }
 
-/// Tells what the runner runs, and when each task comes next.
+/// Prints what the runner runs, and when each task runs next.
 pub(super) fn headline(terminal: &Terminal, service: &Service, project: &Project) {
     let now = Timestamp::now();
     let zones = service.pulses.borrow().zones.clone();
@@ -141,7 +145,7 @@ pub(super) fn headline(terminal: &Terminal, service: &Service, project: &Project
     terminal.show("started", entries, &lines.join("\n"));
 }
 
-/// When a cron task's next tick has its turn.
+/// The time at which a cron task's next tick starts.
 fn coming(task: &Task, zones: &Zones, now: Timestamp) -> Option<Timestamp> {
     let cron = task.definition.cron().filter(|cron| cron.schedule.is_some())?;
     let (Due::Waiting { next } | Due::Come { next, .. }) =

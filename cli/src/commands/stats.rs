@@ -1,4 +1,4 @@
-//! `lamplighter stats`: how the tasks have fared of late.
+//! `lamplighter stats`: counts, success rate and durations of recent runs.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -8,20 +8,26 @@ use lamplighter_core::{name::TaskName, statistics::Window, status::Status};
 use serde::Serialize;
 
 use crate::{
-    lookup, many, output,
-    show::{table, unreadable},
-    target::Place,
+    arguments::names,
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{table, unreadable},
+    },
     tr,
     words::Words,
 };
 
-/// Tells how many runs there were, how many of them completed, and how long they took.
+/// Shown in place of a rate or a duration of no runs.
+const NONE: &str = "-";
+
+/// Shows counts, success rate and durations of recent runs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter stats purge-expired --window week")]
+#[command(after_long_help = "Example:\n  lamplighter stats purge-expired --window week")]
 pub(crate) struct Arguments {
     /// Only this task.
     task: Option<String>,
-    /// How far back: hour, day, week (7 days) or month (30 days).
+    /// The time range: the last hour, day, week (7 days) or month (30 days).
     #[arg(long, default_value_t = Window::Day)]
     window: Window,
     /// Prints JSON.
@@ -31,80 +37,89 @@ pub(crate) struct Arguments {
     place: Place,
 }
 
-/// What is told of a task. Durations are of the runs whose body was run.
+/// The statistics of one task, as `--json` prints them. Durations are of runs whose body ran; none if there are none.
 #[derive(Debug, Serialize)]
-struct Told {
+struct TaskStatistics {
     task: TaskName,
     window: Window,
     from: Timestamp,
     until: Timestamp,
     total: u64,
     by_status: BTreeMap<Status, u64>,
-    /// In percent, of the runs that were not skipped.
-    success_rate: f64,
-    average_ms: u64,
-    p50_ms: u64,
-    p99_ms: u64,
-    min_ms: u64,
-    max_ms: u64,
+    /// In percent, of the runs that were not skipped; none if there are none.
+    success_rate: Option<f64>,
+    average_ms: Option<u64>,
+    p50_ms: Option<u64>,
+    p99_ms: Option<u64>,
+    min_ms: Option<u64>,
+    max_ms: Option<u64>,
     failure_streak: u64,
     unreadable: Vec<Unreadable>,
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
     let now = Timestamp::now();
     let range = arguments.window.before(now);
     let counted = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let counted = many::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
+        let counted = each_task::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
         target.close().await;
         anyhow::Ok(counted?)
     })?;
-    let told: Vec<_> = tasks
+    let listed: Vec<_> = tasks
         .into_iter()
         .zip(counted)
-        .map(|(task, counted)| told(task, arguments.window, &range, counted))
+        .map(|(task, counted)| statistics_of(task, arguments.window, &range, counted))
         .collect();
-    for task in &told {
+    for task in &listed {
         unreadable(words, &task.unreadable);
     }
     if arguments.json {
-        output::plain(serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
-    for line in lines(words, &told) {
+    for line in lines(words, &listed) {
         output::line(line);
     }
     Ok(())
 }
 
-fn told(task: TaskName, window: Window, range: &Range<Timestamp>, counted: Counted) -> Told {
+fn statistics_of(
+    task: TaskName,
+    window: Window,
+    range: &Range<Timestamp>,
+    counted: Counted,
+) -> TaskStatistics {
     let Counted { statistics, failure_streak, unreadable } = counted;
     let durations = &statistics.durations;
-    // A permille is at most 1000: it has an exact f64.
+    let is_tried = statistics.total() > statistics.of(Status::Skipped);
+    // At most 1000, so an f64 is exact.
     let permille = u16::try_from(statistics.success_permille()).unwrap_or(1000);
-    Told {
+    let measured = |ms: u64| (durations.count > 0).then_some(ms);
+    TaskStatistics {
         task,
         window,
         from: range.start,
         until: range.end,
         total: statistics.total(),
-        success_rate: f64::from(permille) / 10.0,
-        average_ms: durations.average_ms(),
-        p50_ms: durations.percentile_ms(50),
-        p99_ms: durations.percentile_ms(99),
-        min_ms: durations.min_ms,
-        max_ms: durations.max_ms,
+        success_rate: is_tried.then(|| f64::from(permille) / 10.0),
+        average_ms: measured(durations.average_ms()),
+        p50_ms: measured(durations.percentile_ms(50)),
+        p99_ms: measured(durations.percentile_ms(99)),
+        min_ms: measured(durations.min_ms),
+        max_ms: measured(durations.max_ms),
         by_status: statistics.by_status,
         failure_streak,
         unreadable,
     }
 }
 
-/// A line of headings, then one a task.
-fn lines(words: &Words, told: &[Told]) -> Vec<String> {
+/// A line of headings, then a line for each task.
+fn lines(words: &Words, listed: &[TaskStatistics]) -> Vec<String> {
+    let percent = |rate: f64| tr!(words, "stats-percent", rate = words.decimal(&rate.to_string()));
+    let duration = |ms: Option<u64>| ms.map_or_else(|| NONE.to_owned(), |ms| words.duration(ms));
     let mut rows = vec![[
         tr!(words, "stats-task"),
         tr!(words, "stats-runs"),
@@ -115,16 +130,16 @@ fn lines(words: &Words, told: &[Told]) -> Vec<String> {
         tr!(words, "stats-streak"),
         String::new(),
     ]];
-    rows.extend(told.iter().map(|task| {
+    rows.extend(listed.iter().map(|task| {
         let statuses =
             task.by_status.iter().map(|(status, count)| format!("{} {count}", words.status(*status)));
         [
             task.task.to_string(),
             task.total.to_string(),
-            tr!(words, "stats-percent", rate = words.decimal(&task.success_rate.to_string())),
-            words.duration(task.average_ms),
-            words.duration(task.p50_ms),
-            words.duration(task.p99_ms),
+            task.success_rate.map_or_else(|| NONE.to_owned(), percent),
+            duration(task.average_ms),
+            duration(task.p50_ms),
+            duration(task.p99_ms),
             task.failure_streak.to_string(),
             statuses.collect::<Vec<_>>().join(", "),
         ]
@@ -153,16 +168,19 @@ mod tests {
         }
         let some = Counted { statistics, failure_streak: 1, unreadable: Vec::new() };
         let range = Window::Day.before(now);
-        let told = |name: &str, counted| told(name.parse().unwrap(), Window::Day, &range, counted);
-        let told = [told("purge-expired", some), told("warm-cache", Counted::default())];
-        assert_eq!((told[0].success_rate, told[1].success_rate.to_string()), (75.0, "0".to_owned()));
-        let lines = lines(&Words::new(Locale::En), &told);
+        let listed = |name: &str, counted| statistics_of(name.parse().unwrap(), Window::Day, &range, counted);
+        let listed = [listed("purge-expired", some), listed("warm-cache", Counted::default())];
+        assert_eq!(
+            (listed[0].success_rate, listed[1].success_rate, listed[1].p99_ms),
+            (Some(75.0), None, None)
+        );
+        let lines = lines(&Words::new(Locale::En), &listed);
         assert_eq!(
             lines,
             [
                 "task           runs  success  average  p50    p99    failures in a row",
                 "purge-expired  4     75 %     537 ms   50 ms  2.0 s  1                  COMPLETED 3, FAILED 1",
-                "warm-cache     0     0 %      0 ms     0 ms   0 ms   0",
+                "warm-cache     0     -        -        -      -      0",
             ]
         );
     }

@@ -1,31 +1,33 @@
-//! `lamplighter enable` and `lamplighter disable`: whether a task runs, without a deployment.
+//! `lamplighter enable` and `lamplighter disable`: switch a task on and off without a deployment.
 
 use serde_json::json;
 
-use crate::{lookup, output, target::Place, tr, words::Words};
+use crate::{arguments::names, stack::target::Place, terminal::output, tr, words::Words};
 
-/// Lets a task run again.
+/// Enables a disabled task.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter enable purge-expired --region eu-central-1")]
+#[command(after_long_help = "Example:\n  lamplighter enable purge-expired --region eu-central-1")]
 pub(crate) struct Enable {
     #[command(flatten)]
-    which: Which,
+    arguments: TaskArguments,
 }
 
-/// Keeps a task from running until it is enabled. A run in progress goes on.
+/// Keeps a task from running until you enable it.
+///
+/// A run in progress continues.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter disable purge-expired --region eu-central-1")]
+#[command(after_long_help = "Example:\n  lamplighter disable purge-expired --region eu-central-1")]
 pub(crate) struct Disable {
     #[command(flatten)]
-    which: Which,
+    arguments: TaskArguments,
 }
 
 #[derive(Debug, clap::Args)]
-struct Which {
+struct TaskArguments {
     /// The task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// Prints JSON: the task, whether it is enabled, and whether that is new.
+    /// Prints JSON: the task, whether it is enabled, and whether that changed.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -34,21 +36,21 @@ struct Which {
 
 impl Enable {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
-        switch(words, &self.which, true)
+        switch(words, &self.arguments, true)
     }
 }
 
 impl Disable {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
-        switch(words, &self.which, false)
+        switch(words, &self.arguments, false)
     }
 }
 
-fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
+fn switch(words: &Words, arguments: &TaskArguments, enabled: bool) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let task = lookup::task(words, &workspace, &which.task)?;
+    let task = names::task(words, &workspace, &arguments.task)?;
     let (changed, running) = super::runtime()?.block_on(async {
-        let target = which.place.open(&workspace).await?;
+        let target = arguments.place.open(&workspace).await?;
         let switched = async {
             let state = target.table.state(&task).await?;
             let changed = state.disabled == enabled;
@@ -61,7 +63,7 @@ fn switch(words: &Words, which: &Which, enabled: bool) -> anyhow::Result<()> {
         target.close().await;
         switched
     })?;
-    if which.json {
+    if arguments.json {
         output::plain(format!("{:#}", json!({ "task": task, "enabled": enabled, "changed": changed })));
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `lamplighter tasks`: which tasks there are, as the project and the environment have them.
+//! `lamplighter tasks`: lists the tasks, with the overrides of the project and the environment.
 
 use std::collections::BTreeMap;
 
@@ -13,31 +13,35 @@ use lamplighter_project::{Task, workspace::Workspace};
 use serde_json::{Value, json};
 
 use crate::{
-    many, output,
-    show::{table, unreadable},
-    target::Place,
-    times::zone_of,
+    arguments::time::zone_of,
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{table, unreadable},
+    },
     tr,
     words::Words,
 };
 
-/// The words of the four kinds.
+/// The names of the four kinds.
 const KINDS: [&str; 4] = ["lifecycle", "cron", "queue", "side"];
 
-/// Lists the tasks of the workspace and, where their stack has a table, how they stand.
+/// Lists the workspace's tasks and their states.
+///
+/// The states are shown if the stack has a table.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter tasks --kind cron --environment production")]
+#[command(after_long_help = "Example:\n  lamplighter tasks --kind cron --environment production")]
 pub(crate) struct Arguments {
     /// Only tasks of this category.
     #[arg(long)]
     category: Option<String>,
-    /// Only tasks with this tag. Given several times, with all of them.
+    /// Only tasks with this tag. Repeatable; a task must have all of them.
     #[arg(long)]
     tag: Vec<String>,
     /// Only tasks of this kind: lifecycle, cron, queue or side.
     #[arg(long, value_parser = kind)]
     kind: Option<&'static str>,
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
     /// Prints JSON: each task's definition, with the overrides applied, and its state.
@@ -47,7 +51,7 @@ pub(crate) struct Arguments {
     place: Place,
 }
 
-/// How the tasks stand, by name.
+/// The states of the tasks, by name.
 type States = BTreeMap<TaskName, TaskState>;
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
@@ -59,9 +63,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let names = project.tasks.iter().map(Task::name);
     let states = super::runtime()?.block_on(states(words, &arguments.place, &workspace, names, now))?;
     if arguments.json {
-        let told = project.tasks.iter().map(|task| json(task, states.get(task.name()), now));
-        let told = told.collect::<Result<Vec<_>, _>>()?;
-        output::plain(serde_json::to_string_pretty(&told)?);
+        let listed = project.tasks.iter().map(|task| json(task, states.get(task.name()), now));
+        let listed = listed.collect::<Result<Vec<_>, _>>()?;
+        output::plain(serde_json::to_string_pretty(&listed)?);
         return Ok(());
     }
     if is_empty {
@@ -96,7 +100,7 @@ fn is_wanted(definition: &Definition, arguments: &Arguments) -> bool {
         && kind.is_none_or(|kind| kind == kind_of(definition))
 }
 
-/// How the tasks stand; nothing where there is no table yet.
+/// Reads the states of the tasks; none if there is no table yet.
 async fn states<'a>(
     words: &Words,
     place: &Place,
@@ -108,8 +112,8 @@ async fn states<'a>(
         return Ok(States::new());
     }
     let target = place.open(workspace).await?;
-    let states = many::each(tasks, async |task| {
-        let (state, ignored) = many::settled(&target.table, task, now).await?;
+    let states = each_task::each(tasks, async |task| {
+        let (state, ignored) = each_task::settled(&target.table, task, now).await?;
         anyhow::Ok((task.clone(), state, ignored))
     });
     let states = states.await;
@@ -122,11 +126,11 @@ async fn states<'a>(
     Ok(known)
 }
 
-/// The task's definition, with its state if it is known.
+/// The task's definition, and its state if there is one.
 fn json(task: &Task, state: Option<&TaskState>, now: Timestamp) -> Result<Value, serde_json::Error> {
-    let mut told = serde_json::to_value(&task.definition)?;
+    let mut listed = serde_json::to_value(&task.definition)?;
     if let Some(state) = state {
-        told["state"] = json!({
+        listed["state"] = json!({
             "enabled": !state.disabled,
             "running": state.leases().map(|lease| lease.run_id).collect::<Vec<_>>(),
             "last_run": state.last_run,
@@ -134,7 +138,7 @@ fn json(task: &Task, state: Option<&TaskState>, now: Timestamp) -> Result<Value,
             "next": next(&task.definition, now),
         });
     }
-    Ok(told)
+    Ok(listed)
 }
 
 /// The task's next scheduled time.
@@ -143,25 +147,25 @@ fn next(definition: &Definition, now: Timestamp) -> Option<Timestamp> {
     cron.schedule.as_ref()?.next_after(&zone_of(cron).ok()?, now)
 }
 
-/// How a task stands, in a few words.
+/// The state of a task, in a few words.
 fn standing(words: &Words, task: &Task, state: &TaskState, now: Timestamp) -> String {
-    let mut told = Vec::new();
+    let mut words_of_state = Vec::new();
     if state.disabled {
-        told.push(tr!(words, "tasks-disabled"));
+        words_of_state.push(tr!(words, "tasks-disabled"));
     }
     if state.leases().next().is_some() {
-        told.push(tr!(words, "tasks-running"));
+        words_of_state.push(tr!(words, "tasks-running"));
     }
     if let Some(last) = &state.last_run {
-        told.push(tr!(words, "tasks-last", status = last.status));
+        words_of_state.push(tr!(words, "tasks-last", status = last.status));
     }
     if let Some(next) = next(&task.definition, now).filter(|_| !state.disabled) {
-        told.push(tr!(words, "tasks-next", far = words.from_now(next, now)));
+        words_of_state.push(tr!(words, "tasks-next", far = words.from_now(next, now)));
     }
-    told.join(", ")
+    words_of_state.join(", ")
 }
 
-/// Name, start, limits and standing, description.
+/// One row: name, start, limits and state, description.
 fn row(words: &Words, task: &Task, state: Option<&TaskState>, now: Timestamp) -> [String; 4] {
     let definition = &task.definition;
     let start = match &definition.kind {

@@ -1,29 +1,36 @@
-//! `lamplighter types`: what a task takes and what it returns.
+//! `lamplighter types`: the types of configurations and results.
 
 use lamplighter_core::definition::Definition;
 use serde_json::{Value, json};
 
-use crate::{lookup, output, show::wrapped, tr, words::Words};
+use crate::{
+    arguments::names,
+    terminal::{output, show::wrapped},
+    tr,
+    words::Words,
+};
 
-/// Tells the types of the tasks' configurations and results; as JSON, their JSON Schemas.
+/// Shows the types of the tasks' configurations and results.
+///
+/// With --json, shows their JSON Schemas.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter types run-migrations --json")]
+#[command(after_long_help = "Example:\n  lamplighter types run-migrations --json")]
 pub(crate) struct Arguments {
     /// Only this task.
     task: Option<String>,
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
-    /// Prints JSON: each task's schemas, and its configuration where nothing overrides it.
+    /// Prints JSON: each task's schemas, and its configuration without run-time settings.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| lookup::task(words, &workspace, task)).transpose()?;
+    let named = arguments.task.as_deref().map(|task| names::task(words, &workspace, task)).transpose()?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
-    let definitions = super::asked_for(project, named.as_ref());
+    let definitions = super::definitions(project, named.as_ref());
     if arguments.json {
         let types: Vec<_> = definitions
             .iter()
@@ -64,7 +71,7 @@ fn lines(words: &Words, definition: &Definition) -> Vec<String> {
     lines
 }
 
-/// One line for each field: its name, its type, its value, and what its doc comment says.
+/// One line for each field: name, type, value, and the first line of its doc comment.
 fn fields(schema: &Value, config: &Value) -> Vec<String> {
     let properties = schema["properties"].as_object().into_iter().flatten();
     let field = |(name, field): (&String, &Value)| {
@@ -79,8 +86,8 @@ fn fields(schema: &Value, config: &Value) -> Vec<String> {
     properties.map(field).collect()
 }
 
-/// A schema in a few words: `string`, `integer | null`, `[string]`, `{ a: string, b: number }`. Of one that is nested deeply,
-/// or refers to itself, only the beginning.
+/// A schema in a few words: `string`, `integer | null`, `[string]`, `{ a: string, b: number }`. Deep levels of a nested or
+/// recursive schema are cut.
 fn kind(root: &Value, schema: &Value, depth: usize) -> String {
     if depth > 3 {
         return "…".to_owned();

@@ -1,4 +1,4 @@
-//! `lamplighter up`: the same deployment on this machine.
+//! `lamplighter up`: deploys on this machine, as CloudFormation deploys in AWS.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -26,28 +26,32 @@ use lamplighter_template::logical_id;
 use serde_json::{Value, json};
 
 use crate::{
-    given::Secrets,
-    output,
-    show::{sign, signed},
-    target::{stack_name, waits},
+    arguments::json::Secrets,
+    stack::target::{stack_name, waits},
+    terminal::{
+        output,
+        show::{sign, signed},
+    },
     tr,
     words::Words,
 };
 
-/// Deploys the workspace on this machine: the real dispatcher and the real task binaries, without an account.
+/// Deploys the workspace on this machine, without an AWS account.
+///
+/// It runs the real dispatcher and the real task binaries.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter up --version 7")]
+#[command(after_long_help = "Example:\n  lamplighter up --version 7")]
 pub(crate) struct Arguments {
-    /// The version to deploy. Left out: the number after the one that serves.
+    /// The version to deploy. Default: the live version plus 1.
     #[arg(long)]
     version: Option<String>,
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
-    /// The stack's name. Left out: the project's.
+    /// The stack's name. Default: the project's.
     #[arg(long, value_parser = stack_name)]
     stack: Option<String>,
-    /// The folder that keeps the table, the bucket and the logs.
+    /// The folder with the table, the bucket and the logs.
     #[arg(long, default_value = HOME)]
     home: PathBuf,
     #[command(flatten)]
@@ -82,13 +86,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         let machine = Machine::start(&home, &stack.name, process_environment, synchronous(&config), tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
-        let mut teller = Teller { words, table, json: arguments.json, chapters: Vec::new() };
-        teller.headline(&stack.name, before.as_deref(), &version);
+        let mut report = DeploymentReport { words, table, json: arguments.json, resources: Vec::new() };
+        report.headline(&stack.name, before.as_deref(), &version);
         let started = Instant::now();
-        let deployed = deploy(&machine, &mut stack, &project, &version, &mut teller).await;
+        let deployed = deploy(&machine, &mut stack, &project, &version, &mut report).await;
         machine.stop(waits).await;
         let deployed = deployed?;
-        teller.last_line(&stack, &deployed, duration::millis(started.elapsed()), before.as_deref());
+        report.summary(&stack, &deployed, duration::millis(started.elapsed()), before.as_deref());
         anyhow::Ok(deployed)
     })?;
     match deployed.failure {
@@ -97,15 +101,15 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// Prints a deployment while it goes on, or collects it as JSON.
-struct Teller<'a> {
+/// Prints a deployment in progress, or collects it as JSON.
+struct DeploymentReport<'a> {
     words: &'a Words,
     table: Table,
     json: bool,
-    chapters: Vec<Value>,
+    resources: Vec<Value>,
 }
 
-impl Observer for Teller<'_> {
+impl Observer for DeploymentReport<'_> {
     async fn answered(
         &mut self,
         logical_id: &'static str,
@@ -117,7 +121,7 @@ impl Observer for Teller<'_> {
             tasks.push((task, self.table.run(&task.name, task.run_id).await?));
         }
         if self.json {
-            self.chapters.push(chapter(logical_id, answer, entry, &tasks));
+            self.resources.push(resource(logical_id, answer, entry, &tasks));
         } else if let Some(entry) = entry {
             self.line(&title(self.words, logical_id, entry.course));
             for row in rows(self.words, &tasks) {
@@ -137,7 +141,7 @@ impl Observer for Teller<'_> {
     }
 }
 
-impl Teller<'_> {
+impl DeploymentReport<'_> {
     fn line(&self, text: &str) {
         if !self.json {
             output::line(format!("  {text}"));
@@ -156,7 +160,7 @@ impl Teller<'_> {
         }
     }
 
-    fn last_line(&self, stack: &Stack, deployed: &Deployed, took_ms: u64, before: Option<&str>) {
+    fn summary(&self, stack: &Stack, deployed: &Deployed, took_ms: u64, before: Option<&str>) {
         let serving = stack.state.version.as_deref();
         if self.json {
             let whole = json!({
@@ -166,7 +170,7 @@ impl Teller<'_> {
                 "version_before": before,
                 "failure": deployed.failure,
                 "duration_ms": took_ms,
-                "resources": self.chapters,
+                "resources": self.resources,
             });
             output::plain(format!("{whole:#}"));
             return;
@@ -174,9 +178,9 @@ impl Teller<'_> {
         let status = if deployed.failure.is_some() { Status::Failed } else { Status::Completed };
         let (sign, style) = sign(status);
         let serves = match (serving, &deployed.failure) {
-            (Some(version), None) => tr!(self.words, "deploy-serves", version = version),
-            (Some(version), Some(_)) => tr!(self.words, "deploy-keeps-serving", version = version),
-            (None, _) => tr!(self.words, "deploy-nothing-serves"),
+            (Some(version), None) => tr!(self.words, "deploy-live", version = version),
+            (Some(version), Some(_)) => tr!(self.words, "deploy-stays-live", version = version),
+            (None, _) => tr!(self.words, "deploy-none-live"),
         };
         let took = tr!(self.words, "deploy-took", time = self.words.duration(took_ms), serves = serves);
         output::line(format!("{style}{sign} {}{style:#} {took}\n", deployed.status));
@@ -192,7 +196,7 @@ fn title(words: &Words, id: &str, course: Course) -> String {
     }
 }
 
-/// One line a task: sign, name, status, time, attempts, and what it said.
+/// One line a task: sign, name, status, duration, attempts, and its reason or message.
 fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
     let rows: Vec<_> = tasks
         .iter()
@@ -214,7 +218,7 @@ fn rows(words: &Words, tasks: &[(&TaskEntry, Option<Run>)]) -> Vec<String> {
     signed(words, 6, &rows)
 }
 
-fn chapter(id: &str, answer: &Answer, entry: Option<&Entry>, tasks: &[(&TaskEntry, Option<Run>)]) -> Value {
+fn resource(id: &str, answer: &Answer, entry: Option<&Entry>, tasks: &[(&TaskEntry, Option<Run>)]) -> Value {
     let tasks: Vec<_> = tasks
         .iter()
         .map(|(task, run)| {

@@ -14,10 +14,15 @@ use lamplighter_core::{
 use serde::Serialize;
 
 use crate::{
-    lookup, many, output,
-    show::{sign, unreadable, wrapped},
-    target::Place,
-    times::{When, zone_of},
+    arguments::{
+        names,
+        time::{When, zone_of},
+    },
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{sign, unreadable, wrapped},
+    },
     tr,
     words::Words,
 };
@@ -25,9 +30,11 @@ use crate::{
 /// How many pulses are looked through for one that noted a missed tick: those of about seventeen hours.
 const PULSES: u16 = 1000;
 
-/// Says why a task ran at a time, or why it did not: it was disabled, blocked, kept out by another run, missed, or not due.
+/// Explains why a task ran at a time, or why it did not.
+///
+/// Reasons are that it was disabled, blocked, kept out by another run, missed, or not due.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter why purge-expired 06:00")]
+#[command(after_long_help = "Example:\n  lamplighter why purge-expired 06:00")]
 pub(crate) struct Arguments {
     /// The task.
     task: String,
@@ -62,9 +69,9 @@ struct Told {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = super::workspace()?;
-    let name = lookup::task(words, &workspace, &arguments.task)?;
+    let name = names::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
-    let Some(definition) = super::asked_for(project, Some(&name)).pop() else {
+    let Some(definition) = super::definitions(project, Some(&name)).pop() else {
         bail!("the task `{name}` says nothing of itself")
     };
     let now = Timestamp::now();
@@ -102,7 +109,7 @@ async fn answered(
     time: Option<When>,
     now: Timestamp,
 ) -> anyhow::Result<(Told, Vec<Unreadable>)> {
-    let (state, ignored) = many::settled(table, &definition.name, now).await?;
+    let (state, ignored) = each_task::settled(table, &definition.name, now).await?;
     let mut ignored: Vec<_> = ignored.into_iter().collect();
     // A schedule that was set at run time is the one that counts.
     let settings = state.settings.as_deref().map(Settings::parse).transpose();

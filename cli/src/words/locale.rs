@@ -1,16 +1,16 @@
-//! Which language is spoken: the flag, else the environment, else English.
+//! The language of the texts: the option, else the environment, else English.
 
 use std::{fmt, str::FromStr};
 
 use lamplighter_aws::process::NotText;
 use unic_langid::LanguageIdentifier;
 
-/// The variables that name a language, the first that says something decides. The last three are POSIX's.
+/// The variables that name a language; the first one with a value decides. The last three are from POSIX.
 const VARIABLES: [&str; 4] = ["LAMPLIGHTER_LOCALE", "LC_ALL", "LC_MESSAGES", "LANG"];
 
-/// A language that the catalogue has.
+/// A language of the catalogue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the codes of ISO 639 say themselves")]
+#[expect(missing_docs, reason = "the codes of ISO 639 need no explanation")]
 pub enum Locale {
     #[default]
     En,
@@ -18,11 +18,11 @@ pub enum Locale {
     Pl,
 }
 
-/// A language that the catalogue has not.
+/// A language that the catalogue does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is not a language of this program: write `en`, `de` or `pl`")]
+#[error("`{given}` is not a supported language: use `en`, `de` or `pl`")]
 pub struct UnknownLocale {
-    /// What was given.
+    /// The given text.
     pub given: String,
 }
 
@@ -39,8 +39,8 @@ impl Locale {
         }
     }
 
-    /// The language of an environment. A language that is not there is no fault of who started the program: it is
-    /// English then. A variable that is asked and is no text is an error.
+    /// Reads the language from the environment. An unsupported language there means English. A variable that is not UTF-8
+    /// is an error, if it would decide.
     pub fn of_environment(
         variable: impl Fn(&str) -> Result<Option<String>, NotText>,
     ) -> Result<Self, NotText> {
@@ -48,9 +48,9 @@ impl Locale {
         Ok(said.transpose()?.and_then(|value| value.parse().ok()).unwrap_or_default())
     }
 
-    /// What Fluent chooses its plurals by.
+    /// The identifier by which Fluent chooses plurals.
     pub(super) fn language(self) -> LanguageIdentifier {
-        // The codes above parse; a test says so.
+        // A test ensures that the codes parse.
         self.as_str().parse().unwrap_or_default()
     }
 }
@@ -64,7 +64,7 @@ impl fmt::Display for Locale {
 impl FromStr for Locale {
     type Err = UnknownLocale;
 
-    /// Takes `de`, `de-AT` and `de_AT.UTF-8` alike: the catalogue has one text a language.
+    /// Accepts `de`, `de-AT` and `de_AT.UTF-8` alike: the catalogue has one text for each language.
     fn from_str(text: &str) -> Result<Self, UnknownLocale> {
         let language = text.split(['-', '_', '.', '@']).next().unwrap_or_default();
         let known = |locale: &Self| locale.as_str().eq_ignore_ascii_case(language);
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn k04_the_first_variable_that_says_something_decides() {
+    fn k04_the_first_variable_with_a_value_decides() {
         let of = |variables: &[(&str, &str)]| {
             Locale::of_environment(|name| {
                 text(
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_no_text_is_named_if_it_would_decide() {
+    fn a_variable_that_is_not_utf_8_is_named_if_it_would_decide() {
         let not_text = |name: &str| NotText { name: name.to_owned() };
         let of = |bad: &'static str| {
             Locale::of_environment(|name| match name {
@@ -114,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn k04_an_unknown_language_says_which_there_are() {
+    fn k04_an_unknown_language_is_refused_with_the_supported_ones() {
         let refused = "fr-CA".parse::<Locale>().unwrap_err().to_string();
-        assert_eq!(refused, "`fr-CA` is not a language of this program: write `en`, `de` or `pl`");
+        assert_eq!(refused, "`fr-CA` is not a supported language: use `en`, `de` or `pl`");
     }
 
     #[test]

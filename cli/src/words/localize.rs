@@ -1,4 +1,4 @@
-//! What may stand in a text, and how each language writes it.
+//! The values that texts may contain, as each language writes them.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use lamplighter_core::{
 
 use super::{Locale, Words};
 use crate::{
-    text::{escaped, escaped_lines},
+    terminal::text::{escaped, escaped_lines},
     tr,
 };
 
-/// What stands between the groups of a number where languages would leave a space: it does not break a line.
+/// The space between the groups of a number, at which lines do not break.
 const NARROW: char = '\u{202f}';
 
-/// Something that may stand in a text.
+/// A value that a text may contain.
 pub trait Localize {
-    /// It, in the language of `words`.
+    /// The value in the language of `words`.
     fn in_words(&self, words: &Words) -> FluentValue<'static>;
 }
 
@@ -52,7 +52,7 @@ impl Localize for String {
     }
 }
 
-/// A text of several lines, which stay.
+/// A text of several lines, whose line ends are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines<'a>(pub &'a str);
 
@@ -98,7 +98,7 @@ impl Localize for Timestamp {
 }
 
 impl Words {
-    /// What started a run, in words.
+    /// The trigger of a run in words.
     pub fn trigger(&self, trigger: Trigger) -> String {
         match trigger {
             Trigger::Deploy => tr!(self, "status-by-deploy"),
@@ -112,7 +112,7 @@ impl Words {
         }
     }
 
-    /// An occasion of a deployment, in words.
+    /// An occasion of a deployment in words.
     pub fn occasion(&self, on: RunOn) -> String {
         match on {
             RunOn::Deploy => tr!(self, "status-by-deploy"),
@@ -120,12 +120,12 @@ impl Words {
         }
     }
 
-    /// A number, as text with a point, with the language's decimal sign.
+    /// A number that is text with a point, with the language's decimal sign.
     pub fn decimal(&self, number: &str) -> String {
         decimal(number, self.locale())
     }
 
-    /// A duration as people say it: `85 ms`, `1.2 s`, `2 min`, `2 min 5 s`, `3 h 20 min`, `2 days 4 h`.
+    /// A duration in words: `85 ms`, `1.2 s`, `2 min`, `2 min 5 s`, `3 h 20 min`, `2 days 4 h`.
     pub fn duration(&self, ms: u64) -> String {
         let (seconds, minutes, hours) = (ms / 1_000, ms / 60_000, ms / 3_600_000);
         match ms {
@@ -141,7 +141,7 @@ impl Words {
         }
     }
 
-    /// How long ago something was, or how far it is away, in its largest unit: `5 minutes ago`, `in 2 hours`.
+    /// The distance of an instant from now, in its largest unit: `5 minutes ago`, `in 2 hours`.
     pub fn from_now(&self, at: Timestamp, now: Timestamp) -> String {
         let seconds = at.duration_since(now).as_secs();
         let n = seconds.unsigned_abs();
@@ -159,7 +159,7 @@ impl Words {
         }
     }
 
-    /// A local time with its day of the week: to the minute, or to the second if it has some.
+    /// A local time with its day of the week, to the minute, or to the second if it has seconds.
     pub fn local(&self, at: DateTime) -> String {
         let day = tr!(self, "time-weekday", day = at.weekday().to_monday_one_offset().unsigned_abs());
         let date = match self.locale() {
@@ -170,7 +170,7 @@ impl Words {
         format!("{day} {date} {time}")
     }
 
-    /// An instant, to the second, in UTC.
+    /// An instant in UTC, to the second.
     pub fn time(&self, at: Timestamp) -> String {
         let at = at.to_zoned(TimeZone::UTC);
         match self.locale() {
@@ -188,7 +188,7 @@ fn decimal(number: &str, locale: Locale) -> String {
     }
 }
 
-/// A number as the language writes it: from 10 000 on in groups of three.
+/// A number as the language writes it, with groups of three digits from 10,000 on.
 pub(super) fn number(value: &FluentValue<'_>, locale: Locale) -> Option<String> {
     let FluentValue::Number(number) = value else { return None };
     let written = number.as_string().into_owned();

@@ -1,16 +1,19 @@
-//! What people read, in their language: one Fluent catalogue a language below `cli/locales`, and [`tr!`] to say it.
+//! The texts that people read, in their language: a Fluent catalogue for each language in `cli/locales`, and [`tr!`].
 //!
 //! To add a text:
-//! 1. write its line into `cli/locales/{en,de,pl}/<file>.ftl`, under a key that begins with the file's name:
+//! 1. add its line to `cli/locales/{en,de,pl}/<file>.ftl`, under a key that begins with the file's name:
 //!    `history-more = { $count } more runs of { $task }`
-//! 2. say it: `tr!(words, "history-more", count = left, task = name)`, which is a `String`
+//! 2. format it: `tr!(words, "history-more", count = left, task = name)` is a `String`
 //!
-//! A new file is named in [`FILES`]. What may stand in a text is whatever is [`Localize`]: text, numbers (whose plurals
-//! the catalogue chooses), names, statuses, triggers, times and durations; each is said in the language of the rest.
-//! The tests beside this file hold every key and every variable of every `tr!` to all three languages.
+//! Add a new file to [`FILES`]. A text may contain every value that is [`Localize`]: text, numbers (the catalogue chooses
+//! their plurals), names, statuses, triggers, times and durations. Each value is written in the language of the text.
+//! The tests beside this file check every key and variable of every `tr!` in all three languages.
 //!
-//! Not translated: `--json`, whose words are stable; what a task's author wrote; the reasons of errors, which come from
-//! `core`, from AWS and from the system as they are; and clap's `--help`, whose frame has no other language.
+//! Not translated:
+//! - `--json`, whose words are stable
+//! - texts of a task's author
+//! - the reasons of errors, which come unchanged from `core`, AWS and the system
+//! - clap's `--help`, which has no other languages
 
 mod locale;
 mod localize;
@@ -28,7 +31,7 @@ pub use self::{
     localize::{Lines, Localize},
 };
 
-/// Says a text of the catalogue: `tr!(words, "history-more", count = left, task = name)`.
+/// Formats a text of the catalogue: `tr!(words, "history-more", count = left, task = name)`.
 #[macro_export]
 macro_rules! tr {
     ($words:expr, $key:literal $(, $name:ident = $value:expr)* $(,)?) => {{
@@ -56,7 +59,7 @@ use files;
 
 type Bundle = FluentBundle<FluentResource>;
 
-/// The texts of one language, made once in a program's life.
+/// The texts of one language. A program creates them once.
 pub struct Words {
     locale: Locale,
     bundle: Bundle,
@@ -70,13 +73,13 @@ impl Words {
         Self { locale, bundle: bundle(locale), english: OnceLock::new(), columns: None }
     }
 
-    /// The same, for a terminal of that many columns; nothing: lines may be as long as they are.
+    /// Sets the width of the terminal in columns; none for lines of any length.
     #[must_use]
     pub fn with_width(self, columns: Option<usize>) -> Self {
         Self { columns, ..self }
     }
 
-    /// How many columns a line may have.
+    /// The most columns of a line.
     pub fn columns(&self) -> Option<usize> {
         self.columns
     }
@@ -86,10 +89,10 @@ impl Words {
         self.locale
     }
 
-    /// The text of a key. Callers use [`tr!`], whose keys and variables the tests know.
+    /// Formats the text of a key. Callers use [`tr!`], whose keys and variables the tests check.
     ///
-    /// A text that the language lacks is said in English. One that English lacks is a fault of this program, which its
-    /// tests find; people then read nothing rather than a key.
+    /// A text that the language lacks is taken from English. A text that English lacks is a bug, which the tests find; the
+    /// result is empty then.
     pub fn text(&self, key: &str, variables: &[(&str, FluentValue<'static>)]) -> String {
         let variables: FluentArgs<'_> =
             variables.iter().map(|(name, value)| (*name, value.clone())).collect();
@@ -116,7 +119,7 @@ impl Words {
 
 fn bundle(locale: Locale) -> Bundle {
     let mut bundle = Bundle::new_concurrent(vec![locale.language()]);
-    // The marks around what is filled in keep right-to-left texts in order; in a terminal they are only seen as dirt.
+    // The marks around values order right-to-left texts, but terminals show them as garbage.
     bundle.set_use_isolating(false);
     bundle.set_formatter(Some(match locale {
         Locale::En => |value, _| localize::number(value, Locale::En),
@@ -124,7 +127,7 @@ fn bundle(locale: Locale) -> Bundle {
         Locale::Pl => |value, _| localize::number(value, Locale::Pl),
     }));
     for texts in FILES {
-        // What does not parse, or is there twice, is left out here and found by the tests.
+        // Texts that do not parse, and duplicates, are left out here and found by the tests.
         let resource = FluentResource::try_new(texts[locale as usize].to_owned());
         let _ = bundle.add_resource(resource.unwrap_or_else(|(resource, _)| resource));
     }
@@ -135,7 +138,7 @@ fn formatted(bundle: &Bundle, key: &str, variables: &FluentArgs<'_>) -> Option<S
     let pattern = bundle.get_message(key)?.value()?;
     let mut errors = Vec::new();
     let text = bundle.format_pattern(pattern, Some(variables), &mut errors);
-    debug_assert!(errors.is_empty(), "the text `{key}` cannot be said: {errors:?}");
+    debug_assert!(errors.is_empty(), "the text `{key}` cannot be formatted: {errors:?}");
     Some(text.into_owned())
 }
 

@@ -1,30 +1,30 @@
-//! A schedule taken apart into what people say of it. Only what a phrase says exactly becomes one.
+//! Phrases: schedules taken apart for [`schedule`](super::schedule). A schedule that no phrase describes exactly has none.
 
 use lamplighter_core::schedule::{Field, Fields, Item};
 
-/// How many times of a day, or minutes of an hour, are told one by one.
-const TOLD: usize = 6;
+/// The most times of a day, or minutes of an hour, that a phrase lists.
+const MAX_LISTED: usize = 6;
 
 /// When a schedule fires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Phrase {
     pub(super) time: Time,
-    /// The days, of which one must match; empty: every day.
+    /// The days, one of which must match; empty for every day.
     pub(super) days: Vec<Days>,
-    /// The months, 1 to 12; empty: every month.
+    /// The months, 1 to 12; empty for every month.
     pub(super) months: Span,
     pub(super) year: Option<u16>,
 }
 
-/// When on its days.
+/// The times of a day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Time {
     EverySeconds(u16),
     EveryMinutes(u16),
     EveryHours(u16),
-    /// Every so many minutes, from a time to a time.
+    /// Every so many minutes between two times.
     MinutesWithin(u16, Clock, Clock),
-    /// Every so many hours, from a time to a time.
+    /// Every so many hours between two times.
     HoursWithin(u16, Clock, Clock),
     /// At these minutes of every hour.
     OfEveryHour(Vec<u16>),
@@ -39,7 +39,7 @@ pub(super) struct Clock(pub(super) u16, pub(super) u16, pub(super) u16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Span {
     Each(Vec<u16>),
-    /// At least three, one after the other.
+    /// At least three consecutive values.
     FromTo(u16, u16),
 }
 
@@ -59,7 +59,7 @@ pub(super) enum Days {
     LastOf(u16),
 }
 
-/// The phrase of a schedule; nothing where it takes the expression itself to be exact.
+/// The phrase of a schedule; none if only the expression itself is exact.
 pub(super) fn phrase(fields: &Fields) -> Option<Phrase> {
     let (day, weekday) = (is_any(&fields.day), is_any(&fields.weekday));
     if fields.both_days && !day && !weekday {
@@ -95,7 +95,7 @@ fn time(fields: &Fields) -> Option<Time> {
         return match pause(&minutes, 60) {
             Some(60) => Some(Time::EveryHours(1)),
             Some(pause) => Some(Time::EveryMinutes(pause)),
-            None if minutes.len() <= TOLD => Some(Time::OfEveryHour(minutes)),
+            None if minutes.len() <= MAX_LISTED => Some(Time::OfEveryHour(minutes)),
             None => None,
         };
     }
@@ -105,7 +105,7 @@ fn time(fields: &Fields) -> Option<Time> {
     if let ([minute], Some(step), 4..) = (&minutes[..], step(&hours), hours.len()) {
         return Some(Time::HoursWithin(step, at(first, *minute), at(last, *minute)));
     }
-    if minutes.len() * hours.len() <= TOLD {
+    if minutes.len() * hours.len() <= MAX_LISTED {
         let times = hours.iter().flat_map(|hour| minutes.iter().map(|minute| at(*hour, *minute)));
         return Some(Time::At(times.collect()));
     }
@@ -120,7 +120,7 @@ fn days_of_month(field: &Field) -> Option<Vec<Days>> {
     let plain = values(&plain, 1, 31)?;
     let mut days = Vec::new();
     if !plain.is_empty() {
-        days.push(Days::OfMonth(Span::of(plain).told()?));
+        days.push(Days::OfMonth(Span::of(plain).listable()?));
     }
     for item in special {
         days.push(match item {
@@ -136,7 +136,7 @@ fn days_of_month(field: &Field) -> Option<Vec<Days>> {
 fn days_of_week(field: &Field) -> Option<Vec<Days>> {
     let (plain, special): (Vec<_>, Vec<_>) =
         field.iter().partition(|item| matches!(item, Item::Range { .. } | Item::Every(_)));
-    // A week begins on Monday here, and Sunday is its seventh day.
+    // The week begins on Monday, and Sunday is its seventh day.
     let mut plain: Vec<_> =
         values(&plain, 0, 7)?.into_iter().map(|day| if day == 0 { 7 } else { day }).collect();
     plain.sort_unstable();
@@ -160,7 +160,7 @@ fn is_any(field: &[Item]) -> bool {
     matches!(field, [Item::Any])
 }
 
-/// Every value of a field, in order; nothing if it has an item that is no value.
+/// The values of a field, in order; none if an item is not a plain value.
 fn values(field: &[Item], from: u16, to: u16) -> Option<Vec<u16>> {
     let mut values = Vec::new();
     for item in field {
@@ -176,7 +176,7 @@ fn values(field: &[Item], from: u16, to: u16) -> Option<Vec<u16>> {
     Some(values)
 }
 
-/// The pause between values that go round evenly, from 0.
+/// The step of values that divide a round evenly, from 0.
 fn pause(values: &[u16], round: u16) -> Option<u16> {
     let count = u16::try_from(values.len()).ok().filter(|count| *count > 0)?;
     let pause = round / count;
@@ -184,7 +184,7 @@ fn pause(values: &[u16], round: u16) -> Option<u16> {
     (even && round.is_multiple_of(count)).then_some(pause)
 }
 
-/// The step between values that are evenly apart.
+/// The step of evenly spaced values.
 fn step(values: &[u16]) -> Option<u16> {
     let step = values.get(1)? - values[0];
     values.windows(2).all(|pair| pair[1] - pair[0] == step).then_some(step)
@@ -198,10 +198,10 @@ impl Span {
         }
     }
 
-    /// It, if people would be told that many values.
-    fn told(self) -> Option<Self> {
+    /// The span, unless it has too many values to list.
+    fn listable(self) -> Option<Self> {
         match &self {
-            Self::Each(values) if values.len() > TOLD => None,
+            Self::Each(values) if values.len() > MAX_LISTED => None,
             _ => Some(self),
         }
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::tr;
 
 impl Words {
-    /// A schedule in words, or as it was written where words would be longer or less exact.
+    /// A schedule in words; the expression itself where words would be longer or less exact.
     pub fn schedule(&self, schedule: &Schedule) -> String {
         phrase(schedule.fields()).map_or_else(|| schedule.as_str().to_owned(), |phrase| self.phrase(&phrase))
     }
@@ -44,7 +44,7 @@ impl Words {
             }
         };
         match phrase.year {
-            // A year is a name, and not a number that has groups.
+            // A year has no groups of digits.
             Some(year) => tr!(self, "schedule-in-year", when = when, year = year.to_string()),
             None => when,
         }
@@ -106,7 +106,7 @@ impl Words {
         self.list(&each)
     }
 
-    /// Things one after the other, the last with an `and`.
+    /// A list with `and` before its last item.
     pub fn list(&self, things: &[String]) -> String {
         match things {
             [] => String::new(),

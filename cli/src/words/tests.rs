@@ -1,4 +1,4 @@
-//! The catalogue is whole: what the code says is there in every language, with the same variables, and nothing else.
+//! The catalogue is complete: it has exactly the texts of the code, in every language, with the same variables.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +11,14 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::*;
 
-/// Keys and the variables that stand in them.
+/// Keys and the variables of their texts.
 type Keys = BTreeMap<String, BTreeSet<String>>;
 
 fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The keys of one language, each with its variables; every file has been held to the rules of files.
+/// Reads the keys of one language with their variables, and checks the rules of the files.
 fn catalogue(locale: Locale) -> Keys {
     let mut keys = Keys::new();
     let mut files = 0;
@@ -52,7 +52,7 @@ fn catalogue(locale: Locale) -> Keys {
     keys
 }
 
-/// What the code says: the key and the variables of every `tr!`, also of those within other macros.
+/// Collects the key and the variables of every `tr!` of the code, also within other macros.
 fn said(tokens: TokenStream, found: &mut Vec<(String, BTreeSet<String>)>) {
     let tokens: Vec<_> = tokens.into_iter().collect();
     for (i, token) in tokens.iter().enumerate() {
@@ -99,7 +99,7 @@ fn k04_every_language_has_the_same_keys_and_variables() {
 }
 
 #[test]
-fn k04_what_the_code_says_is_what_the_catalogue_has() {
+fn k04_the_catalogue_has_the_texts_of_the_code_and_no_others() {
     let catalogue = catalogue(Locale::En);
     let mut files = Vec::new();
     rust_files(&folder("src"), &mut files);
@@ -115,11 +115,11 @@ fn k04_what_the_code_says_is_what_the_catalogue_has() {
     }
     assert!(used.len() > 30, "only {} keys were found", used.len());
     let unused: Vec<_> = catalogue.keys().filter(|key| !used.contains(*key)).collect();
-    assert!(unused.is_empty(), "nothing says {unused:?}");
+    assert!(unused.is_empty(), "no code uses {unused:?}");
 }
 
 #[test]
-fn k04_nothing_is_shown_around_what_is_filled_in() {
+fn k04_values_have_no_marks_around_them() {
     for locale in Locale::ALL {
         let text = tr!(&Words::new(locale), "tasks-none", folder = "here");
         assert!(text.contains("here") && !text.contains(['\u{2068}', '\u{2069}', '{', '$']), "{text:?}");

@@ -1,4 +1,4 @@
-//! L10, L11, G06: what `build` packages.
+//! L10, L11, G06: the packages that `build` writes.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::fixture::Workspace;
 
-/// A task with files of every sort, and a dispatcher.
+/// A workspace with a task that has files of several kinds, and a dispatcher.
 fn shop() -> Workspace {
     let workspace = Workspace::new();
     let assets = json!([{ "from": "migrations", "to": "migrations" }, { "from": "scripts/setup.sql", "to": "setup.sql" }]);
@@ -66,7 +66,7 @@ fn l10_a_package_has_the_binary_and_its_files_as_zip_and_as_folder() {
 }
 
 #[test]
-fn l10_the_same_content_is_the_same_zip_whenever_it_is_built() {
+fn l10_equal_content_makes_an_equal_zip_at_any_time() {
     let workspace = shop();
     let zip = || fs::read(workspace.path("target/lamplighter/migrate.zip")).unwrap();
     workspace.run(&["build", "--dev"]).succeeded();
@@ -77,7 +77,7 @@ fn l10_the_same_content_is_the_same_zip_whenever_it_is_built() {
 }
 
 #[test]
-fn what_is_no_longer_as_it_was_built_is_built_again() {
+fn changed_packages_are_built_again() {
     let workspace = shop();
     let build = || workspace.run(&["build", "--dev"]).succeeded();
     build();
@@ -100,7 +100,7 @@ fn what_is_no_longer_as_it_was_built_is_built_again() {
 }
 
 #[test]
-fn what_is_gone_is_removed_and_target_folders_elsewhere_change_nothing() {
+fn packages_of_removed_functions_are_deleted_wherever_the_target_folder_is() {
     let workspace = shop();
     workspace.write("target/lamplighter/gone/bootstrap", "");
     workspace.write("target/lamplighter/gone.zip", "");
@@ -118,7 +118,7 @@ fn what_is_gone_is_removed_and_target_folders_elsewhere_change_nothing() {
     assert!(!workspace.path("target/lamplighter/gone.zip").exists());
 }
 
-/// A cargo that answers `lambda` with a script of our own.
+/// A `cargo` whose command `lambda` runs a script.
 fn cargo(workspace: &Workspace, lambda: &str) -> PathBuf {
     let cargo = workspace.path("cargo");
     let script =
@@ -129,7 +129,7 @@ fn cargo(workspace: &Workspace, lambda: &str) -> PathBuf {
 }
 
 #[test]
-fn without_cargo_lambda_it_says_how_to_get_it() {
+fn without_cargo_lambda_the_error_says_how_to_install_it() {
     let workspace = shop();
     let cargo = cargo(&workspace, "echo 'error: no such command: `lambda`' >&2; exit 101");
     let error = workspace.run_with(&["build"], &[("CARGO", &cargo)]).failed();
@@ -140,7 +140,7 @@ fn without_cargo_lambda_it_says_how_to_get_it() {
 }
 
 #[test]
-fn g06_a_release_is_cargo_lambdas_for_the_architecture_of_the_project() {
+fn g06_cargo_lambda_builds_a_release_for_the_projects_architecture() {
     let workspace = shop();
     workspace.write("lamplighter.toml", "[build]\narchitecture = \"arm64\"\n");
     let build = "[ \"$2\" = --version ] && exit 0\necho \"$*\" > called\n\

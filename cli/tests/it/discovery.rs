@@ -1,4 +1,4 @@
-//! L01: which tasks a workspace has.
+//! L01: how the tasks of a workspace are found.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn l01_tasks_are_found_by_their_folders() {
 }
 
 #[test]
-fn l01_a_target_folder_elsewhere_is_honoured() {
+fn l01_a_target_folder_elsewhere_is_used() {
     let workspace = Workspace::new();
     workspace.task("seed", "seed", json!({}));
     let target = tempfile::tempdir().unwrap();
@@ -69,7 +69,7 @@ fn l01_a_binary_that_describes_no_task_is_named() {
 }
 
 #[test]
-fn l02_two_tasks_of_one_name_are_both_named() {
+fn l02_an_error_names_both_tasks_with_the_same_name() {
     let workspace = Workspace::new();
     workspace.task("db/migrate", "db-migrate", json!({}));
     workspace.package("functions/tasks/db-migrate", "twin", "fn main() {}");
@@ -83,7 +83,7 @@ fn l02_two_tasks_of_one_name_are_both_named() {
 }
 
 #[test]
-fn a_task_that_does_not_compile_is_told_by_the_compiler() {
+fn a_task_that_does_not_compile_shows_the_compilers_error() {
     let workspace = Workspace::new();
     workspace.package("functions/tasks/a", "a", "fn main() { nonsense }");
     let ended = workspace.run(&["tasks"]);

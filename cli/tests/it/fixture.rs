@@ -1,4 +1,4 @@
-//! Workspaces made for one test.
+//! Temporary workspaces.
 
 use std::{
     fs,
@@ -9,15 +9,15 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A workspace that is removed with this value.
+/// A workspace that is deleted with this value.
 pub(crate) struct Workspace {
     folder: PathBuf,
     _above: TempDir,
 }
 
-/// How a command ended.
+/// The exit code and the output of a command.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct CommandOutput {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -31,12 +31,12 @@ impl Workspace {
         workspace
     }
 
-    /// A folder that is no workspace.
+    /// A folder that is not a workspace.
     pub(crate) fn empty() -> Self {
         Self::called("shop")
     }
 
-    /// A folder of this name that is no workspace.
+    /// A folder of this name that is not a workspace.
     pub(crate) fn called(name: &str) -> Self {
         let above = tempfile::Builder::new().prefix("lamplighter-").tempdir().unwrap();
         let folder = above.path().join(name);
@@ -66,7 +66,7 @@ impl Workspace {
         fs::read_to_string(self.path(path)).unwrap()
     }
 
-    /// A package in `functions/tasks` whose program is that binary: the probe says itself what it takes.
+    /// A package in `functions/tasks` whose program runs that binary, a probe that describes itself.
     pub fn probe(&self, name: &str, binary: &Path) {
         let program = format!(
             "use std::os::unix::process::CommandExt as _;\n\
@@ -93,7 +93,7 @@ impl Workspace {
         self.write_manifest();
     }
 
-    /// A task whose definition has these keys besides its name's.
+    /// A task with these keys in its definition, and its name.
     pub(crate) fn task(&self, folder: &str, name: &str, keys: Value) {
         let program = format!("fn main() {{ println!(\"{{}}\", r####\"{}\"####); }}", definition(name, keys));
         self.package(&format!("functions/tasks/{folder}"), name, &program);
@@ -104,11 +104,11 @@ impl Workspace {
         self.package("functions/dispatcher", "dispatcher", "fn main() {}");
     }
 
-    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> CommandOutput {
         self.run_with(arguments, &[])
     }
 
-    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Ended {
+    pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> CommandOutput {
         let output = Command::new(env!("CARGO_BIN_EXE_lamplighter"))
             .args(arguments)
             .current_dir(&self.folder)
@@ -119,7 +119,7 @@ impl Workspace {
             .envs(environment.iter().copied())
             .output()
             .unwrap();
-        Ended {
+        CommandOutput {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
@@ -127,14 +127,14 @@ impl Workspace {
     }
 }
 
-impl Ended {
-    /// What a command that succeeded printed.
+impl CommandOutput {
+    /// The standard output of a command that must have succeeded.
     pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, 0, "{}", self.stderr);
         self.stdout
     }
 
-    /// What a command that failed said last, from `error:` on.
+    /// The error of a command that must have failed, from `error:` on.
     pub(crate) fn failed(self) -> String {
         assert_eq!(self.code, 1, "{}", self.stderr);
         let start = self.stderr.rfind("error: ").unwrap();

@@ -1,4 +1,4 @@
-//! L02, L11, G01: what `generate` writes, and when it writes nothing.
+//! L02, L11, G01: the template that `generate` writes, and the faults for which it writes nothing.
 
 use std::os::unix::fs::symlink;
 
@@ -21,26 +21,26 @@ fn shop() -> Workspace {
 }
 
 #[test]
-fn g01_generate_twice_is_byte_identical_and_check_says_so() {
+fn g01_generating_twice_is_byte_identical_and_passes_the_check() {
     let workspace = shop();
     let missing = workspace.run(&["generate", "--check"]).failed();
     assert!(missing.contains("infra/template.yaml is missing: run `lamplighter generate`"), "{missing}");
     assert!(!workspace.path(TEMPLATE).exists());
 
     let first = workspace.run(&["generate"]);
-    assert!(first.stderr.contains("note: stream is a side task"), "{}", first.stderr);
+    assert!(first.stderr.contains("note: stream is left out"), "{}", first.stderr);
     let started = "purge: EventBridge Scheduler starts it at cron(0 * * * ? *), UTC\n";
-    assert_eq!(first.succeeded(), format!("{started}infra/template.yaml is written\n"));
+    assert_eq!(first.succeeded(), format!("{started}wrote infra/template.yaml\n"));
     let template = workspace.read(TEMPLATE);
     assert!(template.starts_with("# Written by `lamplighter generate`"));
     let again = workspace.run(&["generate"]).succeeded();
-    assert_eq!(again, format!("{started}infra/template.yaml is current\n"));
+    assert_eq!(again, format!("{started}infra/template.yaml is up to date\n"));
     assert_eq!(workspace.read(TEMPLATE), template);
     workspace.run(&["generate", "--check"]).succeeded();
 
     workspace.task("seed", "seed", json!({}));
     let stale = workspace.run(&["generate", "--check"]).failed();
-    assert!(stale.contains("infra/template.yaml is not what would be written"), "{stale}");
+    assert!(stale.contains("infra/template.yaml is out of date"), "{stale}");
     assert!(stale.contains("\n+   # seed: runs on deploy and update, before the application."), "{stale}");
     assert_eq!(workspace.read(TEMPLATE), template, "--check writes nothing");
     workspace.run(&["generate"]).succeeded();
@@ -51,7 +51,7 @@ fn g01_generate_twice_is_byte_identical_and_check_says_so() {
 }
 
 #[test]
-fn g01_json_tells_what_is_deployed() {
+fn g01_json_lists_the_deployed_tasks() {
     let workspace = shop();
     workspace.write("lamplighter.toml", "environment = \"staging\"");
     let report: Value = serde_json::from_str(&workspace.run(&["generate", "--json"]).succeeded()).unwrap();
@@ -70,13 +70,13 @@ fn g01_json_tells_what_is_deployed() {
     let mail = json!({ "task": "mail", "batch": 5, "concurrency": 4, "deliveries": 8, "visibility_s": 1860 });
     assert_eq!(report["queues"], json!([mail]));
     let said = workspace.run(&["generate"]).succeeded();
-    let expected = "mail: SQS gives its function up to 5 jobs at a time, in up to 4 invocations; after 8 \
-                    deliveries a message is a dead letter\n";
+    let expected = "mail: SQS passes its function up to 5 jobs at a time, in up to 4 concurrent invocations; \
+                    a message becomes a dead letter after 8 deliveries\n";
     assert!(said.contains(expected), "{said}");
 }
 
 #[test]
-fn l02_every_fault_is_told_and_nothing_is_written() {
+fn l02_every_fault_is_reported_and_nothing_is_written() {
     let workspace = shop();
     workspace.task("a", "a", json!({ "depends_on": ["b"], "timeout_ms": 901_000 }));
     workspace.task("b", "b", json!({ "depends_on": ["a", "nobody"] }));
@@ -95,7 +95,7 @@ fn l02_every_fault_is_told_and_nothing_is_written() {
 }
 
 #[test]
-fn l02_an_unknown_word_is_told_with_those_that_may_stand_there() {
+fn l02_an_unknown_word_is_reported_with_the_allowed_ones() {
     let workspace = Workspace::new();
     workspace.task("a", "a", json!({ "run_on": ["deploy", "delete"] }));
     let error = workspace.run(&["generate"]).failed();
@@ -104,7 +104,7 @@ fn l02_an_unknown_word_is_told_with_those_that_may_stand_there() {
 }
 
 #[test]
-fn l02_unknown_keys_are_told_before_anything_is_compiled() {
+fn l02_unknown_keys_are_reported_before_anything_is_compiled() {
     let workspace = shop();
     workspace.write("lamplighter.toml", "[build]\narch = \"arm64\"\n[tasks.migrate]\nretries = 1\n");
     let ended = workspace.run(&["generate"]);
@@ -115,7 +115,7 @@ fn l02_unknown_keys_are_told_before_anything_is_compiled() {
 }
 
 #[test]
-fn what_cannot_be_deployed_is_refused() {
+fn undeployable_tasks_are_refused() {
     let workspace = Workspace::new();
     let often = json!({ "max_attempts": 996, "initial_ms": 1, "max_ms": 1 });
     workspace.task("mail", "mail", json!({ "kind": "queue", "retry": often }));
@@ -240,7 +240,7 @@ fn o09_yaml_is_read_as_cloudformation_users_write_it() {
 }
 
 #[test]
-fn l11_assets_that_cannot_go_along_are_named() {
+fn l11_assets_that_cannot_be_packaged_are_named() {
     let workspace = Workspace::new();
     let assets = json!([{ "from": "missing", "to": "missing" }, { "from": "files", "to": "files" }]);
     workspace.task("a", "a", json!({ "copy_assets": assets }));
@@ -258,7 +258,7 @@ fn l11_assets_that_cannot_go_along_are_named() {
 }
 
 #[test]
-fn l11_a_path_that_leads_out_is_named() {
+fn l11_an_asset_outside_the_package_is_named() {
     let workspace = Workspace::new();
     workspace.task("a", "a", json!({ "copy_assets": [{ "from": "x", "to": "../x" }] }));
     let error = workspace.run(&["generate"]).failed();
@@ -269,7 +269,7 @@ fn l11_a_path_that_leads_out_is_named() {
 }
 
 #[test]
-fn the_application_is_merged_and_waits() {
+fn the_application_is_merged_and_depends_on_the_tasks_before_it() {
     let workspace = shop();
     workspace.write("lamplighter.toml", "[build]\napplication = \"infra/application.yaml\"\n");
     workspace.write(

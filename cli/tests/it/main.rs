@@ -15,7 +15,7 @@ mod values;
 use fixture::Workspace;
 
 #[test]
-fn what_is_not_understood_ends_with_2_and_help_with_0() {
+fn an_invalid_command_line_exits_with_2_and_help_with_0() {
     let workspace = Workspace::new();
     for arguments in [&[][..], &["nonsense"], &["generate", "--nonsense"], &["build", "--dev", "--native"]] {
         assert_eq!(workspace.run(arguments).code, 2, "{arguments:?}");
@@ -26,7 +26,7 @@ fn what_is_not_understood_ends_with_2_and_help_with_0() {
 }
 
 #[test]
-fn outside_a_workspace_it_fails_with_one_chain() {
+fn outside_a_workspace_commands_fail_with_one_error() {
     let workspace = Workspace::empty();
     let failed = workspace.run(&["tasks"]);
     assert_eq!((failed.code, failed.stdout.as_str()), (1, ""));

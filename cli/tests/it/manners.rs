@@ -1,9 +1,9 @@
-//! K01, K03, K04, K06: what every command does alike. A command that is not in the tables here fails the first test.
+//! K01, K03, K04, K06: conventions of all commands. A command that is missing in the tables here fails the first test.
 
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use lamplighter_cli::{target::Place, words::Locale};
+use lamplighter_cli::{stack::target::Place, words::Locale};
 use lamplighter_core::{
     id::RunId,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
@@ -16,7 +16,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::fixture::Workspace;
 
-/// Commands, each with what it needs to begin.
+/// Every command, with its required arguments.
 const COMMANDS: [&[&str]; 26] = [
     &["generate"],
     &["enqueue", "send-mail"],
@@ -46,7 +46,7 @@ const COMMANDS: [&[&str]; 26] = [
     &["jobs", "dead"],
 ];
 
-/// Commands that only read, as the workspace below answers them.
+/// Commands that only read, with arguments for the workspace below.
 const READING: [&[&str]; 7] = [
     &["tasks"],
     &["history"],
@@ -57,18 +57,15 @@ const READING: [&[&str]; 7] = [
     &["stats"],
 ];
 
-/// The commands that the program itself names.
-fn named() -> Vec<String> {
+/// The commands of the program's help, from its first group to its options.
+fn listed_commands() -> Vec<String> {
     let help = Workspace::empty().run(&["--help"]).succeeded();
-    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let lines = lines.take_while(|line| line.starts_with("  "));
-    // A line that goes on with a long description begins further right.
-    let words =
-        lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
-    words.filter(|word| *word != "help").map(str::to_owned).collect()
+    let lines = help.lines().skip_while(|line| *line != "Project:").take_while(|line| *line != "Options:");
+    let names = lines.filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next());
+    names.map(str::to_owned).collect()
 }
 
-/// A workspace whose table has a run of each status, with long messages, words of any script and a terminal's codes.
+/// A workspace whose table has a run of each final status, with long messages, several scripts and control characters.
 fn used() -> Workspace {
     let workspace = Workspace::new();
     workspace.task("migrate", "migrate", json!({ "description": "Brings the tables of the shop to where the code expects them, whatever they were." }));
@@ -98,10 +95,10 @@ fn used() -> Workspace {
 }
 
 #[test]
-fn k01_every_command_ends_with_0_for_help_2_for_what_it_does_not_know_and_1_if_it_fails() {
+fn k01_every_command_exits_with_0_for_help_2_for_unknown_options_and_1_for_failures() {
     let nowhere = Workspace::empty();
     let known: Vec<_> = COMMANDS.iter().map(|line| line[0].to_owned()).collect();
-    for name in named() {
+    for name in listed_commands() {
         assert!(known.contains(&name), "`{name}` is not in the table of this test");
     }
     for line in COMMANDS {
@@ -121,7 +118,7 @@ fn k01_every_command_ends_with_0_for_help_2_for_what_it_does_not_know_and_1_if_i
 }
 
 #[test]
-fn k03_what_is_read_fits_has_no_colour_in_a_pipe_and_is_json_if_asked() {
+fn k03_output_fits_the_terminal_has_no_colour_in_a_pipe_and_is_json_on_request() {
     let workspace = used();
     for line in READING {
         for locale in Locale::ALL {
@@ -140,7 +137,7 @@ fn k03_what_is_read_fits_has_no_colour_in_a_pipe_and_is_json_if_asked() {
             }
         }
         if line[0] == "stats" {
-            // It tells up to which moment it counts.
+            // Its answer contains the current time.
             continue;
         }
         let line = [line, &["--json"]].concat();
@@ -157,7 +154,7 @@ fn k03_what_is_read_fits_has_no_colour_in_a_pipe_and_is_json_if_asked() {
 }
 
 #[test]
-fn k03_colour_is_asked_for_or_refused_by_the_environment() {
+fn k03_the_environment_forces_or_disables_colour() {
     let workspace = used();
     let one = Path::new("1");
     let forced = workspace.run_with(&["history"], &[("CLICOLOR_FORCE", one)]).succeeded();
@@ -167,7 +164,7 @@ fn k03_colour_is_asked_for_or_refused_by_the_environment() {
 }
 
 #[test]
-fn k04_the_language_is_that_of_the_flag_else_of_the_environment() {
+fn k04_the_language_comes_from_the_option_then_from_the_environment() {
     let workspace = used();
     let history = |arguments: &[&str], locale: &str| {
         workspace
@@ -181,7 +178,7 @@ fn k04_the_language_is_that_of_the_flag_else_of_the_environment() {
     let refused = workspace.run(&["history", "--locale", "fr"]);
     assert_eq!(refused.code, 2);
     assert!(
-        refused.stderr.contains("`fr` is not a language of this program: write `en`, `de` or `pl`"),
+        refused.stderr.contains("`fr` is not a supported language: use `en`, `de` or `pl`"),
         "{}",
         refused.stderr
     );
@@ -190,23 +187,18 @@ fn k04_the_language_is_that_of_the_flag_else_of_the_environment() {
 #[test]
 fn k06_there_is_a_completion_script_for_each_shell() {
     let workspace = Workspace::empty();
-    let help = workspace.run(&["--help"]).succeeded();
-    let commands =
-        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    // What does not fit on a command's line goes on further right.
-    let commands = commands.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
-    let commands: Vec<_> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    let commands = listed_commands();
     assert!(commands.len() > 20, "{commands:?}");
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = workspace.run(&["completions", shell]).succeeded();
-        for word in commands.iter().chain(&["--json", "--status", "--locale"]) {
+        for word in commands.iter().map(String::as_str).chain(["--json", "--status", "--locale"]) {
             let word = if shell == "fish" { word.trim_start_matches('-') } else { word };
             assert!(script.contains(word), "{shell}: no {word}");
         }
     }
 }
 
-/// As bash itself completes a line, word by word.
+/// Completes a line as bash does, word by word.
 #[test]
 fn k06_bash_completes_commands_and_options() {
     let script = Workspace::empty().run(&["completions", "bash"]).succeeded();
@@ -220,8 +212,8 @@ fn k06_bash_completes_commands_and_options() {
              printf '%s\\n' \"${{COMPREPLY[@]}}\""
         );
         let output = std::process::Command::new("bash").args(["--norc", "-c", &ask]).output().unwrap();
-        let told = String::from_utf8(output.stdout).unwrap();
-        told.lines().map(str::to_owned).collect::<Vec<_>>()
+        let answer = String::from_utf8(output.stdout).unwrap();
+        answer.lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(completed(&["lamplighter", "gen"]), ["generate"]);
     assert_eq!(completed(&["lamplighter", "history", "--stat"]), ["--status"]);

@@ -4,15 +4,15 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::fixture::{Ended, Workspace};
+use crate::fixture::{CommandOutput, Workspace};
 
 const TOKEN: &str = "{{resolve:secretsmanager:shop:SecretString:token}}";
 const WORD: &str = "{{resolve:ssm:/shop/word}}";
-/// A text that breaks what it is put into.
+/// A secret that needs escaping in JSON and TOML.
 const SECRET: &str = "tok\"en\\ \n\",\"mode\":\"panic\",\"x\":\"🕯";
 const GIVEN: &str = "LAMPLIGHTER_SECRETS";
 
-/// A workspace whose task tells its secrets wherever it can. One of them is looked up for a value that is no `Secret`.
+/// A workspace whose task prints its secrets wherever it can. One of them belongs to a value that is not a `Secret`.
 fn shop() -> Workspace {
     let workspace = Workspace::new();
     workspace.dispatcher();
@@ -30,16 +30,16 @@ fn configure(workspace: &Workspace, config: &str) {
     workspace.write("lamplighter.toml", &file);
 }
 
-/// A file that gives the references these values.
+/// Writes a file with the values of the references.
 fn give(workspace: &Workspace, token: &str, word: &str) {
     workspace.write("given.toml", &format!("{TOKEN:?} = {}\n{WORD:?} = {}\n", json!(token), json!(word)));
 }
 
-fn said(ended: &Ended) -> String {
+fn said(ended: &CommandOutput) -> String {
     format!("{}{}", ended.stdout, ended.stderr)
 }
 
-/// Fails if a file below a folder has the secret, plainly or as it stands in quotes.
+/// Fails if a file in a folder contains the secret, plain or escaped.
 fn nowhere_below(folder: &Path, secret: &str) -> usize {
     let mut files = 0;
     for entry in fs::read_dir(folder).unwrap().flatten() {
@@ -64,7 +64,7 @@ fn nowhere(bytes: &[u8], secret: &str, place: &str) {
 }
 
 #[test]
-fn o04_a_reference_is_refused_here_unless_it_has_its_value_and_none_is_told() {
+fn o04_a_reference_without_a_value_is_refused_and_no_secret_is_printed() {
     let workspace = shop();
     for command in [&["run", "secret-probe"][..], &["start"], &["dev"], &["pulse", "execute"]] {
         let refused = workspace.run(command).failed();
@@ -81,11 +81,11 @@ fn o04_a_reference_is_refused_here_unless_it_has_its_value_and_none_is_told() {
 
     give(&workspace, SECRET, "db");
     let arrived = |workspace: &Workspace| serde_json::from_str::<Value>(&workspace.read("texts")).unwrap();
-    let told = workspace.run(&["run", "secret-probe", "--secrets", "given.toml", "--json"]);
-    assert_eq!(told.code, 0, "{}", said(&told));
+    let answer = workspace.run(&["run", "secret-probe", "--secrets", "given.toml", "--json"]);
+    assert_eq!(answer.code, 0, "{}", said(&answer));
     assert_eq!(arrived(&workspace), json!([SECRET, format!("postgres://u:{SECRET}@db")]));
-    nowhere(said(&told).as_bytes(), SECRET, "run --json");
-    let run: Value = serde_json::from_str(&told.stdout).unwrap();
+    nowhere(said(&answer).as_bytes(), SECRET, "run --json");
+    let run: Value = serde_json::from_str(&answer.stdout).unwrap();
     assert_eq!(
         (&run["config"]["auth"]["token"], &run["config"]["url"]),
         (&json!("[secret]"), &json!("[secret]"))
@@ -122,17 +122,17 @@ fn o04_a_reference_is_refused_here_unless_it_has_its_value_and_none_is_told() {
 }
 
 #[test]
-fn o04_a_secret_for_one_run_is_masked_and_one_that_would_stay_is_refused() {
+fn o04_a_secret_for_one_run_is_masked_and_a_stored_one_is_refused() {
     let workspace = shop();
     give(&workspace, "given", "db");
     let run = |config: &Value| {
         let config = config.to_string();
         workspace.run(&["run", "secret-probe", "--secrets", "given.toml", "--json", "--config", &config])
     };
-    let told = run(&json!({ "auth": { "token": SECRET }, "url": "none" }));
-    assert_eq!(told.code, 0, "{}", said(&told));
+    let answer = run(&json!({ "auth": { "token": SECRET }, "url": "none" }));
+    assert_eq!(answer.code, 0, "{}", said(&answer));
     assert_eq!(serde_json::from_str::<Value>(&workspace.read("texts")).unwrap(), json!([SECRET, "none"]));
-    nowhere(said(&told).as_bytes(), SECRET, "run --json");
+    nowhere(said(&answer).as_bytes(), SECRET, "run --json");
     let refused = run(&json!({ "url": format!("http://{TOKEN}/") }));
     assert_eq!(refused.code, 2, "{}", said(&refused));
     assert!(refused.stderr.contains("--config: `url` is a reference"), "{}", refused.stderr);
@@ -171,7 +171,7 @@ fn o04_a_secret_for_one_run_is_masked_and_one_that_would_stay_is_refused() {
 }
 
 #[test]
-fn o04_a_template_has_references_only_where_no_text_is_around_them() {
+fn o04_a_template_has_references_only_as_whole_values() {
     let workspace = shop();
     workspace.run(&["generate"]).succeeded();
     let template = workspace.read("infra/template.yaml");
@@ -189,7 +189,7 @@ fn o04_a_template_has_references_only_where_no_text_is_around_them() {
 }
 
 #[test]
-fn o04_a_secret_is_no_argument_of_a_job() {
+fn o04_a_secret_is_refused_as_an_argument_of_a_job() {
     let workspace = Workspace::new();
     let schema = json!({
         "type": "object", "properties": {

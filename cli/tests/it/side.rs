@@ -1,4 +1,4 @@
-//! Side tasks under a runner: real processes, on an embedded engine.
+//! Side tasks under a runner, with real processes and an embedded table.
 
 use std::{
     collections::BTreeMap,
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 const LONG: Duration = Duration::from_secs(40);
 
-/// A table, and a folder in which the probe leaves its marks.
+/// A table, and the folder of the probe's marks.
 struct World {
     table: Table,
     endpoint: String,
@@ -40,7 +40,7 @@ struct World {
 struct Keeper {
     shutdown: CancellationToken,
     kept: JoinHandle<()>,
-    told: Arc<Mutex<Vec<String>>>,
+    answer: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -93,8 +93,8 @@ impl World {
 
     fn keep(&self, mode: &str, pace: Pace) -> Keeper {
         let (side, table) = (self.side(mode, pace), self.table.clone());
-        let (shutdown, told) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
-        let (stop, kept) = (shutdown.clone(), Arc::clone(&told));
+        let (shutdown, answer) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
+        let (stop, kept) = (shutdown.clone(), Arc::clone(&answer));
         let kept = tokio::spawn(async move {
             let tell = |it: SideEvent<'_>| {
                 let text = match it {
@@ -109,7 +109,7 @@ impl World {
             };
             supervise(&side, &table, tell, stop).await;
         });
-        Keeper { shutdown, kept, told }
+        Keeper { shutdown, kept, answer }
     }
 
     /// A runner in a process of its own.
@@ -124,7 +124,7 @@ impl World {
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Waits until a file has so many lines.
+    /// Waits until a file has a number of lines.
     async fn marked(&self, file: &str, lines: usize) -> Vec<String> {
         let marked = async {
             while self.marks(file).len() < lines {
@@ -142,10 +142,10 @@ impl World {
 }
 
 impl Keeper {
-    /// Waits until it tells something that begins so.
+    /// Waits for an event whose text begins with `word`.
     async fn says(&self, word: &str) {
         let said = async {
-            while !self.told.lock().unwrap().iter().any(|text| text.starts_with(word)) {
+            while !self.answer.lock().unwrap().iter().any(|text| text.starts_with(word)) {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -155,7 +155,7 @@ impl Keeper {
     async fn stop(self) -> Vec<String> {
         self.shutdown.cancel();
         timeout(LONG, self.kept).await.expect("it does not stop").unwrap();
-        self.told.lock().unwrap().clone()
+        self.answer.lock().unwrap().clone()
     }
 }
 
@@ -163,7 +163,7 @@ fn task() -> TaskName {
     "side-probe".parse().unwrap()
 }
 
-/// Failures follow each other at once.
+/// Restarts without a pause after failures.
 fn quick() -> Pace {
     let pauses =
         Retry { max_attempts: u32::MAX, initial: Duration::from_millis(5), max: Duration::from_millis(20) };
@@ -175,7 +175,7 @@ fn is_alive(process: &str) -> bool {
 }
 
 #[tokio::test]
-async fn s01_in_lambda_it_is_refused_with_the_reason() {
+async fn s01_a_side_task_is_refused_in_lambda_with_the_reason() {
     let world = World::new().await;
     let host = LambdaHost::start(|_| {}).await.unwrap();
     let mut spec = FunctionSpec::new("side-probe", World::binary());
@@ -192,11 +192,11 @@ async fn s02_a_stop_fires_the_cancellation_and_the_shutdown_once() {
     let world = World::new().await;
     let keeper = world.keep("wait", Pace::default());
     let process = world.marked("begun", 1).await.remove(0);
-    let told = keeper.stop().await;
+    let answer = keeper.stop().await;
     assert!(!is_alive(&process));
     assert_eq!((world.marks("cancelled").len(), world.marks("shutdowns").len()), (1, 1));
     assert_eq!(world.marks("errors").len(), 0);
-    assert!(told.contains(&"listening".to_owned()), "{told:?}");
+    assert!(answer.contains(&"listening".to_owned()), "{answer:?}");
     let runs = world.runs().await;
     let [run] = &runs[..] else { panic!("{runs:?}") };
     assert_eq!((run.status, run.trigger), (Status::Completed, Trigger::Runner));
@@ -205,16 +205,16 @@ async fn s02_a_stop_fires_the_cancellation_and_the_shutdown_once() {
 }
 
 #[tokio::test]
-async fn s02_a_failure_calls_on_error_once_and_starts_it_again() {
+async fn s02_a_failure_calls_on_error_once_and_restarts_the_task() {
     for (mode, message) in [("fail", "the line is dead"), ("panic", "panicked: the line is dead")] {
         let world = World::new().await;
         let keeper = world.keep(mode, quick());
         world.marked("errors", 3).await;
-        let told = keeper.stop().await;
+        let answer = keeper.stop().await;
         let (begun, errors) = (world.marks("begun").len(), world.marks("errors"));
         assert_eq!((begun, errors[0].as_str()), (errors.len(), message));
         assert_eq!(world.marks("shutdowns").len(), 0);
-        assert!(told.contains(&"ended FAILED, 3 failures".to_owned()), "{told:?}");
+        assert!(answer.contains(&"ended FAILED, 3 failures".to_owned()), "{answer:?}");
         let runs = world.runs().await;
         assert!(runs.len() >= 3, "{runs:?}");
         let error = runs.last().unwrap().error.clone().unwrap();
@@ -223,7 +223,7 @@ async fn s02_a_failure_calls_on_error_once_and_starts_it_again() {
 }
 
 #[tokio::test]
-async fn s02_a_process_that_is_killed_is_started_again() {
+async fn s02_a_killed_process_is_restarted() {
     let world = World::new().await;
     let keeper = world.keep("wait", quick());
     let process = world.marked("begun", 1).await.remove(0);
@@ -237,7 +237,7 @@ async fn s02_a_process_that_is_killed_is_started_again() {
 }
 
 #[tokio::test]
-async fn s02_a_task_that_returns_has_come_to_its_end() {
+async fn s02_a_task_that_returns_is_not_restarted() {
     let world = World::new().await;
     let keeper = world.keep("return", quick());
     let ended = async {
@@ -246,14 +246,14 @@ async fn s02_a_task_that_returns_has_come_to_its_end() {
         }
     };
     timeout(LONG, ended).await.expect("it goes on");
-    let told = keeper.stop().await;
-    assert_eq!(told.last().map(String::as_str), Some("ended COMPLETED, rests"));
+    let answer = keeper.stop().await;
+    assert_eq!(answer.last().map(String::as_str), Some("ended COMPLETED, rests"));
     let runs = world.runs().await;
     assert_eq!((runs.len(), runs[0].message.as_deref()), (1, Some("there is nothing to do")));
 }
 
 #[tokio::test]
-async fn s02_a_body_that_does_not_stop_is_left_and_its_process_ends() {
+async fn s02_the_process_of_a_body_that_does_not_stop_is_ended() {
     let world = World::new().await;
     let keeper = world.keep("block", Pace::default());
     let process = world.marked("begun", 1).await.remove(0);
@@ -264,7 +264,7 @@ async fn s02_a_body_that_does_not_stop_is_left_and_its_process_ends() {
 }
 
 #[tokio::test]
-async fn s02_a_run_that_somebody_ends_is_cancelled_and_a_disabled_task_stays_off() {
+async fn s02_a_cancelled_run_ends_and_a_disabled_task_stays_off() {
     let world = World::new().await;
     let pace = Pace { heartbeat: Duration::from_millis(50), ..quick() };
     let keeper = world.keep("wait", pace);
@@ -277,7 +277,7 @@ async fn s02_a_run_that_somebody_ends_is_cancelled_and_a_disabled_task_stays_off
 }
 
 #[tokio::test]
-async fn s03_it_runs_in_one_of_two_runners_and_moves_when_that_one_is_killed() {
+async fn s03_a_side_task_runs_in_one_of_two_runners_and_moves_when_that_is_killed() {
     let world = World::new().await;
     let mut first = world.another();
     let process = world.marked("begun", 1).await.remove(0);

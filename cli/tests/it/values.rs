@@ -1,4 +1,4 @@
-//! Values arrive as they were sent, on real tasks, from the command line to the body and back.
+//! Values arrive unchanged, from the command line to the body of a real task and back.
 
 use std::{
     io::Write as _,
@@ -8,14 +8,14 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    fixture::Ended,
+    fixture::CommandOutput,
     runner::stage::{Stage, probe},
 };
 
 const QUEUE: &str = "values-probe";
 const CRON: &str = "config-probe";
 
-/// A workspace with both probes, which say themselves what they take.
+/// A workspace with both probes, which describe themselves.
 fn stage() -> Stage {
     let stage = Stage::new();
     for name in [QUEUE, CRON] {
@@ -26,7 +26,7 @@ fn stage() -> Stage {
     stage
 }
 
-fn refused(ended: &Ended, says: &str) {
+fn refused(ended: &CommandOutput, says: &str) {
     assert_eq!(ended.code, 2, "{}", ended.stderr);
     assert!(ended.stderr.contains(says), "{}", ended.stderr);
 }
@@ -37,7 +37,7 @@ fn nested(depth: usize) -> Value {
     json!({ "lat": 0, "big": 0, "filter": filter })
 }
 
-/// A command that is sent a text.
+/// Runs a command with a text on its standard input.
 fn sent(stage: &Stage, arguments: &[&str], text: &str) -> Output {
     let mut command = stage.command(arguments, &[]);
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -47,11 +47,11 @@ fn sent(stage: &Stage, arguments: &[&str], text: &str) -> Output {
 }
 
 #[test]
-fn v08_v06_numbers_nesting_and_large_values_arrive_at_a_job_and_come_back() {
+fn v08_v06_numbers_nesting_and_large_values_reach_a_job_and_return_unchanged() {
     let stage = stage();
     let enqueue =
         |given: &str, more: &[&str]| stage.workspace.run(&[&["enqueue", QUEUE, given], more].concat());
-    // Equal for the type, so one job, stored as the task's own `enqueue` writes it.
+    // Equal by type, so they are one job, stored as the task's own `enqueue` writes it.
     let unique = ["--unique", "arguments", "--within", "1h", "--join"];
     let first = enqueue(r#"{"lat": 1, "big": 7}"#, &unique).succeeded();
     let same = enqueue(r#"{"text": null, "big": 7, "lat": 1.0}"#, &unique).succeeded();
@@ -66,31 +66,31 @@ fn v08_v06_numbers_nesting_and_large_values_arrive_at_a_job_and_come_back() {
         serde_json::from_str(&enqueue(given, &["--wait", "60s"]).succeeded()).unwrap()
     };
     for lat in [117.633_311_394_000_17, 5e-324, f64::MAX, f64::MIN_POSITIVE, -0.0, 0.1, 1e23] {
-        let told = result(&format!(r#"{{"lat": {lat:?}, "big": 18446744073709551615}}"#));
-        assert_eq!(told, json!([lat.to_bits(), u64::MAX, 0, 0, lat]));
-        assert_eq!(told[4].as_f64().unwrap().to_bits(), lat.to_bits());
+        let answer = result(&format!(r#"{{"lat": {lat:?}, "big": 18446744073709551615}}"#));
+        assert_eq!(answer, json!([lat.to_bits(), u64::MAX, 0, 0, lat]));
+        assert_eq!(answer[4].as_f64().unwrap().to_bits(), lat.to_bits());
     }
     for depth in [18, 100, 118] {
         assert_eq!(result(&nested(depth).to_string())[2], depth);
     }
     let failed = stage.over(enqueue(r#"{"lat": 1, "big": 1, "text": "nan"}"#, &[]).succeeded().trim());
-    let told = failed["error"]["message"].as_str().unwrap();
-    assert!(told.contains("`[1]`: it is NaN, for which JSON has no number"), "{failed:#}");
+    let answer = failed["error"]["message"].as_str().unwrap();
+    assert!(answer.contains("`[1]`: it is NaN, for which JSON has no number"), "{failed:#}");
     assert_eq!(failed["attempts"].as_array().unwrap().len(), 1, "{failed:#}");
     for length in [240_000, 10_000_000] {
         let text = json!({ "lat": 1, "big": 1, "text": "x".repeat(length) }).to_string();
         stage.workspace.write("a.json", &text);
         assert_eq!(result("@a.json")[3], length);
-        let told = sent(&stage, &["enqueue", QUEUE, "-", "--wait", "60s"], &text);
-        let told: Value = serde_json::from_slice(&told.stdout).unwrap();
-        assert_eq!(told[3], length);
+        let answer = sent(&stage, &["enqueue", QUEUE, "-", "--wait", "60s"], &text);
+        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        assert_eq!(answer[3], length);
     }
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
 }
 
 #[test]
-fn v03_what_cannot_be_a_value_is_refused_before_anything_is_stored() {
+fn v03_invalid_values_are_refused_before_anything_is_stored() {
     let stage = stage();
     let run = |arguments: &[&str]| stage.workspace.run(arguments);
     let deeper = nested(119).to_string();
@@ -101,18 +101,18 @@ fn v03_what_cannot_be_a_value_is_refused_before_anything_is_stored() {
         (r#"{"lat": 1, "big": -1}"#, u64s),
         (r#"{"lat": 1, "big": 1.0}"#, u64s),
         (r#"{"lat": "1", "big": 1}"#, "`lat` must be a number, and is a text"),
-        (r#"{"lat": NaN, "big": 1}"#, "it must be an object"),
+        (r#"{"lat": NaN, "big": 1}"#, "expected an object"),
         (r#"{"lat": 1e999, "big": 1}"#, "number out of range"),
         (&deeper, "it is nested more than 120 levels deep"),
         (&deepest, "it is nested more than 120 levels deep"),
         ("@none.json", "ARGUMENTS: none.json: No such file or directory"),
-        ("@", "a file's name must follow `@`"),
+        ("@", "expected the name of a file after `@`"),
     ] {
         refused(&run(&["enqueue", QUEUE, given]), says);
     }
     refused(&run(&["run", QUEUE, "--arguments", r#"{"lat": 1, "big": -1}"#]), u64s);
     let both = run(&["run", QUEUE, "--arguments", "-", "--config", "-"]);
-    refused(&both, "--config and --arguments: only one of them can be `-`");
+    refused(&both, "--config and --arguments: only one of them can read stdin");
     let jobs: Value = serde_json::from_str(&run(&["jobs", "list", "--json"]).succeeded()).unwrap();
     assert!(!jobs.to_string().contains("run_id") && !jobs.to_string().contains("\"id\""), "{jobs:#}");
 
@@ -127,7 +127,7 @@ fn v03_what_cannot_be_a_value_is_refused_before_anything_is_stored() {
     let large = json!({ "note": "x".repeat(400_000) }).to_string();
     stage.workspace.write("large.json", &large);
     refused(&run(&["set", CRON, "--config", "@large.json"]), "and the table holds 300000");
-    assert!(run(&["set", CRON]).succeeded().contains("nothing is set at run time"));
+    assert!(run(&["set", CRON]).succeeded().contains("has no run-time settings"));
     assert_eq!(stage.history(CRON), Vec::<Value>::new());
 
     for (config, says) in [
@@ -150,8 +150,8 @@ fn v03_what_cannot_be_a_value_is_refused_before_anything_is_stored() {
 fn v04_a_variant_is_replaced_whole_and_a_large_configuration_arrives() {
     let stage = stage();
     let run = |config: &str| -> Value {
-        let told = stage.workspace.run(&["run", CRON, "--json", "--config", config]).succeeded();
-        serde_json::from_str(&told).unwrap()
+        let answer = stage.workspace.run(&["run", CRON, "--json", "--config", config]).succeeded();
+        serde_json::from_str(&answer).unwrap()
     };
     let token = run(r#"{"auth": {"token": "tok123"}}"#);
     assert_eq!(token["message"], "by a token: [secret]");
@@ -167,7 +167,7 @@ fn v04_a_variant_is_replaced_whole_and_a_large_configuration_arrives() {
     let sent: Value = serde_json::from_slice(&sent.stdout).unwrap();
     assert_eq!(sent["data"][2], 4);
 
-    // What is set goes over the file, and what is given over that.
+    // Run-time settings override the file, and the configuration of one run overrides both.
     let config = format!("name = \"shop\"\n[tasks.{CRON}.config]\nrate = 1e23\nbatch_size = 7\n");
     stage.workspace.write("lamplighter.toml", &config);
     stage.workspace.write("s.json", &json!({ "note": "x".repeat(240_000) }).to_string());

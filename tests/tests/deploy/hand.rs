@@ -228,12 +228,12 @@ impl Hand {
         );
 
         let later = self.expect(&["enqueue", QUEUE, given, "--delay", "1h"], 0).stdout.trim().to_owned();
-        assert!(self.expect(&["status", &later], 0).stdout.contains("PENDING: it may not start before"));
+        assert!(self.expect(&["status", &later], 0).stdout.contains("PENDING: starts at "));
         self.expect(&["abort", &later], 0);
         let over = self.expect(&["abort", &later], 1);
-        assert!(over.stderr.contains("is over: CANCELLED"), "{over:?}");
+        assert!(over.stderr.contains("has already ended: CANCELLED"), "{over:?}");
         let unfit = self.expect(&["enqueue", QUEUE, r#"{"users": [{}]}"#], 2);
-        assert!(unfit.stderr.contains("the arguments do not fit import-users"), "{unfit:?}");
+        assert!(unfit.stderr.contains("invalid arguments for import-users"), "{unfit:?}");
 
         let list = self.expect(&["jobs", "list", QUEUE, "--json"], 0).json();
         let statuses: Vec<_> = list["jobs"].as_array().unwrap().iter().map(|job| &job["status"]).collect();

@@ -1,4 +1,4 @@
-//! `lamplighter jobs dead`: what is dead.
+//! `lamplighter jobs dead`: failed jobs, and the messages in the dead-letter queues.
 
 use lamplighter_aws::{
     jobs::{DeadLetter, DeadLetterError, DeadLetters},
@@ -13,63 +13,76 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
-    commands, lookup, many, output,
-    show::{signed, table},
-    target::{Place, Target},
+    arguments::names,
+    commands,
+    stack::{
+        each_task,
+        target::{Place, Target},
+    },
+    terminal::{
+        output,
+        show::{signed, table},
+    },
     tr,
     words::Words,
 };
 
-/// Lists jobs that failed, newest first, and in AWS the messages in the dead-letter queues. They stay where they are.
+/// Lists failed jobs and, in AWS, the messages in the dead-letter queues.
+///
+/// The messages stay in their queues.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter jobs dead send-receipt --aws")]
+#[command(after_long_help = "Example:\n  lamplighter jobs dead send-receipt --aws")]
 pub(super) struct Arguments {
-    /// Only those of this task.
+    /// Only jobs of this task.
     task: Option<String>,
-    /// How many of each kind, of each task.
+    /// The most failed jobs, and the most messages, to list for each task.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Prints JSON: the jobs' whole records, and the messages.
+    /// Prints JSON: the records of the failed jobs, and the messages.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: Place,
 }
 
-/// What is dead.
+/// Failed jobs and dead letters, as `--json` prints them.
 #[derive(Debug, Default, Serialize)]
-struct Told {
+struct DeadItems {
     failed: Vec<Run>,
     messages: Vec<Value>,
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
-    let (told, letters) = commands::runtime()?.block_on(async {
+    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
+    let (items, letters) = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let found = found(&target, &tasks, arguments.limit).await;
+        let read = read(&target, &tasks, arguments.limit).await;
         target.close().await;
-        found
+        read
     })?;
     if arguments.json {
-        output::plain(serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&items)?);
         return Ok(());
     }
-    if told.failed.is_empty() && letters.is_empty() {
+    if items.failed.is_empty() && letters.is_empty() {
         output::line(tr!(words, "jobs-none-dead"));
     }
-    for line in failed_lines(words, &told.failed).into_iter().chain(letter_lines(words, &letters)) {
+    for line in failed_lines(words, &items.failed).into_iter().chain(letter_lines(words, &letters)) {
         output::line(line);
     }
     Ok(())
 }
 
-/// What is dead of the tasks. The messages are seen by others again.
-async fn found(target: &Target, tasks: &[TaskName], limit: u16) -> anyhow::Result<(Told, Vec<DeadLetter>)> {
-    let runs = many::each(tasks, async |task| failed(&target.table, task, limit).await).await?;
-    let mut told = Told { failed: runs.into_iter().flatten().collect(), ..Told::default() };
-    told.failed.sort_by_key(|run| std::cmp::Reverse(run.id));
+/// Reads the failed jobs and the dead letters of the tasks. The messages become visible to others again.
+async fn read(
+    target: &Target,
+    tasks: &[TaskName],
+    limit: u16,
+) -> anyhow::Result<(DeadItems, Vec<DeadLetter>)> {
+    let runs = each_task::each(tasks, async |task| failed(&target.table, task, limit).await).await?;
+    let mut items = DeadItems { failed: runs.into_iter().flatten().collect(), ..DeadItems::default() };
+    items.failed.sort_by_key(|run| std::cmp::Reverse(run.id));
     let mut letters = Vec::new();
     if let Some(queues) = target.dead_letters().await? {
         for task in tasks {
@@ -78,11 +91,11 @@ async fn found(target: &Target, tasks: &[TaskName], limit: u16) -> anyhow::Resul
             letters.extend(taken);
         }
     }
-    told.messages = letters.iter().map(message).collect();
-    Ok((told, letters))
+    items.messages = letters.iter().map(message).collect();
+    Ok((items, letters))
 }
 
-/// The jobs of a task that failed.
+/// Reads the failed jobs of a task.
 pub(super) async fn failed(table: &Table, task: &TaskName, limit: u16) -> anyhow::Result<Vec<Run>> {
     let wanted = History {
         statuses: vec![Status::Failed, Status::Timeout],
@@ -93,7 +106,7 @@ pub(super) async fn failed(table: &Table, task: &TaskName, limit: u16) -> anyhow
     Ok(table.history(&wanted).await?.runs)
 }
 
-/// The dead letters of a task; none if it has no queue.
+/// Receives the dead letters of a task; none if it has no queue.
 pub(super) async fn taken(
     queues: &DeadLetters,
     task: &TaskName,

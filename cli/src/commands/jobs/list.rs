@@ -1,34 +1,38 @@
-//! `lamplighter jobs list`: where each job stands.
+//! `lamplighter jobs list`: jobs and their states.
 
 use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
 use serde_json::{Value, json};
 
+use super::one_job::state_of;
 use crate::{
-    commands::{self, job::stands},
-    lookup, many, output,
-    show::{signed, unreadable},
-    target::Place,
+    arguments::names,
+    commands,
+    stack::{each_task, target::Place},
+    terminal::{
+        output,
+        show::{signed, unreadable},
+    },
     tr,
     words::Words,
 };
 
-/// Lists jobs, newest first, whether or not they are over.
+/// Lists jobs, newest first, open ones and ended ones.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter jobs list send-receipt --status PENDING")]
+#[command(after_long_help = "Example:\n  lamplighter jobs list send-receipt --status PENDING")]
 pub(super) struct Arguments {
-    /// Only those of this task.
+    /// Only jobs of this task.
     task: Option<String>,
-    /// Only those with this status, such as PENDING. May be given several times.
+    /// Only jobs with this status, such as PENDING. Repeatable.
     #[arg(long)]
     status: Vec<Status>,
-    /// How many jobs.
+    /// The most jobs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
-    /// Goes on where an earlier list ended, with what that one said.
+    /// Continues an earlier list, with the cursor that it printed.
     #[arg(long)]
     cursor: Option<Cursor>,
-    /// Prints JSON: the jobs' records. Of values over 100 KB they say where they are.
+    /// Prints JSON: the jobs' records. Values over 100 KB are replaced by their locations.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -37,7 +41,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let tasks = lookup::tasks(words, &workspace, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
     let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let page = read(&target.table, &tasks, arguments).await;
@@ -64,7 +68,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Page<Found>> {
-    let pages = many::each(tasks, async |task| {
+    let pages = each_task::each(tasks, async |task| {
         let wanted = History {
             statuses: arguments.status.clone(),
             cursor: arguments.cursor.clone(),
@@ -72,7 +76,7 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         };
         table.jobs(&wanted).await
     });
-    Ok(many::merged(pages.await?, arguments.limit.into(), Found::id))
+    Ok(each_task::merged(pages.await?, arguments.limit.into(), Found::id))
 }
 
 fn record(job: &Found) -> serde_json::Result<Value> {
@@ -82,18 +86,18 @@ fn record(job: &Found) -> serde_json::Result<Value> {
     }
 }
 
-/// One line a job: when it was enqueued, its task, its id, and where it stands.
+/// One line a job: when it was enqueued, its task, its id and its state.
 fn lines(words: &Words, jobs: &[Found]) -> Vec<String> {
     let row = |job: &Found| {
-        let (task, stands) = match job {
-            Found::Open(job) => (&job.task, stands(words, job)),
+        let (task, state_of) = match job {
+            Found::Open(job) => (&job.task, state_of(words, job)),
             Found::Over(run) => {
                 let said = words.reason(run).or_else(|| run.message.clone());
                 let status = words.status(run.status);
                 (&run.task, said.map_or(status.clone(), |said| format!("{status}: {said}")))
             }
         };
-        let cells = [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), stands];
+        let cells = [words.time(job.id().made_at()), task.to_string(), job.id().to_string(), state_of];
         (job.status(), cells)
     };
     signed(words, 2, &jobs.iter().map(row).collect::<Vec<_>>())

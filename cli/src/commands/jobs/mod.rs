@@ -1,24 +1,31 @@
-//! `lamplighter jobs`: those there are, the dead letters, and another go.
+//! `lamplighter jobs`: the state, result and end of one job, and lists, dead letters and replays.
 
 mod dead;
 mod list;
+mod one_job;
 mod replay;
 
+pub(crate) use self::one_job::{Abort, Result, Status, wait_and_print};
 use super::Purpose;
 use crate::words::Words;
 
-/// Lists jobs, and those that failed with the messages that nobody understood; gives them another go.
+/// Shows, aborts, lists and replays jobs.
+///
+/// `jobs status`, `jobs result` and `jobs abort` are the same as `status`, `result` and `abort`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  lamplighter jobs list\n  lamplighter jobs dead\n  lamplighter jobs replay send-receipt --all"
+    after_long_help = "Example:\n  lamplighter jobs list\n  lamplighter jobs dead\n  lamplighter jobs replay send-receipt --all"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    what: What,
+    command: JobsCommand,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum JobsCommand {
+    Status(Status),
+    Result(Result),
+    Abort(Abort),
     List(list::Arguments),
     Dead(dead::Arguments),
     Replay(replay::Arguments),
@@ -26,17 +33,22 @@ enum What {
 
 impl Arguments {
     pub(super) fn purpose(&self) -> Purpose {
-        match self.what {
-            What::List(_) | What::Dead(_) => Purpose::Answer,
-            What::Replay(_) => Purpose::Report,
+        match self.command {
+            JobsCommand::Status(_) | JobsCommand::Result(_) | JobsCommand::List(_) | JobsCommand::Dead(_) => {
+                Purpose::Answer
+            }
+            JobsCommand::Abort(_) | JobsCommand::Replay(_) => Purpose::Report,
         }
     }
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    match &arguments.what {
-        What::List(arguments) => list::run(words, arguments),
-        What::Dead(arguments) => dead::run(words, arguments),
-        What::Replay(arguments) => replay::run(words, arguments),
+    match &arguments.command {
+        JobsCommand::Status(arguments) => arguments.run(words),
+        JobsCommand::Result(arguments) => arguments.run(words),
+        JobsCommand::Abort(arguments) => arguments.run(words),
+        JobsCommand::List(arguments) => list::run(words, arguments),
+        JobsCommand::Dead(arguments) => dead::run(words, arguments),
+        JobsCommand::Replay(arguments) => replay::run(words, arguments),
     }
 }

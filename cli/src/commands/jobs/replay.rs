@@ -1,4 +1,4 @@
-//! `lamplighter jobs replay`: another go.
+//! `lamplighter jobs replay`: enqueues failed jobs again, and returns dead letters to their queues.
 
 use anyhow::bail;
 use jiff::Timestamp;
@@ -14,47 +14,51 @@ use serde_json::json;
 
 use super::dead::{failed, taken};
 use crate::{
-    commands, lookup, output,
-    target::{Place, Target},
+    arguments::names,
+    commands,
+    stack::target::{Place, Target},
+    terminal::output,
     tr,
     words::Words,
 };
 
-/// How many dead letters of a queue a replay of all takes at once.
+/// The most failed jobs, and the most dead letters, that one replay of all takes.
 const AT_ONCE: u16 = 1000;
 
-/// Gives dead letters another go: a job that failed as a new job with the same arguments, once; a message in its queue.
+/// Enqueues failed jobs again, and returns dead letters to their queues.
+///
+/// A failed job becomes a new job with the same arguments. A second replay of it returns the same new job.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter jobs replay send-receipt --all")]
+#[command(after_long_help = "Example:\n  lamplighter jobs replay send-receipt --all")]
 pub(super) struct Arguments {
     /// The task.
     task: String,
-    /// Which: the ids of runs, or of messages.
+    /// The ids of the failed jobs or of the messages.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "RUN|MESSAGE")]
     which: Vec<String>,
-    /// All of them, at most 1000 of each kind.
+    /// Replays all, at most 1000 jobs and 1000 messages.
     #[arg(long)]
     all: bool,
-    /// Prints JSON: what became of each.
+    /// Prints JSON: the outcome of each.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: Place,
 }
 
-/// What became of one that was replayed.
+/// The outcome of one replay.
 enum Replayed {
-    /// A job, as a new one; or as one that there was, because it had been replayed before.
+    /// A failed job became a new one; `before` if an earlier replay had enqueued it.
     Job { run: RunId, new: JobKey, before: bool },
-    /// A job that no worker has: its message.
+    /// An open job without a worker: workers were notified.
     Woken(JobKey),
-    /// A message.
+    /// A message went back to its queue.
     Message(String),
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let workspace = commands::workspace()?;
-    let task = lookup::task(words, &workspace, &arguments.task)?;
+    let task = names::task(words, &workspace, &arguments.task)?;
     let replayed = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let replayed = replay_in(words, &target, &task, arguments).await;
@@ -62,14 +66,14 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         replayed
     })?;
     if arguments.json {
-        let told = replayed.iter().map(|it| match it {
+        let replays = replayed.iter().map(|it| match it {
             Replayed::Job { run, new, before } => {
                 json!({ "retry_of": run, "run_id": new.run_id, "replayed_before": before })
             }
             Replayed::Woken(job) => json!({ "rung": job.run_id }),
             Replayed::Message(id) => json!({ "message": id }),
         });
-        output::plain(serde_json::to_string_pretty(&told.collect::<Vec<_>>())?);
+        output::plain(serde_json::to_string_pretty(&replays.collect::<Vec<_>>())?);
         return Ok(());
     }
     if replayed.is_empty() {
@@ -83,7 +87,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             Replayed::Job { run, new, before: true } => {
                 output::line(tr!(words, "jobs-replayed-before", run = run, new = new.run_id));
             }
-            Replayed::Woken(job) => output::line(tr!(words, "jobs-rung", job = job.to_string())),
+            Replayed::Woken(job) => output::line(tr!(words, "jobs-notified", job = job.to_string())),
             Replayed::Message(id) => output::line(tr!(words, "jobs-sent-back", message = id)),
         }
     }
@@ -127,7 +131,7 @@ async fn replay_in(
     }
 }
 
-/// A job that failed becomes a new one. Of one that nobody has, its message is sent once more.
+/// Replays a failed job. For an open job without a worker, notifies the workers again.
 async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> anyhow::Result<Replayed> {
     match jobs.find(&JobKey { task: task.clone(), run_id: id }).await? {
         None => bail!(tr!(words, "jobs-no-such", id = id, task = task)),
@@ -135,21 +139,21 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
         Some(Found::Over(run)) => {
             bail!(tr!(words, "control-did-not-fail", task = task, run = id, status = run.status))
         }
-        // A worker whose lease has ended is dead, and whoever is told of the job takes it over.
+        // After the end of a lease its worker is dead, and the next worker that is notified takes the job over.
         Some(Found::Open(job)) if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) => {
             bail!(tr!(words, "jobs-runs", job = job.key().to_string()))
         }
-        Some(Found::Open(job)) => Box::pin(ring(jobs, &job)).await,
+        Some(Found::Open(job)) => Box::pin(notify(jobs, &job)).await,
     }
 }
 
-/// A job that failed, as a new one: one, however often it is asked for.
+/// Enqueues a failed job as a new one, once, however often it is replayed.
 async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
     let run = jobs.table().whole(failed).await?;
     if run.trigger != Trigger::Queue && hidden::is_masked(&run.arguments) {
         bail!(
-            "the arguments of {} had a secret, which no record keeps: enqueue it anew, with the secret in the task's \
-             configuration",
+            "the arguments of {} had a secret, which records do not contain: enqueue a new job, with the secret in the \
+             task's configuration",
             run.id
         );
     }
@@ -166,7 +170,7 @@ async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
     Ok(Replayed::Job { run: run.id, new: accepted.key, before: accepted.joined })
 }
 
-async fn ring(jobs: &Jobs, job: &Job) -> anyhow::Result<Replayed> {
+async fn notify(jobs: &Jobs, job: &Job) -> anyhow::Result<Replayed> {
     if job.after.is_empty() {
         jobs.ring(job).await?;
     } else {

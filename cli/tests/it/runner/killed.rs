@@ -1,8 +1,8 @@
 //! Q10: no job is lost and none ends twice while its workers and its runner are killed at random.
 //!
-//! Beside the kills a rival in this process takes running jobs for lost ones, though their worker lives, and ends them itself:
-//! so there are two who would write the end, which killing alone brings about only by chance. `make kill` does it with
-//! twenty times the jobs; with `KILL_RUNNERS=2` the table changes hands too.
+//! A rival in this process also treats running jobs as lost although their worker lives, and ends them. Two writers then try
+//! to end the same job, which kills alone cause only by chance. `make kill` runs the test with twenty times the jobs. With
+//! `KILL_RUNNERS=2` the table is also taken over by another process.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,20 +38,20 @@ use serde_json::{Value, json};
 use super::stage::{Stage, until};
 
 const TASK: &str = "send-mail";
-/// More than any job loses of its attempts: what a kill cost it is made again.
+/// More attempts than any job loses by kills.
 const ATTEMPTS: u32 = 30;
-/// Each restart costs a start of that many processes.
+/// The number of processes that each restart starts.
 const START: &[&str] = &["start", "--concurrency", "6"];
-/// How many jobs are enqueued at once.
+/// The number of jobs that are enqueued at once.
 const MANY: usize = 50;
 
-/// A word that decides everything random, so that a failure can be looked at again.
+/// The seed of all random decisions, so that a failure can be repeated.
 struct Dice(u64);
 
 impl Dice {
     /// A number below `sides`.
     fn roll(&mut self, sides: u64) -> u64 {
-        // SplitMix64.
+        // The algorithm is SplitMix64.
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,14 +64,14 @@ impl Dice {
     }
 }
 
-/// What everybody knows.
+/// The shared state of all threads.
 struct World {
     home: PathBuf,
     jobs: usize,
-    /// How far the kills are, in thousandths.
+    /// The progress of the kills, in thousandths.
     progress: AtomicUsize,
     over: AtomicBool,
-    /// The jobs through an endpoint, and what said so.
+    /// The client of the table server, and the announcement that it was made from.
     reached: Mutex<Option<(String, Jobs)>>,
     known: Mutex<Known>,
 }
@@ -80,11 +80,11 @@ struct World {
 struct Known {
     /// The jobs whose enqueue was acknowledged.
     acknowledged: Vec<JobKey>,
-    /// Terminal records as they were read first.
+    /// Terminal records as first read.
     ended: BTreeMap<RunId, String>,
-    /// The ends of which the rival was told: the epoch, and what the record says.
+    /// The ends that the rival wrote successfully: the fencing token and the record.
     rivals: BTreeMap<RunId, (u64, Option<Value>)>,
-    /// The starts of the rival.
+    /// The attempts that the rival started.
     started: BTreeSet<(RunId, u64)>,
     wrong: Vec<String>,
 }
@@ -98,13 +98,13 @@ impl World {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// The jobs through whoever serves the table at the moment.
+    /// A client of the current table server.
     fn reach(&self) -> Option<Jobs> {
         let sign = fs::read_to_string(self.home.join("table.sqlite.endpoint")).ok()?;
         let mut reached = self.reached.lock().unwrap();
         if reached.as_ref().is_none_or(|(of, _)| *of != sign) {
-            let told: Value = serde_json::from_str(&sign).ok()?;
-            let jobs = self.through(told["dynamodb"].as_str()?);
+            let answer: Value = serde_json::from_str(&sign).ok()?;
+            let jobs = self.through(answer["dynamodb"].as_str()?);
             *reached = Some((sign, jobs));
         }
         reached.as_ref().map(|(_, jobs)| jobs.clone())
@@ -115,7 +115,7 @@ impl World {
         Jobs::new(table, Waker::Runner { to: wake_address(&self.home) })
     }
 
-    /// The records, once nobody else has the table.
+    /// Reads all records, after every other process has closed the table.
     async fn all(&self, keys: &[JobKey]) -> Vec<(JobKey, Option<Found>)> {
         let engine = Engine::open(&self.home.join("table.sqlite"), Synchronous::Normal).unwrap();
         let jobs = self.through(&engine.serve().await.unwrap());
@@ -134,7 +134,7 @@ impl World {
         !due.is_ok_and(|due| due.is_empty())
     }
 
-    /// Enqueues jobs as the kills go on, so that each of them meets some.
+    /// Enqueues jobs during the kills, so that each kill meets some.
     async fn enqueue(&self) {
         let mut count = 0;
         while count < self.jobs {
@@ -150,7 +150,7 @@ impl World {
             });
             let accepted = match jobs.enqueue_many(many.collect()).await {
                 Ok(accepted) => accepted,
-                // Whether the others are there is not known, and others take their places.
+                // Whether the others were enqueued is unknown; new ones replace them.
                 Err(refused) => refused.accepted,
             };
             count += accepted.len();
@@ -158,7 +158,7 @@ impl World {
         }
     }
 
-    /// Takes running jobs away from a runner that lives, and ends them.
+    /// Takes running jobs away from a live runner, and ends them.
     async fn rival(&self, mut dice: Dice) {
         while !self.is_over() {
             dice.pause(100).await;
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// Reads records again and again: what is over stays as it is.
+    /// Reads records repeatedly: a job that has ended must not change.
     async fn watch(&self, mut dice: Dice) {
         while !self.is_over() {
             dice.pause(100).await;
@@ -196,7 +196,7 @@ impl World {
                     if count == 0 {
                         break;
                     }
-                    // The newest ones are about to end; any other one may change if something is wrong.
+                    // The newest records are about to end; any other one would change only by a bug.
                     let of = if dice.roll(2) == 0 { count.min(400) } else { count };
                     let back = dice.roll(of as u64);
                     known.acknowledged[count - 1 - usize::try_from(back).unwrap()].clone()
@@ -243,7 +243,7 @@ fn done_by_rival(job: &Job) -> Tried {
     Tried { run: Run { status: Status::Completed, attempts, data, ..run }, retryable: false }
 }
 
-/// The processes of the stage's bodies.
+/// The processes that run the stage's bodies.
 fn workers(stage: &Stage) -> Vec<String> {
     let mark = format!("PROBE_STAGE={}", stage.workspace.path("").display());
     let is_one = |process: &PathBuf| {
@@ -265,9 +265,9 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     let jobs = usize::try_from(from_environment("KILL_JOBS", 500)).unwrap();
     let kills = usize::try_from(from_environment("KILLS", 20)).unwrap();
     let seed = from_environment("KILL_SEED", u64::from(std::process::id()));
-    // Printed by a test that fails.
+    // A failing test prints it.
     println!("{jobs} jobs, {kills} kills, KILL_SEED={seed}");
-    // For what this thread starts: the tests beside it look at the clock.
+    // Lowers the priority of the started processes, since tests beside this one depend on the clock.
     rustix::process::nice(10).unwrap();
     let began = Instant::now();
     let retry = json!({ "max_attempts": ATTEMPTS, "initial_ms": 10, "max_ms": 50 });
@@ -281,7 +281,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
         known: Mutex::default(),
     });
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    // The others use the table through the first, and one of them takes it over when that is killed.
+    // The others use the table through the first process; if that is killed, one of them takes the table over.
     let mut all: Vec<_> = (0..from_environment("KILL_RUNNERS", 1)).map(|_| stage.start(START, &[])).collect();
     let enqueued = runtime.spawn({
         let world = Arc::clone(&world);
@@ -302,7 +302,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     let (mut runners, mut processes) = (0, 0);
     let mut noted = 0;
     while runners + processes < kills {
-        // Each kill meets jobs in progress, and half of all jobs are begun between them.
+        // Each kill meets jobs in progress; half of all jobs begin between the kills.
         let enough = noted + jobs / kills / 2;
         noted = until("jobs in progress", || Some(stage.noted().len()).filter(|now| *now > enough));
         sleep(Duration::from_millis(dice.roll(100)));
@@ -318,7 +318,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
                 continue;
             }
             let victim = &workers[usize::try_from(dice.roll(workers.len() as u64)).unwrap()];
-            // One that ended meanwhile was not killed.
+            // A process that ended meanwhile was not killed.
             let mut kill = std::process::Command::new("kill");
             if kill.args(["-s", "KILL", victim]).status().unwrap().success() {
                 processes += 1;
@@ -328,7 +328,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     }
     runtime.block_on(enqueued).unwrap();
     let keys = world.known().acknowledged.clone();
-    // However long it takes, as long as it goes on.
+    // Without a limit of time, as long as there is progress.
     while runtime.block_on(world.is_anything_open()) {
         noted = until("jobs that go on", || {
             let now = stage.noted().len();
@@ -339,7 +339,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     for task in beside {
         runtime.block_on(task).unwrap();
     }
-    // The one that has the table stays until the others have let go of it.
+    // The table server stays until the others have closed the table.
     for runner in &all {
         runner.signal("TERM");
     }
@@ -367,7 +367,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     assert!(!known.started.is_empty(), "the rival had nothing to do");
 }
 
-/// Notes what is wrong with the records, and returns how many bodies were started beyond one a job.
+/// Collects faults of the records, and returns the number of bodies started beyond one for each job.
 fn judge(world: &World, stage: &Stage, records: &[(JobKey, Option<Found>)]) -> usize {
     let mut starts = BTreeMap::<(RunId, u64), String>::new();
     let mut known = world.known();

@@ -2,11 +2,11 @@
 
 mod killed;
 mod neighbours;
+mod notifications;
 mod output;
 mod queue;
 pub(crate) mod stage;
 mod started;
-mod telling;
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use stage::{Stage, until};
 
 #[test]
-fn s04_it_runs_what_is_due_to_the_second_and_leaves_nothing_behind() {
+fn s04_a_runner_starts_due_tasks_to_the_second_and_leaves_no_process_behind() {
     let stage = Stage::new().task("tick", "every 2 seconds", "");
     let mut runner = stage.start(&["start"], &[]);
     let first = &runner.said[0];
@@ -44,7 +44,7 @@ fn s04_it_runs_what_is_due_to_the_second_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn s04_what_runs_longer_than_the_grace_is_cancelled_and_recorded() {
+fn s04_a_run_longer_than_the_grace_is_cancelled_and_recorded() {
     let stage = Stage::new().task("obey", "every 1 seconds", "obey");
     let runner = stage.start(&["start", "--grace", "1s"], &[]);
     stage.until_noted(1);
@@ -80,7 +80,7 @@ pub(crate) fn assert_ended_at_once(run: &Value) {
 }
 
 #[test]
-fn s04_a_second_signal_ends_what_obeys_nobody_and_records_it() {
+fn s04_a_second_signal_kills_a_body_that_ignores_cancellation_and_records_it() {
     let stage = Stage::new().task("block", "every 1 seconds", "block");
     let mut runner = stage.start(&["start", "--grace", "10m"], &[]);
     stage.until_noted(1);
@@ -96,7 +96,7 @@ fn s04_a_second_signal_ends_what_obeys_nobody_and_records_it() {
 }
 
 #[test]
-fn s05_after_a_kill_a_new_runner_ends_the_lost_runs_and_goes_on() {
+fn s05_after_a_kill_a_new_runner_records_the_lost_runs_and_continues() {
     let stage = Stage::new().task("block", "every 1 seconds", "block");
     let runner = stage.start(&["start"], &[]);
     stage.until_noted(1);
@@ -105,7 +105,7 @@ fn s05_after_a_kill_a_new_runner_ends_the_lost_runs_and_goes_on() {
     until("its processes are gone", || (stage.processes() == 0).then_some(()));
 
     let runner = stage.start(&["start", "--grace", "0"], &[]);
-    // Nobody waits for the lease of the run that was lost, which is minutes long.
+    // The new runner does not wait for the lease of the lost run, which lasts minutes.
     stage.until_noted(2);
     runner.signal("TERM");
     let (code, _, said) = runner.ended();
@@ -122,7 +122,7 @@ fn s05_two_runners_share_one_table_and_run_each_tick_once() {
     let first = stage.start(&["start"], &[]);
     let sign = stage.workspace.read(".lamplighter/table.sqlite.endpoint");
     let sign: Value = serde_json::from_str(&sign).unwrap();
-    // As in AWS: the table is all that they share.
+    // As in AWS, they share only the table.
     let aws = [
         ("AWS_ENDPOINT_URL_DYNAMODB", sign["dynamodb"].as_str().unwrap()),
         ("AWS_ACCESS_KEY_ID", "test"),
@@ -150,15 +150,15 @@ fn s05_two_runners_share_one_table_and_run_each_tick_once() {
 }
 
 #[test]
-fn k01_a_runner_is_seen_stopped_and_gone() {
+fn k01_a_runner_is_listed_stopped_and_removed() {
     let stage = Stage::new().task("tick", "@hourly", "");
     let none = stage.workspace.run(&["runner", "status"]).succeeded();
-    assert_eq!(none, "no runner works on this table\n");
-    assert!(stage.workspace.run(&["runner", "stop"]).failed().contains("no runner works"));
+    assert_eq!(none, "no runner uses this table\n");
+    assert!(stage.workspace.run(&["runner", "stop"]).failed().contains("no runner uses"));
     let runner = stage.start(&["start"], &[]);
     let instance = runner.said[0]["instance"].as_str().unwrap().to_owned();
     let seen = stage.workspace.run(&["runner", "status"]).succeeded();
-    assert!(seen.starts_with(&instance) && seen.contains("is running"), "{seen}");
+    assert!(seen.starts_with(&instance) && seen.contains("running"), "{seen}");
     let unknown = stage.workspace.run(&["runner", "stop", "other"]);
     assert_eq!((unknown.code, unknown.stderr.contains(&instance)), (2, true), "{}", unknown.stderr);
     let stopped = stage.workspace.run(&["runner", "stop", &instance]).succeeded();
@@ -168,7 +168,7 @@ fn k01_a_runner_is_seen_stopped_and_gone() {
 }
 
 #[test]
-fn s07_a_bad_variable_stops_the_start_and_a_switched_off_runner_does_not_begin() {
+fn s07_an_invalid_variable_aborts_startup_and_a_disabled_runner_does_not_start() {
     let stage = Stage::new();
     for (name, value) in
         [("PULSE_INTERVAL", "never"), ("TASK_DEFAULT_TIMEOUT", "2h"), ("SIDE_TASKS_ENABLED", "?")]
@@ -180,7 +180,7 @@ fn s07_a_bad_variable_stops_the_start_and_a_switched_off_runner_does_not_begin()
     }
     let output = stage.command(&["start"], &[("TASK_RUNNER_ENABLED", "false")]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(output.stdout, b"no runner starts: TASK_RUNNER_ENABLED is off\n");
+    assert_eq!(output.stdout, b"the runner does not start: TASK_RUNNER_ENABLED is off\n");
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn s07_variables_change_the_environment_the_attempts_and_the_overlap() {
     ];
     let runner = stage.start(&["start", "--grace", "0"], &variables);
     assert_eq!(runner.said[0]["environment"], "staging");
-    // Told before it is written down.
+    // The note is written before the record.
     until("a failure", || stage.history("fail").iter().any(|run| run["status"] == "FAILED").then_some(()));
     until("two at once", || {
         (stage.noted().iter().filter(|note| note.starts_with("obey")).count() >= 2).then_some(())
@@ -211,7 +211,7 @@ fn s07_variables_change_the_environment_the_attempts_and_the_overlap() {
 }
 
 #[test]
-fn s06_dev_builds_what_changes_and_goes_on_with_what_was_built_when_it_cannot() {
+fn s06_dev_rebuilds_changed_tasks_and_keeps_the_previous_build_if_that_fails() {
     let stage = Stage::new().task("tick", "every 1 seconds", "").task("other", "@hourly", "");
     let mut runner = stage.start(&["dev"], &[]);
     let says = |word: &'static str| move |line: &Value| line["message"] == word;
@@ -237,7 +237,7 @@ fn s06_dev_builds_what_changes_and_goes_on_with_what_was_built_when_it_cannot() 
 }
 
 #[test]
-fn s06_ctrl_c_ends_a_build_that_goes_on() {
+fn s06_ctrl_c_ends_a_build_in_progress() {
     let stage = Stage::new().task("tick", "@hourly", "");
     let runner = stage.start(&["dev"], &[]);
     // A build script that never ends.
@@ -253,7 +253,7 @@ fn s06_ctrl_c_ends_a_build_that_goes_on() {
 }
 
 #[test]
-fn s06_dev_ends_a_side_task_that_changed_and_starts_it_anew() {
+fn s06_dev_restarts_a_changed_side_task() {
     let stage = Stage::new().side("side-probe", "");
     let mut runner = stage.start(&["dev"], &[]);
     runner.until("its word", |line| line["message"] == "listening");
@@ -267,13 +267,13 @@ fn s06_dev_ends_a_side_task_that_changed_and_starts_it_anew() {
     assert_eq!(code, Some(0), "{said:#?}");
     assert_eq!(stage.workspace.read("shutdowns").lines().count(), 2);
     assert_eq!(stage.processes(), 0);
-    // What it printed is in its log, with the run that printed it.
+    // Its log has its output, with the id of the run.
     let logs = stage.workspace.run(&["logs", "side-probe", "--json"]).succeeded();
     assert_eq!(logs.lines().filter(|line| line.contains("listening")).count(), 2, "{logs}");
 }
 
 #[test]
-fn s02_a_side_task_lives_as_long_as_the_runner_and_is_shut_down_with_it() {
+fn s02_a_side_task_runs_as_long_as_the_runner_and_is_shut_down_with_it() {
     let stage = Stage::new().side("side-probe", "");
     let mut runner = stage.start(&["start"], &[]);
     runner.until("the side task", |line| line["event"] == "side-began");

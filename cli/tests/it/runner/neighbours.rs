@@ -1,4 +1,4 @@
-//! O06: a runner on a machine with other users and with a browser: what each of them gets from it.
+//! O06: access to a runner for other users of the machine and for web pages in a browser.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::stage::{Runner, Stage, until};
 
-/// A user that is not the one of the tests.
+/// A user other than the one of the tests.
 const NOBODY: u32 = 65534;
 const SIGN: &str = ".lamplighter/table.sqlite.endpoint";
 const WAKE_UP: &str = ".lamplighter/wake-up";
@@ -29,13 +29,13 @@ fn parts(url: &str) -> (SocketAddr, String) {
     (address.parse().unwrap(), key.to_owned())
 }
 
-/// Where the table is served.
+/// The URL of the table server.
 fn table_of(stage: &Stage) -> String {
     let sign: Value = serde_json::from_str(&stage.workspace.read(SIGN)).unwrap();
     sign["dynamodb"].as_str().unwrap().to_owned()
 }
 
-/// The status and the body of the answer to one request; nothing if nobody listens.
+/// The status and the body of the response to one request; none if nothing listens.
 fn ask(at: SocketAddr, line: &str, host: &str, headers: &[&str], body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(at).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -48,7 +48,7 @@ fn ask(at: SocketAddr, line: &str, host: &str, headers: &[&str], body: &str) -> 
     Some((head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned()))
 }
 
-/// The status of a request to list the tables under that path.
+/// The status of a request to list the tables under a path.
 fn list_tables(at: SocketAddr, key: &str, host: &str, headers: &[&str]) -> Option<u16> {
     let target = ["x-amz-target: DynamoDB_20120810.ListTables"];
     ask(at, &format!("POST /{key}/"), host, &[&target, headers].concat(), "{}").map(|(status, _)| status)
@@ -113,7 +113,7 @@ fn end(runner: Runner) -> Vec<Value> {
 fn o06_no_port_of_a_runner_answers_a_web_page_or_another_user() {
     let stage = Stage::new().queue("send-mail", &json!({})).task("tick", "@hourly", "");
     let runner = stage.start(&["start"], &[]);
-    // Its process stays, and waits for its next event.
+    // The process stays and waits for its next event.
     stage.over(&stage.enqueue("send-mail", "", "one", &[]));
     let ports = listening(runner.id());
     assert!(ports.len() >= 6, "table, bucket, functions, stacks, answers and a process: {ports:?}");
@@ -177,9 +177,9 @@ fn o06_no_port_of_a_runner_answers_a_web_page_or_another_user() {
 }
 
 #[test]
-fn o06_the_commands_find_the_key_and_it_is_shown_nowhere() {
+fn o06_commands_find_the_key_and_never_show_it() {
     let stage = Stage::new().queue("send-mail", &json!({})).task("obey", "every 1 seconds", "obey");
-    // As much as its libraries can say.
+    // The most verbose level of its libraries.
     let loud = "[tasks.send-mail.environment]\nLAMPLIGHTER_LOG = \"trace\"\n";
     let config = stage.workspace.read("lamplighter.toml");
     stage.workspace.write("lamplighter.toml", &format!("{config}{loud}"));
@@ -217,7 +217,7 @@ fn o06_the_commands_find_the_key_and_it_is_shown_nowhere() {
         keys.len()
     );
     for process in fs::read_dir("/proc").unwrap().flatten() {
-        // Some end meanwhile.
+        // Some processes end meanwhile.
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
         assert!(!keys.iter().any(|key| line.contains(key)), "{line}");
@@ -241,9 +241,9 @@ fn o06_the_commands_find_the_key_and_it_is_shown_nowhere() {
 }
 
 #[test]
-fn o06_the_folder_and_the_keys_are_the_owners_and_a_former_runners_key_opens_nothing() {
+fn o06_the_folder_and_the_keys_are_private_and_a_former_runners_key_opens_nothing() {
     let stage = Stage::new().queue("send-mail", &json!({}));
-    // As an earlier version has left it, and open to everybody.
+    // As an earlier version left it, readable for everybody.
     stage.workspace.write(".lamplighter/stacks/shop.lock", "");
     stage.workspace.write(SIGN, &json!({ "pid": 1, "dynamodb": "http://127.0.0.1:9" }).to_string());
     stage.workspace.write(WAKE_UP, "127.0.0.1:9");
@@ -256,7 +256,7 @@ fn o06_the_folder_and_the_keys_are_the_owners_and_a_former_runners_key_opens_not
     for file in [SIGN, WAKE_UP] {
         assert_eq!(mode(&stage.workspace.path(file)), 0o600, "{file}");
     }
-    // Only an administrator can become somebody else.
+    // Only root can become another user.
     if rustix::process::geteuid().is_root() {
         for (program, path) in [("cat", SIGN), ("cat", WAKE_UP), ("ls", ".lamplighter")] {
             let tried =
@@ -285,12 +285,12 @@ fn o06_the_folder_and_the_keys_are_the_owners_and_a_former_runners_key_opens_not
 }
 
 #[test]
-fn o06_who_takes_the_table_over_serves_it_with_the_key_that_its_users_have() {
+fn o06_the_successor_serves_the_table_with_the_same_key() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let first = stage.start(&["start"], &[]);
     let (at, key) = parts(&table_of(&stage));
     let mut second = stage.start(&["start"], &[]);
-    assert_eq!(parts(&table_of(&stage)), (at, key.clone()), "it came in as a guest");
+    assert_eq!(parts(&table_of(&stage)), (at, key.clone()), "it is a client of the table server");
     first.signal("KILL");
     drop(first);
     second.until("the table", |line| line["event"] == "table-inherited");
@@ -313,7 +313,7 @@ fn o06_the_folder_of_another_user_is_refused() {
     if is_root {
         chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
     } else {
-        // The one folder of somebody else that there always is.
+        // A folder of another user that always exists.
         fs::remove_dir_all(&home).unwrap();
         std::os::unix::fs::symlink("/", &home).unwrap();
     }

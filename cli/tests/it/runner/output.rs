@@ -1,5 +1,5 @@
-//! Output decides nothing: runners and commands whose readers are gone, have stopped, or have no room, and texts that a terminal
-//! would obey.
+//! Output changes nothing else: runners and commands whose reader is gone, has stopped or has a full disk, and texts with
+//! control characters.
 
 use std::{
     fs::File,
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
 
-/// Sets a title, clears the screen, returns, and turns what follows around.
+/// Sets a title, clears the screen, returns the cursor, and reverses the text direction.
 const OBEYED: &str = "\u{1b}]0;pwned\u{7}\u{1b}[2Jcleared\r\nsecond line\nthird\u{202e}abc\u{9b}2J";
 const SHOWN: &str = r"\u{1b}]0;pwned\u{7}\u{1b}[2Jcleared\r\nsecond line\nthird\u{202e}abc\u{9b}2J";
-/// How many lines the probe pours out.
+/// The number of lines that the probe prints.
 const FLOOD: usize = 10_000;
 
 fn full() -> Stdio {
@@ -28,12 +28,12 @@ fn signal(runner: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// Waits for the end of a runner, and says with what it ended.
+/// Waits for the end of a runner, and returns its exit code.
 fn ended(mut runner: Child) -> Option<i32> {
     until("the end of the runner", || runner.try_wait().unwrap()).code()
 }
 
-/// A stage with a queue task, and a runner of it that has begun.
+/// A stage with a queue task, and a started runner.
 fn started(arguments: &[&str], stdout: Stdio, stderr: Stdio) -> (Stage, Child) {
     let stage = Stage::new().queue("queue-probe", &json!({}));
     let mut command = stage.command(arguments, &[]);
@@ -50,17 +50,17 @@ fn first_line(runner: &mut Child) -> BufReader<ChildStdout> {
     let mut reader = BufReader::with_capacity(512, runner.stdout.take().unwrap());
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
-    assert!(line.contains("started") || line.contains("runs in"), "{line}");
+    assert!(line.contains("started") || line.contains("is running in"), "{line}");
     reader
 }
 
-/// What a line of a log says, which has its run or not.
+/// The message of a log line, with or without its run.
 fn message(line: &str) -> String {
     let whole = serde_json::from_str::<Value>(line).ok();
     whole.and_then(|line| Some(line["message"].as_str()?.to_owned())).unwrap_or_else(|| line.to_owned())
 }
 
-/// Three jobs that print complete, and their log has all of it.
+/// Runs three jobs that print, and checks that their log is complete.
 fn jobs_go_on(stage: &Stage) {
     for mark in ["one", "two", "three"] {
         let job = stage.enqueue("queue-probe", "flood", mark, &[]);
@@ -71,7 +71,7 @@ fn jobs_go_on(stage: &Stage) {
             "{over:#}"
         );
     }
-    // The lines of a job may be kept shortly after it has answered.
+    // The lines of a job may be written shortly after its response.
     until("the whole log", || {
         let log = stage.workspace.run(&["logs", "queue-probe", "--json", "--limit", "65535"]).succeeded();
         let said: Vec<_> = log.lines().map(message).collect();
@@ -81,7 +81,7 @@ fn jobs_go_on(stage: &Stage) {
 }
 
 #[test]
-fn a_runner_goes_on_whose_reader_is_gone() {
+fn a_runner_continues_without_a_reader() {
     for arguments in [&["start", "--json"][..], &["start"]] {
         let (stage, mut runner) = started(arguments, Stdio::piped(), Stdio::piped());
         drop((first_line(&mut runner), runner.stderr.take()));
@@ -93,7 +93,7 @@ fn a_runner_goes_on_whose_reader_is_gone() {
 }
 
 #[test]
-fn a_runner_goes_on_whose_output_is_full() {
+fn a_runner_continues_with_a_full_output() {
     for arguments in [&["start", "--json"][..], &["start"]] {
         let (stage, runner) = started(arguments, full(), full());
         jobs_go_on(&stage);
@@ -104,11 +104,11 @@ fn a_runner_goes_on_whose_output_is_full() {
 }
 
 #[test]
-fn a_runner_goes_on_whose_reader_has_stopped_and_says_what_that_one_missed() {
+fn a_runner_continues_with_a_stopped_reader_and_reports_the_dropped_lines() {
     let (stage, mut runner) = started(&["start", "--json"], Stdio::piped(), Stdio::piped());
     let (stdout, stderr) = (first_line(&mut runner), runner.stderr.take());
     jobs_go_on(&stage);
-    // It reads again.
+    // The reader reads again.
     let reading = thread::spawn(move || {
         let lines = stdout.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         lines.collect::<Vec<_>>()
@@ -131,7 +131,7 @@ fn a_runner_goes_on_whose_reader_has_stopped_and_says_what_that_one_missed() {
 }
 
 #[test]
-fn a_runner_ends_in_order_though_its_reader_never_reads_again() {
+fn a_runner_stops_gracefully_with_a_reader_that_never_reads_again() {
     let (stage, mut runner) = started(&["start"], Stdio::piped(), Stdio::piped());
     let unread = (first_line(&mut runner), runner.stderr.take());
     jobs_go_on(&stage);
@@ -139,7 +139,7 @@ fn a_runner_ends_in_order_though_its_reader_never_reads_again() {
     assert_eq!(ended(runner), Some(0));
     drop(unread);
     let status = stage.workspace.run(&["runner", "status", "--json"]).succeeded();
-    assert_eq!(status, "[]\n", "it has said that it is gone");
+    assert_eq!(status, "[]\n", "it has removed its own record");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn logs_are_read_and_followed_from_one_file_to_the_next() {
     let mut follow = follow.stdout(Stdio::piped()).spawn().unwrap();
     let mut followed = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(followed.next().is_some(), "the last line");
-    // Three of them are more than a file takes.
+    // Three of them do not fit into one file.
     jobs_go_on(&stage);
     let full = stage.workspace.path(".lamplighter/logs/shop-queue-probe.log.1");
     let size = full.metadata().unwrap().len();
@@ -161,21 +161,21 @@ fn logs_are_read_and_followed_from_one_file_to_the_next() {
         .iter()
         .flat_map(|mark| (0..FLOOD).map(move |number| format!("{mark} {number:0590}")));
     assert!(lines.into_iter().eq(expected), "each line once, in order");
-    // Its reader is gone with the iterator.
+    // The reader is gone with the iterator.
     stage.over(&stage.enqueue("queue-probe", "say", "ended", &[]));
     assert_eq!(until("the end of `logs`", || follow.try_wait().unwrap()).code(), Some(0));
     signal(&runner, "TERM");
     assert_eq!(ended(runner), Some(0));
 }
 
-/// Whether a terminal shows all of a text, line by line.
+/// Returns true if a text has only printable characters and line ends.
 fn is_shown(text: &str) -> bool {
     let is_obeyed = |c: char| c != '\n' && c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c);
     !text.chars().any(is_obeyed)
 }
 
 #[test]
-fn what_a_task_says_is_shown_and_not_obeyed() {
+fn control_characters_of_tasks_are_escaped() {
     let stage = Stage::new().task("ansi", "@hourly", "deny").queue("queue-probe", &json!({}));
     stage.workspace.dispatcher();
     stage.write("ansi", "@hourly", OBEYED);
@@ -215,7 +215,7 @@ fn what_a_task_says_is_shown_and_not_obeyed() {
 }
 
 #[test]
-fn a_command_whose_reader_is_gone_ends_with_what_it_earned() {
+fn a_command_without_a_reader_exits_by_the_purpose_of_its_output() {
     let stage = Stage::new().task("tick", "@hourly", "");
     stage.workspace.dispatcher();
     stage.workspace.run(&["run", "tick"]).succeeded();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::stage::{Stage, until};
 
 #[test]
-fn q01_q03_jobs_that_waited_run_when_a_runner_starts_and_later_ones_at_once() {
+fn q01_q03_waiting_jobs_run_when_a_runner_starts_and_later_ones_at_once() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let waited = stage.enqueue("send-mail", "", "waited", &[]);
     let runner = stage.start(&["start"], &[]);
@@ -37,7 +37,7 @@ fn q01_q03_jobs_that_waited_run_when_a_runner_starts_and_later_ones_at_once() {
 }
 
 #[test]
-fn q10_a_job_that_ends_its_process_costs_none_of_those_that_shared_it_an_attempt() {
+fn q10_a_crashing_job_costs_the_other_jobs_of_its_process_no_attempt() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let mode = |i| if i == 12 { "exit" } else { "" };
     let jobs: Vec<_> = (0..16).map(|i| stage.enqueue("send-mail", mode(i), &i.to_string(), &[])).collect();
@@ -53,7 +53,7 @@ fn q10_a_job_that_ends_its_process_costs_none_of_those_that_shared_it_an_attempt
 }
 
 #[test]
-fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
+fn q06_q11_high_priority_jobs_go_first_and_one_at_a_time() {
     let stage = Stage::new().queue("send-mail", &json!({ "concurrency": 1 }));
     for mark in ["low-1", "low-2", "low-3"] {
         stage.enqueue("send-mail", "", mark, &["--priority", "low"]);
@@ -68,7 +68,7 @@ fn q06_q11_the_high_ones_go_first_and_one_at_a_time() {
 }
 
 #[test]
-fn q11_of_the_jobs_with_a_key_one_runs_at_a_time_and_the_others_are_not_kept_from_it() {
+fn q11_one_job_of_a_limited_key_runs_at_a_time_and_other_jobs_are_not_delayed() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let limited = ["--at-most", "1", "--key", "ada"];
     let limited: Vec<_> =
@@ -89,7 +89,7 @@ fn q11_of_the_jobs_with_a_key_one_runs_at_a_time_and_the_others_are_not_kept_fro
 }
 
 #[test]
-fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
+fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_job_can_be_aborted() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let runner = stage.start(&["start"], &[]);
     let delayed = stage.over(&stage.enqueue("send-mail", "", "later", &["--delay", "2s"]));
@@ -101,7 +101,7 @@ fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
     stage.until_noted(2);
     let (_, id) = obeying.split_once('/').unwrap();
     let runs = stage.workspace.run(&["jobs", "replay", "send-mail", id]).failed();
-    assert!(runs.contains("`lamplighter abort` ends it"), "{runs}");
+    assert!(runs.contains("`lamplighter jobs abort` cancels it"), "{runs}");
     stage.workspace.run(&["abort", &obeying]).succeeded();
     assert_eq!(stage.over(&obeying)["status"], "CANCELLED");
     runner.signal("TERM");
@@ -112,7 +112,7 @@ fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_one_is_aborted() {
 fn q02_q09_a_failed_job_with_large_arguments_is_replayed_with_them() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let runner = stage.start(&["start"], &[]);
-    // Too large for its item, and small enough for a command line.
+    // Too large for its item, but small enough for a command line.
     let large = "x".repeat(110_000);
     let failed = stage.over(&stage.enqueue("send-mail", "fail", &large, &[]));
     assert_eq!(failed["error"]["message"], "told to fail");
@@ -120,7 +120,7 @@ fn q02_q09_a_failed_job_with_large_arguments_is_replayed_with_them() {
     let replayed: Value = serde_json::from_str(&replayed).unwrap();
     assert_eq!(replayed[0]["retry_of"], failed["id"]);
     let again = stage.over(replayed[0]["run_id"].as_str().unwrap());
-    // Its body was given what it fails of.
+    // The body received the value that makes it fail.
     assert_eq!((&again["error"]["message"], &again["retry_of"]), (&json!("told to fail"), &failed["id"]));
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
@@ -142,7 +142,7 @@ fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
     for job in &jobs {
         assert_eq!(stage.over(job)["status"], "COMPLETED");
     }
-    // Its lease had far longer to go than to when somebody knew that its runner was dead.
+    // The dead runner was noticed long before the end of the lease.
     let held = stage.over(&held);
     assert_eq!((&held["status"], &held["epoch"]), (&json!("COMPLETED"), &json!(2)), "{held:#}");
     let lost = &held["attempts"][0];
@@ -152,11 +152,15 @@ fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
     let lifelines = stage.workspace.path(".lamplighter/runners/shop-lamplighter");
-    assert_eq!(lifelines.read_dir().unwrap().count(), 0, "the one was buried, the other left nothing");
+    assert_eq!(
+        lifelines.read_dir().unwrap().count(),
+        0,
+        "the lock of the dead runner was reclaimed, the other left none"
+    );
 }
 
 #[test]
-fn s05_a_command_that_was_there_first_ends_and_leaves_the_table_to_the_runner() {
+fn s05_a_command_that_opened_the_table_first_leaves_it_to_the_runner() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let job = stage.enqueue("send-mail", "", "first", &[]);
     let mut result = stage.command(&["result", &job, "--timeout", "60s"], &[]);
@@ -175,7 +179,7 @@ fn s05_a_command_that_was_there_first_ends_and_leaves_the_table_to_the_runner() 
 }
 
 #[test]
-fn s05_a_second_runner_takes_the_table_over_when_the_one_that_had_it_is_killed() {
+fn s05_a_second_runner_takes_the_table_over_from_a_killed_one() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let first = stage.start(&["start"], &[]);
     let theirs = stage.enqueue("send-mail", "hang", "theirs", &[]);
@@ -185,7 +189,7 @@ fn s05_a_second_runner_takes_the_table_over_when_the_one_that_had_it_is_killed()
     drop(first);
     second.until("the table", |line| line["event"] == "table-inherited");
     let third = stage.start(&["start", "--concurrency", "1"], &[]);
-    // Whoever takes it, and through whomever it is enqueued and told.
+    // The next runner may take it, whichever process serves the table.
     assert_eq!(stage.enqueue("send-mail", "", "now", &["--wait", "60s"]), "\"now\"");
     let run = stage.over(&theirs);
     assert_eq!((&run["status"], &run["epoch"]), (&json!("COMPLETED"), &json!(2)), "{run:#}");
@@ -200,11 +204,11 @@ fn s05_a_second_runner_takes_the_table_over_when_the_one_that_had_it_is_killed()
 }
 
 #[test]
-fn s05_a_runner_that_cannot_have_the_table_any_more_says_so_and_ends() {
+fn s05_a_runner_that_loses_the_table_reports_it_and_ends() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let first = stage.start(&["start"], &[]);
     let second = stage.start(&["start", "--grace", "0"], &[]);
-    // Somebody serves it elsewhere from now on, as far as anybody can see.
+    // From here on another address is announced as the table server.
     let sign = ".lamplighter/table.sqlite.endpoint";
     stage.workspace.write(sign, &json!({ "pid": 1, "dynamodb": "http://127.0.0.1:9" }).to_string());
     let (code, _, said) = second.ended();

@@ -1,4 +1,4 @@
-//! Workspaces with tasks that really run, and runners of them as processes.
+//! Workspaces with real tasks, and runners as processes.
 
 use std::{
     fs,
@@ -15,20 +15,20 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Workspace, definition};
 
-/// Longer than anything here takes on a busy machine.
+/// Longer than any step takes on a busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// A workspace whose tasks are the probe under their names.
+/// A workspace whose tasks all run the probe.
 pub(crate) struct Stage {
     pub(crate) workspace: Workspace,
     config: String,
 }
 
-/// A runner that was started.
+/// A started runner.
 pub(crate) struct Runner {
     child: Child,
     lines: Receiver<Value>,
-    /// What it said so far.
+    /// The events printed so far.
     pub(crate) said: Vec<Value>,
 }
 
@@ -37,7 +37,7 @@ impl Stage {
         Self { workspace: Workspace::new(), config: "name = \"shop\"\n".to_owned() }
     }
 
-    /// A cron task of this schedule, which does what `mode` says.
+    /// Adds a cron task with this schedule and the probe's `mode`.
     pub(crate) fn task(mut self, name: &str, schedule: &str, mode: &str) -> Self {
         self.write(name, schedule, "first");
         let journal = self.journal();
@@ -47,14 +47,14 @@ impl Stage {
         self
     }
 
-    /// The same workspace, where a webhook is told of failures.
-    pub(crate) fn telling(mut self, url: &str) -> Self {
+    /// Adds a webhook for failures.
+    pub(crate) fn with_webhook(mut self, url: &str) -> Self {
         self.config = format!("{}[notify]\nwebhook = {url:?}\n", self.config);
         self.workspace.write("lamplighter.toml", &self.config);
         self
     }
 
-    /// A queue task of that name, with further keys of its definition; each of its bodies notes its argument `mark`.
+    /// Adds a queue task with further keys in its definition. Each body notes its argument `mark`.
     pub(crate) fn queue(self, name: &str, keys: &Value) -> Self {
         let mut all = json!({
             "kind": "queue", "config": { "journal": "" },
@@ -65,14 +65,14 @@ impl Stage {
         self.probing(name, all, "queue-probe", &format!("journal = {journal:?}\n"))
     }
 
-    /// A side task of that name, which does what `mode` says.
+    /// Adds a side task with the probe's `mode`.
     pub(crate) fn side(self, name: &str, mode: &str) -> Self {
         let folder = self.workspace.path("").display().to_string();
         let keys = json!({ "kind": "side", "config": { "mode": "", "folder": "" } });
         self.probing(name, keys, "side-probe", &format!("mode = {mode:?}\nfolder = {folder:?}\n"))
     }
 
-    /// A task that another binary of this package is.
+    /// Adds a task that runs another binary of this package.
     fn probing(mut self, name: &str, keys: Value, probe_name: &str, config: &str) -> Self {
         let program = format!(
             "use std::os::unix::process::CommandExt as _;\n\
@@ -94,23 +94,23 @@ impl Stage {
         self
     }
 
-    /// Enqueues a job, and gives its name.
+    /// Enqueues a job, and returns its name.
     pub(crate) fn enqueue(&self, task: &str, mode: &str, mark: &str, options: &[&str]) -> String {
         let arguments = json!({ "mode": mode, "mark": mark }).to_string();
         let line = [&["enqueue", task, arguments.as_str()], options].concat();
         self.workspace.run(&line).succeeded().trim().to_owned()
     }
 
-    /// The record of a job once it is over.
+    /// Waits for the end of a job, and returns its record.
     pub(crate) fn over(&self, job: &str) -> Value {
         until("the job's end", || {
-            let told = self.workspace.run(&["status", job, "--json"]).succeeded();
-            let told: Value = serde_json::from_str(&told).unwrap();
-            (!["PENDING", "RUNNING"].contains(&told["status"].as_str().unwrap())).then_some(told)
+            let answer = self.workspace.run(&["status", job, "--json"]).succeeded();
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            (!["PENDING", "RUNNING"].contains(&answer["status"].as_str().unwrap())).then_some(answer)
         })
     }
 
-    /// Writes a task's source anew; each of its runs says the word.
+    /// Rewrites a task's source; each of its runs prints the word.
     pub(crate) fn write(&self, name: &str, schedule: &str, word: &str) {
         let keys = json!({
             "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "medium",
@@ -132,7 +132,7 @@ impl Stage {
         self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
     }
 
-    /// Changes what a probe is started with, and so its binary.
+    /// Changes the probe's start, and thereby its binary.
     pub(crate) fn change(&self, name: &str) {
         let path = format!("functions/tasks/{name}/src/main.rs");
         let source = self.workspace.read(&path);
@@ -145,13 +145,13 @@ impl Stage {
         self.workspace.path("journal").display().to_string()
     }
 
-    /// What the bodies have noted.
+    /// The notes of the bodies.
     pub(crate) fn noted(&self) -> Vec<String> {
         let text = fs::read_to_string(self.journal()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// Waits for so many notes.
+    /// Waits for a number of notes.
     pub(crate) fn until_noted(&self, count: usize) -> Vec<String> {
         until("notes", || Some(self.noted()).filter(|notes| notes.len() >= count))
     }
@@ -165,20 +165,20 @@ impl Stage {
             .env_remove("RUSTFLAGS")
             .env("CARGO_NET_OFFLINE", "true")
             .env("LAMPLIGHTER_LOCALE", "en")
-            // By which its processes are found.
+            // Marks the processes of this stage.
             .env("PROBE_STAGE", self.workspace.path(""))
             .envs(environment.iter().copied());
         command
     }
 
-    /// Starts a runner and waits until it runs.
+    /// Starts a runner and waits for its event `started`.
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Runner {
         Self::follow(self.command(&[arguments, &["--json"]].concat(), environment))
     }
 
-    /// Starts a runner by a command that has it print JSON, and waits until it runs.
+    /// Starts a runner by a command that prints JSON, and waits for its event `started`.
     pub(crate) fn follow(mut command: Command) -> Runner {
-        // In a group of its own, since the tests send signals.
+        // In a process group of its own, since the tests send signals.
         let mut child = command.stdout(Stdio::piped()).process_group(0).spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -197,23 +197,23 @@ impl Stage {
 
     /// The runs of a task, newest first.
     pub(crate) fn history(&self, task: &str) -> Vec<Value> {
-        let told = self.workspace.run(&["history", task, "--json", "--limit", "100"]).succeeded();
-        let told: Value = serde_json::from_str(&told).unwrap();
-        told["runs"].as_array().unwrap().clone()
+        let answer = self.workspace.run(&["history", task, "--json", "--limit", "100"]).succeeded();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        answer["runs"].as_array().unwrap().clone()
     }
 
-    /// The processes of this stage that still live.
+    /// The number of live processes of this stage.
     pub(crate) fn processes(&self) -> usize {
         let mark = format!("PROBE_STAGE={}", self.workspace.path("").display());
         let all = fs::read_dir("/proc").unwrap().flatten();
-        // Some end meanwhile.
+        // Some processes end meanwhile.
         let environments = all.filter_map(|process| fs::read(process.path().join("environ")).ok());
         environments.filter(|all| all.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())).count()
     }
 }
 
 impl Runner {
-    /// Waits for a line.
+    /// Waits for an event.
     pub(crate) fn until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + LIMIT;
         loop {
@@ -226,7 +226,7 @@ impl Runner {
         }
     }
 
-    /// Its process.
+    /// The process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -236,7 +236,7 @@ impl Runner {
         assert!(kill.success());
     }
 
-    /// Waits until it has ended, and says how and after how long.
+    /// Waits for its end, and returns the exit code and the time that it took.
     pub(crate) fn ended(mut self) -> (Option<i32>, Duration, Vec<Value>) {
         let began = Instant::now();
         let status = until("the end of the runner", || self.child.try_wait().unwrap());
@@ -247,13 +247,13 @@ impl Runner {
 
 impl Drop for Runner {
     fn drop(&mut self) {
-        // A test that failed leaves nothing behind.
+        // A failed test leaves no process behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
+/// The binary of `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
 pub(crate) fn probe() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.parent().unwrap().parent().unwrap().join("examples/runner-probe");

@@ -1,4 +1,4 @@
-//! Where and how it is started: foreign bytes in the environment, hang-ups, folders, and what `dev` builds.
+//! Conditions of the start: bytes in the environment that are not UTF-8, hang-ups, folders, and the builds of `dev`.
 
 use std::{
     ffi::OsString,
@@ -22,14 +22,14 @@ fn foreign(bytes: &[u8]) -> OsString {
     OsString::from_vec(bytes.to_vec())
 }
 
-/// How a command ends that has these variables, which may be of any bytes.
+/// Runs a command with these variables, which may have any bytes.
 fn ended(stage: &Stage, line: &[&str], variables: &[(OsString, OsString)]) -> (Option<i32>, String) {
     let output = stage.command(line, &[]).envs(variables.iter().cloned()).output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
 #[test]
-fn bytes_that_are_no_text_are_passed_on_as_they_are() {
+fn bytes_that_are_not_utf_8_are_passed_on_unchanged() {
     let stage = Stage::new().task("where", "every 1 seconds", "where").task("other", "@hourly", "");
     let variables = [
         (OsString::from("PROBED"), foreign(b"\xa3")),
@@ -38,7 +38,7 @@ fn bytes_that_are_no_text_are_passed_on_as_they_are() {
         (OsString::from("LAMPLIGHTER_PROBED"), foreign(b"\xa3")),
         (OsString::from("AWS_PROBED"), foreign(b"\xa3")),
     ];
-    // There is no dispatcher here.
+    // This workspace has no dispatcher.
     let (code, said) = ended(&stage, &["up"], &variables);
     assert!(code == Some(1) && said.contains("functions/dispatcher"), "{code:?}: {said}");
     stage.workspace.dispatcher();
@@ -84,7 +84,7 @@ fn bytes_that_are_no_text_are_passed_on_as_they_are() {
 }
 
 #[test]
-fn a_variable_that_is_read_and_is_no_text_is_named() {
+fn a_variable_that_is_read_and_not_utf_8_is_named() {
     let stage = Stage::new().task("tick", "@hourly", "");
     for (name, line) in [
         ("LAMPLIGHTER_LOCALE", &["tasks"][..]),
@@ -105,18 +105,18 @@ fn a_variable_that_is_read_and_is_no_text_is_named() {
     assert_eq!(code, Some(0), "what is not asked is no error: {said}");
 }
 
-/// The command with SIGHUP as `how` has it, whatever this test was started under.
+/// The command with SIGHUP set to `how`, independent of how this test was started.
 fn with_hang_up(command: &Command, how: &str) -> Command {
     within(&["env", how], command)
 }
 
 #[test]
-fn a_hang_up_ends_a_runner_as_sigterm_does_and_counts_once() {
+fn sighup_stops_a_runner_as_sigterm_does_and_counts_once() {
     let stage = Stage::new().task("obey", "every 1 seconds", "obey");
     let command = stage.command(&["start", "--grace", "3s", "--json"], &[]);
     let runner = Stage::follow(with_hang_up(&command, "--default-signal=HUP"));
     stage.until_noted(1);
-    // As a terminal that closes: its shell, and then the kernel.
+    // As a closing terminal does: first its shell, then the kernel.
     runner.signal("HUP");
     runner.signal("HUP");
     let (code, took, said) = runner.ended();
@@ -161,7 +161,7 @@ fn all_processes_have_the_projects_folder_and_no_build_removes_what_they_write()
     let stage = stage.queue("queue-probe", &json!({}));
     stage.workspace.dispatcher();
     let root = stage.workspace.path("").canonicalize().unwrap();
-    // Wherever the person is.
+    // From any folder.
     let below = stage.workspace.path("functions/tasks/where");
     let run = stage.command(&["run", "where"], &[]).current_dir(&below).output().unwrap();
     assert_eq!(run.status.code(), Some(0), "{run:?}");
@@ -193,7 +193,7 @@ fn all_processes_have_the_projects_folder_and_no_build_removes_what_they_write()
     assert!(!stage.workspace.path("target/lamplighter/where/written").exists());
 }
 
-/// Each command that reads a workspace, with what it needs to begin.
+/// Each command that reads a workspace, with its required arguments.
 const COMMANDS: [&[&str]; 25] = [
     &["abort", "a/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
     &["build", "--dev"],
@@ -223,7 +223,7 @@ const COMMANDS: [&[&str]; 25] = [
 ];
 
 #[test]
-fn a_folder_that_gives_no_name_is_refused_by_all_commands_before_they_compile() {
+fn a_folder_whose_name_is_invalid_is_refused_by_all_commands_before_they_compile() {
     for (folder, suggested) in
         [("my_shop", "my-shop"), ("My Shop", "My-Shop"), ("123", "my-project"), ("ünï", "my-project")]
     {
@@ -262,7 +262,7 @@ fn a_folder_that_gives_no_name_is_refused_by_all_commands_before_they_compile() 
 }
 
 #[test]
-fn without_a_home_of_the_user_the_projects_folder_serves() {
+fn without_a_home_folder_of_the_user_the_projects_folder_is_used() {
     let stage = Stage::new().task("tick", "@hourly", "");
     stage.workspace.dispatcher();
     let user = std::env::home_dir().unwrap();
@@ -277,7 +277,7 @@ fn without_a_home_of_the_user_the_projects_folder_serves() {
     assert_eq!(stage.history("tick").len(), 1);
 }
 
-/// A cargo that leaves a line for each build before it builds.
+/// A `cargo` that writes a line for each build before it builds.
 fn counted(stage: &Stage) -> (String, impl Fn() -> usize) {
     let (cargo, log) = (stage.workspace.path("../cargo"), stage.workspace.path("../builds"));
     let real = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
@@ -289,12 +289,12 @@ fn counted(stage: &Stage) -> (String, impl Fn() -> usize) {
     (cargo.display().to_string(), count)
 }
 
-/// Has a runner of `dev` build what changes and nothing else.
+/// Checks that a runner of `dev` builds changed tasks and nothing else.
 fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() -> usize, target: &Path) {
     let workspace = &stage.workspace;
     let source = "functions/tasks/tick/src/main.rs";
     let text = workspace.read(source);
-    // The first build may have written Cargo.lock, which is a source too.
+    // The first build may have written Cargo.lock, which is a source, too.
     let before = until("the builds of the beginning", || {
         let count = builds();
         thread::sleep(Duration::from_secs(2));
@@ -315,7 +315,7 @@ fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() ->
     };
     workspace.write(source, &text.replace("first", "second"));
     built(runner, "a written file");
-    // As many editors write.
+    // As many editors write files.
     workspace.write("functions/tasks/tick/src/main.rs~", &text.replace("first", "third"));
     fs::rename(workspace.path("functions/tasks/tick/src/main.rs~"), workspace.path(source)).unwrap();
     built(runner, "a file over another");
@@ -332,7 +332,7 @@ fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() ->
 }
 
 #[test]
-fn dev_builds_what_changes_and_heeds_gitignore_and_the_target_folder() {
+fn dev_rebuilds_changed_tasks_and_ignores_gitignored_files_and_the_target_folder() {
     let stage = Stage::new().task("tick", "@hourly", "");
     stage.workspace.write(".gitignore", "*.ignored\n/made/\n");
     let target = stage.workspace.path("out");
@@ -348,7 +348,7 @@ fn dev_builds_what_changes_and_heeds_gitignore_and_the_target_folder() {
 }
 
 #[test]
-fn dev_looks_at_the_sources_where_the_system_has_no_watches_left() {
+fn dev_polls_the_sources_if_the_system_has_no_watches_left() {
     if !can(&["unshare", "-r", "true"]) {
         eprintln!(
             "skipped: this machine lets nobody make a user namespace, in which watches could be limited"
@@ -373,7 +373,7 @@ fn can(line: &[&str]) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// The command behind these words.
+/// The command with these words before it.
 fn within(words: &[&str], command: &Command) -> Command {
     let mut within = Command::new(words[0]);
     within.args(&words[1..]).arg(command.get_program()).args(command.get_args());
@@ -389,20 +389,20 @@ fn within(words: &[&str], command: &Command) -> Command {
     within
 }
 
-/// A small disk at the home folder of a stage, for those who are brought there; it goes with this value.
+/// A small disk mounted at the home folder of a stage, for processes in its namespace. It is unmounted with this value.
 struct Disk {
     holder: std::process::Child,
 }
 
 impl Disk {
-    /// Nothing where this machine lets nobody mount one.
+    /// None if this machine does not allow to mount one.
     fn at(stage: &Stage, options: &str) -> Option<Self> {
         let home = stage.workspace.path(".lamplighter");
         fs::create_dir_all(&home).unwrap();
         let script = "mount -t tmpfs -o \"$0\" none \"$1\" && echo mounted && exec sleep 1000";
         let mut holder = Command::new("unshare");
         holder.args(["-r", "-m", "sh", "-c", script, options]).arg(&home).stdout(Stdio::piped());
-        // Where commands begin that are brought here.
+        // The start folder of commands in the namespace.
         holder.current_dir(stage.workspace.path(""));
         let mut holder = holder.stderr(Stdio::null()).spawn().ok()?;
         let mut said = [0; 7];
@@ -414,13 +414,13 @@ impl Disk {
         is_there.then_some(disk)
     }
 
-    /// A command as it is where the disk is.
+    /// The command in the disk's namespace.
     fn here(&self, command: &Command) -> Command {
         let process = self.holder.id().to_string();
         within(&["nsenter", "-t", &process, "-U", "-m", "--preserve-credentials", "-w", "--"], command)
     }
 
-    /// The path of a file of the disk, as it is for this test.
+    /// The path of a file of the disk, as this test sees it.
     fn path(&self, stage: &Stage, file: &str) -> std::path::PathBuf {
         let path = stage.workspace.path(".lamplighter").join(file);
         Path::new("/proc")
@@ -444,7 +444,7 @@ fn json_of(mut command: Command) -> Value {
 }
 
 #[test]
-fn a_home_folder_that_cannot_be_written_is_named_and_nothing_is_begun() {
+fn a_read_only_home_folder_is_named_and_nothing_starts() {
     let stage = Stage::new().task("tick", "every 1 seconds", "").queue("queue-probe", &json!({}));
     let folder = stage.workspace.path(".lamplighter").display().to_string();
     for (options, reason, advice) in [
@@ -512,17 +512,17 @@ fn a_job_that_ends_on_a_full_disk_is_recorded_once_there_is_room() {
     assert!(refused.status.code() == Some(1) && said.contains("free space on its disk"), "{said}");
     stage.workspace.write("go", "");
     runner.until("that it waits", |line| {
-        // Whatever the table had left is taken.
+        // Takes the space that the table has left.
         fill();
         line["event"] == "warning" && line["message"].as_str().is_some_and(|text| text.contains(&job))
     });
-    // Longer than nothing, and shorter than the lease.
+    // Some time, but less than the lease.
     thread::sleep(Duration::from_secs(3));
 
     fs::remove_file(&filler).unwrap();
     let over = until("its record", || {
-        let told = json_of(disk.here(&stage.command(&["status", &job, "--json"], &[])));
-        (told["status"] != "RUNNING").then_some(told)
+        let answer = json_of(disk.here(&stage.command(&["status", &job, "--json"], &[])));
+        (answer["status"] != "RUNNING").then_some(answer)
     });
     assert_eq!((&over["status"], &over["data"]), (&json!("COMPLETED"), &json!("go")), "{over:#}");
     assert_eq!(stage.noted(), ["go"], "its body ran once");

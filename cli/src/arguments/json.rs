@@ -1,4 +1,4 @@
-//! JSON objects from the command line, from files and from stdin.
+//! JSON objects from the command line, from files and from stdin, and the file of secrets.
 
 use std::{
     fs,
@@ -10,18 +10,20 @@ use lamplighter_core::value::MAX_NESTING;
 use lamplighter_project::project::given::SecretsFile;
 use serde_json::{Map, Value};
 
-use crate::lookup::Misuse;
+use crate::arguments::names::Misuse;
 
-/// The option with the values of references on this machine.
+/// The option that names the file of secrets.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Secrets {
-    /// A TOML file with the values of references on this machine: `"{{resolve:ssm:/shop/token}}" = "value"`.
+    /// A TOML file with the values of references on this machine.
+    ///
+    /// One line for each reference: `"{{resolve:ssm:/shop/token}}" = "value"`.
     #[arg(long, value_name = "FILE", env = "LAMPLIGHTER_SECRETS", hide_env_values = true)]
     secrets: Option<PathBuf>,
 }
 
 impl Secrets {
-    /// The file that the option names.
+    /// The file of secrets.
     pub(crate) fn file(&self) -> SecretsFile {
         SecretsFile(self.secrets.clone())
     }
@@ -30,9 +32,9 @@ impl Secrets {
 /// A JSON object.
 type Object = Map<String, Value>;
 
-/// A place that a JSON object is read from.
+/// The source of a JSON object.
 #[derive(Clone, Debug)]
-pub(crate) enum Given {
+pub(crate) enum JsonSource {
     /// The command line itself.
     Object(Object),
     /// A file.
@@ -41,29 +43,29 @@ pub(crate) enum Given {
     Stdin,
 }
 
-/// Understands a word of the command line: an object, `@FILE`, or `-`. The files are read later.
-pub(crate) fn given(text: &str) -> Result<Given, String> {
+/// Parses an argument: an object, `@FILE`, or `-`. Files are read later.
+pub(crate) fn json_source(text: &str) -> Result<JsonSource, String> {
     match text.strip_prefix('@') {
-        _ if text == "-" => Ok(Given::Stdin),
-        Some("") => Err("a file's name must follow `@`".to_owned()),
-        Some(path) => Ok(Given::File(path.into())),
-        None => object(text).map(Given::Object),
+        _ if text == "-" => Ok(JsonSource::Stdin),
+        Some("") => Err("expected the name of a file after `@`".to_owned()),
+        Some(path) => Ok(JsonSource::File(path.into())),
+        None => object(text).map(JsonSource::Object),
     }
 }
 
 fn object(text: &str) -> Result<Object, String> {
-    // As other programs begin files with a mark of their encoding, which is no JSON.
+    // Some programs begin files with a byte order mark, which is not JSON.
     serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
         let why = error.to_string();
         if why.starts_with("recursion limit exceeded") {
             return format!("it is nested more than {MAX_NESTING} levels deep");
         }
-        format!("{why}; it must be an object, such as {{\"key\": 1}}, `@FILE`, or `-` for stdin")
+        format!("{why}; expected an object, such as {{\"key\": 1}}, `@FILE`, or `-` for stdin")
     })
 }
 
-impl Given {
-    /// Reads it. `what` is its name on the command line.
+impl JsonSource {
+    /// Reads the object. `what` is the argument's name on the command line.
     pub(crate) fn read(&self, what: &str) -> Result<Object, Misuse> {
         let read = |from: &str, text: io::Result<String>| {
             let object = text.map_err(|error| error.to_string()).and_then(|text| object(&text));
@@ -80,12 +82,12 @@ impl Given {
     }
 }
 
-/// Reads several, each with its name on the command line; null where none is given.
-pub(crate) fn read<const N: usize>(given: [(&str, &Option<Given>); N]) -> Result<[Value; N], Misuse> {
-    let of_stdin = given.iter().filter(|(_, given)| matches!(given, Some(Given::Stdin)));
+/// Reads several objects, each with its name on the command line; null for those that are absent.
+pub(crate) fn read<const N: usize>(given: [(&str, &Option<JsonSource>); N]) -> Result<[Value; N], Misuse> {
+    let of_stdin = given.iter().filter(|(_, given)| matches!(given, Some(JsonSource::Stdin)));
     let of_stdin: Vec<_> = of_stdin.map(|(what, _)| *what).collect();
     if of_stdin.len() > 1 {
-        return Err(Misuse(format!("{}: only one of them can be `-`", of_stdin.join(" and "))));
+        return Err(Misuse(format!("{}: only one of them can read stdin (`-`)", of_stdin.join(" and "))));
     }
     let mut values = [const { Value::Null }; N];
     for (value, (what, given)) in values.iter_mut().zip(given) {

@@ -1,4 +1,4 @@
-//! `lamplighter status`, `result` and `abort`: one job.
+//! `lamplighter jobs status`, `result` and `abort`, and their short forms: one job.
 
 use std::time::Duration;
 
@@ -15,47 +15,54 @@ use lamplighter_core::{
 };
 use lamplighter_project::workspace::Workspace;
 
-use super::{enqueue::time, run::line};
+use crate::commands::{self, run::line};
 use crate::{
-    lookup, output,
-    progress::{beside, is_seen},
-    target::{Place, Target},
+    arguments::{names, time::duration},
+    stack::target::{Place, Target},
+    terminal::{
+        output,
+        progress::{beside, is_seen},
+    },
     tr,
     words::Words,
 };
 
-/// Tells where a job stands.
+/// Shows the state of a job.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter status send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD")]
+#[command(after_long_help = "Example:\n  lamplighter status send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD")]
 pub(crate) struct Status {
     #[command(flatten)]
-    which: Which,
+    arguments: JobArguments,
 }
 
-/// Prints what a job's body returned, as JSON. It is an error if it did not complete.
+/// Prints the result of a job, as JSON.
+///
+/// The command fails if the job did not complete.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  lamplighter result send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD --timeout 30s"
+    after_long_help = "Example:\n  lamplighter result send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD --timeout 30s"
 )]
 pub(crate) struct Result {
-    /// How long it waits for the job's end.
-    #[arg(long, value_name = "TIME", value_parser = time, default_value = "1s")]
+    /// How long to wait for the job's end.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1s")]
     timeout: Duration,
     #[command(flatten)]
-    which: Which,
+    arguments: JobArguments,
 }
 
-/// Ends a job that has not started, and asks one that runs to end.
+/// Cancels a job, whether it waits or runs.
+///
+/// A job that has not started ends at once. A job in progress ends as a cancelled run does.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  lamplighter abort send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD")]
+#[command(after_long_help = "Example:\n  lamplighter abort send-receipt/01KB3VX2S1M5V1QH8YH6C1A0ZD")]
 pub(crate) struct Abort {
     #[command(flatten)]
-    which: Which,
+    arguments: JobArguments,
 }
 
 #[derive(Debug, clap::Args)]
-struct Which {
-    /// The job, as `enqueue` printed it: its task and its run's id, or that alone.
+struct JobArguments {
+    /// The job, as `enqueue` printed it: `TASK/ID`, or the id alone.
     #[arg(value_name = "JOB")]
     job: String,
     /// Prints JSON: the job's record.
@@ -65,17 +72,17 @@ struct Which {
     place: Place,
 }
 
-impl Which {
-    /// Finds the job, and does something with it.
+impl JobArguments {
+    /// Finds the job and passes it to `act`.
     fn with<T>(
         &self,
         words: &Words,
         act: impl AsyncFnOnce(&Target, JobKey, Found) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let workspace: Workspace = super::workspace()?;
-        super::runtime()?.block_on(async {
+        let workspace: Workspace = commands::workspace()?;
+        commands::runtime()?.block_on(async {
             let target = self.place.open(&workspace).await?;
-            let done = match lookup::job(words, &target.table, &workspace, &self.job).await {
+            let done = match names::job(words, &target.table, &workspace, &self.job).await {
                 Ok((key, found)) => act(&target, key, found).await,
                 Err(error) => Err(error),
             };
@@ -87,8 +94,8 @@ impl Which {
 
 impl Status {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
-        self.which.with(words, async |_, key, found| {
-            if self.which.json {
+        self.arguments.with(words, async |_, key, found| {
+            if self.arguments.json {
                 let record = match &found {
                     Found::Open(job) => serde_json::to_string_pretty(job)?,
                     Found::Over(run) => serde_json::to_string_pretty(run)?,
@@ -98,15 +105,15 @@ impl Status {
             }
             match &found {
                 Found::Over(run) => output::line(line(words, run)),
-                Found::Open(job) => output::line(format!("{key} {}", stands(words, job))),
+                Found::Open(job) => output::line(format!("{key} {}", state_of(words, job))),
             }
             Ok(())
         })
     }
 }
 
-/// Where a job stands that is not over.
-pub(super) fn stands(words: &Words, job: &Job) -> String {
+/// Describes the state of a job that has not ended.
+pub(super) fn state_of(words: &Words, job: &Job) -> String {
     let now = Timestamp::now();
     let status = words.status(job.status);
     let why = match (job.lease.as_ref(), job.not_before.filter(|at| *at > now)) {
@@ -122,24 +129,24 @@ pub(super) fn stands(words: &Words, job: &Job) -> String {
 
 impl Result {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
-        self.which.with(words, async |target, key, _| {
+        self.arguments.with(words, async |target, key, _| {
             let jobs = target.jobs().await?;
-            wait_and_tell(words, &jobs, &key, self.timeout, self.which.json).await
+            wait_and_print(words, &jobs, &key, self.timeout, self.arguments.json).await
         })
     }
 }
 
 impl Abort {
     pub(crate) fn run(&self, words: &Words) -> anyhow::Result<()> {
-        self.which.with(words, async |target, key, _| {
+        self.arguments.with(words, async |target, key, _| {
             let jobs = target.jobs().await?;
             let job = key.to_string();
             match jobs.abort(&key).await? {
-                Aborted::Ended(run, _) if self.which.json => {
+                Aborted::Ended(run, _) if self.arguments.json => {
                     output::plain(serde_json::to_string_pretty(&run)?);
                 }
                 Aborted::Ended(run, _) => output::line(line(words, &run)),
-                Aborted::Asked => output::line(tr!(words, "job-asked", job = job)),
+                Aborted::Asked => output::line(tr!(words, "job-cancelling", job = job)),
                 Aborted::Over(run) => {
                     bail!(tr!(words, "job-is-over", job = job, status = run.status))
                 }
@@ -150,8 +157,8 @@ impl Abort {
     }
 }
 
-/// Waits for a job's end, for that long, and prints what it came to. It is an error if it is not over by then.
-pub(super) async fn wait_and_tell(
+/// Waits for a job's end and prints its result. Fails if the job has not ended within `patience`.
+pub(crate) async fn wait_and_print(
     words: &Words,
     jobs: &Jobs,
     key: &JobKey,
@@ -160,13 +167,13 @@ pub(super) async fn wait_and_tell(
 ) -> anyhow::Result<()> {
     let line = |time| tr!(words, "job-waiting", job = key.to_string(), time = time);
     match beside(is_seen(json), line, jobs.wait(key, patience)).await? {
-        Some(run) => tell(words, &jobs.table().whole(run).await?, json),
+        Some(run) => print_result(words, &jobs.table().whole(run).await?, json),
         None => bail!(tr!(words, "job-not-over", job = key.to_string())),
     }
 }
 
-/// Prints what a job came to: its data, or with `json` its record. It is an error if it did not complete.
-fn tell(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
+/// Prints a job's data, or its record with `json`. Fails if the job did not complete.
+fn print_result(words: &Words, run: &Run, json: bool) -> anyhow::Result<()> {
     if json {
         output::plain(serde_json::to_string_pretty(run)?);
     }

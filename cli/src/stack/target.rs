@@ -1,8 +1,8 @@
-//! Where a command works: on a stack of this machine, or on one in AWS.
+//! The stack that a command works on: on this machine, or in AWS.
 //!
-//! One rule: a command means this machine, unless `--aws`, `--profile`, `--region` or `--table` is there. What the
-//! environment says (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) is honoured in AWS and never chooses it, so that
-//! nobody switches off a task of production because of a variable.
+//! One rule: a command works on this machine unless it has `--aws`, `--profile`, `--region` or `--table`. The environment
+//! (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) applies in AWS but never selects it, so that a variable cannot make a
+//! command disable a task of production.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -40,29 +40,30 @@ use lamplighter_runner::{
 use lamplighter_template::QUEUES_OUTPUT;
 use serde_json::Value;
 
-use crate::output;
+use crate::terminal::output;
 
-/// A place as the command line names it.
+/// The options that choose a stack.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Where")]
 pub struct Place {
-    /// The stack's name. Left out: the project's.
+    /// The stack's name. Default: the project's.
     #[arg(long, value_name = "NAME", value_parser = stack_name)]
     pub stack: Option<String>,
-    /// The stack in AWS, not the one of this machine; so do --profile, --region and --table.
+    /// Works on the stack in AWS; --profile, --region and --table imply it.
     #[arg(long)]
     pub aws: bool,
-    /// The profile of AWS's configuration files. Left out: `AWS_PROFILE`.
+    /// The profile in AWS's configuration files. Default: `AWS_PROFILE`.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// The region in AWS. Left out: `AWS_REGION`, or the profile's.
+    /// The AWS region. Default: `AWS_REGION`, then the profile's.
     #[arg(long, value_name = "REGION")]
     pub region: Option<String>,
-    /// The table in AWS, for those who may not read the stack, with its bucket in `LAMPLIGHTER_BUCKET`. Left out: the
-    /// stack's outputs say them.
+    /// The table in AWS, for users who may not read the stack. Default: from the stack's outputs.
+    ///
+    /// Its bucket is then read from `LAMPLIGHTER_BUCKET`.
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
-    /// The folder that keeps the table, the bucket and the logs of this machine's stacks.
+    /// The folder with the table, the bucket and the logs of this machine's stacks.
     #[arg(long, value_name = "FOLDER", default_value = HOME, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub home: PathBuf,
 }
@@ -78,7 +79,7 @@ pub struct Target {
     pub stack: String,
     /// Its table.
     pub table: Table,
-    /// Where a runner of this machine hears of jobs, if there is one.
+    /// The wake-up address of a runner on this machine, if there is one.
     waker: Option<RunnerAddress>,
     kind: Kind,
 }
@@ -90,12 +91,12 @@ enum Kind {
 }
 
 impl Place {
-    /// Whether it is in AWS.
+    /// Returns true if the stack is in AWS.
     pub fn is_aws(&self) -> bool {
         self.aws || self.profile.is_some() || self.region.is_some() || self.table.is_some()
     }
 
-    /// The stack's name: its own, or the project's.
+    /// The stack's name: the one given, or the project's.
     pub fn stack(&self, workspace: &Workspace) -> String {
         self.stack.clone().unwrap_or_else(|| workspace.name.clone())
     }
@@ -105,18 +106,18 @@ impl Place {
         workspace.root.join(&self.home)
     }
 
-    /// Refuses a folder of this machine's stacks that cannot be written, before anything is compiled.
+    /// Fails if the folder of this machine's stacks cannot be written. Called before anything is compiled.
     pub fn check(&self, workspace: &Workspace) -> anyhow::Result<()> {
         if self.is_aws() { Ok(()) } else { home::check(&self.home(workspace)) }
     }
 
-    /// The account, if it is in AWS.
+    /// The access to AWS, if the stack is there.
     pub fn in_aws(&self) -> Option<InAws> {
         let (profile, region, table) = (self.profile.clone(), self.region.clone(), self.table.clone());
         self.is_aws().then_some(InAws { profile, region, table })
     }
 
-    /// The stack that the place names.
+    /// The location of the stack.
     pub fn location(&self, workspace: &Workspace) -> Location {
         Location { stack: self.stack(workspace), home: self.home(workspace), aws: self.in_aws() }
     }
@@ -130,8 +131,9 @@ impl Place {
         }
     }
 
-    /// Opens the stack's table and reaches its functions. On this machine they are compiled first, and run as long as the
-    /// target is open. What they run must have the values of its references: of all tasks, or `only` of that one, whose run has this configuration.
+    /// Opens the stack's table and reaches its functions. On this machine the functions are compiled first, and run as long
+    /// as the target is open. The references of all tasks must have values; with `only`, those of that task, whose run has
+    /// the given configuration.
     pub async fn open_to_run(
         &self,
         workspace: &Workspace,
@@ -187,13 +189,17 @@ async fn open_in_aws(aws: &InAws, stack: String) -> anyhow::Result<(Target, Arc<
 }
 
 impl Target {
-    /// The jobs of the stack. On this machine whoever runs them looks for them in the table.
+    /// The jobs of the stack. On this machine workers find them in the table.
     pub async fn jobs(&self) -> anyhow::Result<Jobs> {
         let waker = match &self.kind {
             Kind::Here(_) | Kind::Machine(_) => Waker::Runner { to: self.waker.clone() },
             Kind::Aws(clients) => {
-                let missing =
-                    || format!("stack `{}` has no output {QUEUES_OUTPUT}: has it a queue task?", self.stack);
+                let missing = || {
+                    format!(
+                        "stack `{}` has no output {QUEUES_OUTPUT}: does it have a queue task?",
+                        self.stack
+                    )
+                };
                 let prefix = self.queues(clients).await?.with_context(missing)?;
                 Waker::queues(prefix, Arc::clone(clients))
             }
@@ -201,7 +207,7 @@ impl Target {
         Ok(Jobs::new(self.table.clone(), waker))
     }
 
-    /// The dead-letter queues of the stack, if it has some; on this machine there are none.
+    /// The dead-letter queues of the stack, if it has any. This machine has none.
     pub async fn dead_letters(&self) -> anyhow::Result<Option<DeadLetters>> {
         let Kind::Aws(clients) = &self.kind else { return Ok(None) };
         let prefix = self.queues(clients).await?;
@@ -209,7 +215,7 @@ impl Target {
         Ok(prefix.map(|prefix| DeadLetters::new(config, prefix)))
     }
 
-    /// What the URLs of the stack's queues begin with.
+    /// The prefix of the URLs of the stack's queues.
     async fn queues(&self, clients: &Clients) -> anyhow::Result<Option<String>> {
         let outputs = Stacks::new(clients.config().await).outputs(&self.stack).await?;
         Ok(outputs.get(QUEUES_OUTPUT).cloned())
@@ -220,7 +226,7 @@ impl Target {
         format!("{}-{name}", self.stack)
     }
 
-    /// Ends what runs for it on this machine, and lets go of the table.
+    /// Stops the functions of this machine and closes the table.
     pub async fn close(self) {
         match self.kind {
             Kind::Here(storage) => storage.close(waits).await,
@@ -230,9 +236,9 @@ impl Target {
     }
 }
 
-/// Says that another process uses the table through this one.
+/// Prints that another process uses the table through this one.
 pub fn waits() {
-    output::note("waiting for another command, which uses the table through this one");
+    output::note("waiting for another command that uses the table through this process");
 }
 
 #[cfg(test)]

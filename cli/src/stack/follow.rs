@@ -1,7 +1,7 @@
-//! One run that a person asked for: started under a fixed id, and followed to its record.
+//! One run that a person starts: started under a fixed id, and followed to its record.
 //!
-//! The record in the table is the truth, as for the dispatcher: a response only says when to look. Nothing is asked for
-//! twice, since a person can see that nothing has begun and ask again.
+//! The record in the table decides how the run ended, as it does for the dispatcher. The function's response only says when
+//! to look. The function is never invoked twice: if nothing has begun, the person sees that and can start again.
 
 use std::time::Duration;
 
@@ -21,22 +21,22 @@ use lamplighter_core::{
 };
 use tokio::time::sleep;
 
-/// When a run is first looked at although no response has come.
+/// The time before the first look at a run without a response.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How a wish to run a task ended.
+/// The outcome of an attempt to run a task.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ended {
-    /// The run is over.
+pub enum RunOutcome {
+    /// The run has ended.
     Over(Box<Run>),
-    /// It did not begin.
+    /// The run did not begin.
     Refused(Refusal, Box<Run>),
 }
 
-impl Ended {
-    /// The run's record; of one that did not begin, what would be recorded of it.
+impl RunOutcome {
+    /// The run's record. For a run that did not begin, the record that it would have.
     pub fn run(&self) -> &Run {
         match self {
             Self::Over(run) | Self::Refused(_, run) => run,
@@ -44,7 +44,7 @@ impl Ended {
     }
 }
 
-/// Runs a task once and returns how it ended. It takes as long as the run.
+/// Runs a task once and waits for its outcome, which takes as long as the run.
 pub async fn follow(
     table: &Table,
     functions: &Functions,
@@ -52,29 +52,30 @@ pub async fn follow(
     task: &TaskName,
     id: RunId,
     envelope: Envelope,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let trigger = envelope.trigger;
     let payload = serde_json::to_value(Envelope { run_id: Some(id), ..envelope })?;
     let invoked = tokio::select! {
         invoked = functions.invoke(function, &payload) => invoked,
-        run = watch(table, task, id, FIRST_LOOK) => return Ok(Ended::Over(Box::new(run?))),
+        run = watch(table, task, id, FIRST_LOOK) => return Ok(RunOutcome::Over(Box::new(run?))),
     };
     let response = match invoked {
         Ok(response) => response,
-        // It may have begun or not. If it has, the table shows it.
+        // The run may have begun. If it has, the table shows it.
         Err(error) => {
             return match table.look(task, id, Timestamp::now()).await? {
-                Seen::Over(run) => Ok(Ended::Over(run)),
-                Seen::Held(_) => Ok(Ended::Over(Box::new(watch(table, task, id, FIRST_LOOK).await?))),
+                Seen::Over(run) => Ok(RunOutcome::Over(run)),
+                Seen::Held(_) => Ok(RunOutcome::Over(Box::new(watch(table, task, id, FIRST_LOOK).await?))),
                 Seen::Nowhere => bail!(error),
             };
         }
     };
     match response {
-        Response::Failed(failure) => ended(table, task, id, &failure).await,
+        Response::Failed(failure) => record_failure(table, task, id, &failure).await,
         Response::Returned(value) => {
-            let report: Report = serde_json::from_value(value)
-                .with_context(|| format!("function `{function}` returned something that no task returns"))?;
+            let report: Report = serde_json::from_value(value).with_context(|| {
+                format!("function `{function}` returned a response that is not a report of a task")
+            })?;
             let run = table.run(task, id).await?;
             match (report.refused, run) {
                 (Some(refusal), run) => {
@@ -84,16 +85,16 @@ pub async fn follow(
                         ..Run::begun(id, task.clone(), trigger, Timestamp::now())
                     };
                     let run = run.unwrap_or_else(skipped);
-                    Ok(Ended::Refused(refusal, Box::new(run)))
+                    Ok(RunOutcome::Refused(refusal, Box::new(run)))
                 }
-                (None, Some(run)) => Ok(Ended::Over(Box::new(run))),
+                (None, Some(run)) => Ok(RunOutcome::Over(Box::new(run))),
                 (None, None) => bail!("run {id} of `{task}` is {} and has no record", report.status),
             }
         }
     }
 }
 
-/// Looks at a run from time to time until it is over.
+/// Polls a run until it has ended.
 pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -> anyhow::Result<Run> {
     let mut pause = first;
     loop {
@@ -105,15 +106,15 @@ pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -
     }
 }
 
-/// How a run ended whose function failed. If the run still holds its task, this writes it down.
-async fn ended(
+/// The outcome of a run whose function failed. If the run still holds its task, this records the failure.
+async fn record_failure(
     table: &Table,
     task: &TaskName,
     id: RunId,
     failure: &FunctionFailure,
-) -> anyhow::Result<Ended> {
+) -> anyhow::Result<RunOutcome> {
     let held = match table.look(task, id, Timestamp::now()).await? {
-        Seen::Over(run) => return Ok(Ended::Over(run)),
+        Seen::Over(run) => return Ok(RunOutcome::Over(run)),
         Seen::Held(held) => held,
         Seen::Nowhere => bail!("the function of `{task}` failed: {failure}"),
     };
@@ -125,7 +126,7 @@ async fn ended(
     let why = format!("the function ended before the run did: {failure}");
     let run = held.run(task, Timestamp::now());
     let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
-    Ok(Ended::Over(match table.finish(&run, held.hold).await? {
+    Ok(RunOutcome::Over(match table.finish(&run, held.hold).await? {
         Recorded::Written => Box::new(run),
         Recorded::Before(stands) => stands,
     }))

@@ -1,4 +1,4 @@
-//! O08: a runner tells of failures as the pulse does, and of nothing that was due before it was there.
+//! O08: a runner notifies of failures as the pulse does, and ignores ticks before its start.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::stage::{Stage, until};
 
-/// A webhook that does not take the first message, and keeps the others.
+/// A webhook that refuses the first message and stores the others.
 struct Hook {
     url: String,
     messages: Arc<Mutex<Vec<Value>>>,
@@ -34,7 +34,7 @@ impl Hook {
                     kept.lock().unwrap().push(message);
                 }
                 let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-                // Who has gone needs no answer.
+                // The client may be gone.
                 let _ = stream.write_all(answer.as_bytes());
             }
         });
@@ -65,13 +65,15 @@ fn body(stream: &mut TcpStream) -> Option<Value> {
 }
 
 #[test]
-fn o08_a_runner_tells_of_runs_and_jobs_that_failed_and_of_nothing_from_before_it() {
+fn o08_a_runner_notifies_of_failed_runs_and_jobs_but_not_of_ticks_before_its_start() {
     let hook = Hook::new();
-    let stage =
-        Stage::new().task("fail", "every 2 seconds", "fail").queue("mail", &json!({})).telling(&hook.url);
+    let stage = Stage::new()
+        .task("fail", "every 2 seconds", "fail")
+        .queue("mail", &json!({}))
+        .with_webhook(&hook.url);
     let begun = Timestamp::now();
     let mut runner = stage.start(&["start", "--grace", "0"], &[("TASK_DEFAULT_RETRIES", "0")]);
-    // The first message is not taken. It is kept, and the others are sent all the same.
+    // The first message is refused. It stays stored, and the others are sent nevertheless.
     let refused = runner.until("the word of it", |line| line["event"] == "warning");
     assert!(refused["message"].as_str().unwrap().contains("is sent again at"), "{refused}");
     let job = stage.enqueue("mail", "fail", "x", &[]);
@@ -90,13 +92,13 @@ fn o08_a_runner_tells_of_runs_and_jobs_that_failed_and_of_nothing_from_before_it
     let mut once = ids.clone();
     once.sort();
     once.dedup();
-    assert_eq!(once.len(), ids.len(), "each is told once: {ids:?}");
+    assert_eq!(once.len(), ids.len(), "each failure is sent once: {ids:?}");
     assert!(hook.messages().iter().all(|message| message["status"] != "MISSED"), "{:?}", hook.messages());
-    // A tick of an hour before the runner was there.
+    // A tick one hour before the start of the runner.
     let before = Timestamp::from_second(begun.as_second() / 2 * 2 - 3600).unwrap();
-    let told = stage.workspace.run(&["why", "fail", &before.to_string(), "--json"]).succeeded();
-    let told: Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["answer"], "not_there_yet", "{told}");
-    let since: Timestamp = told["since"].as_str().unwrap().parse().unwrap();
+    let answer = stage.workspace.run(&["why", "fail", &before.to_string(), "--json"]).succeeded();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["answer"], "not_there_yet", "{answer}");
+    let since: Timestamp = answer["since"].as_str().unwrap().parse().unwrap();
     assert!(since >= begun - Duration::from_secs(61), "{since}");
 }

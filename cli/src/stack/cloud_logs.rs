@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use lamplighter_aws::logs::{Line, Logs, LogsError};
 use lamplighter_core::{id::RunId, name::TaskName};
 
-use crate::many::each;
+use crate::stack::each_task::each;
 
-/// How much later than another a line may arrive that was written before it.
+/// How late a line may arrive after lines that were written later.
 const LATE: Duration = Duration::from_secs(30);
 
-/// The logs of some tasks of a stack, or what one run has said in them.
+/// The logs of some tasks of a stack, or the lines of one run in them.
 #[derive(Debug)]
 pub struct CloudLog {
     logs: Logs,
@@ -20,7 +20,7 @@ pub struct CloudLog {
     run: Option<RunId>,
 }
 
-/// What has been read of a log that is followed.
+/// The position in a followed log.
 #[derive(Debug)]
 pub struct Followed {
     from: Timestamp,
@@ -28,12 +28,12 @@ pub struct Followed {
 }
 
 impl CloudLog {
-    /// The logs of these tasks.
+    /// The logs of these tasks, or the lines of one run.
     pub fn new(logs: Logs, stack: String, tasks: Vec<TaskName>, run: Option<RunId>) -> Self {
         Self { logs, stack, tasks, run }
     }
 
-    /// The newest lines, at most `limit`, in the order of time.
+    /// Reads the newest lines, at most `limit`, in order of time.
     pub async fn newest(&self, limit: usize, now: Timestamp) -> Result<Vec<Line>, LogsError> {
         let of = async |task| self.logs.newest(&self.group(task), self.run, limit, now).await;
         let mut lines = self.all(of).await?;
@@ -41,19 +41,20 @@ impl CloudLog {
         Ok(lines)
     }
 
-    /// What has come since the last call, in the order of time.
+    /// Reads the lines that arrived since the last call, in order of time.
     pub async fn fresh(&self, followed: &mut Followed) -> Result<Vec<Line>, LogsError> {
         let from = followed.from;
         let of = async |task| self.logs.since(&self.group(task), self.run, from).await;
         Ok(followed.fresh(self.all(of).await?))
     }
 
-    /// Where the template has a function's log.
+    /// The log group of a task's function, as the template names it.
     fn group(&self, task: &TaskName) -> String {
         format!("/aws/lambda/{}-{task}", self.stack)
     }
 
-    /// The lines of all tasks. One whose log group is not there may not be deployed yet, as long as another is.
+    /// Reads the lines of all tasks. Missing log groups are ignored if another group exists: those tasks may not be
+    /// deployed yet.
     async fn all<'a>(
         &'a self,
         of: impl AsyncFn(&'a TaskName) -> Result<Vec<Line>, LogsError>,
@@ -76,14 +77,14 @@ impl CloudLog {
 }
 
 impl Followed {
-    /// After these, the newest lines at `now`, of which there were no more than are wanted unless `limited`.
+    /// The position after the newest `lines` at `now`. `limited` is true if older lines were left out.
     pub fn after(lines: &[Line], limited: bool, now: Timestamp) -> Self {
         let late = now.checked_sub(LATE).unwrap_or(now);
         let oldest = lines.first().filter(|_| limited).map_or(late, |line| line.at.max(late));
         Self { from: oldest, seen: lines.iter().cloned().collect() }
     }
 
-    /// Those of the lines that were not seen before.
+    /// Keeps the lines that were not seen before.
     fn fresh(&mut self, mut lines: Vec<Line>) -> Vec<Line> {
         lines.retain(|line| self.seen.insert(line.clone()));
         let newest = self.seen.iter().map(|line| line.at).max();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_comes_late_is_told_and_none_twice() {
+    fn a_late_line_is_printed_and_no_line_twice() {
         let now = line(100, "").at;
         let mut followed = Followed::after(&[line(98, "a")], false, now);
         assert_eq!(followed.from, line(70, "").at);
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_limit_left_out_is_not_told_later() {
+    fn lines_that_the_limit_left_out_are_not_printed_later() {
         let now = line(100, "").at;
         assert_eq!(Followed::after(&[line(98, "a")], true, now).from, line(98, "").at);
         assert_eq!(Followed::after(&[line(10, "a")], true, now).from, line(70, "").at);

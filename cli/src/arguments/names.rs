@@ -1,4 +1,4 @@
-//! The tasks that a person may name, and what is said to one who names another.
+//! Tasks, runs and jobs by name, with a suggestion for a name that does not exist.
 
 use anyhow::bail;
 use lamplighter_aws::table::{Found, Table};
@@ -7,21 +7,21 @@ use lamplighter_project::workspace::Workspace;
 
 use crate::{tr, words::Words};
 
-/// A word of the command line that cannot be meant: the program ends with 2.
+/// An invalid value on the command line. The program exits with 2.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Misuse(pub String);
 
 /// A task, or one of its runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum TaskOrRun {
     /// A task.
     Task(TaskName),
     /// A run, by its id.
     Run(RunId),
 }
 
-/// The task of that name.
+/// Finds the task of that name.
 pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName, Misuse> {
     let known = || workspace.tasks.iter().map(|task| &task.name);
     if let Some(name) = known().find(|name| name.as_str() == word) {
@@ -37,7 +37,7 @@ pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName
     }))
 }
 
-/// The task of that name, or all if none is named.
+/// Finds the task of that name, or all tasks if there is no name.
 pub fn tasks(words: &Words, workspace: &Workspace, word: Option<&str>) -> Result<Vec<TaskName>, Misuse> {
     match word {
         Some(word) => Ok(vec![task(words, workspace, word)?]),
@@ -45,15 +45,15 @@ pub fn tasks(words: &Words, workspace: &Workspace, word: Option<&str>) -> Result
     }
 }
 
-/// The task of that name or, if the word is the id of a run, that run.
-pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<Named, Misuse> {
-    task(words, workspace, word).map(Named::Task).or_else(|unknown| match word.parse() {
-        Ok(run) => Ok(Named::Run(run)),
+/// Finds the task of that name, or takes the word as a run's id.
+pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskOrRun, Misuse> {
+    task(words, workspace, word).map(TaskOrRun::Task).or_else(|unknown| match word.parse() {
+        Ok(run) => Ok(TaskOrRun::Run(run)),
         Err(_) => Err(unknown),
     })
 }
 
-/// The job that a word names: `<task>/<run id>`, or the run's id alone, of whichever task.
+/// Finds the job of a name: `<task>/<run id>`, or the run's id alone, of any task.
 pub async fn job(
     words: &Words,
     table: &Table,
@@ -75,7 +75,7 @@ pub async fn job(
     bail!(tr!(words, "job-no-such", job = word))
 }
 
-/// The record of the run with that id, of whichever task.
+/// Reads the record of the run with that id, of any task.
 pub async fn run(words: &Words, table: &Table, workspace: &Workspace, id: RunId) -> anyhow::Result<Run> {
     for task in workspace.tasks.iter().map(|task| &task.name) {
         if let Some(run) = table.run(task, id).await? {

@@ -9,23 +9,23 @@ use jiff::{
 };
 use lamplighter_core::{definition::Cron, duration, zone::UnknownZone};
 
-/// A time that somebody wrote.
+/// A time on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// An instant.
     At(Timestamp),
-    /// So long ago.
+    /// A duration before now.
     Ago(Duration),
-    /// A local time; of a date, its midnight.
+    /// A local time. A date alone means its midnight.
     Local(DateTime),
-    /// A time of today.
+    /// A local time of today.
     Today(Time),
 }
 
-/// A text that is no time.
+/// A text that is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a time: write how long ago, such as `2h`, a date such as `2026-11-21`, with its time \
+    "`{0}` is not a time: expected how long ago, such as `2h`, a date such as `2026-11-21`, with its time \
      `2026-11-21T06:00`, with its zone `2026-11-21T06:00:00Z`, or the time of today, `06:00`"
 )]
 pub struct InvalidTime(pub String);
@@ -38,7 +38,7 @@ impl FromStr for When {
         if let Ok(at) = text.parse() {
             return Ok(Self::At(at));
         }
-        // What has a zone that the parsers of local times would pass over was meant as an instant.
+        // The parsers of local times ignore a zone; a text with an invalid one must not become a local time.
         if text.ends_with(['Z', 'z', ']']) {
             return Err(invalid());
         }
@@ -54,8 +54,8 @@ impl FromStr for When {
 }
 
 impl When {
-    /// The instant; local times are those of `zone`. One that a clock change leaves out counts as the one that the clock
-    /// would have shown without the change, and one that comes twice as the first.
+    /// The instant; local times are those of `zone`. A local time that a clock change skips is read as if the change had
+    /// not happened. A local time that occurs twice means the first one.
     pub fn instant(self, now: Timestamp, zone: &TimeZone) -> Timestamp {
         let local = |local: DateTime| zone.to_ambiguous_timestamp(local).compatible().unwrap_or(now);
         match self {
@@ -65,6 +65,11 @@ impl When {
             Self::Today(at) => local(zone.to_datetime(now).date().to_datetime(at)),
         }
     }
+}
+
+/// Reads a duration, such as `30s` or `1h 30m`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| error.to_string())
 }
 
 /// The time zone of a task.

@@ -1,4 +1,4 @@
-//! What is asked on a terminal when the command line lacks it: the command, or the task it is about.
+//! Questions at a terminal about what the command line lacks: the command, or its task.
 
 use std::{
     ffi::OsString,
@@ -8,13 +8,13 @@ use std::{
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lamplighter_project::workspace::Workspace;
 
-use crate::{output, tr, words::Words};
+use crate::{terminal::output, tr, words::Words};
 
-/// How often somebody may mistype.
+/// The number of attempts to answer.
 const TRIES: usize = 3;
 
-/// The command line with what it lacks, from a person at a terminal; nothing where there is none, or nothing that can be
-/// asked for is missing.
+/// Asks a person at a terminal for what the command line lacks, and returns the completed line. None without a terminal,
+/// or if the missing part cannot be asked for.
 pub fn complete(
     words: &Words,
     program: &clap::Command,
@@ -49,7 +49,7 @@ pub fn complete(
     Some([line, &[answer.into()]].concat())
 }
 
-/// Whether a task, and nothing else, is missing.
+/// Returns true if only a task is missing.
 fn lacks_task(refusal: &clap::Error) -> bool {
     match refusal.get(ContextKind::InvalidArg) {
         Some(ContextValue::Strings(missing)) => missing.iter().all(|name| name.starts_with("<TASK")),
@@ -58,7 +58,7 @@ fn lacks_task(refusal: &clap::Error) -> bool {
     }
 }
 
-/// Lets somebody choose by number or by name.
+/// Lets a person choose by number or by name.
 fn choose(words: &Words, question: &str, from: &[(String, String)]) -> Option<String> {
     let width = from.iter().map(|(name, _)| name.len()).max()?;
     output::note(question);
@@ -68,7 +68,7 @@ fn choose(words: &Words, question: &str, from: &[(String, String)]) -> Option<St
     for _ in 0..TRIES {
         output::question(tr!(words, "ask-number"));
         let mut answer = String::new();
-        // The end of the input is an answer too: no.
+        // The end of the input refuses to answer.
         if stdin().lock().read_line(&mut answer).ok()? == 0 {
             return None;
         }

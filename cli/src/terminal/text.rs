@@ -1,23 +1,23 @@
-//! Texts that somebody else wrote, as a terminal shows them: escaped, measured, cut, padded and folded.
+//! Texts from others, made safe for a terminal: escaped, measured, cut, padded and folded.
 //!
-//! Everything that is shown in columns goes through [`fitted`], and every text of an author or a job through [`escaped`].
+//! Cells of a table go through [`fitted`], and texts of authors and jobs through [`escaped`].
 
 use std::borrow::Cow;
 
 use unicode_segmentation::UnicodeSegmentation as _;
 use unicode_width::UnicodeWidthStr as _;
 
-/// What stands where something was cut.
+/// The mark of a cut.
 const ELLIPSIS: &str = "…";
 
-/// A text as one line that a terminal shows and does not obey. Control characters, line ends among them, and characters that
-/// change the direction of what follows are written as in Rust: `\n`, `\r`, `\t`, `\u{1b}`, `\u{202e}`. A backslash stays as
-/// it is, so a text that is escaped already stays as it is, too.
+/// Escapes a text to one line without effects on the terminal. Control characters, including line ends, and characters that
+/// change the text direction are written as in Rust: `\n`, `\r`, `\t`, `\u{1b}`, `\u{202e}`. Backslashes stay, so an
+/// escaped text does not change.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     written(text, is_obeyed)
 }
 
-/// A text of several lines, each as [`escaped`] writes it.
+/// Escapes each line of a text as [`escaped`] does.
 pub fn escaped_lines(text: &str) -> Cow<'_, str> {
     written(text, |c| c != '\n' && is_obeyed(c))
 }
@@ -41,18 +41,18 @@ fn written(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(written)
 }
 
-/// Whether a terminal obeys a character instead of showing it: it ends a line, begins an escape sequence, or embeds, overrides
-/// or isolates a direction.
+/// Returns true for characters that a terminal executes instead of showing: line ends, escape sequences, and changes of
+/// the text direction.
 fn is_obeyed(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
-/// How many columns of a terminal a text takes, which has no characters that [`escaped`] would write otherwise.
+/// The columns that an escaped text takes in a terminal.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// A text in exactly so many columns: escaped, cut if it is longer, and filled up with spaces if it is shorter.
+/// Escapes a text and cuts or pads it to exactly so many columns.
 pub fn fitted(text: &str, columns: usize) -> String {
     let mut text = cut(&escaped(text), columns).into_owned();
     let gap = columns.saturating_sub(width(&text));
@@ -60,8 +60,7 @@ pub fn fitted(text: &str, columns: usize) -> String {
     text
 }
 
-/// An escaped text in at most so many columns. It ends in an ellipsis if something was cut, which is never a part of what is
-/// seen as one character.
+/// Cuts an escaped text to at most so many columns, with an ellipsis. It never cuts within a displayed character.
 pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     if columns == 0 {
         return Cow::Borrowed("");
@@ -73,7 +72,7 @@ pub fn cut(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}{ELLIPSIS}"))
 }
 
-/// The length in bytes of the longest beginning of a text that takes at most so many columns.
+/// The length in bytes of the longest prefix that takes at most so many columns.
 fn beginning(text: &str, columns: usize) -> usize {
     let (mut end, mut taken) = (0, 0);
     for part in text.graphemes(true) {
@@ -83,15 +82,15 @@ fn beginning(text: &str, columns: usize) -> usize {
         }
         end += part.len();
     }
-    // Some scripts join what stands side by side, so that the whole may be another width than its parts.
+    // Some scripts join neighbouring characters, so the whole may have another width than its parts.
     while width(&text[..end]) > columns {
         end -= text[..end].graphemes(true).next_back().map_or(end, str::len);
     }
     end
 }
 
-/// A text in lines of at most so many columns, escaped, and broken between words or, if one alone is longer, within it. The first
-/// line begins as the text does; those after it begin `indent` columns further right.
+/// Escapes a text and folds it into lines of at most so many columns, between words or within a word that is too long. Lines
+/// after the first are indented by `indent` more columns.
 pub fn folded(text: &str, indent: usize, columns: usize) -> Vec<String> {
     let text = escaped(text);
     let start = text.len() - text.trim_start().len();
@@ -108,7 +107,7 @@ pub fn folded(text: &str, indent: usize, columns: usize) -> Vec<String> {
                 break;
             }
             if line.is_empty() {
-                // At least one character, however wide: a narrower terminal shows it somehow.
+                // At least one character, even if it is wider than the terminal.
                 let first = word.graphemes(true).next().map_or(0, str::len);
                 let (part, rest) = word.split_at(beginning(word, room).max(first));
                 part.clone_into(&mut line);
@@ -133,7 +132,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// What a terminal shows in one way or another, and what it obeys.
+    /// Parts of texts that a terminal shows.
     const PARTS: [&str; 34] = [
         "a",
         "zażółć",
@@ -170,6 +169,7 @@ pub(crate) mod tests {
         "\u{1100}\u{1161}",
         "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
     ];
+    /// Parts of texts that a terminal executes.
     const OBEYED: [&str; 14] = [
         "\u{1b}[2J",
         "\u{1b}]0;x\u{7}",
@@ -209,7 +209,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn what_fits_is_whole_and_what_is_cut_is_a_beginning(text in text(), columns in 1_usize..60) {
+        fn a_text_that_fits_is_whole_and_a_cut_text_is_a_prefix(text in text(), columns in 1_usize..60) {
             let text = escaped(&text);
             let cut = cut(&text, columns);
             if width(&text) <= columns {
@@ -231,7 +231,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn what_is_escaped_once_stays(text in text()) {
+        fn an_escaped_text_stays_the_same(text in text()) {
             let once = escaped(&text).into_owned();
             prop_assert!(is_safe(&once));
             prop_assert_eq!(escaped(&once), once.as_str());
@@ -239,7 +239,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_terminal_would_obey_is_written() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("plain, zażółć 日本 👍🏽", "plain, zażółć 日本 👍🏽"),
             ("\u{1b}]0;pwned\u{7}\u{1b}[2Jcleared", r"\u{1b}]0;pwned\u{7}\u{1b}[2Jcleared"),
@@ -254,7 +254,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn a_cut_text_ends_in_an_ellipsis() {
         assert_eq!([3, 4, 5].map(|columns| cut("abcde", columns).into_owned()), ["ab…", "abc…", "abcde"]);
         for (text, columns, shown) in [
             ("日本語", 4, "日…"),

@@ -1,14 +1,14 @@
-//! One question to many tasks at once, so that a list of a hundred takes no longer than one of ten.
+//! One query to many tasks at once, so that a list of a hundred tasks takes no longer than one of ten.
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use lamplighter_aws::table::{Cursor, Page, Table, TableError, Unreadable};
 use lamplighter_core::{claim::TaskState, id::RunId, name::TaskName};
 
-/// How many are asked at once.
+/// The number of concurrent queries.
 const AT_ONCE: usize = 16;
 
-/// Asks each task; the answers are in the tasks' order. The first error ends it.
+/// Queries each task. The answers are in the tasks' order; the first error ends the queries.
 pub async fn each<'a, T, E, F: Future<Output = Result<T, E>>>(
     tasks: impl IntoIterator<Item = &'a TaskName>,
     ask: impl FnMut(&'a TaskName) -> F,
@@ -16,8 +16,8 @@ pub async fn each<'a, T, E, F: Future<Output = Result<T, E>>>(
     stream::iter(tasks).map(ask).buffered(AT_ONCE).try_collect().await
 }
 
-/// The pages of several tasks as one, newest first. Nothing is told that is older than where one of them ended, since
-/// that one may have more in between.
+/// Merges the pages of several tasks, newest first. Runs older than the end of an unfinished page are left out, because
+/// that page may have more runs in between.
 pub fn merged<R>(pages: Vec<Page<R>>, limit: usize, id: impl Fn(&R) -> RunId) -> Page<R> {
     let end = pages.iter().filter_map(|page| page.next.clone()).max();
     let mut all = Page { runs: Vec::new(), unreadable: Vec::new(), looked_at: 0, next: None };
@@ -37,8 +37,8 @@ pub fn merged<R>(pages: Vec<Page<R>>, limit: usize, id: impl Fn(&R) -> RunId) ->
     all
 }
 
-/// A task's state, once the records of its lost runs are written. One that does not parse is told by its key, and counts as
-/// that of a task which never ran.
+/// Reads a task's state after writing the records of its lost runs. A state that does not parse is returned by its key,
+/// and treated as that of a task that never ran.
 pub async fn settled(
     table: &Table,
     task: &TaskName,
@@ -71,21 +71,27 @@ mod tests {
         Page { looked_at: runs.len(), runs, unreadable: Vec::new(), next }
     }
 
-    fn told(pages: Vec<Page>, limit: usize) -> (Vec<i64>, Option<i64>) {
-        let told = merged(pages, limit, |run| run.id);
+    fn merged_seconds(pages: Vec<Page>, limit: usize) -> (Vec<i64>, Option<i64>) {
+        let page = merged(pages, limit, |run| run.id);
         let second = |id: RunId| id.made_at().as_second() - 1_800_000_000;
         (
-            told.runs.iter().map(|run| second(run.id)).collect(),
-            told.next.map(|cursor| second(cursor.to_string().parse().unwrap())),
+            page.runs.iter().map(|run| second(run.id)).collect(),
+            page.next.map(|cursor| second(cursor.to_string().parse().unwrap())),
         )
     }
 
     #[test]
-    fn p04_pages_of_several_tasks_are_told_as_one_without_gaps() {
-        assert_eq!(told(vec![page(&[9, 5], false), page(&[8, 4], false)], 10), (vec![9, 8, 5, 4], None));
-        assert_eq!(told(vec![page(&[9, 5], true), page(&[8, 4], true)], 2), (vec![9, 8], Some(8)));
+    fn p04_pages_of_several_tasks_merge_without_gaps() {
+        assert_eq!(
+            merged_seconds(vec![page(&[9, 5], false), page(&[8, 4], false)], 10),
+            (vec![9, 8, 5, 4], None)
+        );
+        assert_eq!(merged_seconds(vec![page(&[9, 5], true), page(&[8, 4], true)], 2), (vec![9, 8], Some(8)));
         // The first has more runs behind 7, which may be newer than 4.
-        assert_eq!(told(vec![page(&[9, 7], true), page(&[8, 4], false)], 10), (vec![9, 8, 7], Some(7)));
-        assert_eq!(told(Vec::new(), 10), (vec![], None));
+        assert_eq!(
+            merged_seconds(vec![page(&[9, 7], true), page(&[8, 4], false)], 10),
+            (vec![9, 8, 7], Some(7))
+        );
+        assert_eq!(merged_seconds(Vec::new(), 10), (vec![], None));
     }
 }

@@ -1,4 +1,4 @@
-//! Runs and deployments as people read them: aligned lines, a sign and a colour by status, the reason at the end.
+//! Rows for people: aligned columns, and a sign and a colour for each status.
 
 use std::array;
 
@@ -7,15 +7,17 @@ use lamplighter_aws::table::Unreadable;
 use lamplighter_core::status::Status;
 
 use crate::{
-    output,
-    text::{cut, escaped, fitted, folded, width},
+    terminal::{
+        output,
+        text::{cut, escaped, fitted, folded, width},
+    },
     tr,
     words::Words,
 };
 
-/// How many spaces stand between columns.
+/// The spaces between columns.
 const GAP: usize = 2;
-/// What is left of a column at least, in columns of the terminal.
+/// The least width of a column that was cut, in columns of the terminal.
 const WORTH_READING: usize = 8;
 
 /// The sign and the style of a status.
@@ -30,15 +32,15 @@ pub fn sign(status: Status) -> (&'static str, Style) {
     }
 }
 
-/// Tells, beside the output, of items of the table that could not be read.
+/// Reports items of the table that could not be read, on standard error.
 pub fn unreadable(words: &Words, items: &[Unreadable]) {
     for Unreadable { key, cause } in items {
         output::note(tr!(words, "history-unreadable", key = key, cause = cause));
     }
 }
 
-/// Rows with their columns aligned by the width that is seen, `indent` columns from the left. What does not fit between
-/// that and the edge is cut from the widest columns, with an ellipsis.
+/// Aligns the columns of rows by their displayed width, `indent` columns from the left. If the rows do not fit the
+/// terminal, the widest columns are cut, with an ellipsis.
 pub fn table<const N: usize>(words: &Words, indent: usize, rows: &[[String; N]]) -> Vec<String> {
     let room = words.columns().map(|edge| edge.saturating_sub(indent));
     let mut widths: [usize; N] =
@@ -48,13 +50,13 @@ pub fn table<const N: usize>(words: &Words, indent: usize, rows: &[[String; N]])
         let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| fitted(cell, width)).collect();
         let line = cells.join(&" ".repeat(gap));
         let line = line.trim_end();
-        // Only a terminal too narrow for all columns, each with a character, has less room.
+        // Cuts only if the terminal is too narrow for one character of each column.
         room.map_or(line.to_owned(), |room| cut(line, room).into_owned())
     };
     rows.iter().map(line).collect()
 }
 
-/// Rows as [`table`] shows them, each behind the sign of its status. `indent` counts the sign.
+/// Same as [`table`], with the sign of its status before each row. `indent` includes the sign.
 pub fn signed<const N: usize>(words: &Words, indent: usize, rows: &[(Status, [String; N])]) -> Vec<String> {
     let cells: Vec<_> = rows.iter().map(|(_, cells)| cells.clone()).collect();
     let line = |((status, _), line): (&(Status, [String; N]), String)| {
@@ -64,8 +66,7 @@ pub fn signed<const N: usize>(words: &Words, indent: usize, rows: &[(Status, [St
     rows.iter().zip(table(words, indent, &cells)).map(line).collect()
 }
 
-/// A text in as many lines as it needs to fit, broken between words; those after the first begin `indent` columns further
-/// right.
+/// Wraps a text between words. Lines after the first are indented by `indent` more columns.
 pub fn wrapped(words: &Words, indent: usize, text: &str) -> Vec<String> {
     match words.columns() {
         Some(edge) => folded(text, indent, edge),
@@ -73,8 +74,8 @@ pub fn wrapped(words: &Words, indent: usize, text: &str) -> Vec<String> {
     }
 }
 
-/// Takes from the widest columns until all fit, and says what stands between them. Each keeps what is worth reading; where
-/// there is no room even for that, at least a character.
+/// Shrinks the widest columns until all fit, and returns the gap between them. Each column keeps [`WORTH_READING`] columns
+/// or, in a very narrow terminal, one character.
 fn narrow<const N: usize>(widths: &mut [usize; N], room: usize) -> usize {
     for width in widths.iter_mut() {
         *width = (*width).min(room);
@@ -99,7 +100,7 @@ mod tests {
     use proptest::{prelude::*, sample::select};
 
     use super::*;
-    use crate::{text::tests::text, words::Locale};
+    use crate::{terminal::text::tests::text, words::Locale};
 
     fn rows() -> Vec<[String; 3]> {
         let row = |cells: [&str; 3]| cells.map(str::to_owned);
@@ -141,7 +142,7 @@ mod tests {
             let words = Words::new(Locale::En).with_width(Some(columns));
             let lines = table(&words, indent, &cells);
             prop_assert!(lines.iter().all(|line| indent + width(line) <= columns), "{lines:#?}");
-            // A last column shows where it begins.
+            // A marker in the last column shows where that begins.
             let marked: Vec<_> = cells.iter().map(|[a, b, c, d, e, _]| {
                 [a, b, c, d, e, "|"].map(|cell: &str| cell.to_owned())
             }).collect();

@@ -1,8 +1,8 @@
-//! Everything that this program prints. Nothing else here writes to standard output or standard error.
+//! Standard output and standard error. Nothing else in this program writes to them.
 //!
-//! What is shown decides nothing. An output that is closed is no error; one that takes no more, as on a full disk, is told at
-//! the end. Beside work that must go on, threads of their own write what is shown: a reader that has stopped then costs lines,
-//! which are counted and told once it reads again, and holds up nothing.
+//! Output never changes what a command does. A closed output is not an error; one that cannot be written, as on a full disk,
+//! is reported at the end. While work runs that must not be delayed, separate threads write the output. A reader that stops
+//! reading then loses lines, which are counted and reported once it reads again.
 
 use std::{
     collections::VecDeque,
@@ -20,23 +20,23 @@ use std::{
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_str, stream::RawStream};
 
-/// How many bytes may wait for a reader beside work. One line alone may be longer.
+/// The most bytes that wait for a reader while work runs. A single line may be longer.
 const ROOM: usize = 4 * 1024 * 1024;
-/// The pause before an output is tried again that takes nothing at the moment.
+/// The pause before another attempt to write to an output that would block.
 const PAUSE: Duration = Duration::from_millis(10);
 
 static OUT: LazyLock<Printer> = LazyLock::new(|| Printer::to(&stdout()));
 static ERROR: LazyLock<Printer> = LazyLock::new(|| Printer::to(&stderr()));
 
-/// Says how many lines were not shown.
+/// Formats the number of lines that were dropped.
 type Missed = Arc<dyn Fn(u64) -> String + Send + Sync>;
 
-/// Prints a line for people on standard output; without its colours where nobody sees them.
+/// Prints a line for people on standard output, with colours if they are shown.
 pub fn line(text: impl Display) {
     OUT.print(&OUT.coloured(format!("{text}\n")));
 }
 
-/// Prints a text for programs on standard output, as it is.
+/// Prints a text for programs on standard output, unchanged.
 pub fn plain(text: impl Display) {
     OUT.print(&format!("{text}\n"));
 }
@@ -46,22 +46,22 @@ pub fn note(text: impl Display) {
     ERROR.print(&ERROR.coloured(format!("{text}\n")));
 }
 
-/// Prints a question on standard error, whose line the answer ends.
+/// Prints a question on standard error, without a line end.
 pub fn question(text: impl Display) {
     ERROR.print(&format!("{text} "));
 }
 
-/// Puts a text where the last one was, in the last line of the terminal at standard error.
+/// Replaces the last line of the terminal at standard error.
 pub fn progress(text: impl Display) {
     ERROR.print(&format!("\r\x1b[2K{text}"));
 }
 
-/// Whether nobody reads standard output any more.
+/// Returns true if the reader of standard output is gone.
 pub fn is_gone() -> bool {
     OUT.is_gone.load(Ordering::Relaxed)
 }
 
-/// From here on nothing waits for a reader. `missed` says how many lines were not shown.
+/// Stops waiting for readers from here on. `missed` formats the number of dropped lines.
 pub fn never_wait(missed: impl Fn(u64) -> String + Send + Sync + 'static) {
     let missed: Missed = Arc::new(missed);
     for printer in [&*OUT, &*ERROR] {
@@ -69,15 +69,15 @@ pub fn never_wait(missed: impl Fn(u64) -> String + Send + Sync + 'static) {
     }
 }
 
-/// Waits until everything is shown, but for a reader that takes nothing no longer than `patience`. Fails if standard output did
-/// not take everything; that its reader is gone is no failure.
+/// Waits until everything is written, for a reader that does not read at most `patience`. Fails if standard output could
+/// not be written completely, unless its reader is gone.
 pub fn finish(patience: Option<Duration>) -> io::Result<()> {
     ERROR.finish(patience);
     OUT.finish(patience);
     lock(&OUT.failure).take().map_or(Ok(()), Err)
 }
 
-/// As [`finish`], of standard error alone.
+/// Same as [`finish`], for standard error alone.
 pub fn finish_notes(patience: Option<Duration>) {
     ERROR.finish(patience);
 }
@@ -86,29 +86,29 @@ pub fn finish_notes(patience: Option<Duration>) {
 struct Printer {
     target: Arc<Mutex<Target>>,
     is_gone: Arc<AtomicBool>,
-    /// The first reason why something was not written.
+    /// The first error of a write.
     failure: Arc<Mutex<Option<io::Error>>>,
     has_colours: bool,
     queue: OnceLock<Arc<Queue>>,
 }
 
-/// Where a printer writes.
+/// The file that a printer writes to.
 struct Target {
     /// None if there is no file.
     file: Option<File>,
-    /// Whether the last line was written in part.
+    /// True if the last line was written only in part.
     is_torn: bool,
 }
 
-/// How a piece was written.
+/// The outcome of a write.
 enum Written {
     Whole,
-    /// Nobody reads any more.
+    /// The reader is gone.
     Gone,
     Failed(io::Error),
 }
 
-/// What waits to be written beside work.
+/// The pieces that a thread writes while work runs.
 struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
@@ -119,12 +119,12 @@ struct Queue {
 struct Waiting {
     pieces: VecDeque<Piece>,
     bytes: usize,
-    /// How many lines were not shown since it was said last.
+    /// The number of lines dropped since the last report.
     missed: u64,
     is_writing: bool,
-    /// Whether the last piece was not taken.
+    /// True if the last piece could not be written.
     is_failing: bool,
-    /// How many pieces have been dealt with.
+    /// The number of pieces processed.
     count: u64,
 }
 
@@ -153,7 +153,7 @@ impl Printer {
         if self.has_colours { text } else { strip_str(&text).to_string() }
     }
 
-    /// Writes a text, or leaves it to the thread that does.
+    /// Writes a text, or queues it for the writing thread.
     fn print(&self, text: &str) {
         if self.is_gone.load(Ordering::Relaxed) {
             return;
@@ -165,7 +165,7 @@ impl Printer {
         self.note(written);
     }
 
-    /// Notes how a piece was written, and says whether it was.
+    /// Stores the outcome of a write, and returns true if it succeeded.
     fn note(&self, written: Written) -> bool {
         match written {
             Written::Whole => return true,
@@ -177,7 +177,7 @@ impl Printer {
 
     fn never_wait(&self, missed: Missed) {
         let queue = Arc::new(Queue { waiting: Mutex::default(), changed: Condvar::new(), missed });
-        // The second time it is so already.
+        // A second call changes nothing.
         if self.queue.set(Arc::clone(&queue)).is_err() {
             return;
         }
@@ -188,7 +188,7 @@ impl Printer {
             has_colours: self.has_colours,
             queue: OnceLock::new(),
         };
-        // It ends with the program, or when nobody reads any more.
+        // The thread ends with the program, or when the reader is gone.
         thread::spawn(move || queue.write_to(&this));
     }
 
@@ -210,7 +210,7 @@ impl Target {
                 Ok(0) => return self.failed(rest.len() < whole.len(), ErrorKind::WriteZero.into()),
                 Err(error) => match error.kind() {
                     ErrorKind::Interrupted => {}
-                    // Another program that has it, too, does not want to wait.
+                    // Another program that shares the output has made it non-blocking.
                     ErrorKind::WouldBlock => thread::sleep(PAUSE),
                     ErrorKind::BrokenPipe => return Written::Gone,
                     _ => return self.failed(rest.len() < whole.len(), error),
@@ -228,7 +228,7 @@ impl Target {
 }
 
 impl Queue {
-    /// Puts a text behind the others, if there is room.
+    /// Queues a text, if there is room.
     fn push(&self, text: &str) {
         let mut waiting = lock(&self.waiting);
         if waiting.bytes > 0 && waiting.bytes + text.len() > ROOM {
@@ -244,7 +244,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Writes what waits, for as long as somebody may read it.
+    /// Writes the queued pieces until the reader is gone.
     fn write_to(&self, printer: &Printer) {
         let mut target = lock(&printer.target);
         loop {
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_costs_lines_that_are_counted_and_holds_up_nothing() {
+    fn a_stopped_reader_loses_counted_lines_and_delays_nothing() {
         let (reader, writer) = piped();
         let printer = beside(writer);
         let line = format!("{}\n", "x".repeat(1023));
@@ -341,11 +341,11 @@ mod tests {
             printer.print(&line);
         }
         printer.finish(SHORT);
-        // Somebody reads again.
+        // The reader reads again.
         let reading = thread::spawn(move || {
             let (mut shown, mut missed) = (0, 0);
             let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
-            // It is said more than once where some lines were shown in between.
+            // The number is reported several times if lines were shown in between.
             while shown + missed < count
                 && let Some(line) = lines.next()
             {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_no_failure_and_nothing_waits_for_it() {
+    fn a_closed_output_is_no_failure_and_nothing_waits_for_it() {
         for waits in [true, false] {
             let (reader, writer) = piped();
             let printer = if waits { Printer::new(Some(writer), false) } else { beside(writer) };
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_a_failure_that_ends_nothing() {
+    fn a_full_disk_is_a_failure_that_stops_nothing() {
         for waits in [true, false] {
             let full = File::options().write(true).open("/dev/full").unwrap();
             let printer = if waits { Printer::new(Some(full), false) } else { beside(full) };
@@ -401,7 +401,7 @@ mod tests {
         });
         printer.print(&long);
         printer.finish(None);
-        // The thread that writes has the pipe until its reader is gone: it ends with what it reads.
+        // The writing thread keeps the pipe open until its reader is gone.
         drop(printer);
         assert!(!reading.is_finished(), "the pipe is open still");
     }

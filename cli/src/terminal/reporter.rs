@@ -1,4 +1,4 @@
-//! Shows a running runner: the lines of its tasks and its own events, as text or as JSON.
+//! Shows a runner's events and the log lines of its tasks, as text or as JSON.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,32 +10,31 @@ use lamplighter_runner::events::{Event, Reporter};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    output,
-    text::escaped,
+    terminal::{output, text::escaped},
     tr,
     words::{Lines, Words},
 };
 
-/// From here on no reader is waited for. Lines that were not shown are told by their number.
+/// Stops waiting for readers from here on. Dropped lines are counted and reported.
 pub fn never_wait(words: &Words, json: bool) {
     let words = Words::new(words.locale());
     output::never_wait(move |count| {
         if json {
             json!({ "event": "lines_missed", "count": count }).to_string()
         } else {
-            tr!(&words, "main-missed", count = count)
+            tr!(&words, "main-dropped", count = count)
         }
     });
 }
 
-/// Shows the events of a runner and the lines of its tasks: as text, or as a JSON object a line.
+/// Shows the events of a runner and the log lines of its tasks: as text, or as one JSON object a line.
 pub struct Terminal {
     /// The language.
     pub words: Words,
     json: bool,
-    /// The prefix of a function's name, before its task's.
+    /// The prefix of function names, before the task's name.
     prefix: String,
-    /// The width of the longest name so far.
+    /// The width of the longest task name so far.
     width: AtomicUsize,
 }
 
@@ -46,7 +45,7 @@ impl Terminal {
         Self { words, json, prefix: format!("{stack}-"), width: AtomicUsize::new(0) }
     }
 
-    /// Shows an event: as text, or as a JSON object with this name and these entries.
+    /// Shows an event as text, or as a JSON object with this name and these entries.
     pub fn show(&self, event: &str, entries: Value, text: &str) {
         if self.json {
             let mut whole = Map::from_iter([("event".to_owned(), event.into())]);
@@ -91,7 +90,7 @@ impl Reporter for Terminal {
                 self.show("build_failed", json!({ "message": reason }), &text);
             }
             Event::Polling(reason) => {
-                let text = tr!(words, "runner-looks", reason = *reason);
+                let text = tr!(words, "runner-polls", reason = *reason);
                 self.show("looking", json!({ "message": reason }), &text);
             }
             Event::Missed { task, ticks, last } => {
@@ -133,7 +132,7 @@ impl Reporter for Terminal {
     }
 }
 
-/// A line as people read it: when, which task, how grave if it is, what, and what else it has.
+/// Formats a line for people: time, task, message in the colour of its level, other fields.
 fn readable(task: &str, width: usize, entries: Option<Map<String, Value>>, raw: &str) -> String {
     let dim = Style::new().dimmed();
     let mut entries = entries.unwrap_or_default();
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_when_which_task_and_what() {
+    fn a_line_shows_its_time_task_message_and_fields() {
         let line = r#"{"timestamp":"2026-11-21T06:00:07.123Z","level":"INFO","task":"purge","run_id":"x","attempt":1,"trigger":"pulse","target":"purge","message":"deleted","rows":12}"#;
         assert_eq!(plain("purge", line), "06:00:07  purge   deleted rows=12");
         assert!(plain("purge", "\u{1b}[31mred\u{7}").ends_with(r"purge   \u{1b}[31mred\u{7}"));

@@ -1,4 +1,4 @@
-//! What takes long says so: one line on the terminal, gone when the work is done.
+//! The progress of long operations: one line on the terminal, removed at the end.
 
 use std::{
     io::{IsTerminal as _, stderr},
@@ -7,19 +7,19 @@ use std::{
 
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::output;
+use crate::terminal::output;
 
-/// What is over sooner needs no line.
+/// Shorter operations show no line.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// How often the line is written again.
+/// The interval between updates of the line.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Whether there is somebody to see progress: a person at a terminal, who did not ask for JSON.
+/// Returns true if progress is shown: at a terminal, without `--json`.
 pub fn is_seen(json: bool) -> bool {
     !json && stderr().is_terminal()
 }
 
-/// Does the work and, if `seen`, shows meanwhile what `line` says of the time it has taken.
+/// Does the work and, if `seen`, shows `line` with the time that it has taken.
 pub async fn beside<T>(seen: bool, line: impl Fn(Duration) -> String, work: impl Future<Output = T>) -> T {
     if !seen {
         return work.await;
