@@ -15,7 +15,7 @@ use lamplighter_project::{
     project::given::{SecretsFile, of_environment},
     workspace::Workspace,
 };
-use lamplighter_pulse::run::Pulse;
+use lamplighter_pulse::services::Pulse;
 use tokio::sync::{mpsc, watch};
 
 use super::{
