@@ -104,7 +104,7 @@ impl World {
 fn k01_the_reading_commands_tell_of_a_table() {
     let world = world();
     history(&world);
-    statistics_and_tasks(&world);
+    c09_p05_statistics_and_tasks(&world);
     what_comes_and_why(&world);
     types_and_logs(&world);
     what_is_not_understood_is_named(&world);
@@ -183,7 +183,7 @@ fn history(world: &World) {
     assert!(!text.contains('\u{1b}'), "no colour where nobody sees it: {text:?}");
 }
 
-fn statistics_and_tasks(world: &World) {
+fn c09_p05_statistics_and_tasks(world: &World) {
     let told = world.json(&["stats", "purge"]);
     assert_eq!(
         (&told[0]["total"], &told[0]["success_rate"], &told[0]["p50_ms"]),
