@@ -65,7 +65,7 @@ pub fn messages(input: &[u8]) {
         let _ = lamplighter_pulse::event::Event::parse(event);
     }
     let event = lamplighter_dispatcher::event::Event::read(text);
-    let event = event.lost().map_or(event, |(event, _)| event);
+    let event = event.undelivered().map_or(event, |(event, _)| event);
     if let Ok(envelope) = lamplighter_dispatcher::event::envelope(&event, None) {
         let action = lamplighter_dispatcher::event::action(&event, &envelope);
         let again = lamplighter_dispatcher::event::Event::read(

@@ -1,4 +1,4 @@
-//! A look into what was deployed: stacks, functions, tables and logs, as the tests need them.
+//! Access to deployed stacks: their resources, functions, tables and logs.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,13 +16,13 @@ use lambda::primitives::Blob;
 use lambda::types::InvocationType;
 use serde_json::{Value, json};
 
-/// A client of the emulator, with every right. Its methods panic where the API answers with an error that a test does
-/// not ask about; the clients themselves are there for the rest.
+/// A client of the emulator with all permissions. Its methods panic on errors of the API; tests of errors use the SDK's
+/// clients.
 #[derive(Debug, Clone)]
 pub struct Aws {
     /// The client of CloudFormation.
     pub cloudformation: cloudformation::Client,
-    /// The client of Lambda. It never sends a request twice, so that what a test counts is what it did.
+    /// The client of Lambda. It never repeats a request, so that tests can count invocations.
     pub lambda: lambda::Client,
     /// The client of DynamoDB.
     pub dynamodb: dynamodb::Client,
@@ -30,28 +30,28 @@ pub struct Aws {
     endpoint: String,
 }
 
-/// One line of a stack's history.
+/// An event of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StackEvent {
     /// The resource's name in the template, or the stack's own name.
     pub logical_id: String,
-    /// Such as `UPDATE_FAILED`.
+    /// The status, e.g. `UPDATE_FAILED`.
     pub status: String,
-    /// Empty where CloudFormation gives none.
+    /// The reason; empty if CloudFormation gives none.
     pub reason: String,
 }
 
-/// What a synchronous invocation returned.
+/// The result of a synchronous invocation.
 #[derive(Debug, Clone, PartialEq)]
 #[must_use]
 pub struct Invocation {
     /// `Unhandled` or `Handled` if the function failed.
     pub function_error: Option<String>,
-    /// The answer, or the error as Lambda words it.
+    /// The response, or Lambda's description of the error.
     pub payload: Value,
 }
 
-/// Makes the configuration of one SDK crate: the same for each, but of a type of its own.
+/// Creates the configuration of an SDK crate. It is the same for each crate, but each has its own type.
 macro_rules! config {
     ($sdk:ident, $endpoint:expr) => {
         $sdk::Config::builder()
@@ -64,11 +64,11 @@ macro_rules! config {
 }
 
 impl Aws {
-    /// A client of the emulator at `endpoint`.
+    /// Creates a client of the emulator at `endpoint`.
     pub fn new(endpoint: &str) -> Self {
         let lambda = config!(lambda, endpoint)
             .retry_config(RetryConfig::disabled())
-            // An invocation is silent for as long as the function runs.
+            // An invocation sends nothing while the function runs.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
         Self {
@@ -90,7 +90,7 @@ impl Aws {
         Some(stack.stack_status().expect("a stack has a status").as_str().to_owned())
     }
 
-    /// The outputs of a stack; none if there is no such stack.
+    /// The outputs of a stack; empty if there is no such stack.
     pub async fn stack_outputs(&self, stack: &str) -> BTreeMap<String, String> {
         let stack = self.describe(stack).await;
         let outputs = stack.iter().flat_map(cloudformation::types::Stack::outputs);
@@ -99,7 +99,7 @@ impl Aws {
             .collect()
     }
 
-    /// The whole history of a stack, oldest event first.
+    /// All events of a stack, oldest first.
     pub async fn stack_events(&self, stack: &str) -> Vec<StackEvent> {
         let pages = self.cloudformation.describe_stack_events().stack_name(stack).into_paginator().send();
         let pages: Vec<_> = or_panic("DescribeStackEvents", pages.try_collect().await);
@@ -116,7 +116,7 @@ impl Aws {
         events
     }
 
-    /// Invokes a function and waits for its answer.
+    /// Invokes a function and waits for its response.
     pub async fn invoke(&self, function: &str, payload: &Value) -> Invocation {
         let request = self.lambda.invoke().function_name(function).payload(Blob::new(payload.to_string()));
         let answer = or_panic("Invoke", request.send().await);
@@ -128,13 +128,13 @@ impl Aws {
         }
     }
 
-    /// Has Lambda invoke a function some time soon, and again if it fails.
+    /// Invokes a function asynchronously, so that Lambda retries it if it fails.
     pub async fn invoke_async(&self, function: &str, payload: &Value) {
         let request = self.lambda.invoke().function_name(function).invocation_type(InvocationType::Event);
         or_panic("Invoke", request.payload(Blob::new(payload.to_string())).send().await);
     }
 
-    /// Every item of a table as plain JSON, in no order.
+    /// All items of a table as plain JSON, in any order.
     pub async fn scan(&self, table: &str) -> Vec<Value> {
         let items =
             self.dynamodb.scan().table_name(table).consistent_read(true).into_paginator().items().send();
@@ -142,7 +142,7 @@ impl Aws {
         items.into_iter().map(|item| plain(AttributeValue::M(item))).collect()
     }
 
-    /// What a function logged, oldest first, with Lambda's own START, END and REPORT lines.
+    /// The log lines of a function, oldest first, with Lambda's own START, END and REPORT lines.
     pub async fn logs(&self, function: &str) -> Vec<String> {
         let configuration = self.lambda.get_function_configuration().function_name(function).send().await;
         let configuration = or_panic("GetFunctionConfiguration", configuration);
@@ -165,8 +165,8 @@ impl Aws {
         }
     }
 
-    /// Gets `path` (with its leading slash) of a function URL as the stack's outputs give it, and returns status and body.
-    /// The emulator keeps `/health` to itself, on every host.
+    /// Requests `path` (with its leading slash) from a function URL of the stack's outputs. Returns status and body. The
+    /// emulator answers `/health` itself on every host.
     pub async fn get(&self, function_url: &str, path: &str) -> (u16, String) {
         // The emulator serves all hosts on its one port.
         let host = function_url.trim_start_matches("https://").trim_end_matches('/');
@@ -183,7 +183,7 @@ impl Aws {
         detail.unwrap_or_else(|| panic!("{logical_id} has no physical id")).to_owned()
     }
 
-    /// The URL of a function, also while its stack is being deployed and has no outputs yet; `None` if there is none.
+    /// The URL of a function, or `None` if it has none. Works before the stack has outputs.
     pub async fn function_url(&self, function: &str) -> Option<String> {
         let answer = self.lambda.get_function_url_config().function_name(function).send().await;
         answer.ok().map(|answer| answer.function_url().to_owned())
@@ -198,14 +198,14 @@ impl Aws {
         keys.map(str::to_owned).collect()
     }
 
-    /// A schedule of EventBridge Scheduler, as its API shows it.
+    /// A schedule of EventBridge Scheduler, as its API returns it.
     pub async fn schedule(&self, name: &str) -> Value {
         let request = self.http.get(format!("{}/schedules/{name}", self.endpoint));
         let answer = or_panic("GetSchedule", signed(request, "scheduler").send().await);
         or_panic("GetSchedule", serde_json::from_str(&or_panic("GetSchedule", answer.text().await)))
     }
 
-    /// The messages that a queue has, which are its no more. If it has none, this waits for some.
+    /// Receives and deletes the messages of a queue. Waits for some if it is empty.
     pub async fn receive(&self, queue: &str) -> Vec<Value> {
         let started = std::time::Instant::now();
         loop {
@@ -224,7 +224,7 @@ impl Aws {
         }
     }
 
-    /// Puts another value into a variable of a function.
+    /// Sets an environment variable of a function.
     pub async fn set_variable(&self, function: &str, name: &str, value: &str) {
         let configuration = self.lambda.get_function_configuration().function_name(function).send().await;
         let configuration = or_panic("GetFunctionConfiguration", configuration);
@@ -243,7 +243,7 @@ impl Aws {
         }
     }
 
-    /// One call of a service that takes JSON. A thing that is not there is an answer.
+    /// Calls an operation of a service with a JSON protocol. A missing resource is no error.
     async fn call(&self, service: &str, operation: &str, request: &Value) -> Value {
         let answer = signed(self.http.post(&self.endpoint), service)
             .header("content-type", "application/x-amz-json-1.1")
@@ -261,15 +261,15 @@ impl Aws {
     }
 }
 
-/// The request, to a service without an SDK client here. The emulator wants to be told who calls, but believes it of the
-/// user `test`, so no signature has to be computed.
+/// Adds a signature header for a service without an SDK client here. The emulator reads the user from it and does not check
+/// the signature of user `test`.
 fn signed(request: reqwest::RequestBuilder, service: &str) -> reqwest::RequestBuilder {
     let credential = format!("Credential=test/20260101/us-east-1/{service}/aws4_request");
     let authorization = format!("AWS4-HMAC-SHA256 {credential}, SignedHeaders=host, Signature={:064}", 0);
     request.header("x-amz-date", "20260101T000000Z").header("authorization", authorization)
 }
 
-/// A value of DynamoDB as JSON: numbers as numbers, sets as arrays, bytes as how many they are.
+/// A value of DynamoDB as JSON: numbers as numbers, sets as arrays, bytes as their count.
 fn plain(value: AttributeValue) -> Value {
     let number = |text: String| serde_json::from_str(&text).unwrap_or(Value::String(text));
     match value {

@@ -1,4 +1,4 @@
-//! The `lamplighter` program of this workspace, called as a user calls it.
+//! The `lamplighter` program of this workspace, called as users call it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,34 +10,34 @@ use tempfile::TempDir;
 
 use crate::tools::repository;
 
-/// How long a command may be tried until it ends as it should.
+/// The time for which a command is repeated until it ends as expected.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
-pub struct Ended {
-    /// What it exited with; nothing if a signal ended it.
+pub struct CommandOutput {
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote to standard output.
+    /// Its standard output.
     pub stdout: String,
-    /// What it wrote to standard error, without what cargo says of its own work.
+    /// Its standard error, without cargo's own lines.
     pub stderr: String,
 }
 
-/// A home of stacks on this machine that is a test's own, and a database in it.
+/// A test's own home of local stacks, with a database in it.
 #[derive(Debug)]
 pub struct Home {
     folder: TempDir,
 }
 
-impl Ended {
+impl CommandOutput {
     /// Runs the command to its end.
     pub fn of(command: &mut Command) -> Self {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self::wait(command.spawn().unwrap_or_else(|error| panic!("{command:?} cannot be started: {error}")))
     }
 
-    /// Waits for the end of one that was started with its output piped.
+    /// Waits for the end of a command that was started with piped output.
     pub fn wait(child: Child) -> Self {
         let output = child.wait_with_output().expect("a child can be waited for");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -49,7 +49,7 @@ impl Ended {
         }
     }
 
-    /// Runs the command again and again until it ends so.
+    /// Repeats the command until its result is accepted.
     pub fn until(mut command: impl FnMut() -> Command, so: impl Fn(&Self) -> bool) -> Self {
         let started = Instant::now();
         loop {
@@ -61,30 +61,30 @@ impl Ended {
         }
     }
 
-    /// What it wrote to standard output, as JSON.
+    /// Its standard output as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 impl Home {
-    /// An empty one.
+    /// Creates an empty home.
     #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
     }
 
-    /// Its folder.
+    /// The home's folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The file of its database.
+    /// The file of the home's database.
     pub fn database(&self) -> PathBuf {
         self.folder.path().join("app.sqlite")
     }
 
-    /// `lamplighter` on this home and its database.
+    /// A `lamplighter` command with this home and its database.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = lamplighter();
         let database = format!("sqlite:{}", self.database().display());
@@ -92,12 +92,12 @@ impl Home {
         command
     }
 
-    /// Runs it to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ended {
-        Ended::of(&mut self.command(arguments))
+    /// Runs a `lamplighter` command to its end.
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
+        CommandOutput::of(&mut self.command(arguments))
     }
 
-    /// Starts it, with its output piped.
+    /// Starts a `lamplighter` command with piped output.
     pub fn begin(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -105,7 +105,7 @@ impl Home {
     }
 }
 
-/// A command that starts `lamplighter` in the repository. The program is built first, once for each test process.
+/// A command that starts `lamplighter` in the repository. Builds the program first, once for each test process.
 pub fn lamplighter() -> Command {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let mut command = Command::new(PROGRAM.get_or_init(build));
@@ -113,19 +113,19 @@ pub fn lamplighter() -> Command {
     command
 }
 
-/// Builds the program, and returns where it is.
+/// Builds the program and returns its path.
 fn build() -> PathBuf {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(repository());
-    // What cargo tells a test of its package: build scripts that watch it would run again.
+    // Removes cargo's variables for tests, since build scripts that read them would run again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(name);
         }
     }
-    // With the workspace, and with an example, which has the features of tests: with others the program and all that it
-    // stands on would be compiled once more.
+    // Builds the workspace and an example, so that the features are those of the tests. With others cargo would compile the
+    // program and its dependencies again.
     command.args(["build", "--workspace", "--bin", "lamplighter", "--example", "queue-probe"]);
     command.args(["--message-format", "json"]);
     let output = command.output().expect("cargo can be started");

@@ -1,4 +1,4 @@
-//! An AWS emulator (`MiniStack`) of a test's own, with IAM enforced, that leaves no process behind.
+//! An AWS emulator (`MiniStack`) for one test. It enforces IAM and leaves no process behind.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -13,28 +13,28 @@ use tempfile::TempDir;
 
 use crate::tools::{command, program};
 
-/// Starting takes half a second; a busy machine gets its time.
+/// The timeout of a start, which takes half a second on an idle machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Becomes the emulator, after starting a watcher that ends the whole process group when standard input is closed: that
-/// happens however the test process ends, also when it is killed and drops nothing.
+/// A script that starts a watcher and then becomes the emulator. The watcher ends the process group once standard input is
+/// closed, which also happens if the test process is killed.
 const START_WATCHED: &str =
     r#"exec 3<&0; { cat <&3; kill -KILL 0; } >/dev/null 2>&1 & exec "$0" </dev/null 3<&-"#;
 
-/// A running emulator. Dropping it ends it, and every function process it started.
+/// A running emulator. Dropping it ends it and all function processes that it started.
 #[derive(Debug)]
 pub struct Emulator {
     process: Child,
     port: u16,
-    /// Its home and its temporary folder, where it also unpacks the functions.
+    /// The emulator's home and temporary folder, to which it unpacks the functions.
     directory: TempDir,
 }
 
 impl Emulator {
-    /// Starts an emulator on a free port and waits until it is ready. It enforces IAM: a function can do what its role
-    /// allows, and no more.
+    /// Starts an emulator on a free port and waits until it is ready. It enforces IAM: a function can do only what its role
+    /// allows.
     pub fn start() -> Self {
-        // Between finding a port free and listening on it, somebody else may take it.
+        // Another process may take the port before the emulator listens on it.
         for _ in 0..3 {
             if let Some(emulator) = Self::start_on(free_port()) {
                 return emulator;
@@ -43,22 +43,22 @@ impl Emulator {
         panic!("the emulator ended three times before it was ready");
     }
 
-    /// Where the AWS APIs are, such as `http://127.0.0.1:4566`.
+    /// The endpoint of the AWS APIs, e.g. `http://127.0.0.1:4566`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", address(self.port))
     }
 
-    /// What the emulator logged.
+    /// The emulator's log file.
     pub fn log_file(&self) -> PathBuf {
         log_file(self.directory.path())
     }
 
-    /// `None` if it ended at once.
+    /// Starts an emulator on a port. Returns `None` if it ends at once.
     fn start_on(port: u16) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary folder can be made");
         let log = File::create(log_file(directory.path())).expect("the log file can be made");
         let errors = log.try_clone().expect("the log file can be opened twice");
-        // Its whole environment is also that of every function.
+        // Every function inherits the emulator's environment.
         let process = command(Path::new("/bin/sh"), directory.path())
             .arg("-c")
             .arg(START_WATCHED)
@@ -97,7 +97,7 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // There is nothing it would have to save. An error means that the group is gone already.
+        // The emulator has nothing to save. An error means that the process group has already ended.
         let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
         let _ = self.process.wait();
     }

@@ -1,9 +1,9 @@
-//! The example application's database, as tests prepare it.
+//! Preparation of the example application's database.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Puts sessions into the database that expired a month ago. Its tables are there.
+/// Inserts sessions that expired a month ago. The tables must exist.
 pub fn expire_sessions(database: &Path, count: u32) {
     let database = database.display().to_string();
     let insert = format!(

@@ -1,7 +1,6 @@
-//! What the end-to-end tests stand on: an AWS emulator, the SAM CLI, the linters, and a look into what was deployed.
+//! Support for the end-to-end tests: an AWS emulator, the SAM CLI, the linters, and access to deployed stacks.
 //!
-//! The tools come from `tests/setup`. Everything here is test support: it panics, with the output of the tool, where a
-//! test could do nothing better than fail.
+//! `tests/setup` installs the tools. The functions here panic on errors, with the output of the tool.
 
 mod aws;
 mod cli;
@@ -14,7 +13,7 @@ mod terminal;
 mod tools;
 
 pub use aws::{Aws, Invocation, StackEvent};
-pub use cli::{Ended, Home, lamplighter};
+pub use cli::{CommandOutput, Home, lamplighter};
 pub use emulator::Emulator;
 pub use example::expire_sessions;
 pub use lint::{cfn_lint, checkov, sam_validate};

@@ -1,10 +1,10 @@
-//! The linters a generated template has to pass.
+//! The linters that a generated template must pass.
 
 use std::path::Path;
 
 use crate::tools::{Finished, command, program, run};
 
-/// `sam validate --lint`: SAM's own view of a template. Takes about four seconds.
+/// Runs `sam validate --lint`. Takes about four seconds.
 pub fn sam_validate(template: &Path) -> Finished {
     let home = home();
     run(command(&program("sam", "sam"), home.path())
@@ -13,18 +13,18 @@ pub fn sam_validate(template: &Path) -> Finished {
         .arg(template))
 }
 
-/// `cfn-lint`: the template against the resource specifications. Takes about two seconds.
+/// Runs `cfn-lint`, which checks the template against the resource specifications. Takes about two seconds.
 pub fn cfn_lint(template: &Path) -> Finished {
     let home = home();
     run(command(&program("cfn-lint", "cfn-lint"), home.path()).arg("--template").arg(template))
 }
 
-/// `checkov`: security findings. A resource explains an exception in its `Metadata`, as
+/// Runs `checkov`, which reports security findings. A resource explains an exception in its `Metadata`, as
 /// `checkov: { skip: [{ id: CKV_AWS_117, comment: "why" }] }`. Takes about six seconds.
 pub fn checkov(template: &Path) -> Finished {
     let home = home();
     run(command(&program("checkov", "checkov"), home.path())
-        // What it would download are descriptions of the checks, and without a network it waits for them.
+        // Prevents the download of the checks' descriptions, for which it waits without a network.
         .args(["--framework", "cloudformation", "--compact", "--quiet", "--skip-download", "--file"])
         .arg(template))
 }

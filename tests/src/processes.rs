@@ -1,20 +1,20 @@
-//! The processes of this machine, and waiting for them.
+//! The processes of this machine.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// How long something may take that is waited for.
+/// The timeout of [`wait_until`].
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many processes have this variable, such as `NAME=value`, in their environment.
+/// The number of processes with this variable, e.g. `NAME=value`, in their environment.
 pub fn processes_with(variable: &str) -> usize {
     let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
-    // Some end meanwhile.
+    // A process may end in between.
     let environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
     environments.filter(|all| all.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())).count()
 }
 
-/// Waits until it is so.
+/// Waits until a condition holds. `what` describes it in the failure.
 pub fn wait_until(what: &str, so: impl Fn() -> bool) {
     let started = Instant::now();
     while !so() {

@@ -1,4 +1,4 @@
-//! The SAM CLI against the emulator, called as a user calls it.
+//! The SAM CLI against the emulator, called as users call it.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,31 +7,31 @@ use tempfile::TempDir;
 
 use crate::tools::{Finished, command, program, run};
 
-/// The SAM CLI, pointed at an emulator.
+/// The SAM CLI with an emulator's endpoint.
 #[derive(Debug)]
 pub struct Sam {
     endpoint: String,
     home: TempDir,
 }
 
-/// What a stack does when a deployment fails.
+/// The behaviour of a stack after a failed deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// It returns to what was before.
+    /// It rolls back.
     RollBack,
-    /// It stays as it is then, with all that it has already.
+    /// It keeps the resources that it has already.
     Stop,
 }
 
 impl Sam {
-    /// A CLI that talks to the emulator at `endpoint` and to nothing else.
+    /// Creates a CLI that uses only the emulator at `endpoint`.
     pub fn new(endpoint: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder can be made");
         Self { endpoint: endpoint.to_owned(), home }
     }
 
-    /// Creates the stack or updates it, and returns when CloudFormation is done. A deployment that failed is not a
-    /// success; the reasons are in [`crate::Aws::stack_events`].
+    /// Creates or updates the stack, and returns once CloudFormation is done. The reasons of a failure are in
+    /// [`crate::Aws::stack_events`].
     pub fn deploy(
         &self,
         template: &Path,
@@ -57,7 +57,7 @@ impl Sam {
         run(&mut command)
     }
 
-    /// Deletes the stack, and returns when it is gone.
+    /// Deletes the stack, and returns once it is deleted.
     pub fn delete(&self, stack: &str) -> Finished {
         run(self.command().args(["delete", "--stack-name", stack, "--no-prompts", "--region", "us-east-1"]))
     }

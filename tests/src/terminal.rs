@@ -1,4 +1,4 @@
-//! A terminal for a program under test: it sees what is typed, and what is shown is seen.
+//! A terminal for a program under test: tests type, and read its output.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 
-/// How long something may take to be shown.
+/// The timeout of an expected output.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What interrupts, typed.
+/// The character of Ctrl-C.
 pub const CTRL_C: &str = "\u{3}";
 
-/// A program that runs on a terminal of its own, which is its controlling one: a typed Ctrl-C is a signal to all that
-/// runs there.
+/// A program on a controlling terminal of its own, so that a typed Ctrl-C is a signal to all processes on it.
 #[derive(Debug)]
 pub struct Terminal {
     program: Child,
@@ -32,7 +31,7 @@ impl Terminal {
         grantpt(&controller).and_then(|()| unlockpt(&controller)).expect("it can be used");
         let terminal = File::from(ioctl_tiocgptpeer(&controller, flags).expect("it has another end"));
         let end = || terminal.try_clone().expect("it can be opened twice");
-        // The kernel gives a terminal to a process only in a session of its own.
+        // A process gets a controlling terminal only in a session of its own.
         let mut started = Command::new("setsid");
         started.arg("--ctty").arg(command.get_program()).args(command.get_args());
         started.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -47,7 +46,7 @@ impl Terminal {
         let (sender, screen) = channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // An error says that nobody writes any more.
+            // An error means that no writer is left.
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
                 if sender.send(bytes[..count].to_vec()).is_err() {
                     break;
@@ -57,7 +56,7 @@ impl Terminal {
         Self { program, keyboard, screen, shown: String::new() }
     }
 
-    /// Waits until this is shown, and forgets all that was shown before it.
+    /// Waits until the text is shown, and discards the output up to it.
     pub fn expect(&mut self, text: &str) {
         let started = Instant::now();
         loop {
@@ -73,12 +72,12 @@ impl Terminal {
         }
     }
 
-    /// Types this.
+    /// Types the keys.
     pub fn press(&mut self, keys: &str) {
         self.keyboard.write_all(keys.as_bytes()).expect("the terminal is there");
     }
 
-    /// Waits for the program's end, and returns what it exited with and what was shown since.
+    /// Waits for the program's end. Returns its exit code and the remaining output.
     pub fn end(mut self) -> (Option<i32>, String) {
         let status = self.program.wait().expect("the program can be waited for");
         while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(1)) {

@@ -1,26 +1,26 @@
-//! Where the pinned tools are, and how one is run.
+//! The pinned tools, and how to run them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// How a tool ended.
+/// The result of a tool.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Finished {
-    /// Whether it exited with status 0.
+    /// True if it exited with code 0.
     pub success: bool,
-    /// What it wrote to standard output, then what it wrote to standard error.
+    /// Its standard output, then its standard error.
     pub output: String,
 }
 
 impl Finished {
-    /// The tool's output; panics with it unless the tool succeeded.
+    /// Returns the output of a tool that succeeded; panics with it otherwise.
     pub fn expect_success(self, what: &str) -> String {
         assert!(self.success, "{what} failed:\n{}", self.output);
         self.output
     }
 
-    /// The tool's output; panics with it unless the tool failed.
+    /// Returns the output of a tool that failed; panics with it otherwise.
     pub fn expect_failure(self, what: &str) -> String {
         assert!(!self.success, "{what} succeeded, but should have failed:\n{}", self.output);
         self.output
@@ -32,15 +32,15 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is a folder of the repository")
 }
 
-/// A program of a tool that `tests/setup` installs.
+/// The path of a program that `tests/setup` installs.
 pub(crate) fn program(tool: &str, name: &str) -> PathBuf {
     let path = repository().join(".tools").join(tool).join("bin").join(name);
     assert!(path.exists(), "{} is missing: run tests/setup", path.display());
     path
 }
 
-/// A command that sees nothing of the environment of whoever runs the tests but the search path: no profile, no
-/// credentials and no proxy of theirs can change what a test does.
+/// A command whose environment has only the search path, so that no profile, credentials or proxy of the user affects a
+/// test.
 pub(crate) fn command(program: &Path, home: &Path) -> Command {
     let mut command = Command::new(program);
     command

@@ -1,28 +1,30 @@
-//! `run`, `retry`, `cancel`, `enable`, `disable`, `set` and `pulse status` as processes, in this repository, with a home and a database of the test's
-//! own. One test, since everything here packages the same functions into the same folder.
+//! `run`, `retry`, `cancel`, `enable`, `disable`, `set` and `pulse status` as processes in this repository, with a home and a
+//! database of the test's own.
+//!
+//! All checks are in one test, since they package the same functions into the same folder.
 
-use lamplighter_e2e::{Ended, Home, expire_sessions};
+use lamplighter_e2e::{CommandOutput, Home, expire_sessions};
 use serde_json::{Value, json};
 
-/// A purge that takes half a second for each session.
+/// The configuration of a purge that takes half a second for each session.
 const SLOW: &str = r#"{"batch_size": 1, "pause_ms": 500}"#;
-/// One that finds nothing.
+/// The configuration of a purge that finds nothing.
 const IDLE: &str = r#"{"older_than_days": 60}"#;
 
 #[test]
-fn k01_tasks_are_run_switched_and_cancelled_by_hand() {
+fn k01_tasks_are_run_disabled_and_cancelled_by_commands() {
     let home = Home::new();
-    what_cannot_be_meant_ends_with_2(&home);
-    a_task_runs_now_and_says_how_it_went(&home);
-    c05_a_task_that_is_switched_off_does_not_run(&home);
-    c24_a_run_that_failed_is_done_over(&home);
-    what_is_set_at_run_time_is_what_the_next_run_has(&home);
-    p03_the_pulse_is_unknown_before_the_first(&home);
-    c12_c19_a_run_keeps_others_out_and_is_cancelled(&home);
+    wrong_usage_exits_with_2(&home);
+    run_runs_a_task_and_reports_its_outcome(&home);
+    c05_a_disabled_task_does_not_run(&home);
+    c24_a_failed_run_is_retried(&home);
+    c08_the_next_run_has_the_settings_of_run_time(&home);
+    p03_the_pulse_is_unknown_before_the_first_one(&home);
+    c12_c19_a_run_excludes_others_and_is_cancelled(&home);
     two_runs_of_different_tasks_share_the_table(&home);
 }
 
-fn what_cannot_be_meant_ends_with_2(home: &Home) {
+fn wrong_usage_exits_with_2(home: &Home) {
     for arguments in [&["run"][..], &["run", "seed-data", "--config", "[1]"], &["enable"], &["cancel"]] {
         let ended = home.run(arguments);
         assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
@@ -34,7 +36,7 @@ fn what_cannot_be_meant_ends_with_2(home: &Home) {
     }
 }
 
-fn a_task_runs_now_and_says_how_it_went(home: &Home) {
+fn run_runs_a_task_and_reports_its_outcome(home: &Home) {
     let failed = home.run(&["run", "purge-expired"]);
     assert_eq!(failed.code, Some(1), "there is no table to purge: {failed:?}");
     assert!(failed.stdout.starts_with("✗ purge-expired FAILED in "), "{failed:?}");
@@ -48,7 +50,7 @@ fn a_task_runs_now_and_says_how_it_went(home: &Home) {
     let recorded = home.run(&["history", "run-migrations", "--json"]).json();
     assert!(recorded.to_string().contains(run["id"].as_str().unwrap()), "{recorded:#}");
 
-    // The task itself refuses this one, and the type of its configuration the other one.
+    // The task's `validate` refuses the first, and the schema of its configuration the second.
     let refused = home.run(&["run", "purge-expired", "--config", r#"{"pause_ms": 600000}"#]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stdout.contains("pause_ms is 600000"), "{refused:?}");
@@ -57,7 +59,7 @@ fn a_task_runs_now_and_says_how_it_went(home: &Home) {
     assert!(refused.stderr.contains("`batch_size` must be a whole number from 1"), "{refused:?}");
 }
 
-fn c05_a_task_that_is_switched_off_does_not_run(home: &Home) {
+fn c05_a_disabled_task_does_not_run(home: &Home) {
     let off = home.run(&["disable", "purge-expired", "--json"]);
     assert_eq!(off.code, Some(0), "{off:?}");
     assert_eq!(off.json(), json!({ "task": "purge-expired", "enabled": false, "changed": true }));
@@ -74,7 +76,7 @@ fn c05_a_task_that_is_switched_off_does_not_run(home: &Home) {
     assert_eq!(runs.code, Some(0), "{runs:?}");
 }
 
-fn c24_a_run_that_failed_is_done_over(home: &Home) {
+fn c24_a_failed_run_is_retried(home: &Home) {
     let config = r#"{"pause_ms": 600000}"#;
     let failed = home.run(&["run", "purge-expired", "--json", "--config", config]).json();
     assert_eq!(failed["status"], "FAILED");
@@ -90,7 +92,7 @@ fn c24_a_run_that_failed_is_done_over(home: &Home) {
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
 }
 
-fn what_is_set_at_run_time_is_what_the_next_run_has(home: &Home) {
+fn c08_the_next_run_has_the_settings_of_run_time(home: &Home) {
     let config = r#"{"batch_size": 7}"#;
     let set = home.run(&["set", "purge-expired", "--timeout", "2m", "--config", config, "--json"]);
     assert_eq!(set.code, Some(0), "{set:?}");
@@ -106,7 +108,7 @@ fn what_is_set_at_run_time_is_what_the_next_run_has(home: &Home) {
     assert_eq!(reset.stdout, "purge-expired has no run-time settings\n", "{reset:?}");
 }
 
-fn p03_the_pulse_is_unknown_before_the_first(home: &Home) {
+fn p03_the_pulse_is_unknown_before_the_first_one(home: &Home) {
     let status = home.run(&["pulse", "status", "--json"]);
     assert_eq!((status.code, &status.json()["status"]), (Some(0), &json!("UNKNOWN")), "{status:?}");
     assert_eq!((&status.json()["success_rate"], &status.json()["last"]), (&Value::Null, &Value::Null));
@@ -116,10 +118,10 @@ fn p03_the_pulse_is_unknown_before_the_first(home: &Home) {
     assert_eq!(words.stdout, "the pulse is UNKNOWN\n", "{words:?}");
 }
 
-fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
+fn c12_c19_a_run_excludes_others_and_is_cancelled(home: &Home) {
     expire_sessions(&home.database(), 40);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);
-    let second = Ended::until(
+    let second = CommandOutput::until(
         || home.command(&["run", "purge-expired", "--json", "--config", IDLE]),
         |ended| ended.stderr.contains("is in progress"),
     );
@@ -128,7 +130,7 @@ fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
 
     let cancelled = home.run(&["cancel", "purge-expired", "--json"]);
     assert_eq!(cancelled.code, Some(0), "{cancelled:?}");
-    let first = Ended::wait(first);
+    let first = CommandOutput::wait(first);
     let [cancelled] =
         cancelled.json().as_array().unwrap().clone().try_into().unwrap_or_else(|_| panic!("one run"));
     assert_eq!(cancelled["id"], first.json()["id"]);
@@ -146,12 +148,13 @@ fn c12_c19_a_run_keeps_others_out_and_is_cancelled(home: &Home) {
     assert_eq!(over.code, Some(1), "{over:?}");
 }
 
-/// The first holds the table's file while the second, which ends later, uses it: the first stays until then.
+/// The first command serves the table's file to the second, which ends later. The first one stays until then.
 fn two_runs_of_different_tasks_share_the_table(home: &Home) {
     expire_sessions(&home.database(), 6);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);
-    let seen = Ended::until(|| home.command(&["run", "seed-data", "--json"]), |ended| ended.code == Some(0));
+    let seen =
+        CommandOutput::until(|| home.command(&["run", "seed-data", "--json"]), |ended| ended.code == Some(0));
     assert_eq!(seen.json()["status"], "COMPLETED");
-    let first = Ended::wait(first);
+    let first = CommandOutput::wait(first);
     assert_eq!((first.code, &first.json()["status"]), (Some(0), &json!("COMPLETED")), "{first:?}");
 }

@@ -1,11 +1,11 @@
-//! Cron on the emulator: the pulse starts a task each minute and a schedule of EventBridge's each second one, with real
-//! functions, and history shows one run for each tick.
+//! Cron tasks on the emulator with real functions. The pulse starts a task every minute, and a schedule of EventBridge every
+//! second minute. The history has one run for each tick.
 //!
-//! Where both have the same tick, who comes first runs it; the pulse does not even send what it sees done. So the ticks
-//! that only the pulse has show that it fires.
+//! The first trigger of a tick runs it, and the pulse sends no tick that already has a run. So the ticks that only the
+//! pulse has show that it works.
 //!
-//! The emulator sends `<aws.scheduler.scheduled-time>` as it stands. So a small script stands before the task's process
-//! and puts in the minute that it is, which is the tick's own: the emulator fires some seconds after it.
+//! The emulator does not replace `<aws.scheduler.scheduled-time>`. A small script between Lambda and the task's process
+//! replaces it with the current minute, which is the tick: the emulator fires some seconds after it.
 
 use std::{
     collections::BTreeMap,
@@ -18,8 +18,8 @@ use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, lamplighter, repository, ru
 use serde_json::{Value, json};
 
 const TASK: &str = "refresh-statistics";
-/// The pulse begins a minute after its deployment, remembers the time, and has a tick of its own at the latest two
-/// minutes later.
+/// The time until both triggers have fired. The pulse first runs a minute after its deployment, and has a tick of its own
+/// at most two minutes later.
 const PATIENCE: Duration = Duration::from_secs(260);
 
 #[tokio::test]
@@ -47,12 +47,12 @@ async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
         assert!(started.elapsed() < PATIENCE, "{fired:?} {:#?}", aws.logs("cron-lamplighter-pulse").await);
         tokio::time::sleep(Duration::from_secs(1)).await;
     };
-    // The last one's record.
+    // Waits for the last run's record.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let items = aws.scan(&table).await;
     let runs: Vec<_> = items.iter().filter(|item| item["pk"] == format!("RUNS#{TASK}#0")).collect();
     let mut ticks: BTreeMap<&str, usize> = BTreeMap::new();
-    // One that came while another tick's run was in progress may have been skipped.
+    // A tick during another tick's run may be skipped.
     for run in runs.iter().filter(|run| run["status"] != "SKIPPED") {
         assert_eq!(run["status"], "COMPLETED", "{run}");
         *ticks.entry(run["scheduled_for"].as_str().unwrap()).or_default() += 1;
@@ -63,7 +63,7 @@ async fn c20_a_schedule_and_the_pulse_both_fire_and_each_tick_has_one_run() {
     assert!(due > 0, "{items:#?}");
 }
 
-/// The template with its two functions: the task behind the script, and the pulse with a plan of its own.
+/// Writes the template with its two functions: the task with the script, and the pulse with a plan of its own.
 fn lay_out(folder: &Path) {
     let (fixture, packages) =
         (repository().join("tests/fixtures/cron"), repository().join("target/lamplighter"));
@@ -87,7 +87,7 @@ fn lay_out(folder: &Path) {
     fs::write(folder.join("pulse/tasks.json"), json!([task]).to_string()).unwrap();
 }
 
-/// How many events of each trigger the task was sent.
+/// The number of events that the task received, by trigger.
 fn fired(events: &Path) -> BTreeMap<String, usize> {
     let mut fired = BTreeMap::new();
     for event in fs::read_dir(events).unwrap() {

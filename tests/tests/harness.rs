@@ -1,4 +1,4 @@
-//! The test support itself: a failure here says that a failure elsewhere is not the product's.
+//! The test support itself. If this fails, other failures may not be the framework's.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, cfn_lint, repository, sam_v
 use serde_json::json;
 
 #[tokio::test]
-async fn a_stack_is_deployed_looked_into_and_deleted_and_nothing_is_left() {
+async fn a_stack_is_deployed_read_and_deleted_without_a_process_left() {
     let template = repository().join("tests/fixtures/harness/template.yaml");
     sam_validate(&template).expect_success("sam validate --lint");
     cfn_lint(&template).expect_success("cfn-lint");
@@ -52,7 +52,7 @@ async fn a_stack_is_deployed_looked_into_and_deleted_and_nothing_is_left() {
     assert_eq!(processes(&folder), 0);
 }
 
-/// The processes that have the folder in their environment, as the emulator and each function have.
+/// The number of processes with the folder in their environment: the emulator and each function.
 fn processes(folder: &str) -> usize {
     let listing = Command::new("ps").args(["axe", "-o", "command"]).output().expect("ps can be run");
     String::from_utf8_lossy(&listing.stdout).lines().filter(|line| line.contains(folder)).count()

@@ -1,11 +1,11 @@
-//! The fuzz targets' bodies, over the corpus that is committed: what was found once stays mended.
+//! Runs the fuzz targets on the committed corpus, so that fixed faults stay fixed.
 
 #[path = "../../fuzz/inputs.rs"]
 mod inputs;
 
 use std::{fs, path::Path};
 
-/// Runs a target over the files of its corpus.
+/// Runs a target on the files of its corpus.
 fn over_corpus(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());

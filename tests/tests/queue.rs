@@ -1,5 +1,5 @@
-//! Queue tasks on the emulator: the template that `generate` writes, SQS, and a real function. Jobs are enqueued through the
-//! library and what became of them is read from their records.
+//! Queue tasks on the emulator: the template that `generate` writes, SQS, and a real function. The library enqueues the
+//! jobs, and their outcomes are read from their records.
 
 use std::{
     fs,
@@ -36,13 +36,13 @@ struct Stack {
 }
 
 #[tokio::test]
-async fn jobs_go_through_sqs_into_the_function_and_back() {
+async fn q01_q02_jobs_run_in_the_function_through_sqs() {
     let stack = Stack::deploy().await;
     a_job_returns_its_result(&stack).await;
-    q09_a_job_that_fails_is_tried_again_by_visibility_and_ends_failed(&stack).await;
-    q15_of_ten_with_a_poisonous_one_nine_complete_at_once(&stack).await;
+    q09_a_failing_job_is_retried_by_visibility_timeout_and_ends_failed(&stack).await;
+    q15_of_ten_jobs_with_one_failing_nine_complete_at_once(&stack).await;
     q05_a_delayed_job_does_not_start_before_its_time(&stack).await;
-    q14_a_message_from_elsewhere_ends_in_the_dead_letters(&stack).await;
+    q14_a_foreign_message_ends_in_the_dead_letter_queue(&stack).await;
 }
 
 async fn a_job_returns_its_result(stack: &Stack) {
@@ -52,7 +52,7 @@ async fn a_job_returns_its_result(stack: &Stack) {
     assert_eq!(run.data, Some(value), "{run:?}");
 }
 
-async fn q09_a_job_that_fails_is_tried_again_by_visibility_and_ends_failed(stack: &Stack) {
+async fn q09_a_failing_job_is_retried_by_visibility_timeout_and_ends_failed(stack: &Stack) {
     let key = stack.enqueue("error", &Value::Null).await;
     let run = stack.ended(&key).await;
     assert_eq!((run.status, run.attempts.len()), (Status::Failed, 2), "{run:?}");
@@ -60,7 +60,7 @@ async fn q09_a_job_that_fails_is_tried_again_by_visibility_and_ends_failed(stack
     assert_eq!(stack.bodies(&key), 2);
 }
 
-async fn q15_of_ten_with_a_poisonous_one_nine_complete_at_once(stack: &Stack) {
+async fn q15_of_ten_jobs_with_one_failing_nine_complete_at_once(stack: &Stack) {
     let new = |i: usize| if i == 4 { "error-once" } else { "echo" };
     let new = (0..10).map(|i| job(new(i), &json!(i))).collect();
     let keys = stack.jobs.enqueue_many(new).await.unwrap();
@@ -81,8 +81,8 @@ async fn q05_a_delayed_job_does_not_start_before_its_time(stack: &Stack) {
     assert!(run.started_at.duration_since(now).as_secs() >= 3, "{run:?}");
 }
 
-async fn q14_a_message_from_elsewhere_ends_in_the_dead_letters(stack: &Stack) {
-    // So that the seven deliveries take seconds.
+async fn q14_a_foreign_message_ends_in_the_dead_letter_queue(stack: &Stack) {
+    // Shortens the time of the seven deliveries to seconds.
     let set = stack.sqs.set_queue_attributes().queue_url(&stack.url);
     set.attributes(QueueAttributeName::VisibilityTimeout, "1").send().await.unwrap();
     let unknown = json!({ "task": TASK, "run_id": "01KAJ4QZ8M0000000000000000" }).to_string();
@@ -93,7 +93,7 @@ async fn q14_a_message_from_elsewhere_ends_in_the_dead_letters(stack: &Stack) {
     letters.sort_by(|a, b| a.body.cmp(&b.body));
     assert_eq!((letters[1].body.as_str(), letters[0].body.as_str()), (unknown.as_str(), "hello"));
     assert!(letters[0].job().is_none() && letters[1].job().is_some());
-    // The first is sent back, and comes again; the other one is there all the time.
+    // The first is redriven, and comes again; the other one stays.
     stack.dead.send_back(&letters[0]).await.unwrap();
     stack.dead.let_go(&letters).await;
     assert_eq!(stack.letters(2).await.len(), 2);
@@ -135,13 +135,13 @@ impl Stack {
         run.unwrap_or_else(|| panic!("{key} is not over"))
     }
 
-    /// How often the body of a job was begun.
+    /// The number of starts of a job's body.
     fn bodies(&self, key: &JobKey) -> usize {
         let bodies = fs::read_to_string(self.folder.path().join("bodies")).unwrap();
         bodies.lines().filter(|line| line.starts_with(&key.run_id.to_string())).count()
     }
 
-    /// The dead letters, once there are so many.
+    /// Waits until there are `count` dead letters, and returns them.
     async fn letters(&self, count: usize) -> Vec<DeadLetter> {
         let started = std::time::Instant::now();
         loop {
@@ -164,7 +164,7 @@ fn job(mode: &str, value: &Value) -> NewJob {
     NewJob { arguments: json!({ "mode": mode, "value": value }), ..NewJob::of(name()) }
 }
 
-/// A workspace whose one task says of itself what the probe does, its template, and the code that this names.
+/// Writes a workspace with one task whose description is the probe's, its template, and the code of its function.
 fn lay_out(folder: &Path) {
     let definition = run(std::process::Command::new(built("examples/job_probe")).arg("describe"));
     let definition = definition.expect_success("job_probe describe");
@@ -206,7 +206,7 @@ fn lay_out(folder: &Path) {
     fs::write(folder.join("code/pulse/tasks.json"), plan).unwrap();
 }
 
-/// What cargo has built beside this test.
+/// The path of a program that cargo has built beside this test.
 fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join(name);

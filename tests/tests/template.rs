@@ -1,4 +1,4 @@
-//! The committed template: current, without a finding, and with what the emulator does not look at.
+//! The committed template: it is current, has no findings, and has the properties that the emulator ignores.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use lamplighter_e2e::{cfn_lint, checkov, lamplighter, repository, run, sam_valid
 use serde_json::{Value, json};
 
 #[test]
-fn g01_it_is_what_generate_writes() {
+fn g01_the_committed_template_is_current() {
     let generated =
         run(lamplighter().args(["generate", "--check"])).expect_success("lamplighter generate --check");
     assert!(generated.contains("infra/template.yaml is up to date"), "{generated}");
 }
 
 #[test]
-fn g02_linters_find_nothing() {
+fn g02_linters_have_no_findings() {
     let template = repository().join("infra/template.yaml");
     sam_validate(&template).expect_success("sam validate --lint");
     let found = cfn_lint(&template).expect_success("cfn-lint");
@@ -22,7 +22,7 @@ fn g02_linters_find_nothing() {
 }
 
 #[test]
-fn o09_linters_find_nothing_in_what_is_taken_over_of_an_application() {
+fn o09_linters_have_no_findings_in_an_applications_part() {
     let workspace = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |path: &str, text: &str| {
         let path = workspace.path().join(path);
@@ -58,7 +58,7 @@ fn o09_linters_find_nothing_in_what_is_taken_over_of_an_application() {
     assert_eq!(template["Resources"]["GreetFunction"]["Properties"]["Timeout"], 70);
 }
 
-/// An application that says what it has in common, and repeats by YAML's own means.
+/// An application with Globals, YAML anchors and aliases.
 const APPLICATION: &str = "\
 AWSTemplateFormatVersion: 2010-09-09
 Description: What the linters look at.
@@ -106,7 +106,7 @@ fn g02_every_exception_is_explained() {
 }
 
 #[test]
-fn g06_functions_and_logs_have_their_bounds() {
+fn g06_functions_and_logs_have_limits() {
     let template = template();
     let functions: Vec<_> = of_type(&template, "AWS::Serverless::Function").collect();
     assert_eq!(functions.len(), 11);
@@ -122,7 +122,7 @@ fn g06_functions_and_logs_have_their_bounds() {
         let group = properties["LoggingConfig"]["LogGroup"]["Ref"].as_str().unwrap();
         assert_eq!(template["Resources"][group]["Properties"]["RetentionInDays"], 30, "{id}");
     }
-    // A task's function lives longer than its run may take, so that the run's end is written down.
+    // A task's function has a longer timeout than its runs, so that a run's end is recorded.
     for (function, timeout) in
         [("RunMigrationsFunction", 130), ("SeedDataFunction", 70), ("PurgeExpiredFunction", 610)]
     {
@@ -131,7 +131,7 @@ fn g06_functions_and_logs_have_their_bounds() {
 }
 
 #[test]
-fn what_the_emulator_ignores_is_there() {
+fn g06_properties_that_the_emulator_ignores_are_present() {
     let template = template();
     let table = &template["Resources"]["LamplighterTable"]["Properties"];
     assert_eq!(table["TimeToLiveSpecification"], json!({ "AttributeName": "expires_at", "Enabled": true }));
@@ -140,8 +140,8 @@ fn what_the_emulator_ignores_is_there() {
     assert_eq!(bucket["Properties"]["PolicyDocument"]["Statement"][0]["Effect"], "Deny");
     let retries = &template["Resources"]["LamplighterDispatcherRetries"]["Properties"];
     assert_eq!(retries["MaximumRetryAttempts"], 2);
-    let last_word = &retries["DestinationConfig"]["OnFailure"]["Destination"];
-    assert_eq!(last_word, &json!({ "Fn::GetAtt": ["LamplighterFallbackFunction", "Arn"] }));
+    let fallback = &retries["DestinationConfig"]["OnFailure"]["Destination"];
+    assert_eq!(fallback, &json!({ "Fn::GetAtt": ["LamplighterFallbackFunction", "Arn"] }));
     for resource in ["LamplighterBefore", "LamplighterAfter"] {
         let timeout = template["Resources"][resource]["Properties"]["ServiceTimeout"].as_u64().unwrap();
         assert!((120..=3600).contains(&timeout), "{resource}: {timeout}");
@@ -149,7 +149,7 @@ fn what_the_emulator_ignores_is_there() {
 }
 
 #[test]
-fn g03_no_role_may_do_anything_to_everything() {
+fn g03_no_role_has_all_actions_or_all_resources() {
     for (id, role) in of_type(&template(), "AWS::IAM::Role") {
         for policy in role["Properties"]["Policies"].as_array().unwrap() {
             for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {

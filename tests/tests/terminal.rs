@@ -1,33 +1,33 @@
-//! `lamplighter` at a terminal, as a process: what it asks there, and what Ctrl-C does.
+//! `lamplighter` as a process at a terminal: its questions, and the effect of Ctrl-C.
 //!
-//! One test, since everything here packages the same functions into the same folder.
+//! All checks are in one test, since they package the same functions into the same folder.
 
 use lamplighter_e2e::{
-    CTRL_C, Ended, Home, Terminal, expire_sessions, lamplighter, processes_with, wait_until,
+    CTRL_C, CommandOutput, Home, Terminal, expire_sessions, lamplighter, processes_with, wait_until,
 };
 
-/// A purge that takes half a second for each session.
+/// The configuration of a purge that takes half a second for each session.
 const SLOW: &str = r#"{"batch_size": 1, "pause_ms": 500}"#;
 
 #[test]
-fn k02_a_person_at_a_terminal_is_asked_and_heeded() {
-    what_is_no_terminal_is_not_asked();
-    what_is_missing_is_asked_for_at_a_terminal();
+fn k02_the_program_asks_at_a_terminal() {
+    without_a_terminal_it_shows_the_usage();
+    it_asks_for_missing_arguments();
     let home = Home::new();
-    a_task_is_asked_for_and_run(&home);
-    an_interrupt_asks_the_run_to_end(&home);
+    it_asks_for_a_task_and_runs_it(&home);
+    an_interrupt_cancels_the_run(&home);
     a_second_interrupt_ends_the_program_and_its_functions(&home);
 }
 
-fn what_is_no_terminal_is_not_asked() {
+fn without_a_terminal_it_shows_the_usage() {
     for arguments in [&[][..], &["pulse"], &["run"], &["why"]] {
-        let ended = Ended::of(lamplighter().args(arguments));
+        let ended = CommandOutput::of(lamplighter().args(arguments));
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains("Usage: lamplighter"), "{arguments:?}: {ended:?}");
     }
 }
 
-fn what_is_missing_is_asked_for_at_a_terminal() {
+fn it_asks_for_missing_arguments() {
     let mut terminal = Terminal::start(&lamplighter());
     terminal.expect("Which command?");
     terminal.expect("completions");
@@ -43,7 +43,7 @@ fn what_is_missing_is_asked_for_at_a_terminal() {
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("run-migrations has no schedule"), "{shown}");
 
-    // The end of the input is a no: then it is as where nobody can be asked.
+    // The end of the input is treated as if there were no terminal.
     let mut terminal = Terminal::start(lamplighter().arg("run"));
     terminal.expect("Number or name:");
     terminal.press("\u{4}");
@@ -52,7 +52,7 @@ fn what_is_missing_is_asked_for_at_a_terminal() {
     assert!(shown.contains("required arguments were not provided"), "{shown}");
 }
 
-fn a_task_is_asked_for_and_run(home: &Home) {
+fn it_asks_for_a_task_and_runs_it(home: &Home) {
     let mut terminal = Terminal::start(&home.command(&["run"]));
     terminal.expect("Which task?");
     terminal.expect("Number or name:");
@@ -64,7 +64,7 @@ fn a_task_is_asked_for_and_run(home: &Home) {
     assert_eq!(seeded.code, Some(0), "{seeded:?}");
 }
 
-fn an_interrupt_asks_the_run_to_end(home: &Home) {
+fn an_interrupt_cancels_the_run(home: &Home) {
     expire_sessions(&home.database(), 120);
     let mut terminal = Terminal::start(&home.command(&["run", "purge-expired", "--config", SLOW]));
     terminal.expect("purge-expired is running");
@@ -74,7 +74,7 @@ fn an_interrupt_asks_the_run_to_end(home: &Home) {
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("of purge-expired ended CANCELLED"), "{shown}");
-    nothing_is_left(home);
+    expect_no_functions(home);
     let last = home.run(&["history", "purge-expired", "--json"]).json();
     assert_eq!(last["runs"][0]["status"], "CANCELLED", "{last:#}");
 }
@@ -88,17 +88,17 @@ fn a_second_interrupt_ends_the_program_and_its_functions(home: &Home) {
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("no longer waiting for run"), "{shown}");
-    nothing_is_left(home);
+    expect_no_functions(home);
     let last = home.run(&["history", "purge-expired", "--json"]).json();
     let last = &last["runs"][0];
     assert_eq!((&last["status"], &last["error"]["kind"]), (&"FAILED".into(), &"system".into()), "{last:#}");
-    // Nobody waits for its lease.
+    // The next run does not wait for the lost run's lease.
     let next = home.run(&["run", "purge-expired"]);
     assert_eq!(next.code, Some(0), "{next:?}");
 }
 
-/// The functions have the home's database in their environment, and nobody else has.
-fn nothing_is_left(home: &Home) {
+/// Waits until no function process is left. Only these have the home's database in their environment.
+fn expect_no_functions(home: &Home) {
     let variable = format!("DATABASE_URL=sqlite:{}", home.database().display());
     wait_until("its functions are gone", || processes_with(&variable) == 0);
 }

@@ -1,6 +1,6 @@
-//! `lamplighter up` and `history` as processes, in this repository, with a home and a database of the test's own.
+//! `lamplighter up` and `history` as processes in this repository, with a home and a database of the test's own.
 //!
-//! One test, since everything here packages the same functions into the same folder.
+//! All checks are in one test, since they package the same functions into the same folder.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,23 +9,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use lamplighter_e2e::{Ended, Home, lamplighter, processes_with, repository, wait_until};
+use lamplighter_e2e::{CommandOutput, Home, lamplighter, processes_with, repository, wait_until};
 use serde_json::{Value, json};
 
-/// A database that is away: nothing listens there.
+/// An unreachable database: nothing listens on its port.
 const AWAY: &str = "postgres://shop@127.0.0.1:9/shop";
 
 #[test]
-fn up_deploys_fails_and_goes_on() {
+fn k01_up_deploys_fails_and_continues() {
     let home = Home::new();
-    versions_are_deployed_one_after_the_other(&home);
-    history_tells_what_ran(&home);
-    a_relative_database_is_one_file_whatever_else_is_in_the_environment();
-    killed_in_the_middle_it_leaves_nothing_behind_and_goes_on();
-    the_demo_runs_through();
+    versions_are_deployed_in_sequence(&home);
+    history_lists_the_runs(&home);
+    a_relative_database_is_one_file_whatever_the_environment_has();
+    a_killed_up_leaves_no_process_and_the_next_one_continues();
+    the_demo_succeeds();
 }
 
-fn versions_are_deployed_one_after_the_other(home: &Home) {
+fn versions_are_deployed_in_sequence(home: &Home) {
     let first = up(home, "1", &database(home));
     assert_eq!(first.code, Some(0), "{first:?}");
     assert_eq!((&first.json()["status"], &first.json()["version"]), (&json!("CREATE_COMPLETE"), &json!("1")));
@@ -49,13 +49,13 @@ fn versions_are_deployed_one_after_the_other(home: &Home) {
 
     let third = up(home, "3", AWAY);
     assert_eq!(third.code, Some(1), "{third:?}");
-    let told = third.json();
-    assert_eq!(told["status"], "UPDATE_ROLLBACK_COMPLETE");
-    assert_eq!((&told["version_before"], &told["version"]), (&json!("2"), &json!("2")));
-    let failure = told["failure"].as_str().unwrap();
+    let report = third.json();
+    assert_eq!(report["status"], "UPDATE_ROLLBACK_COMPLETE");
+    assert_eq!((&report["version_before"], &report["version"]), (&json!("2"), &json!("2")));
+    let failure = report["failure"].as_str().unwrap();
     assert!(failure.contains("run-migrations FAILED") && failure.contains("127.0.0.1:9"), "{failure}");
     assert!(third.stderr.contains("error: version 3 was not deployed"), "{}", third.stderr);
-    let resources = told["resources"].as_array().unwrap();
+    let resources = report["resources"].as_array().unwrap();
     let courses: Vec<_> =
         resources.iter().map(|resource| (&resource["logical_id"], &resource["course"])).collect();
     let before = json!("LamplighterBefore");
@@ -67,7 +67,7 @@ fn versions_are_deployed_one_after_the_other(home: &Home) {
     assert_eq!(fourth.json()["failure"], Value::Null);
 }
 
-fn history_tells_what_ran(home: &Home) {
+fn history_lists_the_runs(home: &Home) {
     let whole = home.run(&["history", "--json"]);
     assert_eq!(whole.code, Some(0), "{whole:?}");
     let runs = whole.json();
@@ -90,16 +90,16 @@ fn history_tells_what_ran(home: &Home) {
     }
 }
 
-fn a_relative_database_is_one_file_whatever_else_is_in_the_environment() {
+fn a_relative_database_is_one_file_whatever_the_environment_has() {
     let home = Home::new();
-    // In the current folder of all processes, where git does not see it.
+    // Relative to the current folder of all processes, in a folder that git ignores.
     let file = format!("target/relative-{}.sqlite", std::process::id());
     let url = format!("sqlite:{file}");
     for (version, seeded) in [("1", "COMPLETED"), ("2", "SKIPPED")] {
         let mut command = home.command(&["up", "--json", "--version", version]);
-        // Latin-1, as old files of settings have it.
+        // A value in Latin-1, as old settings files have them.
         command.env("DATABASE_URL", &url).env("BAD", OsStr::from_bytes(b"\xa3"));
-        let ended = Ended::of(&mut command);
+        let ended = CommandOutput::of(&mut command);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let before = statuses(&ended, "LamplighterBefore");
         assert_eq!((&before["run-migrations"], &before["seed-data"]), (&json!("COMPLETED"), &json!(seeded)));
@@ -110,9 +110,9 @@ fn a_relative_database_is_one_file_whatever_else_is_in_the_environment() {
     }
 }
 
-fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on() {
+fn a_killed_up_leaves_no_process_and_the_next_one_continues() {
     let home = Home::new();
-    // A database that takes connections and says nothing: the migrations wait for it.
+    // A database that accepts connections and never responds, so that the migrations wait.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let waiting = format!("postgres://shop@{}/shop", silent.local_addr().unwrap());
     let mut command = home.command(&["up", "--version", "1"]);
@@ -129,7 +129,7 @@ fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on() {
     let next = up(&home, "1", &database(&home));
     assert_eq!(next.code, Some(0), "{next:?}");
     assert_eq!(statuses(&next, "LamplighterBefore")["run-migrations"], "COMPLETED");
-    // Nobody waited for the lease of the run that was lost, and the history says what became of it.
+    // The next deployment did not wait for the lost run's lease, and the history has the lost run.
     assert!(next.json()["duration_ms"].as_u64().unwrap() < 60_000, "{next:?}");
     let lost = home.run(&["history", "run-migrations", "--status", "FAILED", "--json"]).json();
     let lost = &lost["runs"][0];
@@ -137,19 +137,19 @@ fn killed_in_the_middle_it_leaves_nothing_behind_and_goes_on() {
     assert!(lost["error"]["message"].as_str().unwrap().starts_with("lost: "), "{lost:#}");
 }
 
-fn the_demo_runs_through() {
+fn the_demo_succeeds() {
     lamplighter();
     let output = Command::new(repository().join("tests/demo")).env("RUST_BACKTRACE", "0").output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
     let serving: Vec<_> =
         ["version 1 is live", "version 2 is live", "version 2 stays live", "version 4 is live"]
             .into_iter()
-            .map(|word| told.find(word).unwrap_or_else(|| panic!("no `{word}` in:\n{told}")))
+            .map(|word| report.find(word).unwrap_or_else(|| panic!("no `{word}` in:\n{report}")))
             .collect();
-    assert!(serving.is_sorted(), "{told}");
+    assert!(serving.is_sorted(), "{report}");
     let history = ["history", "--json", "--limit", "200", "--home", "target/demo"];
-    let history = Ended::of(lamplighter().args(history)).json();
+    let history = CommandOutput::of(lamplighter().args(history)).json();
     let mut runs: BTreeMap<String, usize> = BTreeMap::new();
     for run in history["runs"].as_array().unwrap() {
         let words = ["task", "trigger", "status"].map(|key| run[key].as_str().unwrap());
@@ -162,10 +162,10 @@ fn the_demo_runs_through() {
             "seed-data deploy COMPLETED": 1,
             "process-assets deploy COMPLETED": 1,
             "warm-cache deploy COMPLETED": 1,
-            // Versions 2, 4 and 5; that of version 3 has no database.
+            // Versions 2, 4 and 5; version 3 has no database.
             "run-migrations update COMPLETED": 3,
             "run-migrations update FAILED": 1,
-            // Version 5 has a page that cannot be reached, and takes its notice back.
+            // Version 5 has an unreachable page, and its notice is withdrawn.
             "warm-cache update COMPLETED": 2,
             "warm-cache update FAILED": 1,
             "process-assets update COMPLETED": 1,
@@ -180,24 +180,25 @@ fn the_demo_runs_through() {
     );
 }
 
-/// `up` as a process, with JSON.
-fn up(home: &Home, version: &str, database: &str) -> Ended {
+/// Runs `up --json` as a process.
+fn up(home: &Home, version: &str, database: &str) -> CommandOutput {
     let started = Instant::now();
-    let ended =
-        Ended::of(home.command(&["up", "--json", "--version", version]).env("DATABASE_URL", database));
+    let ended = CommandOutput::of(
+        home.command(&["up", "--json", "--version", version]).env("DATABASE_URL", database),
+    );
     eprintln!("up {version}: {:?} after {:.1} s", ended.code, started.elapsed().as_secs_f64());
     ended
 }
 
-/// Where a home's own database is.
+/// The URL of a home's database.
 fn database(home: &Home) -> String {
     format!("sqlite:{}", home.database().display())
 }
 
-/// How each task of a resource ended, in the order of the alphabet.
-fn statuses(ended: &Ended, logical_id: &str) -> Value {
-    let told = ended.json();
-    let resources = told["resources"].as_array().unwrap();
+/// The status of each task of a resource, by name.
+fn statuses(ended: &CommandOutput, logical_id: &str) -> Value {
+    let report = ended.json();
+    let resources = report["resources"].as_array().unwrap();
     let resource = resources.iter().find(|resource| resource["logical_id"] == logical_id).unwrap();
     let tasks = resource["tasks"].as_array().unwrap();
     tasks.iter().map(|task| (task["task"].as_str().unwrap().to_owned(), task["status"].clone())).collect()

@@ -104,7 +104,7 @@ impl World {
 fn k01_the_reading_commands_show_the_contents_of_a_table() {
     let world = world();
     history(&world);
-    statistics_and_tasks(&world);
+    c09_p05_statistics_and_tasks(&world);
     next_and_why(&world);
     types_and_logs(&world);
     invalid_arguments_are_named(&world);
@@ -187,7 +187,7 @@ fn history(world: &World) {
     assert!(!text.contains('\u{1b}'), "no colour where nobody sees it: {text:?}");
 }
 
-fn statistics_and_tasks(world: &World) {
+fn c09_p05_statistics_and_tasks(world: &World) {
     let answer = world.json(&["stats", "purge"]);
     assert_eq!(
         (&answer[0]["total"], &answer[0]["success_rate"], &answer[0]["p50_ms"]),

@@ -1,4 +1,4 @@
-//! A task that does what its environment says, for the dispatcher's tests: under any name, in any mode.
+//! A task for the dispatcher's tests. Its environment sets its name and behaviour.
 
 use std::{fs::OpenOptions, io::Write, process::ExitCode, time::Duration};
 
@@ -7,7 +7,7 @@ use lamplighter::{
     prelude::*,
 };
 
-/// What the probe does.
+/// The probe's behaviour.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 struct Config {
@@ -15,13 +15,13 @@ struct Config {
     mode: String,
     /// `fail`; anything else succeeds.
     rollback_mode: String,
-    /// How long it takes first.
+    /// The time that the body takes before it ends.
     sleep_ms: u64,
-    /// What it tells wherever it can, if its mode begins with `tell`; `tell-fail` and `tell-panic` do not succeed.
+    /// A secret that the modes `leak`, `leak-fail` and `leak-panic` write to the log, data, messages and errors.
     secret: Secret,
-    /// How long the text in its data or its failure is.
+    /// The length of the text in its data or its failure.
     bytes: usize,
-    /// Where each start of a body is noted.
+    /// The file to which each start of a body is written.
     journal: String,
 }
 
@@ -48,19 +48,19 @@ impl Task for Probe {
         tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
         let text = "x".repeat(ctx.config.bytes);
         let secret = ctx.config.secret.expose();
-        if ctx.config.mode.starts_with("tell") {
+        if ctx.config.mode.starts_with("leak") {
             tracing::info!(config = ?ctx.config, plain = secret, quoted = ?secret, "the secret is {secret}");
         }
         match ctx.config.mode.as_str() {
-            "tell" => {
+            "leak" => {
                 let data =
                     serde_json::json!({ "list": [secret], secret: "a key", "text": format!("{secret:?}") });
-                Outcome::success(format!("told {secret}")).with_data(&data)
+                Outcome::success(format!("leaked {secret}")).with_data(&data)
             }
-            "tell-fail" => Err(TaskError::new(format!("refused {secret:?}"))).fatal(),
-            "tell-panic" => panic!("refused {secret}"),
-            "fail" => Ok(Outcome::failure(format!("told to fail{text}"))),
-            "panic" => panic!("told to panic"),
+            "leak-fail" => Err(TaskError::new(format!("refused {secret:?}"))).fatal(),
+            "leak-panic" => panic!("refused {secret}"),
+            "fail" => Ok(Outcome::failure(format!("failed on request{text}"))),
+            "panic" => panic!("panicked on request"),
             "exit" => std::process::exit(7),
             "abort" => std::process::abort(),
             _ => {
@@ -88,11 +88,11 @@ impl Task for Probe {
     }
 }
 
-/// One line in the journal: what, which task, which run.
+/// Writes a line to the journal: the operation, the task and the run.
 fn note(ctx: &Context<Config>, what: &str) -> Result<(), TaskError> {
     if !ctx.config.journal.is_empty() {
         let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
-        // One write, so that processes do not write into each other's lines.
+        // One write, so that lines of several processes do not mix.
         journal.write_all(format!("{what} {} {}\n", Probe::definition().name, ctx.run_id()).as_bytes())?;
     }
     Ok(())
@@ -103,19 +103,19 @@ fn main() -> ExitCode {
     if let Some(ms) = number("PROBE_START_MS") {
         std::thread::sleep(Duration::from_millis(ms));
     }
-    match (std::env::var("PROBE_STRANGER").as_deref(), number("PROBE_BYTES").unwrap_or(0)) {
-        (Ok("returns"), _) => stranger(Ok("hello")),
-        (Ok(_), bytes) => stranger(Err("no".repeat(usize::try_from(bytes).expect("a size") / 2))),
+    match (std::env::var("PROBE_NO_TASK").as_deref(), number("PROBE_BYTES").unwrap_or(0)) {
+        (Ok("returns"), _) => no_task(Ok("hello")),
+        (Ok(_), bytes) => no_task(Err("no".repeat(usize::try_from(bytes).expect("a size") / 2))),
         (Err(_), _) => lamplighter::start(Probe),
     }
 }
 
-/// A function that is no task.
-fn stranger(says: Result<&'static str, String>) -> ExitCode {
+/// A function that is no task: it returns this text or fails with it.
+fn no_task(result: Result<&'static str, String>) -> ExitCode {
     let serve = lambda_runtime::run(lambda_runtime::service_fn(
         move |_: lambda_runtime::LambdaEvent<serde_json::Value>| {
-            let says = says.clone();
-            async move { says.map_err(lambda_runtime::Error::from) }
+            let result = result.clone();
+            async move { result.map_err(lambda_runtime::Error::from) }
         },
     ));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

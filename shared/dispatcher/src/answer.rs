@@ -1,4 +1,4 @@
-//! The answer, delivered once.
+//! Delivery of an answer to its response URL, once.
 
 use std::time::Duration;
 
@@ -9,48 +9,49 @@ use sha2::{Digest, Sha256};
 
 use crate::event::ResponseUrl;
 
-/// The pauses between attempts to deliver an answer.
+/// The pauses between attempts to send an answer, in milliseconds.
 const PAUSES: [u64; 5] = [200, 1_000, 3_000, 8_000, 15_000];
-/// How long an attempt may take.
+/// The timeout of one attempt.
 pub const ATTEMPT: Duration = Duration::from_secs(20);
-/// How long another delivery of the same request may take to deliver the answer before this one does: an attempt, and the
-/// note of its end.
+/// The time that another delivery of the same request has to send the answer before this one sends it. Covers one attempt
+/// and the write that records it.
 const PATIENCE: Duration = Duration::from_secs(22);
 
-/// The answer was not accepted, however often it was tried. The event must come again.
+/// The answer was not accepted by the response URL. Lambda must deliver the event again.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer was not accepted after {attempts} attempts: {cause}")]
 pub struct NotAccepted {
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: usize,
-    /// The last attempt's status or error.
+    /// The status or error of the last attempt.
     pub cause: String,
 }
 
-/// Where the answer of a request is kept.
+/// Identifies the stored answer of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct StoredAnswer<'a> {
     /// The table.
     pub table: &'a Table,
     /// The request.
     pub request: RequestKey<'a>,
-    /// Its entry, if it has one.
+    /// The request's entry, if it has one.
     pub entry: Option<&'a EntryKey>,
 }
 
-/// The client that delivers answers. It follows no redirect: only the signed URL itself is CloudFormation's, and nobody
-/// else may learn of it.
+/// Creates the HTTP client that sends answers. It follows no redirect, since only the signed URL itself belongs to
+/// CloudFormation and no other server may learn it.
 pub fn client() -> reqwest::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().timeout(ATTEMPT).referer(false);
     builder.redirect(reqwest::redirect::Policy::none()).build()
 }
 
-/// Puts a body to a response URL. Only a 2xx is an acceptance. Each further attempt is noted at `place`, if there is one.
+/// Sends a body to a response URL. Only a status 2xx counts as accepted. Each further attempt is recorded at `stored`, if
+/// given.
 pub async fn put(
     http: &reqwest::Client,
     url: &ResponseUrl,
     body: &str,
-    place: Option<Place<'_>>,
+    stored: Option<StoredAnswer<'_>>,
 ) -> Result<(), NotAccepted> {
     let mut cause = String::new();
     for pause in PAUSES.map(Duration::from_millis).into_iter().map(Some).chain([None]) {
@@ -63,56 +64,67 @@ pub async fn put(
         };
         if let Some(pause) = pause {
             tokio::time::sleep(pause).await;
-            if let Some(Place { table, request, entry }) = place {
-                note(request, table.sending(request, entry, Timestamp::now()).await);
+            if let Some(StoredAnswer { table, request, entry }) = stored {
+                warn_unrecorded(request, table.sending(request, entry, Timestamp::now()).await);
             }
         }
     }
     Err(NotAccepted { attempts: PAUSES.len() + 1, cause })
 }
 
-/// Delivers the answer of a request. `own` says whether this delivery of the request decided it, and so sends it to this
-/// URL. If another one sends it there, that one is given the time of an attempt. An answer that has arrived at this URL is
-/// not sent again; at another URL it is, byte for byte.
+/// Sends the answer of a request to its response URL.
 ///
-/// Once the answer is accepted, the request is over: a table that cannot note that costs a warning.
+/// `own` is true if this delivery of the request decided the answer. Otherwise another delivery may be sending it, and
+/// this one first waits for the time of one attempt. An answer that has arrived at this URL is not sent again. At another
+/// URL it is sent with the same bytes.
+///
+/// An accepted answer ends the request. If the table cannot record that, it is only a warning.
 pub async fn deliver(
-    place: Place<'_>,
+    stored: StoredAnswer<'_>,
     http: &reqwest::Client,
     url: &ResponseUrl,
     answer: &Answered,
     own: bool,
 ) -> Result<(), NotAccepted> {
-    let Place { table, request, entry } = place;
+    let StoredAnswer { table, request, entry } = stored;
     let digest = digest(url);
     if !own {
         match table.claim_sending(request, entry, &digest, Timestamp::now()).await {
-            Ok(false) if arrived(place, answer, &digest).await => return Ok(()),
-            // It falls to this delivery, or the one that sent it has not succeeded.
+            Ok(false) if arrived(stored, answer, &digest).await => return Ok(()),
+            // No other delivery is sending it, or the other one has not succeeded.
             Ok(_) => {}
-            Err(error) => tracing::warn!(request_id = request.id, "sending the answer all the same: {error}"),
+            Err(error) => tracing::warn!(
+                request_id = request.id,
+                "cannot read if the answer was sent; sending it: {error}"
+            ),
         }
     }
-    put(http, url, &answer.body, Some(place)).await?;
-    note(request, table.delivered(request, entry, &digest).await);
+    put(http, url, &answer.body, Some(stored)).await?;
+    warn_unrecorded(request, table.delivered(request, entry, &digest).await);
     Ok(())
 }
 
-fn note(request: RequestKey<'_>, noted: Result<(), TableError>) {
-    if let Err(error) = noted {
-        tracing::warn!(request_id = request.id, "the ledger does not note the delivery: {error}");
+fn warn_unrecorded(request: RequestKey<'_>, written: Result<(), TableError>) {
+    if let Err(error) = written {
+        tracing::warn!(
+            request_id = request.id,
+            "cannot record in the ledger that the answer was sent: {error}"
+        );
     }
 }
 
-/// Whether the answer arrives at the URL while another delivery may still be sending it. A table that cannot say counts as
-/// no.
-async fn arrived(place: Place<'_>, decided: &Answered, digest: &str) -> bool {
-    let Place { table, request, entry } = place;
+/// Waits for another delivery to send the answer. Returns true once it has arrived at the URL. Returns false after
+/// [`PATIENCE`], or if the table fails.
+async fn arrived(stored: StoredAnswer<'_>, decided: &Answered, digest: &str) -> bool {
+    let StoredAnswer { table, request, entry } = stored;
     loop {
         let answer = match table.answered(request, entry).await {
             Ok(answer) => answer.unwrap_or_else(|| decided.clone()),
             Err(error) => {
-                tracing::warn!(request_id = request.id, "sending the answer once more: {error}");
+                tracing::warn!(
+                    request_id = request.id,
+                    "cannot read if the answer has arrived; sending it again: {error}"
+                );
                 return false;
             }
         };
@@ -127,7 +139,7 @@ async fn arrived(place: Place<'_>, decided: &Answered, digest: &str) -> bool {
     }
 }
 
-/// A word by which a URL is known again, and which does not tell it.
+/// Returns a digest that identifies a URL without revealing it.
 pub fn digest(url: &ResponseUrl) -> String {
     format!("{:x}", Sha256::digest(url.expose())).chars().take(32).collect()
 }

@@ -1,4 +1,4 @@
-//! What a request is, and what it leads to: its ledger, its kind, the stack that waits for it or does not, and its entry.
+//! Classification of a request by its ledger and its stack, and the plan that follows from it.
 
 use std::{
     collections::BTreeMap,
@@ -24,31 +24,31 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::services::{DispatchError, Dispatcher};
 
-/// How long one read of the table may take.
+/// The timeout of one read of the table.
 const READ: Duration = Duration::from_secs(10);
-/// How long a neighbour that refuses is asked again: new roles take seconds to be known everywhere.
+/// The time for which a refused request to a service is retried. New roles take seconds to take effect everywhere.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// The same for the status of a stack that a rollback can do without.
+/// The same for the stack's status of a rollback, which can continue without it.
 const BRIEFLY: Duration = Duration::from_secs(10);
-/// How long the stack's status is asked for at the last call, where nothing else is known.
+/// The timeout for the stack's status at the last call, if nothing else is known.
 const LAST_LOOK: Duration = Duration::from_secs(1);
-/// How long the stack's events are read again until they show the one that was sent.
+/// The time for which the stack's events are read again until they show the request's own event.
 const EVENTS_FOR: Duration = Duration::from_secs(10);
-/// How long after it was sent a request may be delivered without the stack's events being asked whether it is still meant.
+/// The age of a request from which the stack's events are read to check that it is still current.
 const PROMPT: Duration = Duration::from_secs(15);
-/// Over how many deployments that were kept a rollback returns at most.
+/// The most kept deployments over which a rollback returns.
 const MOST_KEPT: usize = 20;
-/// The pauses in between.
+/// The pauses between attempts; the last one repeats.
 const PAUSES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
-/// How often a ledger is read that others keep opening.
+/// The most attempts to open a ledger's entry while other requests open theirs.
 const ROUNDS: usize = 20;
 
-/// What has been found out of a request so far: it must be answered at its last call, however little that is.
+/// The facts found so far about a request. They decide its answer if classification is not finished by the last call.
 #[derive(Debug, Default)]
-pub struct Findings(Mutex<Known>);
+pub struct Findings(Mutex<RequestFacts>);
 
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct RequestFacts {
     kind: Option<Kind>,
     phase: Option<StackPhase>,
     has_ledger: bool,
@@ -57,34 +57,35 @@ struct Known {
 }
 
 impl Findings {
-    fn note(&self, change: impl FnOnce(&mut Known)) {
+    fn note(&self, change: impl FnOnce(&mut RequestFacts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn so_far(&self) -> Known {
+    fn so_far(&self) -> RequestFacts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the request is known to be a rollback.
+    /// True if the request is known to be a rollback.
     pub fn is_rollback(&self) -> bool {
         self.so_far().kind == Some(Kind::Rollback)
     }
 
-    /// Why the request could not be classified within `patience`: the neighbour that was waited for, and what it said last.
+    /// Explains why the request was not classified within `patience`: the service it waited for, and that service's last
+    /// error.
     pub fn obstacle(&self, patience: Duration) -> String {
-        let Known { waits_for, refused, .. } = self.so_far();
+        let RequestFacts { waits_for, refused, .. } = self.so_far();
         let seconds = patience.as_secs();
         let in_time = format!("within the {seconds} s of the resource's ServiceTimeout");
         match (waits_for.unwrap_or("the table"), refused) {
-            (neighbour, None) => format!("{neighbour} did not answer {in_time}"),
-            (neighbour, Some(refused)) => {
-                format!("{neighbour} did not say what is needed {in_time}: {refused}")
+            (service, None) => format!("{service} did not answer {in_time}"),
+            (service, Some(refused)) => {
+                format!("{service} refused every request {in_time}: {refused}")
             }
         }
     }
 }
 
-/// A request with all that it takes to plan it.
+/// A request with everything needed to plan it.
 struct Classified {
     ledger: Ledger,
     course: Course,
@@ -92,7 +93,7 @@ struct Classified {
     evidence: Evidence,
 }
 
-/// What the stack's events show of a request.
+/// Facts about a request from the stack's events.
 #[derive(Clone, Copy, Default)]
 struct Evidence {
     order: Order,
@@ -100,7 +101,7 @@ struct Evidence {
     rolled_back: bool,
 }
 
-/// Finds out what a request is.
+/// Classifies a request.
 async fn classify(
     dispatcher: &Dispatcher,
     request: &Request,
@@ -108,36 +109,36 @@ async fn classify(
     received: &Received,
     findings: &Findings,
 ) -> Result<Classified, DispatchError> {
-    findings.note(|known| known.waits_for = Some("the table"));
-    let mut ledger = within(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
+    findings.note(|facts| facts.waits_for = Some("the table"));
+    let mut ledger = with_timeout(dispatcher.table.ledger(&request.ledger, received.entry.as_ref())).await?;
     if let Some(own) = &ledger.own {
         let course = own.course;
         return Ok(Classified { ledger, course, phase: None, evidence: Evidence::default() });
     }
     let kind = kind(request, &ledger);
-    findings.note(|known| {
-        known.kind = Some(kind);
-        known.has_ledger = ledger.latest.is_some();
-        known.waits_for = Some("CloudFormation");
+    findings.note(|facts| {
+        facts.kind = Some(kind);
+        facts.has_ledger = ledger.latest.is_some();
+        facts.waits_for = Some("CloudFormation");
     });
     let phase = phase(dispatcher, &to.stack_id, kind, findings).await?;
-    findings.note(|known| known.phase = phase);
+    findings.note(|facts| facts.phase = phase);
     let evidence = match phase {
         Some(phase) => events_of(dispatcher, request, to, &ledger, kind, phase).await,
         None => Evidence::default(),
     };
     let course = phase.map_or(Course::Rollback, |phase| resolve(kind, evidence.order, phase));
-    findings.note(|known| {
-        known.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
+    findings.note(|facts| {
+        facts.kind = Some(if course == Course::Rollback { Kind::Rollback } else { Kind::Forward(course) });
     });
     if course == Course::Rollback {
-        findings.note(|known| known.waits_for = Some("the table"));
+        findings.note(|facts| facts.waits_for = Some("the table"));
         read_before(dispatcher, request, &mut ledger).await?;
     }
     Ok(Classified { ledger, course, phase, evidence })
 }
 
-/// Reads the entries over which a rollback returns.
+/// Reads the earlier entries over which a rollback returns.
 async fn read_before(
     dispatcher: &Dispatcher,
     request: &Request,
@@ -145,22 +146,26 @@ async fn read_before(
 ) -> Result<(), DispatchError> {
     for _ in 0..MOST_KEPT {
         let Some(key) = missing_before(request, ledger).cloned() else { return Ok(()) };
-        let Some(entry) = within(dispatcher.table.entry(&request.ledger, &key)).await? else { return Ok(()) };
+        let Some(entry) = with_timeout(dispatcher.table.entry(&request.ledger, &key)).await? else {
+            return Ok(());
+        };
         ledger.before.push(entry);
     }
     Ok(())
 }
 
-/// What a request leads to.
-pub enum Begun {
-    /// This, by its ledger and its kind.
+/// The result of [`begin`].
+pub enum BeginOutcome {
+    /// A plan, decided by the request's ledger and kind.
     Plan(Box<Plan>),
-    /// The answer that was decided without an entry.
+    /// The answer that an earlier delivery decided without an entry.
     Answered(Answered),
 }
 
-/// Finds the request's entry in the ledger, or plans and opens one. A deployment that has no entry is declined if there is
-/// a `refusal`; a rollback is not. `received` is what a delivery was just told, if it was.
+/// Finds the request's entry in the ledger, or plans and opens one.
+///
+/// With a `refusal`, a deployment without an entry is declined for that reason; a rollback is not. `received` is the
+/// result of recording this delivery, if the caller has just recorded it.
 pub async fn begin(
     dispatcher: &Dispatcher,
     request: &Request,
@@ -169,25 +174,25 @@ pub async fn begin(
     refusal: Option<&str>,
     mut received: Option<Received>,
     findings: &Findings,
-) -> Result<Begun, DispatchError> {
+) -> Result<BeginOutcome, DispatchError> {
     let key = RequestKey { ledger: &request.ledger, id: &request.request_id };
-    within(dispatcher.table.move_ledger(&to.ledger_by_name(), &request.ledger)).await?;
+    with_timeout(dispatcher.table.move_ledger(&to.ledger_by_name(), &request.ledger)).await?;
     for _ in 0..ROUNDS {
         let received = match received.take() {
             Some(received) => received,
-            None => within(dispatcher.table.receive(key, Timestamp::now())).await?,
+            None => with_timeout(dispatcher.table.receive(key, Timestamp::now())).await?,
         };
         if let Some(answer) = received.answer {
-            return Ok(Begun::Answered(answer));
+            return Ok(BeginOutcome::Answered(answer));
         }
         let Classified { ledger, course, phase, evidence } =
             classify(dispatcher, request, to, &received, findings).await?;
         let is_new_deployment = ledger.own.is_none() && course != Course::Rollback;
         if let Some(refusal) = refusal.filter(|_| is_new_deployment) {
-            return Ok(Begun::Plan(Box::new(Plan::Decline(Verdict::failed(refusal)))));
+            return Ok(BeginOutcome::Plan(Box::new(Plan::Decline(Verdict::failed(refusal)))));
         }
         let contents = if is_new_deployment && phase.is_some_and(|phase| phase.waits_for(course)) {
-            findings.note(|known| known.waits_for = Some("Lambda (GetFunctionConfiguration)"));
+            findings.note(|facts| facts.waits_for = Some("Lambda (GetFunctionConfiguration)"));
             contents(dispatcher, request).await?
         } else {
             BTreeMap::new()
@@ -197,30 +202,30 @@ pub async fn begin(
             Situation { course, phase, contents: &contents, last_call, went_forward, rolled_back };
         let planned = plan(request, &ledger, &situation, Timestamp::now(), dispatcher.random)?;
         if let Plan::Open(entry) = &planned {
-            findings.note(|known| known.waits_for = Some("the table (TransactWriteItems)"));
+            findings.note(|facts| facts.waits_for = Some("the table (TransactWriteItems)"));
             match dispatcher.table.open(entry, ledger.latest.as_ref()).await? {
                 Opened::Yes => {
                     let (course, version) = (entry.course.trigger(), &entry.deployment.version);
-                    tracing::info!(request_id = to.request_id, "{course} of version {version} begins");
+                    tracing::info!(request_id = to.request_id, "starting {course} of version {version}");
                 }
                 Opened::Overtaken => continue,
             }
         }
-        return Ok(Begun::Plan(Box::new(planned)));
+        return Ok(BeginOutcome::Plan(Box::new(planned)));
     }
     Err(DispatchError::Contended(request.ledger.clone()))
 }
 
-/// A step of the table, which may take 10 s.
-async fn within<T>(step: impl Future<Output = Result<T, TableError>>) -> Result<T, DispatchError> {
-    Ok(timeout(READ, step).await.map_err(|_| DispatchError::Silent)??)
+/// Limits a request to the table to [`READ`].
+async fn with_timeout<T>(request: impl Future<Output = Result<T, TableError>>) -> Result<T, DispatchError> {
+    Ok(timeout(READ, request).await.map_err(|_| DispatchError::TableTimeout)??)
 }
 
-/// The answer to a request of which no more than this is known at its last call: FAILED for a deployment, SUCCESS for a
-/// rollback, since the stack must be able to move.
+/// Decides the answer to a request that is not classified by its last call: FAILED for a deployment, SUCCESS for a
+/// rollback. A FAILED rollback would leave the stack stuck.
 ///
-/// An Update that may be either is taken for a rollback if the stack's status says so, or if the ledger does not exclude
-/// it and the status cannot be had. Without ledger and status it is taken for a deployment: a version that serves without
+/// An Update that may be either counts as a rollback in two cases: the stack's status shows one, or the status cannot be
+/// read and the ledger does not rule one out. Without ledger and status it counts as a deployment. A live version without
 /// its migrations would be worse than a rollback that a person must continue.
 pub async fn unclassified(
     dispatcher: &Dispatcher,
@@ -229,8 +234,8 @@ pub async fn unclassified(
     findings: &Findings,
     why: &str,
 ) -> Verdict {
-    let known = findings.so_far();
-    let phase = match (known.phase, known.kind, request.change) {
+    let facts = findings.so_far();
+    let phase = match (facts.phase, facts.kind, request.change) {
         (Some(phase), ..) => Some(phase),
         (None, None, Change::Update) => {
             let status = timeout(LAST_LOOK, dispatcher.stacks.status(stack_id)).await;
@@ -238,17 +243,17 @@ pub async fn unclassified(
         }
         _ => None,
     };
-    let is_rollback = match (known.kind, request.change) {
+    let is_rollback = match (facts.kind, request.change) {
         (Some(Kind::Forward(_)), _) | (None, Change::Create) => false,
         (Some(Kind::Rollback), _) => true,
-        (Some(Kind::Undecided), _) => phase.map_or(known.has_ledger, StackPhase::is_rollback),
+        (Some(Kind::Undecided), _) => phase.map_or(facts.has_ledger, StackPhase::is_rollback),
         (None, Change::Update) => phase.is_some_and(StackPhase::is_rollback),
     };
     let what = if is_rollback { "nothing was undone" } else { "nothing was run" };
     Verdict { success: is_rollback, ..Verdict::failed(format!("{what}: {why}")) }
 }
 
-/// The stack's phase. Nothing for a rollback if CloudFormation does not say.
+/// Reads the stack's phase. Returns `None` for a rollback if CloudFormation does not provide it.
 async fn phase(
     dispatcher: &Dispatcher,
     stack_id: &str,
@@ -260,15 +265,15 @@ async fn phase(
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
         match dispatcher.stacks.status(stack_id).await {
             Ok(status) => {
-                findings.note(|known| known.refused = None);
+                findings.note(|facts| facts.refused = None);
                 return Ok(Some(StackPhase::of(&status)));
             }
             Err(error) if began.elapsed() + pause < patience => {
-                tracing::warn!("asking again: {error}");
-                findings.note(|known| known.refused = Some(error.to_string()));
+                tracing::warn!("retrying: {error}");
+                findings.note(|facts| facts.refused = Some(error.to_string()));
             }
             Err(error) if kind == Kind::Rollback => {
-                tracing::warn!("rolling back all the same: {error}");
+                tracing::warn!("rolling back without the stack's status: {error}");
                 return Ok(None);
             }
             Err(error) => return Err(error.into()),
@@ -278,9 +283,13 @@ async fn phase(
     Ok(None)
 }
 
-/// What the stack's events show of a request. They are read only where they decide: for an Update that may be a rollback,
-/// for a request that is delivered late, and where the newest success may have been undone. Until they show the status
-/// that was read, and the way where that is open, they are read again, for a while.
+/// Reads facts about a request from the stack's events. They are read only where they decide:
+///
+/// - for an Update that may be a rollback
+/// - for a request that is delivered late
+/// - if the newest success may have been undone
+///
+/// They are read again, for up to [`EVENTS_FOR`], until they show the stack's status and, if needed, the direction.
 async fn events_of(
     dispatcher: &Dispatcher,
     request: &Request,
@@ -291,13 +300,13 @@ async fn events_of(
 ) -> Evidence {
     let since = ledger.latest.as_ref().map_or(Timestamp::MIN, |latest| latest.entry.time());
     let may_be_either = match kind {
-        // Without a ledger there is nothing to undo: the status says enough.
+        // Without a ledger there is nothing to undo, and the status decides.
         Kind::Undecided => ledger.latest.is_some(),
         Kind::Forward(course) => course == Course::Update && phase.is_rollback(),
         Kind::Rollback => false,
     };
     let is_late = kind != Kind::Rollback && request.sent_at.is_some_and(is_late);
-    // Of a stack that waits for neither, nothing is run in any case.
+    // Nothing runs if the stack waits for neither.
     let waits = [Course::Update, Course::Rollback].into_iter().any(|course| phase.waits_for(course));
     let may_be_either = may_be_either && waits;
     if !may_be_either && !is_late && !may_be_undone(request, ledger) {
@@ -305,11 +314,11 @@ async fn events_of(
     }
     let (logical_id, properties) = (to.logical_resource_id.as_str(), &request.properties);
     let sent = Sent { logical_id, properties, since, at: request.sent_at };
-    let says_enough = |events: &[StackEvent]| {
-        let says_the_way = !may_be_either || order(events, sent) != Order::Unknown;
-        says_the_way && shows(events, phase)
+    let is_enough = |events: &[StackEvent]| {
+        let shows_direction = !may_be_either || order(events, sent) != Order::Unknown;
+        shows_direction && shows(events, phase)
     };
-    let events = events_until(&dispatcher.stacks, &to.stack_id, since, says_enough).await;
+    let events = events_until(&dispatcher.stacks, &to.stack_id, since, is_enough).await;
     events.map_or_else(Evidence::default, |events| Evidence {
         order: order(&events, sent),
         went_forward: went_forward(&events),
@@ -317,24 +326,24 @@ async fn events_of(
     })
 }
 
-/// A stack's events since then, newest first, once they say enough, or after a while. CloudFormation publishes them some
-/// seconds late. Nothing if it does not let them be read.
+/// Reads a stack's events since `since`, newest first, until `is_enough` accepts them or [`EVENTS_FOR`] has passed.
+/// CloudFormation publishes events some seconds late. Returns `None` if they cannot be read.
 pub async fn events_until(
     stacks: &Stacks,
     stack_id: &str,
     since: Timestamp,
-    says_enough: impl Fn(&[StackEvent]) -> bool,
+    is_enough: impl Fn(&[StackEvent]) -> bool,
 ) -> Option<Vec<StackEvent>> {
     let began = Instant::now();
     for pause in PAUSES.into_iter().chain(std::iter::repeat(PAUSES[2])) {
         let events = match stacks.events(stack_id, since).await {
             Ok(events) => events,
             Err(error) => {
-                tracing::warn!("deciding by the stack's status: {error}");
+                tracing::warn!("cannot read the stack's events; deciding by its status: {error}");
                 return None;
             }
         };
-        if says_enough(&events) || began.elapsed() + pause > EVENTS_FOR {
+        if is_enough(&events) || began.elapsed() + pause > EVENTS_FOR {
             return Some(events);
         }
         sleep(pause).await;
@@ -342,12 +351,12 @@ pub async fn events_until(
     None
 }
 
-/// Whether a request is delivered so late that another one may have been sent since.
+/// True if a request is delivered so late that another one may have been sent since.
 pub fn is_late(sent_at: Timestamp) -> bool {
     Timestamp::now().duration_since(sent_at).unsigned_abs() > PROMPT
 }
 
-/// The content of each task that runs once per content.
+/// Reads the content digest of each task that runs once per content.
 async fn contents(
     dispatcher: &Dispatcher,
     request: &Request,

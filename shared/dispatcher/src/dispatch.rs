@@ -1,4 +1,4 @@
-//! From an event to its answer: parse, plan, run, answer.
+//! The path of an event: parse, plan, run, answer.
 
 use std::time::Duration;
 
@@ -11,46 +11,46 @@ use lamplighter_core::deployment::{
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    answer::{NotAccepted, Place, deliver, digest, put},
-    classify::{Begun, Findings, begin, unclassified},
-    drive::{Crew, Driven, drive},
+    answer::{NotAccepted, StoredAnswer, deliver, digest, put},
+    classify::{BeginOutcome, Findings, begin, unclassified},
+    drive::{DeploymentServices, DriveOutcome, drive},
     event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, action, envelope},
     services::{DispatchError, Dispatcher},
 };
 
-/// The longest time before the process's own end at which a deployment is handed over to another.
+/// The longest time before the process's deadline at which a deployment is handed over to another invocation.
 const HAND_OVER: Duration = Duration::from_secs(30);
-/// How long the table may take to note a delivery.
+/// The timeout for recording a delivery in the table.
 const RECEIVING: Duration = Duration::from_secs(5);
-/// How long the table may take to note what is answered in any case.
+/// The timeout for recording an answer that is sent in any case.
 const NOTING: Duration = Duration::from_secs(10);
-/// The pause after a failure that this delivery must get over by itself.
+/// The pause before this delivery retries by itself.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long the fallback may take to find out what a request is.
+/// The timeout of the fallback responder's classification of a request.
 const CLASSIFYING: Duration = Duration::from_secs(25);
 
-/// How an event was done with.
+/// The result of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Done {
-    /// CloudFormation has its answer.
+pub enum EventOutcome {
+    /// CloudFormation has the answer.
     Answered,
-    /// Another invocation goes on with it.
+    /// Another invocation continues the deployment.
     HandedOver,
 }
 
-/// Deals with one event, of which `text` is the payload. `deadline` is when the process will be stopped.
+/// Handles one event. `text` is its payload, and `deadline` the time at which Lambda stops the process.
 ///
-/// Every event that can be answered is answered once, before CloudFormation's patience ends: counted from the request's
-/// first delivery, whatever neighbour fails or hangs. An error that is returned makes Lambda deliver the event again, if
-/// there is time for that; when Lambda has had enough, the fallback answers.
+/// Every event that can be answered is answered once within its `ServiceTimeout`, even if a service fails or hangs. That
+/// time is counted from the request's first delivery. A returned error makes Lambda deliver the event again, if there is
+/// time for that. After the last delivery the fallback responder answers.
 pub async fn dispatch(
     dispatcher: &Dispatcher,
     text: &str,
     deadline: Timestamp,
-) -> Result<Done, DispatchError> {
+) -> Result<EventOutcome, DispatchError> {
     let event = Event::read(text);
-    if let Some((lost, error)) = event.lost() {
-        return Box::pin(fall_back(dispatcher, &lost, &error)).await;
+    if let Some((original, error)) = event.undelivered() {
+        return Box::pin(fall_back(dispatcher, &original, &error)).await;
     }
     let envelope = envelope(&event, dispatcher.local.as_deref())?;
     let request_id = envelope.to.request_id.as_str();
@@ -68,24 +68,24 @@ pub async fn dispatch(
         Action::Delete | Action::Unknown(_) => MAX_SERVICE_TIMEOUT,
     };
     let times = Deadline::new(first, patience);
-    let time = Time { request: times, spare };
-    // Of a short invocation, a quarter is kept back.
+    let time = TimeLimits { request: times, spare };
+    // A short invocation reserves a quarter of its time.
     let hand_over = deadline.saturating_sub(HAND_OVER.min(until(deadline) / 4)).unwrap_or(deadline);
     loop {
-        let known = received.take();
+        let recorded = received.take();
         let decided = async {
-            if let Some(answer) = known.as_ref().and_then(|received| received.answer.clone()) {
-                return Ok(Decided::Before(None, answer));
+            if let Some(answer) = recorded.as_ref().and_then(|received| received.answer.clone()) {
+                return Ok(Decision::Replay(None, answer));
             }
             match &action {
-                Action::Deploy(deploy) => run(dispatcher, deploy, &envelope, time, known).await,
+                Action::Deploy(deploy) => run(dispatcher, deploy, &envelope, time, recorded).await,
                 Action::Delete => {
-                    if let Some(received) = &known {
-                        forget(dispatcher, &envelope, received).await;
+                    if let Some(received) = &recorded {
+                        record_deletion(dispatcher, &envelope, received).await;
                     }
-                    Ok(Decided::Apart(Verdict::succeeded()))
+                    Ok(Decision::WithoutEntry(Verdict::succeeded()))
                 }
-                Action::Unknown(fault) => Ok(Decided::Apart(Verdict::failed(fault.to_string()))),
+                Action::Unknown(fault) => Ok(Decision::WithoutEntry(Verdict::failed(fault.to_string()))),
             }
         };
         let decided = tokio::select! {
@@ -94,91 +94,91 @@ pub async fn dispatch(
                 tracing::info!(request_id, "handing over to another invocation");
                 let event = event.with(FIRST_DELIVERY, &first.to_string());
                 dispatcher.functions.start(&dispatcher.own_function, &event).await?;
-                return Ok(Done::HandedOver);
+                return Ok(EventOutcome::HandedOver);
             }
         };
         let answered = match decided {
             Ok(decided) => answer(dispatcher, &envelope, decided, time).await,
             Err(error) => Err(error),
         };
-        let Err(error) = answered else { return Ok(Done::Answered) };
+        let Err(error) = answered else { return Ok(EventOutcome::Answered) };
         let now = Timestamp::now();
         let Action::Deploy(deploy) = &action else {
             return match error {
-                DispatchError::Begun => {
-                    // Nobody gives a deletion the id of a deployment.
+                DispatchError::AlreadyBegun => {
+                    // CloudFormation never gives a deletion the id of a deployment.
                     let verdict =
                         Verdict { success: matches!(action, Action::Delete), ..Verdict::failed("") };
-                    put_apart(dispatcher, &envelope, &verdict).await?;
-                    Ok(Done::Answered)
+                    send_unrecorded(dispatcher, &envelope, &verdict).await?;
+                    Ok(EventOutcome::Answered)
                 }
                 error => Err(error),
             };
         };
-        if matches!(error, DispatchError::Begun) && now < times.last_call {
+        if matches!(error, DispatchError::AlreadyBegun) && now < times.last_call {
             sleep(PAUSE).await;
             continue;
         }
         if matches!(error, DispatchError::NotAccepted(_)) || !times.has_no_further_delivery(now) {
             return Err(error);
         }
-        tracing::warn!(request_id, "trying again: {error}");
+        tracing::warn!(request_id, "retrying: {error}");
         if now.saturating_add(PAUSE).unwrap_or(Timestamp::MAX) < times.last_call {
             sleep(PAUSE).await;
             continue;
         }
-        let (known, why) = (Findings::default(), error.to_string());
-        let verdict = unclassified(dispatcher, &deploy.request, &envelope.to.stack_id, &known, &why).await;
-        answer(dispatcher, &envelope, Decided::Apart(verdict), time).await?;
-        return Ok(Done::Answered);
+        let (findings, why) = (Findings::default(), error.to_string());
+        let verdict = unclassified(dispatcher, &deploy.request, &envelope.to.stack_id, &findings, &why).await;
+        answer(dispatcher, &envelope, Decision::WithoutEntry(verdict), time).await?;
+        return Ok(EventOutcome::Answered);
     }
 }
 
-/// Notes a delivery, and finds out what is known of the request. Nothing if the table does not say: then the request is
-/// dealt with all the same.
+/// Records a delivery, and returns the stored state of its request. Returns `None` if the table fails; the request is
+/// handled in any case.
 async fn receive(dispatcher: &Dispatcher, request: RequestKey<'_>, patience: Duration) -> Option<Received> {
     let receiving = dispatcher.table.receive(request, Timestamp::now());
     let cause = match timeout(patience, receiving).await {
         Ok(Ok(received)) => return Some(received),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("the table did not answer within {:.1} s", patience.as_secs_f64()),
+        Err(_) => format!("the table did not respond within {:.1} s", patience.as_secs_f64()),
     };
-    tracing::warn!(request_id = request.id, "the ledger does not note the delivery: {cause}");
+    tracing::warn!(request_id = request.id, "cannot record the delivery in the ledger: {cause}");
     None
 }
 
-/// The time that a request has, and this delivery of it.
+/// The time limits of a request and of this delivery.
 #[derive(Clone, Copy)]
-struct Time {
-    /// Of the request.
+struct TimeLimits {
+    /// The limits of the request.
     request: Deadline,
-    /// What this delivery can spare for one thing, when there is no time left: a quarter of its own.
+    /// The time for one operation after the request's time is up: a quarter of this delivery's own.
     spare: Duration,
 }
 
-/// What a request is answered.
-enum Decided {
-    /// This, if nothing else was decided in the meantime.
-    Now(Box<Entry>, Verdict),
-    /// What was decided before, of a request with or without an entry.
-    Before(Option<Box<Entry>>, Answered),
-    /// This, without an entry.
-    Apart(Verdict),
+/// The answer to a request, and how it is recorded.
+enum Decision {
+    /// A new verdict that closes the entry, unless another delivery has closed it.
+    Close(Box<Entry>, Verdict),
+    /// The answer that an earlier delivery decided, for a request with or without an entry.
+    Replay(Option<Box<Entry>>, Answered),
+    /// A verdict on a request without an entry.
+    WithoutEntry(Verdict),
 }
 
-/// Runs a request's tasks, as far as its ledger does not say that they have run.
+/// Runs the tasks of a request that have not run yet according to its ledger.
 async fn run(
     dispatcher: &Dispatcher,
     deploy: &Deploy,
     envelope: &Envelope,
-    time: Time,
+    time: TimeLimits,
     received: Option<Received>,
-) -> Result<Decided, DispatchError> {
+) -> Result<Decision, DispatchError> {
     let times = time.request;
     let (request, to) = (&deploy.request, &envelope.to);
     let refusal = deploy.fault.as_ref().map(ToString::to_string);
     let now = Timestamp::now();
-    // A request that comes too late is looked up all the same, so that it gets the right answer.
+    // A request that is too late is classified as well, so that it gets the right answer.
     let soon = now.saturating_add(NOTING.min(time.spare)).unwrap_or(Timestamp::MAX);
     let at_last = if now < times.last_call { times.last_call } else { soon };
     let findings = Findings::default();
@@ -186,7 +186,7 @@ async fn run(
         Box::pin(begin(dispatcher, request, to, times.last_call, refusal.as_deref(), received, &findings));
     let begun = tokio::select! {
         begun = &mut beginning => Some(begun),
-        // What a rollback returns to is noted as long as there is any time.
+        // A rollback uses the remaining time to record the version that it returns to.
         () = at(at_last) => if findings.is_rollback() {
             timeout(until(times.answer_by), beginning).await.ok()
         } else {
@@ -195,61 +195,65 @@ async fn run(
     };
     let Some(begun) = begun.transpose()? else {
         let why = findings.obstacle(deploy.service_timeout);
-        return Ok(Decided::Apart(unclassified(dispatcher, request, &to.stack_id, &findings, &why).await));
+        return Ok(Decision::WithoutEntry(
+            unclassified(dispatcher, request, &to.stack_id, &findings, &why).await,
+        ));
     };
     let planned = match begun {
-        Begun::Plan(planned) => *planned,
-        Begun::Answered(answer) => return Ok(Decided::Before(None, answer)),
+        BeginOutcome::Plan(planned) => *planned,
+        BeginOutcome::Answered(answer) => return Ok(Decision::Replay(None, answer)),
     };
     let (mut entry, is_new) = match planned {
         Plan::Open(entry) => (Box::new(entry), true),
         Plan::Resume(entry) => (Box::new(entry), false),
-        Plan::Decline(verdict) => return Ok(Decided::Apart(verdict)),
-        Plan::Replay { entry, answer } => return Ok(Decided::Before(Some(Box::new(entry)), answer)),
+        Plan::Decline(verdict) => return Ok(Decision::WithoutEntry(verdict)),
+        Plan::Replay { entry, answer } => return Ok(Decision::Replay(Some(Box::new(entry)), answer)),
         Plan::Superseded { entry, by } => {
-            let reason = format!("request {by} has been begun since, so nothing of this one is run any more");
+            let reason = format!(
+                "superseded by request {by}, which started later; this request runs no further tasks"
+            );
             let success = entry.course == Course::Rollback;
-            return Ok(Decided::Now(Box::new(entry), Verdict { success, ..Verdict::failed(reason) }));
+            return Ok(Decision::Close(Box::new(entry), Verdict { success, ..Verdict::failed(reason) }));
         }
     };
     let Dispatcher { table, functions, stacks, .. } = dispatcher;
     let table = table.clone().with_environment(&deploy.environment);
     let (stack_id, sent_at) = (to.stack_id.as_str(), request.sent_at);
-    let crew = Crew { table: &table, functions, stacks, stack_id, sent_at };
+    let services = DeploymentServices { table: &table, functions, stacks, stack_id, sent_at };
     let verdict = tokio::select! {
         biased;
         () = at(times.last_call) => at_last_call(&entry, deploy.service_timeout),
-        driven = drive(&crew, &mut entry, is_new) => match driven? {
-            Driven::Done => verdict(&entry),
-            Driven::Abandoned(why) => abandoned(&entry, &why),
+        driven = drive(&services, &mut entry, is_new) => match driven? {
+            DriveOutcome::Finished => verdict(&entry),
+            DriveOutcome::Abandoned(why) => abandoned(&entry, &why),
         },
     };
-    Ok(Decided::Now(entry, verdict))
+    Ok(Decision::Close(entry, verdict))
 }
 
-/// Decides the answer in the ledger and delivers the one that stands there. If the ledger does not note it in time, it is
-/// delivered all the same: a deployment as FAILED, since the next one could not know of its success.
+/// Records the answer in the ledger and sends the recorded one, which may be an earlier one. If it cannot be recorded in
+/// time, the answer is sent in any case. A deployment is FAILED then, since the next one could not know of its success.
 async fn answer(
     dispatcher: &Dispatcher,
     envelope: &Envelope,
-    decided: Decided,
-    time: Time,
+    decided: Decision,
+    time: TimeLimits,
 ) -> Result<(), DispatchError> {
     let (table, to) = (&dispatcher.table, &envelope.to);
     let ledger = to.ledger();
     let request = RequestKey { ledger: &ledger, id: &to.request_id };
     let times = time.request;
-    // A delivery that comes too late has some time all the same.
+    // A delivery that is too late gets a minimum of time.
     let left = Some(until(times.answer_by)).filter(|left| !left.is_zero()).unwrap_or(RECEIVING);
     let left = left.min(time.spare);
     let (entry, answer, own, reason) = match decided {
-        Decided::Before(entry, answer) => (entry.map(|entry| entry.key), answer, false, String::new()),
-        Decided::Now(entry, verdict) => {
+        Decision::Replay(entry, answer) => (entry.map(|entry| entry.key), answer, false, String::new()),
+        Decision::Close(entry, verdict) => {
             let closing = async {
                 loop {
                     match table.close(&entry, &answered(envelope, &verdict)).await {
                         Err(error) if times.has_no_further_delivery(Timestamp::now()) => {
-                            tracing::warn!(request_id = to.request_id, "trying again: {error}");
+                            tracing::warn!(request_id = to.request_id, "retrying: {error}");
                             sleep(PAUSE).await;
                         }
                         closed => return closed,
@@ -262,45 +266,45 @@ async fn answer(
                     (Some(entry.key), answer, own, verdict.reason)
                 }
                 Err(_) if entry.course == Course::Rollback || !verdict.success => {
-                    return Ok(put_apart(dispatcher, envelope, &verdict).await?);
+                    return Ok(send_unrecorded(dispatcher, envelope, &verdict).await?);
                 }
                 Err(_) => {
-                    let why = "the table did not note how the deployment ended";
-                    return Ok(put_apart(dispatcher, envelope, &Verdict::failed(why)).await?);
+                    let why = "the table could not record how the deployment ended";
+                    return Ok(send_unrecorded(dispatcher, envelope, &Verdict::failed(why)).await?);
                 }
             }
         }
-        Decided::Apart(verdict) => {
+        Decision::WithoutEntry(verdict) => {
             match timeout(left.min(NOTING), table.answer(request, &answered(envelope, &verdict))).await {
                 Ok(Ok(Some((answer, own)))) => (None, answer, own, verdict.reason),
-                Ok(Ok(None)) => return Err(DispatchError::Begun),
+                Ok(Ok(None)) => return Err(DispatchError::AlreadyBegun),
                 failed => {
                     let cause = match failed {
                         Ok(Err(error)) => error.to_string(),
-                        _ => "the table did not answer in time".to_owned(),
+                        _ => "the table did not respond in time".to_owned(),
                     };
                     tracing::warn!(
                         request_id = to.request_id,
-                        "the ledger does not note the answer: {cause}"
+                        "cannot record the answer in the ledger: {cause}"
                     );
-                    return Ok(put_apart(dispatcher, envelope, &verdict).await?);
+                    return Ok(send_unrecorded(dispatcher, envelope, &verdict).await?);
                 }
             }
         }
     };
-    let place = Place { table, request, entry: entry.as_ref() };
-    deliver(place, &dispatcher.http, &envelope.response_url, &answer, own).await?;
+    let stored = StoredAnswer { table, request, entry: entry.as_ref() };
+    deliver(stored, &dispatcher.http, &envelope.response_url, &answer, own).await?;
     let request_id = to.request_id.as_str();
     match (answer.success, own) {
         (true, _) => tracing::info!(request_id, "answered SUCCESS"),
         (false, true) => tracing::error!(request_id, "answered FAILED: {reason}"),
-        (false, false) => tracing::info!(request_id, "answered FAILED, as was decided before"),
+        (false, false) => tracing::info!(request_id, "answered FAILED, as decided by an earlier delivery"),
     }
     Ok(())
 }
 
-/// Delivers an answer that no ledger notes.
-async fn put_apart(
+/// Sends an answer that is not recorded.
+async fn send_unrecorded(
     dispatcher: &Dispatcher,
     envelope: &Envelope,
     verdict: &Verdict,
@@ -315,69 +319,80 @@ fn answered(envelope: &Envelope, verdict: &Verdict) -> Answered {
     Answered { success, body, at, delivered_to: Vec::new(), sending_to, sent_at: None }
 }
 
-/// Answers an event whose every delivery failed: with what was decided, if that was only not delivered, else by what it
-/// is. `error` is what the last delivery failed with.
-async fn fall_back(dispatcher: &Dispatcher, event: &Event, error: &str) -> Result<Done, DispatchError> {
+/// Answers an event whose deliveries have all failed. Sends the recorded answer if there is one, otherwise one that
+/// depends on the kind of request. `error` is the last delivery's error.
+async fn fall_back(
+    dispatcher: &Dispatcher,
+    event: &Event,
+    error: &str,
+) -> Result<EventOutcome, DispatchError> {
     let envelope = envelope(event, dispatcher.local.as_deref())?;
     let (to, ledger) = (&envelope.to, envelope.to.ledger());
     let request = RequestKey { ledger: &ledger, id: &to.request_id };
     let received = receive(dispatcher, request, RECEIVING).await;
     let decided =
         match (received.as_ref().and_then(|received| received.answer.clone()), action(event, &envelope)) {
-            (Some(answer), _) => Decided::Before(None, answer),
-            (None, Action::Delete) => Decided::Apart(Verdict::succeeded()),
-            (None, Action::Unknown(fault)) => Decided::Apart(Verdict::failed(fault.to_string())),
+            (Some(answer), _) => Decision::Replay(None, answer),
+            (None, Action::Delete) => Decision::WithoutEntry(Verdict::succeeded()),
+            (None, Action::Unknown(fault)) => Decision::WithoutEntry(Verdict::failed(fault.to_string())),
             (None, Action::Deploy(deploy)) => {
-                Box::pin(last_resort(dispatcher, &deploy, &envelope, error)).await
+                Box::pin(decide_fallback(dispatcher, &deploy, &envelope, error)).await
             }
         };
-    // It has a minute, and no delivery follows.
+    // The fallback responder has a minute, and no delivery follows.
     let now = Timestamp::now();
     let answer_by = now.saturating_add(NOTING).unwrap_or(Timestamp::MAX);
     let request = Deadline { first: now, last_call: now, answer_by };
-    answer(dispatcher, &envelope, decided, Time { request, spare: NOTING }).await?;
-    Ok(Done::Answered)
+    answer(dispatcher, &envelope, decided, TimeLimits { request, spare: NOTING }).await?;
+    Ok(EventOutcome::Answered)
 }
 
-/// The answer to a deployment that no dispatcher could finish. It begins nothing.
-async fn last_resort(dispatcher: &Dispatcher, deploy: &Deploy, envelope: &Envelope, error: &str) -> Decided {
+/// Decides the answer to a deployment that no dispatcher could finish. Starts no task.
+async fn decide_fallback(
+    dispatcher: &Dispatcher,
+    deploy: &Deploy,
+    envelope: &Envelope,
+    error: &str,
+) -> Decision {
     let (request, to) = (&deploy.request, &envelope.to);
-    let why = format!(
-        "the dispatcher ended before the deployment did, on every delivery of request {}, the last time with: {error}",
-        to.request_id
-    );
+    let why =
+        format!("the dispatcher failed on every delivery of request {}; last error: {error}", to.request_id);
     let findings = Findings::default();
-    // A deployment that has no entry begins none any more.
+    // The refusal keeps a deployment without an entry from opening one.
     let classifying = Box::pin(begin(dispatcher, request, to, Timestamp::MAX, Some(&why), None, &findings));
     let planned = match timeout(CLASSIFYING, classifying).await {
-        Ok(Ok(Begun::Answered(answer))) => return Decided::Before(None, answer),
-        Ok(Ok(Begun::Plan(planned))) => *planned,
+        Ok(Ok(BeginOutcome::Answered(answer))) => return Decision::Replay(None, answer),
+        Ok(Ok(BeginOutcome::Plan(planned))) => *planned,
         Ok(Err(error)) => {
-            tracing::warn!(request_id = to.request_id, "the ledger does not note the end: {error}");
-            return Decided::Apart(unclassified(dispatcher, request, &to.stack_id, &findings, &why).await);
+            tracing::warn!(request_id = to.request_id, "cannot record the end in the ledger: {error}");
+            return Decision::WithoutEntry(
+                unclassified(dispatcher, request, &to.stack_id, &findings, &why).await,
+            );
         }
         Err(_) => {
-            return Decided::Apart(unclassified(dispatcher, request, &to.stack_id, &findings, &why).await);
+            return Decision::WithoutEntry(
+                unclassified(dispatcher, request, &to.stack_id, &findings, &why).await,
+            );
         }
     };
     match planned {
-        Plan::Replay { entry, answer } => Decided::Before(Some(Box::new(entry)), answer),
-        Plan::Decline(verdict) => Decided::Apart(verdict),
+        Plan::Replay { entry, answer } => Decision::Replay(Some(Box::new(entry)), answer),
+        Plan::Decline(verdict) => Decision::WithoutEntry(verdict),
         Plan::Open(entry) | Plan::Resume(entry) | Plan::Superseded { entry, .. } => {
             let verdict = if entry.tasks.iter().all(|task| task.status.is_terminal()) {
                 verdict(&entry)
             } else {
-                // As any rollback: a FAILED would leave the stack where only a person gets it out.
+                // A rollback is always a SUCCESS: a FAILED would leave the stack stuck until a person intervenes.
                 Verdict { success: entry.course == Course::Rollback, ..Verdict::failed(why) }
             };
-            Decided::Now(Box::new(entry), verdict)
+            Decision::Close(Box::new(entry), verdict)
         }
     }
 }
 
-/// Notes in the ledger that its resource is gone: a deployment without an answer will have none, and a creation that is
-/// undone was no success. Nothing here keeps the resource from being deleted.
-async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Received) {
+/// Records in the ledger that its resource is deleted. This ends a deployment that has no answer yet, and revokes the
+/// success of a creation that is rolled back. Errors are logged and do not prevent the deletion.
+async fn record_deletion(dispatcher: &Dispatcher, envelope: &Envelope, received: &Received) {
     let Dispatcher { table, stacks, .. } = dispatcher;
     let to = &envelope.to;
     let noted = async {
@@ -402,7 +417,7 @@ async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Receive
                 let why = "the resource was deleted before the deployment ended";
                 let verdict = Verdict { success, ..Verdict::failed(why) };
                 let of_entry = Envelope { to: of_entry, ..envelope.clone() };
-                // Its own delivery sends it, if there is one.
+                // A delivery of that request sends it, if there is one.
                 let answer = Answered { sending_to: Vec::new(), ..answered(&of_entry, &verdict) };
                 table.close(unanswered, &answer).await?;
             }
@@ -414,9 +429,11 @@ async fn forget(dispatcher: &Dispatcher, envelope: &Envelope, received: &Receive
     match timeout(NOTING, noted).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(request_id = to.request_id, "the ledger does not note the deletion: {error}");
+            tracing::warn!(request_id = to.request_id, "cannot record the deletion in the ledger: {error}");
         }
-        Err(_) => tracing::warn!(request_id = to.request_id, "the ledger does not note the deletion in time"),
+        Err(_) => {
+            tracing::warn!(request_id = to.request_id, "cannot record the deletion in the ledger in time")
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps of a deployment: wave after wave, until nothing is left to do.
+//! Runs a deployment wave by wave until no task is left.
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use jiff::Timestamp;
@@ -21,66 +21,72 @@ use tokio::time::{Duration, sleep};
 
 use crate::{
     classify::{events_until, is_late},
-    follow::{follow, standing, unstarted, watch},
+    follow::{follow, stored_run, unstarted, watch},
 };
 
-/// The pause between two looks at a run that must end before a rollback undoes anything.
+/// The pause between two reads of a run that must end before a rollback begins.
 const SETTLING_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a deployment is driven with.
-pub struct Crew<'a> {
+/// The clients and the stack of one deployment.
+pub struct DeploymentServices<'a> {
     /// The table.
     pub table: &'a Table,
     /// The tasks' functions.
     pub functions: &'a Functions,
-    /// The stack that waits.
+    /// CloudFormation's stacks.
     pub stacks: &'a Stacks,
-    /// Its ARN.
+    /// The ARN of the deployment's stack.
     pub stack_id: &'a str,
-    /// When CloudFormation sent the request, where the event says so.
+    /// The time at which CloudFormation sent the request, if the event has it.
     pub sent_at: Option<Timestamp>,
 }
 
-/// How far a deployment was driven.
+/// The result of [`drive`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Driven {
-    /// To its end.
-    Done,
-    /// A rollback, until nobody waited for it any more, for this reason. A further rollback goes on with what is left.
+pub enum DriveOutcome {
+    /// All tasks have ended.
+    Finished,
+    /// A rollback stopped because the stack no longer waits for it, for this reason. A continued rollback undoes the rest.
     Abandoned(String),
 }
 
-/// Runs what an entry still has to run, and leaves in it how each task ended.
+/// Runs the remaining tasks of an entry, and writes each task's outcome to it.
 ///
-/// It can be dropped at any await and begun again from the ledger: what has run is found by its record. So an error
-/// leaves the other runs of its wave behind, and they end by themselves. Before each wave the stack must still wait for
-/// it; `is_new` says that this was found out a moment ago.
-pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<Driven, TableError> {
+/// The future can be dropped at any await and started again from the ledger, since finished runs are found by their
+/// records. After an error the other runs of the wave continue and end by themselves.
+///
+/// Checks before each wave that the stack still waits for the deployment. `is_new` skips the first check, since the caller
+/// has just made it.
+pub async fn drive(
+    services: &DeploymentServices<'_>,
+    entry: &mut Entry,
+    is_new: bool,
+) -> Result<DriveOutcome, TableError> {
     let mut is_known_to_wait = is_new;
-    settle(crew, entry).await?;
+    settle(services, entry).await?;
     loop {
         match next_step(entry.course, &entry.tasks) {
-            Step::Done => return Ok(Driven::Done),
+            Step::Done => return Ok(DriveOutcome::Finished),
             Step::GiveUp(fates) => {
                 for (place, status, why) in fates {
-                    give_up(crew.table, entry, place, status, &why).await?;
+                    give_up(services.table, entry, place, status, &why).await?;
                 }
             }
             Step::Run(places) => {
                 let waits_no_longer =
-                    if is_known_to_wait { None } else { waits_no_longer(crew, entry).await? };
+                    if is_known_to_wait { None } else { waits_no_longer(services, entry).await? };
                 is_known_to_wait = false;
                 match waits_no_longer {
-                    Some(why) if entry.course == Course::Rollback => return Ok(Driven::Abandoned(why)),
+                    Some(why) if entry.course == Course::Rollback => return Ok(DriveOutcome::Abandoned(why)),
                     Some(why) => {
                         for place in places {
-                            give_up(crew.table, entry, place, Status::Cancelled, &why).await?;
+                            give_up(services.table, entry, place, Status::Cancelled, &why).await?;
                         }
                     }
                     None => {
-                        run_wave(crew, entry, &places).await?;
-                        note_progress(crew.table, entry).await;
+                        run_wave(services, entry, &places).await?;
+                        note_progress(services.table, entry).await;
                     }
                 }
             }
@@ -88,22 +94,26 @@ pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<D
     }
 }
 
-async fn run_wave(crew: &Crew<'_>, entry: &mut Entry, places: &[usize]) -> Result<(), TableError> {
+async fn run_wave(
+    services: &DeploymentServices<'_>,
+    entry: &mut Entry,
+    places: &[usize],
+) -> Result<(), TableError> {
     let (deployment, trigger) = (entry.deployment.clone(), entry.course.trigger());
     let mut runs: FuturesUnordered<_> = places
         .iter()
         .map(|place| {
             let (task, deployment) = (entry.tasks[*place].clone(), &deployment);
             async move {
-                let ended = follow(crew.table, crew.functions, &task, deployment, trigger).await?;
-                Ok::<_, TableError>((*place, ended))
+                let outcome = follow(services.table, services.functions, &task, deployment, trigger).await?;
+                Ok::<_, TableError>((*place, outcome))
             }
         })
         .collect();
     while let Some(run) = runs.next().await {
-        let (place, ended) = run?;
+        let (place, outcome) = run?;
         let task = &mut entry.tasks[place];
-        (task.status, task.message, task.data) = (ended.status, ended.message, ended.data);
+        (task.status, task.message, task.data) = (outcome.status, outcome.message, outcome.data);
         let (name, run_id, status) = (task.name.as_str(), task.run_id.to_string(), task.status.as_str());
         let message = task.message.as_deref().unwrap_or_default();
         tracing::info!(task = name, run_id, status, trigger = trigger.as_str(), "{name} {status}: {message}");
@@ -111,42 +121,49 @@ async fn run_wave(crew: &Crew<'_>, entry: &mut Entry, places: &[usize]) -> Resul
     Ok(())
 }
 
-/// Notes how the tasks fare, for those who watch: the deployment does not depend on it.
+/// Records the tasks' progress for observers. The deployment does not depend on it.
 async fn note_progress(table: &Table, entry: &Entry) {
     if let Err(error) = table.progress(entry).await {
-        tracing::warn!(request_id = entry.key.request_id(), "the ledger does not note the progress: {error}");
+        tracing::warn!(
+            request_id = entry.key.request_id(),
+            "cannot record the progress in the ledger: {error}"
+        );
     }
 }
 
-/// Why nobody waits for the deployment any more; nothing if somebody does. CloudFormation cancels an update when a resource
-/// beside this one fails. If the status cannot be had, the deployment goes on.
+/// Returns the reason why the stack no longer waits for the deployment, or `None` if it still does. CloudFormation cancels
+/// an update when another resource fails. If the stack's status cannot be read, the deployment continues.
 ///
-/// The ledger and the stack's events are read after the status: it may be that of a later update.
-async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String>, TableError> {
-    let phase = match crew.stacks.status(crew.stack_id).await.map(|status| StackPhase::of(&status)) {
+/// The ledger and the stack's events are read after the status, since the status may be that of a later update.
+async fn waits_no_longer(
+    services: &DeploymentServices<'_>,
+    entry: &Entry,
+) -> Result<Option<String>, TableError> {
+    let phase = match services.stacks.status(services.stack_id).await.map(|status| StackPhase::of(&status)) {
         Ok(phase) if !phase.waits_for(entry.course) => {
-            return Ok(Some(format!("the stack no longer waits for it, since {phase}")));
+            return Ok(Some(format!("the stack no longer waits for it: {phase}")));
         }
         Ok(phase) => Some(phase),
         Err(error) => {
-            tracing::warn!("going on: {error}");
+            tracing::warn!("continuing without the stack's status: {error}");
             None
         }
     };
-    let latest = crew.table.latest(&entry.deployment.ledger).await?;
-    let stands = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
-    if !stands {
-        return Ok(Some("a later request of the resource has been begun".to_owned()));
+    let latest = services.table.latest(&entry.deployment.ledger).await?;
+    let is_current = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
+    if !is_current {
+        return Ok(Some("a later request for this resource has started".to_owned()));
     }
-    let is_dated = crew.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at));
+    let is_dated = services.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at));
     let (Some(sent_at), Some(phase)) = (is_dated, phase) else { return Ok(None) };
     let later = |began: Timestamp| sent_at.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < began);
-    let events = events_until(crew.stacks, crew.stack_id, sent_at, |events| shows(events, phase)).await;
+    let events =
+        events_until(services.stacks, services.stack_id, sent_at, |events| shows(events, phase)).await;
     let has_begun = events.is_some_and(|events| went_forward(&events).is_some_and(later));
-    Ok(has_begun.then(|| "another update of the stack has begun".to_owned()))
+    Ok(has_begun.then(|| "another update of the stack has started".to_owned()))
 }
 
-/// Keeps a task from beginning, and records why it will not run. If it has begun after all, its end counts.
+/// Prevents a task's start and records the reason. If the task has already started, its outcome counts instead.
 async fn give_up(
     table: &Table,
     entry: &mut Entry,
@@ -157,21 +174,20 @@ async fn give_up(
     let (task, trigger) = (&entry.tasks[place], entry.course.trigger());
     let (name, run_id, deployment) = (&task.name, task.run_id, &entry.deployment);
     let prevented = table.prevent_start(name, deployment).await?;
-    let stands =
-        match if prevented { Seen::Nowhere } else { table.look(name, run_id, Timestamp::now()).await? } {
-            Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, why).await?,
-            Seen::Held(_) => watch(table, task, SETTLING_PAUSE).await?,
-            Seen::Over(run) => *run,
-        };
+    let run = match if prevented { Seen::Nowhere } else { table.look(name, run_id, Timestamp::now()).await? }
+    {
+        Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, why).await?,
+        Seen::Held(_) => watch(table, task, SETTLING_PAUSE).await?,
+        Seen::Over(run) => *run,
+    };
     let task = &mut entry.tasks[place];
-    (task.status, task.message) =
-        (stands.status, stands.reason().or(stands.message.as_deref()).map(str::to_owned));
+    (task.status, task.message) = (run.status, run.reason().or(run.message.as_deref()).map(str::to_owned));
     Ok(())
 }
 
-/// Finds out, before a rollback undoes anything, how the runs ended that it undoes. One that is in progress is asked to
-/// end and waited for; one that has not begun is kept from it. A task of which no run completed has nothing to undo.
-async fn settle(crew: &Crew<'_>, entry: &mut Entry) -> Result<(), TableError> {
+/// Determines, before a rollback begins, how the runs that it undoes have ended. Cancels a run in progress and waits for it,
+/// and prevents the start of one that has not begun. A task without a completed run has nothing to undo.
+async fn settle(services: &DeploymentServices<'_>, entry: &mut Entry) -> Result<(), TableError> {
     let Some(undone) = entry.undoes.clone() else { return Ok(()) };
     let pending = entry.tasks.iter().enumerate().filter(|(_, task)| task.status == Status::Pending);
     let mut settling: FuturesUnordered<_> = pending
@@ -180,7 +196,7 @@ async fn settle(crew: &Crew<'_>, entry: &mut Entry) -> Result<(), TableError> {
             async move {
                 let mut completed = false;
                 for run in &task.undoes {
-                    completed |= settled(crew.table, &task, *run, undone).await? == Status::Completed;
+                    completed |= settled(services.table, &task, *run, undone).await? == Status::Completed;
                 }
                 Ok::<_, TableError>((place, completed))
             }
@@ -202,19 +218,20 @@ async fn settle(crew: &Crew<'_>, entry: &mut Entry) -> Result<(), TableError> {
         (task.status, task.message) = (Status::Skipped, Some(why.to_owned()));
     }
     if changed {
-        note_progress(crew.table, entry).await;
+        note_progress(services.table, entry).await;
     }
     Ok(())
 }
 
-/// How a run ended that is to be undone, once it is over. One that is nowhere gave way to a later deployment's.
+/// Waits until a run that is to be undone is over, and returns its status. A run without a record or lease counts as
+/// skipped if a later deployment has taken its place.
 async fn settled(
     table: &Table,
     task: &TaskEntry,
     run_id: RunId,
     undone: &Undone,
 ) -> Result<Status, TableError> {
-    let mut asked = false;
+    let mut is_cancelled = false;
     loop {
         match table.look(&task.name, run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(run.status),
@@ -222,11 +239,11 @@ async fn settled(
                 if !table.prevent_start(&task.name, &undone.deployment).await? {
                     match table.look(&task.name, run_id, Timestamp::now()).await? {
                         Seen::Nowhere => return Ok(Status::Skipped),
-                        // It has begun in the meantime.
+                        // It has started in the meantime.
                         Seen::Over(_) | Seen::Held(_) => continue,
                     }
                 }
-                let why = "the stack rolled back before it began";
+                let why = "the stack rolled back before it started";
                 let (deployment, trigger) = (&undone.deployment, undone.course.trigger());
                 let cancelled = Status::Cancelled;
                 let run =
@@ -234,12 +251,12 @@ async fn settled(
                 return Ok(run.status);
             }
             Seen::Held(_) => {
-                if !asked {
-                    asked = table.cancel(&task.name, run_id).await?;
+                if !is_cancelled {
+                    is_cancelled = table.cancel(&task.name, run_id).await?;
                     tracing::info!(
                         task = task.name.as_str(),
                         run_id = run_id.to_string(),
-                        "asked the run to end"
+                        "cancelled the run"
                     );
                 }
                 sleep(SETTLING_PAUSE).await;
@@ -248,7 +265,7 @@ async fn settled(
     }
 }
 
-/// Records a run whose body did not start, and returns the record that stands.
+/// Records a run whose body did not start. Returns the stored record, which may be an earlier one.
 async fn record_unrun(
     table: &Table,
     task: &TaskName,
@@ -263,5 +280,5 @@ async fn record_unrun(
         Status::Blocked => Run { error: Some(RunError::new(ErrorKind::Dependency, why)), ..run },
         _ => Run { skipped_reason: Some(why.to_owned()), ..run },
     };
-    Ok(standing(table.record(&run).await?, run))
+    Ok(stored_run(table.record(&run).await?, run))
 }

@@ -1,6 +1,6 @@
-//! What CloudFormation sends, read in two steps: first what is needed to answer at all, then the request itself.
+//! Parses CloudFormation's events in two steps: first the fields that an answer needs, then the request itself.
 //!
-//! Properties come as text, whatever they were in the template. Source: CloudFormation User Guide, "Custom resource
+//! CloudFormation sends properties as strings, whatever their type in the template. Source: CloudFormation User Guide, "Custom resource
 //! request objects".
 
 mod parts;
@@ -19,21 +19,21 @@ use serde_json::Value;
 
 pub use parts::Event;
 
-/// The longest stack, request and logical id, in bytes of JSON. CloudFormation's own are far shorter; the answer must
-/// hold them all in its 4096 bytes, and the table in its keys.
+/// The longest stack, request and logical id, in bytes of JSON. All of them must fit in the answer's 4096 bytes and in the
+/// table's keys. CloudFormation's own are far shorter.
 const MAX_ID: usize = 512;
 /// The longest version and the longest name of a function, in bytes.
 const MAX_WORD: usize = 256;
-/// The most tasks that a resource may have, and the most bytes of JSON they may take: with what becomes of each, the
-/// ledger's entry must fit one item of 400 KB.
+/// The most tasks of a resource, and the most bytes of their JSON. The ledger's entry, which has them and their outcomes,
+/// must fit in one item of 400 KB.
 const MAX_TASKS: usize = 100;
 const MAX_TASKS_BYTES: usize = 100_000;
-/// How much of a faulty value is told, in bytes.
+/// The most bytes of an invalid value in an error.
 const MAX_FAULTY: usize = 100;
-/// The key under which a dispatcher that hands over says when the request was first delivered.
+/// The key under which a dispatcher that hands over passes the time of the request's first delivery.
 pub const FIRST_DELIVERY: &str = "LamplighterFirstDelivery";
 
-/// A response URL. It is a secret: who has it can forge the answer. It is never printed.
+/// A response URL. It is a secret, since anyone who has it can forge the answer. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ResponseUrl(String);
 
@@ -50,32 +50,32 @@ impl std::fmt::Debug for ResponseUrl {
     }
 }
 
-/// An event of which it is known where to send the answer.
+/// The fields of an event that an answer needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// Whom the answer is for.
+    /// The ids that the answer repeats.
     pub to: Addressee,
-    /// Where it goes.
+    /// The URL to which the answer is sent.
     pub response_url: ResponseUrl,
-    /// When CloudFormation sent the event, where the URL says when it was signed.
+    /// The time at which CloudFormation sent the event, if the URL has the date of its signature.
     pub sent_at: Option<Timestamp>,
-    /// When the request was first delivered, where an earlier invocation says so.
+    /// The time of the request's first delivery, if an earlier invocation has passed it.
     pub first_delivery: Option<Timestamp>,
 }
 
-/// An action that CloudFormation asks for.
+/// The action that an event requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// To deploy, or to roll back.
+    /// Deploy or roll back.
     Deploy(Box<Deploy>),
-    /// To let go of the resource.
+    /// Delete the resource.
     Delete,
-    /// None that a custom resource knows.
+    /// An unknown request type.
     Unknown(Malformed),
 }
 
 impl Action {
-    /// What is wrong with the event.
+    /// The fault of a malformed event.
     pub fn fault(&self) -> Option<&Malformed> {
         match self {
             Self::Deploy(deploy) => deploy.fault.as_ref(),
@@ -85,31 +85,31 @@ impl Action {
     }
 }
 
-/// A request to deploy, or to roll back.
+/// A request to deploy or roll back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deploy {
-    /// The request. It has no tasks if it is malformed.
+    /// The request. A malformed one has no tasks.
     pub request: Request,
-    /// How long CloudFormation waits for the answer.
+    /// The time that CloudFormation waits for the answer.
     pub service_timeout: Duration,
-    /// The environment of the stack.
+    /// The stack's environment.
     pub environment: String,
-    /// What is wrong with the properties. It does not matter for a rollback.
+    /// The fault of malformed properties. A rollback ignores it.
     pub fault: Option<Malformed>,
 }
 
-/// An event that nobody can be answered about.
+/// An event that lacks the fields that an answer needs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the event cannot be answered: {0}")]
 pub struct Unanswerable(String);
 
-/// An event that is answered FAILED.
+/// A malformed event. It is answered FAILED.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {fault}")]
 pub struct Malformed {
-    /// The key at fault.
+    /// The key of the invalid value.
     pub key: String,
-    /// What is wrong with it, and what may stand there.
+    /// The fault, and the expected value.
     pub fault: String,
 }
 
@@ -117,17 +117,16 @@ fn malformed(key: impl Into<String>, fault: impl Into<String>) -> Malformed {
     Malformed { key: key.into(), fault: fault.into() }
 }
 
-/// Reads what is needed to answer. `local` is the one place without TLS that may be answered, on a machine of one's
-/// own.
+/// Reads the fields that an answer needs. `local` is the only endpoint without TLS that is accepted, for local runs.
 pub fn envelope(event: &Event, local: Option<&str>) -> Result<Envelope, Unanswerable> {
     let id = |key: &str| match event.text(key) {
         Some(id) if !id.is_empty() && Value::from(id.as_str()).to_string().len() - 2 <= MAX_ID => Ok(id),
         Some(_) => Err(Unanswerable(format!("`{key}` must have 1 to {MAX_ID} bytes"))),
-        None => Err(Unanswerable(format!("`{key}` is missing or not a text"))),
+        None => Err(Unanswerable(format!("`{key}` is missing or not a string"))),
     };
     let url = event
         .text("ResponseURL")
-        .ok_or_else(|| Unanswerable("`ResponseURL` is missing or not a text".into()))?;
+        .ok_or_else(|| Unanswerable("`ResponseURL` is missing or not a string".into()))?;
     let parsed = reqwest::Url::parse(&url);
     let local = local.map(|local| local.trim_end_matches('/'));
     let is_local =
@@ -149,14 +148,14 @@ pub fn envelope(event: &Event, local: Option<&str>) -> Result<Envelope, Unanswer
     })
 }
 
-/// When a URL was signed. Source: IAM User Guide, "Signature Version 4", `X-Amz-Date`.
+/// The time at which a URL was signed. Source: IAM User Guide, "Signature Version 4", `X-Amz-Date`.
 fn signed_at(url: &reqwest::Url) -> Option<Timestamp> {
     let (_, date) = url.query_pairs().find(|(key, _)| key == "X-Amz-Date")?;
     let date = DateTime::strptime("%Y%m%dT%H%M%SZ", &*date).ok()?;
     date.to_zoned(TimeZone::UTC).ok().map(|date| date.timestamp())
 }
 
-/// Reads the action that is asked for.
+/// Reads the requested action.
 pub fn action(event: &Event, envelope: &Envelope) -> Action {
     let change = match event.text("RequestType").as_deref() {
         Some("Delete") => return Action::Delete,
@@ -213,43 +212,44 @@ pub fn action(event: &Event, envelope: &Envelope) -> Action {
     Action::Deploy(Box::new(Deploy { request, service_timeout, environment, fault }))
 }
 
-/// The tasks, which must have an order.
+/// Reads the list of tasks and checks that their dependencies have an order.
 fn tasks(listed: &Value) -> Result<Vec<PlannedTask>, Malformed> {
     let tasks = listed.as_array().ok_or_else(|| missing("Tasks", "the list of tasks"))?;
     let too_large = |fault: String| Err(malformed("ResourceProperties.Tasks", fault));
     if tasks.len() > MAX_TASKS {
-        return too_large(format!("there are {}, and a resource has at most {MAX_TASKS}", tasks.len()));
+        return too_large(format!("has {} tasks; the most is {MAX_TASKS}", tasks.len()));
     }
     let tasks: Vec<_> =
         tasks.iter().enumerate().map(|(i, task)| planned(i, task)).collect::<Result<_, _>>()?;
     let bytes = listed.to_string().len();
     if bytes > MAX_TASKS_BYTES {
-        return too_large(format!("they have {bytes} bytes, and may have {MAX_TASKS_BYTES}"));
+        return too_large(format!("has {bytes} bytes; the most is {MAX_TASKS_BYTES}"));
     }
     waves(&tasks).map_err(|error| malformed("ResourceProperties.Tasks", error.to_string()))?;
     Ok(tasks)
 }
 
 fn service_timeout(seconds: &str) -> Result<Duration, Malformed> {
-    let fault = || format!("`{}` is not whole seconds from 1 on", shortened(seconds, MAX_FAULTY));
+    let fault =
+        || format!("expected whole seconds, at least 1, and found `{}`", shortened(seconds, MAX_FAULTY));
     let whole = seconds.parse().ok().filter(|whole| *whole > 0);
     whole.map(Duration::from_secs).ok_or_else(|| malformed("ResourceProperties.ServiceTimeout", fault()))
 }
 
 fn bounded(key: &str, word: String) -> Result<String, Malformed> {
-    let fault = || malformed(key, format!("has {} bytes, and may have {MAX_WORD}", word.len()));
+    let fault = || malformed(key, format!("has {} bytes; the most is {MAX_WORD}", word.len()));
     if word.len() > MAX_WORD { Err(fault()) } else { Ok(word) }
 }
 
-/// A property as text; nothing if it is not there. A number or a truth counts as its text, should somebody send one.
+/// Reads a property as a string; `None` if it is missing. A number or boolean is accepted as its text.
 fn optional(properties: &Value, name: &str, key: &str) -> Result<Option<String>, Malformed> {
     match &properties[name] {
         Value::Null => Ok(None),
         Value::String(text) if !text.is_empty() => Ok(Some(text.clone())),
         value @ (Value::Number(_) | Value::Bool(_)) => Ok(Some(value.to_string())),
         Value::String(_) => Err(malformed(key, "is empty")),
-        Value::Array(_) => Err(malformed(key, "is a list, and must be a text")),
-        Value::Object(_) => Err(malformed(key, "is an object, and must be a text")),
+        Value::Array(_) => Err(malformed(key, "expected a string, found a list")),
+        Value::Object(_) => Err(malformed(key, "expected a string, found an object")),
     }
 }
 
@@ -260,7 +260,7 @@ fn missing(key: &str, what: &str) -> Malformed {
 fn planned(place: usize, task: &Value) -> Result<PlannedTask, Malformed> {
     let key = |name: &str| format!("ResourceProperties.Tasks[{place}].{name}");
     let text = |name: &str| optional(task, name, &key(name));
-    let required = |name: &str| text(name)?.ok_or_else(|| malformed(key(name), "is missing or not a text"));
+    let required = |name: &str| text(name)?.ok_or_else(|| malformed(key(name), "is missing or not a string"));
     let timeout = match text("TimeoutMs")? {
         Some(ms) => Duration::from_millis(word(&key("TimeoutMs"), &ms)?),
         None => DEFAULT_TIMEOUT,
@@ -286,7 +286,7 @@ fn planned(place: usize, task: &Value) -> Result<PlannedTask, Malformed> {
 }
 
 fn words<T: FromStr<Err: Display>>(key: &str, listed: &Value) -> Result<Vec<T>, Malformed> {
-    let fault = || malformed(key, "must be a list of texts");
+    let fault = || malformed(key, "expected a list of strings");
     match listed {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) => {
@@ -298,8 +298,8 @@ fn words<T: FromStr<Err: Display>>(key: &str, listed: &Value) -> Result<Vec<T>, 
 
 fn word<T: FromStr<Err: Display>>(key: &str, text: &str) -> Result<T, Malformed> {
     let fault = |error: T::Err| match text.len() {
-        // What a parser says of a text may have all of it.
-        MAX_FAULTY.. => format!("`{}` cannot stand here", shortened(text, MAX_FAULTY)),
+        // A parser's error may quote the whole text.
+        MAX_FAULTY.. => format!("`{}` is not valid here", shortened(text, MAX_FAULTY)),
         _ => format!("`{text}`: {error}"),
     };
     text.parse().map_err(|error| malformed(key, fault(error)))
@@ -311,7 +311,7 @@ mod tests {
 
     use super::*;
 
-    /// A real event of a deployment through CloudFormation, with the ids replaced.
+    /// An event of a real deployment by CloudFormation, with its ids replaced.
     fn event() -> Value {
         serde_json::from_str(include_str!("../tests/events/update.json")).unwrap()
     }
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_event_is_read() {
+    fn l04_a_recorded_event_is_read() {
         let (envelope, _) = read(&event());
         let ledger = format!("{}#LamplighterBefore", event()["StackId"].as_str().unwrap());
         assert_eq!(envelope.to.ledger(), ledger);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn l22_what_nobody_can_be_answered_about_is_said() {
+    fn l22_an_event_that_cannot_be_answered_is_an_error_that_names_the_key() {
         for (key, value) in [
             ("ResponseURL", json!(null)),
             ("ResponseURL", json!(7)),
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_endpoint_may_end_in_a_slash() {
+    fn l22_a_local_answer_endpoint_may_end_in_a_slash() {
         let mut event = event();
         event["ResponseURL"] = json!("http://127.0.0.1:9/answer");
         for local in ["http://127.0.0.1:9", "http://127.0.0.1:9/"] {
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn l22_what_is_wrong_with_a_request_is_named() {
+    fn l22_a_malformed_request_is_an_error_that_names_the_property() {
         for (pointer, value, key) in [
             ("/ResourceProperties", json!([]), "ResourceProperties"),
             ("/ResourceProperties/Version", json!(null), "ResourceProperties.Version"),
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn l06_a_delete_needs_nothing_else() {
+    fn l06_a_delete_needs_no_properties() {
         let mut event = event();
         event["RequestType"] = json!("Delete");
         event["ResourceProperties"] = json!(null);
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn d10_what_cannot_be_read_is_answered_if_its_ids_can_be() {
+    fn d10_an_unreadable_event_is_answered_if_its_ids_are_readable() {
         let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
         for (properties, other) in [
             (deep.as_str(), "1"),
@@ -436,7 +436,7 @@ mod tests {
                     "ResourceProperties": {properties}}}"#
             );
             let event = Event::read(&text);
-            assert!(event.lost().is_none());
+            assert!(event.undelivered().is_none());
             let envelope = envelope(&event, None).unwrap();
             let Action::Deploy(deploy) = action(&event, &envelope) else { panic!("not a deployment") };
             let key = deploy.fault.map(|fault| fault.key);

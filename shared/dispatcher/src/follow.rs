@@ -1,7 +1,7 @@
-//! One task's run: started under its fixed id, and followed to its record.
+//! Starts one task's run under its fixed id, and follows it to its record.
 //!
-//! The record in the table is the truth. A response only says when to look, and a lost one costs nothing: the claim
-//! lets one body run for one id, so a run may be asked for again whenever it is not known whether it began.
+//! The outcome is always read from the table; a response only shortens the wait. A lost response does no harm. The claim
+//! lets only one body run for an id, so the function can be invoked again whenever a run's start is uncertain.
 
 use std::time::Duration;
 
@@ -22,62 +22,62 @@ use lamplighter_core::{
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-/// How long an invocation that the service refuses is tried again: new roles take seconds to be known everywhere.
+/// The time for which a refused invocation is retried. New roles take seconds to take effect everywhere.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// The first pause before a run is asked for again.
+/// The first pause between two invocations.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// When a run is first looked at although no response has come.
+/// The time after which a run without a response is first looked up.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// When an invocation that has begun nothing is given up, and made again. A process starts within seconds.
+/// The time after which an invocation that has started nothing is repeated. A process starts within seconds.
 const BEGIN_WITHIN: Duration = Duration::from_secs(20);
-/// When a run that somebody else has begun is first looked at.
+/// The time after which a run of another invocation is first looked up.
 const NEXT_LOOK: Duration = Duration::from_millis(250);
-/// The longest pause between two looks, or two invocations.
+/// The longest pause between two lookups or two invocations.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The most that a ledger keeps of a task's message, and of its data, in bytes. The whole is in the run's record: an
-/// answer has no room for more, and an entry with all of its tasks must fit one item.
-const MAX_TOLD: usize = 1024;
-/// The most that a record keeps of what a function said that is no task, in bytes.
+/// The most bytes that the ledger keeps of a task's message, and of its data. Neither an answer nor the entry's item has
+/// room for more. The run's record has both in full.
+const MAX_IN_LEDGER: usize = 1024;
+/// The most bytes that a record keeps of the error of a function.
 const MAX_FAILURE: usize = 4096;
 
-/// How a run of a deployment ended.
+/// The outcome of a deployment's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct TaskOutcome {
     /// Its status.
     pub status: Status,
-    /// What it said of its success, or why it did not complete.
+    /// Its message, or the reason why it did not complete.
     pub message: Option<String>,
-    /// What it returned, as JSON text, if that is short.
+    /// Its data as JSON text, if that is at most [`MAX_IN_LEDGER`] bytes.
     pub data: Option<String>,
 }
 
-/// What a response tells of a run.
-enum Told {
-    /// It is over, or it never was: look at the record, and if there is none it ended without one, for this reason.
-    Look(Option<Failure>),
-    /// Somebody switched the task off.
+/// The state of a run as an invocation shows it.
+enum RunState {
+    /// It is over or never started. Its record decides; without one it failed for this reason.
+    Over(Option<RunFailure>),
+    /// The task is disabled.
     Disabled,
-    /// Another invocation has begun it.
+    /// Another invocation has started it.
     Running,
-    /// The task is held by another run; ask again.
-    Later,
+    /// The task is held by another run, or the invocation failed. Invoke it again later.
+    NotStarted,
 }
 
-/// How a run failed that could not say so itself.
-struct Failure {
+/// The failure of a run that left no record itself.
+struct RunFailure {
     status: Status,
     why: String,
 }
 
-/// Runs a task of a deployment and returns how it ended. It returns only once the run has a terminal record, or was
-/// kept out by a switch, so it may take as long as a run may.
+/// Runs a task of a deployment and returns its outcome. Returns once the run has a terminal record or the task is found
+/// disabled, so it can take as long as a run.
 pub async fn follow(
     table: &Table,
     functions: &Functions,
     task: &TaskEntry,
     deployment: &Deployment,
     trigger: Trigger,
-) -> Result<Ended, TableError> {
+) -> Result<TaskOutcome, TableError> {
     let envelope =
         Envelope { run_id: Some(task.run_id), deployment: Some(deployment.clone()), ..Envelope::of(trigger) };
     let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
@@ -89,78 +89,82 @@ pub async fn follow(
             invoked = functions.invoke(&task.function, &payload) => invoked,
             watched = watch_begin(table, task) => {
                 if let Some(run) = watched? {
-                    return Ok(ended(&run));
+                    return Ok(outcome(&run));
                 }
                 let (name, seconds) = (task.name.as_str(), BEGIN_WITHIN.as_secs());
-                tracing::warn!(task = name, "asking again: nothing has begun within {seconds} s");
+                tracing::warn!(task = name, "invoking {name} again: nothing has started within {seconds} s");
                 continue;
             }
         };
-        let told = match invoked {
+        let state = match invoked {
             Ok(response) => {
                 refused_since = None;
-                told_by(response)
+                run_state(response)
             }
-            // It may have begun or not. If it has, the table shows it; if not, it is safe to ask again.
+            // The run may have started. If it has, the table shows it; if not, invoking again is safe.
             Err(error) => match table.look(&task.name, task.run_id, Timestamp::now()).await? {
-                Seen::Over(run) => return Ok(ended(&run)),
-                Seen::Held(_) => Told::Running,
+                Seen::Over(run) => return Ok(outcome(&run)),
+                Seen::Held(_) => RunState::Running,
                 Seen::Nowhere if refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSED_FOR => {
-                    Told::Look(Some(Failure::not_started(&error)))
+                    RunState::Over(Some(RunFailure::not_started(&error)))
                 }
                 Seen::Nowhere => {
-                    tracing::warn!(task = task.name.as_str(), "asking again: {error}");
-                    Told::Later
+                    tracing::warn!(task = task.name.as_str(), "invoking again: {error}");
+                    RunState::NotStarted
                 }
             },
         };
-        match told {
-            Told::Disabled => {
-                return Ok(Ended { status: Status::Skipped, message: Some("disabled".into()), data: None });
+        match state {
+            RunState::Disabled => {
+                return Ok(TaskOutcome {
+                    status: Status::Skipped,
+                    message: Some("disabled".into()),
+                    data: None,
+                });
             }
-            Told::Look(failure) => {
+            RunState::Over(failure) => {
                 let run = match (table.look(&task.name, task.run_id, Timestamp::now()).await?, failure) {
                     (Seen::Over(run), _) => *run,
                     (Seen::Held(held), Some(failure)) if held.lease.started_at >= sent => {
                         end(table, task, deployment, &held, &failure).await?
                     }
-                    // The invocation that failed is not the one that has begun the run.
+                    // Another invocation than the failed one has started the run.
                     (Seen::Held(_), _) => watch(table, task, NEXT_LOOK).await?,
                     (Seen::Nowhere, failure) => {
                         let failure = match failure {
                             Some(failure) => failure,
-                            None => Failure::unrecorded(table, task, deployment).await?,
+                            None => RunFailure::unrecorded(table, task, deployment).await?,
                         };
-                        write_down(table, task, deployment, trigger, &failure).await?
+                        record_failure(table, task, deployment, trigger, &failure).await?
                     }
                 };
-                return Ok(ended(&run));
+                return Ok(outcome(&run));
             }
-            Told::Running => return Ok(ended(&watch(table, task, NEXT_LOOK).await?)),
-            Told::Later => {}
+            RunState::Running => return Ok(outcome(&watch(table, task, NEXT_LOOK).await?)),
+            RunState::NotStarted => {}
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-fn told_by(response: Response) -> Told {
+fn run_state(response: Response) -> RunState {
     let report = match response {
-        Response::Failed(failure) => return Told::Look(Some(Failure::of(&failure))),
+        Response::Failed(failure) => return RunState::Over(Some(RunFailure::of(&failure))),
         Response::Returned(value) => serde_json::from_value::<Report>(value),
     };
     match report.map(|report| report.refused) {
-        // Only a time makes a task ask whether it is due.
-        Ok(None | Some(Refusal::AlreadyRan { .. } | Refusal::NotDue)) => Told::Look(None),
-        Ok(Some(Refusal::Disabled)) => Told::Disabled,
-        Ok(Some(Refusal::AlreadyRunning { .. })) => Told::Running,
-        Ok(Some(Refusal::PreviousInstanceRunning { .. })) => Told::Later,
-        Err(error) => Told::Look(Some(Failure::stranger(&error))),
+        // `NotDue` cannot occur: only an invocation with a tick makes a task check its schedule.
+        Ok(None | Some(Refusal::AlreadyRan { .. } | Refusal::NotDue)) => RunState::Over(None),
+        Ok(Some(Refusal::Disabled)) => RunState::Disabled,
+        Ok(Some(Refusal::AlreadyRunning { .. })) => RunState::Running,
+        Ok(Some(Refusal::PreviousInstanceRunning { .. })) => RunState::NotStarted,
+        Err(error) => RunState::Over(Some(RunFailure::not_a_task(&error))),
     }
 }
 
-/// As [`watch`], for a run that is asked for. Nothing if the table shows after [`BEGIN_WITHIN`] that it has not begun: then
-/// its invocation may have been lost, and asking again is safe.
+/// Like [`watch`], for a run whose invocation is in flight. Returns `None` if the run has not started after
+/// [`BEGIN_WITHIN`]. Its invocation may be lost then, and invoking again is safe.
 async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, TableError> {
     let (began, mut pause) = (Instant::now(), FIRST_LOOK);
     loop {
@@ -176,7 +180,7 @@ async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, Tab
     }
 }
 
-/// Looks at the run from time to time until it is over: its response may never come.
+/// Looks the run up, with growing pauses, until it is over. Does not depend on a response.
 pub async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
     let mut pause = first;
     loop {
@@ -188,13 +192,13 @@ pub async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<R
     }
 }
 
-/// Ends a run whose function is known to have failed while it held its task.
+/// Ends a run whose function failed while it held the task's lease.
 async fn end(
     table: &Table,
     task: &TaskEntry,
     deployment: &Deployment,
     held: &Lost,
-    failure: &Failure,
+    failure: &RunFailure,
 ) -> Result<Run, TableError> {
     let run = Run {
         status: failure.status,
@@ -203,16 +207,16 @@ async fn end(
         environment: table.environment().to_owned(),
         ..held.run(&task.name, Timestamp::now())
     };
-    Ok(standing(table.finish(&run, held.hold).await?, run))
+    Ok(stored_run(table.finish(&run, held.hold).await?, run))
 }
 
-/// Writes the record of a run that failed before its task was claimed, unless that has happened after all.
-async fn write_down(
+/// Records a run that failed before it claimed its task. If it has claimed it after all, its own outcome counts.
+async fn record_failure(
     table: &Table,
     task: &TaskEntry,
     deployment: &Deployment,
     trigger: Trigger,
-    failure: &Failure,
+    failure: &RunFailure,
 ) -> Result<Run, TableError> {
     if !table.prevent_start(&task.name, deployment).await? {
         match table.look(&task.name, task.run_id, Timestamp::now()).await? {
@@ -223,18 +227,18 @@ async fn write_down(
     }
     let unstarted = unstarted(table, &task.name, task.run_id, deployment, trigger, failure.status);
     let run = Run { error: Some(failure.error()), ..unstarted };
-    Ok(standing(table.record(&run).await?, run))
+    Ok(stored_run(table.record(&run).await?, run))
 }
 
-/// The record that stands for a run after `run` was to be written.
-pub fn standing(recorded: Recorded, run: Run) -> Run {
+/// Returns the stored record after an attempt to write `run`: `run` itself, or an earlier one.
+pub fn stored_run(recorded: Recorded, run: Run) -> Run {
     match recorded {
         Recorded::Written => run,
-        Recorded::Before(stands) => *stands,
+        Recorded::Before(stored) => *stored,
     }
 }
 
-/// The record of a run whose body did not start.
+/// Creates the record of a run whose body did not start.
 pub fn unstarted(
     table: &Table,
     task: &TaskName,
@@ -251,26 +255,26 @@ pub fn unstarted(
     }
 }
 
-impl Failure {
+impl RunFailure {
     /// The function's process failed.
     fn of(failure: &FunctionFailure) -> Self {
         let status = if failure.is_timeout() { Status::Timeout } else { Status::Failed };
         Self { status, why: format!("the function ended before the run did: {failure}") }
     }
 
-    /// The function was not reached for as long as it was tried.
+    /// The function could not be invoked on any attempt.
     fn not_started(error: &InvokeError) -> Self {
         Self { status: Status::Failed, why: format!("the function was not started: {error}") }
     }
 
-    /// The function is there, and is no task.
-    fn stranger(error: &serde_json::Error) -> Self {
-        let why = format!("the function returned something that no task returns: {error}");
+    /// The function exists and is no task.
+    fn not_a_task(error: &serde_json::Error) -> Self {
+        let why = format!("the function is not a Lamplighter task; it returned an invalid response: {error}");
         Self { status: Status::Failed, why }
     }
 
-    /// The function calls a run over that has no record: a later deployment's run has taken its place, or the record is
-    /// gone.
+    /// The function reports that the run is over, but the run has no record. Either a later deployment has run the task, or
+    /// the record is gone.
     async fn unrecorded(
         table: &Table,
         task: &TaskEntry,
@@ -281,7 +285,7 @@ impl Failure {
         let why = if newest.is_some_and(|newest| *newest > deployment.entry) {
             "a later deployment has run the task since"
         } else {
-            "the function says that the run is over, and the table has no record of it"
+            "the function reports that the run is over, but the table has no record of it"
         };
         Ok(Self { status: Status::Failed, why: why.to_owned() })
     }
@@ -292,15 +296,17 @@ impl Failure {
     }
 }
 
-fn ended(run: &Run) -> Ended {
-    let told = match (&run.error, run.attempts.len()) {
-        (Some(error), tried) => {
-            let attempt = if tried > 0 { format!(", attempt {tried}") } else { String::new() };
-            let message = shortened(&error.message, MAX_TOLD);
+fn outcome(run: &Run) -> TaskOutcome {
+    let message = match (&run.error, run.attempts.len()) {
+        (Some(error), attempts) => {
+            let attempt = if attempts > 0 { format!(", attempt {attempts}") } else { String::new() };
+            let message = shortened(&error.message, MAX_IN_LEDGER);
             Some(format!("{message} [{} error{attempt}]", error.kind))
         }
-        (None, _) => run.message.as_ref().or(run.skipped_reason.as_ref()).map(|it| shortened(it, MAX_TOLD)),
+        (None, _) => {
+            run.message.as_ref().or(run.skipped_reason.as_ref()).map(|it| shortened(it, MAX_IN_LEDGER))
+        }
     };
-    let data = run.data.as_ref().map(Value::to_string).filter(|data| data.len() <= MAX_TOLD);
-    Ended { status: run.status, message: told, data }
+    let data = run.data.as_ref().map(Value::to_string).filter(|data| data.len() <= MAX_IN_LEDGER);
+    TaskOutcome { status: run.status, message, data }
 }

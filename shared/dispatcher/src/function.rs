@@ -14,10 +14,10 @@ use tracing::level_filters::LevelFilter;
 
 use crate::{dispatch::dispatch, services::Dispatcher};
 
-/// How long the task that keeps its records longest does, in days.
+/// The longest retention among the stack's tasks, in days.
 const RETENTION_DAYS: &str = "LAMPLIGHTER_RETENTION_DAYS";
 
-/// Serves the events that Lambda delivers, until the process is ended. Called by [`main!`](crate::main).
+/// Serves the events that Lambda delivers, until Lambda stops the process. Called by [`main!`](crate::main).
 ///
 /// Fails if a variable that the function needs is missing or has an invalid value.
 #[tokio::main]
@@ -30,11 +30,11 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
     };
     let days: u32 = match variable(RETENTION_DAYS)? {
         Some(days) => {
-            days.parse().map_err(|_| format!("{RETENTION_DAYS} is `{days}`: it must be a number of days"))?
+            days.parse().map_err(|_| format!("{RETENTION_DAYS} is `{days}`; expected a number of days"))?
         }
         None => 0,
     };
-    // The ledger keeps its entries for 400 days at least.
+    // The ledger keeps its entries for at least 400 days in any case.
     let retention = Duration::from_secs(u64::from(days) * 24 * 3600);
     let clients = Clients::default();
     let dispatcher = Arc::new(Dispatcher {
@@ -49,7 +49,7 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
     });
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let dispatcher = Arc::clone(&dispatcher);
-        // On the heap: what the compiler lays out of nested waits has a limit.
+        // Boxed, since the compiler limits the depth of nested futures.
         async move { handle(&dispatcher, event).await }.boxed()
     }))
     .await
@@ -59,7 +59,7 @@ async fn handle(dispatcher: &Dispatcher, event: LambdaEvent<Box<RawValue>>) -> R
     let deadline =
         i64::try_from(event.context.deadline).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     match dispatch(dispatcher, event.payload.get(), deadline.unwrap_or(Timestamp::MAX)).await {
-        Ok(done) => Ok(json!(format!("{done:?}"))),
+        Ok(outcome) => Ok(json!(format!("{outcome:?}"))),
         Err(error) => {
             tracing::error!("{error}");
             Err(Diagnostic { error_type: "Dispatch".to_owned(), error_message: error.to_string() })

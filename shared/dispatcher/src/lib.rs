@@ -1,16 +1,15 @@
-//! The custom resource's function: a deployment's tasks, from CloudFormation's event to its answer.
+//! The custom resource's function: runs a deployment's tasks for an event of CloudFormation, and answers it.
 //!
-//! - [`event`]: what CloudFormation sent, read so that whatever is wrong with it can still be answered
-//! - [`dispatch`]: parse, plan, run, answer, as one path; and the fallback for when that fails
-//! - [`classify`]: what a request is, and what it leads to
-//! - [`drive`]: the steps of a deployment
-//! - [`follow`]: one task's run, from its start to its record
-//! - [`answer`]: the answer, delivered once
-//! - [`services`]: what it works with
+//! - [`event`]: parses events so that a malformed one can still be answered
+//! - [`dispatch`]: the path of an event: parse, plan, run, answer; and the fallback responder
+//! - [`classify`]: classifies a request and plans it
+//! - [`drive`]: runs a deployment wave by wave
+//! - [`follow`]: starts one task's run and follows it to its record
+//! - [`answer`]: sends an answer once
+//! - [`services`]: clients, settings and errors
 //!
-//! Every delivery of a request works on the entry that the first one wrote in the ledger, with the same run ids. So
-//! nothing depends on which of them lives: a later delivery finds what has run, waits for what is running, and starts
-//! what has not been started.
+//! Every delivery of a request works on the ledger entry that the first one wrote, with the same run ids. Any delivery can
+//! be killed: a later one reads which tasks have run, waits for those that are running, and starts the others.
 
 pub mod answer;
 pub mod classify;

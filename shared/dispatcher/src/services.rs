@@ -1,4 +1,4 @@
-//! The services that the dispatcher works with, and why an event may have to come again.
+//! The clients and settings that the dispatcher works with, and the errors that end a delivery.
 
 use lamplighter_aws::{
     functions::{Functions, InvokeError},
@@ -9,52 +9,52 @@ use lamplighter_core::deployment::OrderError;
 
 use crate::{answer::NotAccepted, event::Unanswerable};
 
-/// What the dispatcher works with.
+/// The clients and settings of the dispatcher.
 pub struct Dispatcher {
     /// The table.
     pub table: Table,
-    /// The tasks' functions, and its own.
+    /// The tasks' functions, and the dispatcher's own.
     pub functions: Functions,
-    /// The stack.
+    /// CloudFormation's stacks.
     pub stacks: Stacks,
-    /// For the answer: [`client`](crate::answer::client).
+    /// The HTTP client for answers, see [`client`](crate::answer::client).
     pub http: reqwest::Client,
-    /// The only place without TLS that may be answered.
+    /// The only endpoint without TLS to which answers are sent.
     pub local: Option<String>,
-    /// The name of its own function.
+    /// The name of the dispatcher's own function.
     pub own_function: String,
-    /// 128 random bits.
+    /// Returns 128 random bits.
     pub random: fn() -> u128,
 }
 
-/// Why an event is not done with. It must come again; if it comes no more, the fallback answers it.
+/// Errors that leave an event unfinished. Lambda delivers it again; after the last delivery the fallback responder answers.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
-    /// Nobody can be answered.
+    /// The event has no address for an answer.
     #[error(transparent)]
     Unanswerable(#[from] Unanswerable),
     /// The table failed.
     #[error(transparent)]
     Table(#[from] TableError),
-    /// The stack's status is not known.
+    /// The stack could not be read.
     #[error(transparent)]
     Status(#[from] StackError),
-    /// A function was not reached.
+    /// A function could not be invoked.
     #[error(transparent)]
     Invoke(#[from] InvokeError),
-    /// The answer was not accepted.
+    /// The response URL did not accept the answer.
     #[error(transparent)]
     NotAccepted(#[from] NotAccepted),
-    /// The table did not answer.
+    /// The table did not respond in time.
     #[error("the table did not answer within 10 s")]
-    Silent,
-    /// An entry was opened for the request while it was to be answered without one.
-    #[error("another delivery has begun the request")]
-    Begun,
-    /// The tasks have no order.
+    TableTimeout,
+    /// Another delivery opened an entry for the request while this one was to answer without an entry.
+    #[error("another delivery has already started this request")]
+    AlreadyBegun,
+    /// The tasks' dependencies have no order.
     #[error(transparent)]
     Order(#[from] OrderError),
-    /// The ledger was opened by others each time it was to be.
-    #[error("the ledger `{0}` changed each time it was to be opened")]
+    /// Other requests changed the ledger on every attempt.
+    #[error("another request changed the ledger `{0}` on every attempt to open an entry")]
     Contended(String),
 }

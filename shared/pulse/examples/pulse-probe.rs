@@ -1,4 +1,4 @@
-//! A cron task that does what its environment says, for the pulse's tests: under any name, in any mode.
+//! A cron task for the pulse's tests. Its environment sets its name and behaviour.
 
 use std::{fs::OpenOptions, io::Write, process::ExitCode, time::Duration};
 
@@ -7,15 +7,15 @@ use lamplighter::{
     prelude::*,
 };
 
-/// What the probe does.
+/// The probe's behaviour.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 struct Config {
-    /// `fail`, `exit`; anything else succeeds.
+    /// `fail` or `exit`; anything else succeeds.
     mode: String,
-    /// How long it takes first.
+    /// The time that the body takes before it ends.
     sleep_ms: u64,
-    /// Where each start of a body is noted.
+    /// The file to which each start of a body is written.
     journal: String,
 }
 
@@ -28,7 +28,7 @@ impl Task for Probe {
     fn definition() -> Definition {
         let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
         let name = name.parse().expect("the test gives a task name");
-        // When it is due is the plan's to say.
+        // The plan decides when it is due.
         let schedule = "@hourly".parse().expect("a nickname");
         let mut definition = Definition::new(name, Kind::Cron(Cron::new(Some(schedule))));
         definition.timeout = Duration::from_secs(20);
@@ -41,11 +41,11 @@ impl Task for Probe {
     async fn run(&self, ctx: Context<Config>) -> TaskResult {
         let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
         let tick = ctx.scheduled_for().map(|tick| tick.to_string()).unwrap_or_default();
-        // One write, so that processes do not write into each other's lines.
+        // One write, so that lines of several processes do not mix.
         journal.write_all(format!("{} {tick}\n", Probe::definition().name).as_bytes())?;
         tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
         match ctx.config.mode.as_str() {
-            "fail" => Ok(Outcome::failure("told to fail")),
+            "fail" => Ok(Outcome::failure("failed on request")),
             "exit" => std::process::exit(7),
             _ => Ok(Outcome::success("done")),
         }

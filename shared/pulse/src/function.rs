@@ -23,23 +23,19 @@ use lamplighter_core::{
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
 
-use crate::{
-    event::Event,
-    notify,
-    run::{Pulse, run},
-};
+use crate::{event::Event, notify, run::run, services::Pulse};
 
-/// Serves the events that Lambda delivers, until the process is ended. Called by [`main!`](crate::main).
+/// Serves the events that Lambda delivers, until Lambda stops the process. Called by [`main!`](crate::main).
 ///
 /// Fails if a variable that the function needs is missing or has an invalid value.
 #[tokio::main]
 pub async fn main() -> Result<(), lambda_runtime::Error> {
     log::start(LevelFilter::INFO, log::Output::Stdout);
-    let it = Arc::new(start().await?);
+    let services = Arc::new(start().await?);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
-        let it = Arc::clone(&it);
-        // On the heap: what the compiler lays out of nested waits has a limit.
-        async move { handle(&it.0, it.1.as_ref(), event).await }.boxed()
+        let services = Arc::clone(&services);
+        // Boxed, since the compiler limits the depth of nested futures.
+        async move { handle(&services.0, services.1.as_ref(), event).await }.boxed()
     }))
     .await
 }
@@ -57,20 +53,22 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     let plan = match variable("LAMPLIGHTER_SCHEDULER")?.as_deref() {
         None | Some("eventbridge") => plan,
         Some("pulse") => plan.without_schedules(),
-        Some(word) => {
-            return Err(format!("LAMPLIGHTER_SCHEDULER is `{word}`: it must be eventbridge or pulse").into());
+        Some(other) => {
+            let text = format!("LAMPLIGHTER_SCHEDULER is `{other}`; expected eventbridge or pulse");
+            return Err(text.into());
         }
     };
     let names = plan.tasks().iter().filter_map(|task| Some(task.cron()?.timezone.clone()));
-    // A zone that is not known is left out, and told of each task that has it.
+    // An unknown zone is left out, and reported with each task that uses it.
     let zones: Zones = names.filter_map(|name| Some((name.clone(), TimeZone::get(&name).ok()?))).collect();
     let clients = Clients::default();
     let notifier = match variable("LAMPLIGHTER_NOTIFY")? {
         None => None,
         Some(text) => {
-            // The text itself is not told: a webhook's URL may be a secret.
-            let target = Target::unpacked(&text, variable("LAMPLIGHTER_NOTIFY_VALUE")?)
-                .map_err(|_| "LAMPLIGHTER_NOTIFY is not JSON such as `{\"topic\": \"arn:..\"}`")?;
+            // The error leaves the value out, since a webhook's URL may be a secret.
+            let target = Target::unpacked(&text, variable("LAMPLIGHTER_NOTIFY_VALUE")?).map_err(
+                |_| "LAMPLIGHTER_NOTIFY is invalid; expected JSON, e.g. `{\"topic\": \"arn:..\"}`",
+            )?;
             Some(Notifier::new(target, clients.config().await)?)
         }
     };
@@ -78,14 +76,14 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
     let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
     let table = table.with_environment(&environment);
     let clients = Arc::new(clients);
-    // A job's arguments may be what another one returned, however large.
-    let of_jobs = match variable("LAMPLIGHTER_BUCKET")? {
+    // A job's arguments may be another job's result, of any size.
+    let job_table = match variable("LAMPLIGHTER_BUCKET")? {
         Some(bucket) => table.clone().with_objects(Objects::new(bucket, clients.config().await)),
         None => table.clone(),
     };
-    // Where there is no queue task there is no variable either.
+    // The variable is set if the stack has queue tasks.
     let jobs = variable("LAMPLIGHTER_QUEUES")?
-        .map(|prefix| Jobs::new(of_jobs, Waker::queues(prefix, Arc::clone(&clients))));
+        .map(|prefix| Jobs::new(job_table, Waker::queues(prefix, Arc::clone(&clients))));
     let letters = match variable("LAMPLIGHTER_QUEUES")?.filter(|_| notifier.is_some()) {
         Some(prefix) => Some(DeadLetters::new(clients.config().await, prefix)),
         None => None,
@@ -112,13 +110,13 @@ async fn handle(pulse: &Pulse, jobs: Option<&Jobs>, event: LambdaEvent<Value>) -
         Diagnostic { error_type: kind.to_owned(), error_message: error.to_string() }
     };
     match Event::parse(event.payload).map_err(|error| failed("Event", &error))? {
-        Event::Pulse(wish) => {
-            let report = run(pulse, jobs, &wish, deadline.unwrap_or(Timestamp::MAX)).await;
+        Event::Pulse(request) => {
+            let report = run(pulse, jobs, &request, deadline.unwrap_or(Timestamp::MAX)).await;
             let report = report.map_err(|error| failed("Pulse", &error))?;
             serde_json::to_value(report).map_err(|error| failed("Report", &error))
         }
         Event::Failed(record) => {
-            // Once it is kept, the next pulses send what is not delivered now.
+            // The notification is stored; a later pulse delivers it if this one cannot.
             notify::failed(pulse, &record).await.map_err(|error| failed("Notify", &error))?;
             if let Err(error) = notify::deliver(pulse, deadline.unwrap_or(Timestamp::MAX)).await {
                 tracing::error!("{error}");

@@ -1,17 +1,19 @@
-//! The pulse's function: once a minute what is due is started, what was lost is ended, and what failed is told.
+//! The pulse function: once a minute it starts due ticks, ends lost runs and sends notifications about failures.
 //!
-//! - [`event`]: what it was sent
-//! - [`beat`]: one pulse, from what is due to its record
-//! - [`carry`]: the ticks that are due, from round to round, until there is nothing more to do
-//! - [`tell`]: who is told of a failure, once
+//! - [`event`]: the events that the function accepts
+//! - [`run`]: one pulse, from its due ticks to its record
+//! - [`rounds`]: starts and follows the due ticks, round by round, until nothing more can be done
+//! - [`wake`]: sends wake-ups for due and orphaned jobs
+//! - [`notify`]: stores and delivers notifications, one for each failure
+//! - [`services`]: the clients and settings that all of these share
 //!
-//! Tasks are invoked asynchronously, so that Lambda keeps the invocation where a function is throttled, and sends what
-//! failed to this function ([`event::Event::Failed`]). How a run went is read from the table, for as long as somebody
-//! waits for it: a tick that depends on it or follows it, and otherwise a few seconds. A run that takes longer is counted
-//! as running, and its history says how it ended.
+//! Tasks are invoked asynchronously. Lambda keeps the invocation while a function is throttled, and sends failed
+//! invocations to this function ([`event::Event::Failed`]). The pulse reads a run's outcome from the table. It follows a
+//! run as long as another tick depends on it or has to come after it, otherwise for a few seconds. A run that takes longer
+//! counts as running; its own record shows how it ended.
 //!
-//! Nothing depends on which pulse lives. What a pulse remembers is written last; one that is killed leaves the next one
-//! the same ticks, with the same run ids, and a tick that has had its run is not started again.
+//! A pulse can be killed at any time. It writes its state last, so the next pulse finds the same ticks with the same run
+//! ids. A tick that already has a run is not started again.
 
 pub mod event;
 #[doc(hidden)]
@@ -19,6 +21,8 @@ pub mod function;
 pub mod notify;
 pub mod rounds;
 pub mod run;
+pub mod services;
+pub mod wake;
 
 /// The whole `main.rs` of the function: `lamplighter_pulse::main!();`
 #[macro_export]

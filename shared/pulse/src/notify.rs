@@ -1,4 +1,4 @@
-//! Telling somebody of a failure: the message is kept first, and sent until it is delivered.
+//! Notifications about failures. A message is stored first, and sent again until it is delivered.
 
 use std::time::Duration;
 
@@ -19,23 +19,28 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::{event::Failed, run::Pulse};
+use crate::{event::Failed, services::Pulse};
 
-/// The name by which the pulse tells of itself.
+/// The task name in notifications about the pulse itself.
 const OWN_NAME: &str = "lamplighter-pulse";
-/// The most messages that are sent at once, one after the other.
+/// The most messages that one call of [`deliver`] sends.
 const MOST: usize = 50;
-/// After how many failures in a row the others wait for the next minute: what does not answer takes its time each time.
+/// The number of failures in a row after which the remaining messages wait for the next minute. A target that does not
+/// respond costs a timeout each time.
 const FAILURES: usize = 2;
-/// How long sending may take; a message that is on its way then comes to its end.
+/// The time after which no further message is sent. A request in flight is completed.
 const SENDING: Duration = Duration::from_secs(15);
 
-/// Tells of an asynchronous invocation that failed for good. A run that its process left behind without a record is ended
-/// first: nobody else will.
+/// Sends a notification about an asynchronous invocation that failed after all retries. If its process left a run without
+/// a record, that run is ended first; nothing else would end it.
 pub async fn failed(pulse: &Pulse, failed: &Failed) -> Result<(), TableError> {
     let name = failed.function.strip_prefix(&format!("{}-", pulse.stack));
     let Some(task) = name.and_then(|name| name.parse::<TaskName>().ok()) else {
-        tracing::error!("`{}` failed and is no task of this stack: {}", failed.function, failed.failure);
+        tracing::error!(
+            "function `{}` failed, and it belongs to no task of this stack: {}",
+            failed.function,
+            failed.failure
+        );
         return Ok(());
     };
     let envelope = Envelope::parse(failed.payload.clone()).ok();
@@ -53,22 +58,22 @@ pub async fn failed(pulse: &Pulse, failed: &Failed) -> Result<(), TableError> {
             environment: pulse.environment.clone(),
             stack: pulse.stack.clone(),
         };
-        let word = match (tick, run_id) {
+        let key = match (tick, run_id) {
             (Some(tick), _) => tick.to_string(),
             (None, Some(run_id)) => run_id.to_string(),
             (None, None) => failed.request_id.clone(),
         };
-        return tell(pulse, &word, &message).await;
+        return store(pulse, &key, &message).await;
     };
     if !run.status.is_failure() {
-        // Another delivery of the same has had its run.
+        // Another delivery of the same invocation ran it.
         return Ok(());
     }
     let message = Message::of(&run, &pulse.environment, &pulse.stack);
-    tell(pulse, &occasion(trigger, run.scheduled_for.or(tick), run.id), &message).await
+    store(pulse, &occasion(trigger, run.scheduled_for.or(tick), run.id), &message).await
 }
 
-/// The record of the run that an invocation was for.
+/// Returns the record of an invocation's run, if there is one. Ends the run if the invocation still holds its lease.
 async fn run_of(
     pulse: &Pulse,
     task: &TaskName,
@@ -84,12 +89,12 @@ async fn run_of(
     if found.is_some() {
         return Ok(found);
     }
-    // The invocation is over for good, so what it still holds was left behind by its process.
-    let is_its_own = |lost: &Lost| {
+    // No retry follows, so a lease that the invocation still holds is orphaned.
+    let is_of_invocation = |lost: &Lost| {
         !failed.request_id.is_empty() && lost.lease.holder.split('#').next() == Some(&failed.request_id)
     };
     let state = pulse.table.state(task).await?;
-    let Some(lost) = state.held().find(is_its_own) else { return Ok(None) };
+    let Some(lost) = state.held().find(is_of_invocation) else { return Ok(None) };
     let run = Run {
         status: if failed.failure.is_timeout() { Status::Timeout } else { Status::Failed },
         error: Some(error(&failed.failure)),
@@ -98,7 +103,7 @@ async fn run_of(
     };
     Ok(Some(match pulse.table.finish(&run, lost.hold).await? {
         Recorded::Written => run,
-        Recorded::Before(stands) => *stands,
+        Recorded::Before(stored) => *stored,
     }))
 }
 
@@ -107,13 +112,13 @@ fn error(failure: &FunctionFailure) -> RunError {
     RunError::new(kind, format!("the function ended before the run did: {failure}"))
 }
 
-/// Tells of a run that the pulse itself found to have failed.
+/// Sends a notification about a failed run that the pulse itself found.
 pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TableError> {
     let message = Message::of(run, &pulse.environment, &pulse.stack);
-    tell(pulse, &occasion(run.trigger, run.scheduled_for, run.id), &message).await
+    store(pulse, &occasion(run.trigger, run.scheduled_for, run.id), &message).await
 }
 
-/// Tells of ticks that have had no run.
+/// Sends a notification about ticks that have no run.
 pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
     let text = match missed.ticks {
         1 => format!("the run scheduled for {} did not begin", missed.last),
@@ -129,10 +134,10 @@ pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
         environment: pulse.environment.clone(),
         stack: pulse.stack.clone(),
     };
-    tell(pulse, &format!("missed {}", missed.last), &message).await
+    store(pulse, &format!("missed {}", missed.last), &message).await
 }
 
-/// Tells of the messages in a task's dead-letter queue, once a day while there are some.
+/// Sends a notification about the messages in a task's dead-letter queue, once a day while there are some.
 pub async fn dead_letters(
     pulse: &Pulse,
     task: &TaskName,
@@ -140,12 +145,12 @@ pub async fn dead_letters(
     now: Timestamp,
 ) -> Result<(), TableError> {
     match Message::of_dead_letters(task, count, now, &pulse.environment, &pulse.stack) {
-        Some((occasion, message)) => tell(pulse, &occasion, &message).await,
+        Some((occasion, message)) => store(pulse, &occasion, &message).await,
         None => Ok(()),
     }
 }
 
-/// Tells of a pulse that has errors while the one before it had none. `since` is when it began.
+/// Sends a notification about a pulse that has errors when the one before it had none. `since` is when it began.
 pub async fn failing(pulse: &Pulse, since: Timestamp, errors: &[String]) -> Result<(), TableError> {
     let Ok(task) = OWN_NAME.parse::<TaskName>() else { return Ok(()) };
     let message = Message {
@@ -158,11 +163,11 @@ pub async fn failing(pulse: &Pulse, since: Timestamp, errors: &[String]) -> Resu
         environment: pulse.environment.clone(),
         stack: pulse.stack.clone(),
     };
-    tell(pulse, &format!("failing {since}"), &message).await
+    store(pulse, &format!("failing {since}"), &message).await
 }
 
-/// Keeps the message until it is delivered, if there is somebody to be told. It is logged in any case.
-async fn tell(pulse: &Pulse, occasion: &str, message: &Message) -> Result<(), TableError> {
+/// Stores a message for delivery if a notification target is configured. Logs it in any case.
+async fn store(pulse: &Pulse, occasion: &str, message: &Message) -> Result<(), TableError> {
     let (task, status) = (message.task.as_str(), message.status.as_str());
     let run_id = message.run_id.map(|id| id.to_string()).unwrap_or_default();
     tracing::warn!(task, run_id, status, "{task} {status}: {}", message.message);
@@ -172,14 +177,13 @@ async fn tell(pulse: &Pulse, occasion: &str, message: &Message) -> Result<(), Ta
     Ok(())
 }
 
-/// Sends the messages whose turn it is, until `end`. Returns what went wrong: messages that were given up, and why the others
-/// have to wait.
+/// Sends due messages until `end`. Returns an error text for each message that was not delivered.
 pub async fn deliver(pulse: &Pulse, end: Timestamp) -> Result<Vec<String>, TableError> {
     let Some(notifier) = &pulse.notifier else { return Ok(Vec::new()) };
     let begun = Timestamp::now();
     let end = end.min(begun.saturating_add(SENDING).unwrap_or(Timestamp::MAX));
     let (mut errors, mut failures) = (Vec::new(), 0);
-    // One at a time, so that those that this process does not come to are another one's.
+    // One at a time, so that another process can send the messages that this one has not reached.
     for _ in 0..MOST {
         let now = Timestamp::now();
         if now >= end || failures >= FAILURES {
@@ -193,23 +197,29 @@ pub async fn deliver(pulse: &Pulse, end: Timestamp) -> Result<Vec<String>, Table
             }
             Err(error) => {
                 failures += 1;
-                errors.push(refused(pulse, &message, &error).await?);
+                errors.push(record_failure(pulse, &message, &error).await?);
             }
         }
     }
     Ok(errors)
 }
 
-/// Notes that a message was not delivered. Returns that in words.
-async fn refused(pulse: &Pulse, message: &Undelivered, error: &NotifyError) -> Result<String, TableError> {
+/// Records that a message was not delivered. Returns the error text.
+async fn record_failure(
+    pulse: &Pulse,
+    message: &Undelivered,
+    error: &NotifyError,
+) -> Result<String, TableError> {
     let retry = after_failure(message.failures, message.since, Timestamp::now());
     pulse.table.message_undelivered(message, retry, &error.to_string()).await?;
     let (task, occasion) = (&message.task, &message.occasion);
     let text = match retry {
-        Retry::At(at) => format!("{error}; the message of {task}, {occasion}, is sent again at {at}"),
+        Retry::At(at) => format!("{error}; the notification about {task} ({occasion}) is sent again at {at}"),
         Retry::GiveUp => {
             let tries = message.failures + 1;
-            format!("{error}; the message of {task}, {occasion}, is given up after {tries} tries in a day")
+            format!(
+                "{error}; the notification about {task} ({occasion}) is given up after {tries} attempts in a day"
+            )
         }
     };
     tracing::error!("{text}");

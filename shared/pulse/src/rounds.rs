@@ -1,4 +1,4 @@
-//! The ticks that are due, from round to round: hand over, look, decide again, until there is nothing more to do.
+//! The due ticks, round by round: invoke their functions, read the table, and decide again, until nothing is left to do.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,101 +23,103 @@ use tokio::time::sleep;
 
 use crate::{
     notify,
-    run::{Pulse, fault},
+    services::{Pulse, note_error},
 };
 
-/// How many invocations are sent at once.
+/// The most invocations in flight.
 const AT_ONCE: usize = 32;
-/// How long a run is followed for its outcome alone.
+/// How long a run is followed that no other tick waits for.
 const FOLLOWED: Duration = Duration::from_secs(10);
-/// The first pause between two looks, doubled while nothing changes.
+/// The first pause between two rounds, doubled while nothing changes.
 const FIRST_PAUSE: Duration = Duration::from_millis(30);
-/// The longest.
+/// The longest pause between two rounds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What is carried through a pulse.
-pub struct Carry<'a, 'r> {
-    it: &'a Pulse,
+/// The unfinished and finished ticks of one pulse.
+pub struct Rounds<'a, 'r> {
+    pulse: &'a Pulse,
     trigger: Trigger,
     pending: Vec<Pending<'a>>,
+    /// Why each of `pending` waits. `None` if its run is in progress.
     left: Vec<Option<Why>>,
+    /// The outcomes of the finished ticks.
     ticks: Vec<Told>,
     record: &'r mut Record,
 }
 
-impl<'a, 'r> Carry<'a, 'r> {
+impl<'a, 'r> Rounds<'a, 'r> {
     /// Begins with no ticks.
-    pub fn new(it: &'a Pulse, trigger: Trigger, record: &'r mut Record) -> Self {
-        Self { it, trigger, left: Vec::new(), pending: Vec::new(), ticks: Vec::new(), record }
+    pub fn new(pulse: &'a Pulse, trigger: Trigger, record: &'r mut Record) -> Self {
+        Self { pulse, trigger, left: Vec::new(), pending: Vec::new(), ticks: Vec::new(), record }
     }
 
-    /// Takes the ticks that are due. `unknown` others are not due after all.
-    pub fn take(&mut self, pending: Vec<Pending<'a>>, unknown: usize) {
+    /// Adds the due ticks. `unknown` is the number of ticks that were counted as due and are not.
+    pub fn add(&mut self, pending: Vec<Pending<'a>>, unknown: usize) {
         self.record.tally.due = self.record.tally.due.saturating_sub(unknown);
         self.left = vec![None; pending.len()];
         self.pending = pending;
     }
 
-    /// Reads the tasks' items, and ends the runs that were lost.
-    pub async fn look(
+    /// Reads the tasks' items, and ends lost runs.
+    pub async fn read_states(
         &mut self,
         tasks: &BTreeSet<TaskName>,
     ) -> Result<BTreeMap<TaskName, TaskState>, TableError> {
-        let found = self.it.table.states(tasks).await?;
+        let found = self.pulse.table.states(tasks).await?;
         for error in &found.unreadable {
             if !self.record.errors.contains(&error.to_string()) {
-                fault(self.record, error);
+                note_error(self.record, error);
             }
         }
         let now = Timestamp::now();
         for (task, state) in &found.states {
             for lost in state.lost(now) {
-                let run = self.it.table.end_lost(task, &lost, now).await?;
+                let run = self.pulse.table.end_lost(task, &lost, now).await?;
                 self.record.tally.lost += 1;
-                self.tell(&run).await;
+                self.notify(&run).await;
             }
         }
         Ok(found.states)
     }
 
-    /// Asks the tasks that say themselves whether they are due. Nobody waits for what they say.
-    pub async fn ask(&mut self, asked: &[Pending<'a>]) {
+    /// Invokes the tasks that decide themselves whether they are due. Their runs are not followed.
+    pub async fn invoke_self_scheduled(&mut self, asked: &[Pending<'a>]) {
         for (_, sent) in self.send(asked.to_vec()).await {
             match sent {
                 Ok(()) => self.record.tally.asked += 1,
-                Err(error) => fault(self.record, &error),
+                Err(error) => note_error(self.record, &error),
             }
         }
     }
 
-    /// Carries the ticks on until none of them can be brought any further, or the pulse's time ends.
-    pub async fn on(
+    /// Does round after round until no tick can make progress, or until `end`.
+    pub async fn run(
         &mut self,
         mut states: BTreeMap<TaskName, TaskState>,
         end: Timestamp,
     ) -> Result<(), TableError> {
         let mut pause = FIRST_PAUSE;
-        let mut moved_at = Timestamp::now();
+        let mut progress_at = Timestamp::now();
         while !self.pending.is_empty() {
             let seen = self.seen(states).await?;
-            let has_moved = self.step(&seen).await?;
-            if has_moved {
-                (pause, moved_at) = (FIRST_PAUSE, Timestamp::now());
+            let has_progress = self.round(&seen).await?;
+            if has_progress {
+                (pause, progress_at) = (FIRST_PAUSE, Timestamp::now());
             }
-            if Timestamp::now() >= end || !(has_moved || self.goes_on(moved_at)) {
+            if Timestamp::now() >= end || !(has_progress || self.may_progress(progress_at)) {
                 break;
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             let tasks = wanted(&self.pending).into_iter().cloned().collect();
-            states = self.look(&tasks).await?;
+            states = self.read_states(&tasks).await?;
         }
         Ok(())
     }
 
-    /// Whether something will change by itself: a run is in progress, or about to be, and somebody waits for it, or it has
-    /// not been followed for long.
-    fn goes_on(&self, moved_at: Timestamp) -> bool {
+    /// True if a later round may make progress: a run is in progress or about to begin, and either another tick waits for
+    /// it or it has not been followed for long.
+    fn may_progress(&self, progress_at: Timestamp) -> bool {
         let is_in_progress = |(tick, why): (&Pending<'_>, &Option<Why>)| match why {
             None => true,
             Some(Why::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
@@ -125,72 +127,72 @@ impl<'a, 'r> Carry<'a, 'r> {
         };
         let is_awaited =
             |why: &Option<Why>| matches!(why, Some(Why::Turn | Why::Dependency(_) | Why::Priority));
-        let is_young = Timestamp::now().duration_since(moved_at).unsigned_abs() < FOLLOWED;
+        let is_young = Timestamp::now().duration_since(progress_at).unsigned_abs() < FOLLOWED;
         self.pending.iter().zip(&self.left).any(is_in_progress)
             && (is_young || self.left.iter().any(is_awaited))
     }
 
-    /// What is seen of the ticks that are left. The records are read after the states.
+    /// Reads the records of the unfinished ticks' runs. They are read after the tasks' states.
     async fn seen(&mut self, states: BTreeMap<TaskName, TaskState>) -> Result<Seen, TableError> {
         let runs = self.pending.iter().map(|tick| (tick.task.name(), tick.run_id));
-        let (ended, unreadable) = self.it.table.ended(runs).await?;
+        let (ended, unreadable) = self.pulse.table.ended(runs).await?;
         for error in &unreadable {
             if !self.record.errors.contains(&error.to_string()) {
-                fault(self.record, error);
+                note_error(self.record, error);
             }
         }
         let runs = ended.iter().map(|run| (run.id, run.status)).collect();
         Ok(Seen { states, runs })
     }
 
-    /// One round. Whether anything was brought further.
-    async fn step(&mut self, seen: &Seen) -> Result<bool, TableError> {
+    /// Does one round. Returns true if a tick made progress.
+    async fn round(&mut self, seen: &Seen) -> Result<bool, TableError> {
         let steps = round(&self.pending, seen, Timestamp::now());
         let mut handing = Vec::new();
         self.left.clear();
-        let mut on = false;
+        let mut has_progress = false;
         for (tick, step) in std::mem::take(&mut self.pending).into_iter().zip(steps) {
             match step {
                 Step::Hand => handing.push(tick),
-                Step::Wait(why) => self.leave(tick, Some(why)),
-                Step::Follow => self.leave(tick, None),
+                Step::Wait(why) => self.keep_pending(tick, Some(why)),
+                Step::Follow => self.keep_pending(tick, None),
                 Step::Record(run) => {
-                    on = true;
-                    let status = self.put_down(*run).await?;
-                    self.over(&tick, Some(status));
+                    has_progress = true;
+                    let status = self.record_without_run(*run).await?;
+                    self.finish_tick(&tick, Some(status));
                 }
                 Step::Over(status) => {
-                    on = true;
-                    self.over(&tick, status);
+                    has_progress = true;
+                    self.finish_tick(&tick, status);
                 }
             }
         }
         for (mut tick, sent) in self.send(handing).await {
-            on = true;
+            has_progress = true;
             let why = match sent {
                 Ok(()) => {
                     tick.handed = Some(Timestamp::now());
                     Why::Handed
                 }
                 Err(error) => {
-                    fault(self.record, &error);
+                    note_error(self.record, &error);
                     tick.refused = true;
                     Why::Refused
                 }
             };
-            self.leave(tick, Some(why));
+            self.keep_pending(tick, Some(why));
         }
-        Ok(on)
+        Ok(has_progress)
     }
 
-    fn leave(&mut self, tick: Pending<'a>, why: Option<Why>) {
+    fn keep_pending(&mut self, tick: Pending<'a>, why: Option<Why>) {
         self.pending.push(tick);
         self.left.push(why);
     }
 
-    fn over(&mut self, tick: &Pending<'_>, status: Option<Status>) {
+    fn finish_tick(&mut self, tick: &Pending<'_>, status: Option<Status>) {
         self.record.tally.over(status);
-        self.ticks.push(told(tick, status.map_or("HAD", Status::as_str)));
+        self.ticks.push(outcome(tick, status.map_or("HAD", Status::as_str)));
     }
 
     /// Sends the ticks' invocations.
@@ -200,75 +202,76 @@ impl<'a, 'r> Carry<'a, 'r> {
     }
 
     async fn send_one(&self, tick: Pending<'a>) -> (Pending<'a>, Result<(), InvokeError>) {
-        let function = format!("{}-{}", self.it.stack, tick.task.name());
+        let function = format!("{}-{}", self.pulse.stack, tick.task.name());
         let envelope = Envelope {
             run_id: Some(tick.run_id),
             scheduled_for: (self.trigger == Trigger::Pulse).then_some(tick.tick),
             ..Envelope::of(self.trigger)
         };
         let payload = serde_json::to_string(&envelope).unwrap_or_default();
-        let sent = self.it.functions.start(&function, &payload).await;
+        let sent = self.pulse.functions.start(&function, &payload).await;
         (tick, sent)
     }
 
-    /// Writes the record of a tick that has no run. How its run stands by then.
-    async fn put_down(&mut self, run: Run) -> Result<Status, TableError> {
+    /// Writes the record of a tick that has no run. Returns the status of the stored record, which may be an earlier one.
+    async fn record_without_run(&mut self, run: Run) -> Result<Status, TableError> {
         let scheduled_for = run.scheduled_for.filter(|_| self.trigger == Trigger::Pulse);
-        let environment = self.it.environment.clone();
+        let environment = self.pulse.environment.clone();
         let run = Run { trigger: self.trigger, scheduled_for, environment, ..run };
-        let status = match self.it.table.record(&run).await? {
+        let status = match self.pulse.table.record(&run).await? {
             Recorded::Written => run.status,
-            Recorded::Before(stands) => stands.status,
+            Recorded::Before(stored) => stored.status,
         };
         if status == Status::Blocked {
-            self.it.table.note_blocked(&run).await?;
-            self.tell(&run).await;
+            self.pulse.table.note_blocked(&run).await?;
+            self.notify(&run).await;
         }
         Ok(status)
     }
 
-    async fn tell(&mut self, run: &Run) {
+    /// Sends a notification if the run failed.
+    async fn notify(&mut self, run: &Run) {
         if run.status.is_failure()
-            && let Err(error) = notify::run(self.it, run).await
+            && let Err(error) = notify::run(self.pulse, run).await
         {
-            fault(self.record, &error);
+            note_error(self.record, &error);
         }
     }
 
-    /// The ticks that are left, those that wait with what they wait for, and what became of each.
-    pub fn done(self) -> (Vec<(Pending<'a>, Why)>, Vec<Told>) {
+    /// Returns the ticks that wait, each with its reason, and the outcome of every tick.
+    pub fn finish(self) -> (Vec<(Pending<'a>, Why)>, Vec<Told>) {
         let (mut waiting, mut ticks) = (Vec::new(), self.ticks);
         for (tick, why) in self.pending.into_iter().zip(self.left) {
             self.record.tally.left(why.as_ref());
-            ticks.push(told(&tick, &word(why.as_ref())));
+            ticks.push(outcome(&tick, &waiting_text(why.as_ref())));
             waiting.extend(why.map(|why| (tick, why)));
         }
         (waiting, ticks)
     }
 }
 
-/// What would be done in the first round, without doing it.
-pub async fn dry(
-    it: &Pulse,
+/// Reports what the first round would do, without doing it.
+pub async fn dry_run(
+    pulse: &Pulse,
     considered: &Considered<'_>,
     record: &mut Record,
 ) -> Result<Vec<Told>, TableError> {
-    let found = it.table.states(&considered.tasks()).await?;
+    let found = pulse.table.states(&considered.tasks()).await?;
     record.errors.extend(found.unreadable.iter().map(ToString::to_string));
     let runs = considered.pending.iter().map(|tick| (tick.task.name(), tick.run_id));
-    let runs = it.table.ended(runs).await?.0.iter().map(|run| (run.id, run.status)).collect();
+    let runs = pulse.table.ended(runs).await?.0.iter().map(|run| (run.id, run.status)).collect();
     let steps = round(&considered.pending, &Seen { states: found.states, runs }, Timestamp::now());
     let became = |step: &Step| match step {
         Step::Hand | Step::Wait(Why::Priority | Why::Turn) => "DUE".to_owned(),
-        Step::Wait(why) => word(Some(why)),
-        Step::Follow => word(None),
+        Step::Wait(why) => waiting_text(Some(why)),
+        Step::Follow => waiting_text(None),
         Step::Record(run) => format!("{}: {}", run.status, run.reason().unwrap_or_default()),
         Step::Over(status) => status.map_or("HAD", Status::as_str).to_owned(),
     };
-    Ok(considered.pending.iter().zip(&steps).map(|(tick, step)| told(tick, &became(step))).collect())
+    Ok(considered.pending.iter().zip(&steps).map(|(tick, step)| outcome(tick, &became(step))).collect())
 }
 
-fn told(tick: &Pending<'_>, became: &str) -> Told {
+fn outcome(tick: &Pending<'_>, became: &str) -> Told {
     Told {
         task: tick.task.name().clone(),
         scheduled_for: tick.tick,
@@ -277,8 +280,8 @@ fn told(tick: &Pending<'_>, became: &str) -> Told {
     }
 }
 
-/// What is said of a tick that is left: it is in progress, or it waits.
-fn word(why: Option<&Why>) -> String {
+/// Describes an unfinished tick: in progress, or waiting for something.
+fn waiting_text(why: Option<&Why>) -> String {
     let for_what = match why {
         None => return Status::Running.as_str().to_owned(),
         Some(Why::Running) => "its run in progress".to_owned(),

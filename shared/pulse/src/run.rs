@@ -1,240 +1,133 @@
-//! One pulse: what is due, what becomes of it, and its record.
+//! One pulse: its due ticks, their outcomes, and its record.
 
 use futures::{StreamExt, future::join_all, stream};
 use jiff::Timestamp;
 use lamplighter_aws::{
-    functions::Functions,
-    jobs::{DeadLetterError, DeadLetters, Jobs},
-    notify::Notifier,
-    table::{Table, TableError},
+    jobs::{DeadLetterError, Jobs},
+    table::TableError,
 };
 use lamplighter_core::{
     claim::TaskState,
-    job::{later_looks, orphan_range},
     name::TaskName,
     notify::COUNT_LETTERS,
     pulse::{
-        Considered, Missed, Pending, Plan, Planned, Record, Report, State, Told, Why, Zones, forced, keep,
-        newly_known, pulse, run_id,
+        Considered, Missed, Pending, Planned, Record, Report, State, Told, Why, forced, keep, newly_known,
+        run_id,
     },
     run::Trigger,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Duration,
 };
-use tokio::{sync::Notify, time::timeout};
 
 use crate::{
     event::PulseRequest,
     notify,
-    rounds::{Carry, dry},
+    rounds::{Rounds, dry_run},
+    services::{Pulse, note_error},
+    wake::{wake_due, wake_orphans},
 };
 
-/// What a pulse works with.
-pub struct Pulse {
-    /// The table.
-    pub table: Table,
-    /// The tasks' functions.
-    pub functions: Functions,
-    /// Whoever is told of failures.
-    pub notifier: Option<Notifier>,
-    /// The tasks.
-    pub plan: Plan,
-    /// The time zones of their schedules.
-    pub zones: Zones,
-    /// The stack's name, with which the functions' names begin.
-    pub stack: String,
-    /// The environment's name.
-    pub environment: String,
-    /// The dead-letter queues, where there are queues and somebody is told of what is in them.
-    pub letters: Option<DeadLetters>,
-    /// WakeReport when a message is kept for delivery.
-    pub posted: Arc<Notify>,
-}
-
-/// The time before a process's end that is kept for writing down what became of a pulse.
+/// The time before the process's deadline that is reserved for writing the record.
 const RESERVE: Duration = Duration::from_secs(8);
-/// How long a pulse sends the messages of jobs before it turns to the ticks; the next one goes on with what is left.
-const WAKING: Duration = Duration::from_secs(15);
-/// How much is looked at once for jobs of which nobody was told.
-const SLICE: Duration = Duration::from_secs(180);
-/// After this a pulse is over or was ended.
+/// A pulse that began longer ago than this and has no end was cut off.
 const MINUTE: Duration = Duration::from_secs(60);
-/// How many tasks' schedules are noted in one pulse, and how many of them at once.
-const KNOWN_AT_ONCE: usize = 2000;
+/// The most tasks whose schedules one pulse writes to the table.
+const SCHEDULES_A_PULSE: usize = 2000;
+/// The most requests of one kind in flight.
 const AT_ONCE: usize = 32;
-/// How many misses and errors a record keeps.
+/// The most misses, and the most errors, that a record keeps.
 const KEPT: usize = 20;
 
-/// Does what is wanted. `deadline` is when the process will be stopped. `jobs` are there where there are queue tasks.
+/// Runs one pulse as requested. `deadline` is when the process is stopped. `jobs` is present if the stack has queue tasks.
 ///
-/// An error means that the table failed; then nothing is remembered, and the next pulse finds the same ticks.
+/// An error means that the table failed. Then no state is written, and the next pulse finds the same ticks.
 pub async fn run(
-    it: &Pulse,
+    pulse: &Pulse,
     jobs: Option<&Jobs>,
-    wish: &PulseRequest,
+    request: &PulseRequest,
     deadline: Timestamp,
 ) -> Result<Report, TableError> {
     let now = Timestamp::now();
     let mut record = Record::begun(now);
-    let is_own = wish.is_the_minutes_work();
-    if is_own && !it.table.begin_pulse(&record).await? {
+    let is_own = request.is_the_minutes_work();
+    if is_own && !pulse.table.begin_pulse(&record).await? {
         return Ok(Report { worked: false, dry_run: false, record, ticks: Vec::new() });
     }
-    let mut state = remembered(it, wish, &mut record).await?;
+    let mut state = read_state(pulse, request, &mut record).await?;
     if is_own {
-        know(it, &mut state, now).await?;
-        record.errors.extend(cut_off(it, now).await?);
+        record_schedules(pulse, &mut state, now).await?;
+        record.errors.extend(cut_off(pulse, now).await?);
     }
-    let considered = if wish.force {
-        forced(&it.plan, wish.task.as_ref(), now)
+    let considered = if request.force {
+        forced(&pulse.plan, request.task.as_ref(), now)
     } else {
-        let all = pulse(&it.plan, &it.zones, &state, now);
-        wish.task.iter().fold(all, Considered::only)
+        let all = lamplighter_core::pulse::pulse(&pulse.plan, &pulse.zones, &state, now);
+        request.task.iter().fold(all, Considered::only)
     };
     record.errors.extend(considered.faults.iter().cloned());
-    if let Some(task) = wish.task.as_ref().filter(|task| it.plan.get(task).is_none()) {
-        let known: Vec<_> = it.plan.tasks().iter().map(|task| task.name().as_str()).collect();
-        record.errors.push(format!("there is no task `{task}`: there are {}", known.join(", ")));
+    if let Some(task) = request.task.as_ref().filter(|task| pulse.plan.get(task).is_none()) {
+        let names: Vec<_> = pulse.plan.tasks().iter().map(|task| task.name().as_str()).collect();
+        record.errors.push(format!("there is no task `{task}`; the tasks are {}", names.join(", ")));
     }
     record.tally.due = considered.pending.len();
-    if wish.dry_run {
-        let ticks = dry(it, &considered, &mut record).await?;
+    if request.dry_run {
+        let ticks = dry_run(pulse, &considered, &mut record).await?;
         return Ok(Report { worked: true, dry_run: true, record, ticks });
     }
 
     let jobs = jobs.filter(|_| is_own);
     if let Some(jobs) = jobs {
-        wake(jobs, now, &mut record).await;
+        wake_due(jobs, now, &mut record).await;
     }
-    let trigger = if wish.force { Trigger::Manual } else { Trigger::Pulse };
+    let trigger = if request.force { Trigger::Manual } else { Trigger::Pulse };
     let end = deadline.saturating_sub(RESERVE).unwrap_or(deadline);
     let cursor = considered.cursor.clone();
-    let carried = carried(it, trigger, considered, &state, end, &mut record).await?;
-    let ticks = carried.ticks.clone();
+    let outcome = run_rounds(pulse, trigger, considered, &state, end, &mut record).await?;
+    let ticks = outcome.ticks.clone();
     let heard = match jobs {
-        Some(jobs) => wake_orphans(it, jobs, state.heard, now, end, &mut record).await,
+        Some(jobs) => wake_orphans(pulse, jobs, state.heard, now, end, &mut record).await,
         None => state.heard,
     };
     if is_own {
-        let next = remember(it, carried, cursor, &State { heard, ..state.clone() }, now, &mut record).await;
-        let letters = count_letters(it, state.letters, now, &mut record).await;
-        let failing = tell_failing(it, state.failing, &mut record).await;
+        let next =
+            next_state(pulse, outcome, cursor, &State { heard, ..state.clone() }, now, &mut record).await;
+        let letters = count_letters(pulse, state.letters, now, &mut record).await;
+        let failing = notify_failing(pulse, state.failing, &mut record).await;
         let next = State { failing, letters, ..next };
-        if !it.table.keep_pulse_state(&next, &state).await? {
-            tracing::info!("another pulse was faster, and goes on for both");
+        if !pulse.table.keep_pulse_state(&next, &state).await? {
+            tracing::info!("another pulse has already written its state; this pulse's state is discarded");
         }
-        // At last, so that who does not answer keeps no tick from its run.
-        match notify::deliver(it, end).await {
+        // Last, so that a notification target that does not respond delays no tick.
+        match notify::deliver(pulse, end).await {
             Ok(errors) => record.errors.extend(errors),
-            Err(error) => fault(&mut record, &error),
+            Err(error) => note_error(&mut record, &error),
         }
         close(&mut record);
-        it.table.end_pulse(&record).await?;
+        pulse.table.end_pulse(&record).await?;
     } else {
         close(&mut record);
     }
     Ok(Report { worked: true, dry_run: false, record, ticks })
 }
 
-/// Sends the messages of the jobs that are due. What goes wrong with them keeps no tick from its run.
-async fn wake(jobs: &Jobs, now: Timestamp, record: &mut Record) {
-    let end = now.saturating_add(WAKING).unwrap_or(Timestamp::MAX);
-    match jobs.wake_due(now, end).await {
-        Ok(report) => {
-            record.tally.rung = report.sent;
-            for error in report.errors {
-                tracing::error!("{error}");
-                record.errors.push(error);
-            }
-        }
-        Err(error) => fault(record, &error),
-    }
-}
-
-/// Sends the messages of jobs of which nobody was told, those of some minutes at a time, as long as there is time. Returns up
-/// to when that is done.
-async fn wake_orphans(
-    it: &Pulse,
-    jobs: &Jobs,
-    heard: Option<Timestamp>,
-    now: Timestamp,
-    end: Timestamp,
-    record: &mut Record,
-) -> Option<Timestamp> {
-    let Some((from, to)) = orphan_range(heard, now) else { return heard };
-    let tasks = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
-    let tasks: Vec<_> = tasks.map(Planned::name).collect();
-    let mut done = from;
-    while done < to {
-        let until = to.min(done.saturating_add(SLICE).unwrap_or(to));
-        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(WAKING);
-        match timeout(left, jobs.wake_orphans(tasks.iter().copied(), (done, until))).await {
-            Ok(Ok(report)) => {
-                record.tally.rung += report.sent;
-                record.errors.extend(report.errors);
-                wake_postponed(jobs, &tasks, (done, until), end, record).await;
-            }
-            Ok(Err(error)) => {
-                fault(record, &error);
-                break;
-            }
-            // The next pulse has all of its time for them.
-            Err(_) if done > from || left < WAKING => break,
-            // It would come no further, and the same ones would be told again and again.
-            Err(_) => record.errors.push(format!(
-                "of the jobs enqueued from {done} to {until} some may not have been told of: there are more than {} s suffice \
-                 for; `lamplighter jobs replay` tells of one",
-                WAKING.as_secs()
-            )),
-        }
-        done = until;
-    }
-    Some(done)
-}
-
-/// Sends the messages of older jobs that nobody has any more, of the days that are looked at with those from `from` to `to`. What
-/// there is no time for is looked at 15 days later.
-async fn wake_postponed(
-    jobs: &Jobs,
-    tasks: &[&TaskName],
-    (from, to): (Timestamp, Timestamp),
-    end: Timestamp,
-    record: &mut Record,
-) {
-    for day in later_looks(from, to) {
-        let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(WAKING);
-        match timeout(left, jobs.wake_orphans(tasks.iter().copied(), day)).await {
-            Ok(Ok(report)) => {
-                record.tally.rung += report.sent;
-                record.errors.extend(report.errors);
-            }
-            Ok(Err(error)) => fault(record, &error),
-            Err(_) => record.errors.push(format!(
-                "there was no time to look for lost jobs among those enqueued from {} to {}; it is looked again in 15 days",
-                day.0, day.1
-            )),
-        }
-    }
-}
-
-/// Does what is due by now, for somebody who does so more often than once a minute and remembers for itself: from what
-/// is remembered to what is to be remembered next. Tasks that there is no reason to look at are left out unless `around`.
-/// It returns by `end`; what is left waits.
-pub async fn step(
-    it: &Pulse,
+/// Starts what is due now, for a caller that does so more often than once a minute and keeps the state itself. Takes the
+/// last state and returns the next one.
+///
+/// Without `all`, tasks that have no due tick are left out. Returns by `end`; unfinished ticks wait for the next call.
+pub async fn run_due(
+    pulse: &Pulse,
     state: &State,
-    around: bool,
+    all: bool,
     end: Timestamp,
     record: &mut Record,
 ) -> Result<State, TableError> {
     let now = Timestamp::now();
     let mut state = state.clone();
-    know(it, &mut state, now).await?;
-    let mut considered = pulse(&it.plan, &it.zones, &state, now);
-    if !around {
+    record_schedules(pulse, &mut state, now).await?;
+    let mut considered = lamplighter_core::pulse::pulse(&pulse.plan, &pulse.zones, &state, now);
+    if !all {
         considered.others.clear();
         considered.cursor.clone_from(&state.cursor);
     }
@@ -243,123 +136,128 @@ pub async fn step(
             record.errors.push(fault.clone());
         }
     }
-    let waited = |tick: &&Pending<'_>| {
-        state.waiting.iter().any(|it| it.tick == tick.tick && it.task == *tick.task.name())
+    let has_waited = |tick: &&Pending<'_>| {
+        state.waiting.iter().any(|waiting| waiting.tick == tick.tick && waiting.task == *tick.task.name())
     };
-    record.tally.due += considered.pending.iter().filter(|tick| !waited(tick)).count();
+    record.tally.due += considered.pending.iter().filter(|tick| !has_waited(tick)).count();
     let cursor = considered.cursor.clone();
-    let carried = carried(it, Trigger::Pulse, considered, &state, end, record).await?;
-    let next = remember(it, carried, cursor, &state, now, record).await;
+    let outcome = run_rounds(pulse, Trigger::Pulse, considered, &state, end, record).await?;
+    let next = next_state(pulse, outcome, cursor, &state, now, record).await;
     record.tally.waiting = next.waiting.len();
     Ok(next)
 }
 
-/// What became of the ticks that were due.
-struct Carried<'a> {
+/// The outcomes of the due ticks.
+struct RoundsOutcome<'a> {
+    /// The unfinished ticks, each with the reason it waits.
     left: Vec<(Pending<'a>, Why)>,
+    /// The outcome of each tick, for the report.
     ticks: Vec<Told>,
+    /// The ticks that have no run.
     misses: Vec<Missed>,
 }
 
-async fn carried<'a>(
-    it: &'a Pulse,
+async fn run_rounds<'a>(
+    pulse: &'a Pulse,
     trigger: Trigger,
     mut considered: Considered<'a>,
     state: &State,
     end: Timestamp,
     record: &mut Record,
-) -> Result<Carried<'a>, TableError> {
-    let mut carry = Carry::new(it, trigger, record);
-    let states = carry.look(&considered.tasks()).await?;
+) -> Result<RoundsOutcome<'a>, TableError> {
+    let mut rounds = Rounds::new(pulse, trigger, record);
+    let states = rounds.read_states(&considered.tasks()).await?;
     let unknown = considered.leave_out_unknown(&states, &state.waiting);
-    carry.take(considered.pending.clone(), unknown);
-    carry.ask(&considered.asked).await;
-    carry.on(states.clone(), end).await?;
-    let (left, ticks) = carry.done();
-    let misses = misses(it, &considered, &states).await?;
-    Ok(Carried { left, ticks, misses })
+    rounds.add(considered.pending.clone(), unknown);
+    rounds.invoke_self_scheduled(&considered.asked).await;
+    rounds.run(states.clone(), end).await?;
+    let (left, ticks) = rounds.finish();
+    let misses = misses(pulse, &considered, &states).await?;
+    Ok(RoundsOutcome { left, ticks, misses })
 }
 
-/// What is remembered next. Whoever is to be told of ticks without a run is told.
-async fn remember(
-    it: &Pulse,
-    carried: Carried<'_>,
+/// Decides the next state. Sends a notification for each miss.
+async fn next_state(
+    pulse: &Pulse,
+    outcome: RoundsOutcome<'_>,
     cursor: Option<TaskName>,
     before: &State,
     watermark: Timestamp,
     record: &mut Record,
 ) -> State {
-    let (next, given_up) = keep(&carried.left, cursor, watermark);
-    let given_up = given_up.iter().filter_map(|it| it.missed(None, |_| false));
-    tell_missed(it, carried.misses.into_iter().chain(given_up), record).await;
+    let (next, given_up) = keep(&outcome.left, cursor, watermark);
+    let given_up = given_up.iter().filter_map(|ticks| ticks.missed(None, |_| false));
+    notify_missed(pulse, outcome.misses.into_iter().chain(given_up), record).await;
     let State { heard, failing, letters, .. } = *before;
     State { heard, plan: before.plan.clone(), failing, letters, ..next }
 }
 
-/// Notes since when the schedules of the tasks are known, where the plan is another one than the last pulse had. If there is
-/// more than one pulse can do, the next one goes on.
-async fn know(it: &Pulse, state: &mut State, now: Timestamp) -> Result<(), TableError> {
-    if state.plan.as_deref() == Some(it.plan.digest()) {
+/// Writes since when each schedule is in effect, if the plan differs from the last pulse's. If there are more schedules
+/// than one pulse writes, the next pulse writes the rest.
+async fn record_schedules(pulse: &Pulse, state: &mut State, now: Timestamp) -> Result<(), TableError> {
+    if state.plan.as_deref() == Some(pulse.plan.digest()) {
         return Ok(());
     }
     let cron: Vec<_> =
-        it.plan.tasks().iter().filter(|task| task.cron().is_some()).map(Planned::name).collect();
-    let found = it.table.states(cron).await?;
-    let new = newly_known(&it.plan, &found.states, state.watermark, now);
-    let is_all = new.len() <= KNOWN_AT_ONCE;
-    let writes = new.iter().take(KNOWN_AT_ONCE).map(|(task, known)| {
+        pulse.plan.tasks().iter().filter(|task| task.cron().is_some()).map(Planned::name).collect();
+    let found = pulse.table.states(cron).await?;
+    let new = newly_known(&pulse.plan, &found.states, state.watermark, now);
+    let is_all = new.len() <= SCHEDULES_A_PULSE;
+    let writes = new.iter().take(SCHEDULES_A_PULSE).map(|(task, known)| {
         let before = found.states.get(task).and_then(|state| state.known.as_ref());
-        it.table.know(task, known, before)
+        pulse.table.know(task, known, before)
     });
     let mut writes = stream::iter(writes.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
     while let Some(written) = writes.next().await {
         written?;
     }
     if is_all {
-        state.plan = Some(it.plan.digest().to_owned());
+        state.plan = Some(pulse.plan.digest().to_owned());
     }
     Ok(())
 }
 
-/// The fault of a pulse before this one that did not come to its end, for somebody who is told.
-async fn cut_off(it: &Pulse, now: Timestamp) -> Result<Option<String>, TableError> {
-    if it.notifier.is_none() {
+/// An error about the previous pulse, if it was cut off. Checked only if a notification target is configured.
+async fn cut_off(pulse: &Pulse, now: Timestamp) -> Result<Option<String>, TableError> {
+    if pulse.notifier.is_none() {
         return Ok(None);
     }
-    let before = it.table.pulses(2).await?.records.into_iter().find(|record| record.started_at < now);
+    let before = pulse.table.pulses(2).await?.records.into_iter().find(|record| record.started_at < now);
     let is_cut_off = |record: &Record| {
         record.duration_ms.is_none() && now.duration_since(record.started_at).unsigned_abs() >= MINUTE
     };
     let before = before.filter(is_cut_off).map(|record| record.started_at);
-    Ok(before.map(|at| format!("the pulse of {at} did not come to its end")))
+    Ok(before.map(|at| format!("the pulse that began at {at} was cut off")))
 }
 
-/// Counts the messages in the dead-letter queues every ten minutes, and tells of those that have some. Returns when they were counted
-/// last.
+/// Counts the messages in the dead-letter queues every ten minutes, and sends a notification for each queue that has
+/// some. Returns the time of the last count.
 async fn count_letters(
-    it: &Pulse,
+    pulse: &Pulse,
     before: Option<Timestamp>,
     now: Timestamp,
     record: &mut Record,
 ) -> Option<Timestamp> {
-    let Some(letters) = &it.letters else { return before };
+    let Some(letters) = &pulse.letters else { return before };
     if before.is_some_and(|before| now.duration_since(before).unsigned_abs() < COUNT_LETTERS) {
         return before;
     }
-    let queues = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
+    let queues = pulse.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
     let queues: Vec<_> = queues.map(Planned::name).collect();
     let mut counts = Vec::new();
     for some in queues.chunks(AT_ONCE) {
         counts.extend(join_all(some.iter().map(|task| letters.count(task))).await);
     }
     for (task, count) in queues.into_iter().zip(counts) {
-        let told = match count {
-            Ok(count) => notify::dead_letters(it, task, count, now).await.map_err(|error| error.to_string()),
-            // As for its messages: the queue goes when the task does.
+        let notified = match count {
+            Ok(count) => {
+                notify::dead_letters(pulse, task, count, now).await.map_err(|error| error.to_string())
+            }
+            // A queue is deleted together with its task.
             Err(DeadLetterError::NoQueue(_)) => Ok(()),
             Err(error) => Err(error.to_string()),
         };
-        if let Err(error) = told {
+        if let Err(error) = notified {
             tracing::error!("{error}");
             record.errors.push(error);
         }
@@ -367,27 +265,31 @@ async fn count_letters(
     Some(now)
 }
 
-/// Tells that the pulse has errors, once until it has none. Returns since when it has.
-pub async fn tell_failing(it: &Pulse, before: Option<Timestamp>, record: &mut Record) -> Option<Timestamp> {
+/// Sends one notification when the pulse begins to have errors, until it has none again. `before` is since when it has
+/// had errors; returns the same for now.
+pub async fn notify_failing(
+    pulse: &Pulse,
+    before: Option<Timestamp>,
+    record: &mut Record,
+) -> Option<Timestamp> {
     if record.errors.is_empty() {
         return None;
     }
     if before.is_none()
-        && let Err(error) = notify::failing(it, record.started_at, &record.errors).await
+        && let Err(error) = notify::failing(pulse, record.started_at, &record.errors).await
     {
-        fault(record, &error);
+        note_error(record, &error);
     }
     before.or(Some(record.started_at))
 }
 
-/// What the last pulse remembered. What cannot be read is told and forgotten, or there would never be a pulse again.
-async fn remembered(it: &Pulse, wish: &PulseRequest, record: &mut Record) -> Result<State, TableError> {
-    match it.table.pulse_state().await {
+/// Reads the last pulse's state. An unreadable state is reported and deleted, since otherwise no pulse could run again.
+async fn read_state(pulse: &Pulse, request: &PulseRequest, record: &mut Record) -> Result<State, TableError> {
+    match pulse.table.pulse_state().await {
         Err(error @ TableError::Malformed { .. }) => {
-            tracing::error!("{error}");
-            record.errors.push(error.to_string());
-            if wish.is_the_minutes_work() {
-                it.table.forget_pulse_state().await?;
+            note_error(record, &error);
+            if request.is_the_minutes_work() {
+                pulse.table.forget_pulse_state().await?;
             }
             Ok(State::default())
         }
@@ -395,30 +297,33 @@ async fn remembered(it: &Pulse, wish: &PulseRequest, record: &mut Record) -> Res
     }
 }
 
-/// The ticks that have had no run: those that are given up, and those that something else had to start and that nobody
-/// has run, refused or switched off.
+/// Lists the ticks that have no run. These are the ticks that were given up, and those of another trigger for which there
+/// is neither a run nor a refusal and whose task is enabled.
 async fn misses(
-    it: &Pulse,
+    pulse: &Pulse,
     considered: &Considered<'_>,
     states: &BTreeMap<TaskName, TaskState>,
 ) -> Result<Vec<Missed>, TableError> {
     let last_tick = |task: &TaskName| states.get(task).and_then(|state| state.last_tick);
-    let without_run = considered.given_up.iter().flat_map(|it| {
-        let ticks = it.without_run(last_tick(&it.task), |_| false);
-        ticks.into_iter().map(|tick| (&it.task, run_id(&it.task, tick)))
+    let without_run = considered.given_up.iter().flat_map(|given_up| {
+        let ticks = given_up.without_run(last_tick(&given_up.task), |_| false);
+        ticks.into_iter().map(|tick| (&given_up.task, run_id(&given_up.task, tick)))
     });
-    // A pulse that was killed may have come so far that another run kept a tick out, which its record says.
-    let recorded: BTreeSet<_> = it.table.ended(without_run).await?.0.iter().map(|run| run.id).collect();
+    // A pulse that was killed may have recorded that another run prevented a tick's run.
+    let recorded: BTreeSet<_> = pulse.table.ended(without_run).await?.0.iter().map(|run| run.id).collect();
     let mut misses: Vec<_> = considered
         .given_up
         .iter()
-        .filter_map(|it| it.missed(last_tick(&it.task), |tick| recorded.contains(&run_id(&it.task, tick))))
+        .filter_map(|given_up| {
+            let is_recorded = |tick| recorded.contains(&run_id(&given_up.task, tick));
+            given_up.missed(last_tick(&given_up.task), is_recorded)
+        })
         .collect();
     for expected in &considered.expected {
         let task = expected.task.name();
         let Some(state) = states.get(task) else { continue };
-        let had = state.disabled || state.last_tick >= Some(expected.tick);
-        if !had && it.table.run_for(task, expected.tick).await?.is_none() {
+        let has_run = state.disabled || state.last_tick >= Some(expected.tick);
+        if !has_run && pulse.table.run_for(task, expected.tick).await?.is_none() {
             let (first, last) = (expected.tick, expected.tick);
             misses.push(Missed { task: task.clone(), ticks: 1, first, last });
         }
@@ -426,23 +331,17 @@ async fn misses(
     Ok(misses)
 }
 
-async fn tell_missed(it: &Pulse, misses: impl Iterator<Item = Missed>, record: &mut Record) {
+async fn notify_missed(pulse: &Pulse, misses: impl Iterator<Item = Missed>, record: &mut Record) {
     for missed in misses {
         record.tally.missed += missed.ticks;
-        if let Err(error) = notify::missed(it, &missed).await {
-            fault(record, &error);
+        if let Err(error) = notify::missed(pulse, &missed).await {
+            note_error(record, &error);
         }
         record.misses.push(missed);
     }
 }
 
-/// Notes what went wrong with the pulse itself.
-pub(crate) fn fault(record: &mut Record, error: &dyn std::error::Error) {
-    tracing::error!("{error}");
-    record.errors.push(error.to_string());
-}
-
-/// Ends a record: how long the pulse took, and no more than is kept of its misses and errors.
+/// Completes a record: sets its duration, and truncates its misses and errors.
 pub fn close(record: &mut Record) {
     record.misses.truncate(KEPT);
     record.errors.truncate(KEPT);

@@ -11,7 +11,10 @@ use lamplighter_core::{
     pulse::{Plan, Record, State, Zones},
     schedule::{Due, due, put_off},
 };
-use lamplighter_pulse::run::{Pulse, close, step, tell_failing};
+use lamplighter_pulse::{
+    run::{close, notify_failing, run_due},
+    services::Pulse,
+};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -88,7 +91,7 @@ impl SchedulerState {
         let Some((record, _)) = &mut self.minute else { return Ok(PAUSE) };
         let (errors, misses) = (record.errors.len(), record.misses.len());
         let end = self.around.into_iter().chain(next_tick(&it.plan, &it.zones, now)).min();
-        self.state = step(it, &self.state, around, end.unwrap_or(Timestamp::MAX), record).await?;
+        self.state = run_due(it, &self.state, around, end.unwrap_or(Timestamp::MAX), record).await?;
         for error in record.errors.iter().skip(errors) {
             reporter.warn(error);
         }
@@ -109,7 +112,7 @@ impl SchedulerState {
     /// written its own, which is then read.
     async fn turn(&mut self, it: &Pulse, now: Option<Timestamp>) -> Result<(), TableError> {
         if let Some((mut record, true)) = self.minute.take() {
-            self.state.failing = tell_failing(it, self.state.failing, &mut record).await;
+            self.state.failing = notify_failing(it, self.state.failing, &mut record).await;
             close(&mut record);
             it.table.end_pulse(&record).await?;
         }

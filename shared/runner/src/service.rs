@@ -16,7 +16,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::InProgress;
-use lamplighter_pulse::{event::Event as Received, notify, run::Pulse};
+use lamplighter_pulse::{event::Event as Received, notify, services::Pulse};
 use serde_json::Value;
 use tokio::{
     sync::{mpsc, watch},

@@ -12,7 +12,7 @@ use lamplighter_project::{
     project::given::SecretsFile,
     workspace::Workspace,
 };
-use lamplighter_pulse::run::Pulse;
+use lamplighter_pulse::services::Pulse;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

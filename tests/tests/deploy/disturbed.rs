@@ -1,5 +1,5 @@
-//! What befalls the stack after its updates: events that come again or make no sense, a kill, ticks, a poorer role, and
-//! its deletion.
+//! The later life of the stack: repeated and malformed events, a kill, ticks, a missing permission, a rollback, and its
+//! deletion.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Life {
         let dispatcher = self.stack.dispatcher();
         let again = aws.invoke(&dispatcher, &event).await;
         assert_eq!((again.function_error, again.payload), (None, json!("Answered")));
-        // At once, and to another place: the same answer, once more.
+        // Twice at once, one of them with another URL: the same answer.
         let mut elsewhere = event.clone();
         elsewhere["ResponseURL"] = json!(format!("{}-elsewhere", event["ResponseURL"].as_str().unwrap()));
         let (one, other) = tokio::join!(aws.invoke(&dispatcher, &event), aws.invoke(&dispatcher, &elsewhere));
@@ -46,7 +46,7 @@ impl Life {
             (json!("garbage"), "`ResponseURL` is missing"),
             (json!([null, 1]), "`ResponseURL` is missing"),
             (with("ResponseURL", json!("http://example.com/")), "`ResponseURL` is not https"),
-            (with("StackId", json!(7)), "`StackId` is missing or not a text"),
+            (with("StackId", json!(7)), "`StackId` is missing or not a string"),
         ] {
             let answer = aws.invoke(&dispatcher, &garbage).await;
             let message = answer.payload["errorMessage"].as_str().unwrap_or_default().to_owned();
@@ -72,12 +72,12 @@ impl Life {
         assert_eq!(self.all_runs().await, runs);
     }
 
-    pub async fn l19_a_killed_dispatcher_is_gone_on_for(&self) {
+    pub async fn l19_after_a_kill_of_the_dispatcher_the_deployment_resumes(&self) {
         let (pages, events) = (self.pages.versions().len(), self.events().len());
         self.pages.close();
         let (stack, version) = (self.stack.clone(), self.version());
         let deploying = tokio::spawn(async move { stack.deploy(&version, "5").await });
-        // By then the tasks before the application are done, and the one after it is in the middle.
+        // Now the tasks before the application have ended, and the one after it is running.
         tokio::select! {
             () = self.pages.requested(pages + 1) => {}
             () = tokio::time::sleep(Duration::from_secs(90)) => panic!("warm-cache requests nothing"),
@@ -85,7 +85,7 @@ impl Life {
         let event = self.last_event(AFTER);
         assert_ne!(kill(&self.stack.dispatcher()), 0);
         let again = tokio::spawn(redeliver(self.stack.clone(), event));
-        // One event for each phase, and this one a second time.
+        // One event for each phase, and the repeated one.
         let arrived = async {
             while self.events().len() < events + 3 {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -97,7 +97,7 @@ impl Life {
         let (deployed, status) = deploying.await.unwrap();
         deployed.expect_success("sam deploy with a dispatcher that is killed");
         assert_eq!(status, "UPDATE_COMPLETE");
-        self.expect_told("warm-cache", "5", "4").await;
+        self.expect_versions("warm-cache", "5", "4").await;
         assert_eq!(self.pages.versions().len(), pages + 1);
     }
 
@@ -152,9 +152,9 @@ impl Life {
         assert_eq!(self.version_served().await, "5");
     }
 
-    /// The tasks before the application succeed, and the resource after it fails: the stack rolls back, what was published is
-    /// withdrawn, once, and the next update knows which version came before.
-    pub async fn l18_another_resource_fails_and_what_ran_is_undone(&self) {
+    /// The tasks before the application succeed, and the resource after it fails. The stack rolls back, the published files
+    /// are withdrawn once, and the next update gets the right previous version.
+    pub async fn l18_if_another_resource_fails_the_completed_tasks_are_undone(&self) {
         let bucket = self.stack.world.aws.physical_id(&self.stack.name, "LamplighterBucket").await;
         let published = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/notice")).count();
         let noticed = self.version().with_public_file("notice.txt", "we are moving");
@@ -175,17 +175,17 @@ impl Life {
         let (deployed, status) = self.stack.deploy(&self.version(), "8").await;
         deployed.expect_success("sam deploy of the next version");
         assert_eq!(status, "UPDATE_COMPLETE");
-        self.expect_told("run-migrations", "8", "5").await;
-        self.expect_told("warm-cache", "8", "5").await;
+        self.expect_versions("run-migrations", "8", "5").await;
+        self.expect_versions("warm-cache", "8", "5").await;
     }
 
-    /// Who has the URL can forge the answer. It is in no log, in no item and in no event.
-    pub async fn l23_no_secret_is_told(&self) {
-        let mut told =
+    /// The response URL, which allows to forge the answer, is in no log, item or event.
+    pub async fn l23_no_secret_is_logged_or_stored(&self) {
+        let mut texts =
             vec![format!("{:?}", self.stack.items().await), format!("{:?}", self.stack.events().await)];
         let functions = TASKS.into_iter().chain(["site", "lamplighter-dispatcher", "lamplighter-fallback"]);
         for function in functions {
-            told.extend(self.stack.world.aws.logs(&self.stack.function(function)).await);
+            texts.extend(self.stack.world.aws.logs(&self.stack.function(function)).await);
         }
         let events = self.events();
         assert!(events.len() > 10);
@@ -194,11 +194,11 @@ impl Life {
                 continue;
             };
             let token = url.rsplit('/').next().unwrap();
-            for text in &told {
+            for text in &texts {
                 assert!(!text.contains(url) && !text.contains(token), "{text}");
             }
         }
-        assert!(!told.iter().any(|text| text.contains("cfn-response")));
+        assert!(!texts.iter().any(|text| text.contains("cfn-response")));
     }
 
     pub async fn l06_a_delete_runs_nothing(&self) {
@@ -222,8 +222,8 @@ impl Life {
     }
 }
 
-/// Delivers an event to the dispatcher as Lambda does: again if the process dies, three times in all. It may die because
-/// the emulator has not noticed yet that it was killed.
+/// Delivers an event to the dispatcher as Lambda does: up to three times if the process dies. It may die since the emulator
+/// has not yet noticed that it was killed.
 async fn redeliver(stack: Stack, event: Value) -> Value {
     let mut answer = Value::Null;
     for _ in 0..3 {

@@ -11,7 +11,7 @@ const BEFORE: &str = "LamplighterBefore";
 const BEFORE_THE_APPLICATION: [&str; 3] = ["process-assets", "run-migrations", "seed-data"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_first_deployment_that_fails_leaves_the_next_one_the_first() {
+async fn l07_after_a_failed_first_deployment_the_next_one_is_the_first() {
     let world = tokio::task::spawn_blocking(World::shared).await.unwrap();
     let postgres = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
     let broken = || {
@@ -19,7 +19,7 @@ async fn a_first_deployment_that_fails_leaves_the_next_one_the_first() {
         Version::new(&postgres.url()).with_migration("V3__add_orders", sql)
     };
 
-    // L13, L16: the stack is rolled back, and its events tell everything.
+    // L13, L16: the stack is rolled back, and its events have the reasons.
     let rolled_back = world.stack("first");
     let (deployed, status) = rolled_back.deploy(&broken(), "1").await;
     deployed.expect_failure("sam deploy of a version whose migration fails");
@@ -35,7 +35,7 @@ async fn a_first_deployment_that_fails_leaves_the_next_one_the_first() {
         assert!(reason.contains(expected), "no `{expected}` in: {reason}");
     }
 
-    // L06: the failed resource is deleted, as CloudFormation does and the emulator does not.
+    // L06: deletes the failed resource, as CloudFormation does and the emulator does not.
     let stack = world.stack("again");
     let (deployed, status) = stack.deploy_or_stop(&broken(), "1").await;
     deployed.expect_failure("sam deploy of a version whose migration fails");
@@ -64,20 +64,24 @@ async fn a_first_deployment_that_fails_leaves_the_next_one_the_first() {
         assert_eq!(stack.runs(task).await.len(), 1, "{task}");
     }
 
-    // L07: nothing has ever served, so the second deployment is the first.
+    // L07: no version was ever live, so the second deployment is the first.
     let (deployed, status) = stack.deploy(&Version::new(&postgres.url()), "2").await;
     assert!(deployed.success, "{status}: {:#?}", stack.events().await);
     for task in ["run-migrations", "seed-data", "warm-cache"] {
         let runs = stack.runs(task).await;
         let run = runs.last().unwrap();
         assert_eq!((&run["status"], &run["trigger"]), (&json!("COMPLETED"), &json!("deploy")), "{run:#}");
-        let told = &run["deployment"];
-        assert_eq!((&told["version"], &told["is_first_deploy"]), (&json!("2"), &json!(true)), "{run:#}");
-        assert!(told["previous_version"].is_null(), "{run:#}");
+        let deployment = &run["deployment"];
+        assert_eq!(
+            (&deployment["version"], &deployment["is_first_deploy"]),
+            (&json!("2"), &json!(true)),
+            "{run:#}"
+        );
+        assert!(deployment["previous_version"].is_null(), "{run:#}");
     }
     assert_eq!(version(&world.aws, &stack.function("site")).await, "2");
 
-    // L23: a password is as little told as a response URL is.
-    let told = format!("{:?} {:?}", stack.items().await, stack.events().await);
-    assert!(!told.contains("app:secret@"), "{told}");
+    // L23: the password is in no item and no event.
+    let texts = format!("{:?} {:?}", stack.items().await, stack.events().await);
+    assert!(!texts.contains("app:secret@"), "{texts}");
 }

@@ -1,4 +1,4 @@
-//! The commands of `lamplighter` on a stack in AWS, and who is told there of a task that failed.
+//! The commands of `lamplighter` on a stack in AWS, and the notifications about a failed task.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
-use lamplighter_e2e::{Ended, expire_sessions, lamplighter};
+use lamplighter_e2e::{CommandOutput, expire_sessions, lamplighter};
 use serde_json::{Value, json};
 
 use crate::version::Version;
@@ -19,12 +19,12 @@ const TASK: &str = "purge-expired";
 const REFUSED: &str = r#"{"pause_ms": 600000}"#;
 /// The queue task.
 const QUEUE: &str = "import-users";
-/// How long a line that is followed may take.
+/// The timeout for a followed log line.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A purge that takes half a second for each session.
+/// The configuration of a purge that takes half a second for each session.
 const SLOW: &str = r#"{"batch_size": 1, "pause_ms": 500}"#;
 
-/// Somebody with the program.
+/// A user of the program, with the stack and the database.
 #[derive(Clone)]
 struct Hand {
     endpoint: String,
@@ -42,35 +42,35 @@ async fn k01_the_commands_work_on_a_stack_in_aws() {
         stack: stack.name.clone(),
         database: folder.path().join("app.sqlite"),
     };
-    let version = Version::new(&format!("sqlite:{}", hand.database.display())).telling();
+    let version = Version::new(&format!("sqlite:{}", hand.database.display())).with_notifications();
     let (deployed, status) = stack.deploy(&version, "1").await;
     assert!(deployed.success, "{status}: {:#?}\n{}", stack.events().await, deployed.output);
 
-    p06_a_topic_and_an_event_bus_are_told(&stack).await;
+    p06_a_topic_and_an_event_bus_get_notifications(&stack).await;
     let started = std::time::Instant::now();
     tokio::task::spawn_blocking(move || {
-        hand.it_runs_and_is_read();
-        hand.k05_it_knows_why();
-        hand.c05_it_is_switched_off_and_set();
-        hand.its_log_is_read_and_followed();
-        hand.c19_it_is_cancelled();
-        hand.q04_a_job_goes_through_its_queue_and_its_result_comes_back();
-        hand.q09_a_job_that_failed_is_replayed();
-        hand.p03_the_pulse_tells_how_it_has_fared();
-        hand.what_is_not_there_is_named();
+        hand.p04_p05_a_task_runs_and_its_history_and_statistics_are_read();
+        hand.k05_why_explains_ticks();
+        hand.c05_c08_a_task_is_disabled_and_has_settings_of_run_time();
+        hand.l25_the_log_is_read_and_followed();
+        hand.c19_a_run_is_cancelled();
+        hand.q04_a_job_runs_and_its_result_is_returned();
+        hand.q09_a_failed_job_is_replayed();
+        hand.p03_the_pulse_status_has_its_success_and_streaks();
+        hand.a_missing_stack_log_or_run_is_an_error_that_names_it();
     })
     .await
     .unwrap();
     eprintln!("by hand: {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// The tick of some days ago.
+/// The tick of `days` ago.
 fn tick(days: i64) -> String {
     let day = Timestamp::now().strftime("%Y-%m-%dT03:00:00Z").to_string().parse::<Timestamp>().unwrap();
     (day - (days * 24).hours()).to_string()
 }
 
-async fn p06_a_topic_and_an_event_bus_are_told(stack: &Stack) {
+async fn p06_a_topic_and_an_event_bus_get_notifications(stack: &Stack) {
     let aws = &stack.world.aws;
     let queue = aws.physical_id(&stack.name, "AlertQueue").await;
     let fails = |days| json!({ "trigger": "schedule", "scheduled_for": tick(days), "config": { "pause_ms": 600_000 } });
@@ -84,26 +84,26 @@ async fn p06_a_topic_and_an_event_bus_are_told(stack: &Stack) {
     };
 
     aws.invoke_async(&stack.function(TASK), &fails(2)).await;
-    let [told] = &aws.receive(&queue).await[..] else { panic!("one message") };
-    assert_eq!(told["Subject"], "purge-expired FAILED in hand", "{told:#}");
-    expected(&serde_json::from_str(told["Message"].as_str().unwrap()).unwrap(), 2);
+    let [report] = &aws.receive(&queue).await[..] else { panic!("one message") };
+    assert_eq!(report["Subject"], "purge-expired FAILED in hand", "{report:#}");
+    expected(&serde_json::from_str(report["Message"].as_str().unwrap()).unwrap(), 2);
 
     let bus = json!({ "event_bus": aws.physical_id(&stack.name, "AlertBus").await }).to_string();
     let pulse = stack.function("lamplighter-pulse");
     aws.set_variable(&pulse, "LAMPLIGHTER_NOTIFY", &bus).await;
-    // What CloudFormation put in is the topic.
+    // CloudFormation has set the variable to the topic.
     aws.set_variable(&pulse, "LAMPLIGHTER_NOTIFY_VALUE", "").await;
     aws.invoke_async(&stack.function(TASK), &fails(1)).await;
-    let [told] = &aws.receive(&queue).await[..] else { panic!("one event") };
+    let [report] = &aws.receive(&queue).await[..] else { panic!("one event") };
     assert_eq!(
-        (&told["source"], &told["detail-type"]),
+        (&report["source"], &report["detail-type"]),
         (&json!("lamplighter"), &json!("Lamplighter Task Failure"))
     );
-    expected(&told["detail"], 1);
+    expected(&report["detail"], 1);
 }
 
 impl Hand {
-    fn it_runs_and_is_read(&self) {
+    fn p04_p05_a_task_runs_and_its_history_and_statistics_are_read(&self) {
         let tasks = self.expect(&["tasks", "--json"], 0).json();
         let task = tasks.as_array().unwrap().iter().find(|task| task["name"] == TASK).unwrap();
         assert_eq!((&task["state"]["enabled"], &task["state"]["running"]), (&json!(true), &json!([])));
@@ -129,22 +129,30 @@ impl Hand {
         assert_eq!(deployed["runs"][0]["deployment"]["version"], "1", "{deployed:#}");
 
         let statistics = self.expect(&["stats", TASK, "--json"], 0).json();
-        let told = &statistics[0];
-        // The two that the schedule's trigger started count in too.
-        assert_eq!((&told["total"], &told["by_status"]["COMPLETED"]), (&json!(5), &json!(1)), "{told:#}");
-        assert_eq!((&told["success_rate"], &told["failure_streak"]), (&json!(20.0), &json!(2)), "{told:#}");
+        let report = &statistics[0];
+        // Includes the two runs that the schedule's trigger started.
+        assert_eq!(
+            (&report["total"], &report["by_status"]["COMPLETED"]),
+            (&json!(5), &json!(1)),
+            "{report:#}"
+        );
+        assert_eq!(
+            (&report["success_rate"], &report["failure_streak"]),
+            (&json!(20.0), &json!(2)),
+            "{report:#}"
+        );
     }
 
-    fn k05_it_knows_why(&self) {
+    fn k05_why_explains_ticks(&self) {
         let why = self.expect(&["why", TASK, &tick(1), "--json"], 0).json();
-        // It is a day late.
+        // The run is a day late.
         assert_eq!((&why["answer"], &why["status"]), (&json!("caught_up"), &json!("FAILED")), "{why:#}");
         assert_eq!(why["records"][0]["trigger"], "schedule", "{why:#}");
         let why = self.expect(&["why", TASK, &tick(-1), "--json"], 0).json();
         assert_eq!(why["answer"], "future", "{why:#}");
     }
 
-    fn c05_it_is_switched_off_and_set(&self) {
+    fn c05_c08_a_task_is_disabled_and_has_settings_of_run_time(&self) {
         let off = self.expect(&["disable", TASK, "--json"], 0).json();
         assert_eq!(off, json!({ "task": TASK, "enabled": false, "changed": true }));
         let refused = self.expect(&["run", TASK, "--json"], 1).json();
@@ -158,17 +166,17 @@ impl Hand {
         self.expect(&["set", TASK, "--reset"], 0);
     }
 
-    fn its_log_is_read_and_followed(&self) {
+    fn l25_the_log_is_read_and_followed(&self) {
         let run = self.expect(&["run", TASK, "--json"], 0).json();
         let id = run["id"].as_str().unwrap();
-        let of_run = |ended: &Ended| ended.stdout.contains(id);
-        let lines = Ended::until(|| self.command(&["logs", id, "--json"]), of_run);
+        let of_run = |ended: &CommandOutput| ended.stdout.contains(id);
+        let lines = CommandOutput::until(|| self.command(&["logs", id, "--json"]), of_run);
         assert_eq!(lines.code, Some(0), "{lines:?}");
         for line in lines.stdout.lines() {
             let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             assert_eq!((&line["run_id"], &line["task"]), (&json!(id), &json!(TASK)));
         }
-        // Those of all runs, and what Lambda itself says.
+        // The lines of all runs, and Lambda's own lines.
         let all = self.expect(&["logs", TASK, "--json"], 0).stdout;
         assert!(all.contains(id) && all.lines().count() > lines.stdout.lines().count(), "{all}");
         let newest = self.expect(&["logs", TASK, "--json", "--limit", "2"], 0).stdout;
@@ -181,7 +189,7 @@ impl Hand {
         let reading = thread::spawn(move || {
             output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        // Every line up to the first one of a run.
+        // All lines up to a run's first one.
         let up_to = |run: &str| {
             let mut seen = Vec::new();
             while seen.last().is_none_or(|line: &String| !line.contains(run)) {
@@ -196,26 +204,26 @@ impl Hand {
         follow.kill().unwrap();
         follow.wait().unwrap();
         let _ = reading.join();
-        // What was said before and what comes are both there, once.
+        // Earlier and new lines are both shown, once.
         seen.retain(|line| line.contains(id));
         let whole = self.expect(&["logs", id, "--json"], 0).stdout;
         assert_eq!(seen, whole.lines().collect::<Vec<_>>());
     }
 
-    fn c19_it_is_cancelled(&self) {
+    fn c19_a_run_is_cancelled(&self) {
         expire_sessions(&self.database, 120);
         let mut run = self.command(&["run", TASK, "--json", "--config", SLOW]);
         let run = run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let cancelled =
-            Ended::until(|| self.command(&["cancel", TASK, "--json"]), |ended| ended.code == Some(0));
-        let run = Ended::wait(run);
+            CommandOutput::until(|| self.command(&["cancel", TASK, "--json"]), |ended| ended.code == Some(0));
+        let run = CommandOutput::wait(run);
         assert_eq!((run.code, &run.json()["status"]), (Some(1), &json!("CANCELLED")), "{run:?}");
         assert_eq!(cancelled.json()[0], run.json());
         let none = self.expect(&["cancel", TASK], 1);
         assert_eq!(none.stderr, "error: no run of purge-expired is in progress\n");
     }
 
-    fn q04_a_job_goes_through_its_queue_and_its_result_comes_back(&self) {
+    fn q04_a_job_runs_and_its_result_is_returned(&self) {
         let given = r#"{"users": [{"email": "a@example.com", "name": "żółw"}]}"#;
         let job = self.expect(&["enqueue", QUEUE, given], 0).stdout.trim().to_owned();
         let result = self.expect(&["result", &job, "--timeout", "60s"], 0).json();
@@ -240,7 +248,7 @@ impl Hand {
         assert_eq!(statuses, ["CANCELLED", "COMPLETED", "COMPLETED"]);
     }
 
-    fn q09_a_job_that_failed_is_replayed(&self) {
+    fn q09_a_failed_job_is_replayed(&self) {
         let given = r#"{"users": [{"email": "nobody", "name": ""}]}"#;
         let failed = self.expect(&["enqueue", QUEUE, given, "--wait", "60s", "--json"], 1).json();
         assert_eq!(failed["status"], "FAILED", "{failed:#}");
@@ -252,19 +260,19 @@ impl Hand {
         assert_eq!((&result["status"], &result["retry_of"]), (&json!("FAILED"), &failed["id"]), "{result:#}");
     }
 
-    fn p03_the_pulse_tells_how_it_has_fared(&self) {
+    fn p03_the_pulse_status_has_its_success_and_streaks(&self) {
         let due = self.expect(&["pulse", "execute", "--dry-run", "--json"], 0);
         assert_eq!(due.json()["executed"], 0, "{due:?}");
-        // The emulator sends the pulse its event each minute, too.
-        let has_worked = |ended: &Ended| ended.json()["pulses"] != 0;
+        // The emulator sends the pulse's event each minute as well.
+        let has_worked = |ended: &CommandOutput| ended.json()["pulses"] != 0;
         let execute = || self.command(&["pulse", "execute", "--json"]);
-        Ended::until(execute, |_| has_worked(&self.expect(&["pulse", "status", "--json"], 0)));
-        let told = self.expect(&["pulse", "status", "--json"], 0).json();
-        assert!(["HEALTHY", "FAILING"].contains(&told["status"].as_str().unwrap()), "{told:#}");
-        assert_eq!(told["failure_streaks"][TASK], 1, "{told:#}");
+        CommandOutput::until(execute, |_| has_worked(&self.expect(&["pulse", "status", "--json"], 0)));
+        let report = self.expect(&["pulse", "status", "--json"], 0).json();
+        assert!(["HEALTHY", "FAILING"].contains(&report["status"].as_str().unwrap()), "{report:#}");
+        assert_eq!(report["failure_streaks"][TASK], 1, "{report:#}");
     }
 
-    fn what_is_not_there_is_named(&self) {
+    fn a_missing_stack_log_or_run_is_an_error_that_names_it(&self) {
         let nobody = Self { stack: "nobody".to_owned(), ..self.clone() };
         let failed = nobody.expect(&["history"], 1);
         assert!(failed.stderr.starts_with("error: stack `nobody` cannot be read: "), "{failed:?}");
@@ -285,9 +293,9 @@ impl Hand {
         command
     }
 
-    /// The command to its end, which is this.
-    fn expect(&self, arguments: &[&str], code: i32) -> Ended {
-        let ended = Ended::of(&mut self.command(arguments));
+    /// Runs a command and expects its exit code.
+    fn expect(&self, arguments: &[&str], code: i32) -> CommandOutput {
+        let ended = CommandOutput::of(&mut self.command(arguments));
         assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
         ended
     }

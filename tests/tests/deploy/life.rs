@@ -21,12 +21,12 @@ pub const AFTER: &str = "LamplighterAfter";
 pub struct Life {
     pub stack: Stack,
     pub pages: Pages,
-    /// Has the database, and the events that the dispatcher was sent.
+    /// Contains the database and the dispatcher's events.
     folder: TempDir,
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stack_from_its_creation_to_its_deletion() {
+async fn g05_a_stack_is_created_updated_rolled_back_and_deleted() {
     let world = tokio::task::spawn_blocking(World::shared).await.unwrap();
     let stack = world.stack("life");
     let pages = Pages::start(&world.aws, &stack.function("site")).await;
@@ -38,14 +38,14 @@ async fn a_stack_from_its_creation_to_its_deletion() {
     life.l10_assets_are_published().await;
     life.l15_it_is_updated().await;
     life.l13_a_failed_migration_rolls_it_back().await;
-    life.l07_the_next_update_knows_which_version_served().await;
+    life.l07_the_next_update_gets_the_last_successful_version().await;
     life.l14_events_delivered_again_run_nothing().await;
     life.l22_malformed_events_are_answered_or_logged().await;
-    life.l19_a_killed_dispatcher_is_gone_on_for().await;
+    life.l19_after_a_kill_of_the_dispatcher_the_deployment_resumes().await;
     life.g04_a_tick_runs_its_task_once().await;
     life.g03_a_role_without_its_permission_fails_the_deployment().await;
-    life.l18_another_resource_fails_and_what_ran_is_undone().await;
-    life.l23_no_secret_is_told().await;
+    life.l18_if_another_resource_fails_the_completed_tasks_are_undone().await;
+    life.l23_no_secret_is_logged_or_stored().await;
     life.l06_a_delete_runs_nothing().await;
 }
 
@@ -57,14 +57,22 @@ impl Life {
         for task in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
             let runs = self.stack.runs(task).await;
             assert_eq!(statuses(&runs), ["COMPLETED"], "{task}: {runs:#?}");
-            let (run, told) = (&runs[0], &runs[0]["deployment"]);
+            let (run, deployment) = (&runs[0], &runs[0]["deployment"]);
             assert_eq!((&run["trigger"], &run["environment"]), (&json!("deploy"), &json!("dev")), "{task}");
-            assert_eq!((&told["version"], &told["is_first_deploy"]), (&json!("1"), &json!(true)), "{task}");
-            assert_eq!(told.get("previous_version").filter(|version| !version.is_null()), None, "{task}");
+            assert_eq!(
+                (&deployment["version"], &deployment["is_first_deploy"]),
+                (&json!("1"), &json!(true)),
+                "{task}"
+            );
+            assert_eq!(
+                deployment.get("previous_version").filter(|version| !version.is_null()),
+                None,
+                "{task}"
+            );
         }
         assert_eq!(self.message("seed-data").await, "added 2 of 2 initial users");
         assert_eq!(self.version_served().await, "1");
-        // When the page was requested, it was this version's already.
+        // When the page was requested, this version was already live.
         assert_eq!(self.pages.versions(), ["1"]);
 
         let answer = self.answer(BEFORE).await;
@@ -75,7 +83,7 @@ impl Life {
         assert_eq!(data["seed-data.message"], "added 2 of 2 initial users");
     }
 
-    /// The migrations' and the public files are those of the packages' assets, so the working directory had them.
+    /// The migrations and the public files come from the packages' assets, so the working directory had them.
     async fn l10_assets_are_published(&self) {
         let migrations = self.message("run-migrations").await;
         assert!(migrations.contains("2 migrations"), "{migrations}");
@@ -90,9 +98,9 @@ impl Life {
         self.expect_update("2").await;
         assert_eq!(self.physical_ids().await, ids);
         assert_eq!(self.stack.runs("run-migrations").await.len(), 2);
-        self.expect_told("run-migrations", "2", "1").await;
-        self.expect_told("warm-cache", "2", "1").await;
-        // It runs on deploy only, and the other one only if what it is made of has changed.
+        self.expect_versions("run-migrations", "2", "1").await;
+        self.expect_versions("warm-cache", "2", "1").await;
+        // The first runs on deploy only, the second only if its content has changed.
         assert_eq!(self.stack.runs("seed-data").await.len(), 1);
         assert_eq!(self.stack.runs("process-assets").await.len(), 1);
         assert_eq!(self.answer(BEFORE).await["Data"]["process-assets.status"], "SKIPPED");
@@ -138,7 +146,7 @@ impl Life {
         ] {
             assert!(reason.contains(&expected), "no `{expected}` in: {reason}");
         }
-        // Nothing else ran, forward or back, and the ledger says which way it went.
+        // No other task ran, forward or back, and the ledger has the direction of each request.
         for (task, before) in others.into_iter().zip(before) {
             assert_eq!(self.stack.runs(task).await.len(), before, "{task}");
         }
@@ -148,11 +156,11 @@ impl Life {
         assert_eq!(self.pages.versions(), ["1", "2"]);
     }
 
-    async fn l07_the_next_update_knows_which_version_served(&self) {
+    async fn l07_the_next_update_gets_the_last_successful_version(&self) {
         let ids = self.physical_ids().await;
         self.expect_update("4").await;
-        self.expect_told("run-migrations", "4", "2").await;
-        self.expect_told("warm-cache", "4", "2").await;
+        self.expect_versions("run-migrations", "4", "2").await;
+        self.expect_versions("warm-cache", "4", "2").await;
         assert_eq!(self.physical_ids().await, ids);
         assert_eq!(self.version_served().await, "4");
     }
@@ -172,18 +180,18 @@ impl Life {
         assert!(succeeded, "{status}: {:#?}\n{}", self.stack.events().await, deployed.output);
     }
 
-    /// Expects of a task's newest run that it completed, and that it was told these versions.
-    pub async fn expect_told(&self, task: &str, version: &str, previous: &str) {
+    /// Expects that a task's newest run completed and received these versions.
+    pub async fn expect_versions(&self, task: &str, version: &str, previous: &str) {
         let runs = self.stack.runs(task).await;
         let run = runs.last().unwrap();
         assert_eq!((&run["status"], &run["trigger"]), (&json!("COMPLETED"), &json!("update")), "{run:#}");
-        let told = &run["deployment"];
-        assert_eq!(told["version"], version, "{run:#}");
-        assert_eq!(told["previous_version"], previous, "{run:#}");
-        assert_eq!(told["is_first_deploy"], false, "{run:#}");
+        let deployment = &run["deployment"];
+        assert_eq!(deployment["version"], version, "{run:#}");
+        assert_eq!(deployment["previous_version"], previous, "{run:#}");
+        assert_eq!(deployment["is_first_deploy"], false, "{run:#}");
     }
 
-    /// What a task's newest run said of itself.
+    /// The message of a task's newest run.
     async fn message(&self, task: &str) -> String {
         let runs = self.stack.runs(task).await;
         runs.last().and_then(|run| run["message"].as_str()).unwrap_or_default().to_owned()
@@ -196,7 +204,7 @@ impl Life {
         serde_json::from_str(body.unwrap()).unwrap()
     }
 
-    /// Every run that has a record.
+    /// All runs with a record.
     pub async fn all_runs(&self) -> BTreeSet<String> {
         let items = self.stack.items().await;
         let keys = items.iter().map(|item| format!("{} / {}", item["pk"], item["sk"]));
@@ -215,7 +223,7 @@ impl Life {
         ids
     }
 
-    /// Everything the dispatcher was sent, in order.
+    /// All events that the dispatcher received, in order.
     pub fn events(&self) -> Vec<Value> {
         let mut files: Vec<_> =
             fs::read_dir(self.events_folder()).unwrap().map(|file| file.unwrap().path()).collect();
@@ -230,12 +238,12 @@ impl Life {
     }
 }
 
-/// An event, unless it is just being written.
+/// Reads an event. Returns `None` if its file is incomplete.
 fn read(file: &Path) -> Option<Value> {
     serde_json::from_slice(&fs::read(file).unwrap()).ok()
 }
 
-/// Asks the site again and again which version it is, until this is over.
+/// Requests the site's version repeatedly until `over` is set.
 async fn watch(stack: Stack, over: Arc<AtomicBool>) -> Vec<String> {
     let mut versions = Vec::new();
     while !over.load(Ordering::Relaxed) {

@@ -1,8 +1,8 @@
 //! The example stack, deployed by `sam deploy` to an emulated AWS that enforces IAM.
 //!
-//! - [`life`]: one stack from its creation to its deletion; the later part of it is in [`disturbed`]
+//! - [`life`]: one stack from its creation to its deletion; [`disturbed`] has the later part
 //! - [`first`]: a stack whose first deployment fails
-//! - [`hand`]: a stack on which the commands of `lamplighter` work, and who is told of a failure there
+//! - [`hand`]: the commands of `lamplighter` on a stack, and its notifications
 
 mod disturbed;
 mod first;

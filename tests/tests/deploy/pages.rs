@@ -1,4 +1,4 @@
-//! A page that `warm-cache` requests: it asks the site behind it, and notes which version answered.
+//! A page that `warm-cache` requests. It requests the site, and records the version that responded.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The page's server. It ends with this value.
+/// The page's server. It ends when this value is dropped.
 pub struct Pages {
     /// The page's address.
     pub url: String,
@@ -35,7 +35,7 @@ impl Pages {
                     (aws.clone(), site.clone(), Arc::clone(&noted), opened.clone());
                 arrive.send_modify(|count| *count += 1);
                 tokio::spawn(async move {
-                    // If the test is over, so is the server.
+                    // The server ends with the test.
                     let _ = opened.wait_for(|open| *open).await;
                     let version = version(&aws, &site).await;
                     noted.lock().unwrap().push(version);
@@ -46,22 +46,22 @@ impl Pages {
         Self { url, versions, open, waiting, server }
     }
 
-    /// The site's version at each request, oldest first.
+    /// The site's version of each request, oldest first.
     pub fn versions(&self) -> Vec<String> {
         self.versions.lock().unwrap().clone()
     }
 
-    /// Lets requests wait from now on.
+    /// Makes requests wait from now on.
     pub fn close(&self) {
         self.open.send_replace(false);
     }
 
-    /// Answers what waits, and what comes.
+    /// Answers waiting and further requests.
     pub fn open(&self) {
         self.open.send_replace(true);
     }
 
-    /// Waits until so many requests have come since the start.
+    /// Waits until there were `times` requests since the start.
     pub async fn requested(&self, times: usize) {
         self.waiting.clone().wait_for(|count| *count >= times).await.unwrap();
     }
@@ -73,7 +73,7 @@ impl Drop for Pages {
     }
 }
 
-/// The version that a site's function answers with.
+/// Requests the version of a site's function.
 pub async fn version(aws: &Aws, site: &str) -> String {
     let url = aws.function_url(site).await.unwrap_or_else(|| panic!("{site} has no URL"));
     let (status, body) = aws.get(&url, "/").await;
@@ -84,7 +84,7 @@ pub async fn version(aws: &Aws, site: &str) -> String {
 
 async fn answer(mut stream: TcpStream) {
     let mut request = [0; 4096];
-    // A client that is gone needs no answer.
+    // An error means that the client has closed the connection.
     let _ = stream.read(&mut request).await;
     let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").await;
 }

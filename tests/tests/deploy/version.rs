@@ -1,4 +1,4 @@
-//! A version of the example stack: a copy of its template and packages, with what a test wants to be different.
+//! A version of the example stack: a copy of its template and packages with a test's changes.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-/// The functions that reach the application's database.
+/// The functions that use the application's database.
 const WITH_DATABASE: [&str; 5] = [
     "RunMigrationsFunction",
     "SeedDataFunction",
@@ -20,14 +20,14 @@ const WITH_DATABASE: [&str; 5] = [
     "ImportUsersFunction",
 ];
 
-/// A version that can be deployed. Its folder is laid out as the repository is.
+/// A version that can be deployed. Its folder has the repository's layout.
 pub struct Version {
     folder: TempDir,
     template: Value,
 }
 
 impl Version {
-    /// What the repository has, with the application's database at `database`.
+    /// Copies the repository's version, with the application's database at `database`.
     pub fn new(database: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let packages = folder.path().join("target/lamplighter");
@@ -45,24 +45,24 @@ impl Version {
         WITH_DATABASE.iter().fold(version, |version, id| version.with_variable(id, "DATABASE_URL", database))
     }
 
-    /// With one more variable in a function's environment.
+    /// Adds a variable to a function's environment.
     pub fn with_variable(mut self, function: &str, name: &str, value: &str) -> Self {
         self.template["Resources"][function]["Properties"]["Environment"]["Variables"][name] = json!(value);
         self
     }
 
-    /// With this address to be requested after the application.
+    /// Sets the URL that `warm-cache` requests.
     pub fn warming(self, url: &str) -> Self {
         let settings = json!({ "config": { "urls": [url] } });
         self.with_variable("WarmCacheFunction", "LAMPLIGHTER_SETTINGS", &settings.to_string())
     }
 
-    /// With one more migration.
+    /// Adds a migration.
     pub fn with_migration(self, name: &str, sql: &str) -> Self {
         self.with_asset("run-migrations", &format!("migrations/{name}.sql"), sql)
     }
 
-    /// With one more file to publish.
+    /// Adds a file to publish.
     pub fn with_public_file(self, name: &str, text: &str) -> Self {
         self.with_asset("process-assets", &format!("public/{name}"), text)
     }
@@ -81,7 +81,7 @@ impl Version {
         self
     }
 
-    /// With a dispatcher that keeps each event it is sent in the folder `events`; see `tests/fixtures/tap`.
+    /// Makes the dispatcher store each event in the folder `events`; see `tests/fixtures/tap`.
     pub fn tapped(self, events: &Path) -> Self {
         let package = self.package("dispatcher");
         let mut original = ZipArchive::new(File::open(&package).unwrap()).unwrap();
@@ -95,7 +95,7 @@ impl Version {
         tapped.with_variable("LamplighterFallbackFunction", "EVENTS", events.to_str().unwrap())
     }
 
-    /// With a role that may not do this any more.
+    /// Removes an action from a role.
     pub fn forbidding(mut self, role: &str, action: &str) -> Self {
         let policy = &mut self.template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"];
         let mut removed = 0;
@@ -109,9 +109,9 @@ impl Version {
         self
     }
 
-    /// With a topic and an event bus, both of which lead to the queue `<stack>-alerts`. The topic is told what `purge-expired`
-    /// failed at. The additions are those that `[notify]` in lamplighter.toml makes; the pulse may use either.
-    pub fn telling(mut self) -> Self {
+    /// Adds a topic and an event bus, which both lead to the queue `<stack>-alerts`. The topic gets notifications about
+    /// `purge-expired`. The additions are those of `[notify]` in lamplighter.toml; the pulse may use either target.
+    pub fn with_notifications(mut self) -> Self {
         let resources =
             fs::read_to_string(repository().join("tests/fixtures/alerts/resources.yaml")).unwrap();
         let resources: Value = serde_yaml_ng::from_str(&resources).unwrap();
@@ -143,7 +143,7 @@ impl Version {
         self
     }
 
-    /// Writes the template. As JSON, which is YAML that nobody reads differently.
+    /// Writes the template, as JSON, which every YAML parser reads the same way.
     pub fn template(&self) -> PathBuf {
         let path = self.folder.path().join("infra/template.yaml");
         fs::write(&path, self.template.to_string()).unwrap();

@@ -1,4 +1,4 @@
-//! One emulator for every test here, and a look into a stack on it.
+//! One emulator for all tests of this target, and access to its stacks.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use crate::version::Version;
 
-/// The emulator, and those who talk to it.
+/// The emulator and its clients.
 pub struct World {
     pub aws: Aws,
     sam: Sam,
-    /// Whether the bucket is there that all deployments share.
+    /// True once the bucket that all deployments share exists.
     has_bucket: tokio::sync::Mutex<bool>,
     emulator: Emulator,
 }
 
 impl World {
-    /// The one that is there, or a new one; it ends with the last test that has it. The packages are built before.
+    /// Returns the running emulator or starts one, with the packages built. It ends with the last test that uses it.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<World>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -35,17 +35,17 @@ impl World {
         world
     }
 
-    /// A stack, which need not be there yet.
+    /// A stack, which need not exist yet.
     pub fn stack(self: &Arc<Self>, name: &str) -> Stack {
         Stack { world: Arc::clone(self), name: name.to_owned() }
     }
 
-    /// Where the emulator is.
+    /// The emulator's endpoint.
     pub fn endpoint(&self) -> String {
         self.emulator.endpoint()
     }
 
-    /// `sam deploy`, without holding up the test's own runtime. Only the first one may make the shared bucket.
+    /// Runs `sam deploy` without blocking the test's runtime. Only the first one creates the shared bucket.
     async fn deploy(
         self: &Arc<Self>,
         template: &Path,
@@ -76,12 +76,12 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Deploys a version under a number, and returns how that ended and the stack's status then.
+    /// Deploys a version under a number. Returns the result and the stack's status.
     pub async fn deploy(&self, version: &Version, number: &str) -> (Finished, String) {
         self.deploy_or(version, number, OnFailure::RollBack).await
     }
 
-    /// Deploys a version that fails, and leaves the stack as it is then.
+    /// Deploys a version that may fail, without a rollback.
     pub async fn deploy_or_stop(&self, version: &Version, number: &str) -> (Finished, String) {
         self.deploy_or(version, number, OnFailure::Stop).await
     }
@@ -94,13 +94,13 @@ impl Stack {
         (finished, status)
     }
 
-    /// Deletes it.
+    /// Deletes the stack.
     pub async fn delete(&self) -> Finished {
         let stack = self.clone();
         tokio::task::spawn_blocking(move || stack.world.sam.delete(&stack.name)).await.unwrap()
     }
 
-    /// The name of one of its functions.
+    /// The name of one of the stack's functions.
     pub fn function(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
     }
@@ -110,7 +110,7 @@ impl Stack {
         self.function("lamplighter-dispatcher")
     }
 
-    /// Its table's items.
+    /// The items of the stack's table.
     pub async fn items(&self) -> Vec<Value> {
         let table = self.world.aws.physical_id(&self.name, "LamplighterTable").await;
         self.world.aws.scan(&table).await
@@ -141,12 +141,12 @@ impl Stack {
         items
     }
 
-    /// Its events, oldest first.
+    /// The stack's events, oldest first.
     pub async fn events(&self) -> Vec<StackEvent> {
         self.world.aws.stack_events(&self.name).await
     }
 
-    /// The reason of the newest event in which the resource came to this status.
+    /// The reason of the newest event with this resource and status.
     pub async fn reason(&self, logical_id: &str, status: &str) -> String {
         let events = self.events().await;
         let found = events.iter().rfind(|event| event.logical_id == logical_id && event.status == status);
@@ -154,7 +154,7 @@ impl Stack {
     }
 }
 
-/// How often each run of a task ended as what: `["COMPLETED", "FAILED"]`.
+/// The statuses of runs, e.g. `["COMPLETED", "FAILED"]`.
 pub fn statuses(runs: &[Value]) -> Vec<&str> {
     runs.iter().filter_map(|run| run["status"].as_str()).collect()
 }

@@ -1,4 +1,4 @@
-//! An event's top-level values, each as its own text: one that cannot be read does not keep the others from being read.
+//! An event's top-level values, each kept as JSON text of its own, so that an invalid value does not affect the others.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -8,44 +8,44 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-/// An event as it was sent.
+/// An unparsed event.
 #[derive(Clone, Debug, Default)]
 pub struct Event(BTreeMap<String, Box<RawValue>>);
 
 impl Event {
-    /// Reads the text of an event. One that is no object has no values.
+    /// Splits the text of an event into its values. A text that is no object has none.
     pub fn read(text: &str) -> Self {
         serde_json::from_str(text).unwrap_or_default()
     }
 
-    /// The text of a value.
+    /// The JSON text of a value.
     pub fn raw(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| value.get())
     }
 
-    /// A value; null if it is not there. The error says why it cannot be read.
+    /// Parses a value; a missing one is null.
     pub fn value(&self, key: &str) -> serde_json::Result<Value> {
         self.raw(key).map_or(Ok(Value::Null), serde_json::from_str)
     }
 
-    /// A value that is a text.
+    /// Parses a value that is a string. Returns `None` for any other value.
     pub fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.raw(key)?).ok()
     }
 
-    /// The event that Lambda gave up on, if this is what it sends then, and the last error. Source: Lambda Developer
-    /// Guide, "Capturing records of Lambda asynchronous invocations".
-    pub fn lost(&self) -> Option<(Self, String)> {
+    /// Returns the original event and its last error, if this is the record of an event whose deliveries all failed. Source:
+    /// Lambda Developer Guide, "Capturing records of Lambda asynchronous invocations".
+    pub fn undelivered(&self) -> Option<(Self, String)> {
         if self.0.contains_key("ResponseURL") {
             return None;
         }
         let event = Self::read(self.raw("requestPayload")?);
         let response = self.value("responsePayload").unwrap_or_default();
-        let error = response["errorMessage"].as_str().unwrap_or("nothing that it could say");
+        let error = response["errorMessage"].as_str().unwrap_or("an error without a message");
         Some((event, error.to_owned()))
     }
 
-    /// The event as text, with one more value.
+    /// The event as JSON text, with one value added or replaced.
     pub fn with(&self, key: &str, value: &str) -> String {
         let entry = |key: &str, value: &str| format!("{}:{value}", Value::from(key));
         let others = self.0.iter().filter(|(name, _)| *name != key);
@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for Event {
     }
 }
 
-/// A key. One that is no Unicode is no key of ours, and is read as far as it is.
+/// A key. Invalid Unicode in it is replaced, since no key that the dispatcher reads has any.
 struct Key(String);
 
 impl<'de> Deserialize<'de> for Key {

@@ -1,4 +1,4 @@
-//! Deliveries that come twice, and dispatchers that die.
+//! Repeated deliveries, and dispatchers that are killed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,9 +6,9 @@ use lamplighter_local::Expectation;
 use serde_json::json;
 
 use crate::support::{
-    DISPATCHER, Stage, back,
-    door::{Door, Says},
-    event, eventually, probe,
+    DISPATCHER, Stage,
+    answer_server::{AnswerServer, Reply},
+    back, event, eventually, probe,
     proxy::{Fault, Proxy},
 };
 
@@ -24,7 +24,7 @@ async fn delivered_to_everyone(stage: &Stage) {
 }
 
 #[tokio::test]
-async fn l14_a_request_that_is_delivered_again_runs_nothing_twice_and_has_one_answer() {
+async fn l14_a_repeated_delivery_runs_nothing_twice_and_gets_the_same_answer() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").sleeps(500), probe("seed").needs(&["migrate"])];
     stage.install_all(&tasks);
@@ -37,7 +37,7 @@ async fn l14_a_request_that_is_delivered_again_runs_nothing_twice_and_has_one_an
     assert_eq!(answers[0]["Status"], "SUCCESS", "{}", answers[0]);
     assert_eq!(answers[0], answers[1]);
     delivered_to_everyone(&stage).await;
-    // Later, and with other properties, as if they mattered.
+    // Later, and with other properties, which are ignored.
     let mut later = event.clone();
     later["ResourceProperties"]["Version"] = json!("2");
     let third = stage.deliver(&later);
@@ -56,7 +56,7 @@ async fn l14_a_request_that_is_delivered_again_runs_nothing_twice_and_has_one_an
     stage.end().await;
 }
 
-/// A stage whose dispatcher has a faulty network before its table, and two tasks.
+/// A stage with two tasks, and a faulty network between dispatcher and table.
 async fn behind_a_proxy() -> (Stage, Proxy, serde_json::Value) {
     let stage = Stage::new().await;
     let proxy = Proxy::before(&stage.endpoints[TABLE]).await;
@@ -67,7 +67,7 @@ async fn behind_a_proxy() -> (Stage, Proxy, serde_json::Value) {
 }
 
 #[tokio::test]
-async fn l19_killed_before_the_ledger_is_written() {
+async fn l19_killed_before_the_entry_is_written_the_next_delivery_deploys() {
     let (stage, proxy, event) = behind_a_proxy().await;
     let met = proxy.fail("TransactWriteItems", 1, Fault::Swallowed);
     let expected = stage.deliver(&event);
@@ -79,7 +79,7 @@ async fn l19_killed_before_the_ledger_is_written() {
 }
 
 #[tokio::test]
-async fn l19_killed_mid_wave() {
+async fn l19_killed_during_a_wave_the_next_delivery_continues() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").sleeps(1500), probe("quick"), probe("seed").needs(&["migrate"])];
     stage.install_all(&tasks);
@@ -96,7 +96,7 @@ async fn l19_killed_mid_wave() {
 }
 
 #[tokio::test]
-async fn l19_killed_after_the_tasks_and_before_the_answer() {
+async fn l19_killed_after_the_tasks_the_next_delivery_answers() {
     let (stage, proxy, event) = behind_a_proxy().await;
     let mut transactions = 0;
     let met: Arc<std::sync::Mutex<usize>> = Arc::default();
@@ -118,25 +118,25 @@ async fn l19_killed_after_the_tasks_and_before_the_answer() {
 }
 
 #[tokio::test]
-async fn l19_killed_after_the_answer_was_decided_and_before_it_was_sent() {
+async fn l19_killed_before_a_decided_answer_was_sent_the_next_delivery_sends_it() {
     let stage = Stage::new().await;
-    let door = Door::with(&[Says::Nothing, Says::Status(200)]).await;
-    stage.dispatcher(TIMEOUT, &[("LAMPLIGHTER_ANSWER_ENDPOINT", &door.endpoint)]);
+    let server = AnswerServer::start(&[Reply::NoReply, Reply::Status(200)]).await;
+    stage.dispatcher(TIMEOUT, &[("LAMPLIGHTER_ANSWER_ENDPOINT", &server.endpoint)]);
     let tasks = [probe("migrate")];
     stage.install(&tasks[0]);
-    stage.deliver_to(&event("Create", "r1", "1", &tasks), &door.url());
-    eventually("the answer is on its way", || door.received().len() == 1).await;
+    stage.deliver_to(&event("Create", "r1", "1", &tasks), &server.url());
+    eventually("the answer is on its way", || server.received().len() == 1).await;
     let decided = stage.newest().await.answer.unwrap().body;
     assert_eq!(stage.host.kill(DISPATCHER), 1);
-    eventually("accepted", || !door.accepted().is_empty()).await;
-    assert_eq!(door.accepted(), [decided]);
+    eventually("accepted", || !server.accepted().is_empty()).await;
+    assert_eq!(server.accepted(), [decided]);
     assert_eq!(stage.journal(), ["run migrate"]);
     stage.end().await;
 }
 
-/// Kills the dispatcher whenever it is there, until the event has no deliveries left and the last word has answered.
+/// Kills the dispatcher on every delivery, until the fallback responder has answered.
 async fn kill_on_every_delivery(stage: &Stage, expected: &Expectation) {
-    eventually("the last word", || {
+    eventually("the fallback responder answers", || {
         stage.host.kill(DISPATCHER);
         !expected.received().is_empty()
     })
@@ -144,7 +144,7 @@ async fn kill_on_every_delivery(stage: &Stage, expected: &Expectation) {
 }
 
 #[tokio::test]
-async fn l19_killed_on_every_delivery_it_is_still_answered_failed() {
+async fn l19_killed_on_every_delivery_a_deployment_is_answered_failed() {
     let (stage, proxy, event) = behind_a_proxy().await;
     proxy.rule(|_| Fault::Swallowed);
     let expected = stage.deliver(&event);
@@ -162,7 +162,7 @@ async fn l19_killed_on_every_delivery_it_is_still_answered_failed() {
 }
 
 #[tokio::test]
-async fn l19_killed_on_every_delivery_while_a_task_runs() {
+async fn l19_killed_on_every_delivery_during_a_task_it_is_answered_failed() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").sleeps(2000)];
     stage.install(&tasks[0]);
@@ -177,7 +177,7 @@ async fn l19_killed_on_every_delivery_while_a_task_runs() {
 }
 
 #[tokio::test]
-async fn l19_killed_on_every_delivery_a_rollback_still_lets_the_stack_go() {
+async fn l19_killed_on_every_delivery_a_rollback_is_answered_success() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").undoes().set("rollback_mode", "slow")];
     stage.install(&tasks[0]);
@@ -200,7 +200,7 @@ async fn l19_killed_on_every_delivery_a_rollback_still_lets_the_stack_go() {
 }
 
 #[tokio::test]
-async fn l20_tasks_that_take_longer_than_one_invocation_are_handed_on() {
+async fn l20_tasks_that_take_longer_than_one_invocation_are_handed_over() {
     let stage = Stage::with_dispatcher_timeout(Duration::from_secs(4)).await;
     let tasks = [
         probe("a").sleeps(2000),
@@ -218,7 +218,7 @@ async fn l20_tasks_that_take_longer_than_one_invocation_are_handed_on() {
 }
 
 #[tokio::test]
-async fn l20_when_cloudformations_patience_ends_it_is_told_in_time_who_was_not_done() {
+async fn l20_before_the_service_timeout_the_answer_names_the_unfinished_tasks() {
     let stage = Stage::new().await;
     let tasks = [probe("quick"), probe("slow").sleeps(15_000), probe("later").needs(&["slow"])];
     stage.install_all(&tasks);

@@ -1,4 +1,4 @@
-//! Deployments that go as they should: who runs, in which order, with which context, and what is answered.
+//! Successful deployments: which tasks run, their order and context, and the answer.
 
 use std::time::Duration;
 
@@ -26,17 +26,17 @@ async fn l04_l07_l12_create_and_update_run_their_tasks_with_their_context() {
     stage.end().await;
 }
 
-/// What a probe saw of its deployment: whether it is the first, its version and the one before.
+/// The context that a probe received: `is_first_deploy`, the version and the previous version.
 fn seen(data: Option<&Value>) -> (bool, &str, Option<&str>) {
     let data = data.unwrap();
     (data["first"].as_bool().unwrap(), data["version"].as_str().unwrap(), data["previous"].as_str())
 }
 
 #[tokio::test]
-async fn l04_what_run_on_leaves_out_is_not_invoked() {
+async fn l04_a_task_that_run_on_excludes_is_not_invoked() {
     let stage = Stage::new().await;
     let tasks = [probe("seed").on(&["deploy"]), probe("move").on(&["update"]), probe("never").on(&[])];
-    // `never` is not even there.
+    // `never` is not installed.
     stage.install_all(&tasks[..2]);
     let created = stage.send(&event("Create", "r1", "1", &tasks)).await;
     assert_eq!((&created["Status"], &created["Data"]["move.status"]), (&json!("SUCCESS"), &json!("SKIPPED")));
@@ -48,7 +48,7 @@ async fn l04_what_run_on_leaves_out_is_not_invoked() {
 }
 
 #[tokio::test]
-async fn l07_first_until_a_deployment_has_succeeded_and_stayed() {
+async fn l07_is_first_deploy_until_a_deployment_has_succeeded_and_was_kept() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate")];
     let context = async |kind: &str, id: &str, version: &str, mode: &str| {
@@ -73,14 +73,14 @@ async fn l07_first_until_a_deployment_has_succeeded_and_stayed() {
     assert_eq!(context("Create", "r3", "3", "").await, (true, None));
     assert_eq!(context("Update", "r4", "4", "fail").await, (false, Some("3".to_owned())));
     assert_eq!(context("Update", "r5", "5", "").await, (false, Some("3".to_owned())));
-    // What the stack brought stays known when it is deleted: what was seeded once is not seeded again.
+    // The ledger outlives the resource, so that a database that was seeded once is not seeded again.
     delete("d3", "DELETE_IN_PROGRESS").await;
     assert_eq!(context("Create", "r6", "6", "").await, (false, Some("5".to_owned())));
     stage.end().await;
 }
 
 #[tokio::test]
-async fn l07_a_create_that_still_runs_when_it_is_rolled_back_becomes_no_success() {
+async fn l07_a_create_that_is_rolled_back_while_it_runs_is_no_success() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").sleeps(1500)];
     stage.install_all(&tasks);
@@ -97,7 +97,7 @@ async fn l07_a_create_that_still_runs_when_it_is_rolled_back_becomes_no_success(
 }
 
 #[tokio::test]
-async fn l12_data_that_no_answer_holds_is_stored_whole() {
+async fn l12_data_that_exceeds_the_answer_is_stored_in_full() {
     let stage = Stage::new().await;
     let tasks = [probe("small").set("bytes", 100), probe("migrate").set("bytes", 50_000)];
     stage.install_all(&tasks);
@@ -132,7 +132,7 @@ async fn l15_the_physical_id_never_changes() {
 }
 
 #[tokio::test]
-async fn l16_a_diamond_runs_in_waves_and_a_wave_at_once() {
+async fn l16_a_diamond_of_dependencies_runs_in_waves_and_a_wave_in_parallel() {
     let stage = Stage::new().await;
     let tasks = [
         probe("last").needs(&["left", "right"]),
@@ -156,7 +156,7 @@ async fn l16_a_diamond_runs_in_waves_and_a_wave_at_once() {
 }
 
 #[tokio::test]
-async fn l16_ten_independent_tasks_run_at_once() {
+async fn l16_ten_independent_tasks_run_in_parallel() {
     const NAMES: [&str; 10] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
     let stage = Stage::new().await;
     let tasks = NAMES.map(|name| probe(name).sleeps(2000));
@@ -175,7 +175,7 @@ async fn l16_ten_independent_tasks_run_at_once() {
 }
 
 #[tokio::test]
-async fn l16_what_follows_from_a_failure_is_blocked_however_far() {
+async fn l16_direct_and_indirect_dependents_of_a_failed_task_are_blocked() {
     let stage = Stage::new().await;
     let tasks = [
         probe("a").mode("fail"),
@@ -216,14 +216,14 @@ async fn l17_once_per_content_runs_only_when_something_changed() {
     assert_eq!(deploy("Update", "r2").await, "SKIPPED");
     stage.install(&tasks[0].clone().sleeps(1));
     assert_eq!(deploy("Update", "r3").await, "COMPLETED");
-    // On one machine an endpoint's port is another each time, which changes nothing of the task.
+    // The port of a local endpoint differs each time and is no part of the content.
     stage.install(&tasks[0].clone().sleeps(1).with("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9"));
     assert_eq!(deploy("Update", "r4").await, "SKIPPED");
-    // One that failed with the new content has not had it.
+    // A failed run does not count as a run of the new content.
     stage.install(&tasks[0].clone().mode("fail"));
     assert_eq!(stage.send(&event("Update", "r5", "5", &tasks)).await["Status"], "FAILED");
     assert_eq!(stage.send(&event("Update", "r6", "6", &tasks)).await["Status"], "FAILED");
-    // And the one before is still what was brought last.
+    // The earlier content is still the last one that ran.
     stage.install(&tasks[0].clone().sleeps(1));
     assert_eq!(deploy("Update", "r7").await, "SKIPPED");
     let migrated = stage.journal().iter().filter(|line| *line == "run migrate").count();
@@ -253,7 +253,7 @@ async fn l26_two_stacks_do_not_see_each_other() {
     let tasks = [probe("migrate").sleeps(300)];
     one.install_all(&tasks);
     two.install_all(&tasks);
-    // On two tables: nothing is shared. On one: only the lock, so that the tasks run one after the other.
+    // On two tables nothing is shared. On one only the lock is, so that the tasks run one after the other.
     let first = event("Create", "r1", "1", &tasks);
     let mut other = first.clone();
     let mill = STACK.replace("shop", "mill");
@@ -277,7 +277,7 @@ async fn l26_two_stacks_do_not_see_each_other() {
 }
 
 #[tokio::test]
-async fn l14_a_task_that_somebody_else_runs_is_waited_for() {
+async fn l14_a_deployment_waits_for_another_run_of_its_task() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").sleeps(2000), probe("other")];
     stage.install_all(&tasks);

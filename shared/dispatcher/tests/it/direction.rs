@@ -1,4 +1,4 @@
-//! Events that may be taken for something else: forward or back, in time or late.
+//! Events that are hard to classify: forward or rollback, in time or late.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ async fn at_version_1() -> Stage {
     stage
 }
 
-/// The next update is told the truth: version 1 came before it, and it is not the first.
-async fn next_is_told_of_version_1(stage: &Stage, id: &str) {
+/// Expects of the next update that its previous version is 1 and that it is not the first.
+async fn expect_next_after_version_1(stage: &Stage, id: &str) {
     stage.status(FORWARD);
     stage.install_all(&tasks());
     let next = stage.send(&event("Update", id, id, &tasks())).await;
-    let told = (&next["Status"], &next["Data"]["PreviousVersion"], &next["Data"]["IsFirstDeploy"]);
-    assert_eq!(told, (&json!("SUCCESS"), &json!("1"), &json!("false")), "{next}");
+    let context = (&next["Status"], &next["Data"]["PreviousVersion"], &next["Data"]["IsFirstDeploy"]);
+    assert_eq!(context, (&json!("SUCCESS"), &json!("1"), &json!("false")), "{next}");
 }
 
 #[tokio::test]
@@ -44,13 +44,13 @@ async fn d01_a_forward_update_that_meets_a_rollback_runs_nothing() {
     let rollback = stage.send(&back("r3", "1", "2", &tasks())).await;
     assert_eq!(rollback["Status"], "SUCCESS", "{rollback}");
     assert_eq!(stage.journal().len(), 0);
-    next_is_told_of_version_1(&stage, "r4").await;
+    expect_next_after_version_1(&stage, "r4").await;
     stage.end().await;
 }
 
-/// The stack turns back while the dispatcher starts, reads, opens or runs.
+/// The stack begins to roll back while the dispatcher starts, reads, opens its entry or runs tasks.
 #[tokio::test]
-async fn d01_the_race_of_an_update_with_the_failure_of_another_resource() {
+async fn d01_an_update_races_with_the_failure_of_another_resource() {
     const ROUNDS: u64 = 50;
     let stage = at_version_1().await;
     let mut begun = 0;
@@ -69,30 +69,30 @@ async fn d01_the_race_of_an_update_with_the_failure_of_another_resource() {
         for task in ["migrate", "seed"] {
             let (run, undone) = (times(&format!("run {task}")), times(&format!("rollback {task}")));
             assert!(run <= 1 && undone <= run, "{round}: {journal:?}");
-            // What completed is undone. A run that was asked to end may have failed, and was undone by itself.
+            // A completed run is undone. A cancelled run may have failed; then it undid itself.
             assert_eq!(run, undone, "{round}: {journal:?} {forward} {rollback}");
             begun += run;
         }
     }
     assert!(begun > 0, "no round was late enough");
-    next_is_told_of_version_1(&stage, "next").await;
+    expect_next_after_version_1(&stage, "next").await;
     stage.end().await;
 }
 
 #[tokio::test]
-async fn d02_an_update_with_the_same_version_that_was_never_opened_leaves_what_was_there() {
+async fn d02_the_rollback_of_an_unopened_update_with_the_same_version_undoes_nothing() {
     let stage = at_version_1().await;
     // Another property has changed, and the event never arrived.
     stage.status(BACK);
     let rollback = stage.send(&back("r3", "1", "1", &tasks())).await;
     assert_eq!(rollback["Status"], "SUCCESS", "{rollback}");
     assert_eq!(stage.journal().len(), 0);
-    next_is_told_of_version_1(&stage, "r4").await;
+    expect_next_after_version_1(&stage, "r4").await;
     stage.end().await;
 }
 
 #[tokio::test]
-async fn d03_events_that_come_after_their_stacks_end_run_nothing() {
+async fn d03_events_after_the_end_of_their_stacks_update_run_nothing() {
     let stage = at_version_1().await;
     for (i, status) in [
         "UPDATE_ROLLBACK_COMPLETE",
@@ -117,13 +117,13 @@ async fn d03_events_that_come_after_their_stacks_end_run_nothing() {
         assert_eq!(late["Status"], "FAILED", "{status}: {late}");
     }
     assert_eq!(stage.journal().len(), 0);
-    next_is_told_of_version_1(&stage, "next").await;
+    expect_next_after_version_1(&stage, "next").await;
     stage.end().await;
 }
 
 /// The dispatcher is killed, its event is retried, and the stack has rolled back in the meantime.
 #[tokio::test]
-async fn d03_a_retried_event_of_a_stack_that_has_rolled_back_goes_no_further() {
+async fn d03_a_retried_event_of_a_stack_that_has_rolled_back_starts_no_further_wave() {
     let stage = at_version_1().await;
     stage.install(&tasks()[0].clone().sleeps(1500));
     let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
@@ -158,7 +158,7 @@ async fn d03_a_create_that_is_retried_after_its_delete_runs_nothing() {
     stage.end().await;
 }
 
-/// A URL that says when it was signed, as those of CloudFormation do.
+/// A URL with the date of its signature, as CloudFormation's URLs have it.
 fn signed(url: &str, seconds_ago: i64) -> String {
     let at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds_ago);
     let date = at.strftime("%Y%m%dT%H%M%SZ");
@@ -166,7 +166,7 @@ fn signed(url: &str, seconds_ago: i64) -> String {
 }
 
 #[tokio::test]
-async fn d03_an_event_that_was_sent_before_a_later_one_or_too_long_ago_runs_nothing() {
+async fn d03_an_event_older_than_a_later_one_or_than_its_timeout_runs_nothing() {
     let stage = at_version_1().await;
     stage.status(FORWARD);
     for (request, seconds_ago) in [("before", 20), ("too-late", 600)] {
@@ -184,7 +184,7 @@ async fn d03_an_event_that_was_sent_before_a_later_one_or_too_long_ago_runs_noth
 }
 
 #[tokio::test]
-async fn d04_between_waves_a_stack_that_waits_no_longer_is_noticed() {
+async fn d04_no_further_wave_starts_once_the_stack_no_longer_waits() {
     for (i, status) in [
         "DELETE_IN_PROGRESS",
         "DELETE_COMPLETE",
@@ -210,7 +210,7 @@ async fn d04_between_waves_a_stack_that_waits_no_longer_is_noticed() {
     }
 }
 
-/// An update that returns to the properties before, on purpose: it runs its tasks.
+/// An update that deliberately returns to the previous properties runs its tasks.
 #[tokio::test]
 async fn d01_a_deliberate_return_is_a_deployment() {
     let stage = at_version_1().await;
@@ -219,29 +219,29 @@ async fn d01_a_deliberate_return_is_a_deployment() {
     assert_eq!(answer["Status"], "SUCCESS", "{answer}");
     assert_eq!(answer["Data"]["PreviousVersion"], "2", "{answer}");
     assert_eq!(stage.journal(), ["run migrate", "run seed", "run migrate", "run seed"]);
-    // One that meets a rollback runs nothing, and version 1, to which it returned, stays.
+    // An update that meets a rollback runs nothing, and version 1 stays.
     let cancelled = back("r4", "2", "1", &tasks());
     stage.publish(&cancelled);
     stage.status(BACK);
     let answer = stage.send(&cancelled).await;
-    // The order of events says so, although the status says that the stack rolls back.
+    // The order of events shows an update, although the status shows a rollback.
     assert_eq!(answer["Status"], "FAILED", "{answer}");
     assert_eq!(stage.journal().len(), 4);
     stage.end().await;
 }
 
-/// Row 7: the rollback is answered in time, and the next one goes on.
+/// A rollback is answered in time although a run does not end.
 #[tokio::test]
-async fn d06_a_rollback_is_answered_in_time_and_a_continued_one_goes_on() {
+async fn d06_a_rollback_is_answered_in_time_although_a_run_does_not_end() {
     let stage = at_version_1().await;
-    // It does not heed that it is asked to end.
+    // The body ignores its cancellation.
     stage.install(&tasks()[0].clone().sleeps(14_000));
     let _update = stage.deliver(&event("Update", "r2", "2", &tasks()));
     stage.journal_has("run migrate").await;
     stage.status(BACK);
     let mut rollback = back("r3", "1", "2", &tasks());
     rollback["ResourceProperties"]["ServiceTimeout"] = json!("6");
-    // The properties that are in effect had another timeout.
+    // The properties in effect before had another timeout.
     let began = std::time::Instant::now();
     let expected = stage.deliver(&rollback);
     let answer = stage.answer(&expected).await;
@@ -250,9 +250,9 @@ async fn d06_a_rollback_is_answered_in_time_and_a_continued_one_goes_on() {
     stage.end().await;
 }
 
-/// The same with a stack whose timeout was short from the beginning, so that the properties are those in effect.
+/// The timeout is short from the first deployment, so that the rollback's properties are those in effect before.
 #[tokio::test]
-async fn d06_a_continued_rollback_undoes_what_the_one_before_could_not() {
+async fn d06_a_continued_rollback_undoes_the_rest() {
     let short = |mut event: Value| {
         event["ResourceProperties"]["ServiceTimeout"] = json!("7");
         event
@@ -272,7 +272,7 @@ async fn d06_a_continued_rollback_undoes_what_the_one_before_could_not() {
     let reason = answer["Reason"].as_str().unwrap();
     assert!(reason.contains("not undone within the 7 s") && reason.contains("migrate"), "{reason}");
     let lock = stage.table.state(&"migrate".parse().unwrap()).await.unwrap();
-    assert!(lock.lease.is_none_or(|lease| lease.cancelled), "the run was not asked to end");
+    assert!(lock.lease.is_none_or(|lease| lease.cancelled), "the run was not cancelled");
     assert_eq!(stage.answer(&update).await["Status"], "FAILED");
     eventually("the run is over", || stage.log_text().contains("migrate COMPLETED")).await;
     // Another resource could not be rolled back, and the rollback is continued.
@@ -290,13 +290,13 @@ async fn d06_a_continued_rollback_undoes_what_the_one_before_could_not() {
     stage.end().await;
 }
 
-/// Row 8: the fallback knows forward from back.
+/// The fallback responder distinguishes deployments from rollbacks.
 #[tokio::test]
-async fn d07_the_fallback_decides_as_the_dispatcher_does() {
+async fn d07_the_fallback_responder_decides_as_the_dispatcher_does() {
     let nowhere = "http://127.0.0.1:9";
     let table = "AWS_ENDPOINT_URL_DYNAMODB";
     let stage = at_version_1().await;
-    // The dispatcher's own table is away, so that each of its deliveries fails.
+    // The dispatcher's table is unreachable, so that each delivery fails.
     stage.dispatcher(Duration::from_secs(60), &[(table, nowhere)]);
     stage.status(FORWARD);
     let forward = stage.send(&event("Update", "r2", "2", &tasks())).await;
@@ -304,12 +304,12 @@ async fn d07_the_fallback_decides_as_the_dispatcher_does() {
     assert!(forward["Reason"].as_str().unwrap().contains("on every delivery of request r2"), "{forward}");
     stage.status(BACK);
     assert_eq!(stage.send(&back("r3", "1", "2", &tasks())).await["Status"], "SUCCESS");
-    // Without any table the stack's status is left.
+    // Without a table the stack's status decides.
     stage.register(FALLBACK, Duration::from_secs(60), &[(table, nowhere)]);
     assert_eq!(stage.send(&back("r4", "1", "2", &tasks())).await["Status"], "SUCCESS");
     stage.status(FORWARD);
     assert_eq!(stage.send(&event("Update", "r5", "5", &tasks())).await["Status"], "FAILED");
-    // Without the stack's status the ledger is left.
+    // Without the stack's status the ledger decides.
     let stacks = "AWS_ENDPOINT_URL_CLOUDFORMATION";
     stage.register(FALLBACK, Duration::from_secs(60), &[(stacks, nowhere)]);
     stage.status(BACK);
@@ -317,6 +317,6 @@ async fn d07_the_fallback_decides_as_the_dispatcher_does() {
     assert_eq!(stage.send(&event("Update", "r7", "7", &tasks())).await["Status"], "FAILED");
     assert_eq!(stage.journal().len(), 0);
     stage.dispatcher(Duration::from_secs(60), &[]);
-    next_is_told_of_version_1(&stage, "next").await;
+    expect_next_after_version_1(&stage, "next").await;
     stage.end().await;
 }

@@ -1,4 +1,4 @@
-//! Events that are no deployments: Delete, and what nobody should send.
+//! Events that are no deployments: Delete, malformed and unusual events.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn l06_a_delete_runs_nothing_and_succeeds_whatever_is_broken() {
+async fn l06_a_delete_runs_nothing_and_succeeds_although_services_fail() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").mode("fail")];
     stage.install(&tasks[0]);
@@ -39,7 +39,7 @@ async fn l06_a_delete_runs_nothing_and_succeeds_whatever_is_broken() {
         assert_eq!(answer["PhysicalResourceId"], "something-else");
         assert_eq!(expected.received().len(), 1);
     }
-    // And of properties of a shape that no dispatcher knows any more.
+    // A Delete with properties of an unknown format.
     let mut old = event("Delete", "d9", "1", &[]);
     old["ResourceProperties"] = json!({ "Jobs": "all" });
     assert_eq!(stage.send(&old).await["Status"], "SUCCESS");
@@ -48,7 +48,7 @@ async fn l06_a_delete_runs_nothing_and_succeeds_whatever_is_broken() {
 }
 
 #[tokio::test]
-async fn l22_what_is_malformed_is_answered_with_the_fault() {
+async fn l22_a_malformed_event_is_answered_failed_with_the_property() {
     let stage = Stage::new().await;
     stage.install(&probe("migrate"));
     let tasks = [probe("migrate")];
@@ -63,7 +63,7 @@ async fn l22_what_is_malformed_is_answered_with_the_fault() {
     let many: Vec<_> = (0..5000)
         .map(|i| json!({ "Name": format!("t{i}"), "Function": "shop-migrate", "RunOn": [] }))
         .collect();
-    for (event, told) in [
+    for (event, expected_text) in [
         (changed("a", "/RequestType", json!("Upgrade")), "RequestType"),
         (changed("b", "/ResourceProperties", json!([])), "ResourceProperties"),
         (changed("c", "/ResourceProperties/Tasks", json!({})), "ResourceProperties.Tasks"),
@@ -77,11 +77,11 @@ async fn l22_what_is_malformed_is_answered_with_the_fault() {
     ] {
         let expected = stage.deliver(&event);
         let answer = expected.answer(Duration::from_secs(10)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("{told}: {}", stage.log_text()));
-        assert!(answer.body.len() <= MAX_ANSWER_BYTES, "{told}");
+        let answer = answer.unwrap_or_else(|_| panic!("{expected_text}: {}", stage.log_text()));
+        assert!(answer.body.len() <= MAX_ANSWER_BYTES, "{expected_text}");
         let answer = answer.json().unwrap();
         assert_eq!(answer["Status"], "FAILED", "{answer}");
-        assert!(answer["Reason"].as_str().unwrap().contains(told), "{told}: {answer}");
+        assert!(answer["Reason"].as_str().unwrap().contains(expected_text), "{expected_text}: {answer}");
     }
     assert_eq!(stage.journal().len(), 0);
     assert!(!stage.log_text().contains("panicked"));
@@ -89,21 +89,21 @@ async fn l22_what_is_malformed_is_answered_with_the_fault() {
 }
 
 #[tokio::test]
-async fn l22_what_is_only_strange_is_deployed() {
+async fn l22_unknown_properties_are_ignored() {
     let stage = Stage::new().await;
     stage.install(&probe("migrate"));
     let mut event = event("Create", "r1", "1", &[probe("migrate")]);
     event["ResourceProperties"]["Ballast"] = json!("x".repeat(900_000));
     event["ResourceProperties"]["Version"] = json!(7);
     event["ResourceProperties"]["Tasks"][0]["Colour"] = json!({ "deep": [[[1]]] });
-    event["Unheard"] = json!(["of"]);
+    event["Unknown"] = json!(["of"]);
     let answer = stage.send(&event).await;
     assert_eq!((&answer["Status"], &answer["Data"]["Version"]), (&json!("SUCCESS"), &json!("7")));
     stage.end().await;
 }
 
 #[tokio::test]
-async fn l22_ids_of_any_legal_length_can_be_answered() {
+async fn l22_ids_of_any_legal_length_are_answered() {
     let stage = Stage::new().await;
     stage.install(&probe("migrate"));
     let mut event = event("Create", &"r".repeat(128), "1", &[probe("migrate")]);
@@ -117,7 +117,7 @@ async fn l22_ids_of_any_legal_length_can_be_answered() {
 }
 
 #[tokio::test]
-async fn l22_what_cannot_be_answered_is_logged() {
+async fn l22_an_event_that_cannot_be_answered_is_logged() {
     let stage = Stage::new().await;
     let whole = event("Create", "r1", "1", &[]);
     let url = |url: Value| {
@@ -129,7 +129,7 @@ async fn l22_what_cannot_be_answered_is_logged() {
     nameless.as_object_mut().unwrap().remove("StackId");
     let mut endless = url(json!(format!("{}/x", stage.answers.endpoint())));
     endless["RequestId"] = json!("\u{1}".repeat(1000));
-    for (event, told) in [
+    for (event, expected_text) in [
         (json!({}), "`ResponseURL` is missing"),
         (json!([1, 2]), "`ResponseURL` is missing"),
         (json!({ "requestPayload": 7 }), "`ResponseURL` is missing"),
@@ -141,9 +141,9 @@ async fn l22_what_cannot_be_answered_is_logged() {
     ] {
         let invocation = stage.host.invoke(DISPATCHER, event.to_string()).await.unwrap();
         let payload = String::from_utf8(invocation.payload).unwrap();
-        assert!(invocation.failed && payload.contains(told), "{told}: {payload}");
-        let logged = stage.log_text().contains(told);
-        assert!(logged, "{told}: {}", stage.log_text());
+        assert!(invocation.failed && payload.contains(expected_text), "{expected_text}: {payload}");
+        let logged = stage.log_text().contains(expected_text);
+        assert!(logged, "{expected_text}: {}", stage.log_text());
     }
     assert!(!stage.log_text().contains("secret") && !stage.log_text().contains("panicked"));
     stage.end().await;

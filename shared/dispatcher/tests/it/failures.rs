@@ -1,4 +1,4 @@
-//! Tasks that fail, in all the ways there are.
+//! Tasks that fail: by their result, a panic, an exit, a signal, or a function that is no task.
 
 use lamplighter_core::{deployment::MAX_ANSWER_BYTES, status::Status};
 use serde_json::json;
@@ -6,11 +6,11 @@ use serde_json::json;
 use crate::support::{Stage, event, probe};
 
 #[tokio::test]
-async fn l13_every_way_to_fail_is_told_and_l16_what_depends_on_it_is_blocked() {
+async fn l13_l16_each_kind_of_failure_is_in_the_answer_and_dependents_are_blocked() {
     let stage = Stage::new().await;
-    for (i, (mode, status, told)) in [
-        ("fail", "FAILED", "told to fail [execution error, attempt 1]"),
-        ("panic", "FAILED", "panicked: told to panic [execution error, attempt 3]"),
+    for (i, (mode, status, expected_text)) in [
+        ("fail", "FAILED", "failed on request [execution error, attempt 1]"),
+        ("panic", "FAILED", "panicked: panicked on request [execution error, attempt 3]"),
         ("exit", "FAILED", "exit status 7"),
         ("abort", "FAILED", "signal: aborted"),
     ]
@@ -23,7 +23,7 @@ async fn l13_every_way_to_fail_is_told_and_l16_what_depends_on_it_is_blocked() {
         let reason = answer["Reason"].as_str().unwrap();
         assert_eq!(answer["Status"], "FAILED", "{mode}");
         assert!(
-            reason.starts_with(&format!("migrate {status} (run ")) && reason.contains(told),
+            reason.starts_with(&format!("migrate {status} (run ")) && reason.contains(expected_text),
             "{mode}: {reason}"
         );
         assert!(reason.contains("seed BLOCKED"), "{mode}: {reason}");
@@ -48,19 +48,19 @@ async fn l13_a_task_that_is_killed_fails_its_deployment_at_once() {
     let run = stage.run_of(&stage.newest().await, "migrate").await;
     assert!(run.duration_ms() < 10_000, "{run:?}");
     assert_eq!(run.deployment.map(|it| it.version).as_deref(), Some("1"));
-    // The lock is free: the next deployment need not wait for the lease to run out.
+    // The lease is released: the next deployment does not wait for its end.
     stage.install(&probe("migrate"));
     assert_eq!(stage.send(&event("Update", "r2", "2", &tasks)).await["Status"], "SUCCESS");
     stage.end().await;
 }
 
 #[tokio::test]
-async fn l13_functions_that_are_no_tasks_or_not_there_fail_their_deployment() {
+async fn l13_functions_that_are_missing_or_no_tasks_fail_their_deployment() {
     let stage = Stage::new().await;
     let tasks = [
         probe("missing"),
-        probe("stranger").with("PROBE_STRANGER", "returns"),
-        probe("angry").with("PROBE_STRANGER", "fails").with("PROBE_BYTES", "1000000"),
+        probe("stranger").with("PROBE_NO_TASK", "returns"),
+        probe("angry").with("PROBE_NO_TASK", "fails").with("PROBE_BYTES", "1000000"),
         probe("exits").with("PROBE_NAME", "not a name"),
     ];
     stage.install_all(&tasks[1..]);
@@ -70,22 +70,22 @@ async fn l13_functions_that_are_no_tasks_or_not_there_fail_their_deployment() {
     assert!(expected.received()[0].body.len() <= MAX_ANSWER_BYTES);
     assert_eq!(answer["Status"], "FAILED");
     let entry = stage.newest().await;
-    for (name, told) in [
+    for (name, expected_text) in [
         ("missing", "was not started: function `shop-missing`"),
-        ("stranger", "returned something that no task returns"),
+        ("stranger", "is not a Lamplighter task"),
         ("angry", "nonono"),
         ("exits", "exit status 1"),
     ] {
         let run = stage.run_of(&entry, name).await;
         let reason = run.reason().unwrap();
-        assert!(run.status == Status::Failed && reason.contains(told), "{name}: {reason}");
+        assert!(run.status == Status::Failed && reason.contains(expected_text), "{name}: {reason}");
         assert!(answer["Reason"].as_str().unwrap().contains(name), "{name}: {answer}");
     }
     stage.end().await;
 }
 
 #[tokio::test]
-async fn l13_a_later_delivery_whose_function_breaks_does_not_end_the_run_of_the_first() {
+async fn l13_a_function_failure_in_a_later_delivery_does_not_end_the_first_ones_run() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate").sleeps(3000)];
     stage.install(&tasks[0]);
@@ -102,7 +102,7 @@ async fn l13_a_later_delivery_whose_function_breaks_does_not_end_the_run_of_the_
 }
 
 #[tokio::test]
-async fn l13_many_long_messages_still_fit_the_ledger_and_the_answer() {
+async fn l13_many_long_messages_fit_in_the_ledger_and_the_answer() {
     const NAMES: [&str; 60] = names();
     let stage = Stage::new().await;
     let tasks = NAMES.map(|name| probe(name).mode("fail").set("bytes", 20_000));
@@ -111,7 +111,7 @@ async fn l13_many_long_messages_still_fit_the_ledger_and_the_answer() {
     let answer = stage.answer(&expected).await;
     assert!(expected.received()[0].body.len() <= MAX_ANSWER_BYTES);
     let reason = answer["Reason"].as_str().unwrap();
-    assert!(reason.contains("told to failxxx"), "{reason}");
+    assert!(reason.contains("failed on requestxxx"), "{reason}");
     assert_eq!(stage.journal().len(), 60);
     stage.end().await;
 }
@@ -126,7 +126,7 @@ const fn names() -> [&'static str; 60] {
 }
 
 #[tokio::test]
-async fn l23_neither_the_url_nor_its_token_is_anywhere() {
+async fn l23_neither_the_response_url_nor_its_token_is_logged_or_stored() {
     let stage = Stage::new().await;
     let tasks = [probe("migrate"), probe("seed").mode("fail")];
     stage.install_all(&tasks);
@@ -139,7 +139,7 @@ async fn l23_neither_the_url_nor_its_token_is_anywhere() {
         bodies.push_str(&stage.answer(&expected).await.to_string());
         urls.push(expected.url.clone());
     }
-    // One that is never accepted, so that its failure is told; and one that cannot be answered.
+    // One answer that is never accepted, so that its failure is logged, and one event that cannot be answered.
     stage.deliver_to(&event("Delete", "r4", "1", &tasks), "http://elsewhere.invalid/secret-token");
     urls.push("http://elsewhere.invalid/secret-token".to_owned());
     let gone = stage.answers.expect().unwrap();
@@ -153,7 +153,7 @@ async fn l23_neither_the_url_nor_its_token_is_anywhere() {
     let everything = format!("{}{bodies}{:?}", stage.log_text(), items.items());
     for url in &urls {
         let token = url.rsplit_once('/').unwrap().1;
-        assert!(!everything.contains(token), "{token} is told");
+        assert!(!everything.contains(token), "{token} is logged or stored");
     }
     assert!(everything.contains("migrate"));
     stage.end().await;

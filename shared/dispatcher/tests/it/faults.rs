@@ -1,6 +1,6 @@
-//! A table that fails now and then, under deployments: each has one answer, and each of its tasks ran once.
+//! Deployments with a table that fails at random: each has one answer, and each of its tasks runs once.
 //!
-//! `ROUNDS` does more of them, and `SEED` does them over.
+//! `ROUNDS` sets the number of deployments, and `SEED` repeats a run.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,14 +12,14 @@ use lamplighter_testkit::{
 
 use crate::support::{Stage, event, probe};
 
-/// How many stages there are at a time.
+/// The number of concurrent stages.
 const STAGES: u64 = 4;
-/// One of so many requests meets a fault.
+/// One of this many requests fails.
 const EVERY: usize = 5;
 const TABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l14_a_deployment_has_one_answer_and_its_tasks_run_once_whatever_the_table_does() {
+async fn l14_a_deployment_has_one_answer_and_its_tasks_run_once_although_the_table_fails() {
     let number = |name: &str, otherwise: u64| {
         std::env::var(name).map_or(otherwise, |text| text.parse::<u64>().expect("it is a number"))
     };

@@ -1,6 +1,6 @@
-//! Twenty thousand events by structure, most of them wrong in some way: each that can be answered gets one valid answer.
+//! Twenty thousand generated events, most of them malformed: each that can be answered gets one valid answer.
 //!
-//! `FUZZ_SEED` does a run over, and `FUZZ_EVENTS` does more.
+//! `FUZZ_SEED` repeats a run, and `FUZZ_EVENTS` sets the number of events.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,13 +20,13 @@ use tokio::{
 
 use crate::support::{STACK, Stage, event, probe};
 
-/// How many events are dealt with at a time.
+/// The number of events handled at once.
 const AT_ONCE: usize = 400;
 
-/// How often an event is delivered again whose delivery failed.
+/// The number of further deliveries after one that failed.
 const RETRIES: usize = 2;
 
-/// Texts that are JSON, though not to every reader.
+/// Texts that some JSON parsers accept and others refuse.
 fn odd(dice: &mut Dice) -> String {
     let deep = |open: &str, close: &str, times| format!("{}1{}", open.repeat(times), close.repeat(times));
     match dice.roll(14) {
@@ -47,7 +47,7 @@ fn odd(dice: &mut Dice) -> String {
     }
 }
 
-/// The keys that an event may be wrong at, as pointers.
+/// The keys of an event that are replaced, as JSON pointers.
 const PLACES: [&str; 16] = [
     "/RequestType",
     "/RequestId",
@@ -67,16 +67,16 @@ const PLACES: [&str; 16] = [
     "/ResourceProperties/Tasks/0/Rollback",
 ];
 
-/// Stands in an event for a text that no reader of ours may write.
-const MARK: &str = "odd-text-stands-here";
+/// A placeholder for a text that `serde_json` cannot write.
+const MARK: &str = "odd-text-placeholder";
 
-/// An event as text, and its ids and URL if it can be answered.
+/// Generates an event as text. Returns it with its ids if it can be answered.
 fn draw(dice: &mut Dice, url: &str) -> (String, Option<[String; 3]>) {
     let kind = *dice.pick(&["Create", "Update", "Update", "Update", "Delete", "Upsert"]);
     let tasks = [probe("migrate").on(&[]), probe("seed").on(&[]).undoes()];
     let count = dice.roll(3);
     let version = dice.roll(4).to_string();
-    // CloudFormation gives no two requests one id.
+    // CloudFormation never gives two requests the same id.
     let mut whole = event(kind, &format!("{kind}-{}", dice.roll(4)), &version, &tasks[..count]);
     whole["StackId"] = json!(format!("{STACK}{}", dice.roll(1000)));
     whole["LogicalResourceId"] = json!(format!("Tasks{}", dice.roll(8)));
@@ -102,7 +102,7 @@ fn draw(dice: &mut Dice, url: &str) -> (String, Option<[String; 3]>) {
     } else {
         whole.to_string()
     };
-    // A second reader decides what can be answered, from the text alone.
+    // A second parser decides from the text alone if the event can be answered.
     let top: BTreeMap<String, Box<serde_json::value::RawValue>> = match serde_json::from_str(&text) {
         Ok(top) => top,
         Err(_) => return (text, None),
@@ -110,10 +110,10 @@ fn draw(dice: &mut Dice, url: &str) -> (String, Option<[String; 3]>) {
     let of = |key: &str| serde_json::from_str::<String>(top.get(key)?.get()).ok();
     let id = |key: &str| of(key).filter(|id| (1..=512).contains(&(json!(id).to_string().len() - 2)));
     let answerable = of("ResponseURL")
-        .filter(|told| told == url)
+        .filter(|given| given == url)
         .and_then(|_| Some([id("StackId")?, id("RequestId")?, id("LogicalResourceId")?]));
     if dice.one_in(12) {
-        // As Lambda sends it to the fallback.
+        // As Lambda sends it to the fallback responder.
         text = format!(
             "{{\"version\":\"1.0\",\"requestContext\":{{}},\"requestPayload\":{text},\"responsePayload\":{{\"errorMessage\":\"killed\"}}}}"
         );
@@ -121,7 +121,7 @@ fn draw(dice: &mut Dice, url: &str) -> (String, Option<[String; 3]>) {
     (text, answerable)
 }
 
-/// The bodies that came to each path.
+/// The bodies received at each path.
 type Received = Arc<Mutex<HashMap<String, Vec<String>>>>;
 
 async fn listen(received: Received) -> String {
@@ -135,7 +135,7 @@ async fn listen(received: Received) -> String {
     endpoint
 }
 
-/// Takes every PUT of a connection.
+/// Accepts every PUT of a connection.
 async fn serve(mut client: TcpStream, received: Received) -> std::io::Result<()> {
     let mut text = Vec::new();
     loop {
@@ -202,7 +202,7 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
             }
             let deliver = async || dispatch(&dispatcher, &text, deadline).await.map_err(|it| it.to_string());
             let mut done = deliver().await;
-            // As Lambda does: a busy machine may be slower than a table may be.
+            // Lambda retries as well. On a busy machine the table may time out.
             for _ in 0..RETRIES {
                 if done.is_err() && is_answerable {
                     done = deliver().await;
@@ -211,7 +211,7 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
             (i, done)
         })
     }));
-    // Some wait for events of their stack that do not come; the others go on.
+    // Some wait for events of their stack that are never published, while the others continue.
     let mut done: Vec<_> = dealt.buffer_unordered(AT_ONCE).map(Result::unwrap).collect().await;
     done.sort_by_key(|(i, _)| *i);
     let received = received.lock().unwrap().clone();
@@ -226,9 +226,9 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
         assert_eq!((&done.is_ok(), bodies.len()), (&true, 1), "{path}: {text}\n{done:?} {bodies:?}");
         let body = &bodies[0];
         let answer: Value = serde_json::from_str(body).unwrap();
-        let told =
+        let ids_of_answer =
             ["StackId", "RequestId", "LogicalResourceId"].map(|key| answer[key].as_str().unwrap_or_default());
-        assert_eq!(&told, ids, "{path}: {text}");
+        assert_eq!(&ids_of_answer, ids, "{path}: {text}");
         let physical = answer["PhysicalResourceId"].as_str().unwrap_or_default();
         let is_valid = body.len() <= 4096
             && (1..=1024).contains(&physical.len())
@@ -238,7 +238,7 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
                 _ => false,
             };
         assert!(is_valid, "{path}: {text}\n{body}");
-        // Whatever else its later deliveries say, a request keeps its answer.
+        // A request keeps its answer in later deliveries, whatever their properties.
         assert_eq!(*answers.entry(ids).or_insert(body), body, "{path}: {text}");
         answered += 1;
     }

@@ -1,5 +1,5 @@
-//! The dispatcher on real parts: its own binary and real task processes under the local Lambda host, an embedded
-//! table, and CloudFormation's part played by hand.
+//! The dispatcher on real parts: its own binary and real task processes on the local Lambda host, with an embedded table.
+//! The tests themselves take CloudFormation's part.
 
 mod answers;
 mod delivery;
@@ -9,10 +9,10 @@ mod events;
 mod failures;
 mod faults;
 mod fuzz;
-mod neighbours;
 mod network;
 mod once;
 mod races;
 mod rollback;
 mod secrets;
+mod service_errors;
 mod support;

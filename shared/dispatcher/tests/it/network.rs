@@ -1,4 +1,4 @@
-//! Connections that are lost.
+//! Lost connections.
 
 use std::{
     sync::{Arc, Mutex},
@@ -40,7 +40,7 @@ async fn l21_an_invoke_whose_connection_is_lost_runs_its_task_once() {
 }
 
 #[tokio::test]
-async fn l21_the_failure_of_a_task_whose_connection_was_lost_is_found() {
+async fn l21_the_failure_of_a_task_whose_connection_was_lost_is_read_from_its_record() {
     let stage = Stage::new().await;
     let proxy = Proxy::before(&stage.endpoints[LAMBDA]).await;
     stage.dispatcher(TIMEOUT, &[(LAMBDA, &proxy.endpoint)]);
@@ -48,13 +48,13 @@ async fn l21_the_failure_of_a_task_whose_connection_was_lost_is_found() {
     stage.install(&tasks[0]);
     proxy.fail("shop-migrate/invocations", 1, Fault::Silence);
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
-    assert!(answer["Reason"].as_str().unwrap().contains("told to fail"), "{answer}");
+    assert!(answer["Reason"].as_str().unwrap().contains("failed on request"), "{answer}");
     assert_eq!(stage.journal(), ["run migrate"]);
     stage.end().await;
 }
 
 #[tokio::test]
-async fn l21_a_process_that_dies_after_its_connection_is_found_lost_when_its_lease_ends() {
+async fn l21_a_process_that_dies_after_its_connection_is_lost_when_its_lease_ends() {
     let stage = Stage::new().await;
     let proxy = Proxy::before(&stage.endpoints[LAMBDA]).await;
     stage.dispatcher(TIMEOUT, &[(LAMBDA, &proxy.endpoint)]);
@@ -77,8 +77,8 @@ async fn l21_a_process_that_dies_after_its_connection_is_found_lost_when_its_lea
 }
 
 #[tokio::test]
-async fn l21_no_response_of_the_table_is_needed_twice() {
-    // Of the dispatcher: open, progress, close, delivered. Of the task: claim, record, release. Each in turn.
+async fn l21_a_lost_response_of_the_table_repeats_nothing() {
+    // The dispatcher opens, records progress, closes, and records delivery; the task claims, records and releases.
     for lost in 0..4 {
         let stage = Stage::new().await;
         let of_dispatcher = Proxy::before(&stage.endpoints[TABLE]).await;
@@ -108,13 +108,13 @@ async fn l21_no_response_of_the_table_is_needed_twice() {
 }
 
 #[tokio::test]
-async fn l19_a_table_that_fails_in_the_middle_brings_the_event_back() {
+async fn l19_a_table_that_fails_during_a_deployment_causes_another_delivery() {
     let stage = Stage::new().await;
     let proxy = Proxy::before(&stage.endpoints[TABLE]).await;
     stage.dispatcher(TIMEOUT, &[(TABLE, &proxy.endpoint)]);
     let tasks = [probe("migrate").sleeps(500), probe("other").sleeps(500), probe("seed").needs(&["migrate"])];
     stage.install_all(&tasks);
-    // Every read of a run or a task, until the SDK's own retries and those of one delivery are used up.
+    // Fails every read of a run or a task, until the retries of the SDK and of one delivery are used up.
     let met: Arc<Mutex<usize>> = Arc::default();
     let (count, mut opened) = (Arc::clone(&met), false);
     proxy.rule(move |head| {
@@ -135,7 +135,7 @@ async fn l19_a_table_that_fails_in_the_middle_brings_the_event_back() {
 }
 
 #[tokio::test]
-async fn l19_without_a_table_it_is_answered_failed_with_the_cause() {
+async fn l19_without_a_table_a_deployment_is_answered_failed_with_the_cause() {
     let stage = Stage::new().await;
     for name in [crate::support::DISPATCHER, FALLBACK] {
         stage.register(name, TIMEOUT, &[(TABLE, "http://127.0.0.1:9")]);

@@ -1,4 +1,4 @@
-//! One answer for one request, to nobody else.
+//! One answer for one request, sent to no other server.
 
 use std::time::Duration;
 
@@ -6,71 +6,71 @@ use serde_json::{Value, json};
 
 use crate::support::{
     FALLBACK, Stage,
-    door::{Door, Says},
+    answer_server::{AnswerServer, Reply},
     event, eventually, probe,
 };
 
-async fn before(door: &Door) -> Stage {
+async fn stage_with(server: &AnswerServer) -> Stage {
     let stage = Stage::new().await;
-    let variables = [("LAMPLIGHTER_ANSWER_ENDPOINT", door.endpoint.as_str())];
+    let variables = [("LAMPLIGHTER_ANSWER_ENDPOINT", server.endpoint.as_str())];
     stage.dispatcher(Duration::from_secs(60), &variables);
     stage.register(FALLBACK, Duration::from_secs(60), &variables);
     stage
 }
 
-/// Row 14: a Delete, an unknown type, a malformed event and one that is too late, delivered twice, at once and later.
+/// A Delete, an unknown type and a malformed event, each delivered twice at once and once later.
 #[tokio::test]
-async fn d08_a_request_without_a_deployment_has_one_answer_too() {
+async fn d08_a_request_without_a_deployment_has_one_answer() {
     let mut malformed = event("Update", "malformed", "1", &[]);
     malformed["ResourceProperties"]["Tasks"] = json!({});
     let mut unknown = event("Delete", "unknown", "1", &[]);
     unknown["RequestType"] = json!("Upsert");
     for event in [event("Delete", "delete", "1", &[]), unknown, malformed] {
-        let door = Door::with(&[Says::OkAfter(Duration::from_secs(5))]).await;
-        let stage = before(&door).await;
-        stage.deliver_to(&event, &door.url());
-        stage.deliver_to(&event, &door.url());
+        let server = AnswerServer::start(&[Reply::OkAfter(Duration::from_secs(5))]).await;
+        let stage = stage_with(&server).await;
+        stage.deliver_to(&event, &server.url());
+        stage.deliver_to(&event, &server.url());
         eventually("accepted", || stage.log_text().contains("answered")).await;
-        stage.deliver_to(&event, &door.url());
+        stage.deliver_to(&event, &server.url());
         eventually("all are done", || stage.log_text().matches("answered").count() == 3).await;
-        assert_eq!(door.received().len(), 1, "{event}: {:?}", door.received());
+        assert_eq!(server.received().len(), 1, "{event}: {:?}", server.received());
         stage.end().await;
     }
 }
 
 #[tokio::test]
-async fn d08_a_slow_url_gets_the_answer_of_a_deployment_once() {
-    let door = Door::with(&[Says::OkAfter(Duration::from_secs(6))]).await;
-    let stage = before(&door).await;
+async fn d08_a_slow_url_gets_a_deployments_answer_once() {
+    let server = AnswerServer::start(&[Reply::OkAfter(Duration::from_secs(6))]).await;
+    let stage = stage_with(&server).await;
     let tasks = [probe("migrate")];
     stage.install_all(&tasks);
     for _ in 0..2 {
-        stage.deliver_to(&event("Create", "r1", "1", &tasks), &door.url());
+        stage.deliver_to(&event("Create", "r1", "1", &tasks), &server.url());
     }
     eventually("both are done", || stage.log_text().matches("answered SUCCESS").count() == 2).await;
-    assert_eq!(door.received().len(), 1, "{:?}", door.received());
+    assert_eq!(server.received().len(), 1, "{:?}", server.received());
     stage.end().await;
 }
 
-/// Row 13: nobody else learns of the signed URL, and no redirect counts as a delivery.
+/// No other server learns the signed URL, and no redirect counts as accepted.
 #[tokio::test]
 async fn d08_a_redirect_is_an_error_and_is_not_followed() {
     for status in [301, 302, 303, 307, 308] {
-        let other = Door::with(&[Says::Status(200)]).await;
+        let other = AnswerServer::start(&[Reply::Status(200)]).await;
         let place: &'static str = other.url().leak();
-        let door = Door::with(&[Says::Elsewhere(status, place), Says::Status(200)]).await;
-        let stage = before(&door).await;
-        stage.deliver_to(&event("Create", "r1", "1", &[]), &door.url());
+        let server = AnswerServer::start(&[Reply::Redirect(status, place), Reply::Status(200)]).await;
+        let stage = stage_with(&server).await;
+        stage.deliver_to(&event("Create", "r1", "1", &[]), &server.url());
         eventually("answered", || stage.log_text().contains("answered SUCCESS")).await;
         assert_eq!(other.received().len(), 0, "{status}");
-        assert_eq!(door.received().len(), 2, "{status}");
+        assert_eq!(server.received().len(), 2, "{status}");
         stage.end().await;
     }
 }
 
-/// Rows 15 and 16, as text: what CloudFormation itself would not send.
+/// Events as text that CloudFormation itself would not send.
 #[tokio::test]
-async fn d10_whatever_stands_around_readable_ids_is_answered() {
+async fn d10_an_event_with_readable_ids_is_answered_whatever_else_it_has() {
     let stage = Stage::new().await;
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     let long_id = Value::from("\u{1}".repeat(700)).to_string();
@@ -79,8 +79,8 @@ async fn d10_whatever_stands_around_readable_ids_is_answered() {
         ("ResourceProperties", r#"{"Version": "\ud800"}"#, Some("ResourceProperties: cannot be read")),
         ("ResourceProperties", r#"{"Version": 1e999}"#, Some("ResourceProperties: cannot be read")),
         ("OldResourceProperties", deep.as_str(), None),
-        ("Unheard", deep.as_str(), None),
-        ("Unheard", "1e999", None),
+        ("Unknown", deep.as_str(), None),
+        ("Unknown", "1e999", None),
         ("requestPayload", "{}", None),
         ("PhysicalResourceId", long_id.as_str(), None),
         ("PhysicalResourceId", "7", None),

@@ -1,4 +1,4 @@
-//! Many deliveries and deployments at once: whatever their order, each body runs once.
+//! Concurrent deliveries and deployments: in any order, each body runs once.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use crate::support::{Stage, event, probe};
 
-/// How many rounds the acceptance measure asks for.
+/// The number of rounds.
 const ROUNDS: usize = 1000;
-/// How many resources race beside each other.
+/// The resources whose requests race, one for each lane.
 const LANES: [&str; 8] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"];
-/// How many rounds a resource has before a new one takes its place: reading a ledger takes longer the longer it is.
+/// The number of rounds of one resource. A new one follows, since reading a long ledger takes longer.
 const ROUNDS_PER_RESOURCE: usize = 5;
 
-/// Two events at once, in each lane one round after the other. What each was answered, by lane and round.
+/// Sends two events at once, round by round in each lane. Returns their answers by lane and round.
 async fn race(stage: &Arc<Stage>, rounds: usize, requests: [&'static str; 2]) -> Vec<[Value; 2]> {
     let lanes = LANES.map(|lane| {
         let stage = Arc::clone(stage);
@@ -51,7 +51,7 @@ async fn stage() -> Arc<Stage> {
     Arc::new(stage)
 }
 
-/// How often each run's body was started.
+/// The number of starts of each run's body.
 fn starts(stage: &Stage) -> BTreeMap<String, usize> {
     stage.runs().into_iter().fold(BTreeMap::new(), |mut starts, run| {
         *starts.entry(run).or_default() += 1;
@@ -60,7 +60,7 @@ fn starts(stage: &Stage) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l14_two_deliveries_of_one_request_race_a_thousand_times() {
+async fn l14_of_two_racing_deliveries_of_one_request_each_body_runs_once() {
     let stage = stage().await;
     let began = tokio::time::Instant::now();
     let answers = race(&stage, ROUNDS, ["", ""]).await;
@@ -77,18 +77,18 @@ async fn l14_two_deliveries_of_one_request_race_a_thousand_times() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn l14_two_requests_race_and_no_body_runs_twice() {
+async fn l14_of_two_racing_requests_no_body_runs_twice() {
     const FEWER: usize = 200;
     let stage = stage().await;
     let answers = race(&stage, FEWER, ["a", "b"]).await;
     for pair in &answers {
-        // The newer one always succeeds; the older one may find that it has been overtaken.
+        // The newer one always succeeds; the older one may be superseded.
         let succeeded = pair.iter().filter(|answer| answer["Status"] == "SUCCESS").count();
         assert!(succeeded >= 1, "{pair:?}");
         for overtaken in pair.iter().filter(|answer| answer["Status"] == "FAILED") {
             let reason = overtaken["Reason"].as_str().unwrap();
             assert!(
-                reason.contains("a later deployment") || reason.contains("has been begun since"),
+                reason.contains("a later deployment") || reason.contains("superseded by request"),
                 "{reason}"
             );
         }
@@ -99,7 +99,7 @@ async fn l14_two_requests_race_and_no_body_runs_twice() {
 }
 
 async fn finish(stage: Arc<Stage>) {
-    // Late deliveries may still be looking whether the answer has arrived.
+    // Late deliveries may still be waiting for the answer to arrive.
     tokio::time::sleep(Duration::from_millis(500)).await;
     match Arc::try_unwrap(stage) {
         Ok(stage) => stage.end().await,

@@ -1,4 +1,4 @@
-//! Updates that the stack takes back.
+//! Updates that the stack rolls back.
 
 use lamplighter_core::{deployment::Course, status::Status};
 use serde_json::json;
@@ -32,7 +32,7 @@ async fn previous_of_the_next(stage: &Stage, id: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn l18_an_update_that_is_taken_back_is_undone_in_reverse_once() {
+async fn l18_a_rolled_back_update_is_undone_in_reverse_order_once() {
     let stage = at_version_1(&tasks()).await;
     assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "SUCCESS");
     stage.status(BACK);
@@ -43,7 +43,7 @@ async fn l18_an_update_that_is_taken_back_is_undone_in_reverse_once() {
     let entry = stage.newest().await;
     assert_eq!(entry.course, Course::Rollback);
     assert_eq!(entry.deployment.rolled_back_version.as_deref(), Some("2"));
-    // A further one has nothing left to undo.
+    // A further rollback has nothing to undo.
     assert_eq!(stage.send(&back("r4", "1", "2", &tasks())).await["Status"], "SUCCESS");
     assert_eq!(stage.journal().len(), 5);
     assert_eq!(previous_of_the_next(&stage, "r5").await.as_deref(), Some("1"));
@@ -51,11 +51,11 @@ async fn l18_an_update_that_is_taken_back_is_undone_in_reverse_once() {
 }
 
 #[tokio::test]
-async fn l18_of_an_update_that_failed_half_way_only_what_completed_is_undone() {
+async fn l18_of_a_failed_update_only_the_completed_tasks_are_undone() {
     let stage = at_version_1(&tasks()).await;
     stage.install(&tasks()[1].clone().mode("fail"));
     assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "FAILED");
-    // The body that failed for good was undone by its own run.
+    // The failed run undid itself.
     let before = stage.journal();
     assert_eq!(before.last().unwrap(), "rollback seed");
     stage.status(BACK);
@@ -66,7 +66,7 @@ async fn l18_of_an_update_that_failed_half_way_only_what_completed_is_undone() {
 }
 
 #[tokio::test]
-async fn l18_an_update_in_flight_is_waited_for_stopped_and_undone() {
+async fn l18_a_rollback_cancels_a_run_in_progress_waits_for_it_and_undoes_it() {
     let stage = at_version_1(&tasks()).await;
     stage.install(&tasks()[0].clone().sleeps(1500));
     let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
@@ -85,7 +85,7 @@ async fn l18_an_update_in_flight_is_waited_for_stopped_and_undone() {
 }
 
 #[tokio::test]
-async fn l18_a_run_that_is_on_its_way_when_the_rollback_comes_does_not_start_any_more() {
+async fn l18_a_rollback_prevents_the_start_of_an_invoked_run() {
     let stage = at_version_1(&tasks()).await;
     stage.install(&tasks()[0].clone().with("PROBE_START_MS", "2500"));
     let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
@@ -99,7 +99,7 @@ async fn l18_a_run_that_is_on_its_way_when_the_rollback_comes_does_not_start_any
 }
 
 #[tokio::test]
-async fn l18_a_rollback_waits_for_a_run_longer_than_one_invocation_lives() {
+async fn l18_a_rollback_waits_for_a_run_longer_than_one_invocation() {
     let stage = at_version_1(&tasks()).await;
     stage.install(&tasks()[0].clone().sleeps(9000));
     stage.dispatcher(std::time::Duration::from_secs(3), &[]);
@@ -113,7 +113,7 @@ async fn l18_a_rollback_waits_for_a_run_longer_than_one_invocation_lives() {
 }
 
 #[tokio::test]
-async fn l18_a_rollback_that_fails_is_recorded_and_holds_up_nothing() {
+async fn l18_a_failed_rollback_is_recorded_and_blocks_nothing() {
     let stage = at_version_1(&tasks()).await;
     stage.install(&tasks()[1].clone().set("rollback_mode", "fail"));
     assert_eq!(stage.send(&event("Update", "r2", "2", &tasks())).await["Status"], "SUCCESS");
@@ -129,9 +129,9 @@ async fn l18_a_rollback_that_fails_is_recorded_and_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn l18_what_was_refused_is_not_mistaken_for_the_deployment_before() {
+async fn l18_the_rollback_of_a_refused_update_does_not_undo_the_deployment_before_it() {
     let stage = at_version_1(&tasks()).await;
-    // The version stays the same, and the new properties are wrong.
+    // The version stays the same, and the new properties are malformed.
     let mut circle = event("Update", "r2", "1", &[probe("a").needs(&["a"])]);
     assert_eq!(stage.send(&circle).await["Status"], "FAILED");
     stage.status(BACK);

@@ -1,4 +1,4 @@
-//! Secrets of tasks: in no answer, no event, no line, and nowhere in the table.
+//! Secrets of tasks are in no answer, event, log line or item of the table.
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use lamplighter_core::{resolve, settings::Settings};
@@ -9,7 +9,7 @@ use crate::support::{Probe, Stage, back, event, probe};
 const SECRETS: [&str; 3] =
     ["hunter2", "a \"quoted\" back\\slash", "-----BEGIN KEY-----\nMIIB\t1\n-----END KEY-----"];
 
-/// The forms in which a text may stand in another one.
+/// The forms in which a text may be quoted in another one.
 fn forms(secret: &str) -> Vec<String> {
     let json = json!(secret).to_string();
     let all = [
@@ -50,22 +50,22 @@ fn assert_nowhere(secret: &str, places: &[(&str, String)]) {
 }
 
 #[tokio::test]
-async fn l23_a_marked_secret_is_in_no_answer_no_event_no_line_and_not_in_the_table() {
+async fn l23_a_secret_is_in_no_answer_event_log_line_or_item() {
     for secret in SECRETS {
         let stage = Stage::new().await;
-        let told = |mode: &str| [probe("migrate").mode(mode).set("secret", secret).undoes()];
-        let tasks = told("tell");
+        let leaking = |mode: &str| [probe("migrate").mode(mode).set("secret", secret).undoes()];
+        let tasks = leaking("leak");
         stage.install_all(&tasks);
         let created = stage.send(&event("Create", "r1", "1", &tasks)).await;
         assert_eq!(created["Status"], "SUCCESS", "{}", stage.log_text());
-        assert_eq!(created["Data"]["migrate.message"], "told [secret]");
+        assert_eq!(created["Data"]["migrate.message"], "leaked [secret]");
 
         let mut answers = vec![created];
-        for (request, version, mode) in [("r2", "2", "tell-fail"), ("r3", "3", "tell-panic")] {
-            stage.install_all(&told(mode));
+        for (request, version, mode) in [("r2", "2", "leak-fail"), ("r3", "3", "leak-panic")] {
+            stage.install_all(&leaking(mode));
             let failed = stage.send(&event("Update", request, version, &tasks)).await;
             assert_eq!(failed["Status"], "FAILED");
-            // CloudFormation shows the reason as that of the stack's event.
+            // CloudFormation shows the reason in the stack's event.
             let reason = failed["Reason"].as_str().unwrap();
             assert!(reason.contains("refused") && reason.contains("[secret]"), "{reason}");
             answers.push(failed);
@@ -81,16 +81,16 @@ async fn l23_a_marked_secret_is_in_no_answer_no_event_no_line_and_not_in_the_tab
     }
 }
 
-/// The task as a deployment has it whose references were resolved to that value.
+/// The task of a deployment whose reference was resolved to this value.
 fn resolved(reference: &str, value: &str, journal: &str) -> Probe {
-    let config = json!({ "mode": "tell", "secret": reference, "journal": journal });
+    let config = json!({ "mode": "leak", "secret": reference, "journal": journal });
     let packed = resolve::pack(&Settings { config, ..Settings::default() });
     let it = probe("assets").once_per_content().with("LAMPLIGHTER_SETTINGS", &packed.settings.to_string());
     packed.variables.keys().fold(it, |it, name| it.with(name, value))
 }
 
 #[tokio::test]
-async fn o04_the_content_of_a_task_follows_from_its_references_and_not_from_their_values() {
+async fn o04_the_content_of_a_task_depends_on_its_references_and_not_on_their_values() {
     let stage = Stage::new().await;
     let journal = stage.journal_file().display().to_string();
     let send = async |kind: &str, request: &str, version: &str, reference: &str, value: &str| {
@@ -105,7 +105,7 @@ async fn o04_the_content_of_a_task_follows_from_its_references_and_not_from_thei
     let (ran, first) = send("Create", "r1", "1", old, "hunter2").await;
     assert_eq!((ran, first.len()), (json!("COMPLETED"), 1));
     let (ran, second) = send("Update", "r2", "2", old, "an \"other\" one").await;
-    assert_eq!((ran, &second), (json!("SKIPPED"), &first), "nothing of the value is in it");
+    assert_eq!((ran, &second), (json!("SKIPPED"), &first), "the content does not depend on the value");
     let (ran, third) = send("Update", "r3", "3", new, "hunter2").await;
     assert_eq!(ran, json!("COMPLETED"));
     assert_ne!(third, first);

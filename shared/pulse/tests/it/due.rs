@@ -1,4 +1,4 @@
-//! What is due runs: by priority, after what it depends on, as often as its policies say, and once.
+//! Due ticks: their order by priority and dependencies, their policies, and one run for each.
 
 use std::time::Duration;
 
@@ -35,10 +35,10 @@ async fn c05_a_disabled_task_is_skipped_until_it_is_enabled() {
     assert_eq!((run.status, run.skipped_reason.as_deref()), (Status::Skipped, Some("disabled")));
     assert_eq!((run.scheduled_for, run.environment.as_str()), (Some(tick(now, 0)), "test"));
     stage.table.enable(&name("a"), true).await.unwrap();
-    // The same tick again is the record that stands; another one runs.
+    // The same tick again finds its record; no run is started.
     stage.next_minute(1).await;
     assert_eq!(stage.pulse().await["skipped"], 1);
-    // So it is where Lambda delivers an invocation of that tick late.
+    // The same holds if Lambda delivers an invocation of that tick late.
     let late = json!({ "trigger": "pulse", "run_id": run.id, "scheduled_for": tick(now, 0).to_string() });
     let refused = stage.host.invoke("shop-a", late.to_string()).await.unwrap();
     let refused: serde_json::Value = serde_json::from_slice(&refused.payload).unwrap();
@@ -66,7 +66,7 @@ async fn c10_a_dependency_blocks_until_it_has_completed() {
     assert!(reason.starts_with("the last run of `b` ended BLOCKED"), "{reason}");
     stage.end().await;
 
-    // All three are due together: each after the one it depends on.
+    // All three are due at once: each runs after its dependency.
     let mut probes = probes();
     probes[0] = probe("a", now, [0]).set("sleep_ms", 500);
     let stage = Stage::new(now, 0, probes).await;
@@ -96,7 +96,7 @@ async fn c20_schedule_and_pulse_deliver_one_tick_and_there_is_one_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c21_after_ten_minutes_without_a_pulse_each_policy_does_what_it_says() {
+async fn c21_after_ten_minutes_without_a_pulse_each_catch_up_policy_applies() {
     let now = Timestamp::now();
     let probes = vec![
         probe("none", now, 4..=9).catches_up("none"),
@@ -107,7 +107,7 @@ async fn c21_after_ten_minutes_without_a_pulse_each_policy_does_what_it_says() {
     let stage = Stage::new(now, 9, probes).await;
     let report = stage.pulse().await;
     let of = |task: &str| stage.journal().iter().filter(|line| line.starts_with(&format!("{task} "))).count();
-    // Of those that missed all their ticks some are too old by now, even for a policy of minutes.
+    // The window of `some` excludes the oldest ticks. Its edge may have moved past one more by now.
     assert_eq!([of("none"), of("last"), of("all")], [0, 1, 10], "{report}");
     assert!((4..=5).contains(&of("some")), "{report}");
     assert!(stage.journal().contains(&format!("last {}", tick(now, 0))));
@@ -115,7 +115,7 @@ async fn c21_after_ten_minutes_without_a_pulse_each_policy_does_what_it_says() {
     let ran: Vec<_> = stage.journal().into_iter().filter(|line| line.starts_with("all ")).collect();
     assert_eq!(ran, all, "oldest first");
     assert!(report["missed"].as_u64().unwrap() >= 6 + 9 + 5, "{report}");
-    // Nothing comes after it.
+    // The next pulse starts nothing more.
     stage.next_minute(0).await;
     stage.pulse().await;
     assert_eq!(stage.journal().len(), 11 + of("some"));
@@ -123,7 +123,7 @@ async fn c21_after_ten_minutes_without_a_pulse_each_policy_does_what_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tick_of_buffer_waits_for_the_run_in_progress() {
+async fn c14_a_tick_of_a_buffering_task_waits_for_the_run_in_progress() {
     let now = Timestamp::now();
     let slow = probe("a", now, [0]).overlaps("buffer").set("sleep_ms", 4000);
     let stage = Stage::new(now, 0, vec![slow]).await;
@@ -141,7 +141,7 @@ async fn a_tick_of_buffer_waits_for_the_run_in_progress() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p01_dry_run_runs_nothing_and_force_runs_what_is_chosen() {
+async fn p01_dry_run_runs_nothing_and_force_runs_the_chosen_task() {
     let now = Timestamp::now();
     let probes =
         vec![probe("a", now, [0]), probe("b", now, [0]), probe("c", now, [20]), probe("d", now, [20])];
@@ -156,8 +156,8 @@ async fn p01_dry_run_runs_nothing_and_force_runs_what_is_chosen() {
     assert_eq!((&forced["due"], &forced["succeeded"]), (&json!(1), &json!(1)), "{forced}");
     assert_eq!(stage.started(), ["b", "c"]);
     let unknown = stage.send(json!({ "task": "x" })).await;
-    assert_eq!(unknown["errors"][0], "there is no task `x`: there are a, b, c, d");
-    // The minute's own work is still to be done, and only what is left of it.
+    assert_eq!(unknown["errors"][0], "there is no task `x`; the tasks are a, b, c, d");
+    // The minute's own work is not done yet. The tick of `b` already has its run.
     let report = stage.pulse().await;
     assert_eq!((&report["due"], &report["succeeded"]), (&json!(2), &json!(2)), "{report}");
     assert_eq!(stage.started(), ["b", "c", "a"]);
@@ -165,8 +165,8 @@ async fn p01_dry_run_runs_nothing_and_force_runs_what_is_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p02_of_two_pulses_in_a_minute_one_does_the_work() {
-    // Both in one minute, also when this one is about to end.
+async fn p02_of_two_pulses_in_one_minute_one_does_the_work() {
+    // Near the end of a minute, waits for the next one, so that both fall into the same.
     let second = Timestamp::now().as_second().rem_euclid(60);
     if second > 50 {
         tokio::time::sleep(Duration::from_secs(61 - second.unsigned_abs())).await;
@@ -182,7 +182,7 @@ async fn p02_of_two_pulses_in_a_minute_one_does_the_work() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_pulse_is_gone_on_with_and_nothing_runs_twice() {
+async fn c20_after_a_killed_pulse_the_next_one_continues_and_nothing_runs_twice() {
     let now = Timestamp::now();
     let probes = vec![
         probe("a", now, [0]).set("sleep_ms", 2000),
@@ -193,7 +193,7 @@ async fn a_killed_pulse_is_gone_on_with_and_nothing_runs_twice() {
     stage.host.invoke_event(PULSE, "{}").unwrap();
     eventually("both have begun", || stage.journal().len() == 2).await;
     assert_eq!(stage.host.kill(PULSE), 1);
-    // Lambda delivers the event again, and it finds that its minute is taken; the next minute is another pulse's.
+    // Lambda delivers the event again; that delivery does nothing, since its minute is taken. The next minute's pulse works.
     stage.next_minute(0).await;
     let report = stage.pulse().await;
     let mut started = stage.started();

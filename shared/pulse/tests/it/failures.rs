@@ -1,4 +1,4 @@
-//! What goes wrong around a pulse: items that cannot be read, functions that take nothing, runs that are lost.
+//! Failures around a pulse: unreadable items, throttled functions, lost runs.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::stage::{Stage, name, probe, tick};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_item_that_cannot_be_read_is_named_and_the_others_run() {
+async fn an_unreadable_item_is_reported_and_other_tasks_run() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![probe("a", now, [0]), probe("b", now, [0])]).await;
     stage.damage("a").await;
@@ -28,7 +28,7 @@ async fn an_item_that_cannot_be_read_is_named_and_the_others_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_minutes_of_throttling_lose_nothing_and_double_nothing() {
+async fn c20_c21_twenty_minutes_of_throttling_lose_no_run_and_repeat_none() {
     let now = Timestamp::now();
     let probes = vec![
         probe("a", now, 0..=19).catches_up("all within 1h"),
@@ -55,7 +55,7 @@ async fn twenty_minutes_of_throttling_lose_nothing_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_run_is_recorded_and_told_by_the_next_pulse() {
+async fn c15_a_lost_run_is_recorded_and_notified_by_the_next_pulse() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![probe("a", now, [20])]).await;
     let lost = tick(now, 20);

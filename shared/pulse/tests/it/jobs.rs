@@ -1,4 +1,4 @@
-//! Q05: jobs whose time is further off than SQS can hold a message back, and those whose message was not sent.
+//! Q05: wake-ups for jobs that are delayed longer than SQS delays a message, and for jobs whose message was not sent.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -31,7 +31,7 @@ fn later(now: Timestamp, by: Duration) -> Timestamp {
     now.checked_add(by).unwrap()
 }
 
-/// Writes down a job that was enqueued at `at`, and tells nobody.
+/// Stores a job that was enqueued at `at`, without sending its message.
 async fn enqueue(stage: &Stage, task: &str, at: Timestamp, number: u128, when: When) -> Job {
     let new = NewJob { when, ..NewJob::of(name(task)) };
     let job = new.job(RunId::of_job(at, number << 70), at).unwrap();
@@ -41,36 +41,36 @@ async fn enqueue(stage: &Stage, task: &str, at: Timestamp, number: u128, when: W
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q05_20_minutes_and_30_days_are_told_in_time_and_never_early() {
+async fn q05_delays_of_20_minutes_and_30_days_send_messages_in_time_and_never_early() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
     let soon = enqueue(&stage, "mail", now, 1, When::In(20 * MINUTE)).await;
     let far = enqueue(&stage, "mail", now, 2, When::In(30 * DAY)).await;
-    let ring = async |at: Timestamp| {
-        let rung = jobs.wake_due(at, Timestamp::MAX).await.unwrap();
-        assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
+    let wake = async |at: Timestamp| {
+        let report = jobs.wake_due(at, Timestamp::MAX).await.unwrap();
+        assert_eq!((report.errors, report.looked_at), (Vec::new(), 0));
         stage.queues.sent().into_iter().map(|it| (it.run_id, it.delay_s)).collect::<Vec<_>>()
     };
-    // A pulse a minute, from the enqueue on.
-    let mut told = Vec::new();
+    // One pulse each minute, from the time of the enqueue.
+    let mut sent = Vec::new();
     for minute in 0..25 {
         let at = later(now, minute * MINUTE);
-        told.extend(ring(at).await.into_iter().map(|(id, delay)| (minute, id, delay)));
+        sent.extend(wake(at).await.into_iter().map(|(id, delay)| (minute, id, delay)));
     }
-    // With five minutes past there are 15 left, which SQS waits for.
-    assert_eq!(told, [(5, soon.id.to_string(), 900)]);
-    assert_eq!(ring(later(now, 29 * DAY)).await, []);
-    // After a pause of the pulse the message is sent with what is left, and later at once.
-    assert_eq!(ring(later(now, 29 * DAY + 1438 * MINUTE)).await, [(far.id.to_string(), 120)]);
-    assert_eq!(ring(later(now, 31 * DAY)).await, []);
+    // After five minutes 15 are left, which is the longest delay that SQS supports.
+    assert_eq!(sent, [(5, soon.id.to_string(), 900)]);
+    assert_eq!(wake(later(now, 29 * DAY)).await, []);
+    // A late pulse sends the message with the remaining delay, or without one if the time has passed.
+    assert_eq!(wake(later(now, 29 * DAY + 1438 * MINUTE)).await, [(far.id.to_string(), 120)]);
+    assert_eq!(wake(later(now, 31 * DAY)).await, []);
     let late = enqueue(&stage, "mail", now, 3, When::In(20 * MINUTE)).await;
-    assert_eq!(ring(later(now, DAY)).await, [(late.id.to_string(), 0)]);
+    assert_eq!(wake(later(now, DAY)).await, [(late.id.to_string(), 0)]);
     stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q05_a_pulse_sends_what_is_due_once_and_says_so() {
+async fn q05_a_pulse_sends_the_messages_of_due_jobs_once_and_counts_them() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let before = now.checked_sub(10 * MINUTE).unwrap();
@@ -85,7 +85,7 @@ async fn q05_a_pulse_sends_what_is_due_once_and_says_so() {
     let mail: Vec<_> = sent.iter().filter(|it| it.task == "mail").collect();
     assert!((1..=600).contains(&mail[0].delay_s) && mail[0].run_id == soon.id.to_string(), "{mail:?}");
     assert_eq!((mail.len(), sent.len()), (1, 121));
-    // Ten of a partition with a request, at most.
+    // A request has at most ten jobs, all of one partition.
     assert!(stage.queues.requests() <= 8 * 2 + 12, "{}", stage.queues.requests());
     stage.next_minute(0).await;
     let report = stage.pulse().await;
@@ -94,7 +94,7 @@ async fn q05_a_pulse_sends_what_is_due_once_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_whose_message_was_not_sent_is_told_of_by_the_next_pulse() {
+async fn q05_the_next_pulse_sends_a_message_that_was_not_sent() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
@@ -104,7 +104,7 @@ async fn a_job_whose_message_was_not_sent_is_told_of_by_the_next_pulse() {
     assert_eq!(report["rung"], 0, "{report}");
     assert!(report["errors"][0].as_str().unwrap().contains("AccessDenied"), "{report}");
     stage.queues.down(false);
-    // The queue of a task that was removed is nobody else's fault.
+    // A removed task's missing queue affects no other task.
     let gone = enqueue(&stage, "gone", now.checked_sub(DAY).unwrap(), 1, When::In(20 * MINUTE)).await;
     stage.queues.delete("gone");
     stage.next_minute(0).await;
@@ -118,7 +118,7 @@ async fn a_job_whose_message_was_not_sent_is_told_of_by_the_next_pulse() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_nobody_woke_is_found_by_the_pulse() {
+async fn q12_the_pulse_wakes_a_follower_whose_wake_up_was_lost() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let first = enqueue(&stage, "mail", now, 1, When::Now).await;
@@ -127,7 +127,7 @@ async fn a_job_that_nobody_woke_is_found_by_the_pulse() {
     let follower = jobs.enqueue(after(&first.key())).await.unwrap().key;
     let report = stage.pulse().await;
     assert_eq!((&report["rung"], stage.queues.sent().len()), (&json!(0), 0), "{report}");
-    // Whoever ended the first died before it could wake the second.
+    // The worker that ended the first job died before it woke the follower.
     let run =
         Run { status: Status::Completed, ..Run::begun(first.id, first.task.clone(), Trigger::Queue, now) };
     let _ = stage.table.end_job(&first, &run).await.unwrap();
@@ -139,7 +139,7 @@ async fn a_job_that_nobody_woke_is_found_by_the_pulse() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once() {
+async fn q05_an_orphan_whose_enqueuer_died_before_its_message_is_woken_once() {
     let now = Timestamp::now();
     let mut mail = probe("mail", now, [0]);
     let queue = Queue { priority: Priority::default(), concurrency: None, arguments_schema: json!({}) };
@@ -148,27 +148,27 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     let ago = |minutes: u32| now.checked_sub(MINUTE * minutes).unwrap();
     let orphan = enqueue(&stage, "mail", ago(30), 3, When::Now).await;
     let other = enqueue(&stage, "mail", ago(21), 7, When::In(15 * MINUTE)).await;
-    // SQS may still have the message of the first; the others are known to somebody.
+    // Not orphans: SQS may still hold the message of the first, and the second is in the index.
     enqueue(&stage, "mail", ago(15), 4, When::In(15 * MINUTE)).await;
     enqueue(&stage, "mail", ago(30), 5, When::In(DAY)).await;
-    // It found no place a moment ago, and has a message for its next look.
+    // A limit refused this one a moment ago, and a message for its next attempt was sent.
     let full = enqueue(&stage, "mail", ago(30), 8, When::Now).await;
     assert!(stage.table.put_off(&full, now, Wait::in_queue(Duration::ZERO), Transport::Queue).await.unwrap());
     let over = enqueue(&stage, "mail", ago(30), 6, When::Now).await;
     let run =
         Run { status: Status::Completed, ..Run::begun(over.id, over.task.clone(), Trigger::Queue, now) };
     let _ = stage.table.end_job(&over, &run).await.unwrap();
-    let heard = async |minutes: u32| {
+    let search_from = async |minutes: u32| {
         let seen = stage.table.pulse_state().await.unwrap();
         let next = State { heard: Some(ago(minutes)), ..seen.clone() };
         assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
     };
-    heard(36).await;
+    search_from(36).await;
     stage.queues.down(true);
     let report = stage.pulse().await;
     assert_eq!(report["rung"], 0, "{report}");
     stage.queues.down(false);
-    // What could not be sent then is parked, and nothing is looked at twice.
+    // The unsent messages were parked, and the same span is not searched twice.
     stage.next_minute(0).await;
     let report = stage.pulse().await;
     assert_eq!((&report["rung"], &report["errors"]), (&json!(2), &json!([])), "{report}");
@@ -176,14 +176,14 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     assert_eq!(sent, BTreeSet::from([orphan.id.to_string(), other.id.to_string()]));
     stage.next_minute(0).await;
     assert_eq!(stage.pulse().await["rung"], 0);
-    heard(36).await;
+    search_from(36).await;
     stage.next_minute(0).await;
-    assert_eq!(stage.pulse().await["rung"], 2, "the records themselves still say that nobody started them");
+    assert_eq!(stage.pulse().await["rung"], 2, "the records still show that both were never started");
     stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q11_a_job_that_finds_no_place_is_told_of_again_and_else_keeps_its_message() {
+async fn q11_a_job_refused_by_a_limit_gets_a_new_message_or_keeps_its_own() {
     let stage = Stage::new(Timestamp::now(), 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
     let limit = Some(Limit { key: "ada".into(), at_once: 1 });
@@ -209,7 +209,7 @@ async fn q11_a_job_that_finds_no_place_is_told_of_again_and_else_keeps_its_messa
     stage.end().await;
 }
 
-/// Ends the lease of a job, as if its worker had died a while ago.
+/// Leaves a job with a lease that expired `ago`, as a dead worker does.
 async fn lose(stage: &Stage, key: &JobKey, ago: Duration) {
     let jobs = stage.queues.jobs(&stage.table);
     let until = Timestamp::now().checked_sub(ago).unwrap();
@@ -224,43 +224,46 @@ fn queue_task(now: Timestamp, task: &str) -> Probe {
     probe
 }
 
-/// Has the pulse look from `heard` on for jobs that no message tells of.
-async fn look_from(stage: &Stage, heard: Timestamp) {
+/// Makes the next pulse search for orphans enqueued since `heard`.
+async fn search_orphans_from(stage: &Stage, heard: Timestamp) {
     let seen = stage.table.pulse_state().await.unwrap();
     let next = State { heard: Some(heard), ..seen.clone() };
     assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q10_a_running_job_whose_message_is_gone_is_found_and_ends() {
+async fn q10_a_running_job_whose_message_is_lost_is_found_and_ended() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![queue_task(now, "mail")]).await;
     let ago = |time: Duration| now.checked_sub(time).unwrap();
     let lost = enqueue(&stage, "mail", ago(25 * MINUTE), 1, When::Now).await;
     lose(&stage, &lost.key(), 5 * MINUTE).await;
-    // One that was delayed for long lost its worker and its message much later.
+    // An old job lost its worker and its message long after it was enqueued.
     let midnight = Timestamp::from_second(now.as_second().div_euclid(86_400) * 86_400).unwrap();
     let midnight = if midnight > ago(30 * MINUTE) { midnight.checked_sub(DAY).unwrap() } else { midnight };
     let old = enqueue(&stage, "mail", midnight.checked_sub(DAY / 2 * 61).unwrap(), 2, When::Now).await;
     lose(&stage, &old.key(), DAY).await;
-    // A worker that lives has its message.
+    // A living worker holds its job's message.
     let lives = enqueue(&stage, "mail", ago(25 * MINUTE), 3, When::Now).await;
     let worker = Worker::new(later(now, MINUTE), Retry::default());
     stage.queues.jobs(&stage.table).start(&lives.key(), &worker).await.unwrap().unwrap();
 
-    look_from(&stage, ago(36 * MINUTE)).await;
+    search_orphans_from(&stage, ago(36 * MINUTE)).await;
     let report = stage.pulse().await;
     assert_eq!(report["errors"], json!([]), "{report}");
-    let told = |sent: Vec<Message>| sent.into_iter().map(|it| it.run_id).collect::<BTreeSet<_>>();
-    let mut first = told(stage.queues.sent());
+    let run_ids = |sent: Vec<Message>| sent.into_iter().map(|it| it.run_id).collect::<BTreeSet<_>>();
+    let mut first = run_ids(stage.queues.sent());
     first.remove(&old.id.to_string());
     assert_eq!(first, BTreeSet::from([lost.id.to_string()]));
-    look_from(&stage, midnight.checked_sub(10 * MINUTE).unwrap()).await;
+    search_orphans_from(&stage, midnight.checked_sub(10 * MINUTE).unwrap()).await;
     stage.next_minute(0).await;
     stage.pulse().await;
-    assert!(told(stage.queues.sent()).contains(&old.id.to_string()), "it is looked at every 15 days");
+    assert!(
+        run_ids(stage.queues.sent()).contains(&old.id.to_string()),
+        "old days are searched every 15 days"
+    );
 
-    // Whoever gets the message ends it, if it has had its attempts.
+    // A worker that receives the message ends the job if no attempt is left.
     let worker = Worker { retry: Retry { max_attempts: 1, ..Retry::default() }, ..worker };
     for job in [lost, old] {
         let carried =
@@ -272,7 +275,7 @@ async fn q10_a_running_job_whose_message_is_gone_is_found_and_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q12_a_follower_survives_its_wakers_death_at_any_step() {
+async fn q12_a_follower_starts_although_its_waker_died_at_any_step() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
@@ -282,13 +285,13 @@ async fn q12_a_follower_survives_its_wakers_death_at_any_step() {
     let run =
         Run { status: Status::Completed, ..Run::begun(first.id, first.task.clone(), Trigger::Queue, now) };
     let _ = stage.table.end_job(&first, &run).await.unwrap();
-    // It died before its message: the follower still stands in the index, and waits.
+    // The waker died before it sent the message: the follower is still in the index, and waits.
     stage.queues.down(true);
     jobs.wake(vec![follower.clone()]).await.unwrap();
     let Some(Found::Open(waits)) = stage.table.job(&follower).await.unwrap() else { panic!("it is open") };
     assert_eq!(waits.after.len(), 1);
     stage.queues.down(false);
-    // It died after the message and before the write: whoever gets the message lets the job start.
+    // The waker died after it sent the message: the worker that receives the message starts the job.
     let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
     let started = jobs.start(&follower, &worker).await.unwrap().unwrap();
     assert_eq!((started.epoch, started.after.len()), (1, 0));
@@ -296,7 +299,7 @@ async fn q12_a_follower_survives_its_wakers_death_at_any_step() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn q11_a_job_that_waits_for_a_place_for_long_waits_in_the_index() {
+async fn q11_a_job_that_a_limit_keeps_waiting_waits_in_the_index() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
@@ -309,7 +312,7 @@ async fn q11_a_job_that_waits_for_a_place_for_long_waits_in_the_index() {
     };
     let first = start(&keys[0]).await.unwrap();
     assert!(matches!(start(&keys[1]).await, Err(Carried::Refused(Refusal::Full { .. }))));
-    // As if that had been a while ago.
+    // Makes the refusal five minutes old.
     let Some(Found::Open(waits)) = stage.table.job(&keys[1]).await.unwrap() else { panic!("it is open") };
     assert!(waits.full_since.is_some());
     backdate(&stage, &keys[1], 5 * MINUTE).await;
@@ -317,7 +320,7 @@ async fn q11_a_job_that_waits_for_a_place_for_long_waits_in_the_index() {
     let Err(Carried::Refused(Refusal::Full { until })) = start(&keys[1]).await else { panic!("it is full") };
     assert!(until >= later(now, MINUTE), "{until}");
     assert_eq!(stage.queues.sent(), [], "it costs no message");
-    // The pulse tells of it once, in time.
+    // The pulse sends one message, in time.
     let report = stage.pulse().await;
     assert_eq!((&report["rung"], &report["errors"]), (&json!(1), &json!([])), "{report}");
     let sent = stage.queues.sent();
@@ -325,7 +328,7 @@ async fn q11_a_job_that_waits_for_a_place_for_long_waits_in_the_index() {
     assert!((30..=60).contains(&sent[0].delay_s), "{sent:?}");
     stage.next_minute(0).await;
     assert_eq!(stage.pulse().await["rung"], 0);
-    // Once it has a place it has not waited at all.
+    // After it has started, it no longer counts as waiting.
     let run =
         Run { status: Status::Completed, ..Run::begun(first.id, first.task.clone(), Trigger::Queue, now) };
     let _ = stage.table.end_job(&first, &run).await.unwrap();
@@ -334,7 +337,7 @@ async fn q11_a_job_that_waits_for_a_place_for_long_waits_in_the_index() {
     stage.end().await;
 }
 
-/// Makes it so long ago that a job first found no place, and that it was to look again.
+/// Moves the times of a job's first refusal and of its next attempt back.
 async fn backdate(stage: &Stage, key: &JobKey, by: Duration) {
     let text = AttributeValue::S;
     let at = Timestamp::now().checked_sub(by).unwrap().as_millisecond();
@@ -347,11 +350,11 @@ async fn backdate(stage: &Stage, key: &JobKey, by: Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_task_named_as_the_queues_own_entries_does_no_harm() {
+async fn q05_tasks_named_like_the_indexs_own_entries_are_woken_as_any_other() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
-    // Jobs of such tasks that are a runner's, one of each priority.
+    // A runner's jobs of such tasks, one of each priority.
     let mut of_runner = Vec::new();
     for (number, (task, priority)) in
         ["q", "queues"].iter().flat_map(|task| Priority::ALL.iter().map(move |it| (task, it))).enumerate()
@@ -363,7 +366,7 @@ async fn a_task_named_as_the_queues_own_entries_does_no_harm() {
     }
     let ago = now.checked_sub(DAY).unwrap();
     let delayed = enqueue(&stage, "q", ago, 1, When::In(20 * MINUTE)).await;
-    // What an earlier version put into the index.
+    // An index entry as an earlier version wrote it.
     let old = enqueue(&stage, "mail", ago, 2, When::In(20 * MINUTE)).await;
     let update = stage.table.client().update_item().table_name("lamplighter");
     let update = update.key("pk", AttributeValue::S(format!("RUNS#mail#{}", old.id.shard())));
@@ -372,16 +375,16 @@ async fn a_task_named_as_the_queues_own_entries_does_no_harm() {
     let update = update.update_expression("SET due_pk = :pk").expression_attribute_values(":pk", pk);
     update.send().await.unwrap();
 
-    let mut told = BTreeSet::new();
+    let mut woken = BTreeSet::new();
     for minute in 0..8 {
-        let rung = jobs.wake_due(later(now, minute * MINUTE), Timestamp::MAX).await.unwrap();
-        assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
-        told.extend(stage.queues.sent().into_iter().map(|it| it.run_id));
+        let report = jobs.wake_due(later(now, minute * MINUTE), Timestamp::MAX).await.unwrap();
+        assert_eq!((report.errors, report.looked_at), (Vec::new(), 0));
+        woken.extend(stage.queues.sent().into_iter().map(|it| it.run_id));
     }
-    assert_eq!(told, BTreeSet::from([delayed.id, old.id].map(|id| id.to_string())));
-    let rung = jobs.wake_due(now, Timestamp::MAX).await.unwrap();
-    assert_eq!(rung.sent, 0, "they were taken off the index");
-    // The runner's stand where it looks for them.
+    assert_eq!(woken, BTreeSet::from([delayed.id, old.id].map(|id| id.to_string())));
+    let report = jobs.wake_due(now, Timestamp::MAX).await.unwrap();
+    assert_eq!(report.sent, 0, "they were removed from the index");
+    // The runner finds its own jobs.
     for job in of_runner {
         let due = stage.table.due_for_runner(&job.task, job.priority, 10).await.unwrap();
         assert_eq!(due.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [job.key()]);

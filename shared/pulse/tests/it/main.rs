@@ -1,7 +1,7 @@
-//! The pulse on real parts: its own binary and real task processes under the local Lambda host, and an embedded table.
+//! The pulse on real parts: its own binary and real task processes on the local Lambda host, with an embedded table.
 //!
-//! Nobody waits for a minute here. A stage goes back in time instead: it sets the watermark and takes the minute's record
-//! away, so that the pulse finds what it would find after such a pause.
+//! No test waits for a minute. A stage moves the watermark back and deletes the minute's record instead, so that the next
+//! pulse finds the table as it is after such a pause.
 
 mod due;
 mod failures;

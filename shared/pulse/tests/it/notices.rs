@@ -1,4 +1,4 @@
-//! Who is told: once of each failure, never of a success.
+//! Notifications: one for each failure, none for a success.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -13,11 +13,11 @@ use serde_json::json;
 use crate::stage::{PULSE, Stage, eventually, minute_of, name, probe, queue, tick};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p06_a_failure_is_told_once_and_a_success_never() {
+async fn p06_a_failure_is_notified_once_and_a_success_never() {
     let now = Timestamp::now();
     let probes = vec![probe("good", now, [0]), probe("bad", now, [0]).set("mode", "fail")];
     let stage = Stage::new(now, 0, probes).await;
-    // Whoever is told is not there the first time; the message is kept.
+    // The first delivery fails; the message is kept.
     stage.hook.refusals.store(1, Ordering::SeqCst);
     let report = stage.pulse().await;
     assert_eq!((&report["succeeded"], &report["failed"]), (&json!(1), &json!(1)), "{report}");
@@ -25,12 +25,12 @@ async fn p06_a_failure_is_told_once_and_a_success_never() {
     let run = stage.run("bad", tick(now, 0)).await.unwrap();
     stage.next_minute(0).await;
     stage.pulse().await;
-    assert_eq!(stage.hook.messages(), [] as [serde_json::Value; 0], "not before its time");
+    assert_eq!(stage.hook.messages(), [] as [serde_json::Value; 0], "not before the next attempt is due");
     stage.messages_are_due().await;
     stage.next_minute(0).await;
     stage.pulse().await;
     let wanted = json!({
-        "task": "bad", "run_id": run.id, "status": "FAILED", "kind": "execution", "message": "told to fail",
+        "task": "bad", "run_id": run.id, "status": "FAILED", "kind": "execution", "message": "failed on request",
         "scheduled_for": tick(now, 0).to_string(), "environment": "test", "stack": "shop",
     });
     assert_eq!(stage.hook.messages(), [wanted]);
@@ -38,7 +38,7 @@ async fn p06_a_failure_is_told_once_and_a_success_never() {
     let record = json!({
         "requestContext": { "requestId": "r", "functionArn": "arn:aws:lambda:us-east-1:0:function:shop-bad:$LATEST" },
         "requestPayload": { "trigger": "pulse", "run_id": run.id, "scheduled_for": tick(now, 0).to_string() },
-        "responsePayload": { "errorType": "FAILED", "errorMessage": "told to fail" },
+        "responsePayload": { "errorType": "FAILED", "errorMessage": "failed on request" },
     });
     stage.send(record).await;
     assert_eq!(stage.hook.messages().len(), 1);
@@ -46,12 +46,12 @@ async fn p06_a_failure_is_told_once_and_a_success_never() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p06_a_run_whose_process_died_is_ended_and_told_at_once() {
+async fn p06_a_run_whose_process_died_is_ended_and_notified_at_once() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![probe("a", now, [20]).set("mode", "exit")]).await;
     let envelope = json!({ "trigger": "schedule", "scheduled_for": tick(now, 0).to_string() });
     stage.host.invoke_event("shop-a", envelope.to_string()).unwrap();
-    eventually("somebody is told", || !stage.hook.messages().is_empty()).await;
+    eventually("a notification arrives", || !stage.hook.messages().is_empty()).await;
     let message = stage.hook.messages().remove(0);
     assert!(message["message"].as_str().unwrap().contains("Runtime.ExitError"), "{message}");
     let run = stage.table.run_for(&name("a"), tick(now, 0)).await.unwrap().unwrap();
@@ -61,7 +61,7 @@ async fn p06_a_run_whose_process_died_is_ended_and_told_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn c22_a_tick_that_nothing_delivered_is_noticed_and_told() {
+async fn c22_an_undelivered_tick_is_noticed_and_notified() {
     let now = Timestamp::now();
     let probes = ["delivered", "missed", "disabled"].map(|task| probe(task, now, [5]).of_eventbridge());
     let stage = Stage::new(now, 9, probes.into()).await;
@@ -83,7 +83,7 @@ async fn c22_a_tick_that_nothing_delivered_is_noticed_and_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn o08_a_tick_from_before_the_task_was_known_is_not_missed() {
     let now = Timestamp::now();
-    // The pulse was away for nine minutes, in which the tasks came.
+    // The tasks were deployed during nine minutes without a pulse.
     let probes = vec![
         probe("schedule", now, [5]).of_eventbridge(),
         probe("last", now, [4]),
@@ -108,7 +108,7 @@ async fn o08_a_tick_from_before_the_task_was_known_is_not_missed() {
         assert!((0..=120).contains(&ago) && !known.is_changed, "{task}: {known:?}");
     }
     assert_eq!(stage.table.state(&name("old")).await.unwrap().known, Some(old));
-    // The next pulse has the same plan, and looks at the same time again.
+    // The next pulse has the same plan, and considers the same minutes again.
     stage.next_minute(9).await;
     assert_eq!(stage.pulse().await["missed"], 1);
     assert_eq!(stage.hook.messages().len(), 1);
@@ -116,7 +116,7 @@ async fn o08_a_tick_from_before_the_task_was_known_is_not_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o08_who_does_not_answer_keeps_no_tick_from_its_run_and_is_told_later() {
+async fn o08_a_target_that_does_not_respond_delays_no_tick_and_gets_its_message_later() {
     let now = Timestamp::now();
     let probes = vec![probe("a", now, [0]), probe("missed", now, [5]).of_eventbridge()];
     let stage = Stage::new(now, 9, probes).await;
@@ -124,7 +124,10 @@ async fn o08_who_does_not_answer_keeps_no_tick_from_its_run_and_is_told_later() 
     let report = stage.pulse().await;
     assert_eq!((&report["missed"], &report["succeeded"]), (&json!(1), &json!(1)), "{report}");
     let said = report["errors"][0].as_str().unwrap();
-    assert!(said.contains("the message of missed, missed ") && said.contains("is sent again at "), "{said}");
+    assert!(
+        said.contains("the notification about missed (missed ") && said.contains("is sent again at "),
+        "{said}"
+    );
     stage.hook.hangs.store(false, Ordering::SeqCst);
     stage.messages_are_due().await;
     stage.next_minute(0).await;
@@ -136,7 +139,7 @@ async fn o08_who_does_not_answer_keeps_no_tick_from_its_run_and_is_told_later() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o08_a_failing_pulse_is_told_once_until_it_is_well_again() {
+async fn o08_a_failing_pulse_is_notified_once_until_it_succeeds() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![probe("a", now, [30]), probe("b", now, [30])]).await;
     let of_the_pulse = || {
@@ -155,12 +158,12 @@ async fn o08_a_failing_pulse_is_told_once_until_it_is_well_again() {
     stage.next_minute(0).await;
     stage.damage("b").await;
     stage.pulse().await;
-    assert_eq!(of_the_pulse().len(), 2, "it has become ill again");
+    assert_eq!(of_the_pulse().len(), 2, "it fails again");
     stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o08_an_invocation_that_lambda_dropped_is_told() {
+async fn o08_an_invocation_that_lambda_dropped_is_notified() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![probe("a", now, [30])]).await;
     let record = json!({
@@ -180,7 +183,7 @@ async fn o08_an_invocation_that_lambda_dropped_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o08_a_pulse_that_was_cut_off_is_told_by_the_next_one() {
+async fn o08_a_pulse_that_was_cut_off_is_notified_by_the_next_one() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let cut_off = Record::begun(tick(now, 2));
@@ -189,12 +192,12 @@ async fn o08_a_pulse_that_was_cut_off_is_told_by_the_next_one() {
     let [message] = &stage.hook.messages()[..] else { panic!("{:?}", stage.hook.messages()) };
     assert_eq!(message["task"], "lamplighter-pulse");
     let said = message["message"].as_str().unwrap();
-    assert!(said.ends_with(&format!("the pulse of {} did not come to its end", tick(now, 2))), "{said}");
+    assert!(said.ends_with(&format!("the pulse that began at {} was cut off", tick(now, 2))), "{said}");
     stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_no_event_for_the_pulse_is_refused_with_what_is() {
+async fn p01_an_invalid_event_is_refused_with_a_valid_example() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let refused = stage.host.invoke(PULSE, json!({ "Records": [] }).to_string()).await.unwrap();
@@ -206,12 +209,12 @@ async fn what_is_no_event_for_the_pulse_is_refused_with_what_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn o08_dead_letters_are_told_once_a_day_and_counted_every_ten_minutes() {
+async fn o08_dead_letters_are_notified_once_a_day_and_counted_every_ten_minutes() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![queue("mail"), probe("good", now, [20])]).await;
     stage.pulse().await;
     assert_eq!((stage.queues.counts(), stage.hook.messages().len()), (1, 0), "there are none");
-    stage.queues.has_dead(3);
+    stage.queues.set_dead(3);
     for _ in 0..2 {
         stage.next_minute(0).await;
         stage.pulse().await;

@@ -1,4 +1,4 @@
-//! SQS as a job's bell needs it: it keeps the messages that it was sent, and refuses as it is told to.
+//! An SQS server for wake-ups: it keeps the messages that it receives, and fails on request.
 
 use std::sync::{Arc, Mutex};
 
@@ -20,23 +20,24 @@ use serde_json::{Value, json};
 
 use crate::stage::serve;
 
-/// What the queues' URLs begin with.
+/// The common prefix of the queues' URLs.
 pub const PREFIX: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/shop-";
 
 pub struct Queues {
     pub url: String,
-    state: Arc<Mutex<Sent>>,
+    state: Arc<Mutex<ServerState>>,
 }
 
 #[derive(Default)]
-struct Sent {
+struct ServerState {
     messages: Vec<Message>,
     requests: usize,
     is_down: bool,
     /// The tasks that have no queue.
     missing: Vec<String>,
-    /// How many messages are in the dead-letter queue of each task.
+    /// The number of messages in each task's dead-letter queue.
     dead: usize,
+    /// The number of requests for that number.
     counts: usize,
 }
 
@@ -50,12 +51,12 @@ pub struct Message {
 
 impl Queues {
     pub async fn new() -> Self {
-        let state: Arc<Mutex<Sent>> = Arc::default();
+        let state: Arc<Mutex<ServerState>> = Arc::default();
         let router = Router::new().route("/", post(take)).with_state(Arc::clone(&state));
         Self { url: serve(router).await, state }
     }
 
-    /// What was sent since this was last asked.
+    /// Takes the messages sent since the last call.
     pub fn sent(&self) -> Vec<Message> {
         std::mem::take(&mut self.state.lock().unwrap().messages)
     }
@@ -64,12 +65,12 @@ impl Queues {
         self.state.lock().unwrap().requests
     }
 
-    /// From now on each dead-letter queue has so many messages.
-    pub fn has_dead(&self, count: usize) {
+    /// Sets the number of messages in each dead-letter queue.
+    pub fn set_dead(&self, count: usize) {
         self.state.lock().unwrap().dead = count;
     }
 
-    /// How often the messages of a dead-letter queue were counted.
+    /// The number of times that a dead-letter queue's messages were counted.
     pub fn counts(&self) -> usize {
         self.state.lock().unwrap().counts
     }
@@ -82,7 +83,7 @@ impl Queues {
         self.state.lock().unwrap().missing.push(task.to_owned());
     }
 
-    /// The jobs of a table, told of through these queues.
+    /// The jobs of a table, with wake-ups sent to these queues.
     pub fn jobs(&self, table: &Table) -> Jobs {
         let sqs = Sqs::from(Client::new(&local_config(&self.url)));
         Jobs::new(table.clone(), Waker::Queues { prefix: PREFIX.to_owned(), sqs })
@@ -90,7 +91,7 @@ impl Queues {
 }
 
 /// `SendMessageBatch`, and `GetQueueAttributes` of dead-letter queues. Source: Amazon SQS API Reference.
-async fn take(State(state): State<Arc<Mutex<Sent>>>, headers: HeaderMap, request: Bytes) -> Response {
+async fn take(State(state): State<Arc<Mutex<ServerState>>>, headers: HeaderMap, request: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&request).unwrap();
     let mut state = state.lock().unwrap();
     if headers["x-amz-target"] == "AmazonSQS.GetQueueAttributes" {

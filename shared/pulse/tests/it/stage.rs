@@ -1,4 +1,4 @@
-//! A stack on one machine, whose pulse is invoked by hand.
+//! A stack on one machine. Tests invoke its pulse.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,14 +45,14 @@ pub struct Stage {
     /// The queues of the stack's tasks.
     pub queues: Queues,
     pub log: Arc<Mutex<Vec<LogLine>>>,
-    /// The functions that take no invocations.
+    /// The functions whose invocations are refused as throttled.
     pub throttled: Arc<Mutex<BTreeSet<String>>>,
     endpoints: BTreeMap<String, String>,
     engine: Engine,
     folder: tempfile::TempDir,
 }
 
-/// A task of the stack and what its process does.
+/// A task of the stack, and the behaviour of its process.
 pub struct Probe {
     pub planned: Planned,
     pub config: Value,
@@ -63,7 +63,7 @@ pub fn name(text: &str) -> TaskName {
     text.parse().unwrap()
 }
 
-/// A task that is due at these minutes of the last hour, counted back from `now`.
+/// A cron task with ticks at these minutes of the last hour, counted back from `now`.
 pub fn probe(task: &str, now: Timestamp, minutes_ago: impl IntoIterator<Item = i64>) -> Probe {
     let minutes = minutes_ago.into_iter().map(|ago| (tick(now, ago).as_second() / 60 % 60).to_string());
     let schedule = format!("{} * * * *", minutes.collect::<Vec<_>>().join(","));
@@ -79,12 +79,12 @@ pub fn queue(task: &str) -> Probe {
     Probe { planned: Planned::new(definition, Driver::Other), config: json!({}), settings: json!({}) }
 }
 
-/// The schedule of each hour's minute.
+/// The schedule with one tick an hour, at the minute of `tick`.
 pub fn minute_of(tick: Timestamp) -> String {
     format!("{} * * * *", tick.as_second() / 60 % 60)
 }
 
-/// The whole minute before `now`, and before that.
+/// The start of the minute of `now`, or of an earlier minute.
 pub fn tick(now: Timestamp, minutes_ago: i64) -> Timestamp {
     Timestamp::from_second((now.as_second().div_euclid(60) - minutes_ago) * 60).unwrap()
 }
@@ -121,7 +121,7 @@ impl Probe {
 }
 
 impl Stage {
-    /// A stack with these tasks, whose last pulse was so many minutes before `now`.
+    /// A stack with these tasks, whose last pulse was `minutes_ago` before `now`.
     pub async fn new(now: Timestamp, minutes_ago: i64, probes: Vec<Probe>) -> Self {
         let engine = Engine::memory().unwrap();
         let dynamodb = engine.serve().await.unwrap();
@@ -179,7 +179,7 @@ impl Stage {
         stage
     }
 
-    /// Puts a task's function in place, or its new version.
+    /// Installs a task's function, or its new version.
     pub fn install(&self, probe: &Probe) {
         let (mut settings, mut config) = (probe.settings.clone(), probe.config.clone());
         config["journal"] = json!(self.folder.path().join("journal"));
@@ -197,23 +197,22 @@ impl Stage {
         });
     }
 
-    /// What the pulse says to an event.
+    /// Sends an event to the pulse and returns its response.
     pub async fn send(&self, event: Value) -> Value {
         let invocation = self.host.invoke(PULSE, event.to_string()).await.unwrap();
-        let said: Value = serde_json::from_slice(&invocation.payload).unwrap();
-        assert!(!invocation.failed, "{said}\n{}", self.log_text());
-        said
+        let response: Value = serde_json::from_slice(&invocation.payload).unwrap();
+        assert!(!invocation.failed, "{response}\n{}", self.log_text());
+        response
     }
 
-    /// The minute's work.
+    /// Has the pulse do the minute's work, and returns its report.
     pub async fn pulse(&self) -> Value {
         let report = self.send(json!({})).await;
         assert_eq!(report["worked"], true, "{report}");
         report
     }
 
-    /// Makes it the next minute for the pulse: nobody has done its work. With `back` nothing that came due in the last so
-    /// many minutes has been considered.
+    /// Makes the next pulse a new minute's. It considers the ticks of the last `back` minutes again.
     pub async fn next_minute(&self, back: i64) {
         let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
         for item in found.items() {
@@ -231,7 +230,7 @@ impl Stage {
         assert!(self.table.keep_pulse_state(&state, &seen).await.unwrap());
     }
 
-    /// Makes it a stack whose tasks no pulse has seen before.
+    /// Makes the stack's tasks unknown to the pulse, as after their first deployment.
     pub async fn forget_the_plan(&self) {
         let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
         for item in found.items().iter().filter(|item| item["sk"].as_s().unwrap() == "TASK") {
@@ -244,7 +243,7 @@ impl Stage {
         assert!(self.table.keep_pulse_state(&state, &seen).await.unwrap());
     }
 
-    /// Lets the time pass after which messages are sent again.
+    /// Makes all stored notifications due.
     pub async fn messages_are_due(&self) {
         let found = self.table.client().scan().table_name("lamplighter").send().await.unwrap();
         for item in found.items().iter().filter(|item| item.contains_key("message")) {
@@ -256,7 +255,7 @@ impl Stage {
         }
     }
 
-    /// What bodies have started, in order: the task and its tick.
+    /// The started bodies, in order: the task and its tick.
     pub fn journal(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -272,7 +271,7 @@ impl Stage {
         self.table.run(&name(task), run_id(&name(task), tick)).await.unwrap()
     }
 
-    /// How many records a task has.
+    /// The number of a task's records.
     pub async fn records(&self, task: &str) -> usize {
         let query = self.table.client().query().table_name("lamplighter");
         let query = query.key_condition_expression("pk = :pk");
@@ -281,7 +280,7 @@ impl Stage {
         usize::try_from(found.count()).unwrap()
     }
 
-    /// Puts an attribute into a task's item that no reader understands.
+    /// Makes a task's item unreadable.
     pub async fn damage(&self, task: &str) {
         let put = self.table.client().put_item().table_name("lamplighter");
         let put = put.item("pk", AttributeValue::S(format!("TASK#{task}")));
@@ -289,7 +288,7 @@ impl Stage {
         put.item("run_id", AttributeValue::S("not an id".into())).send().await.unwrap();
     }
 
-    /// Takes back what `damage` did.
+    /// Undoes `damage`.
     pub async fn repair(&self, task: &str) {
         let delete = self.table.client().delete_item().table_name("lamplighter");
         let delete = delete.key("pk", AttributeValue::S(format!("TASK#{task}")));
@@ -307,7 +306,7 @@ impl Stage {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds. `what` describes it in the failure.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !is_so() {
@@ -322,8 +321,8 @@ fn example(name: &str) -> PathBuf {
     test.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
 
-/// The Invoke API before the host's, which refuses for functions that are throttled. Source of the answer: AWS Lambda API
-/// Reference, `Invoke`.
+/// An Invoke API in front of the host's. It refuses invocations of throttled functions. Source of the response: AWS Lambda
+/// API Reference, `Invoke`.
 async fn front(host: Arc<LambdaHost>, throttled: Arc<Mutex<BTreeSet<String>>>) -> String {
     type Shared = (Arc<LambdaHost>, Arc<Mutex<BTreeSet<String>>>);
     async fn invoke(
@@ -343,12 +342,13 @@ async fn front(host: Arc<LambdaHost>, throttled: Arc<Mutex<BTreeSet<String>>>) -
     serve(Router::new().route(route, post(invoke)).with_state((host, throttled))).await
 }
 
-/// A webhook that keeps what it was sent, and refuses as often as it is told to.
+/// A webhook that keeps the requests that it receives, and fails on request.
 pub struct Hook {
     pub url: String,
     pub received: Arc<Mutex<Vec<Value>>>,
+    /// The number of requests that it still refuses.
     pub refusals: Arc<AtomicUsize>,
-    /// It takes what it is sent, and does not answer.
+    /// If set, it accepts requests and never responds.
     pub hangs: Arc<AtomicBool>,
 }
 

@@ -1,6 +1,6 @@
 //! A stack on one machine.
 
-pub mod door;
+pub mod answer_server;
 
 pub use lamplighter_testkit::proxy;
 
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 pub const STACK: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/shop/0a1b";
 pub const DISPATCHER: &str = "shop-dispatcher";
-pub const FALLBACK: &str = "shop-last-word";
+pub const FALLBACK: &str = "shop-fallback";
 
 pub struct Stage {
     pub table: Table,
@@ -36,17 +36,17 @@ pub struct Stage {
     pub stacks: Stacks,
     pub answers: Answers,
     pub log: Arc<Mutex<Vec<LogLine>>>,
-    /// What every function has in its environment.
+    /// The environment variables of every function.
     pub endpoints: BTreeMap<String, String>,
     engine: Engine,
     folder: tempfile::TempDir,
-    /// Whether a test has said how the stack stands. Else it waits for each event that it sends.
+    /// True if a test has set the stack's status. Otherwise the stack waits for each event that it sends.
     pinned: AtomicBool,
-    /// The requests that have been sent.
+    /// The requests sent so far.
     requests: Mutex<BTreeSet<String>>,
 }
 
-/// A task of the stack and what its process does.
+/// A task of the stack, and the behaviour of its process.
 #[derive(Clone)]
 pub struct Probe {
     pub name: &'static str,
@@ -80,13 +80,13 @@ impl Probe {
         self.set("sleep_ms", ms)
     }
 
-    /// Sets a value of its configuration.
+    /// Sets a value of the task's configuration.
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.config[key] = value.into();
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets a variable of the function's environment.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
@@ -157,7 +157,7 @@ impl Stage {
         stage
     }
 
-    /// Puts the dispatcher in place with some variables of its own.
+    /// Installs the dispatcher with additional environment variables.
     pub fn dispatcher(&self, timeout: Duration, variables: &[(&str, &str)]) {
         self.register(DISPATCHER, timeout, variables);
     }
@@ -173,19 +173,19 @@ impl Stage {
         });
     }
 
-    /// Says how the stack stands, from now on.
+    /// Sets the stack's status from now on.
     pub fn status(&self, status: &str) {
         self.pinned.store(true, Ordering::Relaxed);
         self.stacks.set(STACK, "shop", status);
     }
 
-    /// The stack waits for each event again.
+    /// Lets the stack wait for each event again.
     pub fn status_of_events(&self) {
         self.pinned.store(false, Ordering::Relaxed);
     }
 
-    /// Does what CloudFormation does before it sends an event for the first time: it comes to a status, and publishes that
-    /// of the resource. A delivery does it, if it was not done.
+    /// Does what CloudFormation does before it first sends an event: sets the stack's status, and publishes the resource's
+    /// status. A delivery calls this if the test has not.
     pub fn publish(&self, event: &Value) {
         let word = |key: &str| event[key].as_str().unwrap_or_default();
         let (kind, stack) = (word("RequestType").to_uppercase(), word("StackId"));
@@ -206,7 +206,7 @@ impl Stage {
         }
     }
 
-    /// Puts a task's function in place, or its new version.
+    /// Installs a task's function, or its new version.
     pub fn install(&self, probe: &Probe) {
         let mut config = probe.config.clone();
         config["journal"] = json!(self.journal_file());
@@ -228,13 +228,13 @@ impl Stage {
         self.folder.path().join("journal")
     }
 
-    /// What bodies have started, in order: `run a`, `rollback b`.
+    /// The started bodies, in order: `run a`, `rollback b`.
     pub fn journal(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.journal_file()).unwrap_or_default();
         text.lines().map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
     }
 
-    /// What has started, with its run id.
+    /// The started bodies, each with its run id.
     pub fn runs(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.journal_file()).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
@@ -245,7 +245,7 @@ impl Stage {
         self.answer(&self.deliver(event)).await
     }
 
-    /// Sends an event, to be answered at a URL of its own.
+    /// Sends an event with a response URL of its own.
     pub fn deliver(&self, event: &Value) -> Expectation {
         let expected = self.answers.expect().unwrap();
         self.deliver_to(event, &expected.url);
@@ -259,7 +259,7 @@ impl Stage {
         self.host.invoke_event(DISPATCHER, event.to_string()).unwrap();
     }
 
-    /// The answer, once it is there.
+    /// Waits for the answer and returns it.
     pub async fn answer(&self, expected: &Expectation) -> Value {
         match expected.answer(Duration::from_secs(60)).await {
             Ok(answer) => answer.json().unwrap(),
@@ -286,7 +286,7 @@ impl Stage {
         self.table.ledger(&format!("{stack}#{resource}"), None).await.unwrap().newest
     }
 
-    /// The table, without a socket in between.
+    /// The table, accessed without a socket.
     pub fn direct_table(&self) -> Table {
         let client = lamplighter_aws::clients::direct_dynamodb(self.engine.client());
         Table::new(client, self.table.name())
@@ -332,14 +332,14 @@ pub fn event(kind: &str, request: &str, version: &str, probes: &[Probe]) -> Valu
     })
 }
 
-/// The event with which the stack returns from a version: the old properties are the new ones.
+/// The event of a rollback from version `from` to version `to`.
 pub fn back(request: &str, to: &str, from: &str, probes: &[Probe]) -> Value {
     let mut event = event("Update", request, to, probes);
     event["OldResourceProperties"] = json!({ "Version": from });
     event
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds. `what` describes it in the failure.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     while !is_so() {

@@ -1,4 +1,4 @@
-//! Neighbours that hang, throttle, conflict or refuse.
+//! Services that hang, throttle, conflict or refuse.
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::support::{
     Stage,
-    door::{Door, Says},
+    answer_server::{AnswerServer, Reply},
     event, eventually, probe,
     proxy::{CONFLICT, DENIED, Fault, Proxy, TOO_MANY, WRITE_CONFLICT},
 };
@@ -19,17 +19,17 @@ const LAMBDA: &str = "AWS_ENDPOINT_URL_LAMBDA";
 const STACKS: &str = "AWS_ENDPOINT_URL_CLOUDFORMATION";
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A stage whose dispatcher has a proxy before one of its neighbours.
-async fn behind(neighbour: &str, timeout: Duration) -> (Stage, Proxy) {
+/// A stage with a proxy between the dispatcher and one of its services.
+async fn behind(service: &str, timeout: Duration) -> (Stage, Proxy) {
     let stage = Stage::new().await;
-    let proxy = Proxy::before(&stage.endpoints[neighbour]).await;
-    stage.dispatcher(timeout, &[(neighbour, &proxy.endpoint)]);
+    let proxy = Proxy::before(&stage.endpoints[service]).await;
+    stage.dispatcher(timeout, &[(service, &proxy.endpoint)]);
     (stage, proxy)
 }
 
-/// Row 6: whoever hangs, the answer comes before CloudFormation's patience ends, counted from the first delivery.
+/// The answer is sent within the `ServiceTimeout`, counted from the first delivery, whichever service hangs.
 #[tokio::test]
-async fn d05_whatever_hangs_the_answer_comes_in_time() {
+async fn d05_the_answer_is_in_time_whichever_service_hangs() {
     let cases = [
         (STACKS, "", "CloudFormation did not answer"),
         (LAMBDA, "configuration", "GetFunctionConfiguration"),
@@ -38,7 +38,7 @@ async fn d05_whatever_hangs_the_answer_comes_in_time() {
         (TABLE, "_20120810.UpdateItem", "table"),
         (TABLE, "", "table"),
     ];
-    // Of short invocations, so that the request is handed over as well.
+    // The short timeout makes the dispatcher hand the request over as well.
     let timeouts = [TIMEOUT, Duration::from_secs(3)];
     let cases = cases.into_iter().flat_map(|case| timeouts.map(|timeout| tokio::spawn(hangs(case, timeout))));
     for case in cases.collect::<Vec<_>>() {
@@ -46,8 +46,8 @@ async fn d05_whatever_hangs_the_answer_comes_in_time() {
     }
 }
 
-async fn hangs((neighbour, word, named): (&'static str, &'static str, &'static str), timeout: Duration) {
-    let (stage, proxy) = behind(neighbour, timeout).await;
+async fn hangs((service, word, named): (&'static str, &'static str, &'static str), timeout: Duration) {
+    let (stage, proxy) = behind(service, timeout).await;
     proxy.rule(move |head| if head.contains(word) { Fault::Swallowed } else { Fault::None });
     let tasks = [probe("migrate").once_per_content()];
     stage.install_all(&tasks);
@@ -57,16 +57,16 @@ async fn hangs((neighbour, word, named): (&'static str, &'static str, &'static s
     let expected = stage.deliver(&event);
     let answer = stage.answer(&expected).await;
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(12), "{neighbour} {word} {timeout:?}: {took:?}\n{}", stage.log_text());
+    assert!(took < Duration::from_secs(12), "{service} {word} {timeout:?}: {took:?}\n{}", stage.log_text());
     let reason = answer["Reason"].as_str().unwrap_or_default();
-    assert_eq!(answer["Status"], "FAILED", "{neighbour} {word}: {answer}");
-    assert!(reason.contains(named), "{neighbour} {word}: {reason}");
-    assert_eq!(expected.received().len(), 1, "{neighbour} {word}");
+    assert_eq!(answer["Status"], "FAILED", "{service} {word}: {answer}");
+    assert!(reason.contains(named), "{service} {word}: {reason}");
+    assert_eq!(expected.received().len(), 1, "{service} {word}");
     stage.end().await;
 }
 
 #[tokio::test]
-async fn d10_a_neighbour_that_refuses_is_told_in_a_sentence() {
+async fn d10_a_refusal_by_a_service_is_reported_in_plain_text() {
     let (stage, proxy) = behind(STACKS, TIMEOUT).await;
     proxy.rule(|_| DENIED);
     let mut event = event("Create", "r1", "1", &[]);
@@ -83,9 +83,9 @@ async fn d10_a_neighbour_that_refuses_is_told_in_a_sentence() {
     stage.end().await;
 }
 
-/// Row 9: the last call comes while a completed task is being noted.
+/// The last call comes while the end of a completed task is being recorded.
 #[tokio::test]
-async fn d05_a_completed_task_that_is_being_noted_at_the_last_call_is_a_success() {
+async fn d05_a_task_completed_before_the_last_call_is_a_success_although_it_is_not_recorded() {
     let (stage, proxy) = behind(TABLE, TIMEOUT).await;
     let opened = Arc::new(Mutex::new(false));
     let is_open = Arc::clone(&opened);
@@ -107,9 +107,9 @@ async fn d05_a_completed_task_that_is_being_noted_at_the_last_call_is_a_success(
     stage.end().await;
 }
 
-/// Row 12: only a condition that does not hold is one.
+/// Only a failed condition is final.
 #[tokio::test]
-async fn d09_conflicts_and_throttling_are_tried_again() {
+async fn d09_conflicts_and_throttling_are_retried() {
     let (stage, proxy) = behind(TABLE, TIMEOUT).await;
     let mut met = [0; 2];
     proxy.rule(move |head| {
@@ -118,7 +118,7 @@ async fn d09_conflicts_and_throttling_are_tried_again() {
         {
             if head.contains(word) {
                 met[i] += 1;
-                // The first tries of the opening and, later, of the closing.
+                // The first attempts to open and, later, to close the entry.
                 return if met[i] % (times + 1) == 0 { Fault::None } else { fault };
             }
         }
@@ -134,9 +134,8 @@ async fn d09_conflicts_and_throttling_are_tried_again() {
     stage.end().await;
 }
 
-/// Row 17.
 #[tokio::test]
-async fn d09_a_throttled_configuration_costs_no_delivery() {
+async fn d09_a_throttled_configuration_is_retried_within_the_delivery() {
     let (stage, proxy) = behind(LAMBDA, TIMEOUT).await;
     let met = proxy.fail("configuration", 1, TOO_MANY);
     let tasks = [probe("migrate").once_per_content()];
@@ -148,9 +147,9 @@ async fn d09_a_throttled_configuration_costs_no_delivery() {
     stage.end().await;
 }
 
-/// Row 20: an invocation that begins nothing is made again, long before the next hand-over.
+/// An invocation that starts nothing is repeated, long before the next hand-over.
 #[tokio::test]
-async fn d05_an_invocation_that_begins_nothing_is_made_again() {
+async fn d05_an_invocation_that_starts_nothing_is_repeated() {
     let (stage, proxy) = behind(LAMBDA, TIMEOUT).await;
     let tasks = [probe("migrate")];
     stage.install_all(&tasks);
@@ -165,7 +164,7 @@ async fn d05_an_invocation_that_begins_nothing_is_made_again() {
     stage.end().await;
 }
 
-/// Row 11: the ledger of many years costs as many reads as a new one.
+/// A ledger of many years costs as many reads as a new one.
 #[tokio::test]
 async fn d09_a_long_ledger_costs_as_many_requests_as_a_short_one() {
     let (stage, proxy) = behind(TABLE, TIMEOUT).await;
@@ -177,13 +176,13 @@ async fn d09_a_long_ledger_costs_as_many_requests_as_a_short_one() {
         Fault::None
     });
     assert_eq!(stage.send(&event("Create", "r0", "0", &tasks)).await["Status"], "SUCCESS");
-    eventually("noted", || stage.log_text().contains("answered SUCCESS")).await;
+    eventually("recorded", || stage.log_text().contains("answered SUCCESS")).await;
     let mut costs = Vec::new();
     for i in 1..=60 {
         let before = *requests.lock().unwrap();
         let answer = stage.send(&event("Update", &format!("r{i}"), &i.to_string(), &tasks)).await;
         assert_eq!(answer["Status"], "SUCCESS", "{answer}");
-        eventually("noted", || stage.log_text().matches("answered SUCCESS").count() == i + 1).await;
+        eventually("recorded", || stage.log_text().matches("answered SUCCESS").count() == i + 1).await;
         costs.push(*requests.lock().unwrap() - before);
     }
     assert_eq!(costs[0], costs[59], "{costs:?}");
@@ -191,19 +190,19 @@ async fn d09_a_long_ledger_costs_as_many_requests_as_a_short_one() {
     stage.end().await;
 }
 
-/// Row 10: once the answer is accepted, a table that is away changes nothing.
+/// Once the answer is accepted, an unreachable table changes nothing.
 #[tokio::test]
-async fn d08_after_an_answer_was_accepted_none_follows_though_the_table_is_away() {
+async fn d08_no_second_answer_follows_although_the_table_is_unreachable() {
     let (stage, proxy) = behind(TABLE, TIMEOUT).await;
-    let door = Arc::new(Door::with(&[Says::Status(200)]).await);
-    stage.dispatcher(TIMEOUT, &[(TABLE, &proxy.endpoint), ("LAMPLIGHTER_ANSWER_ENDPOINT", &door.endpoint)]);
-    let heard = Arc::clone(&door);
-    proxy.rule(move |_| if heard.received().is_empty() { Fault::None } else { Fault::Refused });
+    let server = Arc::new(AnswerServer::start(&[Reply::Status(200)]).await);
+    stage.dispatcher(TIMEOUT, &[(TABLE, &proxy.endpoint), ("LAMPLIGHTER_ANSWER_ENDPOINT", &server.endpoint)]);
+    let accepted = Arc::clone(&server);
+    proxy.rule(move |_| if accepted.received().is_empty() { Fault::None } else { Fault::Refused });
     let tasks = [probe("migrate")];
     stage.install_all(&tasks);
-    stage.deliver_to(&event("Create", "r1", "1", &tasks), &door.url());
+    stage.deliver_to(&event("Create", "r1", "1", &tasks), &server.url());
     eventually("logged", || stage.log_text().contains("answered SUCCESS")).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(door.accepted().len(), 1, "{:?}", door.received());
+    assert_eq!(server.accepted().len(), 1, "{:?}", server.received());
     stage.end().await;
 }

@@ -1,4 +1,4 @@
-//! A response URL that does not simply say yes.
+//! An HTTP server that receives answers as CloudFormation does, and replies as a test sets it.
 
 use std::{
     collections::VecDeque,
@@ -12,31 +12,32 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// What the door says to one PUT.
+/// A reply to one PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Says {
+pub enum Reply {
+    /// This status.
     Status(u16),
-    /// Nothing, for ever.
-    Nothing,
-    /// That all is well, after a while.
+    /// No reply; the connection stays open.
+    NoReply,
+    /// Status 200 after a delay.
     OkAfter(Duration),
-    /// That somebody else is to be asked.
-    Elsewhere(u16, &'static str),
+    /// A redirect with this status to this URL.
+    Redirect(u16, &'static str),
 }
 
-/// A server that goes through a script, one line for each PUT; the last line stands for all that follow.
-pub struct Door {
+/// A server with one reply for each PUT. The last reply repeats.
+pub struct AnswerServer {
     pub endpoint: String,
-    received: Arc<Mutex<Vec<(Says, String)>>>,
+    received: Arc<Mutex<Vec<(Reply, String)>>>,
     accepting: AbortHandle,
 }
 
-impl Door {
-    pub async fn with(script: &[Says]) -> Self {
+impl AnswerServer {
+    pub async fn start(script: &[Reply]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let script = Arc::new(Mutex::new(VecDeque::from(script.to_vec())));
-        let received: Arc<Mutex<Vec<(Says, String)>>> = Arc::default();
+        let received: Arc<Mutex<Vec<(Reply, String)>>> = Arc::default();
         let kept = Arc::clone(&received);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -51,19 +52,19 @@ impl Door {
         format!("{}/an-unguessable-token", self.endpoint)
     }
 
-    /// All bodies so far, with what was said to each.
-    pub fn received(&self) -> Vec<(Says, String)> {
+    /// All bodies so far, each with its reply.
+    pub fn received(&self) -> Vec<(Reply, String)> {
         self.received.lock().unwrap().clone()
     }
 
     /// The bodies that were accepted.
     pub fn accepted(&self) -> Vec<String> {
-        let ok = |(says, body)| matches!(says, Says::Status(200) | Says::OkAfter(_)).then_some(body);
+        let ok = |(reply, body)| matches!(reply, Reply::Status(200) | Reply::OkAfter(_)).then_some(body);
         self.received().into_iter().filter_map(ok).collect()
     }
 }
 
-impl Drop for Door {
+impl Drop for AnswerServer {
     fn drop(&mut self) {
         self.accepting.abort();
     }
@@ -71,8 +72,8 @@ impl Drop for Door {
 
 async fn answer(
     mut client: TcpStream,
-    script: &Mutex<VecDeque<Says>>,
-    received: &Mutex<Vec<(Says, String)>>,
+    script: &Mutex<VecDeque<Reply>>,
+    received: &Mutex<Vec<(Reply, String)>>,
 ) -> std::io::Result<()> {
     let mut text = Vec::new();
     let body = loop {
@@ -88,24 +89,24 @@ async fn answer(
             break body.to_owned();
         }
     };
-    let says = {
+    let reply = {
         let mut script = script.lock().unwrap();
         if script.len() > 1 { script.pop_front().unwrap() } else { script[0] }
     };
-    received.lock().unwrap().push((says, body));
-    match says {
-        Says::Status(status) => {
+    received.lock().unwrap().push((reply, body));
+    match reply {
+        Reply::Status(status) => {
             let response = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             client.write_all(response.as_bytes()).await
         }
-        Says::OkAfter(while_) => {
-            tokio::time::sleep(while_).await;
+        Reply::OkAfter(delay) => {
+            tokio::time::sleep(delay).await;
             client.write_all(b"HTTP/1.1 200 x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await
         }
-        Says::Elsewhere(status, place) => {
+        Reply::Redirect(status, place) => {
             let head = format!("HTTP/1.1 {status} x\r\nlocation: {place}\r\ncontent-length: 0\r\n");
             client.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await
         }
-        Says::Nothing => std::future::pending().await,
+        Reply::NoReply => std::future::pending().await,
     }
 }

@@ -1,4 +1,8 @@
-//! Rules that no compiler checks: what `core` may depend on, and how files begin and are called.
+//! Rules that no compiler checks: dependencies of crates and modules, the beginning, name and length of files, and the list
+//! of behaviours.
+
+mod behaviours;
+mod modules;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +13,9 @@ use std::{
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use lamplighter_e2e::repository;
 
-/// What nothing below `core` may be: whatever reads a socket, a file or randomness, or waits. The metadata unites the
-/// features of the whole workspace, so the mere facade `log` is seen below `jiff`, though `core` builds it without.
+/// Packages that `core` must not depend on, since they read a socket, a file or randomness, or wait. Names that end with `-`
+/// are prefixes. `log` is not listed: the metadata unites the features of the whole workspace, so it appears below `jiff`,
+/// although `core` is built without it.
 const IMPURE: [&str; 11] = [
     "aws-",
     "futures",
@@ -26,13 +31,13 @@ const IMPURE: [&str; 11] = [
 ];
 
 fn metadata() -> Metadata {
-    // For the platform that functions run on: others add shims of their own.
+    // For Lambda's platform, since other platforms add packages.
     let options = ["--locked", "--filter-platform", "x86_64-unknown-linux-gnu"].map(str::to_owned);
     let manifest = repository().join("Cargo.toml");
     MetadataCommand::new().manifest_path(manifest).other_options(options).exec().unwrap()
 }
 
-/// The packages that `name` is built from, however far, without what only its tests and build scripts need.
+/// The direct and indirect dependencies of a package, without those of tests and build scripts only.
 fn built_from(metadata: &Metadata, name: &str) -> BTreeSet<String> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -62,7 +67,7 @@ fn core_depends_on_nothing_that_does_io() {
 }
 
 #[test]
-fn core_asks_for_no_time_randomness_or_environment() {
+fn core_reads_no_clock_randomness_or_environment() {
     for file in rust_files(&repository().join("shared/core/src")) {
         let text = fs::read_to_string(&file).unwrap();
         for word in [
@@ -88,7 +93,7 @@ fn dependencies_point_one_way() {
         ("lamplighter-core", &[][..]),
         ("lamplighter-macros", &["lamplighter-core"]),
         ("lamplighter-aws", &["lamplighter-core"]),
-        // The local parts only with its feature `testing`, for users' tests.
+        // The local services only with the feature `testing`, for users' tests.
         ("lamplighter", &["lamplighter-core", "lamplighter-aws", "lamplighter-macros", "lamplighter-local"]),
         ("lamplighter-local", &[]),
         ("lamplighter-project", &["lamplighter-core"]),
@@ -104,23 +109,19 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
-fn every_file_says_what_it_is_for_and_none_is_a_drawer() {
-    let sources: Vec<_> = ["shared", "functions", "cli", "tests", "benches"]
-        .iter()
-        .flat_map(|folder| rust_files(&repository().join(folder)))
-        .filter(|file| !file.components().any(|part| part.as_os_str() == "ui"))
-        .collect();
+fn every_file_begins_with_a_module_doc_and_has_a_specific_name() {
+    let sources = sources();
     assert!(sources.len() > 50, "only {} files were found", sources.len());
     for file in sources {
         let text = fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("//! "), "{} does not begin by saying what it is for", file.display());
+        assert!(text.starts_with("//! "), "{} does not begin with `//! `", file.display());
         let name = file.file_stem().unwrap().to_string_lossy();
         assert!(!["utils", "util", "common", "helpers"].contains(&name.as_ref()), "{}", file.display());
     }
 }
 
 #[test]
-fn nothing_prints_by_a_macro_that_fails_or_waits() {
+fn no_library_prints_with_a_macro() {
     let folders = [
         "cli",
         "shared/aws",
@@ -135,7 +136,7 @@ fn nothing_prints_by_a_macro_that_fails_or_waits() {
     for file in folders.iter().flat_map(|folder| rust_files(&repository().join(folder).join("src"))) {
         let text = fs::read_to_string(&file).unwrap();
         let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        // They panic where they cannot print, and wait where nobody reads.
+        // The macros panic if the output is closed, and block if nobody reads it.
         let found = code.find(|line| {
             ["print!(", "println!(", "eprint!(", "eprintln!(", "dbg!("].iter().any(|word| line.contains(word))
         });
@@ -143,6 +144,59 @@ fn nothing_prints_by_a_macro_that_fails_or_waits() {
     }
 }
 
+/// The `src` folder of each package of the workspace.
+fn crates() -> Vec<PathBuf> {
+    let metadata = metadata();
+    let folders = metadata.workspace_packages().into_iter().map(|package| {
+        let folder = package.manifest_path.parent().expect("a manifest is in a folder");
+        folder.join("src").into_std_path_buf()
+    });
+    folders.collect()
+}
+
+#[test]
+fn no_modules_of_a_crate_depend_on_each_other_in_a_cycle() {
+    let crates = crates();
+    assert!(crates.len() > 15, "only {} packages were found", crates.len());
+    let mut found = Vec::new();
+    for src in crates {
+        for cycle in modules::cycles(&src) {
+            let names: Vec<_> = cycle.iter().map(|module| module.join("::")).collect();
+            found.push(format!(
+                "{}: {}",
+                src.strip_prefix(repository()).unwrap().display(),
+                names.join(", ")
+            ));
+        }
+    }
+    assert!(found.is_empty(), "move what these modules share to a lower module:\n{}", found.join("\n"));
+}
+
+#[test]
+fn no_source_file_has_more_than_500_lines_before_its_tests() {
+    let files = crates().into_iter().flat_map(|src| rust_files(&src));
+    let is_tests = |file: &PathBuf| file.file_stem().is_some_and(|name| name == "tests");
+    let long = files.filter(|file| !is_tests(file)).filter_map(|file| {
+        let lines = without_tests(&fs::read_to_string(&file).unwrap()).lines().count();
+        (lines > 500).then(|| format!("{} ({lines})", file.strip_prefix(repository()).unwrap().display()))
+    });
+    let long: Vec<_> = long.collect();
+    assert!(long.is_empty(), "split these files: {}", long.join(", "));
+}
+
+/// The text of a file before its unit tests.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod ").next().unwrap_or_default()
+}
+
+/// All Rust files of the repository, without the inputs of compile tests.
+fn sources() -> Vec<PathBuf> {
+    let folders = ["shared", "functions", "cli", "tests", "benches"];
+    let files = folders.iter().flat_map(|folder| rust_files(&repository().join(folder)));
+    files.filter(|file| !file.components().any(|part| part.as_os_str() == "ui")).collect()
+}
+
+/// The Rust files in a folder and its folders.
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
