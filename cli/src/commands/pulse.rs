@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The pulse's function, behind the stack's name.
-const FUNCTION: &str = "lamplighter-pulse";
+const FUNCTION: &str = lamplighter_project::functions::PULSE_FUNCTION;
 /// What a report says of a run in progress.
 const RUNNING: &str = "RUNNING";
 /// The pause between two looks at such a run, and how often it may not be seen before it is taken not to begin.
