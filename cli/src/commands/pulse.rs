@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The name of the pulse's function, after the stack's name.
-const FUNCTION: &str = "lamplighter-pulse";
+const FUNCTION: &str = lamplighter_project::functions::PULSE_FUNCTION;
 /// The entry of a report for a run in progress.
 const RUNNING: &str = "RUNNING";
 /// The pause between two looks at such a run.

@@ -4,6 +4,7 @@
 //! - [`config`]: the keys of lamplighter.toml
 //! - [`compile`], [`describe`]: the binaries, and the definition that each task prints
 //! - [`project`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
+//! - [`functions`]: the Lambda functions of a project, which the template and the local host render
 //! - [`phases`], [`queues`], [`variables`]: the limits of CloudFormation, SQS and Lambda that a project is checked against
 //! - [`assets`], [`package`]: the files beside a binary, and the packages of the functions
 //! - [`fault`]: an error in a project, with its file and key
@@ -17,6 +18,7 @@ pub mod fault;
 pub mod files;
 #[cfg(any(test, feature = "testing"))]
 pub mod fixtures;
+pub mod functions;
 pub mod package;
 pub mod phases;
 pub mod project;

@@ -14,7 +14,7 @@ use lamplighter_project::{
     project::given::{SecretsFile, of_environment},
     workspace::Workspace,
 };
-use lamplighter_pulse::run::Pulse;
+use lamplighter_pulse::services::Pulse;
 
 use super::{
     location::Location, machine::Machine, queue::Queues, side::Side, storage::synchronous,

@@ -1,9 +1,9 @@
-//! The AWS services of one stack on this machine, with their state in one folder.
+//! The AWS parts of one stack on this machine, kept in one folder between deployments.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU32, Ordering},
@@ -17,55 +17,52 @@ use lamplighter_core::{name::TaskName, notify::Target, secret::Secrets, side::Pa
 use lamplighter_local::{
     Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous, mask_keys,
 };
-use lamplighter_project::{Project, Task, config::Build, package::Package, workspace::PULSE};
+use lamplighter_project::{
+    Project, Task,
+    config::Build,
+    functions::{
+        BUCKET, DISPATCHER_FUNCTION, Destination, FunctionKind, FunctionPlan, PULSE_FUNCTION, Variable,
+        VariableValue, functions, task_function, task_variables,
+    },
+    package::Package,
+    workspace::{DISPATCHER, PULSE},
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json};
 
 use super::{home, process_environment::ProcessEnvironment, side::Side, storage::Storage};
 use crate::logs::LogFiles;
 
-/// The name of the dispatcher's function, behind the stack's name.
-const DISPATCHER: &str = "lamplighter-dispatcher";
-/// The name of the fallback responder's function, behind the stack's name.
-const FALLBACK: &str = "lamplighter-fallback";
-/// The package whose binary both functions run.
-const DISPATCHER_PACKAGE: &str = "dispatcher";
-/// The name of the pulse's function, behind the stack's name.
-const PULSE_NAME: &str = "lamplighter-pulse";
-/// The timeout of the pulse.
-const PULSE_TIMEOUT: Duration = Duration::from_secs(55);
-/// The timeout of the dispatcher, as in Lambda.
-const DISPATCHER_TIMEOUT: Duration = Duration::from_secs(900);
-/// The fields of a log line that identify its origin.
-const OF_A_LINE: [&str; 7] = ["timestamp", "level", "task", "run_id", "attempt", "trigger", "target"];
-/// The region for a process that the Lambda host does not start.
+/// The fields of a log line that identify its run. Secrets are never masked in them.
+const RUN_FIELDS: [&str; 7] = ["timestamp", "level", "task", "run_id", "attempt", "trigger", "target"];
+/// The region of a process that the host does not start. The local table ignores it, but the SDK needs one.
 const REGION: (&str, &str) = ("AWS_REGION", "us-east-1");
 
-/// The AWS services of one stack on this machine.
+/// The AWS parts of one stack on this machine.
 pub struct Machine {
-    /// The table and the bucket.
+    /// The stack's table and its bucket.
     pub storage: Storage,
-    /// The Lambda host.
+    /// The host of the functions.
     pub host: Arc<LambdaHost>,
-    /// The stacks' status, for CloudFormation's API.
+    /// The local CloudFormation, which knows the stack's status.
     pub stacks: Stacks,
-    /// The response URLs of custom resources.
+    /// The endpoint for the answers of custom resources.
     pub answers: Answers,
     stack: String,
     process_environment: ProcessEnvironment,
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
-    /// The secrets that no log line of a function may show, by the function's name.
-    hidden: Arc<Hidden>,
+    /// The secrets that are masked in the log lines of each function.
+    secrets: Arc<SecretsByFunction>,
     logs: Arc<LogFiles>,
-    /// The number of days for which an unchanged log file is kept.
+    /// The days for which a log file is kept after its last line.
     log_days: AtomicU32,
 }
 
-/// The secrets in the configuration of functions, by the functions' names.
-type Hidden = RwLock<BTreeMap<String, Secrets>>;
+/// The secrets that functions have on this machine, by the functions' names.
+type SecretsByFunction = RwLock<BTreeMap<String, Secrets>>;
 
 impl Machine {
-    /// Starts the services. `tasks` are those of [`Storage::open`]. Each function's output goes to a file below `home/logs`.
+    /// Starts the parts. `tasks` are as in [`Storage::open`]. The output of each function goes to a file below `home/logs`.
     pub async fn start(
         home: &Path,
         stack: &str,
@@ -77,24 +74,24 @@ impl Machine {
         Self::start_with(storage, home, stack, process_environment, HostOptions::default(), |_, _| {}).await
     }
 
-    /// Starts the services around an open table. `on_line` receives each line that functions print after it was written to the
-    /// log file, and the text that was written. It must not block.
+    /// Starts the parts around an open table. `heard` is called with each line that a function prints, and with the text that
+    /// was written to its log file. It must not block.
     pub async fn start_with(
         storage: Storage,
         home: &Path,
         stack: &str,
         process_environment: ProcessEnvironment,
         options: HostOptions,
-        on_line: impl Fn(&LogLine, &str) + Send + Sync + 'static,
+        heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         home::make(home)?;
         let logs = Arc::new(LogFiles::new(home.join("logs"))?);
         let log_files = Arc::clone(&logs);
         let prefix = format!("{stack}-");
-        let hidden: Arc<Hidden> = Arc::default();
-        let of_functions = Arc::clone(&hidden);
+        let secrets: Arc<SecretsByFunction> = Arc::default();
+        let of_functions = Arc::clone(&secrets);
         let sink: Arc<dyn Fn(LogLine) + Send + Sync> = Arc::new(move |mut line: LogLine| {
-            // A function has the keys of the endpoints, and a library may print them.
+            // The endpoints' URLs have keys in them, and a library may print a URL.
             line.line = mask_keys(&line.line).into_owned();
             if let Some(secrets) =
                 of_functions.read().unwrap_or_else(PoisonError::into_inner).get(&line.function)
@@ -102,8 +99,8 @@ impl Machine {
                 line.line = masked(secrets, line.line);
             }
             let text = log_text(&line, &prefix);
-            log_files.append(&line.function, &text);
-            on_line(&line, &text);
+            log_files.keep(&line.function, &text);
+            heard(&line, &text);
         });
         let of_host = Arc::clone(&sink);
         let options = HostOptions { label: Some(run_of), ..options };
@@ -115,28 +112,28 @@ impl Machine {
             stack: stack.to_owned(),
             process_environment,
             sink,
-            hidden,
+            secrets,
             logs,
             log_days: AtomicU32::new(Build::default().log_retention_days),
         })
     }
 
-    /// Deletes the log files that are older than the project that was installed last allows.
+    /// Removes log files that are older than the retention of the project that was installed last.
     pub fn delete_old_logs(&self) {
         let days = u64::from(self.log_days.load(Ordering::Relaxed));
         self.logs.delete_older(Duration::from_secs(days * 24 * 3600));
     }
 
-    /// Logs a line of a process that the host does not run, as if it came from a function.
+    /// Logs a line of a process that the host does not run, as if it were a function's.
     pub fn log(&self, line: LogLine) {
         (self.sink)(line);
     }
 
-    /// Masks the secrets of one run's configuration in all later lines of the task's function.
+    /// Masks the task's secrets in the lines of its function from now on, with those in this configuration of one run.
     pub fn hide(&self, task: &Task, of_run: &Value) {
         let secrets = task.given_secrets(of_run);
         let function = self.function(task.name().as_str());
-        self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(function, secrets);
+        self.secrets.write().unwrap_or_else(PoisonError::into_inner).insert(function, secrets);
     }
 
     /// The name of a function of the stack.
@@ -146,38 +143,40 @@ impl Machine {
 
     /// The name of the dispatcher's function.
     pub fn dispatcher(&self) -> String {
-        self.function(DISPATCHER)
+        self.function(DISPATCHER_FUNCTION)
     }
 
     /// The name of the pulse's function.
     pub fn pulse(&self) -> String {
-        self.function(PULSE_NAME)
+        self.function(PULSE_FUNCTION)
     }
 
-    /// Registers the functions of a project.
+    /// Registers the functions of a project with the host.
+    ///
+    /// A task is left out if a reference in its configuration has no value. Callers have refused such a task already if it
+    /// is to run.
     pub fn install(&self, project: &Project, packages: &[Package]) -> anyhow::Result<()> {
-        let package = |name: &str| packages.iter().find(|package| package.name == name);
-        let Some(dispatcher) = package(DISPATCHER_PACKAGE) else {
+        let is_packaged = |name: &str| packages.iter().any(|package| package.name == name);
+        if !is_packaged(DISPATCHER) {
             bail!(
-                "this workspace has no `functions/{DISPATCHER_PACKAGE}`, which runs the tasks of a deployment"
+                "the folder functions/{DISPATCHER} is missing: its function runs the tasks of a deployment"
             );
-        };
-        for (name, on_failure) in [(DISPATCHER, Some(self.function(FALLBACK))), (FALLBACK, None)] {
-            let spec = self.spec(name, dispatcher, DISPATCHER_TIMEOUT, BTreeMap::new());
-            self.host.register(FunctionSpec { on_failure, ..spec });
         }
-        let pulse = package(PULSE);
-        if let Some(pulse) = pulse {
-            self.host.register(self.spec(PULSE_NAME, pulse, PULSE_TIMEOUT, self.pulse_variables(project)));
-        }
-        // A task with an unresolved value does not run here: otherwise the command would have failed before.
-        for task in project.tasks.iter().filter(|task| !task.is_unresolved()) {
-            self.install_task(project, task, packages, pulse.map(|_| self.pulse()))?;
+        for plan in functions(project) {
+            match plan.kind.task() {
+                Some(task) if task.is_unresolved() => {}
+                Some(task) => {
+                    self.install_task(project, task, packages, is_packaged(PULSE).then(|| self.pulse()))?;
+                }
+                None if is_packaged(plan.package) => self.host.register(self.spec(&plan, packages)?),
+                None => {}
+            }
         }
         Ok(())
     }
 
-    /// Registers the function of a task. `on_failure` is the function that receives the failures of a cron task.
+    /// Registers the function of a task with the host. `on_failure` is the function that receives the record of each failed
+    /// invocation of a cron task.
     pub fn install_task(
         &self,
         project: &Project,
@@ -186,17 +185,17 @@ impl Machine {
         on_failure: Option<String>,
     ) -> anyhow::Result<()> {
         self.log_days.store(project.build.log_retention_days, Ordering::Relaxed);
-        let mut spec = self.task_spec(project, task, packages)?;
-        if task.definition.cron().is_some() {
-            // As in the template. On this machine a run whose process died is also ended at once.
-            spec.max_retries = 0;
-            spec.on_failure = on_failure;
-        }
-        self.host.register(spec);
+        let plan = task_function(project, task)
+            .with_context(|| format!("`{}` is a side task: it has no function", task.name()))?;
+        let spec = self.spec(&plan, packages)?;
+        // In AWS the records are sent only if the project notifies somebody. Here the pulse also uses them to end at once a
+        // run whose process died.
+        let on_failure = if task.definition.cron().is_some() { on_failure } else { spec.on_failure };
+        self.host.register(FunctionSpec { on_failure, ..spec });
         Ok(())
     }
 
-    /// A side task, for the runner of this name.
+    /// Returns a side task as the runner of that name starts it on this machine.
     pub fn side(
         &self,
         project: &Project,
@@ -204,16 +203,18 @@ impl Machine {
         packages: &[Package],
         runner: &str,
     ) -> anyhow::Result<Side> {
-        let spec = self.task_spec(project, task, packages)?;
-        let mut variables = spec.environment;
+        let package = package(packages, task.name().as_str())?;
+        self.hide(task, &Value::Null);
+        let command = bootstrap(package);
+        let mut variables = self.environment(&task_variables(project, task));
         variables.entry(REGION.0.to_owned()).or_insert_with(|| REGION.1.to_owned());
         Ok(Side {
             task: task.name().clone(),
-            built: fs::metadata(&spec.command).and_then(|binary| binary.modified()).ok(),
-            command: spec.command,
-            folder: spec.task_root,
-            current_folder: spec.current_folder,
-            inherited: spec.inherited,
+            built: fs::metadata(&command).and_then(|binary| binary.modified()).ok(),
+            command,
+            folder: Some(package.folder.clone()),
+            current_folder: Some(self.process_environment.folder.clone()),
+            inherited: self.process_environment.variables.clone(),
             variables,
             runner: runner.to_owned(),
             environment: project.environment.clone(),
@@ -221,83 +222,90 @@ impl Machine {
         })
     }
 
-    fn task_spec(
-        &self,
-        project: &Project,
-        task: &Task,
-        packages: &[Package],
-    ) -> anyhow::Result<FunctionSpec> {
-        let name = task.name().as_str();
-        let package = packages.iter().find(|package| package.name == name);
-        let package = package.with_context(|| format!("there is no package of the task `{name}`"))?;
-        let timeout = Duration::from_secs(task.function_seconds());
-        let secrets = task.given_secrets(&Value::Null);
-        self.hidden.write().unwrap_or_else(PoisonError::into_inner).insert(self.function(name), secrets);
-        Ok(self.spec(name, package, timeout, Self::variables(project, task)))
-    }
-
-    fn spec(
-        &self,
-        name: &str,
-        package: &Package,
-        timeout: Duration,
-        variables: BTreeMap<String, String>,
-    ) -> FunctionSpec {
-        let mut environment = variables;
-        environment.extend(self.endpoints());
-        FunctionSpec {
+    /// The function of a plan as the host runs it.
+    fn spec(&self, plan: &FunctionPlan<'_>, packages: &[Package]) -> anyhow::Result<FunctionSpec> {
+        let package = package(packages, plan.package)?;
+        if let Some(task) = plan.kind.task() {
+            self.hide(task, &Value::Null);
+        }
+        let mut environment = self.environment(&plan.variables);
+        if plan.kind == FunctionKind::Pulse {
+            // There is no EventBridge Scheduler here, so the pulse starts every cron task.
+            environment.insert("LAMPLIGHTER_SCHEDULER".to_owned(), "pulse".to_owned());
+        }
+        let on_failure = match plan.on_failure {
+            Some(Destination::Function(name)) => Some(self.function(name)),
+            Some(Destination::Target(_)) | None => None,
+        };
+        Ok(FunctionSpec {
             environment,
             inherited: self.process_environment.variables.clone(),
-            timeout,
+            timeout: Duration::from_secs(plan.timeout_seconds),
+            memory_mb: plan.memory_mb,
             task_root: Some(package.folder.clone()),
             current_folder: Some(self.process_environment.folder.clone()),
-            ..FunctionSpec::new(self.function(name), package.folder.join("bootstrap"))
-        }
+            on_failure,
+            max_retries: plan.max_retries,
+            ..FunctionSpec::new(self.function(plan.name), bootstrap(package))
+        })
     }
 
-    /// The variables of a task's function beside the endpoints, as in the template.
-    fn variables(project: &Project, task: &Task) -> BTreeMap<String, String> {
-        let mut variables = task.variables();
-        variables.insert("LAMPLIGHTER_ENVIRONMENT".into(), project.environment.clone());
-        variables
-    }
-
-    /// The variables of the pulse beside the endpoints. On this machine it starts every cron task, and notifies only webhooks.
-    fn pulse_variables(&self, project: &Project) -> BTreeMap<String, String> {
-        let mut variables = BTreeMap::from([
-            ("LAMPLIGHTER_STACK".to_owned(), self.stack.clone()),
-            ("LAMPLIGHTER_ENVIRONMENT".to_owned(), project.environment.clone()),
-            ("LAMPLIGHTER_SCHEDULER".to_owned(), "pulse".to_owned()),
-        ]);
-        let reachable = |target: &&Target| matches!(target, Target::Webhook(_)) && !target.is_template();
-        if let Some(target) = project.notify.as_ref().filter(reachable) {
-            let target = serde_json::to_value(target).unwrap_or_default();
-            variables.insert("LAMPLIGHTER_NOTIFY".to_owned(), target.to_string());
-        }
-        variables
-    }
-
-    fn endpoints(&self) -> Vec<(String, String)> {
-        let parts = [
+    /// The environment of a process: its variables with their values on this machine, and the endpoints of the machine's
+    /// parts.
+    fn environment(&self, variables: &[Variable<'_>]) -> BTreeMap<String, String> {
+        let own = variables.iter().filter_map(|it| Some((it.name.clone(), self.value(&it.value)?)));
+        let endpoints = [
             ("AWS_ENDPOINT_URL_LAMBDA", self.host.endpoint()),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION", self.stacks.endpoint()),
-            ("LAMPLIGHTER_ANSWER_ENDPOINT", self.answers.endpoint()),
-            ("LAMPLIGHTER_TABLE", self.storage.table.name().to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value));
-        // They come last, since those of a table in AWS remove some of the others.
-        parts.into_iter().chain(self.storage.variables.iter().cloned()).collect()
+        // The storage's variables come last, since those of a table in AWS remove some of the others.
+        let of_storage = self.storage.variables.iter().filter(|(name, _)| name != BUCKET);
+        own.chain(endpoints).chain(of_storage.cloned()).collect()
     }
 
-    /// Ends every process and closes the table. `waits` is called if another process uses the table through this one.
+    /// The value of a variable on this machine; none if the variable is only for AWS.
+    fn value(&self, value: &VariableValue<'_>) -> Option<String> {
+        match value {
+            VariableValue::Text(text) => Some(text.clone()),
+            VariableValue::Table => Some(self.storage.table.name().to_owned()),
+            VariableValue::Bucket => {
+                let bucket = self.storage.variables.iter().find(|(name, _)| name == BUCKET);
+                bucket.map(|(_, value)| value.clone())
+            }
+            VariableValue::Stack => Some(self.stack.clone()),
+            VariableValue::AnswerEndpoint => Some(self.answers.endpoint()),
+            // Without credentials only a webhook can be reached from here.
+            VariableValue::NotifyTarget(target @ Target::Webhook(_)) if !target.is_template() => {
+                Some(target.packed().0.to_string())
+            }
+            // Jobs wait in the table, and nothing replaces `${..}`.
+            VariableValue::NotifyTarget(_) | VariableValue::QueueUrlPrefix | VariableValue::Template(_) => {
+                None
+            }
+        }
+    }
+
+    /// Ends every process and closes the table.
+    /// `waits` is called if another process still uses the table through this one.
     pub async fn stop(self, waits: impl FnOnce()) {
         self.host.shutdown().await;
         self.storage.close(waits).await;
     }
 }
 
-/// Masks the secrets in a line that a body printed. The task's own log is masked already, and the fields that identify its lines
-/// stay readable.
+fn package<'a>(packages: &'a [Package], name: &str) -> anyhow::Result<&'a Package> {
+    let package = packages.iter().find(|package| package.name == name);
+    package.with_context(|| format!("`{name}` was not packaged: run `lamplighter build`"))
+}
+
+/// The binary of a package.
+fn bootstrap(package: &Package) -> PathBuf {
+    package.folder.join("bootstrap")
+}
+
+/// Masks the secrets in a line that a body may have printed. The fields that identify the run stay readable, even where they
+/// contain the text of a secret.
 fn masked(secrets: &Secrets, line: String) -> String {
     let text = secrets.mask(&line);
     if text == line {
@@ -305,7 +313,7 @@ fn masked(secrets: &Secrets, line: String) -> String {
     }
     let Ok(Value::Object(mut fields)) = serde_json::from_str(&line) else { return text };
     for (name, value) in &mut fields {
-        if !OF_A_LINE.contains(&name.as_str()) {
+        if !RUN_FIELDS.contains(&name.as_str()) {
             *value = secrets.mask_value(value.take());
         }
     }
@@ -315,13 +323,13 @@ fn masked(secrets: &Secrets, line: String) -> String {
 /// The run of an invocation, if its payload names one.
 fn run_of(payload: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
-    struct Named {
+    struct Payload {
         run_id: Option<String>,
     }
-    serde_json::from_slice::<Named>(payload).ok()?.run_id
+    serde_json::from_slice::<Payload>(payload).ok()?.run_id
 }
 
-/// The text of a line for the log file. A JSON line is unchanged, and a plain line becomes one with the run's id.
+/// The text of a line in the log file. A line of JSON names its run itself; any other text is wrapped together with its run.
 fn log_text(line: &LogLine, prefix: &str) -> String {
     let Some(run) = &line.label else { return line.line.clone() };
     if line.line.trim_start().starts_with('{') && serde_json::from_str::<IgnoredAny>(&line.line).is_ok() {
@@ -336,7 +344,12 @@ fn log_text(line: &LogLine, prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use lamplighter_core::hidden;
+    use lamplighter_project::fixtures;
+    use lamplighter_template::render;
+    use serde_yaml_ng::Value as Yaml;
 
     use super::*;
 
@@ -352,5 +365,69 @@ mod tests {
         let wanted =
             json!({ "run_id": "1", "level": "INFO", "message": "[secret] [secret]", "n": ["[secret]"] });
         assert_eq!(masked, wanted);
+    }
+
+    /// The variables that functions have only on one machine.
+    const ONLY_HERE: [&str; 2] = ["LAMPLIGHTER_SCHEDULER", "LAMPLIGHTER_TABLE_IS_LOCAL"];
+
+    /// The properties of each function in a template, with its retries, by name.
+    fn of_template(template: &Yaml) -> BTreeMap<String, (Yaml, u64)> {
+        let resources = template["Resources"].as_mapping().unwrap();
+        let retries_of = |id: &Yaml, properties: &Yaml| {
+            let own = resources.values().map(|resource| &resource["Properties"]);
+            let mut own = own.filter(|config| &config["FunctionName"]["Ref"] == id);
+            let config = own.next().unwrap_or(&properties["EventInvokeConfig"]);
+            // Lambda's default.
+            config["MaximumRetryAttempts"].as_u64().unwrap_or(2)
+        };
+        let functions = resources.iter().filter(|(_, of)| of["Type"] == "AWS::Serverless::Function");
+        let by_name = functions.map(|(id, of)| {
+            let properties = &of["Properties"];
+            let name = properties["FunctionName"]["Fn::Sub"].as_str().unwrap();
+            let name = name.replace("${AWS::StackName}", "shop");
+            (name, (properties.clone(), retries_of(id, properties)))
+        });
+        by_name.collect()
+    }
+
+    #[tokio::test]
+    async fn g06_a_function_is_the_same_on_one_machine_as_in_the_template() {
+        let mut project = fixtures::shop();
+        project.functions.clear();
+        project.notify = Some(Target::Webhook("https://hooks.example/".to_owned()));
+        let template = serde_yaml_ng::from_str(&render(&project, None).unwrap()).unwrap();
+        let template = of_template(&template);
+        let folder = tempfile::tempdir().unwrap();
+        let process_environment = ProcessEnvironment { folder: folder.path().to_owned(), variables: Vec::new() };
+        let machine =
+            Machine::start(folder.path(), "shop", process_environment, Synchronous::Normal, []).await.unwrap();
+        let package = |plan: &FunctionPlan<'_>| Package {
+            name: plan.package.to_owned(),
+            zip: PathBuf::new(),
+            zip_bytes: 0,
+            folder: folder.path().join(plan.package),
+            task: None,
+        };
+        let plans = functions(&project);
+        let packages: Vec<_> = plans.iter().map(package).collect();
+        for plan in &plans {
+            let spec = machine.spec(plan, &packages).unwrap();
+            let (properties, retries) = &template[&spec.name];
+            assert_eq!(properties["Timeout"], spec.timeout.as_secs(), "{}", spec.name);
+            assert_eq!(properties["MemorySize"], spec.memory_mb, "{}", spec.name);
+            assert_eq!(*retries, u64::from(spec.max_retries), "{}", spec.name);
+            let code = properties["CodeUri"].as_str().unwrap();
+            assert_eq!(code, format!("../target/lamplighter/{}.zip", plan.package));
+            // Jobs are in no queues here, and the pulse drives every cron task.
+            let in_aws = properties["Environment"]["Variables"].as_mapping().unwrap().keys();
+            let in_aws: BTreeSet<_> =
+                in_aws.filter_map(Yaml::as_str).filter(|name| *name != "LAMPLIGHTER_QUEUES").collect();
+            let here = spec.environment.keys().map(String::as_str);
+            let here: BTreeSet<_> =
+                here.filter(|name| !name.starts_with("AWS_") && !ONLY_HERE.contains(name)).collect();
+            assert_eq!(here, in_aws, "{}", spec.name);
+        }
+        assert_eq!(template.len(), plans.len());
+        machine.stop(|| {}).await;
     }
 }

@@ -5,21 +5,19 @@ use std::collections::BTreeMap;
 use lamplighter_project::{
     Project, config,
     fault::Faults,
+    functions::enqueuing_variables,
     variables::{MAX_BYTES, NO_NAME, is_name, reserved},
 };
 use serde_yaml_ng::{Mapping, Value};
 
 use super::{
-    deployment::BEFORE,
-    functions::mapping,
-    globals,
+    functions, globals,
+    ids::BEFORE,
     intrinsics::reference,
     paths::Paths,
-    queues,
     read::{self, Entry, Node},
     scalars::as_text,
-    storage::{BUCKET, TABLE},
-    yaml::{list, map},
+    yaml::{list, mapping},
 };
 
 /// The sections that are taken over. Source: AWS CloudFormation User Guide, "Template sections".
@@ -332,12 +330,7 @@ fn is_function(resource: &Value) -> bool {
 
 /// The function with the variables of whoever enqueues jobs. What it says itself stands.
 fn enqueuing(function: Value, project: &Project) -> Value {
-    let mut variables = mapping(map! {
-        "LAMPLIGHTER_TABLE" => reference(TABLE),
-        "LAMPLIGHTER_BUCKET" => reference(BUCKET),
-        "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
-        queues::VARIABLE => queues::prefix(),
-    });
+    let mut variables = functions::variables(&enqueuing_variables(project));
     let mut function = mapping(function);
     let mut properties = mapping(function.get("Properties").cloned().unwrap_or_default());
     let mut environment = mapping(properties.get("Environment").cloned().unwrap_or_default());
@@ -410,7 +403,7 @@ fn changed_entry(id: &str, value: Value, change: &dyn Fn(Value) -> Value) -> Val
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::yaml::map, *};
 
     #[test]
     fn l24_functions_wait_and_other_resources_do_not() {

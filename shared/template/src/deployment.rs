@@ -1,45 +1,30 @@
-//! What makes a deployment run tasks: a custom resource for each phase, the dispatcher that answers for them, and
-//! the function that answers when the dispatcher cannot.
+//! The resources that make a deployment run tasks: a custom resource for each phase, the dispatcher that handles them, and
+//! the fallback responder that answers CloudFormation when the dispatcher cannot.
 
 use lamplighter_aws::table::LEDGER_RETENTION;
 use lamplighter_core::{definition::Phase, duration};
 use lamplighter_project::{
     Project, Task,
+    functions::{DISPATCHER_FUNCTION, FALLBACK_FUNCTION, FunctionKind, FunctionPlan, LEDGER_DAYS},
     phases::{in_order, service_seconds},
-    workspace::DISPATCHER,
 };
-use serde_yaml_ng::{Mapping, Value};
+use serde_yaml_ng::Value;
 
 use super::{
-    ANSWER_ENDPOINT, Application, Group,
-    functions::{self, Function, Ids, mapping},
+    application::Application,
+    functions::{self, Additions},
+    group::Group,
+    ids::{BEFORE, DISPATCHER_RETRIES, Ids, TABLE, logical_id},
     intrinsics::{attribute, function_arn, reference, sub},
     roles,
-    storage::TABLE,
     yaml::map,
 };
 
-/// The custom resource that the application waits for.
-pub const BEFORE: &str = "LamplighterBefore";
-/// The custom resource that waits for the application.
-pub const AFTER: &str = "LamplighterAfter";
-const DISPATCHER_NAME: &str = "lamplighter-dispatcher";
-const FALLBACK_NAME: &str = "lamplighter-fallback";
-const RETRIES: &str = "LamplighterDispatcherRetries";
+/// The plans and the table mean the same retention of the ledger.
+const _: () = assert!(LEDGER_DAYS * 24 * 3600 == LEDGER_RETENTION.as_secs());
 
-/// The days that a ledger keeps its entries, if no task keeps its records longer.
-const LEDGER_DAYS: u64 = LEDGER_RETENTION.as_secs() / DAY;
-const DAY: u64 = 24 * 3600;
-
-/// The logical id of a phase's resource.
-pub fn logical_id(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Before => BEFORE,
-        Phase::After => AFTER,
-    }
-}
-
-/// The properties of a phase's resource; nothing if the phase has no task. `function` gives the function of a task.
+/// Returns the properties of a phase's custom resource, or nothing if the phase has no task. `function` returns the value that
+/// identifies the function of a task.
 pub fn properties(
     project: &Project,
     phase: Phase,
@@ -70,86 +55,55 @@ pub fn properties(
     (!tasks.is_empty()).then_some(properties)
 }
 
-/// The dispatcher and the resources; nothing where no deployment starts a task.
-pub(super) fn groups(project: &Project, application: Option<&Application>) -> Vec<Group> {
+/// Renders the dispatcher, the fallback responder and the custom resources, if a deployment starts a task.
+pub(super) fn groups(
+    project: &Project,
+    plans: &[FunctionPlan<'_>],
+    application: Option<&Application>,
+) -> Vec<Group> {
+    let group = |plan: &FunctionPlan<'_>| match plan.kind {
+        FunctionKind::Dispatcher => Some(dispatcher(project, plan)),
+        FunctionKind::Fallback => Some(fallback(project, plan)),
+        _ => None,
+    };
+    let functions = plans.iter().filter(|plan| plan.in_stack).filter_map(group);
     let phases = [Phase::Before, Phase::After];
-    let resources: Vec<_> =
-        phases.into_iter().filter_map(|phase| resource(project, phase, application)).collect();
-    if resources.is_empty() {
-        return Vec::new();
-    }
-    [dispatcher(project), fallback(project)].into_iter().chain(resources).collect()
+    functions.chain(phases.into_iter().filter_map(|phase| resource(project, phase, application))).collect()
 }
 
-fn dispatcher(project: &Project) -> Group {
+fn dispatcher(project: &Project, plan: &FunctionPlan<'_>) -> Group {
     let tasks = [Phase::Before, Phase::After].into_iter().flat_map(|phase| project.phase(phase));
     let functions: Vec<_> = tasks.map(|(task, _)| function_arn(task.name().as_str())).collect();
     let mut invoked = functions.clone();
-    invoked.extend([function_arn(DISPATCHER_NAME), function_arn(FALLBACK_NAME)]);
+    invoked.extend([function_arn(DISPATCHER_FUNCTION), function_arn(FALLBACK_FUNCTION)]);
     let statements = vec![
         ledger(),
         roles::allow(&["lambda:InvokeFunction"], invoked),
         roles::allow(&["lambda:GetFunctionConfiguration"], functions),
         own_stack(),
     ];
-    let ids = Ids::new("LamplighterDispatcher");
+    let ids = Ids::of_dispatcher();
     let retries = map! {
         "Type" => "AWS::Lambda::EventInvokeConfig",
         "Properties" => map! {
             "FunctionName" => reference(&ids.function),
             "Qualifier" => "$LATEST",
-            "MaximumRetryAttempts" => 2,
+            "MaximumRetryAttempts" => plan.max_retries,
             "DestinationConfig" => map! {
-                "OnFailure" => map! { "Destination" => attribute(&fallback_ids().function, "Arn") },
+                "OnFailure" => map! { "Destination" => attribute(&Ids::of_fallback().function, "Arn") },
             },
         },
     };
-    let function = Function {
-        name: DISPATCHER_NAME,
-        description: "Runs the tasks of a deployment and answers CloudFormation.",
-        package: DISPATCHER,
-        memory_mb: 256,
-        seconds: 900,
-        variables: variables(project),
-        statements,
-        attributes: Mapping::new(),
-        properties: Mapping::new(),
-    };
+    let additions = Additions { statements, ..Additions::default() };
     Group::new("Runs the tasks of a deployment, and hands over to itself before its own time is up.")
-        .with_all(functions::resources(project, &ids, function))
-        .with(RETRIES, retries)
+        .with_all(functions::resources(project, plan, &ids, additions))
+        .with(DISPATCHER_RETRIES, retries)
 }
 
-fn fallback(project: &Project) -> Group {
-    let function = Function {
-        name: FALLBACK_NAME,
-        description: "Answers CloudFormation when the dispatcher could not.",
-        package: DISPATCHER,
-        memory_mb: 256,
-        seconds: 60,
-        variables: variables(project),
-        statements: vec![ledger(), own_stack()],
-        attributes: Mapping::new(),
-        properties: Mapping::new(),
-    };
+fn fallback(project: &Project, plan: &FunctionPlan<'_>) -> Group {
+    let additions = Additions { statements: vec![ledger(), own_stack()], ..Additions::default() };
     Group::new("Answers when the dispatcher has failed for good, so that no stack waits for nothing.")
-        .with_all(functions::resources(project, &fallback_ids(), function))
-}
-
-fn fallback_ids() -> Ids {
-    Ids::new("LamplighterFallback")
-}
-
-fn variables(project: &Project) -> Mapping {
-    let longest = project.tasks.iter().map(|task| task.definition.retention).max().unwrap_or_default();
-    let days = longest.as_secs().div_ceil(DAY);
-    let retention = (days > LEDGER_DAYS).then(|| ("LAMPLIGHTER_RETENTION_DAYS", days.to_string()));
-    let mut variables = mapping(map! {
-        "LAMPLIGHTER_TABLE" => reference(TABLE),
-        "LAMPLIGHTER_ANSWER_ENDPOINT" => reference(ANSWER_ENDPOINT),
-    });
-    variables.extend(retention.map(|(name, days)| (name.into(), days.into())));
-    variables
+        .with_all(functions::resources(project, plan, &Ids::of_fallback(), additions))
 }
 
 fn ledger() -> Value {
@@ -158,23 +112,25 @@ fn ledger() -> Value {
     roles::table(&actions.each_ref().map(String::as_str))
 }
 
-/// To tell a deployment from a rollback.
+/// Allows reading the stack's events, which distinguish a deployment from a rollback.
 fn own_stack() -> Value {
     let stack =
         "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*";
     roles::allow(&["cloudformation:DescribeStackEvents", "cloudformation:DescribeStacks"], vec![sub(stack)])
 }
 
-/// A phase's resource. It depends on all that running its tasks needs, so that it also goes first on a delete.
+/// Renders a phase's custom resource. It depends on everything that its tasks need to run. So CloudFormation deletes it
+/// before them.
 fn resource(project: &Project, phase: Phase, application: Option<&Application>) -> Option<Group> {
-    let dispatcher = Ids::new("LamplighterDispatcher");
+    let dispatcher = Ids::of_dispatcher();
     let token = attribute(&dispatcher.function, "Arn");
-    let function = |task: &Task| reference(&Ids::of(task.name()).function);
+    let function = |task: &Task| reference(&Ids::of_task(task.name()).function);
     let properties = properties(project, phase, token, reference("Version"), function)?;
-    let mut needed = vec![TABLE.to_owned(), dispatcher.role, dispatcher.log_group, RETRIES.to_owned()];
-    needed.push(fallback_ids().role);
+    let mut needed =
+        vec![TABLE.to_owned(), dispatcher.role, dispatcher.log_group, DISPATCHER_RETRIES.to_owned()];
+    needed.push(Ids::of_fallback().role);
     for (task, _) in project.phase(phase) {
-        let ids = Ids::of(task.name());
+        let ids = Ids::of_task(task.name());
         needed.extend([ids.role, ids.log_group]);
     }
     let comment = match phase {

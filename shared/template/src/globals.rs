@@ -3,7 +3,7 @@
 
 use serde_yaml_ng::{Mapping, Value};
 
-use super::functions::mapping;
+use super::yaml::mapping;
 
 /// The type that `Globals.Function` is about.
 const FUNCTION: &str = "AWS::Serverless::Function";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lamplighter_project::fault::Faults;
 use serde_yaml_ng::Value;
 
-use super::{Application, Group, TEMPLATE, sam};
+use super::{Application, TEMPLATE, group::Group, sam};
 
 /// The most resources of a stack. Source: AWS CloudFormation User Guide, "Understand CloudFormation quotas", as the rest.
 const RESOURCES: usize = 500;

@@ -2,7 +2,7 @@
 
 use serde_yaml_ng::{Mapping, Value};
 
-use super::functions::mapping;
+use super::yaml::mapping;
 
 /// The folder of the generated template.
 const INFRA: &str = "infra";

@@ -1,54 +1,72 @@
-//! The pulse: in the template if a task needs it, because EventBridge cannot drive it, because its jobs may have to wait
-//! for longer than SQS delays a message, or because somebody is to be told of its failures.
+//! The pulse and its schedule. The stack has it only if a task needs it.
 
 use lamplighter_core::{
     notify::Target,
     schedule::{Driver, driver},
 };
-use lamplighter_project::{Project, workspace::PULSE};
+use lamplighter_project::{
+    Project,
+    functions::{Destination, FunctionKind, FunctionPlan, PULSE_FUNCTION},
+};
 use serde_yaml_ng::{Mapping, Value};
 
 use super::{
-    Group,
-    functions::{self, Function, Ids, mapping},
-    intrinsics::{attribute, function_arn, own, reference, sub},
-    queues, roles, schedules,
-    storage::{BUCKET, TABLE},
-    yaml::map,
+    functions::{self, Additions},
+    group::Group,
+    ids::{self, Ids, PULSE_RETRIES},
+    intrinsics::{attribute, dead_letters_arn, function_arn, own, queue_arn, reference, sub, sub_if_needed},
+    roles,
+    yaml::{map, mapping},
 };
 
-const NAME: &str = "lamplighter-pulse";
-/// The time of one pulse: it is over before the next one comes.
-const SECONDS: u64 = 55;
-/// How long EventBridge tries to deliver a minute's pulse; the next one makes up for it. Source: EventBridge Scheduler API
-/// Reference, `RetryPolicy`.
+/// How long EventBridge tries to deliver the event of one minute, in seconds. The next minute's pulse makes up for a lost one.
+/// Source: EventBridge Scheduler API Reference, `RetryPolicy`.
 const EVENT_SECONDS: u32 = 60;
 
-fn ids() -> Ids {
-    Ids::new("LamplighterPulse")
-}
-
-/// Where a task's function sends the record of an invocation that failed.
+/// Renders the destination to which Lambda sends the record of a cron task's failed invocation: the pulse.
 pub(super) fn destination() -> Value {
-    map! { "OnFailure" => map! { "Type" => "Lambda", "Destination" => attribute(&ids().function, "Arn") } }
+    let pulse = attribute(&Ids::of_pulse().function, "Arn");
+    map! { "OnFailure" => map! { "Type" => "Lambda", "Destination" => pulse } }
 }
 
-/// What lets it.
-pub(super) fn told() -> Value {
-    roles::allow(&["lambda:InvokeFunction"], vec![function_arn(NAME)])
+/// Allows a function to send such records.
+pub(super) fn may_be_invoked() -> Value {
+    roles::allow(&["lambda:InvokeFunction"], vec![function_arn(PULSE_FUNCTION)])
 }
 
-/// The pulse, if something needs it.
-pub(super) fn groups(project: &Project) -> Vec<Group> {
-    let drives = project.cron().any(|(_, cron)| matches!(driver(cron), Driver::Pulse { .. }));
-    let tells = project.notify.is_some() && project.cron().next().is_some();
-    let enqueues = project.queues().next().is_some();
-    if !drives && !tells && !enqueues {
-        return Vec::new();
+/// Renders the pulse, if the stack has one.
+pub(super) fn groups(project: &Project, plans: &[FunctionPlan<'_>]) -> Vec<Group> {
+    let pulse = plans.iter().filter(|plan| plan.in_stack && plan.kind == FunctionKind::Pulse);
+    pulse.map(|plan| group(project, plan)).collect()
+}
+
+fn group(project: &Project, plan: &FunctionPlan<'_>) -> Group {
+    let ids = Ids::of_pulse();
+    let mut invoked = mapping(map! {
+        "FunctionName" => reference(&ids.function),
+        "Qualifier" => "$LATEST",
+        "MaximumRetryAttempts" => plan.max_retries,
+    });
+    if let Some(Destination::Target(target)) = plan.on_failure
+        && let Some((_, arn)) = delivery(target)
+    {
+        // Lambda itself reports a pulse that fails, to the same target.
+        let destination = map! { "OnFailure" => map! { "Destination" => arn } };
+        invoked.insert("DestinationConfig".into(), destination);
     }
+    let additions =
+        Additions { statements: statements(project), attributes: waits(project), properties: Mapping::new() };
+    let comment = "Each minute starts the tasks that EventBridge cannot and the jobs that are due, ends lost runs, and \
+                   tells of failures.";
+    Group::new(comment)
+        .with_all(functions::resources(project, plan, &ids, additions))
+        .with(PULSE_RETRIES, map! { "Type" => "AWS::Lambda::EventInvokeConfig", "Properties" => invoked })
+        .with_all(schedule(&ids))
+}
+
+fn statements(project: &Project) -> Vec<Value> {
     let mut functions: Vec<_> = project.cron().map(|(task, _)| function_arn(task.name().as_str())).collect();
     functions.dedup();
-    let queues: Vec<_> = project.queues().map(|(task, _)| queues::arn(task.name())).collect();
     let mut statements = vec![roles::table(&[
         "dynamodb:BatchGetItem",
         "dynamodb:DeleteItem",
@@ -60,72 +78,33 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
     if !functions.is_empty() {
         statements.push(roles::allow(&["lambda:InvokeFunction"], functions));
     }
-    let mut variables = mapping(map! {
-        "LAMPLIGHTER_TABLE" => reference(TABLE),
-        "LAMPLIGHTER_STACK" => reference("AWS::StackName"),
-        "LAMPLIGHTER_ENVIRONMENT" => project.environment.as_str(),
-    });
-    if enqueues {
-        let tasks: Vec<_> = project.queues().map(|(task, _)| task.name()).collect();
-        let values = [roles::values(tasks.iter().copied()), roles::job_values(tasks.iter().copied())];
-        statements.extend([roles::due(), roles::allow(&["sqs:SendMessage"], queues)]);
-        statements.extend(values);
+    let queue_tasks: Vec<_> = project.queues().map(|(task, _)| task.name()).collect();
+    if !queue_tasks.is_empty() {
+        let queues = queue_tasks.iter().map(|task| queue_arn(task)).collect();
+        statements.extend([
+            roles::due(),
+            roles::allow(&["sqs:SendMessage"], queues),
+            roles::values(queue_tasks.iter().copied()),
+            roles::job_values(queue_tasks.iter().copied()),
+        ]);
         if project.notify.is_some() {
-            let dead = tasks.iter().map(|task| queues::dead_arn(task)).collect();
-            statements.push(roles::allow(&["sqs:GetQueueAttributes"], dead));
-        }
-        variables.insert(queues::VARIABLE.into(), queues::prefix());
-        variables.insert("LAMPLIGHTER_BUCKET".into(), reference(BUCKET));
-    }
-    let mut invoked = mapping(map! {
-        "FunctionName" => reference(&ids().function),
-        "Qualifier" => "$LATEST",
-        "MaximumRetryAttempts" => 2,
-    });
-    if let Some(target) = &project.notify {
-        let (json, beside) = target.packed();
-        variables.insert("LAMPLIGHTER_NOTIFY".into(), json.to_string().into());
-        if let Some(value) = beside {
-            variables.insert("LAMPLIGHTER_NOTIFY_VALUE".into(), filled_in(value));
-        }
-        if let Some((action, arn)) = way(target) {
-            statements.push(roles::allow(&[action], vec![arn.clone()]));
-            // A pulse that fails is told by Lambda itself, to the same.
-            let destination = map! { "OnFailure" => map! { "Destination" => arn } };
-            invoked.insert("DestinationConfig".into(), destination);
+            let dead_letters = queue_tasks.iter().map(|task| dead_letters_arn(task)).collect();
+            statements.push(roles::allow(&["sqs:GetQueueAttributes"], dead_letters));
         }
     }
-    let function = Function {
-        name: NAME,
-        description: "Starts what is due each minute, ends what was lost, and tells of failures.",
-        package: PULSE,
-        memory_mb: 256,
-        seconds: SECONDS,
-        variables,
-        statements,
-        attributes: waits(project),
-        properties: Mapping::new(),
-    };
-    let comment = "Each minute starts the tasks that EventBridge cannot and the jobs that are due, ends lost runs, and \
-                   tells of failures.";
-    let group = Group::new(comment)
-        .with_all(functions::resources(project, &ids(), function))
-        .with(
-            "LamplighterPulseRetries",
-            map! { "Type" => "AWS::Lambda::EventInvokeConfig", "Properties" => invoked },
-        )
-        .with_all(schedule());
-    vec![group]
+    let delivery = project.notify.as_ref().and_then(delivery);
+    statements.extend(delivery.map(|(action, arn)| roles::allow(&[action], vec![arn])));
+    statements
 }
 
-/// Has CloudFormation change the pulse after the functions of the cron tasks and their schedules. So its plan never has a task that
-/// a deployment holds back.
+/// Has CloudFormation change the pulse after the functions of the cron tasks and their schedules. So a pulse never starts a
+/// task whose new version a deployment still holds back.
 fn waits(project: &Project) -> Mapping {
     let mut needed = Vec::new();
     for (task, cron) in project.cron() {
-        needed.push(Ids::of(task.name()).function);
+        needed.push(Ids::of_task(task.name()).function);
         if matches!(driver(cron), Driver::EventBridge { .. }) {
-            needed.push(schedules::id(task.name()));
+            needed.push(ids::schedule(task.name()));
         }
     }
     if needed.is_empty() {
@@ -135,14 +114,14 @@ fn waits(project: &Project) -> Mapping {
     Mapping::from_iter([("DependsOn".into(), needed.into())])
 }
 
-/// The schedule of the pulse, and the role that lets it invoke the pulse and nothing else.
-fn schedule() -> [(String, Value); 2] {
-    let arn = attribute(&ids().function, "Arn");
+/// Renders the schedule of the pulse, and the role that lets it invoke the pulse and nothing else.
+fn schedule(ids: &Ids) -> [(String, Value); 2] {
+    let arn = attribute(&ids.function, "Arn");
     let invoke = roles::allow(&["lambda:InvokeFunction"], vec![arn.clone()]);
     let schedule = map! {
         "Type" => "AWS::Scheduler::Schedule",
         "Properties" => map! {
-            "Name" => sub(own(NAME)),
+            "Name" => sub(own(PULSE_FUNCTION)),
             "ScheduleExpression" => "rate(1 minute)",
             "State" => "ENABLED",
             "FlexibleTimeWindow" => map! { "Mode" => "OFF" },
@@ -163,12 +142,12 @@ fn schedule() -> [(String, Value); 2] {
     ]
 }
 
-/// The action that tells the target, and the target's ARN; nothing for a webhook, which needs no leave.
-fn way(target: &Target) -> Option<(&'static str, Value)> {
+/// Returns the action that sends a message to the target, and the target's ARN. A webhook needs no permission.
+fn delivery(target: &Target) -> Option<(&'static str, Value)> {
     match target {
-        Target::Topic(arn) => Some(("sns:Publish", filled_in(arn))),
+        Target::Topic(arn) => Some(("sns:Publish", sub_if_needed(arn))),
         Target::EventBus(bus) if bus.starts_with("arn:") || bus.contains("${") => {
-            Some(("events:PutEvents", filled_in(bus)))
+            Some(("events:PutEvents", sub_if_needed(bus)))
         }
         Target::EventBus(name) => {
             let arn = format!(
@@ -180,15 +159,10 @@ fn way(target: &Target) -> Option<(&'static str, Value)> {
     }
 }
 
-/// A text in which CloudFormation puts what it knows.
-fn filled_in(text: &str) -> Value {
-    if text.contains("${") { sub(text) } else { Value::from(text) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::fixtures, *};
-    use lamplighter_project::config::Config;
+    use lamplighter_project::{config::Config, functions::functions};
 
     fn pulse(config: &str) -> Option<String> {
         let mut project =
@@ -198,7 +172,7 @@ mod tests {
     }
 
     fn pulse_of(project: &Project) -> Option<String> {
-        let groups = groups(project);
+        let groups = groups(project, &functions(project));
         let mut text = String::new();
         groups.first()?.write(&mut text);
         Some(text)
@@ -212,7 +186,7 @@ mod tests {
         queues.tasks.retain(|task| task.definition.queue().is_some());
         let text = pulse_of(&queues).unwrap();
         assert!(text.contains("/index/due") && !text.contains("lambda:InvokeFunction\""), "{text}");
-        assert!(!text.contains("sqs:GetQueueAttributes"), "nobody is told of dead letters: {text}");
+        assert!(!text.contains("sqs:GetQueueAttributes"), "dead letters notify nobody: {text}");
         queues.notify = Some(Target::Webhook("https://hooks.example/".to_owned()));
         let text = pulse_of(&queues).unwrap();
         let (_, counts) = text.split_once("sqs:GetQueueAttributes").unwrap();
@@ -220,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn g03_the_pulse_may_tell_only_its_target() {
+    fn g03_the_pulse_may_notify_only_its_target() {
         for (notify, action, arn) in [
             ("topic = \"arn:aws:sns:eu-west-1:1:alerts\"", "sns:Publish", "arn:aws:sns:eu-west-1:1:alerts"),
             ("topic = \"${Alerts}\"", "sns:Publish", "${Alerts}"),

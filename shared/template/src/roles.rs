@@ -1,4 +1,4 @@
-//! Roles: what each function may do, and nothing else.
+//! The roles of functions and schedules. Each allows only the actions that its own work needs.
 
 use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
 use lamplighter_core::name::TaskName;
@@ -6,13 +6,12 @@ use lamplighter_project::config::Permission;
 use serde_yaml_ng::Value;
 
 use super::{
-    functions::mapping,
-    intrinsics::{attribute, reference, sub},
-    storage::{BUCKET, TABLE},
-    yaml::{list, map},
+    ids::{BUCKET, TABLE},
+    intrinsics::{attribute, reference, sub, sub_if_needed},
+    yaml::{list, map, mapping},
 };
 
-/// A role that the service takes on, with these statements.
+/// Renders a role that the service assumes, with these statements.
 pub(super) fn role(trust: Value, statements: Vec<Value>) -> Value {
     map! {
         "Type" => "AWS::IAM::Role",
@@ -26,7 +25,7 @@ pub(super) fn role(trust: Value, statements: Vec<Value>) -> Value {
     }
 }
 
-/// Lambda takes the role on, for a function that has it.
+/// Lets Lambda assume the role.
 pub(super) fn trusts_lambda() -> Value {
     map! {
         "Effect" => "Allow",
@@ -35,7 +34,7 @@ pub(super) fn trusts_lambda() -> Value {
     }
 }
 
-/// EventBridge Scheduler takes the role on, for schedules of this account only.
+/// Lets EventBridge Scheduler assume the role, for schedules of this account only.
 pub(super) fn trusts_scheduler() -> Value {
     map! {
         "Effect" => "Allow",
@@ -56,32 +55,32 @@ pub(super) fn allow(actions: &[&str], resources: Vec<Value>) -> Value {
     }
 }
 
-/// Writing to one's own log group. Its ARN ends with `:*`, which are its streams.
+/// Allows writing to the function's own log group. The ARN ends with `:*`, which are its streams.
 pub(super) fn own_log(log_group: &str) -> Value {
     allow(&["logs:CreateLogStream", "logs:PutLogEvents"], vec![attribute(log_group, "Arn")])
 }
 
-/// The table, with these actions.
+/// Allows the actions on the whole table.
 pub(super) fn table(actions: &[&str]) -> Value {
     allow(actions, vec![attribute(TABLE, "Arn")])
 }
 
-/// The items of the table whose partitions begin so, with these actions.
+/// Allows the actions on the items in these partitions of the table. `*` is any text.
 pub(super) fn items(actions: &[&str], partitions: Vec<String>) -> Value {
     let mut statement = mapping(table(actions));
-    // Every request that reaches the statement has a key. Source: Amazon DynamoDB Developer Guide, "Using IAM policy
+    // Each request that these actions make has a key. Source: Amazon DynamoDB Developer Guide, "Using IAM policy
     // conditions for fine-grained access control".
     let condition = map! { "ForAllValues:StringLike" => map! { "dynamodb:LeadingKeys" => partitions } };
     statement.insert("Condition".into(), condition);
     statement.into()
 }
 
-/// The large values of these tasks' runs.
+/// Allows reading and writing the large values of these tasks' runs.
 pub(super) fn values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
     folders(&["s3:GetObject", "s3:PutObject"], RUNS_FOLDER, tasks)
 }
 
-/// The large arguments of these tasks' jobs; those of a job that was not accepted are deleted.
+/// Allows access to the large arguments of these tasks' jobs. Those of a rejected job are deleted.
 pub(super) fn job_values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
     folders(&["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], JOBS_FOLDER, tasks)
 }
@@ -91,15 +90,13 @@ fn folders<'a>(actions: &[&str], of: &str, tasks: impl IntoIterator<Item = &'a T
     allow(actions, tasks.into_iter().map(folder).collect())
 }
 
-/// Asking the table's index for what is due.
+/// Allows querying the table's index of what is due.
 pub(super) fn due() -> Value {
     allow(&["dynamodb:Query"], vec![sub(format!("${{{TABLE}.Arn}}/index/due"))])
 }
 
-/// What a project allows a task besides.
+/// A permission that lamplighter.toml adds to a task.
 pub(super) fn declared(permission: &Permission) -> Value {
     let actions: Vec<_> = permission.actions.iter().map(String::as_str).collect();
-    let resource =
-        |text: &String| if text.contains("${") { sub(text.clone()) } else { Value::from(text.as_str()) };
-    allow(&actions, permission.resources.iter().map(resource).collect())
+    allow(&actions, permission.resources.iter().map(|text| sub_if_needed(text)).collect())
 }

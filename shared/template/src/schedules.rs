@@ -1,4 +1,4 @@
-//! Schedules: EventBridge Scheduler invokes a cron task's function directly.
+//! The schedules by which EventBridge Scheduler invokes the functions of cron tasks.
 
 use jiff::{Timestamp, tz::TimeZone};
 use lamplighter_core::{
@@ -11,31 +11,29 @@ use lamplighter_project::{Project, queues::UNDELIVERED};
 use serde_yaml_ng::Value;
 
 use super::{
-    Group, Skip,
-    functions::Ids,
+    group::{Group, Skip, skipping},
+    ids::{self, Ids, UNDELIVERED_TICKS},
     intrinsics::{attribute, own, sub},
-    roles, skipping,
+    roles,
     yaml::map,
 };
 
-/// Where the ticks go that could not be delivered.
-const UNDELIVERED_TICKS: &str = "LamplighterUndeliveredTicks";
-/// How long they stay there, in seconds: the longest that SQS keeps a message.
+/// How long the queue of undelivered ticks keeps them, in seconds: the longest that SQS can.
 const UNDELIVERED_SECONDS: u32 = 14 * 24 * 3600;
 
-/// What a schedule sends. EventBridge puts in the tick's own time, which is part of the run's identity.
+/// The event that a schedule sends. EventBridge inserts the tick, which is part of the run's identity.
 const INPUT: &str = r#"{"trigger":"schedule","scheduled_for":"<aws.scheduler.scheduled-time>"}"#;
-/// How often a tick that could not be delivered is tried again, at most: what EventBridge allows.
+/// How often the delivery of a tick is retried at most: the limit of EventBridge.
 const RETRIES: u32 = 185;
-/// The bounds of the time for which it is tried, in seconds. Source: EventBridge Scheduler API Reference,
+/// The limits of the time for which delivery is retried, in seconds. Source: EventBridge Scheduler API Reference,
 /// `RetryPolicy`.
 const RETRY_SECONDS: std::ops::RangeInclusive<i64> = 60..=86_400;
-/// As many ticks show the shortest pause of any schedule that people write.
+/// The number of ticks among which the shortest pause of a schedule is looked for.
 const TICKS: usize = 200;
-/// From when on they are counted: 2024-01-01.
+/// The time from which these ticks are counted: 2024-01-01.
 const FROM: Timestamp = Timestamp::constant(1_704_067_200, 0);
 
-/// The queue of what no schedule could deliver, one for all of them, if there are some.
+/// Renders the queue of undelivered ticks, one for all schedules, if EventBridge drives a task.
 pub(super) fn groups(project: &Project) -> Vec<Group> {
     let by_eventbridge = |cron| matches!(driver(cron), Driver::EventBridge { .. });
     if !project.tasks.iter().filter_map(|task| task.definition.cron()).any(by_eventbridge) {
@@ -61,13 +59,13 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
     ]
 }
 
-/// The schedule of a task, and the role that lets it invoke the task's function, or else set the tick aside, and
-/// nothing else. A task that the pulse drives has neither.
+/// Renders the schedule of a task and its role. The role allows invoking the task's function and storing an undelivered tick.
+/// A task that the pulse drives has neither.
 pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
     let (Some(schedule), Driver::EventBridge { expression }) = (&cron.schedule, driver(cron)) else {
         return Vec::new();
     };
-    let function = Ids::of(task).function;
+    let function = Ids::of_task(task).function;
     let prefix = task.to_pascal_case();
     let invoke = roles::allow(&["lambda:InvokeFunction"], vec![attribute(&function, "Arn")]);
     let set_aside = roles::allow(&["sqs:SendMessage"], vec![attribute(UNDELIVERED_TICKS, "Arn")]);
@@ -93,16 +91,11 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
             },
         },
     };
-    vec![(role_id, role), (id(task), resource)]
+    vec![(role_id, role), (ids::schedule(task), resource)]
 }
 
-/// The logical id of a task's schedule.
-pub(super) fn id(task: &TaskName) -> String {
-    format!("{}Schedule", task.to_pascal_case())
-}
-
-/// For how long a tick that could not be delivered is tried again: until the next one, which makes it stale, or with
-/// catch-up `none` as long as the pulse would run it.
+/// How long delivery of a tick is retried, in seconds: until the next tick, which makes it stale. With catch-up `none` it is
+/// retried no longer than a late tick is still run.
 fn retry_seconds(schedule: &Schedule, catch_up: CatchUp) -> i64 {
     let longest = match catch_up {
         CatchUp::None => i64::try_from(GRACE.as_secs()).unwrap_or(i64::MAX),
@@ -118,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tick_is_tried_until_the_next_one() {
+    fn the_delivery_of_a_tick_is_retried_until_the_next_one() {
         for (schedule, seconds) in [
             ("* * * * *", 60),
             ("*/5 * * * *", 300),

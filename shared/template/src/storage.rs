@@ -1,4 +1,4 @@
-//! The table and the bucket.
+//! The stack's table and bucket.
 
 use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
 use lamplighter_core::{definition::DEFAULT_RETENTION, job::LONGEST_LIFE};
@@ -6,19 +6,16 @@ use lamplighter_project::Project;
 use serde_yaml_ng::Value;
 
 use super::{
-    Group, ON_AWS, Skip,
+    group::{Group, Skip, skipping},
+    ids::{BUCKET, ON_AWS, TABLE},
     intrinsics::{attribute, reference, sub},
-    skipping,
     yaml::{list, map},
 };
 
-pub(super) const TABLE: &str = "LamplighterTable";
-pub(super) const BUCKET: &str = "LamplighterBucket";
-
-/// Why keys of one's own are not asked for: they cost a dollar a month each, and whoever needs them knows.
+/// The reason to use keys that AWS owns: one's own cost a dollar a month each.
 pub(super) const NO_OWN_KEY: &str = "encrypted with a key that AWS owns; a key of one's own costs extra";
 
-/// The days that a value stays longer than its run's record: DynamoDB takes up to two for deleting what has expired. Source:
+/// The days for which a value outlives its run's record: DynamoDB takes up to two to delete an expired item. Source:
 /// Amazon DynamoDB Developer Guide, "Using time to live (TTL) in DynamoDB".
 const DAYS_BEHIND: u64 = 3;
 const DAY: u64 = 24 * 3600;
@@ -59,15 +56,15 @@ fn table() -> Group {
     )
 }
 
-/// For how many days the bucket keeps the values of runs: as long as any task keeps its records.
-fn kept_days(project: &Project) -> u64 {
+/// The days for which the bucket keeps the values of runs: as long as any task keeps its records.
+fn retention_days(project: &Project) -> u64 {
     let longest = project.tasks.iter().map(|task| task.definition.retention).max();
     longest.unwrap_or(DEFAULT_RETENTION).as_secs().div_ceil(DAY) + DAYS_BEHIND
 }
 
-/// For how many days it keeps the arguments of jobs: until no job can start with them, and the record of the last that could is
-/// gone. Nothing where there are no queue tasks.
-fn kept_days_of_jobs(project: &Project) -> Option<u64> {
+/// The days for which the bucket keeps the arguments of jobs: until no job can start with them any more, and the records of
+/// those that did are gone. Returns nothing if there is no queue task.
+fn job_retention_days(project: &Project) -> Option<u64> {
     let longest = project.queues().map(|(task, _)| task.definition.retention).max()?;
     Some((LONGEST_LIFE + longest).as_secs().div_ceil(DAY) + DAYS_BEHIND)
 }
@@ -80,12 +77,12 @@ fn bucket(project: &Project) -> Group {
             "NoncurrentVersionExpiration" => map! { "NoncurrentDays" => 30 },
             "AbortIncompleteMultipartUpload" => map! { "DaysAfterInitiation" => 7 },
         },
-        forget("forget-runs", RUNS_FOLDER, kept_days(project)),
+        expiry("forget-runs", RUNS_FOLDER, retention_days(project)),
     ];
-    rules.extend(kept_days_of_jobs(project).map(|days| forget("forget-jobs", JOBS_FOLDER, days)));
+    rules.extend(job_retention_days(project).map(|days| expiry("forget-jobs", JOBS_FOLDER, days)));
     let bucket = map! {
         "Type" => "AWS::S3::Bucket",
-        // A bucket with objects in it cannot be deleted, and a stack that fails to delete helps nobody.
+        // A bucket with objects in it cannot be deleted, which would fail the deletion of the stack.
         "DeletionPolicy" => "RetainExceptOnCreate",
         "UpdateReplacePolicy" => "Retain",
         "Properties" => map! {
@@ -136,8 +133,8 @@ fn bucket(project: &Project) -> Group {
     .with("LamplighterBucketPolicy", policy)
 }
 
-/// The rule by which a folder's objects are deleted after so many days.
-fn forget(id: &str, folder: &str, days: u64) -> Value {
+/// Renders the rule that deletes a folder's objects after some days.
+fn expiry(id: &str, folder: &str, days: u64) -> Value {
     map! {
         "Id" => id,
         "Status" => "Enabled",

@@ -1,7 +1,7 @@
 //! What the whole template says, for a fixed project.
 
 use lamplighter_core::definition::Kind;
-use lamplighter_project::{Project, config::Config};
+use lamplighter_project::{Project, config::Config, functions::reachable_queues};
 use proptest::prelude::*;
 use serde_json::json;
 use serde_yaml_ng::Value;
@@ -202,9 +202,9 @@ fn q12_a_job_may_wake_what_can_come_after_it() {
     let both = ["send-receipt", "write-invoice"].map(|name| name.parse().unwrap()).to_vec();
     project.functions.insert("SiteFunction".to_owned(), both);
     let invoice = project.tasks.iter().find(|task| task.name().as_str() == "write-invoice").unwrap();
-    assert_eq!(super::queues::reach(&project, invoice), ["send-receipt".parse().unwrap()]);
+    assert_eq!(reachable_queues(&project, invoice), ["send-receipt".parse().unwrap()]);
     let purge = project.tasks.iter().find(|task| task.name().as_str() == "purge-expired").unwrap();
-    assert_eq!(super::queues::reach(&project, purge), []);
+    assert_eq!(reachable_queues(&project, purge), []);
 }
 
 #[test]

@@ -27,6 +27,14 @@ macro_rules! list {
 }
 pub(super) use list;
 
+/// The entries of a mapping. Any other value has none.
+pub(super) fn mapping(value: Value) -> Mapping {
+    match value {
+        Value::Mapping(mapping) => mapping,
+        _ => Mapping::new(),
+    }
+}
+
 /// The characters that a key has at most which stands before its colon without a mark. Source: YAML 1.2.2, section 7.4.2.
 const SHORT_KEY: usize = 1000;
 /// A list of short words stands on one line if it ends before this column.
@@ -36,10 +44,10 @@ const LINE: usize = 100;
 pub(super) fn entry(out: &mut String, key: &str, value: &Value, indent: usize) {
     let mut entry = Mapping::new();
     entry.insert(key.into(), value.clone());
-    mapping(out, &entry, indent);
+    write_mapping(out, &entry, indent);
 }
 
-fn mapping(out: &mut String, mapping: &Mapping, indent: usize) {
+fn write_mapping(out: &mut String, mapping: &Mapping, indent: usize) {
     for (key, value) in mapping {
         let key = match key {
             Value::String(text) if text.contains('\n') => quoted(text),
@@ -62,7 +70,7 @@ fn mapping(out: &mut String, mapping: &Mapping, indent: usize) {
 /// Writes a mapping or a sequence that has entries, on lines of its own.
 fn block(out: &mut String, value: &Value, indent: usize) {
     match value {
-        Value::Mapping(entries) => mapping(out, entries, indent),
+        Value::Mapping(entries) => write_mapping(out, entries, indent),
         Value::Sequence(items) => {
             for item in items {
                 if let Some(text) = inline(item, indent + 2, indent + 2) {
