@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
-use lamplighter_aws::table::{Cursor, History, Page, Table, TableError, Unreadable};
+use lamplighter_aws::table::{Cursor, History, Page, Table, TableError, UnreadableItem};
 use lamplighter_core::{
     id::RunId,
     name::TaskName,
@@ -64,7 +64,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize)]
 struct Told {
     runs: Vec<Run>,
-    unreadable: Vec<Unreadable>,
+    unreadable: Vec<UnreadableItem>,
     /// Where the next list begins.
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

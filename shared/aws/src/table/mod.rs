@@ -6,53 +6,40 @@
 //!
 //! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
 
-mod answers;
-mod claim;
-mod commit;
-mod due;
-mod enqueue;
-mod group_commit;
-mod history;
+mod deployments;
 mod item;
-mod job;
-mod lease;
-mod ledger;
-mod limit;
-mod look;
-mod orphans;
+mod jobs;
+mod lock;
 mod outbox;
 mod pulse;
-mod release;
-mod renew;
-mod revoke;
-mod rollup;
-mod runner;
+mod record;
+mod runners;
+mod runs;
 mod schema;
-mod state;
-mod values;
+mod transaction;
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use lamplighter_core::definition::DEFAULT_RETENTION;
 
-pub use commit::{CommitError, TransactWriteItem, transact};
-pub use due::DuePage;
-pub use enqueue::{Enqueued, JobKeys};
-pub use group_commit::{GroupCommit, MOST, Step, Taken};
-pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
+pub use deployments::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use item::Item;
-pub use job::{Aborted, Ended, Found, LOOK_AGAIN, MAX_DELAY, Started, Transport};
-pub use ledger::{LEDGER_RETENTION, Opened, Received, RequestKey};
-pub use look::Seen;
+pub use jobs::{
+    Aborted, DuePage, Ended, Enqueued, GroupCommit, JobKeys, LOOK_AGAIN, MAX_DELAY, MOST, Started, Step,
+    Taken, Transport,
+};
+pub use lock::{Recorded, Renewed};
 pub use outbox::Undelivered;
 pub use pulse::{Pulses, States};
-pub use release::Recorded;
-pub use renew::Renewed;
-pub use rollup::{Counted, RETENTION};
+pub use record::{JobRecord, UnreadableItem};
+pub use runs::{
+    Counted, Cursor, History, InvalidCursor, JOBS_FOLDER, LARGE, LOOKED_AT, Page, RETENTION, RUNS_FOLDER,
+    Seen, is_large,
+};
 pub(crate) use schema::DUE_SHARDS;
 pub use schema::{LeadingKeys, create};
-pub use values::{JOBS_FOLDER, LARGE, RUNS_FOLDER, is_large};
+pub use transaction::{CommitError, TransactWriteItem, transact};
 
 use item::s;
 

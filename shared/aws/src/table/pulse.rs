@@ -28,7 +28,7 @@ use super::{
 };
 
 /// How long records of pulses and notices are kept, in seconds: 30 days.
-pub(super) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
+pub(crate) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
 /// How often keys are asked for that the service left unanswered.
@@ -244,12 +244,12 @@ impl Table {
         Ok(item)
     }
 
-    pub(super) fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
+    pub(crate) fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
         TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
     }
 
     /// The items that are there of these keys, in any order.
-    pub(super) async fn batch(
+    pub(crate) async fn batch(
         &self,
         keys: Vec<(String, String)>,
         what: &'static str,

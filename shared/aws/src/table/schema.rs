@@ -17,26 +17,26 @@ use lamplighter_core::{definition::Priority, id::RunId, job::JobKey, name::TaskN
 use super::{Table, TableError};
 
 /// The sort key of a task's own item.
-pub(super) const TASK: &str = "TASK";
+pub(crate) const TASK: &str = "TASK";
 /// The sort key of a ledger's newest state. It sorts after every entry, since those begin with a digit.
-pub(super) const LATEST: &str = "LATEST";
+pub(crate) const LATEST: &str = "LATEST";
 
 /// The sort key of the time whose rollups have been made. It sorts after every hour, since those begin with a digit.
-pub(super) const COVERED: &str = "COVERED";
+pub(crate) const COVERED: &str = "COVERED";
 
 /// The partition of the pulse.
-pub(super) const PULSE: &str = "PULSE";
+pub(crate) const PULSE: &str = "PULSE";
 /// The sort key of what the pulse remembers. It sorts after every record, since those begin with a digit.
-pub(super) const STATE: &str = "STATE";
+pub(crate) const STATE: &str = "STATE";
 
 /// Over how many partitions of the index `due` the jobs are spread that the pulse looks for.
 pub(crate) const DUE_SHARDS: u8 = 8;
 
 /// The partition of the runners.
-pub(super) const RUNNERS: &str = "RUNNERS";
+pub(crate) const RUNNERS: &str = "RUNNERS";
 
 /// The partition of a task's own item.
-pub(super) fn task_pk(task: &TaskName) -> String {
+pub(crate) fn task_pk(task: &TaskName) -> String {
     format!("TASK#{task}")
 }
 
@@ -44,23 +44,23 @@ pub(super) fn task_pk(task: &TaskName) -> String {
 /// second), so theirs is the first; jobs are spread over [`SHARDS`].
 ///
 /// [`SHARDS`]: lamplighter_core::id::SHARDS
-pub(super) fn runs_pk(task: &TaskName, id: RunId) -> String {
+pub(crate) fn runs_pk(task: &TaskName, id: RunId) -> String {
     shard_pk(task, id.shard())
 }
 
 /// One of the partitions of a task's runs.
-pub(super) fn shard_pk(task: &TaskName, shard: u8) -> String {
+pub(crate) fn shard_pk(task: &TaskName, shard: u8) -> String {
     format!("RUNS#{task}#{shard}")
 }
 
 /// The partition of what tells a task's jobs apart.
-pub(super) fn job_keys_pk(task: &TaskName) -> String {
+pub(crate) fn job_keys_pk(task: &TaskName) -> String {
     format!("JOBS#{task}")
 }
 
 /// The sort keys of what tells a task's jobs apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum JobsItem<'a> {
+pub(crate) enum JobsItem<'a> {
     /// The job with an id that somebody gave it.
     Id(&'a str),
     /// The job that does a run over.
@@ -77,7 +77,7 @@ pub(super) enum JobsItem<'a> {
 
 impl JobsItem<'_> {
     /// The sort key.
-    pub(super) fn sk(self) -> String {
+    pub(crate) fn sk(self) -> String {
         match self {
             // An id that could be taken for a replay's is escaped, and so is one that could be taken for an escaped one.
             Self::Id(id) if id.starts_with(REPLAY) || id.starts_with(ESCAPE) => format!("ID#{ESCAPE}{id}"),
@@ -97,31 +97,31 @@ const REPLAY: &str = "replay of ";
 const ESCAPE: char = '\\';
 
 /// Where a job stands in the index `due` that the pulse looks for.
-pub(super) fn due_pk_of_queues(id: RunId) -> String {
+pub(crate) fn due_pk_of_queues(id: RunId) -> String {
     due_pk_of_shard(id.shard() % DUE_SHARDS)
 }
 
 /// One of the partitions of the index that the pulse looks at.
-pub(super) fn due_pk_of_shard(shard: u8) -> String {
+pub(crate) fn due_pk_of_shard(shard: u8) -> String {
     format!("DUE#QUEUES#{shard}")
 }
 
 /// One of the partitions in which earlier versions had what the pulse looks for. For the runner the jobs of a task `q` stand
 /// in some of the same ones.
-pub(super) fn old_due_pk_of_shard(shard: u8) -> String {
+pub(crate) fn old_due_pk_of_shard(shard: u8) -> String {
     format!("DUE#{OLD_QUEUES}#{shard}")
 }
 
 /// Before its shard, the old name of a partition that the pulse looks at: it is that of a task, too.
-pub(super) const OLD_QUEUES: &str = "q";
+pub(crate) const OLD_QUEUES: &str = "q";
 
 /// Where a task's jobs of a priority stand in the index `due`, for the runner.
-pub(super) fn due_pk_of_runner(task: &TaskName, priority: Priority) -> String {
+pub(crate) fn due_pk_of_runner(task: &TaskName, priority: Priority) -> String {
     format!("DUE#{task}#{}", priority as u8)
 }
 
 /// The job whose record has this key; nothing if it is no record's.
-pub(super) fn job_of_key(pk: &str, sk: &str) -> Option<JobKey> {
+pub(crate) fn job_of_key(pk: &str, sk: &str) -> Option<JobKey> {
     let (task, _) = pk.strip_prefix("RUNS#")?.rsplit_once('#')?;
     Some(JobKey { task: task.parse().ok()?, run_id: sk.parse().ok()? })
 }
@@ -152,45 +152,45 @@ impl LeadingKeys {
 }
 
 /// The partition of a task's rollups.
-pub(super) fn stats_pk(task: &TaskName) -> String {
+pub(crate) fn stats_pk(task: &TaskName) -> String {
     format!("STATS#{task}")
 }
 
 /// The sort key of an hour's rollup: `2026-11-21T13`.
-pub(super) fn hour_sk(hour: Timestamp) -> String {
+pub(crate) fn hour_sk(hour: Timestamp) -> String {
     format!("{hour:.0}").chars().take(13).collect()
 }
 
 /// The sort key of a pulse's record: the minute that it was in.
-pub(super) fn minute_sk(at: Timestamp) -> String {
+pub(crate) fn minute_sk(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%MZ").to_string()
 }
 
 /// The partition of what somebody was told of a task's failures.
-pub(super) fn notices_pk(task: &TaskName) -> String {
+pub(crate) fn notices_pk(task: &TaskName) -> String {
     format!("NOTICES#{task}")
 }
 
 /// The partition of the messages to people that are not delivered yet.
-pub(super) const OUTBOX: &str = "OUTBOX";
+pub(crate) const OUTBOX: &str = "OUTBOX";
 
 /// The sort key of a message there.
-pub(super) fn outbox_sk(task: &TaskName, occasion: &str) -> String {
+pub(crate) fn outbox_sk(task: &TaskName, occasion: &str) -> String {
     format!("{task}#{occasion}")
 }
 
 /// The partition of a ledger.
-pub(super) fn ledger_pk(ledger: &str) -> String {
+pub(crate) fn ledger_pk(ledger: &str) -> String {
     format!("DEPLOYMENT#{ledger}")
 }
 
 /// The partition of the requests that a ledger has received.
-pub(super) fn request_pk(ledger: &str) -> String {
+pub(crate) fn request_pk(ledger: &str) -> String {
     format!("REQUEST#{ledger}")
 }
 
 /// A run's key, for messages.
-pub(super) fn run_key(task: &TaskName, id: RunId) -> String {
+pub(crate) fn run_key(task: &TaskName, id: RunId) -> String {
     format!("{} / {id}", runs_pk(task, id))
 }
 

@@ -17,10 +17,11 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{n, s},
-    lease::{HELD, RELEASE, SHARED_HELD, shared},
+    lock::lease::{HELD, RELEASE, SHARED_HELD, shared},
+    record::item_of_run,
     schema::{TASK, task_pk},
 };
 
@@ -55,7 +56,7 @@ impl Table {
             .client
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(super::history::to_item(run, self.retention)?))
+            .set_item(Some(item_of_run(run, self.retention)?))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -141,7 +142,7 @@ impl Table {
     }
 
     /// Ends runs that were lost, one after the other.
-    pub(super) async fn end_all(
+    pub(crate) async fn end_all(
         &self,
         task: &TaskName,
         lost: &[Lost],

@@ -10,11 +10,10 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
-    due::key_of,
     item::{n, s},
-    job::WORKING,
+    jobs::{due::key_of, update::WORKING},
     schema::due_pk_of_runner,
 };
 

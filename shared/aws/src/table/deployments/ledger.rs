@@ -11,11 +11,11 @@ use lamplighter_core::deployment::{Answered, Entry, EntryKey, Latest, Ledger};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
+use crate::table::{
     Table, TableError,
-    commit::{CommitError, transact},
     item::{Item, n, s, to_item, to_json},
     schema::{LATEST, ledger_pk, request_pk},
+    transaction::{CommitError, transact},
 };
 
 /// How long a ledger keeps its entries at least.
@@ -325,7 +325,7 @@ impl Table {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    pub(super) fn request_update(
+    pub(crate) fn request_update(
         &self,
         request: RequestKey<'_>,
     ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
@@ -337,7 +337,7 @@ impl Table {
     }
 
     /// When what is written at `now` expires, in seconds as DynamoDB wants it.
-    pub(super) fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
+    pub(crate) fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
         let kept = self.retention.max(LEDGER_RETENTION);
         n(now.saturating_add(kept).unwrap_or(Timestamp::MAX).as_second())
     }
@@ -369,11 +369,11 @@ impl Table {
         self.read_as(ledger, to_json(item))
     }
 
-    pub(super) fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
+    pub(crate) fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
         serde_json::from_value(value).map_err(|error| self.unreadable(ledger, &error))
     }
 
-    pub(super) fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
+    pub(crate) fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
         TableError::Malformed { table: self.name.clone(), key: ledger_pk(ledger), cause: error.to_string() }
     }
 

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::deployment::{Answered, EntryKey};
 
-use super::{
+use crate::table::{
     RequestKey, Table, TableError,
     item::{n, s, to_item, to_json},
     schema::{ledger_pk, request_pk},

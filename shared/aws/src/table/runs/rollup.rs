@@ -18,10 +18,11 @@ use lamplighter_core::{
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::{
-    Table, TableError, Unreadable,
-    history::{keys, sort_key},
-    item::{Item, n, s, to_item, to_json},
+use crate::table::{
+    Table, TableError,
+    item::{Item, n, s, sort_key, to_item, to_json},
+    record::UnreadableItem,
+    runs::history::keys,
     schema::{COVERED, hour_sk, shard_pk, stats_pk},
 };
 
@@ -38,7 +39,7 @@ pub struct Counted {
     /// How many runs have failed since one completed, whatever the time asked for.
     pub failure_streak: u64,
     /// The items that could not be counted.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableItem>,
 }
 
 impl Table {
@@ -79,7 +80,7 @@ impl Table {
     async fn covered(
         &self,
         task: &TaskName,
-        unreadable: &mut Vec<Unreadable>,
+        unreadable: &mut Vec<UnreadableItem>,
     ) -> Result<Option<Range<Timestamp>>, TableError> {
         let item = self.get(stats_pk(task), COVERED, "read the rollups").await?;
         let Some(item) = item else { return Ok(None) };
@@ -88,7 +89,7 @@ impl Table {
         let covered = time("from").zip(time("until"));
         if covered.is_none() {
             let key = format!("{} / {COVERED}", stats_pk(task));
-            unreadable.push(Unreadable { key, cause: "`from` or `until` is not a time".to_owned() });
+            unreadable.push(UnreadableItem { key, cause: "`from` or `until` is not a time".to_owned() });
         }
         Ok(covered.map(|(from, until)| from..until))
     }
@@ -202,7 +203,7 @@ impl Table {
                     Ok(hour) => {
                         counted.statistics = std::mem::take(&mut counted.statistics).merged(&hour);
                     }
-                    Err(error) => counted.unreadable.push(Unreadable { key, cause: error.to_string() }),
+                    Err(error) => counted.unreadable.push(UnreadableItem { key, cause: error.to_string() }),
                 }
             }
             behind = output.last_evaluated_key;
@@ -217,7 +218,7 @@ impl Table {
         &self,
         task: &TaskName,
         range: &Range<Timestamp>,
-        unreadable: &mut Vec<Unreadable>,
+        unreadable: &mut Vec<UnreadableItem>,
     ) -> Result<BTreeMap<Timestamp, Statistics>, TableError> {
         let mut hours = BTreeMap::<_, Statistics>::new();
         let Some(keys) = keys(Some(range.start), Some(range.end)) else { return Ok(hours) };
@@ -233,7 +234,7 @@ impl Table {
         shard: u8,
         keys: &Range<String>,
         hours: &mut BTreeMap<Timestamp, Statistics>,
-        unreadable: &mut Vec<Unreadable>,
+        unreadable: &mut Vec<UnreadableItem>,
     ) -> Result<(), TableError> {
         let mut behind: Option<String> = None;
         loop {
@@ -253,7 +254,7 @@ impl Table {
                     }
                     Err(cause) => {
                         let key = format!("{} / {key}", shard_pk(task, shard));
-                        unreadable.push(Unreadable { key, cause });
+                        unreadable.push(UnreadableItem { key, cause });
                     }
                 }
             }

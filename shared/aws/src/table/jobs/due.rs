@@ -8,10 +8,10 @@ use lamplighter_core::{
     name::TaskName,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{Item, n, s},
-    job::Found,
+    record::JobRecord,
     schema::{
         DUE_SHARDS, OLD_QUEUES, due_pk_of_queues, due_pk_of_runner, due_pk_of_shard, job_of_key,
         old_due_pk_of_shard, runs_pk,
@@ -100,9 +100,9 @@ impl Table {
         let keys = keys.iter().map(|key| (runs_pk(&key.task, key.run_id), key.run_id.to_string())).collect();
         let (mut jobs, mut unreadable) = (Vec::new(), Vec::new());
         for item in self.batch(keys, "read jobs").await? {
-            match self.found(item) {
-                Ok(Found::Open(job)) => jobs.push(*job),
-                Ok(Found::Over(_)) => {}
+            match self.job_record(item) {
+                Ok(JobRecord::Open(job)) => jobs.push(*job),
+                Ok(JobRecord::Over(_)) => {}
                 Err(error) => unreadable.push(error),
             }
         }
@@ -110,7 +110,7 @@ impl Table {
     }
 
     /// The jobs of one partition of the index that somebody is to look at by `until`, the soonest first.
-    pub(super) fn due_query(&self, pk: &str, until: Timestamp) -> QueryFluentBuilder {
+    pub(crate) fn due_query(&self, pk: &str, until: Timestamp) -> QueryFluentBuilder {
         self.client
             .query()
             .table_name(&self.name)
@@ -170,7 +170,7 @@ impl Table {
 }
 
 /// The job that stands in the index. What is no job's key is nobody's work.
-pub(super) fn key_of(item: &Item) -> Option<JobKey> {
+pub(crate) fn key_of(item: &Item) -> Option<JobKey> {
     let text = |name| item.get(name)?.as_s().ok();
     job_of_key(text("pk")?, text("sk")?)
 }

@@ -11,13 +11,13 @@ use lamplighter_core::{
     retry::Retry,
 };
 
-use super::{
-    Table, TableError, Transport,
+use crate::random::jitter;
+use crate::table::{
+    Table, TableError,
     item::{n, s},
-    job::OPEN,
+    jobs::{transport::Transport, update::OPEN},
     schema::{JobsItem, due_pk_of_queues, job_keys_pk},
 };
-use crate::random::jitter;
 
 /// The pauses between the tries of places that others take and give back at the same time.
 const ROUNDS: Retry =
@@ -27,7 +27,7 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 impl Table {
     /// Takes a place for a job until then. False if there is none: then it is to look again.
-    pub(super) async fn take_place(
+    pub(crate) async fn take_place(
         &self,
         job: &Job,
         limit: &Limit,
@@ -60,7 +60,7 @@ impl Table {
     }
 
     /// Keeps the place of a job that has one until then. Should that fail, the next renewal does it.
-    pub(super) async fn keep_place(&self, job: &Job, until: Timestamp) {
+    pub(crate) async fn keep_place(&self, job: &Job, until: Timestamp) {
         let Some(limit) = &job.limit else { return };
         let update = self
             .update_place(job, limit)
@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// Gives back the place of a job, if it has one. Should that fail, it is free when its time has passed.
-    pub(super) async fn free_place(&self, job: &Job) {
+    pub(crate) async fn free_place(&self, job: &Job) {
         let Some(limit) = &job.limit else { return };
         let update = self
             .update_place(job, limit)

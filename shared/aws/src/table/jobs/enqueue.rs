@@ -18,12 +18,13 @@ use lamplighter_core::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    CommitError, Table, TableError,
+use crate::table::{
+    Table, TableError,
     item::{Item, n, s, to_item},
-    job::{Found, Transport},
+    jobs::transport::Transport,
+    record::JobRecord,
     schema::{JobsItem, job_keys_pk},
-    transact,
+    transaction::{CommitError, transact},
 };
 use crate::{hex, random::jitter};
 
@@ -87,7 +88,7 @@ impl Table {
     ) -> Result<Enqueued, TableError> {
         let kept = self.put_away_job(job).await?;
         let key_claims = self.key_claims(job, keys, now);
-        let enqueued = match self.item_of(&kept, lane.place(job, now)) {
+        let enqueued = match self.item_of_job(&kept, lane.place(job, now)) {
             Ok(item) if key_claims.is_empty() => self.enqueue_item(item).await,
             // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
             Ok(item) => Box::pin(self.enqueue_keyed(job, item, &key_claims, now)).await,
@@ -156,8 +157,8 @@ impl Table {
                 let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
                 let keeps_out = match self.job(&key).await? {
                     None => false,
-                    Some(Found::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
-                    Some(Found::Over(_)) => taking.until.is_none(),
+                    Some(JobRecord::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
+                    Some(JobRecord::Over(_)) => taking.until.is_none(),
                 };
                 if keeps_out {
                     return Ok(match taking.on_twin {
@@ -266,7 +267,7 @@ impl Table {
         let holder = item.get("run_id").and_then(|it| it.as_s().ok()).and_then(|it| it.parse().ok());
         holder.map(|run_id| Some(Holder { run_id, until })).ok_or_else(|| TableError::Malformed {
             table: self.name.clone(),
-            key: super::item::key(&item),
+            key: crate::table::item::key(&item),
             cause: "`run_id` is not a run's id".to_owned(),
         })
     }
@@ -284,7 +285,7 @@ impl Table {
             let mut items = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let item = match self.put_away_job(job).await {
-                    Ok(kept) => match self.item_of(&kept, lane.place(job, now)) {
+                    Ok(kept) => match self.item_of_job(&kept, lane.place(job, now)) {
                         Err(error) => {
                             self.discard(&kept).await;
                             Err(error)

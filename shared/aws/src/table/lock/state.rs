@@ -12,10 +12,10 @@ use lamplighter_core::{
 };
 use serde_json::Value;
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{Item, s, to_item, to_json},
-    lease::{DEPLOYED, SHARED, lease_of, shared},
+    lock::lease::{DEPLOYED, SHARED, lease_of, shared},
     schema::{TASK, task_pk},
 };
 
@@ -160,7 +160,7 @@ impl Table {
         Ok(())
     }
 
-    pub(super) fn task_state(&self, task: &TaskName, item: Item) -> Result<TaskState, TableError> {
+    pub(crate) fn task_state(&self, task: &TaskName, item: Item) -> Result<TaskState, TableError> {
         let malformed =
             |cause: String| TableError::Malformed { table: self.name.clone(), key: task_pk(task), cause };
         let value = to_json(item);

@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::{id::RunId, name::TaskName};
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{n, s},
-    lease::HELD,
+    lock::lease::HELD,
     schema::{TASK, task_pk},
 };
 

@@ -10,10 +10,10 @@ use lamplighter_core::{
     name::TaskName,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{n, s},
-    lease::{DEPLOYED, shared, shared_item},
+    lock::lease::{DEPLOYED, shared, shared_item},
     schema::{TASK, task_pk},
 };
 

@@ -9,11 +9,11 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
-    history::to_item,
     item::{Item, n, s},
-    job::{Found, Transport, is_open},
+    jobs::transport::Transport,
+    record::{JobRecord, is_open, item_of_run},
     schema::runs_pk,
 };
 
@@ -69,7 +69,7 @@ impl Step {
 impl Table {
     /// The end of a job, whose run's values are put away.
     pub fn end_step(&self, job: &Job, run: &Run) -> Result<Step, TableError> {
-        let item = to_item(run, self.retention)?;
+        let item = item_of_run(run, self.retention)?;
         Ok(Step::End(job.key(), End { epoch: job.epoch, item }))
     }
 
@@ -103,7 +103,7 @@ impl Table {
         match step {
             Step::Start(_, request) => {
                 // Whoever asks for it alone learns of a record that cannot be read.
-                let Found::Open(job) = self.found(record.clone()).ok()? else { return None };
+                let JobRecord::Open(job) = self.job_record(record.clone()).ok()? else { return None };
                 is_usual(&job, &request).then(|| {
                     let started = job.started(&request);
                     (with_start(record, &started, &request, lane), Taken::Started(Box::new(started)))

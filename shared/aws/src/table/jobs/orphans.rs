@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_core::{id::RunId, job::Job, name::TaskName, status::Status};
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{Item, n, s},
     schema::shard_pk,
