@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     MAX_VALUE_BYTES, Table, TableError,
     item::{self, Item, n, s},
-    schema::{run_key, runs_pk},
+    keys::Key,
 };
 
 /// What users brought, kept as JSON text.
@@ -140,8 +140,7 @@ impl Table {
                 item.insert(name.into(), n(at.as_millisecond()));
             }
         }
-        item.insert("pk".into(), s(runs_pk(&job.task, job.id)));
-        item.insert("sk".into(), s(job.id.to_string()));
+        item.extend(Key::run(&job.task, job.id).attributes());
         item.insert("trigger".into(), s("queue"));
         if let Some((pk, at)) = place {
             item.insert("due_pk".into(), s(pk));
@@ -162,14 +161,13 @@ pub(crate) fn item_of_run(run: &Run, retention: Duration) -> Result<Item, TableE
     // A run is a plain record of texts, numbers and JSON: it has no key that JSON cannot have.
     let unwritable = |error: serde_json::Error| TableError::Malformed {
         table: String::new(),
-        key: run_key(&run.task, run.id),
+        key: Key::run(&run.task, run.id).to_string(),
         cause: error.to_string(),
     };
     let mut value = serde_json::to_value(run).map_err(unwritable)?;
     write_texts(&mut value)?;
     let mut item = item::to_item(value);
-    item.insert("pk".into(), s(runs_pk(&run.task, run.id)));
-    item.insert("sk".into(), s(run.id.to_string()));
+    item.extend(Key::run(&run.task, run.id).attributes());
     item.insert("duration_ms".into(), n(run.duration_ms()));
     let retention = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
     item.insert("expires_at".into(), n(run.completed_at.as_second().saturating_add(retention)));

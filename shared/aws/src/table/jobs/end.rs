@@ -15,8 +15,8 @@ use crate::table::{
     Table, TableError,
     item::{n, s},
     jobs::update::OPEN,
+    keys::Key,
     record::{JobRecord, is_open, item_of_run},
-    schema::runs_pk,
 };
 
 /// What became of a job's end.
@@ -50,10 +50,7 @@ impl Table {
     pub async fn end_job(&self, job: &Job, run: &Run) -> Result<Ended, TableError> {
         let run = &*self.put_away(run).await?;
         let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item_of_run(run, self.retention)?))
+            .put(item_of_run(run, self.retention)?)
             .condition_expression(OPEN)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":epoch", n(job.epoch))
@@ -119,11 +116,7 @@ impl Table {
     /// Deletes the record of a job, unless somebody has started or ended it: then this is false. One write.
     pub(crate) async fn delete_unstarted(&self, job: &Job) -> Result<bool, TableError> {
         let deleted = self
-            .client
-            .delete_item()
-            .table_name(&self.name)
-            .key("pk", s(runs_pk(&job.task, job.id)))
-            .key("sk", s(job.id.to_string()))
+            .delete(Key::run(&job.task, job.id))
             .condition_expression("epoch = :zero AND #status = :pending")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":zero", n(0))
@@ -146,11 +139,7 @@ impl Table {
     /// Whether somebody asked for the end of a job that a worker has, or it has it no more. One eventually consistent read.
     pub async fn is_aborted(&self, key: &JobKey, epoch: u64) -> Result<bool, TableError> {
         let output = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .key("pk", s(runs_pk(&key.task, key.run_id)))
-            .key("sk", s(key.run_id.to_string()))
+            .read(Key::job(key))
             .projection_expression("cancelled, epoch, #status")
             .expression_attribute_names("#status", "status")
             .send()

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
     job::{Job, JobKey, LONGEST_LIFE, OnConflict, Scope, Unique},
-    name::TaskName,
     retry::Retry,
     status::Status,
     value::sorted,
@@ -22,8 +21,8 @@ use crate::table::{
     Table, TableError,
     item::{Item, n, s, to_item},
     jobs::transport::Transport,
+    keys::{Key, UniqueItem},
     record::JobRecord,
-    schema::{JobsItem, job_keys_pk},
     transaction::{CommitError, transact},
 };
 use crate::{hex, random::jitter};
@@ -61,7 +60,7 @@ pub enum Enqueued {
 
 /// A key item that is to be taken.
 struct KeyClaim {
-    sk: String,
+    key: Key,
     /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
     until: Option<Timestamp>,
     /// When its item may be deleted.
@@ -105,7 +104,7 @@ impl Table {
     }
 
     async fn enqueue_item(&self, item: Item) -> Result<Enqueued, TableError> {
-        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        let put = self.put(item);
         match put.condition_expression("attribute_not_exists(pk)").send().await {
             Ok(_) => Ok(Enqueued::New),
             // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
@@ -131,7 +130,7 @@ impl Table {
         for round in 1..=ROUNDS.max_attempts {
             let mut writes = vec![TransactWriteItem::builder().put(self.put_of(item.clone())?).build()];
             for taking in key_claims {
-                let put = self.taking_of(job, taking, taken_from.get(taking.sk.as_str()), now)?;
+                let put = self.taking_of(job, taking, taken_from.get(taking.key.sk.as_str()), now)?;
                 writes.push(TransactWriteItem::builder().put(put).build());
             }
             let refused = match transact(&self.client, writes).await {
@@ -149,7 +148,7 @@ impl Table {
                 }
             };
             if let Some(taking) = refused
-                && let Some(twin) = self.holder_of(&job.task, &taking.sk).await?
+                && let Some(twin) = self.holder_of(taking.key.clone()).await?
             {
                 if twin.run_id == job.id {
                     return Ok(Enqueued::New);
@@ -166,10 +165,10 @@ impl Table {
                         OnConflict::Join => Enqueued::Joined(twin.run_id),
                     });
                 }
-                taken_from.insert(&taking.sk, twin.run_id);
+                taken_from.insert(&taking.key.sk, twin.run_id);
             } else if let Some(taking) = refused {
                 // It was freed meanwhile.
-                taken_from.remove(taking.sk.as_str());
+                taken_from.remove(taking.key.sk.as_str());
             }
             tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
         }
@@ -179,18 +178,21 @@ impl Table {
 
     fn key_claims(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<KeyClaim> {
         let later = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let id = keys.id.iter().map(|id| JobsItem::Id(id));
-        let ids = id.chain(keys.replay_of.map(JobsItem::Replay)).map(|item| KeyClaim {
-            sk: item.sk(),
+        let id = keys.id.iter().map(|id| UniqueItem::Id(id));
+        let ids = id.chain(keys.replay_of.map(UniqueItem::Replay)).map(|item| KeyClaim {
+            key: Key::unique(&job.task, item),
             until: None,
             expires: later(LONGEST_LIFE.saturating_add(self.retention)),
             on_twin: OnConflict::Join,
         });
         let unique = keys.unique.iter().map(|unique| KeyClaim {
-            sk: match &unique.scope {
-                Scope::Task => JobsItem::Only.sk(),
-                Scope::Arguments => JobsItem::Arguments(&hex(&Sha256::digest(sorted(&job.arguments)))).sk(),
-                Scope::Key(key) => JobsItem::Key(key).sk(),
+            key: match &unique.scope {
+                Scope::Task => Key::unique(&job.task, UniqueItem::Only),
+                Scope::Arguments => {
+                    let hash = hex(&Sha256::digest(sorted(&job.arguments)));
+                    Key::unique(&job.task, UniqueItem::Arguments(&hash))
+                }
+                Scope::Key(key) => Key::unique(&job.task, UniqueItem::Key(key)),
             },
             until: Some(later(unique.within)),
             expires: later(unique.within),
@@ -207,12 +209,9 @@ impl Table {
         from: Option<&RunId>,
         now: Timestamp,
     ) -> Result<Put, TableError> {
-        let mut item = Item::from([
-            ("pk".to_owned(), s(job_keys_pk(&job.task))),
-            ("sk".to_owned(), s(&taking.sk)),
-            ("run_id".to_owned(), s(job.id.to_string())),
-            ("expires_at".to_owned(), n(taking.expires.as_second().saturating_add(1))),
-        ]);
+        let mut item = taking.key.clone().attributes();
+        item.insert("run_id".to_owned(), s(job.id.to_string()));
+        item.insert("expires_at".to_owned(), n(taking.expires.as_second().saturating_add(1)));
         if let Some(until) = taking.until {
             item.insert("held_until".to_owned(), n(until.as_millisecond()));
         }
@@ -237,11 +236,7 @@ impl Table {
         }
         for taking in self.key_claims(job, keys, now) {
             let deleted = self
-                .client
-                .delete_item()
-                .table_name(&self.name)
-                .key("pk", s(job_keys_pk(&job.task)))
-                .key("sk", s(taking.sk))
+                .delete(taking.key)
                 .condition_expression("run_id = :own")
                 .expression_attribute_values(":own", s(job.id.to_string()));
             match deleted.send().await {
@@ -259,8 +254,8 @@ impl Table {
     }
 
     /// The job that has a key.
-    async fn holder_of(&self, task: &TaskName, sk: &str) -> Result<Option<Holder>, TableError> {
-        let item = self.get(job_keys_pk(task), sk, "read a job's key").await?;
+    async fn holder_of(&self, key: Key) -> Result<Option<Holder>, TableError> {
+        let item = self.get(key, "read a job's key").await?;
         let Some(item) = item else { return Ok(None) };
         let until = item.get("held_until").and_then(|it| it.as_n().ok()).and_then(|it| it.parse().ok());
         let until = until.and_then(|until| Timestamp::from_millisecond(until).ok());

@@ -13,8 +13,8 @@ use crate::table::{
     Table, TableError,
     item::{Item, n, s},
     jobs::transport::Transport,
+    keys::Key,
     record::{JobRecord, is_open, item_of_run},
-    schema::runs_pk,
 };
 
 /// The most steps of one change, so that nobody waits for long.
@@ -81,11 +81,8 @@ impl Table {
         steps: Vec<Step>,
         lane: Transport,
     ) -> Result<Vec<Option<Taken>>, TableError> {
-        let keys: Vec<_> = steps
-            .iter()
-            .map(Step::key)
-            .map(|key| (runs_pk(&key.task, key.run_id), key.run_id.to_string()))
-            .collect();
+        let keys: Vec<_> =
+            steps.iter().map(Step::key).map(|key| Key::job(key)).map(|Key { pk, sk }| (pk, sk)).collect();
         let mut taken = vec![None; steps.len()];
         let mut steps: Vec<_> = steps.into_iter().map(Some).collect();
         let changed = engine.change(&self.name, &keys, &mut |place, item| {

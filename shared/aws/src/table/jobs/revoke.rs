@@ -14,7 +14,7 @@ use crate::table::{
     Table, TableError,
     item::{n, s},
     jobs::{due::key_of, update::WORKING},
-    schema::due_pk_of_runner,
+    keys::DuePartition,
 };
 
 impl Table {
@@ -54,7 +54,7 @@ impl Table {
         let (mut keys, mut from) = (Vec::new(), None);
         loop {
             let query = self
-                .due_query(&due_pk_of_runner(task, priority), until)
+                .due_query(DuePartition::Runner(task, priority), until)
                 .key_condition_expression("due_pk = :pk AND due_at BETWEEN :now AND :until")
                 .expression_attribute_values(":now", n(now.as_millisecond()))
                 .set_exclusive_start_key(from);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_core::job::{Job, Wait};
 
-use crate::table::schema::{due_pk_of_queues, due_pk_of_runner};
+use crate::table::keys::DuePartition;
 
 /// For how long SQS can hold a message back.
 pub const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
@@ -40,11 +40,11 @@ impl Transport {
             now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX)
         };
         match self {
-            Self::Runner => Some((due_pk_of_runner(&job.task, job.priority), look)),
+            Self::Runner => Some((DuePartition::Runner(&job.task, job.priority).pk(), look)),
             Self::Queue => {
                 let waits =
                     !job.after.is_empty() || look > now.saturating_add(MAX_DELAY).unwrap_or(Timestamp::MAX);
-                waits.then(|| (due_pk_of_queues(job.id), look))
+                waits.then(|| (DuePartition::of_queues(job.id).pk(), look))
             }
         }
     }

@@ -16,8 +16,8 @@ use crate::table::{
     Table, TableError,
     item::{Item, n, s},
     jobs::transport::Transport,
+    keys::Key,
     record::{JobRecord, list_of_attempts},
-    schema::runs_pk,
 };
 
 /// That a worker, told by its fencing number, has a job.
@@ -44,11 +44,7 @@ impl Table {
     }
 
     pub(crate) fn update_job(&self, key: &JobKey) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(runs_pk(&key.task, key.run_id)))
-            .key("sk", s(key.run_id.to_string()))
+        self.update(Key::job(key))
     }
 
     /// Renews the lease of a job that a worker has. False if it has it no more. One write.

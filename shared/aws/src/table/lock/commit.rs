@@ -7,8 +7,8 @@ use crate::table::{
     Table,
     item::{n, s},
     jobs::WORKING,
+    keys::Key,
     lock::lease::{HELD, SHARED_HELD, shared},
-    schema::{TASK, runs_pk, task_pk},
     transaction::{CommitError, TransactWriteItem, transact},
 };
 
@@ -22,7 +22,7 @@ impl Table {
         hold: Hold,
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), CommitError> {
-        let check = self.check(task_pk(task), TASK);
+        let check = self.check(Key::task(task));
         let check = match hold {
             Hold::GroupCommit { epoch } => check
                 .condition_expression(HELD)
@@ -43,7 +43,7 @@ impl Table {
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), CommitError> {
         let check = self
-            .check(runs_pk(&key.task, key.run_id), key.run_id.to_string())
+            .check(Key::job(key))
             .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
@@ -51,8 +51,8 @@ impl Table {
         self.commit_if(check, writes).await
     }
 
-    fn check(&self, pk: impl Into<String>, sk: impl Into<String>) -> ConditionCheckBuilder {
-        ConditionCheck::builder().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk))
+    fn check(&self, key: Key) -> ConditionCheckBuilder {
+        ConditionCheck::builder().table_name(&self.name).set_key(Some(key.attributes()))
     }
 
     async fn commit_if(

@@ -20,9 +20,9 @@ use lamplighter_core::{
 use crate::table::{
     Table, TableError,
     item::{n, s},
+    keys::Key,
     lock::lease::{HELD, RELEASE, SHARED_HELD, shared},
     record::item_of_run,
-    schema::{TASK, task_pk},
 };
 
 /// What became of a run's record.
@@ -53,10 +53,7 @@ impl Table {
     pub async fn record(&self, run: &Run) -> Result<Recorded, TableError> {
         let run = &*self.put_away(run).await?;
         let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item_of_run(run, self.retention)?))
+            .put(item_of_run(run, self.retention)?)
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -91,8 +88,7 @@ impl Table {
 
     /// The update that takes a run's hold off its task, if it is still there.
     fn letting_go(&self, task: &TaskName, run: RunId, hold: Hold, set: &str) -> UpdateItemFluentBuilder {
-        let update =
-            self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let update = self.update(Key::task(task));
         match hold {
             Hold::GroupCommit { epoch } => update
                 .update_expression(format!("{RELEASE} {set}"))

@@ -14,8 +14,8 @@ use lamplighter_core::{
 use crate::table::{
     Table, TableError,
     item::{Item, s, sort_key},
+    keys::{Key, Partition},
     record::{JobRecord, UnreadableItem, is_open},
-    schema::{runs_pk, shard_pk},
 };
 
 /// How many records a page looks at, at most, to find those that its filters want. So a page costs the same however many
@@ -150,7 +150,7 @@ impl Table {
         id: RunId,
         what: &'static str,
     ) -> Result<Option<Item>, TableError> {
-        self.get(runs_pk(task, id), id.to_string(), what).await
+        self.get(Key::run(task, id), what).await
     }
 
     /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,
@@ -253,18 +253,15 @@ impl Table {
         keys: &Range<String>,
         behind: Option<&str>,
     ) -> QueryFluentBuilder {
-        let pk = shard_pk(task, shard);
+        let partition = Partition::Runs { task, shard };
         let query = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(partition)
             .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", s(&pk))
             .expression_attribute_values(":first", s(&keys.start))
             .expression_attribute_values(":last", s(&keys.end));
         // A key to begin behind must be one of those that the condition lets through.
         match behind.filter(|key| *key <= keys.end.as_str()) {
-            Some(key) => query.exclusive_start_key("pk", s(pk)).exclusive_start_key("sk", s(key)),
+            Some(key) => query.set_exclusive_start_key(Some(partition.key(key).attributes())),
             None => query,
         }
     }
