@@ -1,7 +1,7 @@
 //! Tasks, runs and jobs by name, with a suggestion for a name that does not exist.
 
 use anyhow::bail;
-use lamplighter_aws::table::{Found, Table};
+use lamplighter_aws::table::{JobRecord, Table};
 use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, near::nearest, run::Run};
 use lamplighter_project::workspace::Workspace;
 
@@ -59,7 +59,7 @@ pub async fn job(
     table: &Table,
     workspace: &Workspace,
     word: &str,
-) -> anyhow::Result<(JobKey, Found)> {
+) -> anyhow::Result<(JobKey, JobRecord)> {
     let keys = match (word.parse::<JobKey>(), word.parse::<RunId>()) {
         (Ok(key), _) => vec![key],
         (_, Ok(run_id)) => {

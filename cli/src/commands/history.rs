@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
-use lamplighter_aws::table::{Cursor, History, Page, Table, TableError, Unreadable};
+use lamplighter_aws::table::{Cursor, History, Page, Table, TableError, UnreadableItem};
 use lamplighter_core::{
     id::RunId,
     name::TaskName,
@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Serialize)]
 struct RunList {
     runs: Vec<Run>,
-    unreadable: Vec<Unreadable>,
+    unreadable: Vec<UnreadableItem>,
     /// The cursor of the next page.
     next: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

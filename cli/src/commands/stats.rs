@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use jiff::Timestamp;
-use lamplighter_aws::table::{Counted, Unreadable};
+use lamplighter_aws::table::{Counted, UnreadableItem};
 use lamplighter_core::{name::TaskName, statistics::Window, status::Status};
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ struct TaskStatistics {
     min_ms: Option<u64>,
     max_ms: Option<u64>,
     failure_streak: u64,
-    unreadable: Vec<Unreadable>,
+    unreadable: Vec<UnreadableItem>,
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {

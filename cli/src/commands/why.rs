@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use lamplighter_aws::table::{History, Table, Unreadable};
+use lamplighter_aws::table::{History, Table, UnreadableItem};
 use lamplighter_core::{
     claim::TaskState,
     definition::{Cron, Definition},
@@ -108,7 +108,7 @@ async fn answered(
     definition: Definition,
     time: Option<When>,
     now: Timestamp,
-) -> anyhow::Result<(Told, Vec<Unreadable>)> {
+) -> anyhow::Result<(Told, Vec<UnreadableItem>)> {
     let (state, ignored) = each_task::settled(table, &definition.name, now).await?;
     let mut ignored: Vec<_> = ignored.into_iter().collect();
     // A schedule that was set at run time is the one that counts.
@@ -164,7 +164,7 @@ async fn runs(
     table: &Table,
     definition: &Definition,
     at: Timestamp,
-    ignored: &mut Vec<Unreadable>,
+    ignored: &mut Vec<UnreadableItem>,
 ) -> anyhow::Result<Vec<Run>> {
     let later = |hours| at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MAX);
     // By how much two machines' clocks may differ.

@@ -2,7 +2,7 @@
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use lamplighter_aws::table::{Cursor, Page, Table, TableError, Unreadable};
+use lamplighter_aws::table::{Cursor, Page, Table, TableError, UnreadableItem};
 use lamplighter_core::{claim::TaskState, id::RunId, name::TaskName};
 
 /// The number of concurrent queries.
@@ -43,11 +43,11 @@ pub async fn settled(
     table: &Table,
     task: &TaskName,
     now: Timestamp,
-) -> Result<(TaskState, Option<Unreadable>), TableError> {
+) -> Result<(TaskState, Option<UnreadableItem>), TableError> {
     let state = match table.state(task).await {
         Ok(state) => state,
         Err(TableError::Malformed { key, cause, .. }) => {
-            return Ok((TaskState::default(), Some(Unreadable { key, cause })));
+            return Ok((TaskState::default(), Some(UnreadableItem { key, cause })));
         }
         Err(error) => return Err(error),
     };

@@ -3,7 +3,7 @@
 use std::array;
 
 use anstyle::{AnsiColor, Style};
-use lamplighter_aws::table::Unreadable;
+use lamplighter_aws::table::UnreadableItem;
 use lamplighter_core::status::Status;
 
 use crate::{
@@ -33,8 +33,8 @@ pub fn sign(status: Status) -> (&'static str, Style) {
 }
 
 /// Reports items of the table that could not be read, on standard error.
-pub fn unreadable(words: &Words, items: &[Unreadable]) {
-    for Unreadable { key, cause } in items {
+pub fn unreadable(words: &Words, items: &[UnreadableItem]) {
+    for UnreadableItem { key, cause } in items {
         output::note(tr!(words, "history-unreadable", key = key, cause = cause));
     }
 }

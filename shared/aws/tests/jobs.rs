@@ -17,7 +17,9 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
     jobs::{Accepted, Carried, EnqueueError, Jobs, RunnerAddress, Waker, Worker},
-    table::{Aborted, Ended, Found, GroupCommit, History, Item, JobKeys, Started, Step, Taken, Transport},
+    table::{
+        Aborted, Ended, GroupCommit, History, Item, JobKeys, JobRecord, Started, Step, Taken, Transport,
+    },
 };
 use lamplighter_core::{
     definition::Priority,
@@ -68,8 +70,8 @@ async fn succeed(jobs: &Jobs, key: &JobKey) -> Run {
 
 async fn status(jobs: &Jobs, key: &JobKey) -> Status {
     match jobs.find(key).await.unwrap().expect("it has a record") {
-        Found::Open(job) => job.status,
-        Found::Over(run) => run.status,
+        JobRecord::Open(job) => job.status,
+        JobRecord::Over(run) => run.status,
     }
 }
 
@@ -384,7 +386,7 @@ async fn q11_so_many_jobs_with_a_key_run_at_once_and_the_others_find_a_place_lat
     let two = jobs.start(&keys[1], &worker("two")).await.unwrap().unwrap();
     let full = jobs.start(&keys[2], &worker("three")).await.unwrap();
     let Err(Carried::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
-    let Some(Found::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
     assert_eq!((waits.status, waits.epoch), (Status::Pending, 0));
     assert_eq!(waits.not_before.unwrap().as_millisecond(), until.as_millisecond());
     succeed(&jobs, &keys[3]).await;
@@ -540,7 +542,7 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let beside = enqueue(&jobs, new()).await;
     let carried = carry_all(&[&beside, &first]).await;
     assert!(carried.iter().all(|carried| matches!(carried, Carried::Over(_))), "{carried:?}");
-    let Some(Found::Open(woken)) = jobs.find(&second).await.unwrap() else { panic!("it is over") };
+    let Some(JobRecord::Open(woken)) = jobs.find(&second).await.unwrap() else { panic!("it is over") };
     assert_eq!(woken.after, []);
     assert_eq!(succeed(&jobs, &second).await.status, Status::Completed);
 }
@@ -555,7 +557,7 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     let mut open = Vec::new();
     for _ in 0..3 {
         let key = enqueue(&jobs, new()).await;
-        let Some(Found::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("it is over") };
+        let Some(JobRecord::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("it is over") };
         open.push(*job);
     }
     let now = Timestamp::now();

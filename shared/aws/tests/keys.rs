@@ -11,7 +11,7 @@ use lamplighter_aws::{
     clients::{Clients, signed_config},
     jobs::{Accepted, Carried, EnqueueError, Jobs, Waker, Worker},
     objects::Objects,
-    table::{CommitError, Enqueued, Found, History, JobKeys, Table, Transport},
+    table::{CommitError, Enqueued, History, JobKeys, JobRecord, Table, Transport},
 };
 use lamplighter_core::{
     id::RunId,
@@ -227,7 +227,7 @@ async fn q07_what_is_refused_leaves_neither_an_id_nor_an_object() {
     let arguments = json!({ "to": "x".repeat(200_000) });
     let large = |id: &str| NewJob { arguments: arguments.clone(), unique: Some(only("k")), ..named(id) };
     let first = jobs.enqueue(large("one")).await.unwrap().key;
-    let Some(Found::Open(job)) = jobs.find(&first).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(job)) = jobs.find(&first).await.unwrap() else { panic!("it is open") };
     let stored = &job.large["arguments"].key;
     assert!(stored.starts_with(&format!("jobs/send-mail/{}/arguments-", first.run_id)), "{stored}");
 

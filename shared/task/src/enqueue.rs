@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Accepted, EnqueueError, Jobs, NotAccepted},
-    table::{Aborted, Found, TableError},
+    table::{Aborted, JobRecord, TableError},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -267,8 +267,8 @@ impl<T> Job<T> {
     /// Returns the current status.
     pub async fn status(&self) -> Result<Status, JobError> {
         match self.jobs.find(&self.key).await? {
-            Some(Found::Open(job)) => Ok(job.status),
-            Some(Found::Over(run)) => Ok(run.status),
+            Some(JobRecord::Open(job)) => Ok(job.status),
+            Some(JobRecord::Over(run)) => Ok(run.status),
             None => Err(JobError::Unknown(self.key.clone())),
         }
     }

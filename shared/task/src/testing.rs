@@ -33,7 +33,7 @@ use lamplighter_aws::{
     clients::Clients,
     jobs::{Jobs, Waker},
     random::random,
-    table::{Found, Table, create},
+    table::{JobRecord, Table, create},
 };
 use lamplighter_core::{definition::Priority, job::JobKey, name::TaskName, run::Run};
 use lamplighter_local::Engine;
@@ -150,7 +150,7 @@ impl World {
         let task = task.parse().expect("the task's name is valid");
         let mut enqueued = Vec::new();
         for key in self.due(&task, Timestamp::MAX).await {
-            if let Some(Found::Open(job)) = self.table.job(&key).await.expect("the table responds") {
+            if let Some(JobRecord::Open(job)) = self.table.job(&key).await.expect("the table responds") {
                 enqueued.push((key, job.arguments));
             }
         }

@@ -10,7 +10,7 @@ use std::{
 
 use lamplighter_aws::{
     jobs::{Jobs, Waker},
-    table::Found,
+    table::JobRecord,
 };
 use lamplighter_core::{
     definition::Priority,
@@ -113,7 +113,7 @@ impl Runner {
             let (jobs, keys) = (self.jobs.clone(), Arc::clone(&keys));
             asking.spawn(async move {
                 for (number, key) in keys.iter().enumerate().skip(first).step_by(VERIFIERS) {
-                    let Some(Found::Over(run)) = jobs.find(key).await? else {
+                    let Some(JobRecord::Over(run)) = jobs.find(key).await? else {
                         return Err(format!("job {key} has not ended").into());
                     };
                     result(&run, number)?;

@@ -1,6 +1,6 @@
 //! `lamplighter jobs list`: jobs and their states.
 
-use lamplighter_aws::table::{Cursor, Found, History, Page, Table};
+use lamplighter_aws::table::{Cursor, History, JobRecord, Page, Table};
 use lamplighter_core::{name::TaskName, status::Status};
 use serde_json::{Value, json};
 
@@ -67,7 +67,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Page<Found>> {
+async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyhow::Result<Page<JobRecord>> {
     let pages = each_task::each(tasks, async |task| {
         let wanted = History {
             statuses: arguments.status.clone(),
@@ -76,22 +76,22 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
         };
         table.jobs(&wanted).await
     });
-    Ok(each_task::merged(pages.await?, arguments.limit.into(), Found::id))
+    Ok(each_task::merged(pages.await?, arguments.limit.into(), JobRecord::id))
 }
 
-fn record(job: &Found) -> serde_json::Result<Value> {
+fn record(job: &JobRecord) -> serde_json::Result<Value> {
     match job {
-        Found::Open(job) => serde_json::to_value(job),
-        Found::Over(run) => serde_json::to_value(run),
+        JobRecord::Open(job) => serde_json::to_value(job),
+        JobRecord::Over(run) => serde_json::to_value(run),
     }
 }
 
 /// One line a job: when it was enqueued, its task, its id and its state.
-fn lines(words: &Words, jobs: &[Found]) -> Vec<String> {
-    let row = |job: &Found| {
+fn lines(words: &Words, jobs: &[JobRecord]) -> Vec<String> {
+    let row = |job: &JobRecord| {
         let (task, state_of) = match job {
-            Found::Open(job) => (&job.task, state_of(words, job)),
-            Found::Over(run) => {
+            JobRecord::Open(job) => (&job.task, state_of(words, job)),
+            JobRecord::Over(run) => {
                 let said = words.reason(run).or_else(|| run.message.clone());
                 let status = words.status(run.status);
                 (&run.task, said.map_or(status.clone(), |said| format!("{status}: {said}")))

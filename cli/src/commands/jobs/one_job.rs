@@ -6,7 +6,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::Jobs,
-    table::{Aborted, Found},
+    table::{Aborted, JobRecord},
 };
 use lamplighter_core::{
     job::{Job, JobKey},
@@ -77,7 +77,7 @@ impl JobArguments {
     fn with<T>(
         &self,
         words: &Words,
-        act: impl AsyncFnOnce(&Target, JobKey, Found) -> anyhow::Result<T>,
+        act: impl AsyncFnOnce(&Target, JobKey, JobRecord) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let workspace: Workspace = commands::workspace()?;
         commands::runtime()?.block_on(async {
@@ -97,15 +97,15 @@ impl Status {
         self.arguments.with(words, async |_, key, found| {
             if self.arguments.json {
                 let record = match &found {
-                    Found::Open(job) => serde_json::to_string_pretty(job)?,
-                    Found::Over(run) => serde_json::to_string_pretty(run)?,
+                    JobRecord::Open(job) => serde_json::to_string_pretty(job)?,
+                    JobRecord::Over(run) => serde_json::to_string_pretty(run)?,
                 };
                 output::plain(record);
                 return Ok(());
             }
             match &found {
-                Found::Over(run) => output::line(line(words, run)),
-                Found::Open(job) => output::line(format!("{key} {}", state_of(words, job))),
+                JobRecord::Over(run) => output::line(line(words, run)),
+                JobRecord::Open(job) => output::line(format!("{key} {}", state_of(words, job))),
             }
             Ok(())
         })

@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use jiff::Timestamp;
-use lamplighter_aws::{jobs::Jobs, table::Found};
+use lamplighter_aws::{jobs::Jobs, table::JobRecord};
 use lamplighter_core::{
     hidden,
     id::RunId,
@@ -135,15 +135,15 @@ async fn replay_in(
 async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> anyhow::Result<Replayed> {
     match jobs.find(&JobKey { task: task.clone(), run_id: id }).await? {
         None => bail!(tr!(words, "jobs-no-such", id = id, task = task)),
-        Some(Found::Over(run)) if run.status.is_failure() => Box::pin(again(jobs, *run)).await,
-        Some(Found::Over(run)) => {
+        Some(JobRecord::Over(run)) if run.status.is_failure() => Box::pin(again(jobs, *run)).await,
+        Some(JobRecord::Over(run)) => {
             bail!(tr!(words, "control-did-not-fail", task = task, run = id, status = run.status))
         }
         // After the end of a lease its worker is dead, and the next worker that is notified takes the job over.
-        Some(Found::Open(job)) if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) => {
+        Some(JobRecord::Open(job)) if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) => {
             bail!(tr!(words, "jobs-runs", job = job.key().to_string()))
         }
-        Some(Found::Open(job)) => Box::pin(notify(jobs, &job)).await,
+        Some(JobRecord::Open(job)) => Box::pin(notify(jobs, &job)).await,
     }
 }
 

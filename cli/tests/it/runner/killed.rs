@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use lamplighter_aws::{
     clients::local_dynamodb,
     jobs::{Carried, Jobs, Waker, Worker},
-    table::{Found, Table},
+    table::{JobRecord, Table},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -116,7 +116,7 @@ impl World {
     }
 
     /// Reads all records, after every other process has closed the table.
-    async fn all(&self, keys: &[JobKey]) -> Vec<(JobKey, Option<Found>)> {
+    async fn all(&self, keys: &[JobKey]) -> Vec<(JobKey, Option<JobRecord>)> {
         let engine = Engine::open(&self.home.join("table.sqlite"), Synchronous::Normal).unwrap();
         let jobs = self.through(&engine.serve().await.unwrap());
         let mut records = Vec::new();
@@ -209,17 +209,17 @@ impl World {
         }
     }
 
-    fn note(&self, key: &JobKey, found: Option<&Found>) {
+    fn note(&self, key: &JobKey, found: Option<&JobRecord>) {
         let mut known = self.known();
         let now = match found {
-            Some(Found::Over(run)) => serde_json::to_string(run).unwrap(),
+            Some(JobRecord::Over(run)) => serde_json::to_string(run).unwrap(),
             other => format!("{other:?}"),
         };
         match known.ended.get(&key.run_id).cloned() {
             Some(first) if first != now => {
                 known.wrong.push(format!("{key} was over:\n  {first}\nand then:\n  {now}"));
             }
-            None if matches!(found, Some(Found::Over(_))) => {
+            None if matches!(found, Some(JobRecord::Over(_))) => {
                 known.ended.insert(key.run_id, now);
             }
             _ => {}
@@ -368,7 +368,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
 }
 
 /// Collects faults of the records, and returns the number of bodies started beyond one for each job.
-fn judge(world: &World, stage: &Stage, records: &[(JobKey, Option<Found>)]) -> usize {
+fn judge(world: &World, stage: &Stage, records: &[(JobKey, Option<JobRecord>)]) -> usize {
     let mut starts = BTreeMap::<(RunId, u64), String>::new();
     let mut known = world.known();
     let mut wrong = Vec::new();
@@ -383,7 +383,7 @@ fn judge(world: &World, stage: &Stage, records: &[(JobKey, Option<Found>)]) -> u
     let bodies = starts.len();
     starts.extend(known.started.iter().map(|start| (*start, "rival".to_owned())));
     for (key, found) in records {
-        let Some(Found::Over(run)) = found else {
+        let Some(JobRecord::Over(run)) = found else {
             wrong.push(format!("{key} is lost: {found:?}"));
             continue;
         };

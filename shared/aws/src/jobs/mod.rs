@@ -30,7 +30,7 @@ use group_commit::Together;
 use crate::{
     random::random,
     table::{
-        Aborted, Ended, Enqueued, Found, GroupCommit, JobKeys, LOOK_AGAIN, Table, TableError, Transport,
+        Aborted, Ended, Enqueued, GroupCommit, JobKeys, JobRecord, LOOK_AGAIN, Table, TableError, Transport,
     },
 };
 
@@ -263,7 +263,7 @@ impl Jobs {
     }
 
     /// A job, whether or not it is over.
-    pub async fn find(&self, key: &JobKey) -> Result<Option<Found>, TableError> {
+    pub async fn find(&self, key: &JobKey) -> Result<Option<JobRecord>, TableError> {
         self.table.job(key).await
     }
 
@@ -319,7 +319,7 @@ impl Jobs {
     /// that come after it.
     pub async fn wake(&self, mut followers: Vec<JobKey>) -> Result<(), TableError> {
         while let Some(key) = followers.pop() {
-            let Some(Found::Open(job)) = self.table.job(&key).await? else { continue };
+            let Some(JobRecord::Open(job)) = self.table.job(&key).await? else { continue };
             if job.after.is_empty() {
                 continue;
             }
@@ -331,11 +331,11 @@ impl Jobs {
                     first,
                     match self.table.job(first).await? {
                         // Its data is only asked for where it is passed on.
-                        Some(Found::Over(run)) if job.receives.is_some() => {
+                        Some(JobRecord::Over(run)) if job.receives.is_some() => {
                             Before::Over(Box::new(self.table.whole(*run).await?))
                         }
-                        Some(Found::Over(run)) => Before::Over(run),
-                        Some(Found::Open(_)) => Before::Open,
+                        Some(JobRecord::Over(run)) => Before::Over(run),
+                        Some(JobRecord::Open(_)) => Before::Open,
                         None => Before::Missing,
                     },
                 ));

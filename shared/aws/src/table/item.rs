@@ -12,12 +12,12 @@ use serde_json::{Number, Value};
 pub type Item = HashMap<String, AttributeValue>;
 
 /// The entries of a JSON object as attributes; what is null is left out.
-pub(super) fn to_item(value: Value) -> Item {
+pub(crate) fn to_item(value: Value) -> Item {
     let Value::Object(entries) = value else { return Item::new() };
     entries.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, to_attribute(v))).collect()
 }
 
-pub(super) fn to_attribute(value: Value) -> AttributeValue {
+pub(crate) fn to_attribute(value: Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
         Value::Bool(b) => AttributeValue::Bool(b),
@@ -29,11 +29,11 @@ pub(super) fn to_attribute(value: Value) -> AttributeValue {
 }
 
 /// The attributes as a JSON object. What Lamplighter never writes (sets, binaries) becomes null.
-pub(super) fn to_json(item: Item) -> Value {
+pub(crate) fn to_json(item: Item) -> Value {
     item.into_iter().map(|(k, v)| (k, from_attribute(v))).collect()
 }
 
-pub(super) fn from_attribute(attribute: AttributeValue) -> Value {
+pub(crate) fn from_attribute(attribute: AttributeValue) -> Value {
     match attribute {
         AttributeValue::Bool(b) => Value::Bool(b),
         AttributeValue::N(n) => n.parse::<Number>().map_or(Value::String(n), Value::Number),
@@ -45,21 +45,26 @@ pub(super) fn from_attribute(attribute: AttributeValue) -> Value {
 }
 
 /// An item's key, for messages.
-pub(super) fn key(item: &Item) -> String {
+pub(crate) fn key(item: &Item) -> String {
     let part = |name| {
         item.get(name).and_then(|value: &AttributeValue| value.as_s().ok()).cloned().unwrap_or_default()
     };
     format!("{} / {}", part("pk"), part("sk"))
 }
 
+/// An item's sort key.
+pub(crate) fn sort_key(item: &Item) -> String {
+    item.get("sk").and_then(|key| key.as_s().ok()).cloned().unwrap_or_default()
+}
+
 /// A text attribute.
-pub(super) fn s(text: impl Into<String>) -> AttributeValue {
+pub(crate) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
 /// A number attribute.
 #[expect(clippy::needless_pass_by_value, reason = "numbers are copied")]
-pub(super) fn n(number: impl ToString) -> AttributeValue {
+pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 

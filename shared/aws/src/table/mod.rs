@@ -6,55 +6,53 @@
 //!
 //! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
 
-mod answers;
-mod claim;
-mod commit;
-mod due;
-mod enqueue;
-mod group_commit;
-mod history;
+mod deployments;
 mod item;
-mod job;
-mod lease;
-mod ledger;
-mod limit;
-mod look;
-mod orphans;
+mod jobs;
+mod keys;
+mod lock;
 mod outbox;
 mod pulse;
-mod release;
-mod renew;
-mod revoke;
-mod rollup;
-mod runner;
+mod record;
+mod runners;
+mod runs;
 mod schema;
-mod state;
-mod values;
+mod transaction;
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{
+    Client,
+    operation::{
+        delete_item::builders::DeleteItemFluentBuilder, get_item::builders::GetItemFluentBuilder,
+        put_item::builders::PutItemFluentBuilder, query::builders::QueryFluentBuilder,
+        update_item::builders::UpdateItemFluentBuilder,
+    },
+};
 use lamplighter_core::definition::DEFAULT_RETENTION;
 
-pub use commit::{CommitError, TransactWriteItem, transact};
-pub use due::DuePage;
-pub use enqueue::{Enqueued, JobKeys};
-pub use group_commit::{GroupCommit, MOST, Step, Taken};
-pub use history::{Cursor, History, InvalidCursor, LOOKED_AT, Page, Unreadable};
+pub use deployments::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use item::Item;
-pub use job::{Aborted, Ended, Found, LOOK_AGAIN, MAX_DELAY, Started, Transport};
-pub use ledger::{LEDGER_RETENTION, Opened, Received, RequestKey};
-pub use look::Seen;
+pub use jobs::{
+    Aborted, DuePage, Ended, Enqueued, GroupCommit, JobKeys, LOOK_AGAIN, MAX_DELAY, MOST, Started, Step,
+    Taken, Transport,
+};
+pub use keys::LeadingKeys;
+pub use lock::{Recorded, Renewed};
 pub use outbox::Undelivered;
 pub use pulse::{Pulses, States};
-pub use release::Recorded;
-pub use renew::Renewed;
-pub use rollup::{Counted, RETENTION};
-pub(crate) use schema::DUE_SHARDS;
-pub use schema::{LeadingKeys, create};
-pub use values::{JOBS_FOLDER, LARGE, RUNS_FOLDER, is_large};
+pub use record::{JobRecord, UnreadableItem};
+pub use runs::{
+    Counted, Cursor, History, InvalidCursor, JOBS_FOLDER, LARGE, LOOKED_AT, Page, RETENTION, RUNS_FOLDER,
+    Seen, is_large,
+};
+pub use schema::create;
+pub use transaction::{CommitError, TransactWriteItem, transact};
+
+pub(crate) use keys::DUE_SHARDS;
 
 use item::s;
+use keys::{Key, Partition};
 
 use crate::{
     clients::cause,
@@ -165,16 +163,32 @@ impl Table {
         &self.client
     }
 
-    /// One item, as it is now. `what` is done thereby, as an error says it. One consistent read.
-    async fn get(
-        &self,
-        pk: impl Into<String>,
-        sk: impl Into<String>,
-        what: &'static str,
-    ) -> Result<Option<Item>, TableError> {
-        let get = self.client.get_item().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk));
-        let output = get.consistent_read(true).send().await;
+    /// Reads one item, consistently. `what` names the operation in errors.
+    async fn get(&self, key: Key, what: &'static str) -> Result<Option<Item>, TableError> {
+        let output = self.read(key).consistent_read(true).send().await;
         Ok(output.map_err(|error| self.failed(what, &error))?.item)
+    }
+
+    fn read(&self, key: Key) -> GetItemFluentBuilder {
+        self.client.get_item().table_name(&self.name).set_key(Some(key.attributes()))
+    }
+
+    fn put(&self, item: Item) -> PutItemFluentBuilder {
+        self.client.put_item().table_name(&self.name).set_item(Some(item))
+    }
+
+    fn update(&self, key: Key) -> UpdateItemFluentBuilder {
+        self.client.update_item().table_name(&self.name).set_key(Some(key.attributes()))
+    }
+
+    fn delete(&self, key: Key) -> DeleteItemFluentBuilder {
+        self.client.delete_item().table_name(&self.name).set_key(Some(key.attributes()))
+    }
+
+    /// A query of a partition, whose key conditions name it `:pk`.
+    fn query(&self, partition: Partition<'_>) -> QueryFluentBuilder {
+        let query = self.client.query().table_name(&self.name);
+        query.expression_attribute_values(":pk", s(partition.pk()))
     }
 
     fn failed<E: std::error::Error + 'static>(&self, operation: &'static str, error: &E) -> TableError {

@@ -19,9 +19,9 @@ use serde_json::Value;
 
 use super::{
     Table, TableError,
-    item::{Item, n, s, to_json},
+    item::{n, s, to_json},
+    keys::{Key, Partition},
     pulse::RETENTION_SECONDS,
-    schema::{OUTBOX, notices_pk, outbox_sk},
 };
 
 /// How long one delivery may take before another process tries.
@@ -50,21 +50,19 @@ impl Table {
     /// Keeps a message until it is delivered. False if it was kept, or delivered, before. Two writes.
     pub async fn post(&self, occasion: &str, message: &Message, now: Timestamp) -> Result<bool, TableError> {
         let expires_at = n(now.as_second() + RETENTION_SECONDS);
-        let pointer = Item::from([
-            ("pk".to_owned(), s(OUTBOX)),
-            ("sk".to_owned(), s(outbox_sk(&message.task, occasion))),
+        let mut pointer = Key::undelivered(&message.task, occasion).attributes();
+        pointer.extend([
             ("task".to_owned(), s(message.task.as_str())),
             ("occasion".to_owned(), s(occasion)),
             ("since".to_owned(), n(now.as_millisecond())),
             ("expires_at".to_owned(), expires_at.clone()),
         ]);
-        let put = self.client.put_item().table_name(&self.name).set_item(Some(pointer));
+        let put = self.put(pointer);
         put.send().await.map_err(|error| self.failed("keep a message", &error))?;
         let text = serde_json::to_string(message)
-            .map_err(|error| self.malformed(notices_pk(&message.task), &error))?;
-        let item = Item::from([
-            ("pk".to_owned(), s(notices_pk(&message.task))),
-            ("sk".to_owned(), s(occasion)),
+            .map_err(|error| self.malformed(Key::notice(&message.task, occasion).to_string(), &error))?;
+        let mut item = Key::notice(&message.task, occasion).attributes();
+        item.extend([
             ("message".to_owned(), s(text)),
             ("failures".to_owned(), n(0)),
             ("since".to_owned(), n(now.as_millisecond())),
@@ -72,10 +70,7 @@ impl Table {
             ("expires_at".to_owned(), expires_at),
         ]);
         let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
+            .put(item)
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let Err(error) = put.send().await else { return Ok(true) };
@@ -96,11 +91,8 @@ impl Table {
         let (mut due, mut start) = (Vec::new(), None);
         loop {
             let page = self
-                .client
-                .query()
-                .table_name(&self.name)
+                .query(Partition::Outbox)
                 .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", s(OUTBOX))
                 .set_exclusive_start_key(start)
                 .send()
                 .await
@@ -127,7 +119,7 @@ impl Table {
         let word = |key: &str| pointer[key].as_str().unwrap_or_default();
         let Ok(task) = word("task").parse::<TaskName>() else { return Ok(None) };
         let occasion = word("occasion").to_owned();
-        let item = self.get(notices_pk(&task), occasion.clone(), "read a message").await?;
+        let item = self.get(Key::notice(&task, &occasion), "read a message").await?;
         let item = to_json(item.unwrap_or_default());
         let message = item["message"].as_str().and_then(|text| serde_json::from_str(text).ok());
         let Some(message) = message else {
@@ -145,11 +137,7 @@ impl Table {
         }
         let until = now.saturating_add(SENDING).unwrap_or(Timestamp::MAX);
         let claimed = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(notices_pk(&task)))
-            .key("sk", s(occasion.as_str()))
+            .update(Key::notice(&task, &occasion))
             .update_expression("SET telling_until = :until")
             .condition_expression("telling_until = :seen")
             .expression_attribute_values(":until", n(until.as_millisecond()))
@@ -213,11 +201,7 @@ impl Table {
         values: impl IntoIterator<Item = (&'static str, AttributeValue)>,
     ) -> Result<(), TableError> {
         let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(notices_pk(&message.task)))
-            .key("sk", s(message.occasion.as_str()))
+        self.update(Key::notice(&message.task, &message.occasion))
             .update_expression(update)
             .set_expression_attribute_values(Some(values))
             .send()
@@ -227,8 +211,7 @@ impl Table {
     }
 
     async fn forget_pointer(&self, task: &TaskName, occasion: &str) -> Result<(), TableError> {
-        let delete = self.client.delete_item().table_name(&self.name).key("pk", s(OUTBOX));
-        let delete = delete.key("sk", s(outbox_sk(task, occasion))).send().await;
+        let delete = self.delete(Key::undelivered(task, occasion)).send().await;
         delete.map(drop).map_err(|error| self.failed("take a sent message out", &error))
     }
 }

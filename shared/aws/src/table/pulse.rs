@@ -23,12 +23,12 @@ use serde_json::Value;
 
 use super::{
     Table, TableError,
-    item::{Item, n, s, to_item, to_json},
-    schema::{PULSE, STATE, TASK, minute_sk, runs_pk, shard_pk, task_pk},
+    item::{self, Item, n, s, to_item, to_json},
+    keys::{Key, Partition, STATE},
 };
 
 /// How long records of pulses and notices are kept, in seconds: 30 days.
-pub(super) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
+pub(crate) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
 /// How often keys are asked for that the service left unanswered.
@@ -59,12 +59,7 @@ pub struct Pulses {
 impl Table {
     /// Takes a minute's work: true for the first who asks, false for everybody else. One write.
     pub async fn begin_pulse(&self, record: &Record) -> Result<bool, TableError> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(self.pulse_item(record)?))
-            .condition_expression("attribute_not_exists(pk)");
+        let put = self.put(self.pulse_item(record)?).condition_expression("attribute_not_exists(pk)");
         match put.send().await {
             Ok(_) => Ok(true),
             Err(error) if is_refused(&error) => Ok(false),
@@ -82,11 +77,8 @@ impl Table {
     /// The records of the newest pulses, newest first. One query.
     pub async fn pulses(&self, limit: u16) -> Result<Pulses, TableError> {
         let output = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(Partition::Pulse)
             .key_condition_expression("pk = :pk AND sk < :state")
-            .expression_attribute_values(":pk", s(PULSE))
             .expression_attribute_values(":state", s(STATE))
             .scan_index_forward(false)
             .limit(i32::from(limit))
@@ -95,10 +87,10 @@ impl Table {
             .map_err(|error| self.failed("read the pulses", &error))?;
         let mut pulses = Pulses::default();
         for item in output.items.unwrap_or_default() {
-            let key = item.get("sk").and_then(|sk| sk.as_s().ok()).cloned().unwrap_or_default();
+            let key = item::key(&item);
             match serde_json::from_value(to_json(item)) {
                 Ok(record) => pulses.records.push(record),
-                Err(error) => pulses.unreadable.push(self.malformed(format!("{PULSE} / {key}"), &error)),
+                Err(error) => pulses.unreadable.push(self.malformed(key, &error)),
             }
         }
         Ok(pulses)
@@ -106,21 +98,20 @@ impl Table {
 
     /// What the last pulse remembered. One consistent read.
     pub async fn pulse_state(&self) -> Result<State, TableError> {
-        let item = self.get(PULSE, STATE, "read the pulse's state").await?;
+        let item = self.get(Key::pulse_state(), "read the pulse's state").await?;
         let Some(item) = item else { return Ok(State::default()) };
         serde_json::from_value(to_json(item))
-            .map_err(|error| self.malformed(format!("{PULSE} / {STATE}"), &error))
+            .map_err(|error| self.malformed(Key::pulse_state().to_string(), &error))
     }
 
     /// Remembers `state`, if the table still holds what was `seen`: of two pulses at once, the one that is done first
     /// goes on for both. False if it does not. One write.
     pub async fn keep_pulse_state(&self, state: &State, seen: &State) -> Result<bool, TableError> {
         let value = serde_json::to_value(state);
-        let value = value.map_err(|error| self.malformed(format!("{PULSE} / {STATE}"), &error))?;
+        let value = value.map_err(|error| self.malformed(Key::pulse_state().to_string(), &error))?;
         let mut item = to_item(value);
-        item.insert("pk".into(), s(PULSE));
-        item.insert("sk".into(), s(STATE));
-        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        item.extend(Key::pulse_state().attributes());
+        let put = self.put(item);
         let put = match seen.watermark {
             Some(watermark) => put
                 .condition_expression("watermark = :seen")
@@ -136,7 +127,7 @@ impl Table {
 
     /// Forgets what the pulse remembers, so that one whose state cannot be read goes on. One write.
     pub async fn forget_pulse_state(&self) -> Result<(), TableError> {
-        let delete = self.client.delete_item().table_name(&self.name).key("pk", s(PULSE)).key("sk", s(STATE));
+        let delete = self.delete(Key::pulse_state());
         delete.send().await.map(drop).map_err(|error| self.failed("forget the pulse's state", &error))
     }
 
@@ -144,8 +135,8 @@ impl Table {
     /// the others are read.
     pub async fn states(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<States, TableError> {
         let mut by_key: BTreeMap<_, _> =
-            tasks.into_iter().map(|task| (task_pk(task), task.clone())).collect();
-        let keys: Vec<_> = by_key.keys().map(|pk| (pk.clone(), TASK.to_owned())).collect();
+            tasks.into_iter().map(|task| (Key::task(task).pk, task.clone())).collect();
+        let keys = by_key.values().map(Key::task).collect();
         let mut found = States::default();
         for item in self.batch(keys, "read the tasks").await? {
             let Some(task) = item.get("pk").and_then(|pk| pk.as_s().ok()).and_then(|pk| by_key.remove(pk))
@@ -166,7 +157,7 @@ impl Table {
         &self,
         runs: impl IntoIterator<Item = (&TaskName, RunId)>,
     ) -> Result<(Vec<Run>, Vec<TableError>), TableError> {
-        let keys = runs.into_iter().map(|(task, id)| (runs_pk(task, id), id.to_string())).collect();
+        let keys = runs.into_iter().map(|(task, id)| Key::run(task, id)).collect();
         let (mut ended, mut unreadable) = (Vec::new(), Vec::new());
         for item in self.batch(keys, "read runs").await? {
             match self.run_of(item) {
@@ -180,11 +171,8 @@ impl Table {
     /// The newest run of a task that was meant for a tick and is over, whatever its id. One query.
     pub async fn run_for(&self, task: &TaskName, tick: Timestamp) -> Result<Option<Run>, TableError> {
         let output = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(Partition::Runs { task, shard: 0 })
             .key_condition_expression("pk = :pk AND sk >= :first")
-            .expression_attribute_values(":pk", s(shard_pk(task, 0)))
             // No id that is made for the tick, or after it, sorts before this one.
             .expression_attribute_values(":first", s(RunId::new(tick, 0).to_string()))
             .limit(RUNS_OF_TICK)
@@ -203,11 +191,7 @@ impl Table {
     pub async fn note_blocked(&self, run: &Run) -> Result<(), TableError> {
         let Some(tick) = run.scheduled_for else { return Ok(()) };
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(&run.task)))
-            .key("sk", s(TASK))
+            .update(Key::task(&run.task))
             .update_expression(
                 "SET last_tick = :tick, last_run = :run, last_status = :status, \
                  failure_streak = if_not_exists(failure_streak, :zero) + :one",
@@ -234,32 +218,24 @@ impl Table {
     }
 
     fn pulse_item(&self, record: &Record) -> Result<Item, TableError> {
-        let minute = minute_sk(record.started_at);
+        let key = Key::pulse(record.started_at);
         let value = serde_json::to_value(record);
-        let value: Value = value.map_err(|error| self.malformed(format!("{PULSE} / {minute}"), &error))?;
+        let value: Value = value.map_err(|error| self.malformed(key.to_string(), &error))?;
         let mut item = to_item(value);
-        item.insert("pk".into(), s(PULSE));
-        item.insert("sk".into(), s(minute));
+        item.extend(key.attributes());
         item.insert("expires_at".into(), n(record.started_at.as_second() + RETENTION_SECONDS));
         Ok(item)
     }
 
-    pub(super) fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
+    pub(crate) fn malformed(&self, key: String, error: &serde_json::Error) -> TableError {
         TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
     }
 
     /// The items that are there of these keys, in any order.
-    pub(super) async fn batch(
-        &self,
-        keys: Vec<(String, String)>,
-        what: &'static str,
-    ) -> Result<Vec<Item>, TableError> {
+    pub(crate) async fn batch(&self, keys: Vec<Key>, what: &'static str) -> Result<Vec<Item>, TableError> {
         let mut found = Vec::new();
         for some in keys.chunks(BATCH) {
-            let key = |(pk, sk): &(String, String)| {
-                Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
-            };
-            let mut open: Vec<Item> = some.iter().map(key).collect();
+            let mut open: Vec<Item> = some.iter().cloned().map(Key::attributes).collect();
             let mut pause = PAUSE;
             for asked in 1.. {
                 let wanted = KeysAndAttributes::builder().set_keys(Some(open)).consistent_read(true).build();

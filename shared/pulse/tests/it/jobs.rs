@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Carried, Worker},
-    table::{Enqueued, Found, JobKeys, Transport},
+    table::{Enqueued, JobKeys, JobRecord, Transport},
 };
 use lamplighter_core::{
     definition::{Kind, Priority, Queue},
@@ -113,7 +113,7 @@ async fn q05_the_next_pulse_sends_a_message_that_was_not_sent() {
     assert!(report["errors"][0].as_str().unwrap().contains("`gone` has no queue"), "{report}");
     assert_eq!(stage.queues.sent()[0].run_id, parked.run_id.to_string());
     let found = stage.table.job(&gone.key()).await.unwrap();
-    assert!(matches!(found, Some(Found::Open(job)) if job.status == Status::Pending));
+    assert!(matches!(found, Some(JobRecord::Open(job)) if job.status == Status::Pending));
     stage.end().await;
 }
 
@@ -288,7 +288,9 @@ async fn q12_a_follower_starts_although_its_waker_died_at_any_step() {
     // The waker died before it sent the message: the follower is still in the index, and waits.
     stage.queues.down(true);
     jobs.wake(vec![follower.clone()]).await.unwrap();
-    let Some(Found::Open(waits)) = stage.table.job(&follower).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(waits)) = stage.table.job(&follower).await.unwrap() else {
+        panic!("it is open")
+    };
     assert_eq!(waits.after.len(), 1);
     stage.queues.down(false);
     // The waker died after it sent the message: the worker that receives the message starts the job.
@@ -313,7 +315,7 @@ async fn q11_a_job_that_a_limit_keeps_waiting_waits_in_the_index() {
     let first = start(&keys[0]).await.unwrap();
     assert!(matches!(start(&keys[1]).await, Err(Carried::Refused(Refusal::Full { .. }))));
     // Makes the refusal five minutes old.
-    let Some(Found::Open(waits)) = stage.table.job(&keys[1]).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(waits)) = stage.table.job(&keys[1]).await.unwrap() else { panic!("it is open") };
     assert!(waits.full_since.is_some());
     backdate(&stage, &keys[1], 5 * MINUTE).await;
     stage.queues.sent();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lamplighter::Enqueue;
 use lamplighter_aws::{
     jobs::{Carried, Jobs, Waker, Worker},
-    table::{Aborted, Found},
+    table::{Aborted, JobRecord},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -143,8 +143,8 @@ async fn q15_in_a_batch_of_ten_with_one_poisonous_message_nine_complete_and_one_
     assert_eq!(deliver(&world, &bodies).await, [4]);
     for (i, key) in keys.iter().enumerate() {
         let status = match jobs.find(key).await.unwrap().unwrap() {
-            Found::Open(job) => job.status,
-            Found::Over(run) => run.status,
+            JobRecord::Open(job) => job.status,
+            JobRecord::Over(run) => run.status,
         };
         assert_eq!(status, if i == 4 { Status::Pending } else { Status::Completed }, "{i}");
     }
@@ -209,19 +209,19 @@ async fn started(world: &World, job: &Job) -> Tried {
 async fn a_job_started_by_a_runner_is_attempted_and_not_recorded() {
     let (world, jobs) = world().await;
     let key = enqueue(&jobs, "error").await;
-    let Found::Open(job) = jobs.find(&key).await.unwrap().unwrap() else { panic!("it is over") };
+    let JobRecord::Open(job) = jobs.find(&key).await.unwrap().unwrap() else { panic!("it is over") };
     let tried = started(&world, &Job { epoch: 2, ..*job }).await;
     assert!(tried.retryable);
     assert_eq!((tried.run.status, tried.run.attempts.len()), (Status::Failed, 1));
     assert_eq!(world.marks("bodies"), [format!("{} 2", key.run_id)]);
-    assert!(matches!(jobs.find(&key).await.unwrap(), Some(Found::Open(_))));
+    assert!(matches!(jobs.find(&key).await.unwrap(), Some(JobRecord::Open(_))));
 }
 
 /// Jobs started by a runner, one for each mode.
 async fn waiting(jobs: &Jobs, modes: &[&str]) -> Vec<Job> {
     let mut open = Vec::new();
     for mode in modes {
-        let Found::Open(job) = jobs.find(&enqueue(jobs, mode).await).await.unwrap().unwrap() else {
+        let JobRecord::Open(job) = jobs.find(&enqueue(jobs, mode).await).await.unwrap().unwrap() else {
             panic!("it is over")
         };
         open.push(Job { epoch: 1, ..*job });

@@ -12,17 +12,17 @@ use lamplighter_core::{
 };
 use serde_json::Value;
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{Item, s, to_item, to_json},
-    lease::{DEPLOYED, SHARED, lease_of, shared},
-    schema::{TASK, task_pk},
+    keys::Key,
+    lock::lease::{DEPLOYED, SHARED, lease_of, shared},
 };
 
 impl Table {
     /// What the table holds of a task now. One consistent read.
     pub async fn state(&self, task: &TaskName) -> Result<TaskState, TableError> {
-        let item = self.get(task_pk(task), TASK, "read a task").await?;
+        let item = self.get(Key::task(task), "read a task").await?;
         self.task_state(task, item.unwrap_or_default())
     }
 
@@ -30,11 +30,7 @@ impl Table {
     /// then nothing has changed. One write.
     pub async fn prevent_start(&self, task: &TaskName, deployment: &Deployment) -> Result<bool, TableError> {
         let forestalled = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
+            .update(Key::task(task))
             .update_expression("SET #newest = :newest")
             .condition_expression("attribute_not_exists(#newest) OR #newest < :newest")
             .expression_attribute_names("#newest", format!("{DEPLOYED}{}", deployment.ledger))
@@ -53,11 +49,7 @@ impl Table {
     /// Asks a run in progress to end. False if it is not in progress: then nothing has changed. One write.
     pub async fn cancel(&self, task: &TaskName, run_id: RunId) -> Result<bool, TableError> {
         let asked = |update: &str, condition: &str| {
-            self.client
-                .update_item()
-                .table_name(&self.name)
-                .key("pk", s(task_pk(task)))
-                .key("sk", s(TASK))
+            self.update(Key::task(task))
                 .update_expression(update)
                 .condition_expression(condition)
                 .expression_attribute_values(":true", AttributeValue::Bool(true))
@@ -82,8 +74,7 @@ impl Table {
 
     /// Whether somebody asked a run in progress to end. One read, which may be some moments old: half a read unit.
     pub async fn is_cancelled(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<bool, TableError> {
-        let read =
-            self.client.get_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let read = self.read(Key::task(task));
         let read = match hold {
             Hold::GroupCommit { .. } => read.projection_expression("run_id, cancelled"),
             Hold::Shared => read
@@ -103,8 +94,7 @@ impl Table {
     /// Sets what a task shall have at run time instead of what it and the project say; nothing takes it back. The text is
     /// that of [`lamplighter_core::settings::Settings`]. One write.
     pub async fn set(&self, task: &TaskName, settings: Option<&str>) -> Result<(), TableError> {
-        let update =
-            self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let update = self.update(Key::task(task));
         let update = match settings {
             Some(text) => update
                 .update_expression("SET settings = :settings")
@@ -123,11 +113,7 @@ impl Table {
     ) -> Result<(), TableError> {
         let value = serde_json::to_value(known).unwrap_or_default();
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
+            .update(Key::task(task))
             .update_expression("SET known = :known")
             .expression_attribute_values(":known", AttributeValue::M(to_item(value)));
         let update = match before {
@@ -147,11 +133,7 @@ impl Table {
 
     /// Switches a task on or off. One write.
     pub async fn enable(&self, task: &TaskName, enabled: bool) -> Result<(), TableError> {
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
+        self.update(Key::task(task))
             .update_expression("SET enabled = :enabled")
             .expression_attribute_values(":enabled", AttributeValue::Bool(enabled))
             .send()
@@ -160,9 +142,12 @@ impl Table {
         Ok(())
     }
 
-    pub(super) fn task_state(&self, task: &TaskName, item: Item) -> Result<TaskState, TableError> {
-        let malformed =
-            |cause: String| TableError::Malformed { table: self.name.clone(), key: task_pk(task), cause };
+    pub(crate) fn task_state(&self, task: &TaskName, item: Item) -> Result<TaskState, TableError> {
+        let malformed = |cause: String| TableError::Malformed {
+            table: self.name.clone(),
+            key: Key::task(task).pk,
+            cause,
+        };
         let value = to_json(item);
         let time = |key: &str| value[key].as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let lease =

@@ -10,11 +10,11 @@ use lamplighter_core::{
     name::TaskName,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{n, s},
-    lease::{DEPLOYED, shared, shared_item},
-    schema::{TASK, task_pk},
+    keys::Key,
+    lock::lease::{DEPLOYED, shared, shared_item},
 };
 
 impl Table {
@@ -57,11 +57,7 @@ impl Table {
     fn claim_update(&self, task: &TaskName, request: &Request) -> UpdateItemFluentBuilder {
         let lease = request.lease();
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
+            .update(Key::task(task))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":true", AttributeValue::Bool(true))
             .return_values(ReturnValue::AllOld)

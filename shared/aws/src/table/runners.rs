@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::{
     Table, TableError,
-    item::{Item, n, s, to_item, to_json},
-    schema::RUNNERS,
+    item::{Item, n, to_item, to_json},
+    keys::{Key, Partition},
 };
 
 /// How long the item of a runner that died is kept, in seconds: a day.
@@ -25,11 +25,7 @@ impl Table {
         item.remove("instance");
         item.insert("expires_at".into(), n(expires));
         let mut update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(RUNNERS))
-            .key("sk", s(&runner.instance))
+            .update(Key::runner(&runner.instance))
             .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew);
         let mut sets = Vec::new();
         // An update and not a put: that somebody asked for the end stays.
@@ -47,11 +43,7 @@ impl Table {
     /// Asks a runner to stop. False if there is none of that name: then nothing has changed. One write.
     pub async fn stop_runner(&self, instance: &str) -> Result<bool, TableError> {
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(RUNNERS))
-            .key("sk", s(instance))
+            .update(Key::runner(instance))
             .update_expression("SET stop_asked = :true")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
@@ -66,19 +58,15 @@ impl Table {
 
     /// Removes a runner that is gone. One write.
     pub async fn forget_runner(&self, instance: &str) -> Result<(), TableError> {
-        let delete =
-            self.client.delete_item().table_name(&self.name).key("pk", s(RUNNERS)).key("sk", s(instance));
+        let delete = self.delete(Key::runner(instance));
         delete.send().await.map(drop).map_err(|error| self.failed("forget a runner", &error))
     }
 
     /// The runners of the stack, by instance, the dead ones too for a while. One query, consistent.
     pub async fn runners(&self) -> Result<Vec<Runner>, TableError> {
         let output = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(Partition::Runners)
             .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", s(RUNNERS))
             .consistent_read(true)
             .send()
             .await
@@ -95,7 +83,7 @@ impl Table {
     }
 
     fn broken_runner(&self, instance: &str, error: &serde_json::Error) -> TableError {
-        let key = format!("{RUNNERS} / {instance}");
+        let key = Key::runner(instance).to_string();
         TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
     }
 }

@@ -17,11 +17,12 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{n, s},
-    lease::{HELD, RELEASE, SHARED_HELD, shared},
-    schema::{TASK, task_pk},
+    keys::Key,
+    lock::lease::{HELD, RELEASE, SHARED_HELD, shared},
+    record::item_of_run,
 };
 
 /// What became of a run's record.
@@ -52,10 +53,7 @@ impl Table {
     pub async fn record(&self, run: &Run) -> Result<Recorded, TableError> {
         let run = &*self.put_away(run).await?;
         let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(super::history::to_item(run, self.retention)?))
+            .put(item_of_run(run, self.retention)?)
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
@@ -90,8 +88,7 @@ impl Table {
 
     /// The update that takes a run's hold off its task, if it is still there.
     fn letting_go(&self, task: &TaskName, run: RunId, hold: Hold, set: &str) -> UpdateItemFluentBuilder {
-        let update =
-            self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
+        let update = self.update(Key::task(task));
         match hold {
             Hold::GroupCommit { epoch } => update
                 .update_expression(format!("{RELEASE} {set}"))
@@ -141,7 +138,7 @@ impl Table {
     }
 
     /// Ends runs that were lost, one after the other.
-    pub(super) async fn end_all(
+    pub(crate) async fn end_all(
         &self,
         task: &TaskName,
         lost: &[Lost],

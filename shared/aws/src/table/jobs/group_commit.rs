@@ -9,12 +9,12 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
-    history::to_item,
     item::{Item, n, s},
-    job::{Found, Transport, is_open},
-    schema::runs_pk,
+    jobs::transport::Transport,
+    keys::Key,
+    record::{JobRecord, is_open, item_of_run},
 };
 
 /// The most steps of one change, so that nobody waits for long.
@@ -69,7 +69,7 @@ impl Step {
 impl Table {
     /// The end of a job, whose run's values are put away.
     pub fn end_step(&self, job: &Job, run: &Run) -> Result<Step, TableError> {
-        let item = to_item(run, self.retention)?;
+        let item = item_of_run(run, self.retention)?;
         Ok(Step::End(job.key(), End { epoch: job.epoch, item }))
     }
 
@@ -81,11 +81,8 @@ impl Table {
         steps: Vec<Step>,
         lane: Transport,
     ) -> Result<Vec<Option<Taken>>, TableError> {
-        let keys: Vec<_> = steps
-            .iter()
-            .map(Step::key)
-            .map(|key| (runs_pk(&key.task, key.run_id), key.run_id.to_string()))
-            .collect();
+        let keys: Vec<_> =
+            steps.iter().map(Step::key).map(|key| Key::job(key)).map(|Key { pk, sk }| (pk, sk)).collect();
         let mut taken = vec![None; steps.len()];
         let mut steps: Vec<_> = steps.into_iter().map(Some).collect();
         let changed = engine.change(&self.name, &keys, &mut |place, item| {
@@ -103,7 +100,7 @@ impl Table {
         match step {
             Step::Start(_, request) => {
                 // Whoever asks for it alone learns of a record that cannot be read.
-                let Found::Open(job) = self.found(record.clone()).ok()? else { return None };
+                let JobRecord::Open(job) = self.job_record(record.clone()).ok()? else { return None };
                 is_usual(&job, &request).then(|| {
                     let started = job.started(&request);
                     (with_start(record, &started, &request, lane), Taken::Started(Box::new(started)))

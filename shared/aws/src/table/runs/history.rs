@@ -10,18 +10,13 @@ use lamplighter_core::{
     run::{Run, Trigger},
     status::Status,
 };
-use serde::Serialize;
-use serde_json::Value;
 
-use super::{
-    MAX_VALUE_BYTES, Table, TableError,
-    item::{self, Item, n, s},
-    job::{Found, is_open},
-    schema::{run_key, runs_pk, shard_pk},
+use crate::table::{
+    Table, TableError,
+    item::{Item, s, sort_key},
+    keys::{Key, Partition},
+    record::{JobRecord, UnreadableItem, is_open},
 };
-
-/// What users brought, kept as JSON text.
-const TEXTS: [&str; 3] = ["config", "data", "arguments"];
 
 /// How many records a page looks at, at most, to find those that its filters want. So a page costs the same however many
 /// runs there are: at most 1000 records, read eventually consistent (a record of 1 KB is an eighth of a read unit).
@@ -70,20 +65,11 @@ pub struct Page<R = Run> {
     /// The runs.
     pub runs: Vec<R>,
     /// The items among them that are no runs.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableItem>,
     /// How many records were looked at.
     pub looked_at: usize,
     /// Where the next page begins; nothing if there are no older runs.
     pub next: Option<Cursor>,
-}
-
-/// An item of the table that is not what Lamplighter writes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Unreadable {
-    /// Its key.
-    pub key: String,
-    /// What is wrong with it.
-    pub cause: String,
 }
 
 /// What one partition has of a page.
@@ -158,13 +144,13 @@ impl Table {
     }
 
     /// The record of a run, over or not.
-    pub(super) async fn read_record(
+    pub(crate) async fn read_record(
         &self,
         task: &TaskName,
         id: RunId,
         what: &'static str,
     ) -> Result<Option<Item>, TableError> {
-        self.get(runs_pk(task, id), id.to_string(), what).await
+        self.get(Key::run(task, id), what).await
     }
 
     /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,
@@ -175,9 +161,9 @@ impl Table {
 
     /// A page of the jobs of a queue task, over or not, as [`Table::history`]. Runs by hand, which are no jobs, are not among
     /// them.
-    pub async fn jobs(&self, wanted: &History) -> Result<Page<Found>, TableError> {
+    pub async fn jobs(&self, wanted: &History) -> Result<Page<JobRecord>, TableError> {
         let wanted = History { jobs: true, trigger: Some(Trigger::Queue), ..wanted.clone() };
-        self.page(&wanted, |item| self.found(item)).await
+        self.page(&wanted, |item| self.job_record(item)).await
     }
 
     async fn page<R>(
@@ -209,7 +195,7 @@ impl Table {
             match read(item) {
                 Ok(run) => page.runs.push(run),
                 Err(TableError::Malformed { key, cause, .. }) => {
-                    page.unreadable.push(Unreadable { key, cause });
+                    page.unreadable.push(UnreadableItem { key, cause });
                 }
                 Err(error) => return Err(error),
             }
@@ -260,82 +246,29 @@ impl Table {
     }
 
     /// A query of the runs of a task within these keys, and behind a key if there is one.
-    pub(super) fn runs_between(
+    pub(crate) fn runs_between(
         &self,
         task: &TaskName,
         shard: u8,
         keys: &Range<String>,
         behind: Option<&str>,
     ) -> QueryFluentBuilder {
-        let pk = shard_pk(task, shard);
+        let partition = Partition::Runs { task, shard };
         let query = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(partition)
             .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":pk", s(&pk))
             .expression_attribute_values(":first", s(&keys.start))
             .expression_attribute_values(":last", s(&keys.end));
         // A key to begin behind must be one of those that the condition lets through.
         match behind.filter(|key| *key <= keys.end.as_str()) {
-            Some(key) => query.exclusive_start_key("pk", s(pk)).exclusive_start_key("sk", s(key)),
+            Some(key) => query.set_exclusive_start_key(Some(partition.key(key).attributes())),
             None => query,
         }
     }
-
-    /// The run that an item holds. A job that is not over counts as over when it was last known of.
-    pub(super) fn run_of(&self, item: Item) -> Result<Run, TableError> {
-        if is_open(&item) {
-            let job = self.job_of(item)?;
-            let known = job.started_at.unwrap_or(job.id.made_at());
-            return Ok(job.as_run(known));
-        }
-        let key = item::key(&item);
-        let malformed =
-            |cause: String| TableError::Malformed { table: self.name.clone(), key: key.clone(), cause };
-        let mut value = item::to_json(item);
-        read_texts(&mut value).map_err(malformed)?;
-        if value.get("config").is_none() {
-            value["config"] = Value::Null;
-        }
-        serde_json::from_value(value).map_err(|error| malformed(error.to_string()))
-    }
-}
-
-/// What users brought, made JSON again. The error names the attribute.
-pub(super) fn read_texts(value: &mut Value) -> Result<(), String> {
-    for name in TEXTS {
-        if let Some(text) = value[name].as_str() {
-            value[name] = serde_json::from_str(text).map_err(|e| format!("`{name}`: {e}"))?;
-        }
-    }
-    Ok(())
-}
-
-/// What users brought, made JSON text.
-pub(super) fn write_texts(value: &mut Value) -> Result<(), TableError> {
-    let mut bytes = 0;
-    for name in TEXTS {
-        if !value[name].is_null() {
-            let text = value[name].to_string();
-            bytes += text.len();
-            if text.len() > MAX_VALUE_BYTES {
-                return Err(TableError::TooLarge { what: name, bytes: text.len() });
-            }
-            if bytes > MAX_VALUE_BYTES {
-                return Err(TableError::TooLarge {
-                    what: "data with the configuration and the arguments",
-                    bytes,
-                });
-            }
-            value[name] = Value::String(text);
-        }
-    }
-    Ok(())
 }
 
 /// The first and the last sort key that a run of this time can have; nothing if there is no such time.
-pub(super) fn keys(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<Range<String>> {
+pub(crate) fn keys(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<Range<String>> {
     let first = from.map_or_else(|| "0".to_owned(), |from| RunId::new(from, 0).to_string());
     let last = match until {
         None => LAST.to_owned(),
@@ -365,28 +298,4 @@ fn filtered(mut query: QueryFluentBuilder, wanted: &History) -> QueryFluentBuild
             .expression_attribute_values(":trigger", s(trigger.as_str()));
     }
     if conditions.is_empty() { query } else { query.filter_expression(conditions.join(" AND ")) }
-}
-
-/// An item's sort key.
-pub(super) fn sort_key(item: &Item) -> String {
-    item.get("sk").and_then(|key| key.as_s().ok()).cloned().unwrap_or_default()
-}
-
-/// The item of a run, which is kept for that long.
-pub(super) fn to_item(run: &Run, retention: Duration) -> Result<Item, TableError> {
-    // A run is a plain record of texts, numbers and JSON: it has no key that JSON cannot have.
-    let unwritable = |error: serde_json::Error| TableError::Malformed {
-        table: String::new(),
-        key: run_key(&run.task, run.id),
-        cause: error.to_string(),
-    };
-    let mut value = serde_json::to_value(run).map_err(unwritable)?;
-    write_texts(&mut value)?;
-    let mut item = item::to_item(value);
-    item.insert("pk".into(), s(runs_pk(&run.task, run.id)));
-    item.insert("sk".into(), s(run.id.to_string()));
-    item.insert("duration_ms".into(), n(run.duration_ms()));
-    let retention = i64::try_from(retention.as_secs()).unwrap_or(i64::MAX);
-    item.insert("expires_at".into(), n(run.completed_at.as_second().saturating_add(retention)));
-    Ok(item)
 }

@@ -7,11 +7,11 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::{id::RunId, name::TaskName};
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{n, s},
-    lease::HELD,
-    schema::{TASK, task_pk},
+    keys::Key,
+    lock::lease::HELD,
 };
 
 /// What became of a wish to keep a task.
@@ -36,11 +36,7 @@ impl Table {
         until: Timestamp,
     ) -> Result<Renewed, TableError> {
         let renewed = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(task_pk(task)))
-            .key("sk", s(TASK))
+            .update(Key::task(task))
             .update_expression("SET lease_until = :until")
             .condition_expression(HELD)
             .expression_attribute_values(":run_id", s(run_id.to_string()))

@@ -14,7 +14,7 @@ use lamplighter_core::{
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Table, TableError};
+use crate::table::{Table, TableError};
 
 /// The most that a value may have to stay in its item, as JSON text in bytes.
 pub const LARGE: usize = 100_000;
@@ -95,7 +95,7 @@ impl Table {
     }
 
     /// The job as its record has it: large arguments are in the bucket when this returns, and it says where.
-    pub(super) async fn put_away_job<'a>(&self, job: &'a Job) -> Result<Cow<'a, Job>, TableError> {
+    pub(crate) async fn put_away_job<'a>(&self, job: &'a Job) -> Result<Cow<'a, Job>, TableError> {
         let stored = self.put_value(JOBS_FOLDER, (&job.task, job.id), ARGUMENTS, &job.arguments).await?;
         let Some(stored) = stored else { return Ok(Cow::Borrowed(job)) };
         let large = BTreeMap::from([(ARGUMENTS.to_owned(), stored)]);
@@ -103,7 +103,7 @@ impl Table {
     }
 
     /// Deletes the objects of a job that has no record. What cannot be deleted is forgotten by the bucket in its time.
-    pub(super) async fn discard(&self, kept: &Job) {
+    pub(crate) async fn discard(&self, kept: &Job) {
         let Some(objects) = &self.objects else { return };
         for stored in kept.large.values() {
             let _ = objects.delete(&stored.key).await;

@@ -11,13 +11,13 @@ use lamplighter_core::{
     retry::Retry,
 };
 
-use super::{
-    Table, TableError, Transport,
-    item::{n, s},
-    job::OPEN,
-    schema::{JobsItem, due_pk_of_queues, job_keys_pk},
-};
 use crate::random::jitter;
+use crate::table::{
+    Table, TableError,
+    item::{n, s},
+    jobs::{transport::Transport, update::OPEN},
+    keys::{DuePartition, Key},
+};
 
 /// The pauses between the tries of places that others take and give back at the same time.
 const ROUNDS: Retry =
@@ -27,7 +27,7 @@ const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 impl Table {
     /// Takes a place for a job until then. False if there is none: then it is to look again.
-    pub(super) async fn take_place(
+    pub(crate) async fn take_place(
         &self,
         job: &Job,
         limit: &Limit,
@@ -41,7 +41,7 @@ impl Table {
             let taken = AttributeValue::M(taken.0.into_iter().map(entry).collect());
             let kept = until.saturating_add(KEPT).unwrap_or(until).as_second();
             let update = self
-                .update_key(job, limit)
+                .update(Key::places(&job.task, limit))
                 .update_expression("SET places = :taken, version = :next, expires_at = :kept")
                 .condition_expression(
                     "version = :version OR (attribute_not_exists(version) AND :version = :none)",
@@ -60,7 +60,7 @@ impl Table {
     }
 
     /// Keeps the place of a job that has one until then. Should that fail, the next renewal does it.
-    pub(super) async fn keep_place(&self, job: &Job, until: Timestamp) {
+    pub(crate) async fn keep_place(&self, job: &Job, until: Timestamp) {
         let Some(limit) = &job.limit else { return };
         let update = self
             .update_place(job, limit)
@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// Gives back the place of a job, if it has one. Should that fail, it is free when its time has passed.
-    pub(super) async fn free_place(&self, job: &Job) {
+    pub(crate) async fn free_place(&self, job: &Job) {
         let Some(limit) = &job.limit else { return };
         let update = self
             .update_place(job, limit)
@@ -105,7 +105,7 @@ impl Table {
             .expression_attribute_values(":epoch", n(job.epoch))
             .expression_attribute_values(":at", n(at.as_millisecond()));
         let update = if index.ends_with(":pk") {
-            update.expression_attribute_values(":pk", s(due_pk_of_queues(job.id)))
+            update.expression_attribute_values(":pk", s(DuePartition::of_queues(job.id).pk()))
         } else {
             update
         };
@@ -120,7 +120,7 @@ impl Table {
 
     /// Who is in the places of a key, and how often that has changed.
     async fn places(&self, job: &Job, limit: &Limit) -> Result<(Places, u64), TableError> {
-        let item = self.get(job_keys_pk(&job.task), sort_key(limit), "read the places of jobs").await?;
+        let item = self.get(Key::places(&job.task, limit), "read the places of jobs").await?;
         let item = item.unwrap_or_default();
         let number = |value: &AttributeValue| value.as_n().ok().and_then(|it| it.parse::<i64>().ok());
         let places = item.get("places").and_then(|places| places.as_m().ok()).into_iter().flatten();
@@ -134,21 +134,9 @@ impl Table {
 
     /// An update of the place that a job has, named `#job`.
     fn update_place(&self, job: &Job, limit: &Limit) -> UpdateItemFluentBuilder {
-        self.update_key(job, limit)
+        self.update(Key::places(&job.task, limit))
             .condition_expression("attribute_exists(places.#job)")
             .expression_attribute_names("#job", job.id.to_string())
             .expression_attribute_values(":one", n(1))
     }
-
-    fn update_key(&self, job: &Job, limit: &Limit) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(job_keys_pk(&job.task)))
-            .key("sk", s(sort_key(limit)))
-    }
-}
-
-fn sort_key(limit: &Limit) -> String {
-    JobsItem::Limit(&limit.key).sk()
 }

@@ -1,23 +1,12 @@
-//! An author's own transaction, which happens only while the run still has its task.
+//! Transactions: all of some writes, or none of them.
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::{
-    Client,
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{ConditionCheck, builders::ConditionCheckBuilder},
-};
-use lamplighter_core::{claim::Hold, id::RunId, job::JobKey, name::TaskName, retry::Retry, status::Status};
+use aws_sdk_dynamodb::{Client, operation::transact_write_items::TransactWriteItemsError};
+use lamplighter_core::retry::Retry;
 
 pub use aws_sdk_dynamodb::types::TransactWriteItem;
 
-use super::{
-    Table,
-    item::{n, s},
-    job::WORKING,
-    lease::{HELD, SHARED_HELD, shared},
-    schema::{TASK, runs_pk, task_pk},
-};
 use crate::{
     clients::cause,
     random::{jitter, random},
@@ -47,65 +36,6 @@ const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 /// by a fault of its own. Source: DynamoDB API Reference, `TransactWriteItems`, `TransactionCanceledException`.
 const RETRYABLE: [&str; 4] =
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError"];
-
-impl Table {
-    /// Writes all of `writes`, if the run still has its task, or nothing. At most 99 writes, as DynamoDB takes 100 with
-    /// the check of the hold, which costs two write units.
-    pub async fn commit(
-        &self,
-        task: &TaskName,
-        run_id: RunId,
-        hold: Hold,
-        writes: Vec<TransactWriteItem>,
-    ) -> Result<(), CommitError> {
-        let check = self.check(task_pk(task), TASK);
-        let check = match hold {
-            Hold::GroupCommit { epoch } => check
-                .condition_expression(HELD)
-                .expression_attribute_values(":epoch", n(epoch))
-                .expression_attribute_values(":run_id", s(run_id.to_string())),
-            Hold::Shared => {
-                check.condition_expression(SHARED_HELD).expression_attribute_names("#lease", shared(run_id))
-            }
-        };
-        self.commit_if(check, writes).await
-    }
-
-    /// Writes all of `writes`, if the worker with this fencing number still has the job, or nothing. As [`Table::commit`].
-    pub async fn commit_job(
-        &self,
-        key: &JobKey,
-        epoch: u64,
-        writes: Vec<TransactWriteItem>,
-    ) -> Result<(), CommitError> {
-        let check = self
-            .check(runs_pk(&key.task, key.run_id), key.run_id.to_string())
-            .condition_expression(WORKING)
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":running", s(Status::Running.as_str()))
-            .expression_attribute_values(":epoch", n(epoch));
-        self.commit_if(check, writes).await
-    }
-
-    fn check(&self, pk: impl Into<String>, sk: impl Into<String>) -> ConditionCheckBuilder {
-        ConditionCheck::builder().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk))
-    }
-
-    async fn commit_if(
-        &self,
-        check: ConditionCheckBuilder,
-        mut writes: Vec<TransactWriteItem>,
-    ) -> Result<(), CommitError> {
-        let check = check.build().map_err(|error| CommitError::Service(error.to_string()))?;
-        writes.insert(0, TransactWriteItem::builder().condition_check(check).build());
-        transact(&self.client, writes).await.map_err(|error| match error {
-            CommitError::Refused { index } => {
-                index.checked_sub(1).map_or(CommitError::LostHold, |index| CommitError::Refused { index })
-            }
-            other => other,
-        })
-    }
-}
 
 /// The pauses between the tries of a transaction that met another one.
 const CONFLICTS: Retry =

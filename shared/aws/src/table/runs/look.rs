@@ -8,7 +8,7 @@ use lamplighter_core::{
     run::Run,
 };
 
-use super::{Table, TableError};
+use crate::table::{Table, TableError};
 
 /// What the table tells of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use aws_sdk_dynamodb::{
 use jiff::Timestamp;
 use lamplighter_core::deployment::{Answered, EntryKey};
 
-use super::{
+use crate::table::{
     RequestKey, Table, TableError,
     item::{n, s, to_item, to_json},
-    schema::{ledger_pk, request_pk},
+    keys::Key,
 };
 
 impl Table {
@@ -55,8 +55,8 @@ impl Table {
         request: RequestKey<'_>,
         entry: Option<&EntryKey>,
     ) -> Result<Option<Answered>, TableError> {
-        let (pk, sk) = answer_key(request, entry);
-        let item = self.get(pk, sk, "read an answer").await?.map(to_json).unwrap_or_default();
+        let item =
+            self.get(answer_key(request, entry), "read an answer").await?.map(to_json).unwrap_or_default();
         match item.get("answer") {
             Some(answer) => self.read_as(request.ledger, answer.clone()).map(Some),
             None => Ok(None),
@@ -130,15 +130,14 @@ impl Table {
     }
 
     fn answer_update(&self, request: RequestKey<'_>, entry: Option<&EntryKey>) -> UpdateItemFluentBuilder {
-        let (pk, sk) = answer_key(request, entry);
-        self.client.update_item().table_name(&self.name).key("pk", s(pk)).key("sk", s(sk))
+        self.update(answer_key(request, entry))
     }
 }
 
 /// The item that holds the answer of a request.
-fn answer_key(request: RequestKey<'_>, entry: Option<&EntryKey>) -> (String, String) {
+fn answer_key(request: RequestKey<'_>, entry: Option<&EntryKey>) -> Key {
     match entry {
-        Some(entry) => (ledger_pk(request.ledger), entry.to_string()),
-        None => (request_pk(request.ledger), request.id.to_owned()),
+        Some(entry) => Key::entry(request.ledger, entry),
+        None => request.key(),
     }
 }

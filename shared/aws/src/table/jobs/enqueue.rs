@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
     job::{Job, JobKey, LONGEST_LIFE, OnConflict, Scope, Unique},
-    name::TaskName,
     retry::Retry,
     status::Status,
     value::sorted,
@@ -18,12 +17,13 @@ use lamplighter_core::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    CommitError, Table, TableError,
+use crate::table::{
+    Table, TableError,
     item::{Item, n, s, to_item},
-    job::{Found, Transport},
-    schema::{JobsItem, job_keys_pk},
-    transact,
+    jobs::transport::Transport,
+    keys::{Key, UniqueItem},
+    record::JobRecord,
+    transaction::{CommitError, transact},
 };
 use crate::{hex, random::jitter};
 
@@ -60,7 +60,7 @@ pub enum Enqueued {
 
 /// A key item that is to be taken.
 struct KeyClaim {
-    sk: String,
+    key: Key,
     /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
     until: Option<Timestamp>,
     /// When its item may be deleted.
@@ -87,7 +87,7 @@ impl Table {
     ) -> Result<Enqueued, TableError> {
         let kept = self.put_away_job(job).await?;
         let key_claims = self.key_claims(job, keys, now);
-        let enqueued = match self.item_of(&kept, lane.place(job, now)) {
+        let enqueued = match self.item_of_job(&kept, lane.place(job, now)) {
             Ok(item) if key_claims.is_empty() => self.enqueue_item(item).await,
             // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
             Ok(item) => Box::pin(self.enqueue_keyed(job, item, &key_claims, now)).await,
@@ -104,7 +104,7 @@ impl Table {
     }
 
     async fn enqueue_item(&self, item: Item) -> Result<Enqueued, TableError> {
-        let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
+        let put = self.put(item);
         match put.condition_expression("attribute_not_exists(pk)").send().await {
             Ok(_) => Ok(Enqueued::New),
             // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
@@ -130,7 +130,7 @@ impl Table {
         for round in 1..=ROUNDS.max_attempts {
             let mut writes = vec![TransactWriteItem::builder().put(self.put_of(item.clone())?).build()];
             for taking in key_claims {
-                let put = self.taking_of(job, taking, taken_from.get(taking.sk.as_str()), now)?;
+                let put = self.taking_of(job, taking, taken_from.get(taking.key.sk.as_str()), now)?;
                 writes.push(TransactWriteItem::builder().put(put).build());
             }
             let refused = match transact(&self.client, writes).await {
@@ -148,7 +148,7 @@ impl Table {
                 }
             };
             if let Some(taking) = refused
-                && let Some(twin) = self.holder_of(&job.task, &taking.sk).await?
+                && let Some(twin) = self.holder_of(taking.key.clone()).await?
             {
                 if twin.run_id == job.id {
                     return Ok(Enqueued::New);
@@ -156,8 +156,8 @@ impl Table {
                 let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
                 let keeps_out = match self.job(&key).await? {
                     None => false,
-                    Some(Found::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
-                    Some(Found::Over(_)) => taking.until.is_none(),
+                    Some(JobRecord::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
+                    Some(JobRecord::Over(_)) => taking.until.is_none(),
                 };
                 if keeps_out {
                     return Ok(match taking.on_twin {
@@ -165,10 +165,10 @@ impl Table {
                         OnConflict::Join => Enqueued::Joined(twin.run_id),
                     });
                 }
-                taken_from.insert(&taking.sk, twin.run_id);
+                taken_from.insert(&taking.key.sk, twin.run_id);
             } else if let Some(taking) = refused {
                 // It was freed meanwhile.
-                taken_from.remove(taking.sk.as_str());
+                taken_from.remove(taking.key.sk.as_str());
             }
             tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
         }
@@ -178,18 +178,21 @@ impl Table {
 
     fn key_claims(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<KeyClaim> {
         let later = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
-        let id = keys.id.iter().map(|id| JobsItem::Id(id));
-        let ids = id.chain(keys.replay_of.map(JobsItem::Replay)).map(|item| KeyClaim {
-            sk: item.sk(),
+        let id = keys.id.iter().map(|id| UniqueItem::Id(id));
+        let ids = id.chain(keys.replay_of.map(UniqueItem::Replay)).map(|item| KeyClaim {
+            key: Key::unique(&job.task, item),
             until: None,
             expires: later(LONGEST_LIFE.saturating_add(self.retention)),
             on_twin: OnConflict::Join,
         });
         let unique = keys.unique.iter().map(|unique| KeyClaim {
-            sk: match &unique.scope {
-                Scope::Task => JobsItem::Only.sk(),
-                Scope::Arguments => JobsItem::Arguments(&hex(&Sha256::digest(sorted(&job.arguments)))).sk(),
-                Scope::Key(key) => JobsItem::Key(key).sk(),
+            key: match &unique.scope {
+                Scope::Task => Key::unique(&job.task, UniqueItem::Only),
+                Scope::Arguments => {
+                    let hash = hex(&Sha256::digest(sorted(&job.arguments)));
+                    Key::unique(&job.task, UniqueItem::Arguments(&hash))
+                }
+                Scope::Key(key) => Key::unique(&job.task, UniqueItem::Key(key)),
             },
             until: Some(later(unique.within)),
             expires: later(unique.within),
@@ -206,12 +209,9 @@ impl Table {
         from: Option<&RunId>,
         now: Timestamp,
     ) -> Result<Put, TableError> {
-        let mut item = Item::from([
-            ("pk".to_owned(), s(job_keys_pk(&job.task))),
-            ("sk".to_owned(), s(&taking.sk)),
-            ("run_id".to_owned(), s(job.id.to_string())),
-            ("expires_at".to_owned(), n(taking.expires.as_second().saturating_add(1))),
-        ]);
+        let mut item = taking.key.clone().attributes();
+        item.insert("run_id".to_owned(), s(job.id.to_string()));
+        item.insert("expires_at".to_owned(), n(taking.expires.as_second().saturating_add(1)));
         if let Some(until) = taking.until {
             item.insert("held_until".to_owned(), n(until.as_millisecond()));
         }
@@ -236,11 +236,7 @@ impl Table {
         }
         for taking in self.key_claims(job, keys, now) {
             let deleted = self
-                .client
-                .delete_item()
-                .table_name(&self.name)
-                .key("pk", s(job_keys_pk(&job.task)))
-                .key("sk", s(taking.sk))
+                .delete(taking.key)
                 .condition_expression("run_id = :own")
                 .expression_attribute_values(":own", s(job.id.to_string()));
             match deleted.send().await {
@@ -258,15 +254,15 @@ impl Table {
     }
 
     /// The job that has a key.
-    async fn holder_of(&self, task: &TaskName, sk: &str) -> Result<Option<Holder>, TableError> {
-        let item = self.get(job_keys_pk(task), sk, "read a job's key").await?;
+    async fn holder_of(&self, key: Key) -> Result<Option<Holder>, TableError> {
+        let item = self.get(key, "read a job's key").await?;
         let Some(item) = item else { return Ok(None) };
         let until = item.get("held_until").and_then(|it| it.as_n().ok()).and_then(|it| it.parse().ok());
         let until = until.and_then(|until| Timestamp::from_millisecond(until).ok());
         let holder = item.get("run_id").and_then(|it| it.as_s().ok()).and_then(|it| it.parse().ok());
         holder.map(|run_id| Some(Holder { run_id, until })).ok_or_else(|| TableError::Malformed {
             table: self.name.clone(),
-            key: super::item::key(&item),
+            key: crate::table::item::key(&item),
             cause: "`run_id` is not a run's id".to_owned(),
         })
     }
@@ -284,7 +280,7 @@ impl Table {
             let mut items = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let item = match self.put_away_job(job).await {
-                    Ok(kept) => match self.item_of(&kept, lane.place(job, now)) {
+                    Ok(kept) => match self.item_of_job(&kept, lane.place(job, now)) {
                         Err(error) => {
                             self.discard(&kept).await;
                             Err(error)

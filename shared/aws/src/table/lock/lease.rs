@@ -4,29 +4,29 @@ use jiff::Timestamp;
 use lamplighter_core::{claim::Lease, id::RunId};
 use serde_json::Value;
 
-use super::item::{Item, n, s};
+use crate::table::item::{Item, n, s};
 
 /// Before a ledger's name: the attribute that holds its newest deployment which started a run of the task.
-pub(super) const DEPLOYED: &str = "deployed#";
+pub(crate) const DEPLOYED: &str = "deployed#";
 
 /// Before a run's id: the attribute that holds its lease, if others may begin beside it.
-pub(super) const SHARED: &str = "lease#";
+pub(crate) const SHARED: &str = "lease#";
 
 /// Takes a run's hold off its task.
-pub(super) const RELEASE: &str =
+pub(crate) const RELEASE: &str =
     "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled";
 /// Whether a run that shares its task still has its hold.
-pub(super) const SHARED_HELD: &str = "attribute_exists(#lease)";
+pub(crate) const SHARED_HELD: &str = "attribute_exists(#lease)";
 /// Whether a run still has its hold.
-pub(super) const HELD: &str = "epoch = :epoch AND run_id = :run_id";
+pub(crate) const HELD: &str = "epoch = :epoch AND run_id = :run_id";
 
 /// The attribute that holds the lease of a run beside which others may begin.
-pub(super) fn shared(run: RunId) -> String {
+pub(crate) fn shared(run: RunId) -> String {
     format!("{SHARED}{run}")
 }
 
 /// The lease as the map of that attribute, with the names that an exclusive one has in the task's item.
-pub(super) fn shared_item(lease: &Lease) -> Item {
+pub(crate) fn shared_item(lease: &Lease) -> Item {
     let mut item = Item::from([
         ("run_id".to_owned(), s(lease.run_id.to_string())),
         ("holder".to_owned(), s(&lease.holder)),
@@ -41,7 +41,7 @@ pub(super) fn shared_item(lease: &Lease) -> Item {
 }
 
 /// The lease that stands among these attributes.
-pub(super) fn lease_of(mut attributes: Value) -> Result<Lease, String> {
+pub(crate) fn lease_of(mut attributes: Value) -> Result<Lease, String> {
     for (name, attribute) in
         [("until", "lease_until"), ("started_at", "started_at"), ("scheduled_for", "scheduled_for")]
     {

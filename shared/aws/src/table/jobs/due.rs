@@ -8,14 +8,11 @@ use lamplighter_core::{
     name::TaskName,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{Item, n, s},
-    job::Found,
-    schema::{
-        DUE_SHARDS, OLD_QUEUES, due_pk_of_queues, due_pk_of_runner, due_pk_of_shard, job_of_key,
-        old_due_pk_of_shard, runs_pk,
-    },
+    keys::{DuePartition, Key},
+    record::JobRecord,
 };
 
 /// How many jobs one page has: as many as one request reads.
@@ -46,7 +43,8 @@ impl Table {
         priority: Priority,
         limit: u16,
     ) -> Result<Vec<(JobKey, Timestamp)>, TableError> {
-        let query = self.due_query(&due_pk_of_runner(task, priority), Timestamp::MAX).limit(i32::from(limit));
+        let query =
+            self.due_query(DuePartition::Runner(task, priority), Timestamp::MAX).limit(i32::from(limit));
         let output = query.send().await.map_err(|error| self.failed("look for due jobs", &error))?;
         let time = |item: &Item| {
             let at = item.get("due_at")?.as_n().ok()?.parse().ok()?;
@@ -64,7 +62,7 @@ impl Table {
         until: Timestamp,
         from: Option<DuePage>,
     ) -> Result<DuePage, TableError> {
-        self.due_page(&due_pk_of_shard(partition), until, from).await
+        self.due_page(DuePartition::Queues { shard: partition }, until, from).await
     }
 
     /// As [`due_for_queues`](Self::due_for_queues), of those whose place in the index was written by an earlier version.
@@ -75,19 +73,19 @@ impl Table {
         until: Timestamp,
         from: Option<DuePage>,
     ) -> Result<DuePage, TableError> {
-        let mut page = self.due_page(&old_due_pk_of_shard(partition), until, from).await?;
-        page.keys.retain(|key| key.task.as_str() != OLD_QUEUES);
+        let mut page = self.due_page(DuePartition::OldQueues { shard: partition }, until, from).await?;
+        page.keys.retain(|key| !DuePartition::has_old_name(&key.task));
         Ok(page)
     }
 
     async fn due_page(
         &self,
-        pk: &str,
+        partition: DuePartition<'_>,
         until: Timestamp,
         from: Option<DuePage>,
     ) -> Result<DuePage, TableError> {
         let query = self
-            .due_query(pk, until)
+            .due_query(partition, until)
             .limit(i32::from(DUE_PAGE))
             .set_exclusive_start_key(from.and_then(|page| page.end));
         let output = query.send().await.map_err(|error| self.failed("look for due jobs", &error))?;
@@ -97,12 +95,12 @@ impl Table {
 
     /// Those of the jobs that are not over: consistent reads, 100 at a time. What cannot be read is reported.
     pub async fn open_jobs(&self, keys: &[JobKey]) -> Result<(Vec<Job>, Vec<TableError>), TableError> {
-        let keys = keys.iter().map(|key| (runs_pk(&key.task, key.run_id), key.run_id.to_string())).collect();
+        let keys = keys.iter().map(Key::job).collect();
         let (mut jobs, mut unreadable) = (Vec::new(), Vec::new());
         for item in self.batch(keys, "read jobs").await? {
-            match self.found(item) {
-                Ok(Found::Open(job)) => jobs.push(*job),
-                Ok(Found::Over(_)) => {}
+            match self.job_record(item) {
+                Ok(JobRecord::Open(job)) => jobs.push(*job),
+                Ok(JobRecord::Over(_)) => {}
                 Err(error) => unreadable.push(error),
             }
         }
@@ -110,29 +108,30 @@ impl Table {
     }
 
     /// The jobs of one partition of the index that somebody is to look at by `until`, the soonest first.
-    pub(super) fn due_query(&self, pk: &str, until: Timestamp) -> QueryFluentBuilder {
+    pub(crate) fn due_query(&self, partition: DuePartition<'_>, until: Timestamp) -> QueryFluentBuilder {
         self.client
             .query()
             .table_name(&self.name)
             .index_name("due")
             .key_condition_expression("due_pk = :pk AND due_at <= :until")
-            .expression_attribute_values(":pk", s(pk))
+            .expression_attribute_values(":pk", s(partition.pk()))
             .expression_attribute_values(":until", n(until.as_millisecond()))
     }
 
     /// Takes a job off the index, once its message was sent. Nothing happens if it was started or moved since. One write.
     pub async fn remove_from_due(&self, key: &JobKey) -> Result<(), TableError> {
-        let old = match key.task.as_str() {
-            // What stands there is the runner's.
-            OLD_QUEUES => due_pk_of_queues(key.run_id),
-            _ => old_due_pk_of_shard(key.run_id.shard() % DUE_SHARDS),
+        // The partitions of a task `q` are the runner's.
+        let old = if DuePartition::has_old_name(&key.task) {
+            DuePartition::of_queues(key.run_id)
+        } else {
+            DuePartition::of_old_queues(key.run_id)
         };
         let update = self
             .update_job(key)
             .update_expression("REMOVE due_pk, due_at")
             .condition_expression("due_pk IN (:queues, :old)")
-            .expression_attribute_values(":queues", s(due_pk_of_queues(key.run_id)))
-            .expression_attribute_values(":old", s(old));
+            .expression_attribute_values(":queues", s(DuePartition::of_queues(key.run_id).pk()))
+            .expression_attribute_values(":old", s(old.pk()));
         self.held("take a job off the index", update.send().await).map(drop)
     }
 
@@ -153,7 +152,7 @@ impl Table {
             .condition_expression("#status = :pending")
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s("PENDING"))
-            .expression_attribute_values(":pk", s(due_pk_of_queues(key.run_id)))
+            .expression_attribute_values(":pk", s(DuePartition::of_queues(key.run_id).pk()))
             .expression_attribute_values(":at", n(at.as_millisecond()));
         self.held("park a job", update.send().await).map(drop)
     }
@@ -170,7 +169,6 @@ impl Table {
 }
 
 /// The job that stands in the index. What is no job's key is nobody's work.
-pub(super) fn key_of(item: &Item) -> Option<JobKey> {
-    let text = |name| item.get(name)?.as_s().ok();
-    job_of_key(text("pk")?, text("sk")?)
+pub(crate) fn key_of(item: &Item) -> Option<JobKey> {
+    Key::of(item)?.parse_job()
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_core::{id::RunId, job::Job, name::TaskName, status::Status};
 
-use super::{
+use crate::table::{
     Table, TableError,
     item::{Item, n, s},
-    schema::shard_pk,
+    keys::Partition,
 };
 
 /// How long a job must have been late, or without its worker, before nobody seems to be told of it.
@@ -30,9 +30,7 @@ impl Table {
     ) -> Result<(Vec<Job>, Option<Next>), TableError> {
         let late = Timestamp::now().saturating_sub(LATE).unwrap_or(Timestamp::MIN);
         let output = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(Partition::Runs { task, shard })
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
             .filter_expression(
                 "attribute_not_exists(due_pk) AND (#status = :running AND lease_until < :late OR \
@@ -42,7 +40,6 @@ impl Table {
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#id", "id")
             .expression_attribute_names("#task", "task")
-            .expression_attribute_values(":pk", s(shard_pk(task, shard)))
             .expression_attribute_values(":from", s(RunId::new(from, 0).to_string()))
             .expression_attribute_values(":to", s(RunId::new(to, 0).to_string()))
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))

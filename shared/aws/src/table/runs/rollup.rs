@@ -18,11 +18,12 @@ use lamplighter_core::{
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::{
-    Table, TableError, Unreadable,
-    history::{keys, sort_key},
-    item::{Item, n, s, to_item, to_json},
-    schema::{COVERED, hour_sk, shard_pk, stats_pk},
+use crate::table::{
+    Table, TableError,
+    item::{self, Item, n, s, sort_key, to_item, to_json},
+    keys::{Key, Partition, hour_sk},
+    record::UnreadableItem,
+    runs::history::keys,
 };
 
 /// How long a rollup is kept: a year and a day.
@@ -38,7 +39,7 @@ pub struct Counted {
     /// How many runs have failed since one completed, whatever the time asked for.
     pub failure_streak: u64,
     /// The items that could not be counted.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableItem>,
 }
 
 impl Table {
@@ -79,16 +80,16 @@ impl Table {
     async fn covered(
         &self,
         task: &TaskName,
-        unreadable: &mut Vec<Unreadable>,
+        unreadable: &mut Vec<UnreadableItem>,
     ) -> Result<Option<Range<Timestamp>>, TableError> {
-        let item = self.get(stats_pk(task), COVERED, "read the rollups").await?;
+        let item = self.get(Key::covered(task), "read the rollups").await?;
         let Some(item) = item else { return Ok(None) };
         let value = to_json(item);
         let time = |key: &str| value[key].as_i64().and_then(|second| Timestamp::from_second(second).ok());
         let covered = time("from").zip(time("until"));
         if covered.is_none() {
-            let key = format!("{} / {COVERED}", stats_pk(task));
-            unreadable.push(Unreadable { key, cause: "`from` or `until` is not a time".to_owned() });
+            let key = Key::covered(task).to_string();
+            unreadable.push(UnreadableItem { key, cause: "`from` or `until` is not a time".to_owned() });
         }
         Ok(covered.map(|(from, until)| from..until))
     }
@@ -100,15 +101,14 @@ impl Table {
             if writes.len() >= WRITERS {
                 joined(writes.join_next().await)?;
             }
-            let key = format!("{} / {}", stats_pk(task), hour_sk(*hour));
+            let key = Key::hour(task, *hour);
             let malformed = |cause: serde_json::Error| TableError::Malformed {
                 table: self.name.clone(),
-                key,
+                key: key.to_string(),
                 cause: cause.to_string(),
             };
             let mut item = to_item(serde_json::to_value(statistics).map_err(malformed)?);
-            item.insert("pk".into(), s(stats_pk(task)));
-            item.insert("sk".into(), s(hour_sk(*hour)));
+            item.extend(key.attributes());
             item.insert("expires_at".into(), n(kept_until(*hour)));
             let table = self.clone();
             writes.spawn(async move { table.keep_hour(item).await });
@@ -120,12 +120,7 @@ impl Table {
     }
 
     async fn keep_hour(&self, item: Item) -> Result<(), TableError> {
-        let put = self
-            .client
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item))
-            .condition_expression("attribute_not_exists(pk)");
+        let put = self.put(item).condition_expression("attribute_not_exists(pk)");
         match put.send().await {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
@@ -147,11 +142,7 @@ impl Table {
             .as_ref()
             .map_or_else(|| stretch.clone(), |old| old.start.min(stretch.start)..old.end.max(stretch.end));
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(stats_pk(task)))
-            .key("sk", s(COVERED))
+            .update(Key::covered(task))
             .update_expression("SET #from = :from, #until = :until, expires_at = :expires_at")
             .expression_attribute_names("#from", "from")
             .expression_attribute_names("#until", "until")
@@ -185,11 +176,8 @@ impl Table {
         let mut behind: Option<Item> = None;
         loop {
             let output = self
-                .client
-                .query()
-                .table_name(&self.name)
+                .query(Partition::Statistics(task))
                 .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
-                .expression_attribute_values(":pk", s(stats_pk(task)))
                 .expression_attribute_values(":first", s(hour_sk(hours.start)))
                 .expression_attribute_values(":last", s(hour_sk(last)))
                 .set_exclusive_start_key(behind)
@@ -197,12 +185,12 @@ impl Table {
                 .await
                 .map_err(|error| self.failed("read the rollups", &error))?;
             for item in output.items.unwrap_or_default() {
-                let key = format!("{} / {}", stats_pk(task), sort_key(&item));
+                let key = item::key(&item);
                 match serde_json::from_value::<Statistics>(to_json(item)) {
                     Ok(hour) => {
                         counted.statistics = std::mem::take(&mut counted.statistics).merged(&hour);
                     }
-                    Err(error) => counted.unreadable.push(Unreadable { key, cause: error.to_string() }),
+                    Err(error) => counted.unreadable.push(UnreadableItem { key, cause: error.to_string() }),
                 }
             }
             behind = output.last_evaluated_key;
@@ -217,7 +205,7 @@ impl Table {
         &self,
         task: &TaskName,
         range: &Range<Timestamp>,
-        unreadable: &mut Vec<Unreadable>,
+        unreadable: &mut Vec<UnreadableItem>,
     ) -> Result<BTreeMap<Timestamp, Statistics>, TableError> {
         let mut hours = BTreeMap::<_, Statistics>::new();
         let Some(keys) = keys(Some(range.start), Some(range.end)) else { return Ok(hours) };
@@ -233,7 +221,7 @@ impl Table {
         shard: u8,
         keys: &Range<String>,
         hours: &mut BTreeMap<Timestamp, Statistics>,
-        unreadable: &mut Vec<Unreadable>,
+        unreadable: &mut Vec<UnreadableItem>,
     ) -> Result<(), TableError> {
         let mut behind: Option<String> = None;
         loop {
@@ -252,8 +240,8 @@ impl Table {
                         hours.entry(floor(id.made_at())).or_default().count(status, ran_ms);
                     }
                     Err(cause) => {
-                        let key = format!("{} / {key}", shard_pk(task, shard));
-                        unreadable.push(Unreadable { key, cause });
+                        let key = Partition::Runs { task, shard }.key(&key).to_string();
+                        unreadable.push(UnreadableItem { key, cause });
                     }
                 }
             }

@@ -10,12 +10,11 @@ use lamplighter_core::{
     status::Status,
 };
 
-use super::{
+use crate::table::{
     Table, TableError,
-    due::key_of,
     item::{n, s},
-    job::WORKING,
-    schema::due_pk_of_runner,
+    jobs::{due::key_of, update::WORKING},
+    keys::DuePartition,
 };
 
 impl Table {
@@ -55,7 +54,7 @@ impl Table {
         let (mut keys, mut from) = (Vec::new(), None);
         loop {
             let query = self
-                .due_query(&due_pk_of_runner(task, priority), until)
+                .due_query(DuePartition::Runner(task, priority), until)
                 .key_condition_expression("due_pk = :pk AND due_at BETWEEN :now AND :until")
                 .expression_attribute_values(":now", n(now.as_millisecond()))
                 .set_exclusive_start_key(from);

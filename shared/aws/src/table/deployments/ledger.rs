@@ -11,11 +11,11 @@ use lamplighter_core::deployment::{Answered, Entry, EntryKey, Latest, Ledger};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{
+use crate::table::{
     Table, TableError,
-    commit::{CommitError, transact},
     item::{Item, n, s, to_item, to_json},
-    schema::{LATEST, ledger_pk, request_pk},
+    keys::{Key, LATEST, Partition},
+    transaction::{CommitError, transact},
 };
 
 /// How long a ledger keeps its entries at least.
@@ -49,6 +49,12 @@ pub struct Received {
     pub entry: Option<EntryKey>,
     /// Its answer, if it was answered without an entry.
     pub answer: Option<Answered>,
+}
+
+impl RequestKey<'_> {
+    pub(crate) fn key(self) -> Key {
+        Key::request(self.ledger, self.id)
+    }
 }
 
 impl Table {
@@ -90,12 +96,12 @@ impl Table {
 
     /// One entry of a ledger. One consistent read.
     pub async fn entry(&self, ledger: &str, key: &EntryKey) -> Result<Option<Entry>, TableError> {
-        self.ledger_item(ledger, key.as_str()).await
+        self.ledger_item(ledger, Key::entry(ledger, key)).await
     }
 
     /// The entry of a request, if one was opened. Two consistent reads.
     pub async fn entry_of(&self, request: RequestKey<'_>) -> Result<Option<Entry>, TableError> {
-        let item = self.get(request_pk(request.ledger), request.id, "read a request").await?;
+        let item = self.get(request.key(), "read a request").await?;
         let item = item.map(to_json).unwrap_or_default();
         match item["entry"].as_str().and_then(|key| key.parse().ok()) {
             Some(key) => self.entry(request.ledger, &key).await,
@@ -129,11 +135,8 @@ impl Table {
     /// The entries of a ledger, newest first, at most `limit`.
     pub async fn deployments(&self, ledger: &str, limit: u16) -> Result<Vec<Entry>, TableError> {
         let page = self
-            .client
-            .query()
-            .table_name(&self.name)
+            .query(Partition::Ledger(ledger))
             .key_condition_expression("pk = :pk AND sk < :latest")
-            .expression_attribute_values(":pk", s(ledger_pk(ledger)))
             .expression_attribute_values(":latest", s(LATEST))
             .scan_index_forward(false)
             .limit(i32::from(limit))
@@ -165,11 +168,7 @@ impl Table {
     /// Writes how a deployment's tasks fare, for those who watch. One write.
     pub async fn progress(&self, entry: &Entry) -> Result<(), TableError> {
         let tasks = self.value(entry, "tasks")?;
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(ledger_pk(&entry.deployment.ledger)))
-            .key("sk", s(entry.key.as_str()))
+        self.update(Key::entry(&entry.deployment.ledger, &entry.key))
             .update_expression("SET tasks = :tasks")
             .condition_expression("attribute_not_exists(answer)")
             .expression_attribute_values(":tasks", tasks)
@@ -192,8 +191,7 @@ impl Table {
         let closed = Entry { answer: Some(answer.clone()), ..entry.clone() };
         let update = Update::builder()
             .table_name(&self.name)
-            .key("pk", s(ledger_pk(ledger)))
-            .key("sk", s(entry.key.as_str()))
+            .set_key(Some(Key::entry(ledger, &entry.key).attributes()))
             .update_expression("SET tasks = :tasks, answer = :answer")
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(answer)")
             .expression_attribute_values(":tasks", self.value(&closed, "tasks")?)
@@ -203,7 +201,7 @@ impl Table {
         let update = TransactWriteItem::builder().update(update).build();
         let stand = Put::builder()
             .table_name(&self.name)
-            .set_item(Some(self.item(ledger, LATEST, &latest)?))
+            .set_item(Some(self.item(Key::latest(ledger), &latest)?))
             .condition_expression("#entry = :entry AND attribute_not_exists(#deleted)")
             .expression_attribute_names("#entry", "entry")
             .expression_attribute_names("#deleted", "deleted")
@@ -229,7 +227,7 @@ impl Table {
         }
         Err(TableError::Malformed {
             table: self.name.clone(),
-            key: format!("{} / {}", ledger_pk(ledger), entry.key),
+            key: Key::entry(ledger, &entry.key).to_string(),
             cause: "the entry is gone".into(),
         })
     }
@@ -246,7 +244,7 @@ impl Table {
 
     /// Where a ledger stands. One consistent read.
     pub async fn latest(&self, ledger: &str) -> Result<Option<Latest>, TableError> {
-        self.ledger_item(ledger, LATEST).await
+        self.ledger_item(ledger, Key::latest(ledger)).await
     }
 
     /// Where a ledger stands, if it still stands where `seen` says.
@@ -258,7 +256,7 @@ impl Table {
     ) -> Result<TransactWriteItem, TableError> {
         let put = Put::builder()
             .table_name(&self.name)
-            .set_item(Some(self.item(ledger, LATEST, latest)?))
+            .set_item(Some(self.item(Key::latest(ledger), latest)?))
             .expression_attribute_names("#entry", "entry");
         let Some(seen) = seen else {
             let put = put.condition_expression("attribute_not_exists(#entry)");
@@ -266,7 +264,7 @@ impl Table {
             return Ok(TransactWriteItem::builder().put(put).build());
         };
         // All of it as it was seen: a success that was noted in the meantime must not be lost.
-        let mut seen = self.item(ledger, LATEST, seen)?;
+        let mut seen = self.item(Key::latest(ledger), seen)?;
         let mut condition = "#entry = :entry".to_owned();
         let mut put =
             put.expression_attribute_values(":entry", seen.remove("entry").unwrap_or_else(|| s("")));
@@ -288,7 +286,7 @@ impl Table {
     }
 
     fn put_entry(&self, entry: &Entry, is_new: bool) -> Result<TransactWriteItem, TableError> {
-        let mut item = self.item(&entry.deployment.ledger, entry.key.as_str(), entry)?;
+        let mut item = self.item(Key::entry(&entry.deployment.ledger, &entry.key), entry)?;
         item.insert("expires_at".into(), self.ledger_expiry(entry.started_at));
         let put = Put::builder().table_name(&self.name).set_item(Some(item));
         let put = if is_new { put.condition_expression("attribute_not_exists(pk)") } else { put };
@@ -306,8 +304,7 @@ impl Table {
     ) -> Result<TransactWriteItem, TableError> {
         let update = Update::builder()
             .table_name(&self.name)
-            .key("pk", s(request_pk(request.ledger)))
-            .key("sk", s(request.id))
+            .set_key(Some(request.key().attributes()))
             .update_expression(
                 "SET #entry = :entry, first_at = if_not_exists(first_at, :at), \
                  expires_at = if_not_exists(expires_at, :expires)",
@@ -325,19 +322,15 @@ impl Table {
         Ok(TransactWriteItem::builder().update(update).build())
     }
 
-    pub(super) fn request_update(
+    pub(crate) fn request_update(
         &self,
         request: RequestKey<'_>,
     ) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .key("pk", s(request_pk(request.ledger)))
-            .key("sk", s(request.id))
+        self.update(request.key())
     }
 
     /// When what is written at `now` expires, in seconds as DynamoDB wants it.
-    pub(super) fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
+    pub(crate) fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
         let kept = self.retention.max(LEDGER_RETENTION);
         n(now.saturating_add(kept).unwrap_or(Timestamp::MAX).as_second())
     }
@@ -345,23 +338,22 @@ impl Table {
     async fn ledger_item<T: DeserializeOwned>(
         &self,
         ledger: &str,
-        sk: &str,
+        key: Key,
     ) -> Result<Option<T>, TableError> {
-        let item = self.get(ledger_pk(ledger), sk, "read a ledger").await?;
+        let item = self.get(key, "read a ledger").await?;
         item.map(|item| self.parsed(ledger, item)).transpose()
     }
 
-    fn item<T: serde::Serialize>(&self, ledger: &str, sk: &str, record: &T) -> Result<Item, TableError> {
-        let value = serde_json::to_value(record).map_err(|error| self.unreadable(ledger, &error))?;
+    fn item<T: serde::Serialize>(&self, key: Key, record: &T) -> Result<Item, TableError> {
+        let value = serde_json::to_value(record).map_err(|error| self.malformed(key.to_string(), &error))?;
         let mut item = to_item(value);
-        item.insert("pk".into(), s(ledger_pk(ledger)));
-        item.insert("sk".into(), s(sk));
+        item.extend(key.attributes());
         Ok(item)
     }
 
     /// One attribute of an entry's item.
     fn value(&self, entry: &Entry, name: &str) -> Result<AttributeValue, TableError> {
-        let mut item = self.item(&entry.deployment.ledger, entry.key.as_str(), entry)?;
+        let mut item = self.item(Key::entry(&entry.deployment.ledger, &entry.key), entry)?;
         Ok(item.remove(name).unwrap_or(AttributeValue::Null(true)))
     }
 
@@ -369,12 +361,16 @@ impl Table {
         self.read_as(ledger, to_json(item))
     }
 
-    pub(super) fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
+    pub(crate) fn read_as<T: DeserializeOwned>(&self, ledger: &str, value: Value) -> Result<T, TableError> {
         serde_json::from_value(value).map_err(|error| self.unreadable(ledger, &error))
     }
 
-    pub(super) fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
-        TableError::Malformed { table: self.name.clone(), key: ledger_pk(ledger), cause: error.to_string() }
+    pub(crate) fn unreadable(&self, ledger: &str, error: &serde_json::Error) -> TableError {
+        TableError::Malformed {
+            table: self.name.clone(),
+            key: Partition::Ledger(ledger).pk(),
+            cause: error.to_string(),
+        }
     }
 
     fn transaction_failed(&self, operation: &'static str, cause: String) -> TableError {
