@@ -18,9 +18,9 @@ use lamplighter_runner::{
     deploy::{Answer, Deployed, Observer, deploy},
     home::{self, HOME},
     machine::Machine,
+    process_environment::ProcessEnvironment,
     stack::Stack,
     storage::synchronous,
-    process_environment::ProcessEnvironment,
 };
 use lamplighter_template::logical_id;
 use serde_json::{Value, json};
@@ -83,7 +83,8 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let deployed = super::runtime()?.block_on(async {
         let tasks = project.tasks.iter().map(Task::name);
         let process_environment = ProcessEnvironment::of(&workspace);
-        let machine = Machine::start(&home, &stack.name, process_environment, synchronous(&config), tasks).await?;
+        let machine =
+            Machine::start(&home, &stack.name, process_environment, synchronous(&config), tasks).await?;
         machine.install(&project, &packages)?;
         let table = machine.storage.table.clone();
         let mut report = DeploymentReport { words, table, json: arguments.json, resources: Vec::new() };

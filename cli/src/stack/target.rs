@@ -31,10 +31,10 @@ use lamplighter_runner::{
     home::HOME,
     location::{InAws, Location, TableInAws},
     machine::Machine,
+    process_environment::ProcessEnvironment,
     stack::Stack,
     storage::Storage,
     storage::synchronous,
-    process_environment::ProcessEnvironment,
     wake,
 };
 use lamplighter_template::QUEUES_OUTPUT;

@@ -99,7 +99,7 @@ impl Machine {
                 line.line = masked(secrets, line.line);
             }
             let text = log_text(&line, &prefix);
-            log_files.keep(&line.function, &text);
+            log_files.append(&line.function, &text);
             heard(&line, &text);
         });
         let of_host = Arc::clone(&sink);
@@ -398,9 +398,11 @@ mod tests {
         let template = serde_yaml_ng::from_str(&render(&project, None).unwrap()).unwrap();
         let template = of_template(&template);
         let folder = tempfile::tempdir().unwrap();
-        let process_environment = ProcessEnvironment { folder: folder.path().to_owned(), variables: Vec::new() };
-        let machine =
-            Machine::start(folder.path(), "shop", process_environment, Synchronous::Normal, []).await.unwrap();
+        let process_environment =
+            ProcessEnvironment { folder: folder.path().to_owned(), variables: Vec::new() };
+        let machine = Machine::start(folder.path(), "shop", process_environment, Synchronous::Normal, [])
+            .await
+            .unwrap();
         let package = |plan: &FunctionPlan<'_>| Package {
             name: plan.package.to_owned(),
             zip: PathBuf::new(),

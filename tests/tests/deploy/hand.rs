@@ -253,7 +253,10 @@ impl Hand {
         let failed = self.expect(&["enqueue", QUEUE, given, "--wait", "60s", "--json"], 1).json();
         assert_eq!(failed["status"], "FAILED", "{failed:#}");
         let dead = self.expect(&["jobs", "dead", QUEUE], 0).stdout;
-        assert!(dead.contains(failed["id"].as_str().unwrap()) && dead.contains("is not an email address"), "{dead}");
+        assert!(
+            dead.contains(failed["id"].as_str().unwrap()) && dead.contains("is not an email address"),
+            "{dead}"
+        );
         let replayed = self.expect(&["jobs", "replay", QUEUE, "--all", "--json"], 0).json();
         let again = replayed[0]["run_id"].as_str().unwrap();
         let result = self.expect(&["result", again, "--timeout", "60s", "--json"], 1).json();

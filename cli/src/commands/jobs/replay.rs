@@ -140,7 +140,9 @@ async fn replay_job(words: &Words, jobs: &Jobs, task: &TaskName, id: RunId) -> a
             bail!(tr!(words, "control-did-not-fail", task = task, run = id, status = run.status))
         }
         // After the end of a lease its worker is dead, and the next worker that is notified takes the job over.
-        Some(JobRecord::Open(job)) if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) => {
+        Some(JobRecord::Open(job))
+            if job.lease.as_ref().is_some_and(|lease| lease.until >= Timestamp::now()) =>
+        {
             bail!(tr!(words, "jobs-runs", job = job.key().to_string()))
         }
         Some(JobRecord::Open(job)) => Box::pin(notify(jobs, &job)).await,
