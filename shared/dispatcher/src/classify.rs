@@ -79,7 +79,7 @@ impl Findings {
         match (waits_for.unwrap_or("the table"), refused) {
             (service, None) => format!("{service} did not answer {in_time}"),
             (service, Some(refused)) => {
-                format!("{service} refused every request {in_time}: {refused}")
+                format!("{service} did not answer {in_time}; its last error: {refused}")
             }
         }
     }
@@ -326,7 +326,7 @@ async fn events_of(
     })
 }
 
-/// Reads a stack's events since `since`, newest first, until `is_enough` accepts them or [`EVENTS_FOR`] has passed.
+/// Reads a stack's events since `since`, newest first, until `is_enough` accepts them or 10 s have passed.
 /// CloudFormation publishes events some seconds late. Returns `None` if they cannot be read.
 pub async fn events_until(
     stacks: &Stacks,

@@ -47,7 +47,7 @@ pub struct TaskOutcome {
     pub status: Status,
     /// Its message, or the reason why it did not complete.
     pub message: Option<String>,
-    /// Its data as JSON text, if that is at most [`MAX_IN_LEDGER`] bytes.
+    /// Its data as JSON text, if that is at most 1024 bytes.
     pub data: Option<String>,
 }
 

@@ -11,7 +11,7 @@ pub enum Event {
     /// A request for a pulse.
     Pulse(PulseRequest),
     /// An asynchronous invocation failed after all retries.
-    Failed(Box<Failed>),
+    Failed(Box<FailedInvocation>),
 }
 
 /// The options of a pulse. An empty object requests the minute's work.
@@ -36,7 +36,7 @@ impl PulseRequest {
 /// The record that Lambda sends to the destination for failed invocations. Source: AWS Lambda Developer Guide, "Capturing
 /// records of asynchronous invocations".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failed {
+pub struct FailedInvocation {
     /// The name of the function.
     pub function: String,
     /// The id of the invocation.
@@ -65,7 +65,7 @@ impl Event {
     /// Reads an event. `null` counts as an empty object.
     pub fn parse(event: Value) -> Result<Self, InvalidEvent> {
         if event.get("requestPayload").is_some() {
-            return failed(event).map(|failed| Self::Failed(Box::new(failed)));
+            return failed_invocation(event).map(|failed| Self::Failed(Box::new(failed)));
         }
         // Read as an object first, since serde also reads a struct from a list.
         let fields: Option<serde_json::Map<String, Value>> =
@@ -75,7 +75,7 @@ impl Event {
     }
 }
 
-fn failed(mut record: Value) -> Result<Failed, InvalidEvent> {
+fn failed_invocation(mut record: Value) -> Result<FailedInvocation, InvalidEvent> {
     let context = &record["requestContext"];
     let arn = context["functionArn"].as_str().ok_or(InvalidEvent::Record("requestContext.functionArn"))?;
     // arn:aws:lambda:<region>:<account>:function:<name>[:<version>]
@@ -90,7 +90,7 @@ fn failed(mut record: Value) -> Result<Failed, InvalidEvent> {
         // An invocation that never began, because it expired or was throttled for too long, has no response.
         message: text("errorMessage").unwrap_or_else(|| format!("the function did not run: {}", condition())),
     };
-    Ok(Failed { function, request_id, failure, payload: record["requestPayload"].take() })
+    Ok(FailedInvocation { function, request_id, failure, payload: record["requestPayload"].take() })
 }
 
 #[cfg(test)]

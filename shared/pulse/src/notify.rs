@@ -19,7 +19,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::{event::Failed, services::Pulse};
+use crate::{event::FailedInvocation, services::Pulse};
 
 /// The task name in notifications about the pulse itself.
 const OWN_NAME: &str = "lamplighter-pulse";
@@ -33,7 +33,7 @@ const SENDING: Duration = Duration::from_secs(15);
 
 /// Sends a notification about an asynchronous invocation that failed after all retries. If its process left a run without
 /// a record, that run is ended first; nothing else would end it.
-pub async fn failed(pulse: &Pulse, failed: &Failed) -> Result<(), TableError> {
+pub async fn failed(pulse: &Pulse, failed: &FailedInvocation) -> Result<(), TableError> {
     let name = failed.function.strip_prefix(&format!("{}-", pulse.stack));
     let Some(task) = name.and_then(|name| name.parse::<TaskName>().ok()) else {
         tracing::error!(
@@ -79,7 +79,7 @@ async fn run_of(
     task: &TaskName,
     run_id: Option<RunId>,
     tick: Option<Timestamp>,
-    failed: &Failed,
+    failed: &FailedInvocation,
 ) -> Result<Option<Run>, TableError> {
     let found = match (run_id, tick) {
         (Some(run_id), _) => pulse.table.run(task, run_id).await?,
