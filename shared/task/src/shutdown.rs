@@ -43,7 +43,9 @@ pub(crate) fn is_stop_requested() -> bool {
 pub(crate) fn signals() -> Option<EndSignals> {
     EndSignals::of_system()
         .inspect_err(|error| {
-            tracing::warn!("cannot install the signal handler, so the shutdown will not be graceful: {error}");
+            tracing::warn!(
+                "cannot install the signal handler, so the shutdown will not be graceful: {error}"
+            );
         })
         .ok()
 }
