@@ -2,8 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
-    io::{BufRead as _, BufReader, IsTerminal as _, stderr},
+    io::{self, BufRead as _, BufReader, IsTerminal as _, stderr},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -15,11 +14,9 @@ use std::{
     time::Duration,
 };
 
+use crate::{architecture::Architecture, workspace::Workspace};
 use cargo_metadata::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::{Deserialize, Serialize};
-
-use crate::workspace::Workspace;
 
 /// How long the last words of a cargo that has ended are waited for. A process that it left behind may have its output, too.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -49,27 +46,6 @@ pub enum Profile {
         /// What links them.
         linker: Linker,
     },
-}
-
-/// The processor that functions run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Architecture {
-    /// Intel and AMD.
-    #[default]
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// Graviton.
-    #[serde(rename = "arm64")]
-    Arm64,
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "arm64",
-        })
-    }
 }
 
 /// What links a release.
@@ -254,22 +230,22 @@ fn cargo(root: &Path) -> Command {
 
 /// The process group of the cargo that runs, where somebody may end it.
 #[expect(clippy::option_option, reason = "whether somebody may end it, and what runs")]
-static APART: Mutex<Option<Option<Pid>>> = Mutex::new(None);
+static CARGO_GROUP: Mutex<Option<Option<Pid>>> = Mutex::new(None);
 
 /// Who may end the cargo that runs.
-pub struct Apart;
+pub struct CargoGroup;
 
 /// From here on cargo runs in a process group of its own: a Ctrl-C at the terminal does not reach it, and whoever has the
 /// returned value ends it with all that it started.
-pub fn apart() -> Apart {
-    *APART.lock().unwrap_or_else(PoisonError::into_inner) = Some(None);
-    Apart
+pub fn in_own_group() -> CargoGroup {
+    *CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(None);
+    CargoGroup
 }
 
-impl Apart {
+impl CargoGroup {
     /// Ends the cargo that runs, if one does.
-    pub fn end(&self) {
-        if let Some(Some(group)) = *APART.lock().unwrap_or_else(PoisonError::into_inner) {
+    pub fn terminate(&self) {
+        if let Some(Some(group)) = *CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner) {
             // An error means that nobody is left in it.
             let _ = kill_process_group(group, Signal::TERM);
         }
@@ -278,10 +254,10 @@ impl Apart {
 
 /// Starts cargo, in a group of its own if somebody may end it.
 fn started(command: &mut Command) -> io::Result<Child> {
-    let mut apart = APART.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(group) = &mut *apart else { return command.spawn() };
+    let mut group = CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(running) = &mut *group else { return command.spawn() };
     let child = command.process_group(0).spawn()?;
-    *group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    *running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok(child)
 }
 
@@ -304,7 +280,7 @@ fn passed_on(said: ChildStderr) -> Receiver<()> {
 /// Waits for cargo's end, after which its process id may be somebody else's.
 fn ended(child: &mut Child) -> io::Result<ExitStatus> {
     let status = child.wait();
-    if let Some(group) = &mut *APART.lock().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(group) = &mut *CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner) {
         *group = None;
     }
     status

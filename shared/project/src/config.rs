@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use lamplighter_core::notify::Target;
 use serde::{Deserialize, Serialize};
 
-use crate::{compile::Architecture, fault::Faults};
+use crate::{architecture::Architecture, fault::Faults};
 
 /// The file's name, in the workspace's folder.
 pub const FILE: &str = "lamplighter.toml";

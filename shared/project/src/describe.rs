@@ -21,7 +21,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 /// A task and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
+pub struct DescribedTask {
     /// What it says of itself.
     pub definition: Definition,
     /// The file that defines it, relative to the workspace.
@@ -34,7 +34,7 @@ pub struct Described {
 pub fn describe(
     workspace: &Workspace,
     binaries: &BTreeMap<String, PathBuf>,
-) -> Result<Vec<Described>, Faults> {
+) -> Result<Vec<DescribedTask>, Faults> {
     let mut faults = Faults::default();
     let mut described = Vec::new();
     for task in &workspace.tasks {
@@ -43,7 +43,7 @@ pub fn describe(
             None => Err("its binary was not built".to_owned()),
         };
         match definition {
-            Ok(definition) => described.push(Described {
+            Ok(definition) => described.push(DescribedTask {
                 definition,
                 source: task.source.clone(),
                 folder: task.folder.clone(),

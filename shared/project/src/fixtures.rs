@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lamplighter_core::definition::Definition;
 use serde_json::{Value, json};
 
-use crate::{config::Config, describe::Described, project::Project};
+use crate::{config::Config, describe::DescribedTask, tasks::Project};
 
 /// The definition of a task that says nothing but its name, with these keys besides.
 pub fn definition(name: &str, keys: Value) -> Definition {
@@ -34,8 +34,8 @@ pub fn definition(name: &str, keys: Value) -> Definition {
 }
 
 /// The task as it is found.
-pub fn described(name: &str, keys: Value) -> Described {
-    Described {
+pub fn described(name: &str, keys: Value) -> DescribedTask {
+    DescribedTask {
         definition: definition(name, keys),
         source: format!("functions/tasks/{name}/src/lib.rs"),
         folder: format!("/shop/functions/tasks/{name}").into(),
@@ -70,7 +70,7 @@ pub const CONFIG: &str = r#"
 "#;
 
 /// The tasks of a shop.
-pub fn tasks() -> Vec<Described> {
+pub fn tasks() -> Vec<DescribedTask> {
     vec![
         described(
             "process-assets",

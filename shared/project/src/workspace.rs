@@ -123,7 +123,7 @@ impl Workspace {
         }
         tasks.sort_by(|a: &TaskPackage, b| (&a.name, &a.source).cmp(&(&b.name, &b.source)));
         functions.sort_by(|a, b| (&a.name, &a.manifest).cmp(&(&b.name, &b.manifest)));
-        twins(&tasks, &functions, &mut faults);
+        duplicates(&tasks, &functions, &mut faults);
         let cargo_target = metadata.target_directory.clone().into_std_path_buf();
         let name = name.unwrap_or_default();
         faults.none_or(Self { root: root.to_owned(), name, cargo_target, tasks, functions })
@@ -174,7 +174,7 @@ fn task(root: &Path, package: &Package) -> Result<TaskPackage, Faults> {
 }
 
 /// Adds a fault for each two that have one name, since they would be one function.
-fn twins(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut Faults) {
+fn duplicates(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut Faults) {
     let all = tasks.iter().map(|task| (task.name.as_str(), &task.source));
     let all = all.chain(functions.iter().map(|function| (function.name.as_str(), &function.manifest)));
     let mut seen = BTreeMap::new();

@@ -131,7 +131,7 @@ impl Machine {
 
     /// Masks the task's secrets in the lines of its function from now on, with those in this configuration of one run.
     pub fn hide(&self, task: &Task, of_run: &Value) {
-        let secrets = task.given_secrets(of_run);
+        let secrets = task.local_secrets(of_run);
         let function = self.function(task.name().as_str());
         self.secrets.write().unwrap_or_else(PoisonError::into_inner).insert(function, secrets);
     }

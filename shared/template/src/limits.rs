@@ -29,19 +29,19 @@ const NAMES: [(&str, &str, &str, usize); 8] = [
 pub(super) fn resources(groups: &[Group], application: Option<&Application>, faults: &mut Faults) {
     let all: Vec<_> =
         groups.iter().flat_map(|group| &group.resources).map(|(id, of)| (id.as_str(), of)).collect();
-    let made = sam::made_of(&all.iter().copied());
-    let count = all.len() + made.len();
+    let generated = sam::generated(&all.iter().copied());
+    let count = all.len() + generated.len();
     if count > RESOURCES {
         let theirs = application.map_or(0, |own| own.section("Resources").count());
         let reason = format!(
             "the stack would have {count} resources, of which {theirs} are written in the application and {} are made by \
              SAM, and CloudFormation takes {RESOURCES}: move tasks or resources into a project of their own",
-            made.len()
+            generated.len()
         );
         faults.add(TEMPLATE, "Resources", reason);
     }
     let written = all.iter().map(|(id, _)| (*id).to_owned());
-    let known = made.iter().filter(|id| !id.contains('*')).cloned();
+    let known = generated.iter().filter(|id| !id.contains('*')).cloned();
     unique("Resources", written.chain(known), application, faults);
     names(&all, application, faults);
 }

@@ -74,19 +74,19 @@ pub(super) struct Entry {
 
 /// Why a text is no template that can be taken over.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct TemplateError {
     pub(super) line: usize,
     pub(super) reason: String,
     is_syntax: bool,
 }
 
-impl Unreadable {
+impl TemplateError {
     fn at(line: usize, reason: impl fmt::Display) -> Self {
         Self { line, reason: reason.to_string(), is_syntax: false }
     }
 }
 
-impl From<ScanError> for Unreadable {
+impl From<ScanError> for TemplateError {
     fn from(error: ScanError) -> Self {
         let reason = format!("is not YAML: {}", error.info());
         Self { is_syntax: true, ..Self::at(error.marker().line(), reason) }
@@ -146,15 +146,15 @@ impl Node {
 }
 
 /// Reads a text of one document.
-pub(super) fn read(text: &str) -> Result<Node, Unreadable> {
+pub(super) fn read(text: &str) -> Result<Node, TemplateError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let read = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), values: 0 }.document();
     match read {
         // JSON may have tabs and pairs of surrogates where YAML may not.
-        Err(unreadable) if unreadable.is_syntax && text.trim_start().starts_with('{') => {
+        Err(error) if error.is_syntax && text.trim_start().starts_with('{') => {
             match serde_json::from_str::<Value>(text) {
                 Ok(value) => Ok(Node::of(0, value)),
-                Err(_) => Err(unreadable),
+                Err(_) => Err(error),
             }
         }
         read => read,
@@ -168,7 +168,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn document(mut self) -> Result<Node, Unreadable> {
+    fn document(mut self) -> Result<Node, TemplateError> {
         let mut document = None;
         loop {
             match self.next()? {
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
                 }
                 (Event::DocumentStart(_), span) if document.is_some() => {
                     let reason = "has a second document: a template is one document, without `---` in it";
-                    return Err(Unreadable::at(span.start.line(), reason));
+                    return Err(TemplateError::at(span.start.line(), reason));
                 }
                 (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _) => {}
                 (event, span) => document = Some(self.node(event, span, 0)?),
@@ -185,27 +185,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Span), Unreadable> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), TemplateError> {
         match self.parser.next_event() {
             Some(event) => Ok(event?),
-            None => Err(Unreadable::at(0, "is not YAML: it ends too early")),
+            None => Err(TemplateError::at(0, "is not YAML: it ends too early")),
         }
     }
 
     /// The node that begins with the event.
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Unreadable> {
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, TemplateError> {
         let line = span.start.line();
         if depth >= MAX_DEPTH {
-            return Err(Unreadable::at(line, format!("has more than {MAX_DEPTH} levels here")));
+            return Err(TemplateError::at(line, format!("has more than {MAX_DEPTH} levels here")));
         }
         self.counted(1, line)?;
         let (anchor, tag, content) = match event {
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Unreadable::at(line, "is an alias of what it stands in"));
+                    return Err(TemplateError::at(line, "is an alias of what it stands in"));
                 };
                 if depth + node.depth() > MAX_DEPTH {
-                    return Err(Unreadable::at(line, format!("has more than {MAX_DEPTH} levels here")));
+                    return Err(TemplateError::at(line, format!("has more than {MAX_DEPTH} levels here")));
                 }
                 self.counted(node.count(), line)?;
                 return Ok(Node { line, ..node });
@@ -225,7 +225,7 @@ impl<'a> Reader<'a> {
                 (anchor, tag, Content::Sequence(items))
             }
             Event::MappingStart(anchor, tag) => (anchor, tag, Content::Mapping(self.mapping(depth)?)),
-            _ => return Err(Unreadable::at(line, "is not YAML: there is a value missing")),
+            _ => return Err(TemplateError::at(line, "is not YAML: there is a value missing")),
         };
         let node = tagged(Node { line, content }, tag.as_deref())?;
         if anchor > 0 {
@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The entries of a mapping, up to its end.
-    fn mapping(&mut self, depth: usize) -> Result<Vec<Entry>, Unreadable> {
+    fn mapping(&mut self, depth: usize) -> Result<Vec<Entry>, TemplateError> {
         let mut entries = Entries::default();
         loop {
             let (event, span) = self.next()?;
@@ -253,17 +253,20 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let Content::Scalar(key) = key.content else {
-                return Err(Unreadable::at(line, "has a key that is a list or a mapping: it must be a word"));
+                return Err(TemplateError::at(
+                    line,
+                    "has a key that is a list or a mapping: it must be a word",
+                ));
             };
             entries.add(Entry { line, key, node, is_merged: false })?;
         }
     }
 
-    fn counted(&mut self, values: usize, line: usize) -> Result<(), Unreadable> {
+    fn counted(&mut self, values: usize, line: usize) -> Result<(), TemplateError> {
         self.values = self.values.saturating_add(values);
         if self.values > MAX_VALUES {
             let reason = format!("has more than {MAX_VALUES} values, with those that aliases repeat");
-            return Err(Unreadable::at(line, reason));
+            return Err(TemplateError::at(line, reason));
         }
         Ok(())
     }
@@ -278,7 +281,7 @@ struct Entries {
 
 impl Entries {
     /// Adds an entry, which may be there by `<<` only.
-    fn add(&mut self, entry: Entry) -> Result<(), Unreadable> {
+    fn add(&mut self, entry: Entry) -> Result<(), TemplateError> {
         let key = as_text(&entry.key);
         match self.by_key.get(&key) {
             None => {
@@ -289,7 +292,7 @@ impl Entries {
             Some(&i) => {
                 let first = self.list[i].line;
                 let reason = format!("has the key `{key}` a second time: the first is in line {first}");
-                return Err(Unreadable::at(entry.line, reason));
+                return Err(TemplateError::at(entry.line, reason));
             }
         }
         Ok(())
@@ -297,7 +300,7 @@ impl Entries {
 
     /// Adds those entries of a mapping that are not there, or of a list of mappings, of which the first goes before the
     /// others. Source: YAML 1.1, "Merge Key Language-Independent Type".
-    fn merge(&mut self, node: &Node) -> Result<(), Unreadable> {
+    fn merge(&mut self, node: &Node) -> Result<(), TemplateError> {
         let sources = match &node.content {
             Content::Sequence(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
@@ -306,7 +309,7 @@ impl Entries {
             let Some(merged) = source.entries() else {
                 let reason =
                     "merges what is no mapping: behind `<<` there must be a mapping or a list of mappings";
-                return Err(Unreadable::at(source.line, reason));
+                return Err(TemplateError::at(source.line, reason));
             };
             for entry in merged {
                 if !self.by_key.contains_key(&as_text(&entry.key)) {
@@ -319,7 +322,7 @@ impl Entries {
 }
 
 /// A scalar by its style and its tag.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Unreadable> {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, TemplateError> {
     let Some(tag) = tag else {
         return Ok(if style == ScalarStyle::Plain { plain(text) } else { text.into() });
     };
@@ -332,20 +335,20 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Res
         ("bool", value @ Value::Bool(_))
         | ("int" | "float", value @ (Value::Number(_) | Value::Tagged(_))) => value,
         ("null" | "bool" | "int" | "float", _) => {
-            return Err(Unreadable::at(line, format!("has `{text}`, which is no `!!{}`", tag.suffix)));
+            return Err(TemplateError::at(line, format!("has `{text}`, which is no `!!{}`", tag.suffix)));
         }
         _ => return Err(unknown_type(tag, line)),
     };
     Ok(value)
 }
 
-fn unknown_type(tag: &Tag, line: usize) -> Unreadable {
+fn unknown_type(tag: &Tag, line: usize) -> TemplateError {
     let reason = format!("has a value of the type `!!{}`, which CloudFormation does not know", tag.suffix);
-    Unreadable::at(line, reason)
+    TemplateError::at(line, reason)
 }
 
 /// The node with its short tag in the long form: `!Ref x` is `Ref: x`.
-fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, Unreadable> {
+fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, TemplateError> {
     let Some(tag) = tag else { return Ok(node) };
     let line = node.line;
     if tag.is_yaml_core_schema() {
@@ -368,7 +371,7 @@ fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, Unreadable> {
             tag.handle,
             SHORT.join(", !")
         );
-        return Err(Unreadable::at(line, reason));
+        return Err(TemplateError::at(line, reason));
     }
     let key = if matches!(word, "Ref" | "Condition") { word.to_owned() } else { format!("Fn::{word}") };
     let node = match (word, &node.content) {

@@ -5,8 +5,8 @@ use serde_yaml_ng::Value;
 const FUNCTION: &str = "AWS::Serverless::Function";
 
 /// The least that SAM makes of a template besides the resources that are written.
-pub(super) fn made_of<'a>(resources: &(impl Iterator<Item = (&'a str, &'a Value)> + Clone)) -> Vec<String> {
-    let mut made: Vec<_> = resources.clone().flat_map(|(id, resource)| makes(id, resource)).collect();
+pub(super) fn generated<'a>(resources: &(impl Iterator<Item = (&'a str, &'a Value)> + Clone)) -> Vec<String> {
+    let mut made: Vec<_> = resources.clone().flat_map(|(id, resource)| generated_by(id, resource)).collect();
     // Events that name no API share one.
     for (event, key, api, stage) in [
         ("Api", "RestApiId", "ServerlessRestApi", "ProdStage"),
@@ -25,7 +25,7 @@ pub(super) fn made_of<'a>(resources: &(impl Iterator<Item = (&'a str, &'a Value)
 
 /// The least that SAM makes of a resource besides itself, by logical id. An id that holds what nobody knows before is
 /// written with `*`. Source: AWS SAM Developer Guide, "Generated CloudFormation resources for AWS SAM".
-fn makes(id: &str, resource: &Value) -> Vec<String> {
+fn generated_by(id: &str, resource: &Value) -> Vec<String> {
     let properties = &resource["Properties"];
     let of = |suffix: &str| format!("{id}{suffix}");
     match resource["Type"].as_str() {
@@ -93,7 +93,7 @@ mod tests {
             let read = super::super::read::read(text).unwrap().value();
             let resources: Vec<_> =
                 read.as_mapping().unwrap().iter().map(|(id, r)| (id.as_str().unwrap(), r)).collect();
-            let mut made = made_of(&resources.iter().copied());
+            let mut made = generated(&resources.iter().copied());
             made.sort();
             made
         };

@@ -16,9 +16,9 @@ use crate::{
     assets::{self, Content, Entry},
     compile::{self, CompileError, Profile},
     config::Config,
-    describe::{self, Described},
+    describe::{self, DescribedTask},
     fault::Faults,
-    project::Project,
+    tasks::Project,
     workspace::{PULSE, Workspace},
 };
 
@@ -40,7 +40,7 @@ pub struct Package {
     pub folder: PathBuf,
     /// What the task says of itself; nothing if the function is no task.
     #[serde(skip)]
-    pub task: Option<Described>,
+    pub task: Option<DescribedTask>,
 }
 
 /// Why functions could not be packaged.
@@ -83,7 +83,7 @@ pub fn package_all(
         entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
     }
     let target = workspace.packages();
-    let _alone = alone(&target).map_err(failed(&target))?;
+    let _lock = exclusive_lock(&target).map_err(failed(&target))?;
     remove_others(&target, &binaries)?;
     let package = |(name, entries): (&String, &Vec<Entry>)| {
         let zip = target.join(format!("{name}.zip"));
@@ -107,7 +107,7 @@ fn plan(project: &Project) -> String {
 }
 
 /// Waits until no other process writes packages here, and keeps others waiting until it is dropped.
-fn alone(target: &Path) -> io::Result<fs::File> {
+fn exclusive_lock(target: &Path) -> io::Result<fs::File> {
     fs::create_dir_all(target)?;
     let lock = fs::File::create(target.with_extension("lock"))?;
     lock.lock()?;
@@ -122,7 +122,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> PackageError {
 /// What goes into each package, sorted by place.
 fn contents(
     binaries: &BTreeMap<String, PathBuf>,
-    described: &[Described],
+    described: &[DescribedTask],
 ) -> Result<BTreeMap<String, Vec<Entry>>, Faults> {
     let mut faults = Faults::default();
     let mut contents: BTreeMap<_, _> = binaries

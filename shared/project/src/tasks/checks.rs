@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::{Task, secrets};
 use crate::{
     config::{self, Config, TaskConfig},
-    describe::Described,
+    describe::DescribedTask,
     fault::Faults,
     phases::InOrder,
     variables::{NO_NAME, is_name, reserved},
@@ -45,7 +45,7 @@ pub(super) fn environment(name: &str, faults: &mut Faults) {
 }
 
 /// Every task that the file names must be there.
-pub(super) fn named_tasks(config: &Config, described: &[Described], faults: &mut Faults) {
+pub(super) fn named_tasks(config: &Config, described: &[DescribedTask], faults: &mut Faults) {
     let known: Vec<_> = described.iter().map(|d| d.definition.name.as_str()).collect();
     for (key, task) in config.named_tasks() {
         if !known.contains(&task) {
@@ -188,7 +188,7 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
 }
 
 /// What tasks demand of each other.
-pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
+pub(super) fn across_tasks(tasks: &[Task], faults: &mut Faults) {
     let mut by_name: BTreeMap<&TaskName, &Task> = BTreeMap::new();
     for task in tasks {
         if let Some(first) = by_name.insert(task.name(), task) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::fixtures::{CONFIG, described, shop, tasks};
 
-fn faults(tasks: Vec<Described>, config: &str) -> Vec<String> {
+fn faults(tasks: Vec<DescribedTask>, config: &str) -> Vec<String> {
     let config = Config::parse(config).unwrap();
     let faults = Project::resolve("shop", tasks, &config, None).err().unwrap_or_default();
     faults.iter().map(ToString::to_string).collect()
@@ -60,7 +60,7 @@ fn l02_every_fault_is_told_with_file_and_key() {
 
 #[test]
 fn l02_two_tasks_of_one_name_are_both_named() {
-    let twin = Described { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
+    let twin = DescribedTask { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
     assert_eq!(
         faults(vec![described("a", json!({})), twin], ""),
         ["functions/tasks/x/a/src/lib.rs: name: two tasks are named `a`, the other one in \

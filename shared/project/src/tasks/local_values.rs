@@ -25,15 +25,15 @@ pub struct SecretsFile(pub Option<PathBuf>);
 
 /// Values by their references. They are never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Known(BTreeMap<String, String>);
+pub struct LocalValues(BTreeMap<String, String>);
 
-impl fmt::Debug for Known {
+impl fmt::Debug for LocalValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Known {
+impl LocalValues {
     /// The text with the value of each reference in its place; as it is if one of them is not known.
     pub(super) fn put_into(&self, text: String) -> String {
         if !resolve::has_reference(&text) {
@@ -45,13 +45,13 @@ impl Known {
 
 impl SecretsFile {
     /// Reads the file, if one is named.
-    pub fn read(&self) -> anyhow::Result<Known> {
+    pub fn read(&self) -> anyhow::Result<LocalValues> {
         // An empty variable names no file.
         let Some(path) = self.0.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
-            return Ok(Known::default());
+            return Ok(LocalValues::default());
         };
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        parse(path, &text).map(Known)
+        parse(path, &text).map(LocalValues)
     }
 }
 
@@ -96,18 +96,18 @@ impl Project {
     /// from a variable of the environment. Each that has none is a fault.
     pub fn with_values(
         mut self,
-        given: &Known,
+        values: &LocalValues,
         environment: impl Fn(&str) -> Option<String>,
         runs: impl Fn(&Task) -> bool,
     ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         for task in self.tasks.iter_mut().filter(|task| runs(task)) {
-            let mut known = BTreeMap::new();
+            let mut found = BTreeMap::new();
             for (key, text) in task.texts() {
                 for reference in resolve::references(&text).unwrap_or_default() {
                     let name = variable(reference);
-                    if let Some(value) = given.0.get(reference).cloned().or_else(|| environment(&name)) {
-                        known.insert(reference.to_owned(), value);
+                    if let Some(value) = values.0.get(reference).cloned().or_else(|| environment(&name)) {
+                        found.insert(reference.to_owned(), value);
                         continue;
                     }
                     let reason = format!(
@@ -117,7 +117,7 @@ impl Project {
                     faults.add(config::FILE, format!("tasks.{}.{key}", task.name()), reason);
                 }
             }
-            task.known = Known(known);
+            task.local_values = LocalValues(found);
         }
         faults.none_or(self)
     }
@@ -135,14 +135,14 @@ impl Task {
 
     /// The secrets that it is given on this machine: what Secrets Manager would say, what its configuration marks, and what is
     /// marked in the one of a single run.
-    pub fn given_secrets(&self, of_run: &Value) -> Secrets {
+    pub fn local_secrets(&self, of_run: &Value) -> Secrets {
         let marked = hidden::marked(&self.definition.config, &self.definition.config_schema);
         let marked: Vec<_> = marked.iter().map(|words| format!("config.{}", hidden::path(words))).collect();
         let mut secret = Vec::new();
         for (key, text) in self.texts() {
             let references = resolve::references(&text).unwrap_or_default().into_iter();
             let chosen = references.filter(|it| marked.contains(&key) || resolve::is_secret(it));
-            secret.extend(chosen.filter_map(|it| self.known.0.get(it).cloned()));
+            secret.extend(chosen.filter_map(|it| self.local_values.0.get(it).cloned()));
         }
         for path in hidden::marked(of_run, &self.definition.config_schema) {
             let value = secrets::at(of_run, &path);
@@ -158,14 +158,14 @@ impl Task {
     pub fn is_unresolved(&self) -> bool {
         let unknown = |text: &str| {
             resolve::references(text)
-                .is_ok_and(|found| found.iter().any(|it| !self.known.0.contains_key(*it)))
+                .is_ok_and(|found| found.iter().any(|it| !self.local_values.0.contains_key(*it)))
         };
         self.texts().iter().any(|(_, text)| unknown(text))
     }
 }
 
 /// What the environment of this process says.
-pub fn of_environment(name: &str) -> Option<String> {
+pub fn from_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -223,10 +223,11 @@ mod tests {
 
     #[test]
     fn o04_a_reference_has_its_value_here_or_is_refused_with_how_to_give_it() {
-        let given = Known(BTreeMap::from([(TOKEN.to_owned(), "hunter2".to_owned())]));
+        let given = LocalValues(BTreeMap::from([(TOKEN.to_owned(), "hunter2".to_owned())]));
         let pin = |name: &str| (name == "LAMPLIGHTER_RESOLVE_SSM_PIN").then(|| "47\"11".to_owned());
         let is_a = |task: &Task| task.name().as_str() == "a";
-        let faults = project().with_values(&Known::default(), |_| None, |_| true).unwrap_err().to_string();
+        let faults =
+            project().with_values(&LocalValues::default(), |_| None, |_| true).unwrap_err().to_string();
         for part in [
             format!("lamplighter.toml: tasks.a.config.token: `{TOKEN}` has no value on this machine"),
             "tasks.a.config.pin: ".to_owned(),
@@ -247,9 +248,9 @@ mod tests {
         let has = |text: &str| texts.iter().any(|(_, value)| *value == text);
         assert!(has("hunter2") && has("47\"11"), "{texts:?}");
         assert!(!variables["LAMPLIGHTER_SETTINGS"].contains("hunter2"));
-        assert_eq!(a.given_secrets(&Value::Null).mask("hunter2 47\"11"), "[secret] [secret]");
+        assert_eq!(a.local_secrets(&Value::Null).mask("hunter2 47\"11"), "[secret] [secret]");
         let of_run = json!({ "pin": "one\nof two lines", "token": "shown" });
-        let told = a.given_secrets(&of_run).mask("shown: of two lines, one");
+        let told = a.local_secrets(&of_run).mask("shown: of two lines, one");
         assert_eq!(told, "shown: [secret], one");
         assert!(!format!("{project:?}").contains("hunter2"), "nothing prints them");
     }

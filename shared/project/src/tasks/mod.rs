@@ -1,7 +1,7 @@
 //! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
 
 mod checks;
-pub mod given;
+pub mod local_values;
 mod overrides;
 pub mod secrets;
 
@@ -21,10 +21,10 @@ use lamplighter_core::{
 };
 use serde_json::Value;
 
-use self::given::Known;
+use self::local_values::LocalValues;
 use crate::{
     config::{Build, Config, Permission, TaskConfig},
-    describe::Described,
+    describe::DescribedTask,
     fault::Faults,
 };
 
@@ -79,7 +79,7 @@ pub struct Task {
     /// Its package's folder.
     pub folder: PathBuf,
     /// The values that references have on this machine; in a template none.
-    pub known: Known,
+    pub local_values: LocalValues,
 }
 
 impl Project {
@@ -88,7 +88,7 @@ impl Project {
     /// `name` is that of the workspace. `environment` goes before the file's own.
     pub fn resolve(
         name: &str,
-        described: Vec<Described>,
+        described: Vec<DescribedTask>,
         config: &Config,
         environment: Option<&str>,
     ) -> Result<Self, Faults> {
@@ -104,7 +104,7 @@ impl Project {
             checks::task(&task, &layers, &mut faults);
             tasks.push(task);
         }
-        checks::together(&tasks, &mut faults);
+        checks::across_tasks(&tasks, &mut faults);
         let name = name.to_owned();
         let notify = config.notify(&environment, &mut faults);
         let functions = checks::functions(config, &tasks, &mut faults);
@@ -142,8 +142,8 @@ impl Project {
 }
 
 impl Task {
-    fn resolve(described: Described, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
-        let Described { definition, source, folder } = described;
+    fn resolve(described: DescribedTask, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
+        let DescribedTask { definition, source, folder } = described;
         let mut settings = Settings::default();
         let mut memory_mb = DEFAULT_MEMORY_MB;
         let mut permissions = Vec::new();
@@ -168,7 +168,7 @@ impl Task {
             environment_keys,
             source,
             folder,
-            known: Known::default(),
+            local_values: LocalValues::default(),
         }
     }
 
@@ -206,12 +206,12 @@ impl Task {
         if resolve::find(&self.definition.config).len() > resolve::find(&settings.config).len() {
             settings.config = self.definition.config.clone();
         }
-        let known = |text| self.known.put_into(text);
-        let Packed { settings: packed, mut variables } = resolve::pack(&settings).mapped(known);
+        let resolved = |text| self.local_values.put_into(text);
+        let Packed { settings: packed, mut variables } = resolve::pack(&settings).mapped(resolved);
         if settings != Settings::default() {
             variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), sorted(&packed));
         }
-        variables.extend(self.environment.iter().map(|(name, text)| (name.clone(), known(text.clone()))));
+        variables.extend(self.environment.iter().map(|(name, text)| (name.clone(), resolved(text.clone()))));
         variables
     }
 }
