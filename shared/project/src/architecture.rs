@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// The processor that functions run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Architecture {
-    /// Intel and AMD.
+    /// Intel and AMD processors.
     #[default]
     #[serde(rename = "x86_64")]
     X86_64,
-    /// Graviton.
+    /// Graviton processors.
     #[serde(rename = "arm64")]
     Arm64,
 }

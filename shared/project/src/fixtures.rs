@@ -1,4 +1,4 @@
-//! A fixed project for tests: one task of each sort.
+//! A project for tests, with one task of each kind.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{config::Config, describe::DescribedTask, tasks::Project};
 
-/// The definition of a task that says nothing but its name, with these keys besides.
+/// The definition of a task with all defaults, changed by these keys.
 pub fn definition(name: &str, keys: Value) -> Definition {
     let mut definition = json!({
         "name": name,
@@ -33,7 +33,7 @@ pub fn definition(name: &str, keys: Value) -> Definition {
     serde_json::from_value(definition).unwrap()
 }
 
-/// The task as it is found.
+/// The same task as it is found on disk.
 pub fn described(name: &str, keys: Value) -> DescribedTask {
     DescribedTask {
         definition: definition(name, keys),

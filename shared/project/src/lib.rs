@@ -2,7 +2,7 @@
 //!
 //! - [`workspace`]: the tasks and functions of a cargo workspace
 //! - [`config`]: the keys of lamplighter.toml
-//! - [`architecture`], [`compile`], [`describe`]: the binaries, and the definition that each task prints
+//! - [`architecture`], [`compile`], [`describe`]: the compiled binaries, and the definition that each task prints
 //! - [`tasks`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
 //! - [`functions`]: the Lambda functions of a project, which the template and the local host render
 //! - [`phases`], [`queues`], [`variables`]: the limits of CloudFormation, SQS and Lambda that a project is checked against
