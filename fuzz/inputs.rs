@@ -16,7 +16,7 @@ use lamplighter_core::{
     catch_up::CatchUp, definition::Definition, envelope::Envelope, id::RunId, job::JobKey,
     job::attempts::Attempts, name::TaskName, schedule::Schedule,
 };
-use lamplighter_project::{Project, config::Config, describe::Described};
+use lamplighter_project::{Project, config::Config, describe::DescribedTask};
 use lamplighter_template::{self as template, Application};
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ impl HttpConnector for Answers {
 }
 
 /// A task of each kind.
-fn tasks() -> Vec<Described> {
+fn tasks() -> Vec<DescribedTask> {
     let described = |name: &str, keys: Value| {
         let mut definition = json!({
             "name": name, "description": "", "timeout_ms": 60_000,
@@ -179,7 +179,11 @@ fn tasks() -> Vec<Described> {
         definition.extend(keys);
         let definition: Definition =
             serde_json::from_value(Value::Object(definition.clone())).expect("it is a task");
-        Described { definition, source: format!("functions/tasks/{name}/src/lib.rs"), folder: name.into() }
+        DescribedTask {
+            definition,
+            source: format!("functions/tasks/{name}/src/lib.rs"),
+            folder: name.into(),
+        }
     };
     vec![
         described(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use lamplighter_core::value::MAX_NESTING;
-use lamplighter_project::project::given::SecretsFile;
+use lamplighter_project::tasks::local_values::SecretsFile;
 use serde_json::{Map, Value};
 
 use crate::arguments::names::Misuse;

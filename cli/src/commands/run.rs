@@ -15,7 +15,7 @@ use lamplighter_core::{
     settings::Settings,
     status::Status,
 };
-use lamplighter_project::project::secrets;
+use lamplighter_project::tasks::secrets;
 
 use crate::{
     arguments::{

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use lamplighter_core::{duration, name::TaskName, resolve, settings::Settings};
-use lamplighter_project::{Task, project::secrets};
+use lamplighter_project::{Task, tasks::secrets};
 use serde_json::{Value, json};
 
 use crate::{

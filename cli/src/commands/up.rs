@@ -12,7 +12,8 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_project::{
-    Project, Task, compile::Profile, config::Config, package::package_all, project::given::of_environment,
+    Project, Task, compile::Profile, config::Config, package::package_all,
+    tasks::local_values::from_environment,
 };
 use lamplighter_runner::{
     deploy::{Answer, Deployed, Observer, deploy},
@@ -71,7 +72,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let project = Project::resolve(&workspace.name, described, &config, arguments.environment.as_deref())?;
     let is_started = |task: &Task| task.definition.lifecycle().is_some();
-    let project = project.with_values(&arguments.secrets.file().read()?, of_environment, is_started)?;
+    let project = project.with_values(&arguments.secrets.file().read()?, from_environment, is_started)?;
     let (mut stack, _lock) = Stack::open_locked(&home, arguments.stack.as_deref().unwrap_or(&project.name))?;
     let version = match (&arguments.version, stack.next_version()) {
         (Some(version), _) if version.is_empty() => bail!(tr!(words, "deploy-no-version")),

@@ -23,7 +23,7 @@ use lamplighter_project::{
     compile::Profile,
     config::Config,
     package::package_all,
-    project::given::{SecretsFile, of_environment},
+    tasks::local_values::{SecretsFile, from_environment},
     workspace::Workspace,
 };
 use lamplighter_runner::{
@@ -153,7 +153,7 @@ impl Place {
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
         let project = Project::resolve(&workspace.name, described, &config, environment)?;
         let runs = |task: &Task| only.is_none_or(|(only, _)| only == task.name());
-        let project = project.with_values(&secrets.read()?, of_environment, runs)?;
+        let project = project.with_values(&secrets.read()?, from_environment, runs)?;
         let home = self.home(workspace);
         let stack = Stack::open(&home, &stack)?.name;
         let tasks = project.tasks.iter().map(Task::name);

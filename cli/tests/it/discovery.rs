@@ -40,7 +40,7 @@ fn l01_a_package_without_a_task_is_named() {
     let error = workspace.run(&["tasks"]).failed();
     assert!(error.starts_with("error: 3 faults\n"), "{error}");
     for fault in [
-        "functions/tasks/other/Cargo.toml: bin: package `something-else` has no task: it must have a binary `other`",
+        "functions/tasks/other/Cargo.toml: bin: package `something-else` has no task: it needs a binary `other`",
         "functions/tasks/Upper/Cargo.toml: the folder of package `upper`: `Upper` is not a task name",
         "functions/tasks/db/forgotten/Cargo.toml: is not in the workspace: add `functions/tasks/db/forgotten`",
     ] {
@@ -62,7 +62,7 @@ fn l01_a_binary_that_describes_no_task_is_named() {
     for fault in [
         "functions/tasks/a/src/main.rs: package `a` has no task: `a describe` failed with exit status: 3: no such file",
         "functions/tasks/b/src/main.rs: package `b` has no task: `b describe` printed no definition: expected value",
-        "functions/tasks/c/src/main.rs: package `c` has no task: it is called `d`, but its folder says `c`",
+        "functions/tasks/c/src/main.rs: package `c` has no task: the task is named `d`, but its folder is named `c`",
     ] {
         assert!(error.contains(fault), "{error}");
     }
@@ -77,8 +77,8 @@ fn l02_an_error_names_both_tasks_with_the_same_name() {
     let manifest = workspace.read("functions/tasks/db-migrate/Cargo.toml");
     workspace.write("functions/tasks/db-migrate/Cargo.toml", &format!("{manifest}{binary}"));
     let error = workspace.run(&["tasks"]).failed();
-    let expected = "functions/tasks/db/migrate/src/main.rs: name: `db-migrate` is the name of \
-                    functions/tasks/db-migrate/src/main.rs too";
+    let expected = "functions/tasks/db/migrate/src/main.rs: name: `db-migrate` is also the name of \
+                    functions/tasks/db-migrate/src/main.rs";
     assert!(error.contains(expected), "{error}");
 }
 
@@ -88,5 +88,5 @@ fn a_task_that_does_not_compile_shows_the_compilers_error() {
     workspace.package("functions/tasks/a", "a", "fn main() { nonsense }");
     let ended = workspace.run(&["tasks"]);
     assert!(ended.stderr.contains("cannot find value `nonsense`"), "{}", ended.stderr);
-    assert!(ended.failed().contains("`cargo build` failed with exit status: 101: what it said is above"));
+    assert!(ended.failed().contains("`cargo build` failed with exit status: 101: see its output above"));
 }

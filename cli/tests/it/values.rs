@@ -133,8 +133,8 @@ fn v03_invalid_values_are_refused_before_anything_is_stored() {
     for (config, says) in [
         ("batch_size = 5_000_000_000", "batch_size: must be a whole number from 0 to 4294967295"),
         ("batch_size = -1", "batch_size: must be a whole number from 0 to 4294967295"),
-        ("rate = nan", "rate: is nan, for which JSON has no number"),
-        ("auth = [{ basic = [1, -inf] }]", "auth[0].basic[1]: is -inf, for which JSON has no number"),
+        ("rate = nan", "rate: is nan, which JSON cannot represent"),
+        ("auth = [{ basic = [1, -inf] }]", "auth[0].basic[1]: is -inf, which JSON cannot represent"),
         ("auth.token = \"tok999\"", "auth.token: is secret"),
         ("note = 1979-05-27\nauth.basic.user = 7", "auth.basic.user: must be a text, and is a number"),
     ] {

@@ -1,4 +1,4 @@
-//! The files that go with a task: which they are, and that none of them lies outside its package.
+//! The files that are packaged with a task. None of them may lie outside its package.
 
 use std::{
     fs, io,
@@ -8,115 +8,115 @@ use std::{
 
 use lamplighter_core::assets::Asset;
 
-/// A file or an empty folder of a package.
+/// A file or an empty folder in a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Where it goes, relative to the task's working directory, with `/`.
+    /// The destination, relative to the task's working directory, with `/`.
     pub to: String,
-    /// What it is.
+    /// The content.
     pub content: Content,
 }
 
-/// What stands at an entry's place.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Content {
-    /// The bytes of this file.
+    /// A copy of a file.
     File {
-        /// Where they are read from.
+        /// The file that is copied.
         from: PathBuf,
-        /// Whether the file can be run.
+        /// Whether the file is executable.
         executable: bool,
     },
-    /// This text.
+    /// A file with this text.
     Text(String),
     /// A folder with nothing in it.
     EmptyFolder,
 }
 
-/// Why files cannot go with a task.
+/// The reason why an asset cannot be packaged.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetError {
-    /// `from` names nothing.
-    #[error("`{asset}` is missing: there is no {}", path.display())]
+    /// `from` does not exist.
+    #[error("`{asset}` is missing: {} does not exist", path.display())]
     Missing {
         /// The asset.
         asset: String,
-        /// Where it should be.
+        /// The path that does not exist.
         path: PathBuf,
     },
-    /// A link leads to something that is not the package's.
-    #[error("`{asset}`: the link {} leads out of the package to {}", link.display(), target.display())]
-    LeadsOut {
+    /// A link points outside the package.
+    #[error("`{asset}`: the link {} points outside the package, to {}", link.display(), target.display())]
+    OutsidePackage {
         /// The asset.
         asset: String,
         /// The link.
         link: PathBuf,
-        /// Where it leads.
+        /// The link's target.
         target: PathBuf,
     },
-    /// A link leads to nothing.
-    #[error("`{asset}`: the link {} leads nowhere", link.display())]
+    /// The target of a link does not exist.
+    #[error("`{asset}`: the target of the link {} does not exist", link.display())]
     Dangling {
         /// The asset.
         asset: String,
         /// The link.
         link: PathBuf,
     },
-    /// A link leads to a folder that it is in.
-    #[error("`{asset}`: the link {} leads back to a folder that it is in", link.display())]
+    /// A link points to a folder that contains the link.
+    #[error("`{asset}`: the link {} points to a folder that contains the link", link.display())]
     Endless {
         /// The asset.
         asset: String,
         /// The link.
         link: PathBuf,
     },
-    /// Something is neither a file nor a folder, or has a name that no zip can have.
-    #[error("`{asset}`: {} is {what}: only files and folders with names in UTF-8 can go along", path.display())]
+    /// An entry is neither a file nor a folder, or its name is not UTF-8.
+    #[error("`{asset}`: {} is {what}: only files and folders with UTF-8 names can be packaged", path.display())]
     Unfit {
         /// The asset.
         asset: String,
-        /// What it is about.
+        /// The entry's path.
         path: PathBuf,
-        /// What it is.
+        /// The entry's kind.
         what: &'static str,
     },
-    /// It cannot be read.
+    /// A file or a folder cannot be read.
     #[error("`{asset}`: cannot read {}: {error}", path.display())]
     Unreadable {
         /// The asset.
         asset: String,
-        /// What cannot be read.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: io::Error,
     },
 }
 
-/// Everything that an asset of the package in `folder` stands for, sorted by place. Links are followed.
+/// Lists the files and empty folders of an asset of the package in `folder`, sorted by destination. Links are followed.
 pub fn files(folder: &Path, asset: &Asset) -> Result<Vec<Entry>, AssetError> {
     let root = folder.canonicalize().map_err(|error| AssetError::Unreadable {
         asset: asset.from.clone(),
         path: folder.to_owned(),
         error,
     })?;
-    let mut walk = Walk { asset: &asset.from, root, within: Vec::new(), found: Vec::new() };
+    let mut walk = Walk { asset: &asset.from, root, parents: Vec::new(), entries: Vec::new() };
     let path = folder.join(&asset.from);
     if fs::symlink_metadata(&path).is_err() {
         return Err(AssetError::Missing { asset: asset.from.clone(), path });
     }
     walk.add(&path, &asset.to)?;
-    walk.found.sort();
-    Ok(walk.found)
+    walk.entries.sort();
+    Ok(walk.entries)
 }
 
 /// A walk through one asset.
 struct Walk<'a> {
     asset: &'a str,
-    /// The package's folder, without links.
+    /// The package's folder, with links resolved.
     root: PathBuf,
-    /// The folders that the walk is in, without links.
-    within: Vec<PathBuf>,
-    found: Vec<Entry>,
+    /// The folders that contain the current one, with links resolved.
+    parents: Vec<PathBuf>,
+    entries: Vec<Entry>,
 }
 
 impl Walk<'_> {
@@ -127,12 +127,12 @@ impl Walk<'_> {
             _ => AssetError::Unreadable { asset: asset(), path: path.to_owned(), error },
         })?;
         if !real.starts_with(&self.root) {
-            return Err(AssetError::LeadsOut { asset: asset(), link: path.to_owned(), target: real });
+            return Err(AssetError::OutsidePackage { asset: asset(), link: path.to_owned(), target: real });
         }
         let metadata = fs::metadata(&real).map_err(|error| self.unreadable(path, error))?;
         if metadata.is_file() {
             let executable = metadata.permissions().mode() & 0o111 != 0;
-            self.found.push(Entry { to: to.to_owned(), content: Content::File { from: real, executable } });
+            self.entries.push(Entry { to: to.to_owned(), content: Content::File { from: real, executable } });
             Ok(())
         } else if metadata.is_dir() {
             self.add_folder(path, real, to)
@@ -146,10 +146,10 @@ impl Walk<'_> {
     }
 
     fn add_folder(&mut self, path: &Path, real: PathBuf, to: &str) -> Result<(), AssetError> {
-        if self.within.contains(&real) {
+        if self.parents.contains(&real) {
             return Err(AssetError::Endless { asset: self.asset.to_owned(), link: path.to_owned() });
         }
-        self.within.push(real);
+        self.parents.push(real);
         let mut is_empty = true;
         for entry in fs::read_dir(path).map_err(|error| self.unreadable(path, error))? {
             let entry = entry.map_err(|error| self.unreadable(path, error))?;
@@ -162,9 +162,9 @@ impl Walk<'_> {
             self.add(&entry.path(), &format!("{to}/{name}"))?;
         }
         if is_empty {
-            self.found.push(Entry { to: to.to_owned(), content: Content::EmptyFolder });
+            self.entries.push(Entry { to: to.to_owned(), content: Content::EmptyFolder });
         }
-        self.within.pop();
+        self.parents.pop();
         Ok(())
     }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn l10_folders_are_taken_whole_with_their_run_bits() {
+    fn l10_a_folder_is_packaged_whole_with_its_executable_bits() {
         let folder = package();
         symlink("../seed.sql", folder.path().join("package/migrations/link.sql")).unwrap();
         assert_eq!(
@@ -214,16 +214,16 @@ mod tests {
     }
 
     #[test]
-    fn l11_what_is_missing_or_leads_out_is_named() {
+    fn l11_a_missing_asset_and_a_bad_link_are_named() {
         let folder = package();
         let missing = files(&folder.path().join("package"), &Asset::new("sql", None).unwrap()).unwrap_err();
         assert!(missing.to_string().starts_with("`sql` is missing"), "{missing}");
         let link = folder.path().join("package/migrations/later/link");
         for (target, message) in [
-            ("../../../outside", "leads out of the package"),
-            ("/etc/hostname-that-is-not", "leads nowhere"),
-            ("/etc", "leads out of the package"),
-            ("..", "leads back to a folder that it is in"),
+            ("../../../outside", "points outside the package"),
+            ("/etc/hostname-that-is-not", "does not exist"),
+            ("/etc", "points outside the package"),
+            ("..", "points to a folder that contains the link"),
         ] {
             symlink(target, &link).unwrap();
             let error = entries(folder.path()).unwrap_err().to_string();
@@ -233,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn l11_an_asset_that_is_itself_a_link_out_is_named() {
+    fn l11_an_asset_that_is_itself_a_link_to_the_outside_is_named() {
         let folder = package();
         symlink("../outside", folder.path().join("package/sneaky")).unwrap();
         let error = files(&folder.path().join("package"), &Asset::new("sneaky", None).unwrap()).unwrap_err();
-        assert!(matches!(error, AssetError::LeadsOut { .. }), "{error}");
+        assert!(matches!(error, AssetError::OutsidePackage { .. }), "{error}");
     }
 }

@@ -1,9 +1,8 @@
-//! Compiling the functions: by cargo for this machine, or by cargo-lambda for AWS.
+//! Compiles the functions, with cargo for this machine or with cargo-lambda for AWS.
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
-    io::{BufRead as _, BufReader, IsTerminal as _, stderr},
+    io::{self, BufRead as _, BufReader, IsTerminal as _, stderr},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, ExitStatus, Stdio},
@@ -15,75 +14,53 @@ use std::{
     time::Duration,
 };
 
+use crate::{architecture::Architecture, workspace::Workspace};
 use cargo_metadata::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde::{Deserialize, Serialize};
 
-use crate::workspace::Workspace;
+/// How long the rest of the output is waited for once cargo has ended. A process that cargo left behind may still hold the pipe.
+const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
-/// How long the last words of a cargo that has ended are waited for. A process that it left behind may have its output, too.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-
-/// How the variables begin in which cargo tells a program which package it is of.
-const OF_OUTER_CARGO: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+/// The prefixes of the variables by which an outer cargo describes the running program's package.
+const OUTER_CARGO_PREFIXES: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
 /// Receives each line that cargo prints.
 static OUTPUT: OnceLock<fn(&str)> = OnceLock::new();
 
-/// Passes each line that cargo prints to `show`, for the rest of the process. The first call decides; without one the lines are dropped.
+/// Passes each line that cargo prints to `show`, for the rest of the process. Further calls have no effect. Without a call the
+/// lines are dropped.
 pub fn show_output(show: fn(&str)) {
     let _ = OUTPUT.set(show);
 }
 
-/// How functions are compiled.
+/// A way to compile functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
-    /// Quickly and for this machine, by cargo.
+    /// Unoptimised and for this machine, with cargo.
     Dev,
-    /// Fast to run and for this machine, by cargo.
+    /// Optimised and for this machine, with cargo.
     Optimised,
-    /// Small and for AWS, by cargo-lambda.
+    /// Small and for AWS, with cargo-lambda.
     Release {
-        /// The processor they run on.
+        /// The processor that they run on.
         architecture: Architecture,
-        /// What links them.
+        /// Their linker.
         linker: Linker,
     },
 }
 
-/// The processor that functions run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Architecture {
-    /// Intel and AMD.
-    #[default]
-    #[serde(rename = "x86_64")]
-    X86_64,
-    /// Graviton.
-    #[serde(rename = "arm64")]
-    Arm64,
-}
-
-impl fmt::Display for Architecture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::X86_64 => "x86_64",
-            Self::Arm64 => "arm64",
-        })
-    }
-}
-
-/// What links a release.
+/// The linker of a release.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Linker {
-    /// Zig, against the C library that AWS has, on any machine.
+    /// Zig, on any machine. It links against the version of the C library that AWS has.
     #[default]
     Zig,
-    /// This machine's own, which must be of the same kind, with a C library no newer than AWS has.
+    /// This machine's own. The machine must be of the same architecture, with a C library no newer than the one in AWS.
     Native,
 }
 
 impl Profile {
-    /// Whether what it makes can be started here.
+    /// Returns true if the binaries can run on this machine.
     pub fn runs_here(self) -> bool {
         match self {
             Self::Dev | Self::Optimised => true,
@@ -99,54 +76,54 @@ impl Profile {
     }
 }
 
-/// Why functions could not be compiled.
+/// The reason why functions could not be compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
     /// Cargo itself could not be started.
     #[error("cannot run `{program}`")]
     Start {
-        /// What was run.
+        /// The program.
         program: String,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
-    /// The compiler refused; its messages were shown as they came.
-    #[error("`{program}` failed with {status}: what it said is above")]
+    /// The compilation failed. Its messages were shown as they came.
+    #[error("`{program}` failed with {status}: see its output above")]
     Failed {
-        /// What was run.
+        /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
     },
-    /// cargo-lambda is not there.
+    /// cargo-lambda is not installed.
     #[error(
-        "cargo-lambda is not installed: get it with `pip install cargo-lambda`, or build for this machine only \
+        "cargo-lambda is not installed: install it with `pip install cargo-lambda`, or build for this machine only \
          with `lamplighter build --dev`"
     )]
     NoCargoLambda,
-    /// Cargo succeeded and left no binary.
-    #[error("`{program}` made no binary `{binary}`")]
+    /// Cargo succeeded without a binary.
+    #[error("`{program}` succeeded, but there is no binary `{binary}`")]
     Missing {
-        /// What was run.
+        /// The program.
         program: String,
-        /// What is missing.
+        /// The missing binary.
         binary: String,
     },
 }
 
-/// Compiles every task of the workspace and no other function: where each binary is, by name.
+/// Compiles the tasks of the workspace and no other function. Returns the path of each binary, by name.
 pub fn tasks(workspace: &Workspace) -> Result<BTreeMap<String, PathBuf>, CompileError> {
-    here(workspace, &task_binaries(workspace).collect::<Vec<_>>(), false)
+    for_this_machine(workspace, &task_binaries(workspace).collect::<Vec<_>>(), false)
 }
 
-/// Compiles every task and every other function of the workspace: where each binary is, by name.
+/// Compiles all functions of the workspace. Returns the path of each binary, by name.
 pub fn all(workspace: &Workspace, profile: Profile) -> Result<BTreeMap<String, PathBuf>, CompileError> {
     let others = workspace.functions.iter().map(|f| (f.package.as_str(), f.name.as_str()));
     let binaries: Vec<_> = task_binaries(workspace).chain(others).collect();
     match profile {
-        Profile::Dev => here(workspace, &binaries, false),
-        Profile::Optimised => here(workspace, &binaries, true),
-        Profile::Release { architecture, linker } => release(workspace, &binaries, architecture, linker),
+        Profile::Dev => for_this_machine(workspace, &binaries, false),
+        Profile::Optimised => for_this_machine(workspace, &binaries, true),
+        Profile::Release { architecture, linker } => for_aws(workspace, &binaries, architecture, linker),
     }
 }
 
@@ -154,7 +131,7 @@ fn task_binaries(workspace: &Workspace) -> impl Iterator<Item = (&str, &str)> {
     workspace.tasks.iter().map(|task| (task.package.as_str(), task.name.as_str()))
 }
 
-fn here(
+fn for_this_machine(
     workspace: &Workspace,
     binaries: &[(&str, &str)],
     optimised: bool,
@@ -164,8 +141,8 @@ fn here(
     }
     let program = "cargo build";
     let mut command = cargo(&workspace.root);
-    // The whole workspace, as `cargo build` and `cargo test` take it: a choice of packages would have other features,
-    // and the SDK would be compiled once more for them. Of its binaries only these.
+    // The features of dependencies are those of the whole workspace, as in `cargo build` and `cargo test`. With a selection of
+    // packages they would differ, and cargo would compile the SDK once more.
     command.args(["build", "--workspace", "--message-format", "json-render-diagnostics"]);
     for (_, binary) in binaries {
         command.args(["--bin", binary]);
@@ -177,30 +154,30 @@ fn here(
     if !stderr().is_terminal() {
         command.stderr(Stdio::piped());
     }
-    let mut child = started(command.stdout(Stdio::piped())).map_err(start)?;
-    let said = child.stderr.take().map(passed_on);
-    let mut made = BTreeMap::new();
+    let mut child = spawn(command.stdout(Stdio::piped())).map_err(start)?;
+    let output = child.stderr.take().map(pass_on);
+    let mut built = BTreeMap::new();
     if let Some(stdout) = child.stdout.take() {
         for message in Message::parse_stream(BufReader::new(stdout)) {
             if let Message::CompilerArtifact(artifact) = message.map_err(start)?
                 && artifact.target.is_bin()
                 && let Some(executable) = artifact.executable
             {
-                made.insert(artifact.target.name, executable.into_std_path_buf());
+                built.insert(artifact.target.name, executable.into_std_path_buf());
             }
         }
     }
-    let status = ended(&mut child).map_err(start)?;
-    if let Some(said) = said {
-        let _ = said.recv_timeout(LAST_WORDS);
+    let status = wait(&mut child).map_err(start)?;
+    if let Some(output) = output {
+        let _ = output.recv_timeout(OUTPUT_GRACE);
     }
     if !status.success() {
         return Err(CompileError::Failed { program: program.to_owned(), status });
     }
-    complete(program, binaries, |binary| made.remove(binary))
+    complete(program, binaries, |binary| built.remove(binary))
 }
 
-fn release(
+fn for_aws(
     workspace: &Workspace,
     binaries: &[(&str, &str)],
     architecture: Architecture,
@@ -217,11 +194,11 @@ fn release(
     if !version.success() {
         return Err(CompileError::NoCargoLambda);
     }
-    let made = workspace.cargo_target.join("lambda");
+    let folder = workspace.cargo_target.join("lambda");
     let mut command = cargo(&workspace.root);
-    command.args(["lambda", "build", "--release", "--output-format", "binary", "--lambda-dir"]).arg(&made);
+    command.args(["lambda", "build", "--release", "--output-format", "binary", "--lambda-dir"]).arg(&folder);
     match architecture {
-        // The native linker builds for this machine; naming a target would only move cargo's folders.
+        // The native linker builds for this machine. A named target would only change cargo's folders.
         Architecture::X86_64 if linker == Linker::Native => {}
         Architecture::X86_64 => drop(command.arg("--x86-64")),
         Architecture::Arm64 => drop(command.arg("--arm64")),
@@ -235,62 +212,65 @@ fn release(
         return Err(CompileError::Failed { program: program.to_owned(), status });
     }
     complete(program, binaries, |binary| {
-        Some(made.join(binary).join("bootstrap")).filter(|path| path.is_file())
+        Some(folder.join(binary).join("bootstrap")).filter(|path| path.is_file())
     })
 }
 
 fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).stdin(Stdio::null());
-    // What `cargo run` and `cargo test` tell the program they start. Build scripts watch these variables, so a cargo that
-    // inherits them would compile much of the workspace again, and so would the next one that does not.
+    // `cargo run` and `cargo test` set these variables for the program that they start. Build scripts watch them, so a cargo
+    // that inherits them compiles much of the workspace again, and so does the next one that does not.
     for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(|name| OF_OUTER_CARGO.iter().any(|prefix| name.starts_with(prefix))) {
+        if name
+            .to_str()
+            .is_some_and(|name| OUTER_CARGO_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }
     command
 }
 
-/// The process group of the cargo that runs, where somebody may end it.
-#[expect(clippy::option_option, reason = "whether somebody may end it, and what runs")]
-static APART: Mutex<Option<Option<Pid>>> = Mutex::new(None);
+/// The process group of the running cargo, once [`in_own_group`] was called.
+#[expect(clippy::option_option, reason = "whether cargo has a group of its own, and which one if it runs")]
+static CARGO_GROUP: Mutex<Option<Option<Pid>>> = Mutex::new(None);
 
-/// Who may end the cargo that runs.
-pub struct Apart;
+/// The process group of cargo, apart from this program's.
+pub struct CargoGroup;
 
-/// From here on cargo runs in a process group of its own: a Ctrl-C at the terminal does not reach it, and whoever has the
-/// returned value ends it with all that it started.
-pub fn apart() -> Apart {
-    *APART.lock().unwrap_or_else(PoisonError::into_inner) = Some(None);
-    Apart
+/// Runs cargo in a process group of its own from now on. A Ctrl-C at the terminal does not reach it; the returned value
+/// terminates it.
+pub fn in_own_group() -> CargoGroup {
+    *CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner) = Some(None);
+    CargoGroup
 }
 
-impl Apart {
-    /// Ends the cargo that runs, if one does.
-    pub fn end(&self) {
-        if let Some(Some(group)) = *APART.lock().unwrap_or_else(PoisonError::into_inner) {
-            // An error means that nobody is left in it.
+impl CargoGroup {
+    /// Terminates the running cargo with all of its processes, if there is one.
+    pub fn terminate(&self) {
+        if let Some(Some(group)) = *CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner) {
+            // An error means that the group has no process any more.
             let _ = kill_process_group(group, Signal::TERM);
         }
     }
 }
 
-/// Starts cargo, in a group of its own if somebody may end it.
-fn started(command: &mut Command) -> io::Result<Child> {
-    let mut apart = APART.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(group) = &mut *apart else { return command.spawn() };
+/// Starts cargo, in a process group of its own after [`in_own_group`].
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let mut group = CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(running) = &mut *group else { return command.spawn() };
     let child = command.process_group(0).spawn()?;
-    *group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    *running = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     Ok(child)
 }
 
-/// Passes on what cargo says, so that a reader of this program holds it up no more than this program. What is returned ends
-/// when there is no more.
-fn passed_on(said: ChildStderr) -> Receiver<()> {
+/// Passes on the lines that cargo prints, on a thread of its own, so that a slow reader of this program's output does not block
+/// cargo. The returned receiver disconnects after the last line.
+fn pass_on(output: ChildStderr) -> Receiver<()> {
     let (end, ended) = channel();
     thread::spawn(move || {
-        let mut lines = BufReader::new(said).split(b'\n');
+        let mut lines = BufReader::new(output).split(b'\n');
         while let Some(Ok(line)) = lines.next() {
             if let Some(show) = OUTPUT.get() {
                 show(&String::from_utf8_lossy(&line));
@@ -301,10 +281,10 @@ fn passed_on(said: ChildStderr) -> Receiver<()> {
     ended
 }
 
-/// Waits for cargo's end, after which its process id may be somebody else's.
-fn ended(child: &mut Child) -> io::Result<ExitStatus> {
+/// Waits for cargo to end. After that another process may have its id.
+fn wait(child: &mut Child) -> io::Result<ExitStatus> {
     let status = child.wait();
-    if let Some(group) = &mut *APART.lock().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(group) = &mut *CARGO_GROUP.lock().unwrap_or_else(PoisonError::into_inner) {
         *group = None;
     }
     status

@@ -1,64 +1,63 @@
-//! `lamplighter.toml`: what a project and its environments say differently from the tasks.
+//! The file `lamplighter.toml`: settings of the project, and overrides of its tasks for each environment.
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
 use lamplighter_core::notify::Target;
 use serde::{Deserialize, Serialize};
 
-use crate::{compile::Architecture, fault::Faults};
+use crate::{architecture::Architecture, fault::Faults};
 
-/// The file's name, in the workspace's folder.
+/// The name of the file in the workspace's folder.
 pub const FILE: &str = "lamplighter.toml";
 
-/// For how many days CloudWatch can keep logs. Source: CloudWatch Logs API Reference, `PutRetentionPolicy`.
+/// The log retentions that CloudWatch offers, in days. Source: CloudWatch Logs API Reference, `PutRetentionPolicy`.
 pub const LOG_RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// The writes that a crash of the machine may cost the local table, in SQLite's words. A crash of the process loses nothing with
-/// either.
+/// The durability of the local table, in SQLite's terms. A crash of the process alone loses nothing with either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synchronous {
-    /// The last writes, never their order or the file.
+    /// A crash of the machine may lose the last writes. It never corrupts the file.
     #[default]
     Normal,
-    /// None: each write is on the disk before it is acknowledged.
+    /// A crash of the machine loses nothing: each write is on the disk before it is acknowledged.
     Full,
 }
 
-/// The file as it is written. Everything may be left out.
+/// The content of the file. All keys are optional.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// The project's name. Left out: the workspace folder's.
+    /// The project's name. Default: the name of the workspace's folder.
     pub name: Option<String>,
-    /// The environment where the command line names none. Left out: `dev`.
+    /// The environment that is used unless the command line names one. Default: `dev`.
     pub environment: Option<String>,
-    /// How it is built and deployed.
+    /// Settings for building and deploying.
     pub build: Build,
-    /// The table on this machine.
+    /// Settings of the local table.
     pub table: Table,
-    /// Who is told when a task fails. Left out: nobody.
+    /// The target of failure notifications. Default: none.
     pub notify: Option<Notify>,
-    /// What the application's own functions do with tasks, by the logical ids of the functions.
+    /// Settings of the application's functions, by their logical ids.
     pub functions: BTreeMap<String, FunctionConfig>,
-    /// Overrides by task.
+    /// Overrides, by task.
     pub tasks: BTreeMap<String, TaskConfig>,
-    /// What one environment says differently again.
+    /// Settings and overrides of single environments, by name.
     pub environments: BTreeMap<String, EnvironmentConfig>,
     #[serde(flatten)]
     unknown: Unknown,
 }
 
-/// How a project is built and deployed.
+/// Settings for building and deploying.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Build {
     /// The processor that functions run on.
     pub architecture: Architecture,
-    /// A SAM template with the user's own resources, relative to the workspace.
+    /// The SAM template with the user's own resources, relative to the workspace.
     pub application: Option<String>,
-    /// How long logs are kept.
+    /// The retention of logs, in days.
     pub log_retention_days: u32,
     #[serde(flatten)]
     unknown: Unknown,
@@ -75,17 +74,17 @@ impl Default for Build {
     }
 }
 
-/// How the table is kept on this machine; in AWS it is always on several.
+/// Settings of the local table.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Table {
-    /// What a crash of the machine may cost: `normal` the last writes, `full` nothing.
+    /// The table's durability: `normal` or `full`.
     pub synchronous: Synchronous,
     #[serde(flatten)]
     unknown: Unknown,
 }
 
-/// Who is told when a task fails: exactly one of these.
+/// The target of failure notifications: exactly one of these.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Notify {
@@ -99,7 +98,7 @@ pub struct Notify {
     unknown: Unknown,
 }
 
-/// What a function of the application does with tasks.
+/// Settings of a function of the application.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct FunctionConfig {
@@ -109,13 +108,13 @@ pub struct FunctionConfig {
     unknown: Unknown,
 }
 
-/// What one environment says differently.
+/// Settings and overrides of one environment.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct EnvironmentConfig {
-    /// Who is told when a task fails, instead of whom the project tells.
+    /// The target of failure notifications, instead of the project's.
     pub notify: Option<Notify>,
-    /// Overrides by task, over those of the project.
+    /// Overrides by task. They take precedence over those of the project.
     pub tasks: BTreeMap<String, TaskConfig>,
     #[serde(flatten)]
     unknown: Unknown,
@@ -125,25 +124,25 @@ pub struct EnvironmentConfig {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct TaskConfig {
-    /// The time one run may take, as people write it: `1m`.
+    /// The timeout of one run, such as `1m`.
     pub timeout: Option<String>,
-    /// How often its body is tried, in total.
+    /// The number of attempts, with the first one.
     pub attempts: Option<u32>,
-    /// When it runs, of a cron task.
+    /// The schedule of a cron task.
     pub schedule: Option<String>,
-    /// The time zone its schedule is read in.
+    /// The time zone of its schedule.
     pub timezone: Option<String>,
-    /// Which of several due tasks goes first.
+    /// The priority among due tasks.
     pub priority: Option<String>,
-    /// What a tick does that comes while a run is in progress.
+    /// The policy for a tick that is due while a run is in progress.
     pub overlap: Option<String>,
-    /// What becomes of ticks that had no run because nothing was there to start it: `all within 1h`.
+    /// The policy for missed ticks, such as `all within 1h`.
     pub catch_up: Option<String>,
-    /// How long the records of its runs are kept.
+    /// The retention of its records, in days.
     pub retention_days: Option<u32>,
-    /// The memory of its function.
+    /// The memory of its function, in megabytes.
     pub memory_mb: Option<u32>,
-    /// What its configuration has instead of the defaults, key by key.
+    /// Overrides of single keys of its configuration.
     pub config: toml::Table,
     /// Further statements of its function's role.
     pub permissions: Vec<Permission>,
@@ -153,23 +152,23 @@ pub struct TaskConfig {
     unknown: Unknown,
 }
 
-/// A statement of a role: what is allowed, and on what.
+/// A statement of a role.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Permission {
-    /// IAM actions, such as `s3:PutObject`.
+    /// The IAM actions that it allows, such as `s3:PutObject`.
     pub actions: Vec<String>,
-    /// ARNs, with `${...}` as in `Fn::Sub`.
+    /// The ARNs of the resources, with `${...}` as in `Fn::Sub`.
     pub resources: Vec<String>,
     #[serde(flatten, skip_serializing)]
     unknown: Unknown,
 }
 
-/// Keys that nobody knows. They are collected, so that all of them can be told at once.
+/// Unknown keys. They are collected, so that all of them are reported at once.
 type Unknown = BTreeMap<String, toml::Value>;
 
 impl Config {
-    /// The file of the workspace in `root`; a missing one is an empty one.
+    /// Reads the file of the workspace in `root`. A missing file is like an empty one.
     pub fn load(root: &Path) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         match fs::read_to_string(root.join(FILE)) {
@@ -182,7 +181,7 @@ impl Config {
         }
     }
 
-    /// Reads the file's text.
+    /// Parses the text of the file.
     pub fn parse(text: &str) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         match toml::from_str::<Self>(text) {
@@ -208,7 +207,7 @@ impl Config {
         project.into_iter().chain(of_environment).collect()
     }
 
-    /// Who is told in one environment, with the key in the file; nothing if nobody is.
+    /// Returns the target of failure notifications in one environment, if it has one. An invalid target is a fault.
     pub fn notify(&self, environment: &str, faults: &mut Faults) -> Option<Target> {
         let of_environment = self.environments.get(environment).and_then(|config| config.notify.as_ref());
         let (prefix, notify) = match of_environment {
@@ -222,7 +221,7 @@ impl Config {
         ];
         let mut targets = targets.into_iter().flatten();
         let (Some(target), None) = (targets.next(), targets.next()) else {
-            let reason = format!("must have exactly one of {}", Target::KEYS.join(", "));
+            let reason = format!("expected exactly one of {}", Target::KEYS.join(", "));
             faults.add(FILE, prefix, reason);
             return None;
         };
@@ -230,7 +229,7 @@ impl Config {
         target.checked().map_err(|error| faults.add(FILE, key, error)).ok()
     }
 
-    /// Every task that is named, each with its key in the file.
+    /// Iterates over the tasks with overrides, each with its key in the file.
     pub fn named_tasks(&self) -> impl Iterator<Item = (String, &str)> {
         let project = self.tasks.keys().map(|task| (format!("tasks.{task}"), task.as_str()));
         let environments = self.environments.iter().flat_map(|(environment, config)| {
@@ -245,7 +244,7 @@ impl Config {
     fn unknown_keys(&self, faults: &mut Faults) {
         let mut report = |prefix: &str, unknown: &Unknown, known: &str| {
             for key in unknown.keys() {
-                faults.add(FILE, format!("{prefix}{key}"), format!("is not a key here: there are {known}"));
+                faults.add(FILE, format!("{prefix}{key}"), format!("unknown key: expected one of {known}"));
             }
         };
         report("", &self.unknown, "name, environment, build, table, notify, functions, tasks, environments");
@@ -281,7 +280,7 @@ impl Config {
         for (environment, config) in &self.environments {
             for key in config.unknown.keys() {
                 let key = format!("environments.{environment}.{key}");
-                faults.add(FILE, key, "is not a key here: there are notify, tasks");
+                faults.add(FILE, key, "unknown key: expected one of notify, tasks");
             }
         }
     }
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn l02_every_unknown_key_is_named_with_its_file() {
+    fn l02_every_unknown_key_is_reported_with_its_file() {
         let text = r#"
             naem = "shop"
             [build]
@@ -322,11 +321,11 @@ mod tests {
                 "environments.production.task",
             ]
         );
-        assert!(faults(text)[0].starts_with("lamplighter.toml: naem: is not a key here: there are name,"));
+        assert!(faults(text)[0].starts_with("lamplighter.toml: naem: unknown key: expected one of name,"));
     }
 
     #[test]
-    fn l02_a_value_of_a_wrong_type_is_placed() {
+    fn l02_a_value_of_a_wrong_type_is_reported_with_its_line() {
         let [fault] = &faults("[tasks.a]\n\nattempts = \"two\"\n")[..] else { panic!("one fault") };
         assert!(fault.starts_with("lamplighter.toml: line 3: invalid type: string \"two\""), "{fault}");
         let [fault] = &faults("[build]\narchitecture = \"arm\"\n")[..] else { panic!("one fault") };
@@ -334,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn p06_who_is_told_is_one_and_a_mistake_is_named() {
+    fn p06_there_is_one_notification_target_and_a_mistake_in_it_is_reported() {
         let notify = |text: &str, environment: &str| {
             let mut faults = Faults::default();
             let target = Config::parse(text).unwrap().notify(environment, &mut faults);
@@ -345,10 +344,10 @@ mod tests {
         assert_eq!(notify(both, "dev").0, Some(Target::EventBus("default".into())));
         assert_eq!(notify(both, "p").0, Some(Target::Webhook("https://x.example/".into())));
         for (text, wanted) in [
-            ("[notify]", "lamplighter.toml: notify: must have exactly one of topic, event_bus, webhook"),
+            ("[notify]", "lamplighter.toml: notify: expected exactly one of topic, event_bus, webhook"),
             (
                 "[notify]\ntopic = \"${A}\"\nwebhook = \"https://x.example/\"",
-                "lamplighter.toml: notify: must have exactly one of topic, event_bus, webhook",
+                "lamplighter.toml: notify: expected exactly one of topic, event_bus, webhook",
             ),
             (
                 "[environments.dev.notify]\ntopic = \"alerts\"",
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_goes_over_the_project() {
+    fn an_environment_overrides_the_project() {
         let config =
             Config::parse("[tasks.a]\nattempts = 1\n[environments.p.tasks.a]\nattempts = 2").unwrap();
         let attempts = |environment| {

@@ -1,4 +1,4 @@
-//! What each task says of itself: its binary is run with `describe`.
+//! The definition of each task, which its binary prints when it is run with `describe`.
 
 use std::{
     collections::BTreeMap,
@@ -16,25 +16,25 @@ use crate::{
     workspace::{TaskPackage, Workspace},
 };
 
-/// The time a task has to describe itself. A program that ignores the argument may never end.
+/// The time within which a task must print its definition. A program that ignores the argument may never end.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A task and where it was found.
+/// A task's definition, and the place where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// What it says of itself.
+pub struct DescribedTask {
+    /// The definition.
     pub definition: Definition,
     /// The file that defines it, relative to the workspace.
     pub source: String,
-    /// Its package's folder.
+    /// The folder of its package.
     pub folder: PathBuf,
 }
 
-/// Runs each task's binary, in the order of the names. Every task that is none is a fault.
+/// Runs each task's binary and reads the definition, in the order of the names. A binary without a valid definition is a fault.
 pub fn describe(
     workspace: &Workspace,
     binaries: &BTreeMap<String, PathBuf>,
-) -> Result<Vec<Described>, Faults> {
+) -> Result<Vec<DescribedTask>, Faults> {
     let mut faults = Faults::default();
     let mut described = Vec::new();
     for task in &workspace.tasks {
@@ -43,7 +43,7 @@ pub fn describe(
             None => Err("its binary was not built".to_owned()),
         };
         match definition {
-            Ok(definition) => described.push(Described {
+            Ok(definition) => described.push(DescribedTask {
                 definition,
                 source: task.source.clone(),
                 folder: task.folder.clone(),
@@ -58,14 +58,14 @@ pub fn describe(
 
 fn definition(folder: &Path, task: &TaskPackage, binary: &Path) -> Result<Definition, String> {
     let name = &task.name;
-    let ended =
+    let output =
         run(folder, binary).map_err(|error| format!("`{name} describe` could not be run: {error}"))?;
-    let Some(Output { status, stdout, stderr }) = ended else {
+    let Some(Output { status, stdout, stderr }) = output else {
         return Err(format!("`{name} describe` did not end within {} s", LIMIT.as_secs()));
     };
     if !status.success() {
-        let said = String::from_utf8_lossy(&stderr);
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let stderr = String::from_utf8_lossy(&stderr);
+        let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed no error");
         return Err(format!("`{name} describe` failed with {status}: {last}"));
     }
     let definition: Definition = serde_json::from_slice(&stdout)
@@ -73,15 +73,15 @@ fn definition(folder: &Path, task: &TaskPackage, binary: &Path) -> Result<Defini
     if definition.name == *name {
         Ok(definition)
     } else {
-        Err(format!("it is called `{}`, but its folder says `{name}`", definition.name))
+        Err(format!("the task is named `{}`, but its folder is named `{name}`", definition.name))
     }
 }
 
-/// The program's output; nothing if it did not end in time.
+/// Returns the program's output, or nothing if it did not end in time.
 fn run(folder: &Path, binary: &Path) -> io::Result<Option<Output>> {
     let mut child = Command::new(binary)
         .arg("describe")
-        // As all processes of the project have it.
+        // The current folder of all processes of the project.
         .current_dir(folder)
         .env_remove("AWS_LAMBDA_RUNTIME_API")
         .stdin(Stdio::null())
@@ -111,11 +111,11 @@ fn wait(child: &mut Child) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-/// Reads beside the waiting, so that a program that says much is not held up by a full pipe.
+/// Reads on a thread of its own, so that a full pipe does not block the program.
 fn reader(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut text = Vec::new();
-        // What was read until an error still tells what the program said.
+        // The text that was read before an error is still useful.
         let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut text));
         text
     })

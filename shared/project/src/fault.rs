@@ -1,15 +1,15 @@
-//! What cannot stand in a project: each fault with its file and key, and all of them told at once.
+//! The faults of a project, each with its file and key. All of them are reported at once.
 
 use std::fmt;
 
-/// One thing that cannot stand.
+/// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
-    /// The file at fault, relative to the workspace.
+    /// The file, relative to the workspace.
     pub file: String,
-    /// The key in it, as its author writes it; empty if the file as a whole is meant.
+    /// The key in the file, as its author writes it. Empty for the file as a whole.
     pub key: String,
-    /// Why it cannot stand, and what may stand there.
+    /// The reason, and what to do.
     pub reason: String,
 }
 
@@ -22,17 +22,17 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All that was found.
+/// The faults that were found, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Adds one.
+    /// Adds a fault.
     pub fn add(&mut self, file: impl Into<String>, key: impl Into<String>, reason: impl fmt::Display) {
         self.0.push(Fault { file: file.into(), key: key.into(), reason: reason.to_string() });
     }
 
-    /// Adds all of another's, and gives the value if there are none.
+    /// Returns the value of a result, or adds its faults to these.
     pub fn take<T>(&mut self, result: Result<T, Self>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
@@ -43,12 +43,12 @@ impl Faults {
         }
     }
 
-    /// The value, if nothing was found.
+    /// Returns the value if there are no faults.
     pub fn none_or<T>(self, value: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Each of them, in the order in which they were found.
+    /// Iterates over the faults, in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
         self.0.iter()
     }
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn faults_are_told_with_file_and_key() {
+    fn faults_are_printed_with_file_and_key() {
         let mut faults = Faults::default();
         faults.add("a/src/lib.rs", "timeout", "too long");
         assert_eq!(faults.to_string(), "a/src/lib.rs: timeout: too long");

@@ -1,4 +1,4 @@
-//! Files that are whole or not there at all.
+//! Atomic writes, and files that only their owner can read.
 
 use std::{
     fs::{self, OpenOptions},
@@ -7,26 +7,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The bits of a mode that let others in.
+/// The permission bits of the group and of others.
 pub const OTHERS: u32 = 0o077;
 
-/// Writes the file so that whoever reads it finds the old or the new content, never a part.
+/// Writes a file atomically: a reader finds either the old or the new content.
 pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new(""));
     fs::create_dir_all(parent)?;
     let temporary = beside(path);
     let written = fs::write(&temporary, content).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The write's own error is the one to tell.
+        // The error of the write matters more.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-/// Writes a file that only this user may read or write, as [`write_atomically`] does.
+/// Writes a file atomically, such that only this user can read or write it.
 pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
     let temporary = beside(path);
-    // One that is there already was left by a process that was killed, or is somebody else's, and has another mode.
+    // An existing file was left by a killed process or belongs to another user. Its mode may differ.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -36,21 +36,20 @@ pub fn write_private(path: &Path, content: &str) -> io::Result<()> {
         .and_then(|mut file| file.write_all(content.as_bytes()))
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The write's own error is the one to tell.
+        // The error of the write matters more.
         let _ = fs::remove_file(&temporary);
     }
     written
 }
 
-/// Reads a file that [`write_private`] has written. One that others may read or write, or that another user has left, is
-/// none of ours.
+/// Reads a file that [`write_private`] has written. Returns nothing if others can read or write the file, or own it.
 pub fn read_private(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let is_ours = metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & OTHERS == 0;
     if is_ours { fs::read_to_string(path).ok() } else { None }
 }
 
-/// A name beside the path's that no other process uses.
+/// A temporary path in the same folder that no other process uses.
 pub fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}", std::process::id()))
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_file_is_the_owners_whatever_was_there_before_and_one_of_others_is_not_read() {
+    fn a_private_file_belongs_to_its_owner_and_an_accessible_one_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key");
         for existing in [&path, &beside(&path)] {

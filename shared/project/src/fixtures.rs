@@ -1,13 +1,13 @@
-//! A fixed project for tests: one task of each sort.
+//! A project for tests, with one task of each kind.
 
 use std::collections::BTreeMap;
 
 use lamplighter_core::definition::Definition;
 use serde_json::{Value, json};
 
-use crate::{config::Config, describe::Described, project::Project};
+use crate::{config::Config, describe::DescribedTask, tasks::Project};
 
-/// The definition of a task that says nothing but its name, with these keys besides.
+/// The definition of a task with all defaults, changed by these keys.
 pub fn definition(name: &str, keys: Value) -> Definition {
     let mut definition = json!({
         "name": name,
@@ -33,9 +33,9 @@ pub fn definition(name: &str, keys: Value) -> Definition {
     serde_json::from_value(definition).unwrap()
 }
 
-/// The task as it is found.
-pub fn described(name: &str, keys: Value) -> Described {
-    Described {
+/// The same task as it is found on disk.
+pub fn described(name: &str, keys: Value) -> DescribedTask {
+    DescribedTask {
         definition: definition(name, keys),
         source: format!("functions/tasks/{name}/src/lib.rs"),
         folder: format!("/shop/functions/tasks/{name}").into(),
@@ -70,7 +70,7 @@ pub const CONFIG: &str = r#"
 "#;
 
 /// The tasks of a shop.
-pub fn tasks() -> Vec<Described> {
+pub fn tasks() -> Vec<DescribedTask> {
     vec![
         described(
             "process-assets",

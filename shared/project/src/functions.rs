@@ -194,8 +194,8 @@ pub fn enqueuing_variables(project: &Project) -> Vec<Variable<'_>> {
 
 /// The other queue tasks whose jobs a task's function enqueues or wakes.
 ///
-/// A task enqueues jobs for the tasks that it declares. A queue task also wakes the jobs that come after its own; whoever
-/// enqueues for both tasks can have put them in that order.
+/// A task enqueues jobs for the tasks that it declares. The function of a queue task also wakes the jobs that come after its
+/// own, which can be jobs of every task for which the same function enqueues.
 pub fn reachable_queues(project: &Project, task: &Task) -> Vec<TaskName> {
     let name = task.name();
     let enqueues = project.tasks.iter().map(|task| &task.definition.enqueues);

@@ -2,14 +2,15 @@
 //!
 //! - [`workspace`]: the tasks and functions of a cargo workspace
 //! - [`config`]: the keys of lamplighter.toml
-//! - [`compile`], [`describe`]: the binaries, and the definition that each task prints
-//! - [`project`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
+//! - [`architecture`], [`compile`], [`describe`]: the compiled binaries, and the definition that each task prints
+//! - [`tasks`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
 //! - [`functions`]: the Lambda functions of a project, which the template and the local host render
 //! - [`phases`], [`queues`], [`variables`]: the limits of CloudFormation, SQS and Lambda that a project is checked against
 //! - [`assets`], [`package`]: the files beside a binary, and the packages of the functions
 //! - [`fault`]: an error in a project, with its file and key
 //! - [`files`]: files that are written whole, and files that only their owner reads
 
+pub mod architecture;
 pub mod assets;
 pub mod compile;
 pub mod config;
@@ -21,9 +22,9 @@ pub mod fixtures;
 pub mod functions;
 pub mod package;
 pub mod phases;
-pub mod project;
 pub mod queues;
+pub mod tasks;
 pub mod variables;
 pub mod workspace;
 
-pub use project::{Project, Task};
+pub use tasks::{Project, Task};

@@ -1,4 +1,4 @@
-//! The phases of a deployment: their order, and the time that CloudFormation waits for each.
+//! The phases of a deployment: the order of their tasks, and the time for which CloudFormation waits for each phase.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use lamplighter_core::{
 
 use crate::{Project, Task};
 
-/// What the dispatcher does beside the tasks' own time: planning, starting, answering.
+/// The time that the dispatcher needs besides the tasks' own: planning, starting, answering.
 const OVERHEAD_SECONDS: u64 = 60;
-/// A resource has at least this much time, for cold starts and a dispatcher that dies once.
+/// The shortest time of a phase. It suffices for cold starts and for a dispatcher that dies once.
 const MIN_SECONDS: u64 = 120;
-/// The longest time CloudFormation waits. Source: CloudFormation User Guide, `AWS::CloudFormation::CustomResource`.
+/// The longest time for which CloudFormation waits. Source: CloudFormation User Guide, `AWS::CloudFormation::CustomResource`.
 const MAX_SECONDS: u64 = 3600;
 
-/// A lifecycle task and those it needs, for the order.
+/// A task with its dependencies, for the order.
 pub struct InOrder<'a> {
-    /// Its name.
+    /// The task's name.
     pub name: &'a TaskName,
-    /// The tasks of the same phase that it needs.
+    /// The tasks that run before it.
     pub depends_on: Vec<TaskName>,
 }
 
@@ -35,12 +35,12 @@ impl Ordered for InOrder<'_> {
     }
 }
 
-/// The time CloudFormation waits for a phase: what its waves take at most, one after the other.
+/// The time for which CloudFormation waits for a phase, in seconds: the longest that its waves can take, one after the other.
 pub fn service_seconds(project: &Project, phase: Phase) -> u64 {
     seconds(&longest(project, phase)).clamp(MIN_SECONDS, MAX_SECONDS)
 }
 
-/// The task at fault and the reason, if a phase may take longer than CloudFormation waits.
+/// Returns the longest task and the reason, if a phase can take longer than CloudFormation waits.
 pub fn fault(project: &Project, phase: Phase) -> Option<(&Task, String)> {
     let longest = longest(project, phase);
     let seconds = seconds(&longest);
@@ -53,8 +53,8 @@ pub fn fault(project: &Project, phase: Phase) -> Option<(&Task, String)> {
     };
     let reason = format!(
         "the tasks {place} the application may take {seconds} s, and CloudFormation waits for at most {MAX_SECONDS} s: \
-         {}, one after the other, and {OVERHEAD_SECONDS} s around them; shorten their timeouts, or let tasks run at the \
-         same time (`depends_on`)",
+         {}, one after the other, and {OVERHEAD_SECONDS} s of overhead; shorten their timeouts, or remove `depends_on` so that \
+         tasks run in parallel",
         waves.join(", ")
     );
     (seconds > MAX_SECONDS).then_some((task, reason))
@@ -64,14 +64,14 @@ fn seconds(longest: &[(u64, &Task)]) -> u64 {
     longest.iter().map(|(seconds, _)| seconds).sum::<u64>() + OVERHEAD_SECONDS
 }
 
-/// The longest task of each wave of a phase with its seconds, in order.
+/// The longest task of each wave of a phase with its time in seconds, in order.
 fn longest(project: &Project, phase: Phase) -> Vec<(u64, &Task)> {
     let tasks: Vec<_> = in_order(project, phase).collect();
     let order: Vec<_> = tasks
         .iter()
         .map(|(task, _, depends_on)| InOrder { name: task.name(), depends_on: depends_on.clone() })
         .collect();
-    // Tasks without an order have been refused before.
+    // Circular dependencies have been reported as a fault before.
     let waves = waves(&order).unwrap_or_default();
     let mut longest: BTreeMap<usize, (u64, &Task)> = BTreeMap::new();
     for ((task, ..), wave) in tasks.into_iter().zip(waves) {
@@ -84,7 +84,7 @@ fn longest(project: &Project, phase: Phase) -> Vec<(u64, &Task)> {
     longest.into_values().collect()
 }
 
-/// The tasks of a phase, each with those of the same phase that it needs. A task of the other phase has run by then.
+/// The tasks of a phase, each with its dependencies in the same phase. Those in an earlier phase have run by then.
 pub fn in_order(project: &Project, phase: Phase) -> impl Iterator<Item = (&Task, &Lifecycle, Vec<TaskName>)> {
     let names: Vec<_> = project.phase(phase).map(|(task, _)| task.name()).collect();
     project.phase(phase).map(move |(task, lifecycle)| {

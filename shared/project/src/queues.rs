@@ -2,35 +2,36 @@
 
 use crate::{Project, Task};
 
-/// The queue of the ticks that no schedule could deliver, behind the stack's name.
+/// The name of the queue of undelivered ticks, behind the stack's name.
 pub const UNDELIVERED: &str = "undelivered-ticks";
-/// What comes behind a queue's name in that of its dead letters.
+/// The suffix of a dead-letter queue's name, behind the name of its queue.
 pub const DEAD: &str = "-dead";
-/// How many times the function's own time a message stays invisible. Source: AWS Lambda Developer Guide, "Using Lambda
+/// The visibility timeout, as a multiple of the function's timeout. Source: AWS Lambda Developer Guide, "Using Lambda
 /// with Amazon SQS".
 const VISIBILITY: u64 = 6;
-/// How often a message may be delivered besides once for each attempt: for workers that die, and for throttling.
+/// The deliveries of a message beyond one for each attempt: for workers that die, and for throttling.
 const SPARE_DELIVERIES: u32 = 5;
-/// The most deliveries that a redrive policy can wait for. Source: Amazon SQS API Reference, `SetQueueAttributes`.
+/// The highest `maxReceiveCount` of a redrive policy. Source: Amazon SQS API Reference, `SetQueueAttributes`.
 const MAX_DELIVERIES: u32 = 1000;
-/// How long a message that was delivered stays invisible, unless a retry says otherwise.
+
+/// The visibility timeout of a task's queue, in seconds. A retry changes it for its own message.
 pub fn visibility_seconds(task: &Task) -> u64 {
     VISIBILITY * task.function_seconds()
 }
 
-/// How often a message is delivered before it is one of the dead letters.
+/// How often a message is delivered before SQS moves it to the dead-letter queue.
 pub fn deliveries(task: &Task) -> u32 {
     task.definition.retry.max_attempts.saturating_add(SPARE_DELIVERIES).min(MAX_DELIVERIES)
 }
 
-/// What of a queue task cannot be in AWS, each with its key.
+/// Returns the faults of a queue task that prevent its deployment to AWS, each with its key.
 pub fn faults(project: &Project, task: &Task) -> Vec<(&'static str, String)> {
     let mut faults = Vec::new();
     let name = task.name().as_str();
     if name == UNDELIVERED {
         faults.push((
             "name",
-            format!("`{name}` is the queue of ticks that no schedule could deliver: give it another"),
+            format!("`{name}` is the name of the queue of undelivered ticks: use another name"),
         ));
     }
     if let Some(dead) = name.strip_suffix(DEAD)
@@ -38,7 +39,7 @@ pub fn faults(project: &Project, task: &Task) -> Vec<(&'static str, String)> {
     {
         faults.push((
             "name",
-            format!("`{name}` is the queue of the dead letters of `{dead}`: give it another"),
+            format!("`{name}` is the name of the dead-letter queue of `{dead}`: use another name"),
         ));
     }
     let most = MAX_DELIVERIES - SPARE_DELIVERIES;
@@ -46,7 +47,7 @@ pub fn faults(project: &Project, task: &Task) -> Vec<(&'static str, String)> {
     if attempts > most {
         faults.push((
             "attempts",
-            format!("{attempts} are more than SQS delivers a message: give at most {most}"),
+            format!("{attempts} attempts are more than SQS can deliver a message: use at most {most}"),
         ));
     }
     faults

@@ -1,7 +1,7 @@
-//! The names of environment variables that a function may not have.
+//! The environment variables that a function can have.
 
-/// The names that Lambda sets itself and refuses. Source: AWS Lambda Developer Guide, "Reserved environment variables". Others
-/// that it sets (`TZ`, `PATH`, `LANG`, `LD_LIBRARY_PATH`) may be set to something else.
+/// The names that Lambda sets itself and rejects in a function's configuration. Others that it sets (`TZ`, `PATH`, `LANG`,
+/// `LD_LIBRARY_PATH`) can be overridden. Source: AWS Lambda Developer Guide, "Reserved environment variables".
 const RESERVED: [&str; 11] = [
     "AWS_ACCESS_KEY",
     "AWS_ACCESS_KEY_ID",
@@ -15,27 +15,26 @@ const RESERVED: [&str; 11] = [
     "_HANDLER",
     "_X_AMZN_TRACE_ID",
 ];
-/// Further ones begin so.
+/// The prefix of further reserved names.
 const RESERVED_PREFIX: &str = "AWS_LAMBDA_";
-/// Those that begin so and are a function's own. Source: AWS Lambda Developer Guide, "Modifying the runtime environment".
+/// The names with this prefix that a function can have all the same. Source: AWS Lambda Developer Guide, "Modifying the
+/// runtime environment".
 const OWN: [&str; 3] = ["AWS_LAMBDA_DOTNET_", "AWS_LAMBDA_EXEC_WRAPPER", "AWS_LAMBDA_NODEJS_"];
 
-/// Why a name is none.
+/// The reason to reject a name that [`is_name`] does not accept.
 pub const NO_NAME: &str =
-    "is not a variable's name: it must be two or more letters, digits and `_`, beginning with a letter";
-/// The most bytes of a function's variables. Source: AWS Lambda Developer Guide, "Lambda quotas".
+    "is not a valid variable name: use at least two letters, digits or `_`, beginning with a letter";
+/// The most bytes of a function's variables, with their names. Source: AWS Lambda Developer Guide, "Lambda quotas".
 pub const MAX_BYTES: usize = 4096;
 
-/// Why no function may have a variable of this name, if so.
+/// Returns the reason to reject a reserved name.
 pub fn reserved(name: &str) -> Option<&'static str> {
     let is_own = OWN.iter().any(|own| name.starts_with(own));
     let is_reserved = RESERVED.contains(&name) || name.starts_with(RESERVED_PREFIX) && !is_own;
-    is_reserved.then_some(
-        "is reserved by Lambda, which sets it itself and refuses a function that does: give it another name",
-    )
+    is_reserved.then_some("is reserved by Lambda: use another name")
 }
 
-/// Returns true if Lambda takes the name. Source: AWS Lambda API Reference, `Environment`.
+/// Returns true if Lambda accepts the name. Source: AWS Lambda API Reference, `Environment`.
 pub fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.len() > 1
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_lambda_reserves_is_known() {
+    fn reserved_names_are_rejected_and_overridable_ones_are_not() {
         for name in [
             "_HANDLER",
             "_X_AMZN_TRACE_ID",

@@ -1,4 +1,4 @@
-//! Which tasks and functions a workspace has: every package below `functions/`, as cargo sees it.
+//! The tasks and functions of a workspace: the packages below `functions/`, as cargo lists them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,25 +24,25 @@ pub const DISPATCHER: &str = "dispatcher";
 /// The name of the pulse's binary and package.
 pub const PULSE: &str = "pulse";
 
-/// A workspace and what it deploys.
+/// A workspace with its tasks and functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workspace {
-    /// Its folder.
+    /// The workspace's folder.
     pub root: PathBuf,
-    /// The project's name, which is its stack's too unless the command line names one.
+    /// The project's name. The stack has the same name unless the command line names another.
     pub name: String,
-    /// Where cargo builds; `CARGO_TARGET_DIR` decides.
+    /// Cargo's target folder, which `CARGO_TARGET_DIR` changes.
     pub cargo_target: PathBuf,
-    /// Its tasks, by name.
+    /// The tasks, by name.
     pub tasks: Vec<TaskPackage>,
-    /// The other functions, by name: the dispatcher, and whatever else has a binary directly below `functions/`.
+    /// The other functions, by name: the dispatcher, the pulse, and any other binary directly below `functions/`.
     pub functions: Vec<FunctionPackage>,
 }
 
 /// A package with a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPackage {
-    /// The task's name: its folder's, and its binary's.
+    /// The task's name, which is that of its folder and its binary.
     pub name: TaskName,
     /// The package's name.
     pub package: String,
@@ -52,7 +52,7 @@ pub struct TaskPackage {
     pub source: String,
 }
 
-/// A binary that is a function and not a task.
+/// A function that is no task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionPackage {
     /// The binary's name.
@@ -63,24 +63,24 @@ pub struct FunctionPackage {
     pub manifest: String,
 }
 
-/// Why a workspace cannot be read.
+/// The reason why a workspace cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
-    /// There is no workspace, or cargo does not understand it.
+    /// There is no workspace, or cargo cannot read it.
     #[error("cannot read the cargo workspace of {}", folder.display())]
     Metadata {
-        /// Where it was looked for.
+        /// The folder in which it was looked for.
         folder: PathBuf,
-        /// What cargo says.
+        /// Cargo's error.
         source: cargo_metadata::Error,
     },
-    /// Some of its packages are not what they must be.
+    /// Some of its packages are invalid.
     #[error(transparent)]
     Faults(#[from] Faults),
 }
 
 impl Workspace {
-    /// The workspace that `folder` is in. Asks cargo, and reaches no network.
+    /// Finds the workspace that contains `folder`, with `cargo metadata`. Needs no network.
     pub fn discover(folder: &Path) -> Result<Self, WorkspaceError> {
         let metadata = MetadataCommand::new()
             .current_dir(folder)
@@ -98,7 +98,7 @@ impl Workspace {
         let mut functions = Vec::new();
         let mut folders = BTreeSet::new();
         for package in &metadata.packages {
-            let folder = folder_of(package);
+            let folder = package_folder(package);
             folders.insert(folder.to_owned());
             if folder.starts_with(root.join(TASKS)) {
                 tasks.extend(faults.take(task(root, package)));
@@ -123,32 +123,32 @@ impl Workspace {
         }
         tasks.sort_by(|a: &TaskPackage, b| (&a.name, &a.source).cmp(&(&b.name, &b.source)));
         functions.sort_by(|a, b| (&a.name, &a.manifest).cmp(&(&b.name, &b.manifest)));
-        twins(&tasks, &functions, &mut faults);
+        duplicates(&tasks, &functions, &mut faults);
         let cargo_target = metadata.target_directory.clone().into_std_path_buf();
         let name = name.unwrap_or_default();
         faults.none_or(Self { root: root.to_owned(), name, cargo_target, tasks, functions })
     }
 
-    /// Where the packages of the functions are, whatever `CARGO_TARGET_DIR` says, since the template names it.
+    /// The folder of the packaged functions. It does not depend on `CARGO_TARGET_DIR`, since the template refers to it.
     pub fn packages(&self) -> PathBuf {
         self.root.join("target/lamplighter")
     }
 }
 
-/// The name of the project in `root`, as [`project::name`] says.
+/// The name of the project in `root`, by the rules of [`project::name`].
 fn name(root: &Path) -> Result<String, Faults> {
-    let given = Config::load(root)?.name;
+    let configured = Config::load(root)?.name;
     let folder = root.file_name().unwrap_or_default().to_string_lossy();
-    project::name(given.as_deref(), &folder).map_err(|error| {
+    project::name(configured.as_deref(), &folder).map_err(|error| {
         let mut faults = Faults::default();
         faults.add(config::FILE, "name", error);
         faults
     })
 }
 
-/// The task of a package below the folder of all tasks.
+/// Reads the task of a package below `functions/tasks`.
 fn task(root: &Path, package: &Package) -> Result<TaskPackage, Faults> {
-    let folder = folder_of(package);
+    let folder = package_folder(package);
     let manifest = relative(root, package.manifest_path.as_std_path());
     let mut faults = Faults::default();
     let below = relative(&root.join(TASKS), folder);
@@ -163,7 +163,7 @@ fn task(root: &Path, package: &Package) -> Result<TaskPackage, Faults> {
     let binary = package.targets.iter().find(|target| target.is_bin() && target.name == name.as_str());
     let Some(binary) = binary else {
         let reason = format!(
-            "package `{}` has no task: it must have a binary `{name}`, as its folder is called",
+            "package `{}` has no task: it needs a binary `{name}`, named like its folder",
             package.name
         );
         faults.add(manifest, "bin", reason);
@@ -173,8 +173,8 @@ fn task(root: &Path, package: &Package) -> Result<TaskPackage, Faults> {
     Ok(TaskPackage { name, package: package.name.to_string(), folder: folder.to_owned(), source })
 }
 
-/// Adds a fault for each two that have one name, since they would be one function.
-fn twins(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut Faults) {
+/// Adds a fault for each name that two functions share.
+fn duplicates(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut Faults) {
     let all = tasks.iter().map(|task| (task.name.as_str(), &task.source));
     let all = all.chain(functions.iter().map(|function| (function.name.as_str(), &function.manifest)));
     let mut seen = BTreeMap::new();
@@ -183,13 +183,13 @@ fn twins(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut Faul
             faults.add(
                 file,
                 "name",
-                format!("`{name}` is the name of {first} too: a name stands for one function"),
+                format!("`{name}` is also the name of {first}: each function needs a name of its own"),
             );
         }
     }
 }
 
-/// Every folder with a manifest, without those inside another package.
+/// Finds the folders with a manifest, except for those inside another package.
 fn packages_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();
@@ -208,12 +208,12 @@ fn binaries(package: &Package) -> impl Iterator<Item = &str> {
     package.targets.iter().filter(|target| target.is_bin()).map(|target| target.name.as_str())
 }
 
-fn folder_of(package: &Package) -> &Path {
+fn package_folder(package: &Package) -> &Path {
     let manifest = package.manifest_path.as_std_path();
     manifest.parent().unwrap_or(manifest)
 }
 
-/// The path from `root`, with `/`.
+/// The path relative to `root`, with `/`.
 fn relative(root: &Path, path: &Path) -> String {
     let parts = path.strip_prefix(root).unwrap_or(path).components();
     parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")

@@ -11,7 +11,7 @@ use lamplighter_project::{
     compile::Profile,
     config::Config,
     package::{Package, package_all},
-    project::given::{SecretsFile, of_environment},
+    tasks::local_values::{SecretsFile, from_environment},
     workspace::Workspace,
 };
 use lamplighter_pulse::services::Pulse;
@@ -46,7 +46,7 @@ pub fn build(
     let described = packages.iter().filter_map(|package| package.task.clone()).collect();
     let mut project = Project::resolve(&workspace.name, described, &config, environment)?;
     variables.apply(&mut project);
-    let project = project.with_values(&secrets.read()?, of_environment, |_| true)?;
+    let project = project.with_values(&secrets.read()?, from_environment, |_| true)?;
     Ok(Built { project, packages, synchronous: synchronous(&config) })
 }
 

@@ -74,7 +74,7 @@ impl Machine {
         Self::start_with(storage, home, stack, process_environment, HostOptions::default(), |_, _| {}).await
     }
 
-    /// Starts the parts around an open table. `heard` is called with each line that a function prints, and with the text that
+    /// Starts the parts around an open table. `on_line` is called with each line that a function prints, and with the text that
     /// was written to its log file. It must not block.
     pub async fn start_with(
         storage: Storage,
@@ -82,7 +82,7 @@ impl Machine {
         stack: &str,
         process_environment: ProcessEnvironment,
         options: HostOptions,
-        heard: impl Fn(&LogLine, &str) + Send + Sync + 'static,
+        on_line: impl Fn(&LogLine, &str) + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
         home::make(home)?;
         let logs = Arc::new(LogFiles::new(home.join("logs"))?);
@@ -100,7 +100,7 @@ impl Machine {
             }
             let text = log_text(&line, &prefix);
             log_files.append(&line.function, &text);
-            heard(&line, &text);
+            on_line(&line, &text);
         });
         let of_host = Arc::clone(&sink);
         let options = HostOptions { label: Some(run_of), ..options };
@@ -131,7 +131,7 @@ impl Machine {
 
     /// Masks the task's secrets in the lines of its function from now on, with those in this configuration of one run.
     pub fn hide(&self, task: &Task, of_run: &Value) {
-        let secrets = task.given_secrets(of_run);
+        let secrets = task.local_secrets(of_run);
         let function = self.function(task.name().as_str());
         self.secrets.write().unwrap_or_else(PoisonError::into_inner).insert(function, secrets);
     }

@@ -9,7 +9,7 @@ use lamplighter_project::{
     Task,
     compile::{self, Profile},
     package::Package,
-    project::given::SecretsFile,
+    tasks::local_values::SecretsFile,
     workspace::Workspace,
 };
 use lamplighter_pulse::services::Pulse;
@@ -85,7 +85,7 @@ pub async fn watch(
     reporter: Arc<dyn Reporter>,
     stop: CancellationToken,
 ) {
-    let cargo = compile::apart();
+    let cargo = compile::in_own_group();
     let (mut changes, refused) = ChangeWatcher::of(&it.root);
     if let Some(why) = refused {
         report_polling(&*reporter, &why);
@@ -104,7 +104,7 @@ pub async fn watch(
         let built = tokio::select! {
             built = &mut building => built.map_err(anyhow::Error::from).flatten(),
             () = stop.cancelled() => {
-                cargo.end();
+                cargo.terminate();
                 let _ = building.await;
                 return;
             }

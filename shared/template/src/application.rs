@@ -1,4 +1,4 @@
-//! The user's own resources: a SAM template that becomes part of the generated one.
+//! The application: a SAM template with the user's own resources, which becomes part of the generated template.
 
 use std::collections::BTreeMap;
 
@@ -20,37 +20,37 @@ use super::{
     yaml::{list, mapping},
 };
 
-/// The sections that are taken over. Source: AWS CloudFormation User Guide, "Template sections".
+/// The sections that are copied. Source: AWS CloudFormation User Guide, "Template sections".
 const SECTIONS: [&str; 9] =
     ["Metadata", "Parameters", "Rules", "Mappings", "Conditions", "Globals", "Hooks", "Resources", "Outputs"];
-/// The keys of a template that are no sections.
+/// The top-level keys of a template that are no sections.
 const HEAD: [&str; 3] = ["AWSTemplateFormatVersion", "Transform", "Description"];
-/// The only version of templates.
+/// The only version of the template format.
 const VERSION: &str = "2010-09-09";
-/// The most bytes of a description. Source: AWS CloudFormation User Guide, "Template Description syntax", as the next.
+/// The most bytes of a description. Source for this and the next: AWS CloudFormation User Guide, "Template Description syntax".
 const DESCRIPTION: usize = 1024;
 /// The longest name of an entry.
 const NAME: usize = 255;
-/// The prefix of an entry that a transform repeats.
+/// The prefix of an entry that is a loop.
 const FOR_EACH: &str = "Fn::ForEach::";
-/// The transform that repeats entries.
+/// The transform that expands loops.
 const LANGUAGE_EXTENSIONS: &str = "AWS::LanguageExtensions";
-/// The resources that are traffic's way to the application's code.
+/// The types of the application's functions.
 const FUNCTIONS: [&str; 2] = ["AWS::Serverless::Function", "AWS::Lambda::Function"];
 
-/// The user's own resources.
+/// The application's template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Application {
     file: String,
     description: Option<String>,
     transforms: Vec<Value>,
     sections: Vec<(&'static str, Mapping)>,
-    /// Where entries begin, by section and name.
+    /// The lines of entries, by section and name.
     lines: BTreeMap<String, usize>,
 }
 
 impl Application {
-    /// Reads a template. `file` is its path from the workspace's folder.
+    /// Parses a template. `file` is its path from the workspace's folder.
     pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let template = match read::read(text) {
@@ -61,7 +61,7 @@ impl Application {
             }
         };
         let Some(entries) = template.entries() else {
-            faults.add(file, "", "is not a template: it must be a mapping with `Resources`");
+            faults.add(file, "", "is not a template: expected a mapping with `Resources`");
             return Err(faults);
         };
         let mut own = Self {
@@ -76,7 +76,7 @@ impl Application {
         }
         for section in SECTIONS {
             if let Some(entry) = entries.iter().find(|entry| entry.key == section) {
-                own.take(section, entry, &mut faults);
+                own.copy_section(section, entry, &mut faults);
             }
         }
         if faults.iter().next().is_none() {
@@ -87,20 +87,20 @@ impl Application {
         faults.none_or(own)
     }
 
-    /// Takes over what is no section, or says that it cannot be.
+    /// Copies a top-level key that is no section, or adds a fault.
     fn head(&mut self, entry: &Entry, faults: &mut Faults) {
         let key = as_text(&entry.key);
         let value = entry.node.value();
-        let mut refuse = |reason: String| faults.add(&self.file, at(entry.line, &key), reason);
+        let mut reject = |reason: String| faults.add(&self.file, at(entry.line, &key), reason);
         match (key.as_str(), value) {
             ("AWSTemplateFormatVersion", version) if version != VERSION => {
-                refuse(format!("must be `{VERSION}`, the only version there is"));
+                reject(format!("expected `{VERSION}`, the only version"));
             }
             ("Description", Value::String(text)) if text.len() <= DESCRIPTION => {
                 self.description = Some(text);
             }
             ("Description" | "Transform", Value::Null) => {}
-            ("Description", _) => refuse(format!("must be a text of at most {DESCRIPTION} bytes")),
+            ("Description", _) => reject(format!("expected a string of at most {DESCRIPTION} bytes")),
             ("Transform", Value::Sequence(items)) => {
                 for item in items {
                     if !self.transforms.contains(&item) {
@@ -111,9 +111,7 @@ impl Application {
             ("Transform", one) => self.transforms.push(one),
             (key, _) if !SECTIONS.contains(&key) && !HEAD.contains(&key) => {
                 let known = [&HEAD[..], &SECTIONS].concat().join(", ");
-                refuse(format!(
-                    "is not taken over, since it is no section of a template: there may be {known}"
-                ));
+                reject(format!("is not a section of a template: expected one of {known}"));
             }
             _ => {}
         }
@@ -122,24 +120,24 @@ impl Application {
             faults.add(
                 &self.file,
                 at(entry.line, &key),
-                "must be the name of a transform, or a list of such",
+                "expected the name of a transform, or a list of names",
             );
         }
     }
 
-    /// Takes over a section, or says what of it cannot be.
-    fn take(&mut self, section: &'static str, entry: &Entry, faults: &mut Faults) {
+    /// Copies a section, or adds its faults.
+    fn copy_section(&mut self, section: &'static str, entry: &Entry, faults: &mut Faults) {
         self.lines.insert(section.to_owned(), entry.line);
         let Some(entries) = entry.node.entries() else {
             if !entry.node.value().is_null() {
-                faults.add(&self.file, at(entry.line, section), "is not a mapping");
+                faults.add(&self.file, at(entry.line, section), "expected a mapping");
             }
             return;
         };
         for entry in entries {
             let name = as_text(&entry.key);
             let key = format!("{section}.{name}");
-            if let Err(reason) = self.checked(section, &name, &entry.node.value()) {
+            if let Err(reason) = self.check_entry(section, &name, &entry.node.value()) {
                 faults.add(&self.file, at(entry.line, &key), reason);
             }
             self.lines.insert(key, entry.line);
@@ -147,14 +145,16 @@ impl Application {
         self.sections.push((section, mapping(entry.node.value())));
     }
 
-    /// Checks that an entry may stand in its section.
-    fn checked(&self, section: &str, name: &str, entry: &Value) -> Result<(), String> {
+    /// Checks that an entry is allowed in its section.
+    fn check_entry(&self, section: &str, name: &str, entry: &Value) -> Result<(), String> {
         if let Some(call) = name.strip_prefix("Fn::") {
             let extends = self.transforms.iter().any(|one| one == LANGUAGE_EXTENSIONS);
             return match call.strip_prefix("ForEach::") {
                 Some(_) if !extends => Err(format!("needs `Transform: {LANGUAGE_EXTENSIONS}`")),
-                Some(_) if !entry.is_sequence() => Err("is not a list".to_owned()),
-                None if call != "Transform" => Err("is no function that may stand here".to_owned()),
+                Some(_) if !entry.is_sequence() => Err("expected a list".to_owned()),
+                None if call != "Transform" => {
+                    Err("is not allowed here: only `Fn::Transform` and `Fn::ForEach` are".to_owned())
+                }
                 _ => Ok(()),
             };
         }
@@ -162,36 +162,36 @@ impl Application {
             return Ok(());
         }
         if section != "Globals" && (name.len() > NAME || !name.chars().all(|c| c.is_ascii_alphanumeric())) {
-            return Err(format!("is not a name: it must be letters and digits, at most {NAME}"));
+            return Err(format!("is not a valid name: use at most {NAME} letters and digits"));
         }
-        let is_brought_in = !entry["Fn::Transform"].is_null();
-        if section == "Resources" && !entry["Type"].is_string() && !is_brought_in {
-            return Err("is not a resource: it must be a mapping with a `Type`".to_owned());
+        let is_included = !entry["Fn::Transform"].is_null();
+        if section == "Resources" && !entry["Type"].is_string() && !is_included {
+            return Err("is not a resource: expected a mapping with a `Type`".to_owned());
         }
-        if entry.is_mapping() { Ok(()) } else { Err("is not a mapping".to_owned()) }
+        if entry.is_mapping() { Ok(()) } else { Err("expected a mapping".to_owned()) }
     }
 
-    /// Gives the application's functions what they have in common. What other types have in common stays where it is, since
-    /// nothing of ours is of those.
+    /// Applies the globals of functions to the application's functions. The globals of other types stay in the template, since
+    /// no generated resource is of those types.
     fn apply_globals(&mut self, faults: &mut Faults) {
         let Some(section) = self.sections.iter_mut().find(|(name, _)| *name == "Globals") else { return };
-        let Some(common) = section.1.shift_remove("Function").map(mapping) else { return };
+        let Some(function_globals) = section.1.shift_remove("Function").map(mapping) else { return };
         self.sections.retain(|(name, entries)| *name != "Globals" || !entries.is_empty());
-        for key in globals::NEVER_GLOBAL.into_iter().filter(|key| common.contains_key(*key)) {
-            let reason = "cannot be common to all functions: write it at each of them";
+        for key in globals::NEVER_GLOBAL.into_iter().filter(|key| function_globals.contains_key(*key)) {
+            let reason = "is not allowed in `Globals`: set it on each function";
             faults.add(&self.file, self.place(&format!("Globals.Function.{key}")), reason);
         }
-        self.each_resource(&|resource| globals::applied(&common, resource));
+        self.each_resource(&|resource| globals::applied(&function_globals, resource));
     }
 
-    /// Rewrites what is relative to where the template lies.
+    /// Rewrites relative paths for the generated template's folder.
     fn rewrite_paths(&mut self) {
         let paths = Paths::of(&self.file);
         self.each_resource(&|resource| paths.of_resource(resource));
         for (section, entries) in &mut self.sections {
             *entries = match *section {
                 "Resources" => {
-                    // Snippets among the resources; those in resources, also in loops, have been dealt with.
+                    // Snippets among the resources. Those inside resources and loops were rewritten above.
                     let snippets = entries
                         .iter_mut()
                         .filter(|(_, entry)| !entry.is_sequence() && !entry["Type"].is_string());
@@ -218,34 +218,34 @@ impl Application {
         }
     }
 
-    /// Says which variables of its functions Lambda refuses.
+    /// Adds faults for variables of its functions that Lambda rejects.
     fn variables(&self, template: &Node, faults: &mut Faults) {
         for (id, function) in self.section("Resources").filter(|(_, resource)| is_function(resource)) {
             let Some(variables) = function["Properties"]["Environment"]["Variables"].as_mapping() else {
                 continue;
             };
-            let mut refuse = |keys: &[&str], reason: String| {
+            let mut reject = |keys: &[&str], reason: String| {
                 let keys = [&["Resources", &id, "Properties", "Environment", "Variables"], keys].concat();
                 faults.add(&self.file, at(line(template, &keys), &keys.join(".")), reason);
             };
             for name in variables.keys().map(as_text) {
                 match reserved(&name) {
                     None if is_name(&name) || name.starts_with("Fn::") => {}
-                    None => refuse(&[&name], NO_NAME.to_owned()),
-                    Some(reason) => refuse(&[&name], reason.to_owned()),
+                    None => reject(&[&name], NO_NAME.to_owned()),
+                    Some(reason) => reject(&[&name], reason.to_owned()),
                 }
             }
-            // What CloudFormation fills in comes on top.
+            // The length of a value that CloudFormation fills in is not known here.
             let length = |value: &Value| if value.is_mapping() { 0 } else { as_text(value).len() };
             let bytes: usize =
                 variables.iter().map(|(name, value)| as_text(name).len() + length(value)).sum();
             if bytes > MAX_BYTES {
-                refuse(&[], format!("are {bytes} bytes, and a function holds {MAX_BYTES}"));
+                reject(&[], format!("are {bytes} bytes, but a function can have {MAX_BYTES}"));
             }
         }
     }
 
-    /// The file it is from.
+    /// The path of its file.
     pub(super) fn file(&self) -> &str {
         &self.file
     }
@@ -260,7 +260,7 @@ impl Application {
         &self.transforms
     }
 
-    /// The key with the line where its entry begins.
+    /// The key with the line of its entry.
     pub(super) fn place(&self, key: &str) -> String {
         let parts: Vec<_> = key.split('.').collect();
         let known = (1..=parts.len()).rev().find_map(|count| self.lines.get(&parts[..count].join(".")));
@@ -273,13 +273,13 @@ impl Application {
         entries.flat_map(|(_, entries)| entries.iter().map(|(name, value)| (as_text(name), value)))
     }
 
-    /// The logical ids of its resources, without those that a transform makes.
+    /// The logical ids of its resources, without those that a transform generates.
     pub(super) fn resource_ids(&self) -> impl Iterator<Item = String> {
         self.section("Resources").map(|(id, _)| id).filter(|id| !id.starts_with("Fn::"))
     }
 
-    /// Its resources. Where there are tasks before the application, its functions wait for them; those that enqueue jobs
-    /// are told where.
+    /// Renders its resources. If `gated`, its functions wait for the tasks before the application. Functions that enqueue jobs
+    /// get the variables for that.
     pub(super) fn resources(&self, project: &Project, gated: bool) -> impl Iterator<Item = (String, Value)> {
         self.section("Resources").map(move |(id, resource)| {
             let waits =
@@ -301,7 +301,7 @@ impl Application {
                 Some(None) => faults.add(
                     &self.file,
                     format!("Resources.{id}.Properties.Role"),
-                    "must be `!GetAtt` of a role in this file, or left out: what lets it enqueue jobs is added to that",
+                    "expected `!GetAtt` of a role in this file, or no role: the permission to enqueue jobs is added to it",
                 ),
                 None => {
                     let reason = format!("there is no function `{id}` in {}", self.file);
@@ -312,7 +312,7 @@ impl Application {
         roles
     }
 
-    /// The role of a function, if it is in this template. SAM makes one where it is left out.
+    /// The role of a function, if it is in this template. SAM generates one if it is left out.
     fn role(&self, id: &str, function: &Value) -> Option<Value> {
         let of_sam = function["Type"] == FUNCTIONS[0];
         let arn = match &function["Properties"]["Role"] {
@@ -328,7 +328,7 @@ fn is_function(resource: &Value) -> bool {
     resource["Type"].as_str().is_some_and(|kind| FUNCTIONS.contains(&kind))
 }
 
-/// The function with the variables of whoever enqueues jobs. What it says itself stands.
+/// Adds the variables for enqueuing jobs to a function. Its own variables take precedence.
 fn enqueuing(function: Value, project: &Project) -> Value {
     let mut variables = functions::variables(&enqueuing_variables(project));
     let mut function = mapping(function);
@@ -341,7 +341,7 @@ fn enqueuing(function: Value, project: &Project) -> Value {
     function.into()
 }
 
-/// The resource, waiting for the tasks before the application besides what it waits for already.
+/// Adds the tasks before the application to what a resource depends on.
 fn waiting(resource: &Value) -> Value {
     let depends_on = match &resource["DependsOn"] {
         Value::Sequence(ids) => {
@@ -370,7 +370,7 @@ fn at(line: usize, key: &str) -> String {
     }
 }
 
-/// The line of the last of these keys that is there.
+/// The line of the last of these nested keys that exists.
 fn line(template: &Node, keys: &[&str]) -> usize {
     let mut node = template;
     let mut line = 0;
@@ -384,7 +384,7 @@ fn line(template: &Node, keys: &[&str]) -> usize {
     line
 }
 
-/// The changed resource of an entry. That of a loop is in the template that it repeats.
+/// Changes the resource of an entry. In a loop the resources are in the template that it repeats.
 fn changed_entry(id: &str, value: Value, change: &dyn Fn(Value) -> Value) -> Value {
     match value {
         Value::Sequence(mut parts) if id.starts_with(FOR_EACH) => {
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_common_to_functions_is_applied_to_them() {
+    fn the_globals_of_functions_are_applied_to_them() {
         let text = "Transform: [AWS::LanguageExtensions, AWS::Serverless-2016-10-31]\nGlobals:\n  \
                     Function: {Timeout: 7, CodeUri: src}\n  Api: {OpenApiVersion: 3.0.1}\nResources:\n  \
                     A: {Type: 'AWS::Serverless::Function'}\n  B: {Type: 'AWS::SQS::Queue'}\n  \
@@ -439,30 +439,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_template_is_refused_with_its_place() {
+    fn an_invalid_template_is_reported_with_its_place() {
         let faults = |text| Application::parse("infra/a.yaml", text).unwrap_err().to_string();
         for (text, expected) in [
             ("- 1", "infra/a.yaml: is not a template"),
             ("", "infra/a.yaml: is not a template"),
             ("a: b: c", "infra/a.yaml: line 1: is not YAML"),
-            ("\nResource: {}", "infra/a.yaml: line 2: Resource: is not taken over"),
+            ("\nResource: {}", "infra/a.yaml: line 2: Resource: is not a section"),
             (
                 "AWSTemplateFormatVersion: 2010-09-10",
-                "infra/a.yaml: line 1: AWSTemplateFormatVersion: must be",
+                "infra/a.yaml: line 1: AWSTemplateFormatVersion: expected",
             ),
-            ("Description: [a]", "infra/a.yaml: line 1: Description: must be a text"),
-            ("Transform: 1", "infra/a.yaml: line 1: Transform: must be the name"),
+            ("Description: [a]", "infra/a.yaml: line 1: Description: expected a string"),
+            ("Transform: 1", "infra/a.yaml: line 1: Transform: expected the name"),
             ("Resources:\n  A: {}", "infra/a.yaml: line 2: Resources.A: is not a resource"),
-            ("Resources: 1", "infra/a.yaml: line 1: Resources: is not a mapping"),
-            ("Resources:\n  a-b: {Type: X}", "infra/a.yaml: line 2: Resources.a-b: is not a name"),
+            ("Resources: 1", "infra/a.yaml: line 1: Resources: expected a mapping"),
+            ("Resources:\n  a-b: {Type: X}", "infra/a.yaml: line 2: Resources.a-b: is not a valid name"),
             (
                 "Resources:\n  Fn::ForEach::A: []",
                 "infra/a.yaml: line 2: Resources.Fn::ForEach::A: needs `Transform",
             ),
-            ("Outputs:\n\n  A: 1", "infra/a.yaml: line 3: Outputs.A: is not a mapping"),
+            ("Outputs:\n\n  A: 1", "infra/a.yaml: line 3: Outputs.A: expected a mapping"),
             (
                 "Globals:\n  Function:\n    Role: x",
-                "infra/a.yaml: line 2: Globals.Function.Role: cannot be common",
+                "infra/a.yaml: line 2: Globals.Function.Role: is not allowed",
             ),
             (
                 "Resources:\n  A:\n    Type: AWS::Lambda::Function\n    Properties:\n      Environment:\n        \
@@ -470,13 +470,13 @@ mod tests {
                 "infra/a.yaml: line 7: Resources.A.Properties.Environment.Variables.AWS_REGION: is reserved by Lambda",
             ),
         ] {
-            let said = faults(text);
-            assert!(said.starts_with(expected), "{text}\n{said}");
+            let message = faults(text);
+            assert!(message.starts_with(expected), "{text}\n{message}");
         }
     }
 
     #[test]
-    fn variables_that_a_function_cannot_hold_are_refused() {
+    fn variables_that_are_too_long_for_a_function_are_rejected() {
         let parse = |length: usize| {
             let long = "x".repeat(length);
             let text = format!(
@@ -486,10 +486,10 @@ mod tests {
             Application::parse("infra/a.yaml", &text).map(drop).map_err(|faults| faults.to_string())
         };
         assert_eq!(parse(4000), Ok(()));
-        let said = parse(4091).unwrap_err();
+        let message = parse(4091).unwrap_err();
         assert!(
-            said.contains("line 8: Resources.A.Properties.Environment.Variables: are 4097 bytes"),
-            "{said}"
+            message.contains("line 8: Resources.A.Properties.Environment.Variables: are 4097 bytes"),
+            "{message}"
         );
     }
 }

@@ -1,20 +1,20 @@
-//! `Globals` of the application: applied to its own functions here, since SAM would apply them to all that are in the
-//! template. Source: AWS SAM Developer Guide, "Globals section of the AWS SAM template".
+//! The application's `Globals`. They are applied to its own functions here, since SAM would apply them to every function of
+//! the generated template. Source: AWS SAM Developer Guide, "Globals section of the AWS SAM template".
 
 use serde_yaml_ng::{Mapping, Value};
 
 use super::yaml::mapping;
 
-/// The type that `Globals.Function` is about.
+/// The type to which `Globals.Function` applies.
 const FUNCTION: &str = "AWS::Serverless::Function";
-/// Properties that each function must say itself.
+/// The properties that are not allowed in `Globals`.
 pub(super) const NEVER_GLOBAL: [&str; 4] = ["Role", "Policies", "FunctionName", "Events"];
-/// The list that a function's own replaces; others are added to.
+/// The list that a function's own list replaces. Other lists are joined.
 const REPLACED: &str = "Architectures";
-/// The attribute by which a resource is spared.
+/// The attribute by which a resource opts out of globals.
 const IGNORED: &str = "IgnoreGlobals";
 
-/// The resource with what all functions have in common.
+/// Applies the globals to a resource, if it is a function.
 pub(super) fn applied(globals: &Mapping, resource: Value) -> Value {
     if resource["Type"] != FUNCTION {
         return resource;
@@ -35,7 +35,8 @@ pub(super) fn applied(globals: &Mapping, resource: Value) -> Value {
     resource.into()
 }
 
-/// The entries of both. Where both have one, mappings are merged, lists are joined, and else the own one stands.
+/// Merges the entries of both. If both have a key, mappings are merged and lists are joined; else the function's own value
+/// takes precedence.
 fn merged(mut common: Mapping, own: Mapping, is_outermost: bool) -> Mapping {
     for (key, own) in own {
         let value = match (common.get_mut(&key).map(std::mem::take), own) {
@@ -57,7 +58,7 @@ fn merged(mut common: Mapping, own: Mapping, is_outermost: bool) -> Mapping {
     common
 }
 
-/// Returns true if CloudFormation puts a value in its place.
+/// Returns true if the mapping is an intrinsic function, which CloudFormation replaces.
 fn is_function_call(entries: &Mapping) -> bool {
     let is_name = |key: &str| matches!(key, "Ref" | "Condition") || key.starts_with("Fn::");
     entries.len() == 1 && entries.keys().all(|key| key.as_str().is_some_and(is_name))
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_common_is_merged_as_sam_does() {
+    fn globals_are_merged_as_sam_does() {
         let globals = mapping(read(
             "Timeout: 5\nRuntime: python3.12\nLayers: [a]\nArchitectures: [arm64]\nTags: {A: 1, B: 2}\n\
              Environment: {Variables: {X: 1, Y: {Ref: Z}}}\nVpcConfig: {Ref: V}\n",

@@ -1,4 +1,4 @@
-//! Paths of the application's template, which are relative to where it lies, as they are from where the generated one lies.
+//! Rewrites the relative paths in the application's template for the folder of the generated one.
 
 use serde_yaml_ng::{Mapping, Value};
 
@@ -7,8 +7,8 @@ use super::yaml::mapping;
 /// The folder of the generated template.
 const INFRA: &str = "infra";
 
-/// The properties that may name a file or a folder, by type, each as its keys. `*` is any key. Source: the properties that
-/// `aws cloudformation package` and `sam package` upload.
+/// The properties that can be a path of a file or a folder, by type. Each is a list of nested keys; `*` is any key. Source:
+/// the properties that `aws cloudformation package` and `sam package` upload.
 const LOCAL: [(&str, &[&[&str]]); 22] = [
     ("AWS::ApiGateway::RestApi", &[&["BodyS3Location"]]),
     ("AWS::ApiGatewayV2::Api", &[&["BodyS3Location"]]),
@@ -38,11 +38,11 @@ const LOCAL: [(&str, &[&[&str]]); 22] = [
 ];
 const APPSYNC: &[&[&str]] =
     &[&["RequestMappingTemplateS3Location"], &["ResponseMappingTemplateS3Location"], &["CodeS3Location"]];
-/// The entries of the template's own `Metadata` that name files.
-const OF_METADATA: [&[&str]; 2] =
+/// The entries of the template's own `Metadata` that are paths.
+const METADATA_PATHS: [&[&str]; 2] =
     [&["AWS::ServerlessRepo::Application", "LicenseUrl"], &["AWS::ServerlessRepo::Application", "ReadmeUrl"]];
 
-/// The folder from which paths are rewritten.
+/// Rewrites paths relative to one folder.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     /// The folder of the application's template, from the workspace's.
@@ -50,19 +50,19 @@ pub(super) struct Paths {
 }
 
 impl Paths {
-    /// For the application's template in `file`, relative to the workspace.
+    /// For the application's template `file`, relative to the workspace.
     pub(super) fn of(file: &str) -> Self {
         let mut folder = parts(file, &[]);
         folder.pop();
         Self { folder }
     }
 
-    /// Returns true if both templates lie in the same folder.
+    /// Returns true if both templates are in the same folder.
     fn are_kept(&self) -> bool {
         self.folder == [INFRA]
     }
 
-    /// The resource with its paths.
+    /// Rewrites the paths of a resource.
     pub(super) fn of_resource(&self, resource: Value) -> Value {
         if self.are_kept() {
             return resource;
@@ -76,24 +76,24 @@ impl Paths {
             }
         }
         if let Some(metadata) = resource.get_mut("Metadata") {
-            // The folder in which an image is built.
+            // The folder from which an image is built.
             self.at(metadata, &["DockerContext"]);
         }
         if kind == "AWS::Serverless::Function" { self.with_code(resource) } else { resource }
     }
 
-    /// The template's own metadata with its paths.
+    /// Rewrites the paths of the template's own metadata.
     pub(super) fn of_metadata(&self, metadata: Mapping) -> Mapping {
         let mut metadata = Value::Mapping(metadata);
         if !self.are_kept() {
-            for keys in OF_METADATA {
+            for keys in METADATA_PATHS {
                 self.at(&mut metadata, keys);
             }
         }
         mapping(self.of_includes(metadata))
     }
 
-    /// The rest of `Globals` with its paths.
+    /// Rewrites the paths of the rest of `Globals`.
     pub(super) fn of_globals(&self, globals: Mapping) -> Mapping {
         let mut globals = Value::Mapping(globals);
         if !self.are_kept() {
@@ -102,7 +102,7 @@ impl Paths {
         mapping(globals)
     }
 
-    /// The value with the paths of what `AWS::Include` brings in.
+    /// Rewrites the paths of the files that `AWS::Include` inserts.
     pub(super) fn of_includes(&self, value: Value) -> Value {
         if self.are_kept() {
             return value;
@@ -121,7 +121,7 @@ impl Paths {
         }
     }
 
-    /// Rewrites the text at these keys, if there is one.
+    /// Rewrites the text at these nested keys, if there is one.
     fn at(&self, value: &mut Value, keys: &[&str]) {
         match keys {
             [] => {
@@ -144,11 +144,11 @@ impl Paths {
         }
     }
 
-    /// A function that does not say where its code is has it in its template's folder.
+    /// Adds the code's path to a function without one. Its code is in the folder of its template.
     fn with_code(&self, mut resource: Value) -> Value {
-        let says = |key: &str| !resource["Properties"][key].is_null();
+        let has = |key: &str| !resource["Properties"][key].is_null();
         if resource["Properties"].is_mapping()
-            && !["CodeUri", "InlineCode", "ImageUri"].into_iter().any(says)
+            && !["CodeUri", "InlineCode", "ImageUri"].into_iter().any(has)
             && resource["Properties"]["PackageType"] != "Image"
         {
             resource["Properties"]["CodeUri"] = self.rewritten(".").into();
@@ -170,7 +170,7 @@ impl Paths {
     }
 }
 
-/// The parts of a path behind those of a folder, without `.` and with as few `..` as possible.
+/// The parts of a path that is relative to a folder, without `.` and with as few `..` as possible.
 fn parts(path: &str, folder: &[String]) -> Vec<String> {
     let mut parts = folder.to_vec();
     for part in path.split('/') {
@@ -185,10 +185,10 @@ fn parts(path: &str, folder: &[String]) -> Vec<String> {
     parts
 }
 
-/// Returns true if a text names a file of this machine by a relative path.
+/// Returns true if a text is a relative path of a local file.
 fn is_local(text: &str) -> bool {
-    let is_elsewhere = text.contains("://") || text.contains("{{") || text.contains("${");
-    !text.is_empty() && !text.starts_with(['/', '~']) && !text.starts_with("arn:") && !is_elsewhere
+    let is_remote = text.contains("://") || text.contains("{{") || text.contains("${");
+    !text.is_empty() && !text.starts_with(['/', '~']) && !text.starts_with("arn:") && !is_remote
 }
 
 #[cfg(test)]
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_told_from_the_generated_template() {
+    fn paths_are_relative_to_the_generated_template() {
         for (file, path, wanted) in [
             ("template.yaml", "src/", "../src/"),
             ("template.yaml", "./infra/x.json", "x.json"),
@@ -210,10 +210,10 @@ mod tests {
         ] {
             assert_eq!(Paths::of(file).rewritten(path), wanted, "{file}: {path}");
         }
-        for elsewhere in
+        for remote in
             ["s3://b/k", "https://x.example/t", "/opt/x", "arn:aws:s3:::b", "{{resolve:ssm:x}}", "${X}/y", ""]
         {
-            assert!(!is_local(elsewhere), "{elsewhere}");
+            assert!(!is_local(remote), "{remote}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Reads a template as CloudFormation's tools do: merge keys, anchors and short tags are resolved, and every part knows its
+//! Reads a YAML template as CloudFormation's tools do. Merge keys, aliases and short tags are resolved, and each value has its
 //! line.
 
 use std::{collections::BTreeMap, fmt};
@@ -11,11 +11,11 @@ use super::{
     yaml::list,
 };
 
-/// How many values a template may hold once its aliases are resolved. Five hundred resources have a tenth of that.
+/// The most values of a template once its aliases are resolved. Five hundred resources have about a tenth of that.
 const MAX_VALUES: usize = 200_000;
-/// How deep values may stand in each other.
+/// The deepest nesting of values.
 const MAX_DEPTH: usize = 100;
-/// The functions that have a short form. Source: AWS CloudFormation User Guide, "Intrinsic function reference" and
+/// The intrinsic functions with a short form. Source: AWS CloudFormation User Guide, "Intrinsic function reference" and
 /// "Rule-specific intrinsic functions".
 const SHORT: [&str; 27] = [
     "And",
@@ -47,7 +47,7 @@ const SHORT: [&str; 27] = [
     "ValueOfAll",
 ];
 
-/// A value with its line; 0 is unknown.
+/// A value with its line. Line 0 means unknown.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) line: usize,
@@ -68,25 +68,25 @@ pub(super) struct Entry {
     pub(super) line: usize,
     pub(super) key: Value,
     pub(super) node: Node,
-    /// It came in by `<<`, so one that is written in the mapping goes before it.
+    /// Whether the entry was merged by `<<`. One that is written in the mapping itself replaces it.
     is_merged: bool,
 }
 
-/// Why a text is no template that can be taken over.
+/// The reason why a text cannot be read as a template.
 #[derive(Debug)]
-pub(super) struct Unreadable {
+pub(super) struct TemplateError {
     pub(super) line: usize,
     pub(super) reason: String,
     is_syntax: bool,
 }
 
-impl Unreadable {
+impl TemplateError {
     fn at(line: usize, reason: impl fmt::Display) -> Self {
         Self { line, reason: reason.to_string(), is_syntax: false }
     }
 }
 
-impl From<ScanError> for Unreadable {
+impl From<ScanError> for TemplateError {
     fn from(error: ScanError) -> Self {
         let reason = format!("is not YAML: {}", error.info());
         Self { is_syntax: true, ..Self::at(error.marker().line(), reason) }
@@ -145,16 +145,16 @@ impl Node {
     }
 }
 
-/// Reads a text of one document.
-pub(super) fn read(text: &str) -> Result<Node, Unreadable> {
+/// Reads a text with a single document.
+pub(super) fn read(text: &str) -> Result<Node, TemplateError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let read = Reader { parser: Parser::new_from_str(text), anchors: BTreeMap::new(), values: 0 }.document();
     match read {
-        // JSON may have tabs and pairs of surrogates where YAML may not.
-        Err(unreadable) if unreadable.is_syntax && text.trim_start().starts_with('{') => {
+        // JSON allows tabs and surrogate pairs where YAML does not.
+        Err(error) if error.is_syntax && text.trim_start().starts_with('{') => {
             match serde_json::from_str::<Value>(text) {
                 Ok(value) => Ok(Node::of(0, value)),
-                Err(_) => Err(unreadable),
+                Err(_) => Err(error),
             }
         }
         read => read,
@@ -168,7 +168,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn document(mut self) -> Result<Node, Unreadable> {
+    fn document(mut self) -> Result<Node, TemplateError> {
         let mut document = None;
         loop {
             match self.next()? {
@@ -176,8 +176,8 @@ impl<'a> Reader<'a> {
                     return Ok(document.unwrap_or(Node { line: 1, content: Content::Scalar(Value::Null) }));
                 }
                 (Event::DocumentStart(_), span) if document.is_some() => {
-                    let reason = "has a second document: a template is one document, without `---` in it";
-                    return Err(Unreadable::at(span.start.line(), reason));
+                    let reason = "a second document begins here: a template is a single document";
+                    return Err(TemplateError::at(span.start.line(), reason));
                 }
                 (Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing, _) => {}
                 (event, span) => document = Some(self.node(event, span, 0)?),
@@ -185,27 +185,33 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Span), Unreadable> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), TemplateError> {
         match self.parser.next_event() {
             Some(event) => Ok(event?),
-            None => Err(Unreadable::at(0, "is not YAML: it ends too early")),
+            None => Err(TemplateError::at(0, "is not YAML: unexpected end")),
         }
     }
 
-    /// The node that begins with the event.
-    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Unreadable> {
+    /// Reads the node that begins with the event.
+    fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, TemplateError> {
         let line = span.start.line();
         if depth >= MAX_DEPTH {
-            return Err(Unreadable::at(line, format!("has more than {MAX_DEPTH} levels here")));
+            return Err(TemplateError::at(
+                line,
+                format!("values are nested more than {MAX_DEPTH} levels deep"),
+            ));
         }
         self.counted(1, line)?;
         let (anchor, tag, content) = match event {
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(Unreadable::at(line, "is an alias of what it stands in"));
+                    return Err(TemplateError::at(line, "this alias refers to a value that contains it"));
                 };
                 if depth + node.depth() > MAX_DEPTH {
-                    return Err(Unreadable::at(line, format!("has more than {MAX_DEPTH} levels here")));
+                    return Err(TemplateError::at(
+                        line,
+                        format!("values are nested more than {MAX_DEPTH} levels deep"),
+                    ));
                 }
                 self.counted(node.count(), line)?;
                 return Ok(Node { line, ..node });
@@ -225,7 +231,7 @@ impl<'a> Reader<'a> {
                 (anchor, tag, Content::Sequence(items))
             }
             Event::MappingStart(anchor, tag) => (anchor, tag, Content::Mapping(self.mapping(depth)?)),
-            _ => return Err(Unreadable::at(line, "is not YAML: there is a value missing")),
+            _ => return Err(TemplateError::at(line, "is not YAML: a value is missing")),
         };
         let node = tagged(Node { line, content }, tag.as_deref())?;
         if anchor > 0 {
@@ -234,8 +240,8 @@ impl<'a> Reader<'a> {
         Ok(node)
     }
 
-    /// The entries of a mapping, up to its end.
-    fn mapping(&mut self, depth: usize) -> Result<Vec<Entry>, Unreadable> {
+    /// Reads the entries of a mapping, up to its end.
+    fn mapping(&mut self, depth: usize) -> Result<Vec<Entry>, TemplateError> {
         let mut entries = Entries::default();
         loop {
             let (event, span) = self.next()?;
@@ -253,17 +259,20 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let Content::Scalar(key) = key.content else {
-                return Err(Unreadable::at(line, "has a key that is a list or a mapping: it must be a word"));
+                return Err(TemplateError::at(
+                    line,
+                    "expected a string as the key, found a list or a mapping",
+                ));
             };
             entries.add(Entry { line, key, node, is_merged: false })?;
         }
     }
 
-    fn counted(&mut self, values: usize, line: usize) -> Result<(), Unreadable> {
+    fn counted(&mut self, values: usize, line: usize) -> Result<(), TemplateError> {
         self.values = self.values.saturating_add(values);
         if self.values > MAX_VALUES {
-            let reason = format!("has more than {MAX_VALUES} values, with those that aliases repeat");
-            return Err(Unreadable::at(line, reason));
+            let reason = format!("there are more than {MAX_VALUES} values, with those that aliases repeat");
+            return Err(TemplateError::at(line, reason));
         }
         Ok(())
     }
@@ -277,8 +286,8 @@ struct Entries {
 }
 
 impl Entries {
-    /// Adds an entry, which may be there by `<<` only.
-    fn add(&mut self, entry: Entry) -> Result<(), Unreadable> {
+    /// Adds an entry. It replaces one that was merged by `<<`; any other duplicate is an error.
+    fn add(&mut self, entry: Entry) -> Result<(), TemplateError> {
         let key = as_text(&entry.key);
         match self.by_key.get(&key) {
             None => {
@@ -288,25 +297,24 @@ impl Entries {
             Some(&i) if self.list[i].is_merged => self.list[i] = entry,
             Some(&i) => {
                 let first = self.list[i].line;
-                let reason = format!("has the key `{key}` a second time: the first is in line {first}");
-                return Err(Unreadable::at(entry.line, reason));
+                let reason = format!("duplicate key `{key}`: the first is in line {first}");
+                return Err(TemplateError::at(entry.line, reason));
             }
         }
         Ok(())
     }
 
-    /// Adds those entries of a mapping that are not there, or of a list of mappings, of which the first goes before the
-    /// others. Source: YAML 1.1, "Merge Key Language-Independent Type".
-    fn merge(&mut self, node: &Node) -> Result<(), Unreadable> {
+    /// Adds the entries of a mapping whose keys are new, or those of a list of mappings, of which the first takes precedence.
+    /// Source: YAML 1.1, "Merge Key Language-Independent Type".
+    fn merge(&mut self, node: &Node) -> Result<(), TemplateError> {
         let sources = match &node.content {
             Content::Sequence(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
         };
         for source in sources {
             let Some(merged) = source.entries() else {
-                let reason =
-                    "merges what is no mapping: behind `<<` there must be a mapping or a list of mappings";
-                return Err(Unreadable::at(source.line, reason));
+                let reason = "expected a mapping or a list of mappings after `<<`";
+                return Err(TemplateError::at(source.line, reason));
             };
             for entry in merged {
                 if !self.by_key.contains_key(&as_text(&entry.key)) {
@@ -318,8 +326,8 @@ impl Entries {
     }
 }
 
-/// A scalar by its style and its tag.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, Unreadable> {
+/// Reads a scalar by its style and its tag.
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Result<Value, TemplateError> {
     let Some(tag) = tag else {
         return Ok(if style == ScalarStyle::Plain { plain(text) } else { text.into() });
     };
@@ -332,20 +340,23 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, line: usize) -> Res
         ("bool", value @ Value::Bool(_))
         | ("int" | "float", value @ (Value::Number(_) | Value::Tagged(_))) => value,
         ("null" | "bool" | "int" | "float", _) => {
-            return Err(Unreadable::at(line, format!("has `{text}`, which is no `!!{}`", tag.suffix)));
+            return Err(TemplateError::at(
+                line,
+                format!("expected a value of type `!!{}`, found `{text}`", tag.suffix),
+            ));
         }
         _ => return Err(unknown_type(tag, line)),
     };
     Ok(value)
 }
 
-fn unknown_type(tag: &Tag, line: usize) -> Unreadable {
-    let reason = format!("has a value of the type `!!{}`, which CloudFormation does not know", tag.suffix);
-    Unreadable::at(line, reason)
+fn unknown_type(tag: &Tag, line: usize) -> TemplateError {
+    let reason = format!("CloudFormation does not support values of type `!!{}`", tag.suffix);
+    TemplateError::at(line, reason)
 }
 
-/// The node with its short tag in the long form: `!Ref x` is `Ref: x`.
-fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, Unreadable> {
+/// Expands a short tag to its long form: `!Ref x` to `Ref: x`.
+fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, TemplateError> {
     let Some(tag) = tag else { return Ok(node) };
     let line = node.line;
     if tag.is_yaml_core_schema() {
@@ -356,19 +367,18 @@ fn tagged(node: Node, tag: Option<&Tag>) -> Result<Node, Unreadable> {
             _ => Err(unknown_type(tag, line)),
         };
     }
-    // `!` alone says that it is a text, a list or a mapping, which it is.
+    // `!` alone marks a text, a list or a mapping as such, which it already is.
     if tag.suffix.is_empty() || tag.suffix == "!" {
         return Ok(node);
     }
     let word = tag.suffix.as_str();
     if tag.handle != "!" || !SHORT.contains(&word) {
         let reason = format!(
-            "has the tag `{}{word}`, which has no long form that is known here: write a function as a mapping, \
-             `Fn::Name: ..`; the tags are !{}",
+            "unknown tag `{}{word}`: write the function in its long form, `Fn::Name: ..`; the known tags are !{}",
             tag.handle,
             SHORT.join(", !")
         );
-        return Err(Unreadable::at(line, reason));
+        return Err(TemplateError::at(line, reason));
     }
     let key = if matches!(word, "Ref" | "Condition") { word.to_owned() } else { format!("Fn::{word}") };
     let node = match (word, &node.content) {
@@ -396,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn short_tags_become_long() {
+    fn short_tags_are_expanded() {
         for (short, long) in [
             ("!Ref B", "{Ref: B}"),
             ("!Sub '${C}-d'", "{'Fn::Sub': '${C}-d'}"),
@@ -443,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_over_is_refused_with_its_line() {
+    fn what_cannot_be_read_is_reported_with_its_line() {
         let mut laughs = "a: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for i in 1..12 {
             let aliases = vec![format!("*a{}", i - 1); 9].join(", ");
@@ -451,25 +461,25 @@ mod tests {
         }
         let deep = format!("a: {}", "[".repeat(200));
         for (text, expected) in [
-            ("a: 1\nb: 2\na: 3\n", "3: has the key `a` a second time: the first is in line 1"),
-            ("a:\n  b: 1\n  b: 2\n", "3: has the key `b` a second time"),
-            ("a: 1\n---\nb: 2\n", "2: has a second document"),
+            ("a: 1\nb: 2\na: 3\n", "3: duplicate key `a`: the first is in line 1"),
+            ("a:\n  b: 1\n  b: 2\n", "3: duplicate key `b`"),
+            ("a: 1\n---\nb: 2\n", "2: a second document begins here"),
             ("a:\n\t- b\n", "2: is not YAML: "),
-            ("a: !Sbu x\n", "1: has the tag `!Sbu`"),
-            ("a: 1\nb: !Foo::Bar x\n", "2: has the tag `!Foo::Bar`"),
-            ("a: !!binary aGk=\n", "1: has a value of the type `!!binary`"),
-            ("a: !!set {b}\n", "1: has a value of the type `!!set`"),
-            ("a: !!int x\n", "1: has `x`, which is no `!!int`"),
-            ("a: 1\n<<: 2\n", "2: merges what is no mapping"),
+            ("a: !Sbu x\n", "1: unknown tag `!Sbu`"),
+            ("a: 1\nb: !Foo::Bar x\n", "2: unknown tag `!Foo::Bar`"),
+            ("a: !!binary aGk=\n", "1: CloudFormation does not support values of type `!!binary`"),
+            ("a: !!set {b}\n", "1: CloudFormation does not support values of type `!!set`"),
+            ("a: !!int x\n", "1: expected a value of type `!!int`, found `x`"),
+            ("a: 1\n<<: 2\n", "2: expected a mapping or a list of mappings after `<<`"),
             ("a: 1\nb: *c\n", "2: is not YAML: "),
             ("a: &a [*a]\n", "1: "),
-            ("? [a]\n: b\n", "1: has a key that is a list"),
+            ("? [a]\n: b\n", "1: expected a string as the key"),
             ("a: b: c\n", "1: is not YAML: "),
-            (laughs.as_str(), "has more than 200000 values"),
+            (laughs.as_str(), "there are more than 200000 values"),
             (deep.as_str(), "1: "),
         ] {
-            let said = refused(text);
-            assert!(said.contains(expected), "{text}\n{said}");
+            let message = refused(text);
+            assert!(message.contains(expected), "{text}\n{message}");
         }
     }
 

@@ -141,7 +141,7 @@ fn enqueuing_roles(
         return application.enqueuing_roles(project, faults);
     }
     for id in project.functions.keys() {
-        let reason = "there is no application: `build.application` names its template";
+        let reason = "the project has no application: set `build.application` to its template";
         faults.add(config::FILE, format!("functions.{id}"), reason);
     }
     Vec::new()

@@ -1,13 +1,13 @@
-//! The resources that SAM makes of one, besides itself: they count, and their names are taken.
+//! The resources that SAM generates. They count towards CloudFormation's limits, and their logical ids are taken.
 
 use serde_yaml_ng::Value;
 
 const FUNCTION: &str = "AWS::Serverless::Function";
 
-/// The least that SAM makes of a template besides the resources that are written.
-pub(super) fn made_of<'a>(resources: &(impl Iterator<Item = (&'a str, &'a Value)> + Clone)) -> Vec<String> {
-    let mut made: Vec<_> = resources.clone().flat_map(|(id, resource)| makes(id, resource)).collect();
-    // Events that name no API share one.
+/// The logical ids of the resources that SAM generates for these resources: at least those.
+pub(super) fn generated<'a>(resources: &(impl Iterator<Item = (&'a str, &'a Value)> + Clone)) -> Vec<String> {
+    let mut ids: Vec<_> = resources.clone().flat_map(|(id, resource)| generated_by(id, resource)).collect();
+    // Events without an API of their own share one.
     for (event, key, api, stage) in [
         ("Api", "RestApiId", "ServerlessRestApi", "ProdStage"),
         ("HttpApi", "ApiId", "ServerlessHttpApi", "ApiGatewayDefaultStage"),
@@ -15,17 +15,17 @@ pub(super) fn made_of<'a>(resources: &(impl Iterator<Item = (&'a str, &'a Value)
         let functions = resources.clone().filter(|(_, resource)| resource["Type"] == FUNCTION);
         let mut events =
             functions.flat_map(|(_, f)| f["Properties"]["Events"].as_mapping().into_iter().flatten());
-        if events.any(|(_, says)| says["Type"] == event && says["Properties"][key].is_null()) {
-            made.extend([api.to_owned(), format!("{api}{stage}")]);
-            made.extend((event == "Api").then(|| format!("{api}Deployment*")));
+        if events.any(|(_, of)| of["Type"] == event && of["Properties"][key].is_null()) {
+            ids.extend([api.to_owned(), format!("{api}{stage}")]);
+            ids.extend((event == "Api").then(|| format!("{api}Deployment*")));
         }
     }
-    made
+    ids
 }
 
-/// The least that SAM makes of a resource besides itself, by logical id. An id that holds what nobody knows before is
-/// written with `*`. Source: AWS SAM Developer Guide, "Generated CloudFormation resources for AWS SAM".
-fn makes(id: &str, resource: &Value) -> Vec<String> {
+/// The logical ids of the resources that SAM generates for one resource. `*` is the part of an id that is not known here.
+/// Source: AWS SAM Developer Guide, "Generated CloudFormation resources for AWS SAM".
+fn generated_by(id: &str, resource: &Value) -> Vec<String> {
     let properties = &resource["Properties"];
     let of = |suffix: &str| format!("{id}{suffix}");
     match resource["Type"].as_str() {
@@ -39,63 +39,63 @@ fn makes(id: &str, resource: &Value) -> Vec<String> {
 
 fn of_function(id: &str, properties: &Value) -> Vec<String> {
     let of = |suffix: &str| format!("{id}{suffix}");
-    let says = |key: &str| !properties[key].is_null();
-    let mut made = Vec::new();
-    if !says("Role") {
-        made.push(of("Role"));
+    let has = |key: &str| !properties[key].is_null();
+    let mut ids = Vec::new();
+    if !has("Role") {
+        ids.push(of("Role"));
     }
-    if says("AutoPublishAlias") {
-        made.push(of("Version*"));
-        made.push(of(&format!("Alias{}", properties["AutoPublishAlias"].as_str().unwrap_or("*"))));
+    if has("AutoPublishAlias") {
+        ids.push(of("Version*"));
+        ids.push(of(&format!("Alias{}", properties["AutoPublishAlias"].as_str().unwrap_or("*"))));
     }
-    if says("EventInvokeConfig") {
-        made.push(of("EventInvokeConfig"));
+    if has("EventInvokeConfig") {
+        ids.push(of("EventInvokeConfig"));
     }
-    if says("FunctionUrlConfig") {
-        made.push(of("Url"));
+    if has("FunctionUrlConfig") {
+        ids.push(of("Url"));
         if properties["FunctionUrlConfig"]["AuthType"] == "NONE" {
-            made.extend([of("UrlPublicPermissions"), of("URLInvokeAllowPublicAccess")]);
+            ids.extend([of("UrlPublicPermissions"), of("URLInvokeAllowPublicAccess")]);
         }
     }
-    for (event, says) in properties["Events"].as_mapping().into_iter().flatten() {
+    for (event, definition) in properties["Events"].as_mapping().into_iter().flatten() {
         let of = |suffix: &str| format!("{id}{}{suffix}", event.as_str().unwrap_or("*"));
-        match says["Type"].as_str() {
+        match definition["Type"].as_str() {
             Some(
                 "Schedule" | "CloudWatchEvent" | "EventBridgeRule" | "SNS" | "CloudWatchLogs" | "IoTRule",
             ) => {
-                made.extend([of(""), of("Permission")]);
+                ids.extend([of(""), of("Permission")]);
             }
             Some("ScheduleV2") => {
-                made.push(of(""));
-                if says["Properties"]["RoleArn"].is_null() {
-                    made.push(of("Role"));
+                ids.push(of(""));
+                if definition["Properties"]["RoleArn"].is_null() {
+                    ids.push(of("Role"));
                 }
             }
             Some("SQS" | "Kinesis" | "DynamoDB" | "MQ" | "MSK" | "SelfManagedKafka" | "DocumentDB") => {
-                made.push(of(""));
+                ids.push(of(""));
             }
-            Some("Api") => made.push(of("Permission*")),
-            Some("HttpApi" | "S3" | "AlexaSkill") => made.push(of("Permission")),
+            Some("Api") => ids.push(of("Permission*")),
+            Some("HttpApi" | "S3" | "AlexaSkill") => ids.push(of("Permission")),
             _ => {}
         }
     }
-    made
+    ids
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// As `aws-sam-translator` 1.115 makes them.
+    /// The expected ids are those of `aws-sam-translator` 1.115.
     #[test]
-    fn what_sam_makes_is_known() {
-        let made = |text: &str| {
+    fn the_generated_resources_are_those_of_sam() {
+        let ids = |text: &str| {
             let read = super::super::read::read(text).unwrap().value();
             let resources: Vec<_> =
                 read.as_mapping().unwrap().iter().map(|(id, r)| (id.as_str().unwrap(), r)).collect();
-            let mut made = made_of(&resources.iter().copied());
-            made.sort();
-            made
+            let mut ids = generated(&resources.iter().copied());
+            ids.sort();
+            ids
         };
         let many = "F:\n  Type: AWS::Serverless::Function\n  Properties:\n    AutoPublishAlias: live\n    \
                     FunctionUrlConfig: {AuthType: NONE}\n    EventInvokeConfig: {MaximumRetryAttempts: 0}\n    Events:\n      \
@@ -138,8 +138,8 @@ mod tests {
             "ServerlessRestApiDeployment*",
             "ServerlessRestApiProdStage",
         ];
-        assert_eq!(made(many), wanted);
+        assert_eq!(ids(many), wanted);
         let few = "F: {Type: AWS::Serverless::Function, Properties: {Role: r, Events: {A: {Type: Api, Properties: {RestApiId: x}}}}}";
-        assert_eq!(made(few), ["FAPermission*"]);
+        assert_eq!(ids(few), ["FAPermission*"]);
     }
 }

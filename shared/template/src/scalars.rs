@@ -1,17 +1,17 @@
-//! Words without quotes, which readers of YAML take for different things: whatever could be taken for a number or a truth
-//! value goes on as it was written, and means to CloudFormation what it meant in the file.
+//! Plain scalars of YAML, which versions of YAML read differently. One that may be a number or a boolean is kept as it was
+//! written, so that CloudFormation reads what the file said.
 
 use serde_yaml_ng::{
     Value,
     value::{Tag, TaggedValue},
 };
 
-/// The tag of a word that is written without quotes. No tag that can be read is spelled so.
+/// The tag of a word that is kept as it was written. No tag in a file can have this text.
 const PLAIN: &str = "as written";
-/// Words that some version of YAML takes for a truth value or for nothing.
+/// The words that some version of YAML reads as a boolean or as null.
 pub(super) const NOT_TEXT: [&str; 9] = ["y", "n", "yes", "no", "true", "false", "on", "off", "null"];
 
-/// The value of a word that stood without quotes.
+/// The value of a plain scalar.
 pub(super) fn plain(word: &str) -> Value {
     match word {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
@@ -30,7 +30,8 @@ pub(super) fn plain(word: &str) -> Value {
     }
 }
 
-/// Returns true if some reader takes the word for a number, a truth value or nothing. A date is a text: CloudFormation has none.
+/// Returns true if some version of YAML reads the word as a number, a boolean or null. A date is text, since CloudFormation has
+/// no dates.
 fn is_ambiguous(word: &str) -> bool {
     let lower = word.to_ascii_lowercase();
     let unsigned = lower.trim_start_matches(['+', '-']);
@@ -48,7 +49,7 @@ fn is_date(word: &str) -> bool {
             && [year, month, day].into_iter().all(digits))
 }
 
-/// The word, if the value is one that is written without quotes.
+/// The word, if the value is kept as it was written.
 pub(super) fn as_written(value: &Value) -> Option<&str> {
     match value {
         Value::Tagged(tagged) if tagged.tag == PLAIN => tagged.value.as_str(),
@@ -56,7 +57,7 @@ pub(super) fn as_written(value: &Value) -> Option<&str> {
     }
 }
 
-/// The text of a key, however it was written.
+/// The text of a key, of whatever type.
 pub(super) fn as_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ambiguous_stays_as_it_was_written() {
+    fn ambiguous_words_are_kept_as_they_were_written() {
         for word in [
             "yes",
             "No",
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_what_it_looks_like() {
+    fn other_words_have_their_usual_type() {
         for (word, value) in [
             ("1", Value::from(1)),
             ("-12", (-12).into()),

@@ -1,4 +1,4 @@
-//! What the whole template says, for a fixed project.
+//! The whole template of a fixed project.
 
 use lamplighter_core::definition::Kind;
 use lamplighter_project::{Project, config::Config, functions::reachable_queues};
@@ -120,7 +120,7 @@ fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
 }
 
 #[test]
-fn q15_a_queue_gives_batches_and_takes_back_what_failed() {
+fn q15_a_queue_delivers_batches_and_redelivers_what_failed() {
     let template = read(&template());
     let of = |id: &str| template["Resources"][id]["Properties"].clone();
     let mapping = of("SendReceiptQueueMapping");
@@ -141,7 +141,7 @@ fn q15_a_queue_gives_batches_and_takes_back_what_failed() {
 }
 
 #[test]
-fn q11_lambda_takes_no_chain_of_messages_for_a_loop() {
+fn q11_only_functions_of_queue_tasks_may_send_messages_in_a_loop() {
     let template = read(&template());
     for (id, resource) in template["Resources"].as_mapping().unwrap() {
         if resource["Type"] != "AWS::Serverless::Function" {
@@ -187,7 +187,7 @@ fn g03_only_who_enqueues_may_send() {
     assert_eq!(senders, wanted);
     let role = |id: &str| serde_yaml_ng::to_string(&resources[id]["Properties"]["Policies"]).unwrap();
     assert!(role("SendReceiptRole").contains("RUNS#write-invoice#*"));
-    assert!(!role("WriteInvoiceRole").contains("send-receipt"), "nobody enqueues for both");
+    assert!(!role("WriteInvoiceRole").contains("send-receipt"), "no function enqueues for both");
     let site = &resources["SiteFunctionEnqueues"]["Properties"];
     assert_eq!(site["Roles"][0]["Ref"], "SiteRole");
     let statements = serde_yaml_ng::to_string(&site["PolicyDocument"]).unwrap();
@@ -208,7 +208,7 @@ fn q12_a_job_may_wake_what_can_come_after_it() {
 }
 
 #[test]
-fn what_no_queue_can_do_is_refused_with_its_place() {
+fn what_sqs_does_not_support_is_reported_with_its_place() {
     let faults = |tasks: Vec<_>, config: &str| {
         let config = Config::parse(config).unwrap();
         match Project::resolve("shop", tasks, &config, None) {
@@ -231,15 +231,23 @@ fn what_no_queue_can_do_is_refused_with_its_place() {
     let plain = |name: &str| queue(name, Value::Mapping(serde_yaml_ng::Mapping::new()));
     let text = faults(vec![plain("a"), plain("a-dead"), plain("undelivered-ticks")], "");
     assert!(
-        text.contains("a-dead/src/lib.rs: name: `a-dead` is the queue of the dead letters of `a`"),
+        text.contains("a-dead/src/lib.rs: name: `a-dead` is the name of the dead-letter queue of `a`"),
         "{text}"
     );
-    assert!(text.contains("name: `undelivered-ticks` is the queue of ticks"), "{text}");
+    assert!(
+        text.contains("name: `undelivered-ticks` is the name of the queue of undelivered ticks"),
+        "{text}"
+    );
     let attempts = "[tasks.a]\nattempts = 996";
-    assert!(faults(vec![plain("a")], attempts).contains("996 are more than SQS delivers a message"));
+    assert!(
+        faults(vec![plain("a")], attempts).contains("996 attempts are more than SQS can deliver a message")
+    );
     let unknown: Value = serde_yaml_ng::from_str("enqueues: [b, c]").unwrap();
     let text = faults(vec![queue("a", unknown), plain("b")], "");
-    assert!(text.contains("a/src/lib.rs: enqueues: there is no queue task `c`: there are a, b"), "{text}");
+    assert!(
+        text.contains("a/src/lib.rs: enqueues: there is no queue task `c`: the queue tasks are a, b"),
+        "{text}"
+    );
     let text = faults(vec![plain("a")], "[functions.SiteFunction]\nenqueues = [\"b\"]");
     assert!(
         text.contains("lamplighter.toml: functions.SiteFunction.enqueues[0]: there is no queue task `b`"),
@@ -281,17 +289,17 @@ fn without_lifecycle_tasks_there_is_no_dispatcher() {
 }
 
 #[test]
-fn l02_a_name_that_stands_for_two_things_is_told() {
+fn l02_a_name_that_is_defined_twice_is_reported() {
     let text =
         "Parameters: {Version: {Type: String}}\nResources: {SeedDataFunction: {Type: 'AWS::SNS::Topic'}}";
     let application = super::Application::parse("infra/application.yaml", text).unwrap();
     let faults = render(&fixtures::shop(), Some(&application)).unwrap_err().to_string();
     assert!(
-        faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: stands for two things"),
+        faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: is defined twice"),
         "{faults}"
     );
     assert!(
-        faults.contains("infra/application.yaml: line 1: Parameters.Version: stands for two things"),
+        faults.contains("infra/application.yaml: line 1: Parameters.Version: is defined twice"),
         "{faults}"
     );
 }
@@ -311,7 +319,7 @@ fn p04_the_bucket_keeps_the_values_of_runs_as_long_as_any_record() {
 }
 
 #[test]
-fn o09_a_name_that_sam_or_aws_gives_twice_is_told() {
+fn o09_a_name_that_sam_or_aws_would_use_twice_is_reported() {
     let faults = |resources: &str| {
         let text = format!("Resources:\n{resources}");
         let application = super::Application::parse("infra/application.yaml", &text).unwrap();
@@ -322,11 +330,11 @@ fn o09_a_name_that_sam_or_aws_gives_twice_is_told() {
     for (resources, expected) in [
         (
             "  SeedData: {Type: AWS::Serverless::Function, Properties: {Handler: h}}",
-            "Resources.SeedDataRole: stands for two things",
+            "Resources.SeedDataRole: is defined twice",
         ),
         (
             "  PurgeExpiredFunctionEventInvokeConfig: {Type: AWS::SNS::Topic}",
-            "line 2: Resources.PurgeExpiredFunctionEventInvokeConfig: stands for two things",
+            "line 2: Resources.PurgeExpiredFunctionEventInvokeConfig: is defined twice",
         ),
         (
             "  Own: {Type: AWS::Lambda::Function, Properties: {FunctionName: !Sub '${AWS::StackName}-seed-data'}}",
@@ -350,11 +358,11 @@ fn o09_a_name_that_sam_or_aws_gives_twice_is_told() {
         (
             "  SeedData: {Type: AWS::SNS::Topic}\nConditions: {OnAws: !Equals [a, b]}\nOutputs:\n  \
              LamplighterTableName: {Value: x}",
-            "line 3: Conditions.OnAws: stands for two things",
+            "line 3: Conditions.OnAws: is defined twice",
         ),
     ] {
-        let said = faults(resources).unwrap_err();
-        assert!(said.contains(expected), "{said}");
+        let message = faults(resources).unwrap_err();
+        assert!(message.contains(expected), "{message}");
     }
     let fine = "  Own: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${AWS::StackName}-seed-data'}}\n  \
                 Site: {Type: AWS::Serverless::Function, Properties: {Role: !Ref Own, FunctionName: !Ref Own}}";

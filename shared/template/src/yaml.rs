@@ -1,5 +1,4 @@
-//! YAML as a person would write it, and the same for every reader: what any version of YAML could take for
-//! something else than text is quoted.
+//! Writes YAML as a person would. Text that some version of YAML would read as another type is quoted.
 
 use std::fmt::Write as _;
 
@@ -35,9 +34,9 @@ pub(super) fn mapping(value: Value) -> Mapping {
     }
 }
 
-/// The characters that a key has at most which stands before its colon without a mark. Source: YAML 1.2.2, section 7.4.2.
+/// The longest key that needs no `?` before it. Source: YAML 1.2.2, section 7.4.2.
 const SHORT_KEY: usize = 1000;
-/// A list of short words stands on one line if it ends before this column.
+/// The column before which a list on one line must end.
 const LINE: usize = 100;
 
 /// Writes the entry of a mapping, `indent` columns in.
@@ -67,7 +66,7 @@ fn write_mapping(out: &mut String, mapping: &Mapping, indent: usize) {
     }
 }
 
-/// Writes a mapping or a sequence that has entries, on lines of its own.
+/// Writes a mapping or a sequence on lines of its own.
 fn block(out: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Mapping(entries) => write_mapping(out, entries, indent),
@@ -88,7 +87,7 @@ fn block(out: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// The value behind its key, if it can stand there. `column` is where it would begin.
+/// The value as text on the line of its key, if it fits there. `column` is where it would begin.
 fn inline(value: &Value, indent: usize, column: usize) -> Option<String> {
     match value {
         Value::Mapping(entries) if entries.is_empty() => Some("{}".to_owned()),
@@ -102,7 +101,7 @@ fn inline(value: &Value, indent: usize, column: usize) -> Option<String> {
     }
 }
 
-/// A value that can stand in a list on one line.
+/// A value as an item of a list on one line, if it can be one.
 fn word(value: &Value) -> Option<String> {
     match value {
         Value::String(text) if text.contains('\n') => None,
@@ -139,7 +138,7 @@ fn string(text: &str, indent: usize) -> String {
     }
 }
 
-/// The text in double quotes, on one line. A text in JSON is one in YAML, which wants some more characters escaped.
+/// The text in double quotes, on one line. YAML reads JSON strings, but some more characters must be escaped.
 fn quoted(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();
     json.chars()
@@ -147,12 +146,12 @@ fn quoted(text: &str) -> String {
         .collect()
 }
 
-/// Whether the character may stand in YAML as it is, and ends no line.
+/// Returns true if YAML allows the character unescaped, and it ends no line.
 fn is_printable(c: char) -> bool {
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
-/// Whether the text keeps its meaning without quotes, also within a list on one line.
+/// Returns true if the text means the same without quotes, also in a list on one line.
 fn is_plain(text: &str) -> bool {
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/') || text.starts_with("../");
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_./@+:*".contains(c);
@@ -162,7 +161,7 @@ fn is_plain(text: &str) -> bool {
         && !NOT_TEXT.contains(&text.to_ascii_lowercase().as_str())
 }
 
-/// Whether the text keeps its bytes as a block of lines.
+/// Returns true if the text means the same as a block of lines.
 fn can_be_block(text: &str) -> bool {
     !text.starts_with([' ', '\n']) && !text.ends_with("\n\n") && text.lines().all(|line| !line.ends_with(' '))
 }

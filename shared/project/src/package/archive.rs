@@ -1,4 +1,4 @@
-//! The zip of a package, the same bytes for the same content.
+//! The zip of a package. The same content always gives the same bytes.
 
 use std::{
     fs::{self, File},
@@ -14,7 +14,7 @@ use crate::{
     files::beside,
 };
 
-/// Writes a zip whose bytes depend on nothing but the content and the level.
+/// Writes a zip. Its bytes depend only on the content and the compression level.
 pub(super) fn write(path: &Path, entries: &[Entry], level: i64) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
     let temporary = beside(path);

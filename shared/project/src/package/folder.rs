@@ -1,4 +1,4 @@
-//! The folder of a package, to run it on this machine.
+//! The folder of a package, from which the function runs on this machine.
 
 use std::{
     collections::BTreeSet,
@@ -14,20 +14,20 @@ use crate::{
     files::beside,
 };
 
-/// Whether the folder has these entries, their bytes and their run bits, and nothing else.
-pub(super) fn holds(folder: &Path, entries: &[Entry]) -> io::Result<bool> {
-    let mut there = Vec::new();
-    walk(folder, &mut there)?;
+/// Returns true if the folder has exactly these entries, with the same bytes and executable bits.
+pub(super) fn is_current(folder: &Path, entries: &[Entry]) -> io::Result<bool> {
+    let mut existing = Vec::new();
+    walk(folder, &mut existing)?;
     let wanted: BTreeSet<_> = entries.iter().map(|entry| folder.join(&entry.to)).collect();
-    if there.into_iter().collect::<BTreeSet<_>>() != wanted {
+    if existing.into_iter().collect::<BTreeSet<_>>() != wanted {
         return Ok(false);
     }
     for entry in entries {
         let place = folder.join(&entry.to);
         let same = match &entry.content {
             Content::File { from, executable } => {
-                let mode_there = fs::metadata(&place)?.permissions().mode() & 0o777;
-                place.is_file() && mode_there == mode(*executable) && same_bytes(from, &place)?
+                let existing_mode = fs::metadata(&place)?.permissions().mode() & 0o777;
+                place.is_file() && existing_mode == mode(*executable) && same_bytes(from, &place)?
             }
             Content::Text(text) => place.is_file() && fs::read(&place)? == text.as_bytes(),
             Content::EmptyFolder => place.is_dir(),
@@ -39,7 +39,7 @@ pub(super) fn holds(folder: &Path, entries: &[Entry]) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Every file and every empty folder below a folder, which may be missing.
+/// Lists the files and the empty folders below a folder, which may be missing.
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
     if !folder.exists() {
         return Ok(());
@@ -59,7 +59,7 @@ fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {
     Ok(fs::metadata(a)?.len() == fs::metadata(b)?.len() && fs::read(a)? == fs::read(b)?)
 }
 
-/// Puts a new folder in the place of the old one, so that what runs from the old one keeps its files.
+/// Replaces the folder by a new one. A process that runs from the old one keeps its files.
 pub(super) fn write(path: &Path, entries: &[Entry]) -> io::Result<()> {
     let temporary = beside(path);
     remove_folder(&temporary)?;
@@ -83,7 +83,7 @@ pub(super) fn write(path: &Path, entries: &[Entry]) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-/// Copies the bytes. A link would follow what cargo does to the file next.
+/// Copies the bytes. A hard link would change when cargo writes the file again.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     io::copy(&mut File::open(from)?, &mut File::create(to)?).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The packages of the functions: a zip for AWS and a folder for this machine, of the same content.
+//! Packages the functions: a zip for AWS and a folder for this machine, with the same content.
 
 mod archive;
 mod folder;
@@ -16,55 +16,56 @@ use crate::{
     assets::{self, Content, Entry},
     compile::{self, CompileError, Profile},
     config::Config,
-    describe::{self, Described},
+    describe::{self, DescribedTask},
     fault::Faults,
-    project::Project,
+    tasks::Project,
     workspace::{PULSE, Workspace},
 };
 
-/// The binary's name in a package, which Lambda starts.
+/// The name of the binary in a package.
 const BOOTSTRAP: &str = "bootstrap";
-/// The folder of a task's files in a package.
+/// The folder of a task's assets in a package.
 const ASSETS: &str = "assets";
 
-/// A function that is ready to be deployed or run.
+/// A packaged function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Package {
     /// The function's name: the task's, or the binary's.
     pub name: String,
-    /// What AWS takes.
+    /// The zip, for AWS.
     pub zip: PathBuf,
-    /// The zip's size.
+    /// The size of the zip.
     pub zip_bytes: u64,
-    /// The same content as a folder, to run it here.
+    /// The folder with the same content, for this machine.
     pub folder: PathBuf,
-    /// What the task says of itself; nothing if the function is no task.
+    /// The task's definition. None for a function that is no task.
     #[serde(skip)]
-    pub task: Option<Described>,
+    pub task: Option<DescribedTask>,
 }
 
-/// Why functions could not be packaged.
+/// The reason why functions could not be packaged.
 #[derive(Debug, thiserror::Error)]
 pub enum PackageError {
-    /// They do not compile.
+    /// The functions do not compile.
     #[error(transparent)]
     Compile(#[from] CompileError),
-    /// They are not tasks, or their files cannot go along.
+    /// A task's definition or its assets are invalid.
     #[error(transparent)]
     Faults(#[from] Faults),
     /// A package could not be written.
     #[error("cannot write {}", path.display())]
     Write {
-        /// What could not be written.
+        /// Its path.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Compiles every function of the workspace and packages it below `target/lamplighter`, by name. What is there of
-/// functions that are gone is removed. The pulse's package has the plan of the tasks as they are in the environment;
-/// `environment` goes before the one that lamplighter.toml names.
+/// Compiles every function of the workspace and packages it below `target/lamplighter`. Returns the packages by name.
+///
+/// Packages of functions that no longer exist are removed. The pulse's package contains the plan of the tasks in one
+/// environment: `environment`, or else the one that lamplighter.toml names.
 pub fn package_all(
     workspace: &Workspace,
     profile: Profile,
@@ -83,13 +84,13 @@ pub fn package_all(
         entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
     }
     let target = workspace.packages();
-    let _alone = alone(&target).map_err(failed(&target))?;
+    let _lock = exclusive_lock(&target).map_err(failed(&target))?;
     remove_others(&target, &binaries)?;
     let package = |(name, entries): (&String, &Vec<Entry>)| {
         let zip = target.join(format!("{name}.zip"));
         let folder = target.join(name);
-        // The folder is written last, so that one with this content has its zip beside it.
-        if !(zip.is_file() && folder::holds(&folder, entries).map_err(failed(&folder))?) {
+        // The folder is written last. So if it has this content, the zip has it too.
+        if !(zip.is_file() && folder::is_current(&folder, entries).map_err(failed(&folder))?) {
             archive::write(&zip, entries, level(profile)).map_err(failed(&zip))?;
             folder::write(&folder, entries).map_err(failed(&folder))?;
         }
@@ -100,14 +101,14 @@ pub fn package_all(
     contents.iter().map(package).collect()
 }
 
-/// The plan of a project's tasks, the same text for the same tasks.
+/// The plan of a project's tasks, as text that is the same for the same tasks.
 fn plan(project: &Project) -> String {
-    // A plan is plain lists and records, which JSON always has.
+    // A plan consists of lists and records, which can always be JSON.
     serde_json::to_value(project.plan()).map(|plan| sorted(&plan)).unwrap_or_default()
 }
 
-/// Waits until no other process writes packages here, and keeps others waiting until it is dropped.
-fn alone(target: &Path) -> io::Result<fs::File> {
+/// Waits until no other process writes packages here. Others wait until the returned file is dropped.
+fn exclusive_lock(target: &Path) -> io::Result<fs::File> {
     fs::create_dir_all(target)?;
     let lock = fs::File::create(target.with_extension("lock"))?;
     lock.lock()?;
@@ -119,10 +120,10 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> PackageError {
     move |source| PackageError::Write { path, source }
 }
 
-/// What goes into each package, sorted by place.
+/// The content of each package, sorted by destination.
 fn contents(
     binaries: &BTreeMap<String, PathBuf>,
-    described: &[Described],
+    described: &[DescribedTask],
 ) -> Result<BTreeMap<String, Vec<Entry>>, Faults> {
     let mut faults = Faults::default();
     let mut contents: BTreeMap<_, _> = binaries
@@ -145,16 +146,20 @@ fn contents(
             }
         }
         entries.sort();
-        for (twin, next) in entries.iter().zip(entries.iter().skip(1)) {
-            if next.to == twin.to || next.to.starts_with(&format!("{}/", twin.to)) {
-                faults.add(&task.source, "copy_assets", format!("two assets go to `{}`", twin.to));
+        for (entry, next) in entries.iter().zip(entries.iter().skip(1)) {
+            if next.to == entry.to || next.to.starts_with(&format!("{}/", entry.to)) {
+                faults.add(
+                    &task.source,
+                    "copy_assets",
+                    format!("two assets have the destination `{}`", entry.to),
+                );
             }
         }
     }
     faults.none_or(contents)
 }
 
-/// Removes the packages of functions that are no more.
+/// Removes the packages of functions that no longer exist.
 fn remove_others(target: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<(), PackageError> {
     let kept: BTreeSet<_> = binaries.keys().flat_map(|name| [name.clone(), format!("{name}.zip")]).collect();
     let entries = match fs::read_dir(target) {
@@ -172,7 +177,7 @@ fn remove_others(target: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<
     Ok(())
 }
 
-/// How hard a zip is compressed. A debug binary is large, and nobody waits for its transfer.
+/// The compression level of a zip. A debug binary is large and never uploaded, so it is compressed quickly.
 fn level(profile: Profile) -> i64 {
     match profile {
         Profile::Dev | Profile::Optimised => 1,

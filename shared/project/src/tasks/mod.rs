@@ -1,7 +1,7 @@
-//! A project: its tasks as `lamplighter.toml` and the environment change them, known to stand together.
+//! A project: its tasks with the overrides of `lamplighter.toml` applied, checked each by itself and all together.
 
 mod checks;
-pub mod given;
+pub mod local_values;
 mod overrides;
 pub mod secrets;
 
@@ -21,74 +21,74 @@ use lamplighter_core::{
 };
 use serde_json::Value;
 
-use self::given::Known;
+use self::local_values::LocalValues;
 use crate::{
     config::{Build, Config, Permission, TaskConfig},
-    describe::Described,
+    describe::DescribedTask,
     fault::Faults,
 };
 
-/// The memory of a function that says nothing of it: a megabyte buys processor time too, and with less than
-/// this a cold start takes longer than it saves.
+/// The default memory of a function. Lambda assigns processor time by memory: with less, cold starts take longer than the
+/// memory saves.
 const DEFAULT_MEMORY_MB: u32 = 256;
-/// What Lambda adds to a task's own time: the claim before it and the record after it.
+/// The time that a function needs besides its task's own: for the claim before it and the record after it.
 const MARGIN_SECONDS: u64 = 10;
-/// The longest time of one invocation. Source: AWS Lambda Developer Guide, "Lambda quotas".
+/// The longest timeout of a function. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const MAX_FUNCTION_SECONDS: u64 = 900;
-/// The most jobs that one invocation of a queue task is given. Source: AWS Lambda Developer Guide, "Using Lambda with
-/// Amazon SQS": with more, it would wait for them.
+/// The most jobs in one invocation of a queue task. For a larger batch Lambda would wait. Source: AWS Lambda Developer Guide,
+/// "Using Lambda with Amazon SQS".
 const MAX_BATCH: u64 = 10;
-/// What the jobs of one batch may take together, one after the other. So no job waits longer than this for those before
-/// it, and those of a process that dies come back within half an hour.
+/// The longest time of all jobs of one batch, one after the other. It bounds how long a job waits for those before it, and
+/// jobs of a process that dies are visible again within half an hour.
 const BATCH_SECONDS: u64 = 300;
 
 /// A project in one environment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Project {
-    /// Its name.
+    /// The project's name.
     pub name: String,
     /// The environment.
     pub environment: String,
-    /// How it is built and deployed.
+    /// Settings for building and deploying.
     pub build: Build,
-    /// Who is told when a task fails.
+    /// The target of failure notifications.
     pub notify: Option<Target>,
-    /// The application's functions that enqueue jobs, by logical id, and for which tasks.
+    /// The queue tasks for which the application's functions enqueue jobs, by the functions' logical ids.
     pub functions: BTreeMap<String, Vec<TaskName>>,
-    /// Its tasks, by name.
+    /// The tasks, by name.
     pub tasks: Vec<Task>,
 }
 
 /// A task of a project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// Its definition, with the overrides applied.
+    /// The definition, with the overrides applied.
     pub definition: Definition,
-    /// The overrides that its function is told of.
+    /// The overrides that its function receives.
     pub settings: Settings,
-    /// The memory of its function.
+    /// The memory of its function, in megabytes.
     pub memory_mb: u32,
     /// Further statements of its function's role.
     pub permissions: Vec<Permission>,
     /// Further environment variables.
     pub environment: BTreeMap<String, String>,
-    /// The keys in lamplighter.toml that those are from, by name.
+    /// The keys in lamplighter.toml that set these variables, by the variables' names.
     pub environment_keys: BTreeMap<String, String>,
     /// The file that defines it, relative to the workspace.
     pub source: String,
-    /// Its package's folder.
+    /// The folder of its package.
     pub folder: PathBuf,
-    /// The values that references have on this machine; in a template none.
-    pub known: Known,
+    /// The values of references on this machine. For a template there are none.
+    pub local_values: LocalValues,
 }
 
 impl Project {
-    /// The project of these tasks, or everything in it that cannot stand.
+    /// Applies the overrides to the tasks, and returns the project or all of its faults.
     ///
-    /// `name` is that of the workspace. `environment` goes before the file's own.
+    /// `name` is the workspace's. `environment` takes precedence over the file's.
     pub fn resolve(
         name: &str,
-        described: Vec<Described>,
+        described: Vec<DescribedTask>,
         config: &Config,
         environment: Option<&str>,
     ) -> Result<Self, Faults> {
@@ -104,7 +104,7 @@ impl Project {
             checks::task(&task, &layers, &mut faults);
             tasks.push(task);
         }
-        checks::together(&tasks, &mut faults);
+        checks::across_tasks(&tasks, &mut faults);
         let name = name.to_owned();
         let notify = config.notify(&environment, &mut faults);
         let functions = checks::functions(config, &tasks, &mut faults);
@@ -127,7 +127,7 @@ impl Project {
         self.tasks.iter().filter_map(|task| Some((task, task.definition.queue()?)))
     }
 
-    /// What the pulse knows of the tasks.
+    /// The pulse's plan of the tasks.
     pub fn plan(&self) -> Plan {
         let planned = self.tasks.iter().map(|task| {
             let driver = match task.definition.cron().map(driver) {
@@ -142,8 +142,8 @@ impl Project {
 }
 
 impl Task {
-    fn resolve(described: Described, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
-        let Described { definition, source, folder } = described;
+    fn resolve(described: DescribedTask, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
+        let DescribedTask { definition, source, folder } = described;
         let mut settings = Settings::default();
         let mut memory_mb = DEFAULT_MEMORY_MB;
         let mut permissions = Vec::new();
@@ -168,24 +168,26 @@ impl Task {
             environment_keys,
             source,
             folder,
-            known: Known::default(),
+            local_values: LocalValues::default(),
         }
     }
 
-    /// Its name.
+    /// The task's name.
     pub fn name(&self) -> &TaskName {
         &self.definition.name
     }
 
-    /// The time its function may take: its own time in whole seconds, and some for what is around it. If it replaces the
-    /// run in progress, also what it waits for that to end. If it is a queue task, the time of a whole batch.
+    /// The timeout of its function, in seconds: the task's own, with a margin for claim and record.
+    ///
+    /// A task that replaces the run in progress also has time to wait for its end. A queue task has time for a whole batch.
     pub fn function_seconds(&self) -> u64 {
         let waits = if self.definition.overlap() == Overlap::Replace { REPLACE_WAIT.as_secs() } else { 0 };
         (self.own_seconds() * self.batch() + waits + MARGIN_SECONDS).min(MAX_FUNCTION_SECONDS)
     }
 
-    /// How many jobs one invocation of its function is given, if it is a queue task: as many as may each take their whole
-    /// time, one after the other. So none has to be given back for want of time, which would count as a delivery.
+    /// The batch size of a queue task: the number of jobs that can each take their whole timeout, one after the other.
+    ///
+    /// So no job has to be returned to the queue for lack of time, which would count as a delivery.
     pub fn batch(&self) -> u64 {
         match self.definition.queue() {
             Some(_) => (BATCH_SECONDS / self.own_seconds().max(1)).clamp(1, MAX_BATCH),
@@ -193,30 +195,32 @@ impl Task {
         }
     }
 
-    /// The time of one run, in whole seconds.
+    /// The timeout of one run, in seconds, rounded up.
     fn own_seconds(&self) -> u64 {
         duration::millis(self.definition.timeout).div_ceil(1000)
     }
 
-    /// The environment variables that tell its function what was overridden and declared, with the values of references as
-    /// far as they are known here. The table, the bucket and the environment's name are the deployment's to add.
+    /// The environment variables that the project decides: the overrides, and the variables from lamplighter.toml. A reference
+    /// is replaced by its value if this machine has one.
+    ///
+    /// [`task_variables`](crate::functions::task_variables) adds those that name the parts of the stack.
     pub fn variables(&self) -> BTreeMap<String, String> {
         let mut settings = self.settings.clone();
-        // One in the task's own defaults is resolved as any other: it stands in the template too.
+        // A reference in the task's own defaults is also resolved, so it has to be in the variables.
         if resolve::find(&self.definition.config).len() > resolve::find(&settings.config).len() {
             settings.config = self.definition.config.clone();
         }
-        let known = |text| self.known.put_into(text);
-        let Packed { settings: packed, mut variables } = resolve::pack(&settings).mapped(known);
+        let resolved = |text| self.local_values.put_into(text);
+        let Packed { settings: packed, mut variables } = resolve::pack(&settings).mapped(resolved);
         if settings != Settings::default() {
             variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), sorted(&packed));
         }
-        variables.extend(self.environment.iter().map(|(name, text)| (name.clone(), known(text.clone()))));
+        variables.extend(self.environment.iter().map(|(name, text)| (name.clone(), resolved(text.clone()))));
         variables
     }
 }
 
-/// TOML as JSON, or the key of the first number that JSON has no number for, and its name. A date is its text.
+/// Converts TOML to JSON. Fails with the key and the text of the first number that JSON cannot represent. A date becomes text.
 fn json(table: &toml::Table) -> Result<Value, (String, String)> {
     fn value(of: &toml::Value) -> Result<Value, (String, String)> {
         Ok(match of {
@@ -237,8 +241,8 @@ fn json(table: &toml::Table) -> Result<Value, (String, String)> {
         })
     }
     let entry = |(key, item): (&String, _)| {
-        let placed = value(item).map_err(|(path, name)| (format!("{key}{path}"), name));
-        placed.map(|value| (key.clone(), value))
+        let converted = value(item).map_err(|(path, name)| (format!("{key}{path}"), name));
+        converted.map(|value| (key.clone(), value))
     };
     table.iter().map(entry).collect()
 }

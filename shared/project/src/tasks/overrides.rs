@@ -1,4 +1,4 @@
-//! What lamplighter.toml says of a task's run, as settings.
+//! The overrides of one table in lamplighter.toml, as settings.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -14,33 +14,31 @@ use crate::{
     fault::Faults,
 };
 
-/// The settings of one table of overrides. What does not parse is reported under the table's key.
+/// Converts one table of overrides to settings. A value that does not parse is a fault.
 pub(super) fn settings(prefix: &str, layer: &TaskConfig, task: &Definition, faults: &mut Faults) -> Settings {
-    let mut reading = Reading { prefix, faults };
+    let mut reader = TableReader { prefix, faults };
     if !matches!(task.kind, Kind::Cron(_)) {
-        reading.only_of_cron_tasks(layer, task);
+        reader.only_of_cron_tasks(layer, task);
     }
     Settings {
-        timeout_ms: reading
-            .parsed("timeout", layer.timeout.as_deref(), duration::parse)
-            .map(duration::millis),
+        timeout_ms: reader.parsed("timeout", layer.timeout.as_deref(), duration::parse).map(duration::millis),
         max_attempts: layer.attempts,
-        schedule: reading.word("schedule", layer.schedule.as_deref()),
+        schedule: reader.word("schedule", layer.schedule.as_deref()),
         timezone: layer.timezone.clone(),
-        priority: reading.word("priority", layer.priority.as_deref()),
-        overlap: reading.word("overlap", layer.overlap.as_deref()),
-        catch_up: reading.word("catch_up", layer.catch_up.as_deref()),
-        retention_days: reading.retention(layer.retention_days),
-        config: reading.config(&layer.config),
+        priority: reader.word("priority", layer.priority.as_deref()),
+        overlap: reader.word("overlap", layer.overlap.as_deref()),
+        catch_up: reader.word("catch_up", layer.catch_up.as_deref()),
+        retention_days: reader.retention(layer.retention_days),
+        config: reader.config(&layer.config),
     }
 }
 
-struct Reading<'a> {
+struct TableReader<'a> {
     prefix: &'a str,
     faults: &'a mut Faults,
 }
 
-impl Reading<'_> {
+impl TableReader<'_> {
     fn fault(&mut self, key: &str, reason: impl Display) {
         self.faults.add(config::FILE, format!("{}.{key}", self.prefix), reason);
     }
@@ -66,7 +64,7 @@ impl Reading<'_> {
 
     fn retention(&mut self, days: Option<u32>) -> Option<u32> {
         if days == Some(0) {
-            self.fault("retention_days", "0 days keep no record: give at least 1");
+            self.fault("retention_days", "expected at least 1 day");
             return None;
         }
         days
@@ -77,7 +75,7 @@ impl Reading<'_> {
             return Value::Null;
         }
         super::json(config).unwrap_or_else(|(path, name)| {
-            self.fault(&format!("config.{path}"), format!("is {name}, for which JSON has no number"));
+            self.fault(&format!("config.{path}"), format!("is {name}, which JSON cannot represent"));
             Value::Null
         })
     }
@@ -91,7 +89,7 @@ impl Reading<'_> {
             ("catch_up", layer.catch_up.is_some()),
         ] {
             if set {
-                self.fault(key, format!("is for cron tasks, and `{}` has no schedule of its own", task.name));
+                self.fault(key, format!("is only for cron tasks, and `{}` is none", task.name));
             }
         }
     }

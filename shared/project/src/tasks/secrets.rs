@@ -1,22 +1,24 @@
-//! Secrets and references in a configuration: what may stand in a file, and what may not.
+//! Secrets and references in a configuration, and where they are allowed.
 
 use lamplighter_core::{hidden, resolve, secret::MASK};
 use serde_json::Value;
 
-/// The path of every value that the schema marks as secret and that CloudFormation does not look up. An empty one says
-/// nothing.
+/// Returns the paths of secrets in plain text: values that the schema marks as secret and that are no references. An empty
+/// value is none.
 pub fn in_clear(config: &Value, schema: &Value) -> Vec<Vec<String>> {
     let mut marked = hidden::marked(config, schema);
-    marked.retain(|path| !is_looked_up(at(config, path)));
+    marked.retain(|path| !is_resolved_later(at(config, path)));
     marked
 }
 
-/// What a configuration has that only lamplighter.toml may have, since nobody resolves or hides it elsewhere.
+/// Returns the reason to reject a configuration that is stored in the table, if it has a secret or a reference. Those are only
+/// allowed in lamplighter.toml: elsewhere they are neither masked nor resolved.
 pub fn only_in_a_file(config: &Value, schema: &Value) -> Option<String> {
-    let place = "put it into lamplighter.toml, such as `{{resolve:secretsmanager:...}}` in the task's `config`, and deploy it";
+    let place = "put a reference such as `{{resolve:secretsmanager:...}}` into the task's `config` in lamplighter.toml, and \
+                 deploy it";
     if let Some(path) = hidden::marked(config, schema).first() {
         return Some(format!(
-            "`{}` is secret, and would stand in the table in clear: {place}",
+            "`{}` is secret, and the table would store it in plain text: {place}",
             hidden::path(path)
         ));
     }
@@ -24,11 +26,11 @@ pub fn only_in_a_file(config: &Value, schema: &Value) -> Option<String> {
     Some(unresolved(&found.path))
 }
 
-/// What is said of a reference where nobody resolves it.
+/// The message about a reference in a place where it is not resolved.
 pub fn unresolved(path: &str) -> String {
     format!(
-        "`{path}` is a reference, and CloudFormation resolves one only as it deploys: put it into lamplighter.toml, in the \
-         task's `config`, or give the value itself where it may stand in clear"
+        "`{path}` is a reference, which CloudFormation resolves only during a deployment: put it into the task's `config` in \
+         lamplighter.toml, or write the value itself if it is no secret"
     )
 }
 
@@ -40,14 +42,14 @@ pub(super) fn at<'a>(config: &'a Value, path: &[String]) -> &'a Value {
     })
 }
 
-/// Whether a value has nothing but texts with references. What is masked already is no value: it says that there is none.
-fn is_looked_up(value: &Value) -> bool {
+/// Returns true if a value consists only of texts with references. Empty and masked texts count as such.
+fn is_resolved_later(value: &Value) -> bool {
     match value {
         Value::String(text) => {
             text.is_empty() || text == MASK || resolve::references(text).is_ok_and(|found| !found.is_empty())
         }
-        Value::Array(items) => items.iter().all(is_looked_up),
-        Value::Object(entries) => entries.values().all(is_looked_up),
+        Value::Array(items) => items.iter().all(is_resolved_later),
+        Value::Object(entries) => entries.values().all(is_resolved_later),
         Value::Null => true,
         Value::Bool(_) | Value::Number(_) => false,
     }
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn l23_a_secret_must_be_looked_up() {
+    fn l23_a_secret_must_be_a_reference() {
         let found = |config: Value| in_clear(&config, &schema());
         let reference = "{{resolve:secretsmanager:shop:SecretString:token}}";
         assert_eq!(found(json!({ "token": reference, "url": "u" })), Vec::<Vec<String>>::new());
@@ -84,17 +86,17 @@ mod tests {
     }
 
     #[test]
-    fn o04_what_stands_in_the_table_has_no_secret_and_no_reference() {
-        let said = |config: Value| only_in_a_file(&config, &schema()).unwrap_or_default();
-        assert_eq!(said(json!({ "url": "u", "token": "" })), "");
-        let secret = said(json!({ "hooks": [{ "key": "hunter2" }] }));
+    fn o04_the_table_stores_no_secret_and_no_reference() {
+        let message = |config: Value| only_in_a_file(&config, &schema()).unwrap_or_default();
+        assert_eq!(message(json!({ "url": "u", "token": "" })), "");
+        let secret = message(json!({ "hooks": [{ "key": "hunter2" }] }));
         assert!(
             secret.starts_with("`hooks[0].key` is secret") && secret.contains("lamplighter.toml"),
             "{secret}"
         );
         assert!(!secret.contains("hunter2"), "{secret}");
-        let reference = said(json!({ "url": "http://{{resolve:ssm:/shop/host}}/" }));
+        let reference = message(json!({ "url": "http://{{resolve:ssm:/shop/host}}/" }));
         assert!(reference.starts_with("`url` is a reference"), "{reference}");
-        assert!(said(json!({ "token": "{{resolve:ssm:/shop/token}}" })).starts_with("`token` is secret"));
+        assert!(message(json!({ "token": "{{resolve:ssm:/shop/token}}" })).starts_with("`token` is secret"));
     }
 }

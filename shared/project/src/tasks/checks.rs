@@ -1,4 +1,4 @@
-//! What in a project cannot stand: each task by itself, and the tasks together.
+//! The checks of a project: of each task by itself, and across tasks.
 
 use std::collections::BTreeMap;
 
@@ -19,46 +19,46 @@ use serde_json::Value;
 use super::{Task, secrets};
 use crate::{
     config::{self, Config, TaskConfig},
-    describe::Described,
+    describe::DescribedTask,
     fault::Faults,
     phases::InOrder,
     variables::{NO_NAME, is_name, reserved},
 };
 
-/// What one function may have. Source: AWS Lambda Developer Guide, "Lambda quotas".
+/// The limits of a function's memory. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const MEMORY_MB: std::ops::RangeInclusive<u32> = 128..=10_240;
 
-/// The bytes that a project's own variables of one function may have: of Lambda's 4 KB, without what the template
-/// sets. Source: AWS Lambda Developer Guide, "Lambda quotas".
+/// The most bytes of the variables that a project sets for one function: Lambda's 4 KB without those that the template
+/// adds. Source: AWS Lambda Developer Guide, "Lambda quotas".
 const VARIABLES_BYTES: usize = 3584;
-/// What the names of our own variables begin with.
-const OWN_VARIABLES: &str = "LAMPLIGHTER_";
-/// Those of them that a project may set: where the assets are, and how much is logged.
-const FREE_VARIABLES: [&str; 2] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_LOG"];
+/// The prefix of the framework's own variables.
+const OWN_PREFIX: &str = "LAMPLIGHTER_";
+/// The variables with this prefix that a project may set: the location of the assets, and the log level.
+const SETTABLE: [&str; 2] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_LOG"];
 
 pub(super) fn environment(name: &str, faults: &mut Faults) {
     let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if name.is_empty() || !name.chars().all(is_word) {
-        let reason = format!("`{name}` is not a name: it must be letters, digits, `-` and `_`");
+        let reason = format!("`{name}` is not a valid name: use letters, digits, `-` and `_`");
         faults.add(config::FILE, "environment", reason);
     }
 }
 
-/// Every task that the file names must be there.
-pub(super) fn named_tasks(config: &Config, described: &[Described], faults: &mut Faults) {
+/// Adds a fault for each task in the file that does not exist.
+pub(super) fn named_tasks(config: &Config, described: &[DescribedTask], faults: &mut Faults) {
     let known: Vec<_> = described.iter().map(|d| d.definition.name.as_str()).collect();
     for (key, task) in config.named_tasks() {
         if !known.contains(&task) {
             let reason = match known.as_slice() {
-                [] => format!("there is no task `{task}`: there are none below functions/tasks"),
-                known => format!("there is no task `{task}`: there are {}", known.join(", ")),
+                [] => format!("there is no task `{task}`: functions/tasks is empty"),
+                known => format!("there is no task `{task}`: the tasks are {}", known.join(", ")),
             };
             faults.add(config::FILE, key, reason);
         }
     }
 }
 
-/// One task by itself. What an override made wrong is reported in the file of the overrides.
+/// Checks one task by itself. A fault in an overridden value is reported for the file with the override.
 pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut Faults) {
     let place = |key: &str, set: &dyn Fn(&TaskConfig) -> bool| {
         let layer = layers.iter().rev().find(|(_, layer)| set(layer));
@@ -74,7 +74,7 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
         faults.add(file, key, fault.reason);
     }
     if let Some(cron) = task.definition.cron()
-        && let Err(error) = known_zone(&cron.timezone)
+        && let Err(error) = check_zone(&cron.timezone)
     {
         let (file, key) = place("timezone", &|layer| layer.timezone.is_some());
         faults.add(file, key, error);
@@ -82,23 +82,25 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
     if !MEMORY_MB.contains(&task.memory_mb) {
         let (file, key) = place("memory_mb", &|layer| layer.memory_mb.is_some());
         let reason =
-            format!("{} is not within {} and {}", task.memory_mb, MEMORY_MB.start(), MEMORY_MB.end());
+            format!("{} is not between {} and {} MB", task.memory_mb, MEMORY_MB.start(), MEMORY_MB.end());
         faults.add(file, key, reason);
     }
     for path in secrets::in_clear(&task.definition.config, &task.definition.config_schema) {
         let [first, ..] = path.as_slice() else { continue };
         let (file, key) =
             place(&format!("config.{}", path.join(".")), &|layer| layer.config.contains_key(first));
-        let reason = "is secret and must not stand here in clear: write `{{resolve:secretsmanager:...}}` or \
-                      `{{resolve:ssm:...}}`, which CloudFormation looks up";
+        let reason = "is secret and must not be in plain text: use a reference such as `{{resolve:secretsmanager:...}}` or \
+                      `{{resolve:ssm:...}}`, which CloudFormation resolves";
         faults.add(file, key, reason);
     }
     for found in resolve::find(&task.definition.config) {
         let first = found.path.split(['.', '[']).next().unwrap_or_default();
         let (file, key) = place(&format!("config.{}", found.path), &|layer| layer.config.contains_key(first));
         if found.is_key {
-            let reason =
-                format!("has the key `{}`, and CloudFormation resolves no key: write it out", found.text);
+            let reason = format!(
+                "has the key `{}`, but CloudFormation resolves only values: write the key out",
+                found.text
+            );
             faults.add(file, key, reason);
         } else if let Err(error) = resolve::references(found.text) {
             faults.add(file, key, error);
@@ -107,7 +109,7 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
     for (prefix, layer) in layers {
         layer_keys(task, prefix, layer, faults);
     }
-    if let Some((key, violation)) = unfit_config(task, layers) {
+    if let Some((key, violation)) = invalid_config(task, layers) {
         let (file, _) = place("config", &|layer| layer.config.contains_key(&key));
         let prefix = layers.iter().rev().find(|(_, layer)| layer.config.contains_key(&key));
         let prefix = prefix.map_or("", |(prefix, _)| prefix);
@@ -115,51 +117,52 @@ pub(super) fn task(task: &Task, layers: &[(String, &TaskConfig)], faults: &mut F
     }
 }
 
-/// The key of the file at which the configuration is not what the task takes. What the file leaves out may be set at run
-/// time, and what only the default has wrong is not the file's fault.
-fn unfit_config(task: &Task, layers: &[(String, &TaskConfig)]) -> Option<(String, Violation)> {
+/// Checks the configuration against the task's schema, and returns the first key of the file that violates it.
+///
+/// Keys that the file leaves out are not checked: they can be set at run time, and the file is not to blame for the defaults.
+fn invalid_config(task: &Task, layers: &[(String, &TaskConfig)]) -> Option<(String, Violation)> {
     let schema = &task.definition.config_schema;
-    let properties = properties_of_closed(schema);
-    let is_said = |key: &str| layers.iter().any(|(_, layer)| layer.config.contains_key(key));
-    // A key that is not known is told of already.
+    let properties = closed_properties(schema);
+    let is_overridden = |key: &str| layers.iter().any(|(_, layer)| layer.config.contains_key(key));
+    // An unknown key is already reported.
     let is_known = |key: &str| properties.is_none_or(|properties| properties.contains_key(key));
     let config = task.definition.config.as_object()?.iter();
-    let said = config.filter(|(key, _)| is_said(key) && is_known(key));
-    let said = said.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let overridden = config.filter(|(key, _)| is_overridden(key) && is_known(key));
+    let overridden = overridden.map(|(key, value)| (key.clone(), value.clone())).collect();
     let violation = match properties {
         Some(_) => {
             let mut schema = schema.clone();
             schema.as_object_mut()?.remove("required");
-            resolve::check(&Value::Object(said), &schema).err()?
+            resolve::check(&Value::Object(overridden), &schema).err()?
         }
         None => resolve::check(&task.definition.config, schema).err()?,
     };
     let key = violation.path.split(['.', '[']).next().unwrap_or_default().to_owned();
-    is_said(&key).then_some((key, violation))
+    is_overridden(&key).then_some((key, violation))
 }
 
-/// The properties of a configuration that has no others.
-fn properties_of_closed(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
+/// The properties of a schema, if it allows no others.
+fn closed_properties(schema: &Value) -> Option<&serde_json::Map<String, Value>> {
     let is_closed = ["additionalProperties", "patternProperties", "anyOf", "oneOf", "allOf", "$ref"]
         .iter()
         .all(|word| matches!(schema.get(*word), None | Some(Value::Bool(false))));
     schema["properties"].as_object().filter(|_| is_closed)
 }
 
-/// A time zone must be in the database by exactly its name, since EventBridge knows no other.
-fn known_zone(name: &str) -> Result<(), UnknownZone> {
+/// Checks that the database has a time zone of exactly this name, since EventBridge is case-sensitive.
+fn check_zone(name: &str) -> Result<(), UnknownZone> {
     let known: Vec<_> = jiff::tz::db().available().collect();
     let known = known.iter().map(TimeZoneName::as_str);
     if known.clone().any(|known| known == name) { Ok(()) } else { Err(UnknownZone::new(name, known)) }
 }
 
-/// What one table of overrides says that no task could have.
+/// Checks the keys of one table of overrides.
 fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults) {
-    if let Some(properties) = properties_of_closed(&task.definition.config_schema) {
+    if let Some(properties) = closed_properties(&task.definition.config_schema) {
         for key in layer.config.keys().filter(|key| !properties.contains_key(*key)) {
             let mut known: Vec<_> = properties.keys().map(String::as_str).collect();
             known.sort_unstable();
-            let reason = format!("is not in the task's configuration: there are {}", known.join(", "));
+            let reason = format!("is not in the task's configuration: expected one of {}", known.join(", "));
             faults.add(config::FILE, format!("{prefix}.config.{key}"), reason);
         }
     }
@@ -175,10 +178,10 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
         let key = format!("{prefix}.environment.{name}");
         if !is_name(name) {
             faults.add(config::FILE, key, reserved(name).unwrap_or(NO_NAME));
-        } else if name.starts_with(OWN_VARIABLES) && !FREE_VARIABLES.contains(&name.as_str()) {
+        } else if name.starts_with(OWN_PREFIX) && !SETTABLE.contains(&name.as_str()) {
             let reason = format!(
-                "is Lamplighter's own, as all are that begin so, but for {}: give it another name",
-                FREE_VARIABLES.join(" and ")
+                "is reserved for Lamplighter, as all names with `{OWN_PREFIX}` except for {}: use another name",
+                SETTABLE.join(" and ")
             );
             faults.add(config::FILE, key, reason);
         } else if let Err(error) = resolve::references(value) {
@@ -187,8 +190,8 @@ fn layer_keys(task: &Task, prefix: &str, layer: &TaskConfig, faults: &mut Faults
     }
 }
 
-/// What tasks demand of each other.
-pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
+/// Checks names, dependencies and queues across tasks.
+pub(super) fn across_tasks(tasks: &[Task], faults: &mut Faults) {
     let mut by_name: BTreeMap<&TaskName, &Task> = BTreeMap::new();
     for task in tasks {
         if let Some(first) = by_name.insert(task.name(), task) {
@@ -209,12 +212,12 @@ pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
             let reason = match (lifecycle.get(needed), by_name.get(needed)) {
                 (Some((_, theirs)), _) if own.phase == Phase::Before && theirs.phase == Phase::After => {
                     Some(format!(
-                        "`{name}` runs before the application and `{needed}` after it: it cannot wait for it"
+                        "`{name}` runs before the application, but depends on `{needed}`, which runs after it"
                     ))
                 }
                 (Some(_), _) => None,
                 (None, Some(_)) => Some(format!(
-                    "`{name}` depends on `{needed}`, which no deployment starts: only lifecycle tasks have an order"
+                    "`{name}` depends on `{needed}`, which is not a lifecycle task: deployments run only those"
                 )),
                 (None, None) => Some(
                     OrderError::Unknown {
@@ -242,7 +245,7 @@ pub(super) fn together(tasks: &[Task], faults: &mut Faults) {
     }
 }
 
-/// What cron tasks demand of others: a task that has runs, and no circle.
+/// Checks that cron tasks depend on tasks that have runs, and not on each other in a circle.
 fn cron_dependencies(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) {
     let has_runs = |task: &Task| !matches!(task.definition.kind, Kind::Side(_));
     let known: Vec<_> =
@@ -266,7 +269,7 @@ fn cron_dependencies(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) 
     }
 }
 
-/// A task may enqueue jobs for queue tasks only.
+/// Checks that tasks enqueue jobs only for queue tasks.
 fn enqueues(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) {
     let queues = by_name.values().filter(|task| task.definition.queue().is_some()).map(|task| task.name());
     let queues: Vec<_> = queues.collect();
@@ -279,7 +282,7 @@ fn enqueues(by_name: &BTreeMap<&TaskName, &Task>, faults: &mut Faults) {
     }
 }
 
-/// For which tasks the application's functions enqueue jobs.
+/// Returns the queue tasks for which each function of the application enqueues jobs.
 pub(super) fn functions(
     config: &Config,
     tasks: &[Task],
@@ -288,9 +291,9 @@ pub(super) fn functions(
     let queues: Vec<_> =
         tasks.iter().filter(|task| task.definition.queue().is_some()).map(Task::name).collect();
     let mut functions = BTreeMap::new();
-    for (function, said) in &config.functions {
+    for (function, function_config) in &config.functions {
         let mut named = Vec::new();
-        for (i, name) in said.enqueues.iter().enumerate() {
+        for (i, name) in function_config.enqueues.iter().enumerate() {
             match queue_task(name, &queues) {
                 Ok(task) => named.push(task.clone()),
                 Err(reason) => {
@@ -309,18 +312,18 @@ fn queue_task<'a>(name: &str, queues: &[&'a TaskName]) -> Result<&'a TaskName, S
     let known = queues.iter().map(|task| task.as_str()).collect::<Vec<_>>().join(", ");
     let found = queues.iter().find(|task| task.as_str() == name).copied();
     found.ok_or_else(|| match queues {
-        [] => format!("there is no queue task `{name}`, and no other one"),
-        _ => format!("there is no queue task `{name}`: there are {known}"),
+        [] => format!("there is no queue task `{name}`: the project has none"),
+        _ => format!("there is no queue task `{name}`: the queue tasks are {known}"),
     })
 }
 
 impl super::Project {
-    /// What cannot be deployed to AWS, though it may run elsewhere. Reads the files that go with the tasks.
+    /// Returns the faults that prevent a deployment to AWS, though the project may run on one machine. Reads the tasks' assets.
     pub fn undeployable(&self, now: Timestamp) -> Faults {
         let mut faults = Faults::default();
         for (task, cron) in self.cron() {
             let Some(schedule) = &cron.schedule else { continue };
-            // A zone that is not known is a fault of its own.
+            // An unknown time zone is reported separately.
             let Ok(zone) = TimeZone::get(&cron.timezone) else { continue };
             if let Err(error) = schedule.first_after(&zone, now) {
                 match task.settings.schedule {
@@ -333,7 +336,7 @@ impl super::Project {
         if !allowed.contains(&self.build.log_retention_days) {
             let allowed: Vec<_> = allowed.iter().map(ToString::to_string).collect();
             let reason = format!(
-                "CloudWatch keeps no logs for {} days: it must be one of {}",
+                "CloudWatch cannot keep logs for {} days: use one of {}",
                 self.build.log_retention_days,
                 allowed.join(", ")
             );
@@ -358,8 +361,8 @@ impl super::Project {
             let bytes: usize = task.variables().iter().map(|(name, value)| name.len() + value.len()).sum();
             if bytes > VARIABLES_BYTES {
                 let reason = format!(
-                    "its configuration and environment are {bytes} bytes, and a function holds {VARIABLES_BYTES}: \
-                     keep what is long in a file of `copy_assets`"
+                    "its configuration and environment are {bytes} bytes, but a function can have {VARIABLES_BYTES}: \
+                     move long values to a file in `copy_assets`"
                 );
                 faults.add(config::FILE, format!("tasks.{}", task.name()), reason);
             }

@@ -1,4 +1,4 @@
-//! The values that references have on this machine, where no CloudFormation resolves them.
+//! The values of references on this machine, where CloudFormation does not resolve them.
 
 use std::{
     collections::BTreeMap,
@@ -13,28 +13,28 @@ use serde_json::Value;
 use super::{Project, Task, secrets};
 use crate::{config, fault::Faults};
 
-/// The start of the name of each variable that holds the value of one reference.
+/// The prefix of the variables that hold the values of references.
 const VARIABLE: &str = "LAMPLIGHTER_RESOLVE_";
 
-/// The least bytes of a line of a secret that is masked by itself.
-const LINE: usize = 4;
+/// The least bytes of a single line of a secret for it to be masked.
+const MIN_LINE: usize = 4;
 
-/// A TOML file with the values of references on this machine: `"{{resolve:ssm:/shop/token}}" = "value"`.
+/// The path of a TOML file with the values of references: `"{{resolve:ssm:/shop/token}}" = "value"`.
 #[derive(Clone, Debug, Default)]
 pub struct SecretsFile(pub Option<PathBuf>);
 
-/// Values by their references. They are never printed.
+/// The values of references on this machine. They are never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Known(BTreeMap<String, String>);
+pub struct LocalValues(BTreeMap<String, String>);
 
-impl fmt::Debug for Known {
+impl fmt::Debug for LocalValues {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-impl Known {
-    /// The text with the value of each reference in its place; as it is if one of them is not known.
+impl LocalValues {
+    /// Replaces the references in a text by their values. The text stays as it is if one has no value.
     pub(super) fn put_into(&self, text: String) -> String {
         if !resolve::has_reference(&text) {
             return text;
@@ -44,25 +44,25 @@ impl Known {
 }
 
 impl SecretsFile {
-    /// Reads the file, if one is named.
-    pub fn read(&self) -> anyhow::Result<Known> {
-        // An empty variable names no file.
+    /// Reads the file, if there is a path.
+    pub fn read(&self) -> anyhow::Result<LocalValues> {
+        // An empty environment variable counts as unset.
         let Some(path) = self.0.as_deref().filter(|path| !path.as_os_str().is_empty()) else {
-            return Ok(Known::default());
+            return Ok(LocalValues::default());
         };
         let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        parse(path, &text).map(Known)
+        parse(path, &text).map(LocalValues)
     }
 }
 
-/// Reads the text of a file. An error tells the line and nothing that stands there.
+/// Parses the text of a file. An error names the line, but never its content.
 fn parse(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let file = path.display();
     let table: toml::Table = toml::from_str(text).map_err(|error| {
         let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or_default());
         let line = before.matches('\n').count() + 1;
         anyhow::anyhow!(
-            "{file}: line {line} is not TOML such as `\"{{{{resolve:ssm:/shop/token}}}}\" = \"value\"`"
+            "{file}: line {line}: expected TOML such as `\"{{{{resolve:ssm:/shop/token}}}}\" = \"value\"`"
         )
     })?;
     let mut values = BTreeMap::new();
@@ -75,16 +75,18 @@ fn parse(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
         }
         match value {
             toml::Value::String(value) if value.contains('\0') => {
-                bail!("{file}: the value of `{reference}` has a NUL character, which no environment can have")
+                bail!(
+                    "{file}: the value of `{reference}` has a NUL character, which no environment variable can have"
+                )
             }
             toml::Value::String(value) => values.insert(reference, value),
-            _ => bail!("{file}: the value of `{reference}` must be a text in quotes"),
+            _ => bail!("{file}: the value of `{reference}` must be a string in quotes"),
         };
     }
     Ok(values)
 }
 
-/// The name of the variable that holds the value of a reference: its words in capitals.
+/// The name of the variable that holds the value of a reference: the words of the reference in capitals.
 fn variable(reference: &str) -> String {
     let inner = reference.trim_start_matches("{{resolve:").trim_end_matches("}}");
     let words = inner.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -92,40 +94,40 @@ fn variable(reference: &str) -> String {
 }
 
 impl Project {
-    /// The project as this machine runs it: the references of each task that `runs` have their values, from the file or else
-    /// from a variable of the environment. Each that has none is a fault.
+    /// Gives the references of each task that `runs` their values on this machine, from the file or else from the environment.
+    /// A reference without a value is a fault.
     pub fn with_values(
         mut self,
-        given: &Known,
+        values: &LocalValues,
         environment: impl Fn(&str) -> Option<String>,
         runs: impl Fn(&Task) -> bool,
     ) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         for task in self.tasks.iter_mut().filter(|task| runs(task)) {
-            let mut known = BTreeMap::new();
-            for (key, text) in task.texts() {
+            let mut found = BTreeMap::new();
+            for (key, text) in task.texts_with_references() {
                 for reference in resolve::references(&text).unwrap_or_default() {
                     let name = variable(reference);
-                    if let Some(value) = given.0.get(reference).cloned().or_else(|| environment(&name)) {
-                        known.insert(reference.to_owned(), value);
+                    if let Some(value) = values.0.get(reference).cloned().or_else(|| environment(&name)) {
+                        found.insert(reference.to_owned(), value);
                         continue;
                     }
                     let reason = format!(
-                        "`{reference}` has no value on this machine: write the line `\"{reference}\" = \"value\"` into a file \
+                        "`{reference}` has no value on this machine: add the line `\"{reference}\" = \"value\"` to the file \
                          that --secrets or LAMPLIGHTER_SECRETS names, or set {name}"
                     );
                     faults.add(config::FILE, format!("tasks.{}.{key}", task.name()), reason);
                 }
             }
-            task.known = Known(known);
+            task.local_values = LocalValues(found);
         }
         faults.none_or(self)
     }
 }
 
 impl Task {
-    /// Every text with a reference in what its function is told, by its key below the task's.
-    fn texts(&self) -> Vec<(String, String)> {
+    /// The texts with references in its configuration and its variables, by their keys below the task's.
+    fn texts_with_references(&self) -> Vec<(String, String)> {
         let config = resolve::find(&self.definition.config).into_iter();
         let config = config.map(|place| (format!("config.{}", place.path), place.text.to_owned()));
         let variables = self.environment.iter().filter(|(_, value)| resolve::has_reference(value));
@@ -133,39 +135,39 @@ impl Task {
         config.chain(variables).collect()
     }
 
-    /// The secrets that it is given on this machine: what Secrets Manager would say, what its configuration marks, and what is
-    /// marked in the one of a single run.
-    pub fn given_secrets(&self, of_run: &Value) -> Secrets {
+    /// The secrets that it has on this machine: the values of references to secrets, the values that its configuration marks as
+    /// secret, and those in the configuration of one run.
+    pub fn local_secrets(&self, of_run: &Value) -> Secrets {
         let marked = hidden::marked(&self.definition.config, &self.definition.config_schema);
         let marked: Vec<_> = marked.iter().map(|words| format!("config.{}", hidden::path(words))).collect();
         let mut secret = Vec::new();
-        for (key, text) in self.texts() {
+        for (key, text) in self.texts_with_references() {
             let references = resolve::references(&text).unwrap_or_default().into_iter();
             let chosen = references.filter(|it| marked.contains(&key) || resolve::is_secret(it));
-            secret.extend(chosen.filter_map(|it| self.known.0.get(it).cloned()));
+            secret.extend(chosen.filter_map(|it| self.local_values.0.get(it).cloned()));
         }
         for path in hidden::marked(of_run, &self.definition.config_schema) {
             let value = secrets::at(of_run, &path);
             secret.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
-        // A body that prints one of several lines prints several; a line that is too short says nothing.
-        let lines = secret.iter().flat_map(|text| text.lines()).filter(|line| line.trim().len() >= LINE);
+        // A body may print a secret of several lines line by line. A very short line would mask too much.
+        let lines = secret.iter().flat_map(|text| text.lines()).filter(|line| line.trim().len() >= MIN_LINE);
         let (texts, schema) = hidden::texts(secret.iter().map(String::as_str).chain(lines));
         hidden::take_all([(&texts, &schema)]).0
     }
 
-    /// Whether something that its function is told still waits for its value.
+    /// Returns true if one of its references has no value on this machine.
     pub fn is_unresolved(&self) -> bool {
         let unknown = |text: &str| {
             resolve::references(text)
-                .is_ok_and(|found| found.iter().any(|it| !self.known.0.contains_key(*it)))
+                .is_ok_and(|found| found.iter().any(|it| !self.local_values.0.contains_key(*it)))
         };
-        self.texts().iter().any(|(_, text)| unknown(text))
+        self.texts_with_references().iter().any(|(_, text)| unknown(text))
     }
 }
 
-/// What the environment of this process says.
-pub fn of_environment(name: &str) -> Option<String> {
+/// Reads a variable of this process's environment. One that is not UTF-8 counts as unset.
+pub fn from_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_file_gives_each_reference_a_text() {
+    fn o04_a_file_has_a_value_for_each_reference() {
         let text =
             format!("\"{TOKEN}\" = \"a \\\"b\\\"\"\n\"{{{{resolve:ssm:/k}}}}\" = \"\"\"\n-----\nkey\"\"\"\n");
         let found = values(&text).unwrap();
@@ -191,16 +193,16 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_file_that_cannot_be_read_is_told_by_its_line_and_shows_no_value() {
+    fn o04_an_error_in_a_file_names_the_line_and_shows_no_value() {
         let refused = |text: &str| {
             let error = values(text).unwrap_err();
             assert!(error.starts_with("secrets.toml: ") && !error.contains("hunter2"), "{error}");
             error
         };
-        assert!(refused("\"a\" = \"x\"\nb = hunter2\n").contains("line 2 is not TOML"));
+        assert!(refused("\"a\" = \"x\"\nb = hunter2\n").contains("line 2: expected TOML"));
         assert!(refused("token = \"hunter2\"").contains("`token` is not a reference"));
         assert!(refused(&format!("\"u:{TOKEN}\" = \"hunter2\"")).contains("is not a reference"));
-        assert!(refused(&format!("\"{TOKEN}\" = 17")).contains("must be a text in quotes"));
+        assert!(refused(&format!("\"{TOKEN}\" = 17")).contains("must be a string in quotes"));
         assert!(refused(&format!("\"{TOKEN}\" = \"hunter2\\u0000\"")).contains("NUL"));
     }
 
@@ -222,11 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_reference_has_its_value_here_or_is_refused_with_how_to_give_it() {
-        let given = Known(BTreeMap::from([(TOKEN.to_owned(), "hunter2".to_owned())]));
+    fn o04_a_reference_without_a_value_here_is_a_fault_that_says_how_to_set_it() {
+        let given = LocalValues(BTreeMap::from([(TOKEN.to_owned(), "hunter2".to_owned())]));
         let pin = |name: &str| (name == "LAMPLIGHTER_RESOLVE_SSM_PIN").then(|| "47\"11".to_owned());
         let is_a = |task: &Task| task.name().as_str() == "a";
-        let faults = project().with_values(&Known::default(), |_| None, |_| true).unwrap_err().to_string();
+        let faults =
+            project().with_values(&LocalValues::default(), |_| None, |_| true).unwrap_err().to_string();
         for part in [
             format!("lamplighter.toml: tasks.a.config.token: `{TOKEN}` has no value on this machine"),
             "tasks.a.config.pin: ".to_owned(),
@@ -247,10 +250,10 @@ mod tests {
         let has = |text: &str| texts.iter().any(|(_, value)| *value == text);
         assert!(has("hunter2") && has("47\"11"), "{texts:?}");
         assert!(!variables["LAMPLIGHTER_SETTINGS"].contains("hunter2"));
-        assert_eq!(a.given_secrets(&Value::Null).mask("hunter2 47\"11"), "[secret] [secret]");
+        assert_eq!(a.local_secrets(&Value::Null).mask("hunter2 47\"11"), "[secret] [secret]");
         let of_run = json!({ "pin": "one\nof two lines", "token": "shown" });
-        let told = a.given_secrets(&of_run).mask("shown: of two lines, one");
-        assert_eq!(told, "shown: [secret], one");
+        let masked = a.local_secrets(&of_run).mask("shown: of two lines, one");
+        assert_eq!(masked, "shown: [secret], one");
         assert!(!format!("{project:?}").contains("hunter2"), "nothing prints them");
     }
 }

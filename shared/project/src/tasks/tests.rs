@@ -1,4 +1,4 @@
-//! What stands in a project, and what cannot.
+//! The resolved project, and its faults.
 
 use lamplighter_core::definition::{Overlap, Priority};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::fixtures::{CONFIG, described, shop, tasks};
 
-fn faults(tasks: Vec<Described>, config: &str) -> Vec<String> {
+fn faults(tasks: Vec<DescribedTask>, config: &str) -> Vec<String> {
     let config = Config::parse(config).unwrap();
     let faults = Project::resolve("shop", tasks, &config, None).err().unwrap_or_default();
     faults.iter().map(ToString::to_string).collect()
@@ -17,7 +17,7 @@ fn task<'a>(project: &'a Project, name: &str) -> &'a Task {
 }
 
 #[test]
-fn l02_every_fault_is_told_with_file_and_key() {
+fn l02_every_fault_is_reported_with_file_and_key() {
     let tasks = vec![
         described("a", json!({ "depends_on": ["b", "nobody"], "timeout_ms": 901_000 })),
         described("b", json!({ "depends_on": ["a"], "run_on": [] })),
@@ -32,25 +32,25 @@ fn l02_every_fault_is_told_with_file_and_key() {
     assert_eq!(
         faults(tasks, "[tasks.nobody]\n[tasks.late]\ntimeout = \"16m\"\nattempts = 0\nmemory_mb = 1"),
         [
-            "lamplighter.toml: tasks.nobody: there is no task `nobody`: there are a, b, early, late, tick"
+            "lamplighter.toml: tasks.nobody: there is no task `nobody`: the tasks are a, b, early, late, tick"
                 .to_owned(),
             format!("{}: timeout: 15m 1s is not within 1 ms and 900 s", lib("a")),
             format!("{}: run_on: an empty list never runs: give some of deploy, update", lib("b")),
             "lamplighter.toml: tasks.late.timeout: 16m is not within 1 ms and 900 s".to_owned(),
             "lamplighter.toml: tasks.late.attempts: 0 attempts never run the body: give at least 1"
                 .to_owned(),
-            "lamplighter.toml: tasks.late.memory_mb: 1 is not within 128 and 10240".to_owned(),
+            "lamplighter.toml: tasks.late.memory_mb: 1 is not between 128 and 10240 MB".to_owned(),
             format!(
                 "{}: depends_on: `a` depends on `nobody`, which is not a task here: there are a, b, early, late",
                 lib("a")
             ),
             format!(
-                "{}: depends_on: `early` runs before the application and `late` after it: it cannot wait for it",
+                "{}: depends_on: `early` runs before the application, but depends on `late`, which runs after it",
                 lib("early")
             ),
             format!(
-                "{}: depends_on: `early` depends on `tick`, which no deployment starts: only lifecycle tasks have an \
-                 order",
+                "{}: depends_on: `early` depends on `tick`, which is not a lifecycle task: deployments run \
+                 only those",
                 lib("early")
             ),
             format!("{}: depends_on: the tasks depend on each other in a circle: a -> b -> a", lib("a")),
@@ -60,7 +60,7 @@ fn l02_every_fault_is_told_with_file_and_key() {
 
 #[test]
 fn l02_two_tasks_of_one_name_are_both_named() {
-    let twin = Described { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
+    let twin = DescribedTask { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
     assert_eq!(
         faults(vec![described("a", json!({})), twin], ""),
         ["functions/tasks/x/a/src/lib.rs: name: two tasks are named `a`, the other one in \
@@ -69,7 +69,7 @@ fn l02_two_tasks_of_one_name_are_both_named() {
 }
 
 #[test]
-fn l02_what_an_override_cannot_say_is_named() {
+fn l02_an_invalid_override_is_reported_with_its_key() {
     let schema = json!({ "properties": { "urls": {}, "token": { "writeOnly": true } } });
     let task = described("a", json!({ "config": { "urls": [] }, "config_schema": schema }));
     let config = r#"
@@ -106,7 +106,7 @@ fn l02_what_an_override_cannot_say_is_named() {
 }
 
 #[test]
-fn l23_a_secret_in_code_is_refused_where_it_stands() {
+fn l23_a_secret_in_code_is_rejected_with_its_place() {
     let schema = json!({ "properties": { "token": { "writeOnly": true } } });
     let task = || described("a", json!({ "config": { "token": "s3cr3t" }, "config_schema": schema }));
     let [fault] = &faults(vec![task()], "")[..] else { panic!("one fault") };
@@ -119,7 +119,7 @@ fn l23_a_secret_in_code_is_refused_where_it_stands() {
 }
 
 #[test]
-fn o04_a_reference_that_cannot_be_resolved_is_refused_where_it_stands() {
+fn o04_a_reference_that_cannot_be_resolved_is_rejected_with_its_place() {
     let task = || described("a", json!({ "config": { "url": "" } }));
     let config = |value: &str| format!("[tasks.a.config]\nurl = {value}");
     for (value, wanted) in [
@@ -138,7 +138,7 @@ fn o04_a_reference_that_cannot_be_resolved_is_refused_where_it_stands() {
     let variable = "[tasks.a.environment]\nURL = \"{{resolve:ssm-secure:/a}}\"\nLAMPLIGHTER_SECRET_1 = \"x\"";
     let found = faults(vec![task()], variable);
     assert!(found[1].contains("environment.URL: has a reference to `ssm-secure`"), "{found:?}");
-    assert!(found[0].contains("LAMPLIGHTER_SECRET_1: is Lamplighter's own"), "{found:?}");
+    assert!(found[0].contains("LAMPLIGHTER_SECRET_1: is reserved for Lamplighter"), "{found:?}");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn l09_overrides_reach_the_function_with_their_types() {
 }
 
 #[test]
-fn c02_a_schedule_that_never_fires_again_is_not_deployed_and_stops_nothing_else() {
+fn c02_a_schedule_that_never_fires_again_prevents_only_the_deployment() {
     let cron = |schedule: &str| json!({ "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "low" });
     let tasks = ["0 0 0 1 1 * 2020", "@daily", "0 0 0 1 1 * 2026-2030"];
     let tasks: Vec<_> =
@@ -206,7 +206,7 @@ fn c02_a_schedule_that_never_fires_again_is_not_deployed_and_stops_nothing_else(
 }
 
 #[test]
-fn l08_the_command_line_goes_before_the_file() {
+fn l08_the_command_line_takes_precedence_over_the_file() {
     let config = Config::parse(&format!("environment = \"staging\"\n{CONFIG}")).unwrap();
     let project = |environment| Project::resolve("shop", tasks(), &config, environment).unwrap();
     assert_eq!(project(None).environment, "staging");
@@ -218,7 +218,7 @@ fn l08_the_command_line_goes_before_the_file() {
 }
 
 #[test]
-fn what_a_function_cannot_hold_is_refused() {
+fn variables_that_are_too_long_for_a_function_are_rejected() {
     let long = "x".repeat(4000);
     let config = Config::parse(&format!("[tasks.a.environment]\nLONG = \"{long}\"")).unwrap();
     let project = Project::resolve("shop", vec![described("a", json!({}))], &config, None).unwrap();
@@ -273,7 +273,7 @@ fn l09_a_cron_task_is_overridden_by_the_file() {
 }
 
 #[test]
-fn c02_a_wrong_override_is_told_with_file_and_key() {
+fn c02_an_invalid_override_is_reported_with_file_and_key() {
     let cron = json!({ "kind": "cron", "schedule": "@daily", "timezone": "Europe/Viena", "priority": "low" });
     let config = r#"
         [tasks.tick]
@@ -291,7 +291,7 @@ fn c02_a_wrong_override_is_told_with_file_and_key() {
     let found = faults(tasks, config);
     for (fault, expected) in found.iter().zip([
         "lamplighter.toml: tasks.late.timezone: `europe/vienna` is not a time zone: did you mean `Europe/Vienna`?",
-        "lamplighter.toml: tasks.plain.schedule: is for cron tasks, and `plain` has no schedule of its own",
+        "lamplighter.toml: tasks.plain.schedule: is only for cron tasks, and `plain` is none",
         "lamplighter.toml: tasks.tick.schedule: `0 6 * * MOM` is not a schedule: `MOM` is not a day of the week: they \
          are 0 to 7, or SUN to SAT; did you mean MON?\n  0 6 * * MOM\n          ^^^",
         "lamplighter.toml: tasks.tick.priority: `urgent` is not a priority: it must be one of critical, high, medium, \
@@ -300,7 +300,7 @@ fn c02_a_wrong_override_is_told_with_file_and_key() {
          replace",
         "lamplighter.toml: tasks.tick.catch_up: a policy of catch-up: `soon` is not a duration: write a number with \
          its unit, such as `90s`, `2m` or `1h 30m`",
-        "lamplighter.toml: tasks.tick.retention_days: 0 days keep no record: give at least 1",
+        "lamplighter.toml: tasks.tick.retention_days: expected at least 1 day",
         "functions/tasks/tick/src/lib.rs: timezone: `Europe/Viena` is not a time zone: did you mean `Europe/Vienna`?",
     ]) {
         assert_eq!(fault, expected);
