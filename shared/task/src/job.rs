@@ -11,7 +11,7 @@ use lambda_runtime::{
     streaming::{self, Body},
 };
 use lamplighter_aws::{
-    jobs::{Carried, Jobs, Worker},
+    jobs::{JobOutcome, Jobs, Worker},
     table::{Table, TableError},
 };
 use lamplighter_core::{
@@ -144,14 +144,15 @@ async fn take<T: Task>(
         stuck = is_stuck;
         tried
     };
-    let carried = jobs.carry(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
+    let carried =
+        jobs.process(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
     let wait = |at: Timestamp| Some(until(at));
     let again = match carried {
-        Carried::Over(run) => {
+        JobOutcome::Over(run) => {
             log::end(&run);
             None
         }
-        Carried::Again { pause, run } => {
+        JobOutcome::Again { pause, run } => {
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(
                 pause_ms,
@@ -161,12 +162,12 @@ async fn take<T: Task>(
             );
             Some(pause)
         }
-        Carried::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
+        JobOutcome::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
         // Whoever wakes it sends a message of its own, and so was one sent to look again.
-        Carried::Refused(Refusal::Waits | Refusal::Full { .. }) => None,
+        JobOutcome::Refused(Refusal::Waits | Refusal::Full { .. }) => None,
         // Somebody took it over, or gave it back with a write whose response was lost: another look tells.
-        Carried::Lost => Some(Duration::ZERO),
-        Carried::Unknown => return Err(format!("there is no job {key}")),
+        JobOutcome::Lost => Some(Duration::ZERO),
+        JobOutcome::Unknown => return Err(format!("there is no job {key}")),
     };
     Ok(Taken { again, stuck })
 }

@@ -6,10 +6,7 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use lamplighter_core::{
     name::TaskName,
@@ -19,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     Table, TableError,
+    conditional::Conditional,
     item::{n, s, to_json},
     keys::{Key, Partition},
     pulse::RETENTION_SECONDS,
@@ -73,12 +71,10 @@ impl Table {
             .put(item)
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = put.send().await else { return Ok(true) };
-        let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
-            return Err(self.failed("keep a message", &error));
+        let Conditional::Refused(kept) = self.conditional("keep a message", put.send().await)? else {
+            return Ok(true);
         };
-        let kept = to_json(refused.item.clone().unwrap_or_default());
-        if kept["message"].is_null() {
+        if to_json(kept)["message"].is_null() {
             self.forget_pointer(&message.task, occasion).await?;
         }
         Ok(false)
@@ -144,16 +140,8 @@ impl Table {
             .expression_attribute_values(":seen", n(seen))
             .send()
             .await;
-        match claimed {
-            Ok(_) => {}
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(self.failed("take a message", &error)),
+        if !self.applied("take a message", claimed)? {
+            return Ok(None);
         }
         let failures =
             item["failures"].as_u64().and_then(|failures| u32::try_from(failures).ok()).unwrap_or(0);

@@ -5,11 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
-    types::KeysAndAttributes,
-};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use jiff::Timestamp;
 use lamplighter_core::{
     claim::TaskState,
@@ -60,11 +56,7 @@ impl Table {
     /// Takes a minute's work: true for the first who asks, false for everybody else. One write.
     pub async fn begin_pulse(&self, record: &Record) -> Result<bool, TableError> {
         let put = self.put(self.pulse_item(record)?).condition_expression("attribute_not_exists(pk)");
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(self.failed("begin a pulse", &error)),
-        }
+        self.applied("begin a pulse", put.send().await)
     }
 
     /// Writes what became of a pulse, in the place of what was written when it began. One write.
@@ -118,11 +110,7 @@ impl Table {
                 .expression_attribute_values(":seen", s(watermark.to_string())),
             None => put.condition_expression("attribute_not_exists(watermark)"),
         };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(self.failed("keep the pulse's state", &error)),
-        }
+        self.applied("keep the pulse's state", put.send().await)
     }
 
     /// Forgets what the pulse remembers, so that one whose state cannot be read goes on. One write.
@@ -204,17 +192,7 @@ impl Table {
             .expression_attribute_values(":status", s(Status::Blocked.as_str()))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1));
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(self.failed("note a blocked run", &error)),
-        }
+        self.applied("note a blocked run", update.send().await).map(drop)
     }
 
     fn pulse_item(&self, record: &Record) -> Result<Item, TableError> {
@@ -258,8 +236,4 @@ impl Table {
         }
         Ok(found)
     }
-}
-
-fn is_refused<R>(error: &SdkError<PutItemError, R>) -> bool {
-    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }

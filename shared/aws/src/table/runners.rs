@@ -2,7 +2,6 @@
 //!
 //! They share one partition, so that all are found with one query.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use lamplighter_core::runner::Runner;
 use serde_json::Value;
 
@@ -47,13 +46,7 @@ impl Table {
             .update_expression("SET stop_asked = :true")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("ask a runner to stop", &error)),
-            },
-        }
+        self.applied("ask a runner to stop", update.send().await)
     }
 
     /// Removes a runner that is gone. One write.

@@ -168,17 +168,12 @@ impl Table {
     /// Writes how a deployment's tasks fare, for those who watch. One write.
     pub async fn progress(&self, entry: &Entry) -> Result<(), TableError> {
         let tasks = self.value(entry, "tasks")?;
-        self.update(Key::entry(&entry.deployment.ledger, &entry.key))
+        let update = self
+            .update(Key::entry(&entry.deployment.ledger, &entry.key))
             .update_expression("SET tasks = :tasks")
             .condition_expression("attribute_not_exists(answer)")
-            .expression_attribute_values(":tasks", tasks)
-            .send()
-            .await
-            .map(|_| ())
-            .or_else(|error| match error.as_service_error() {
-                Some(e) if e.is_conditional_check_failed_exception() => Ok(()),
-                _ => Err(self.failed("note a deployment's progress", &error)),
-            })
+            .expression_attribute_values(":tasks", tasks);
+        self.applied("note a deployment's progress", update.send().await).map(drop)
     }
 
     /// Decides a deployment's answer, once: of several that try, the first one's answer stands and is returned

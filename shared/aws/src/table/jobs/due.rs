@@ -132,7 +132,7 @@ impl Table {
             .condition_expression("due_pk IN (:queues, :old)")
             .expression_attribute_values(":queues", s(DuePartition::of_queues(key.run_id).pk()))
             .expression_attribute_values(":old", s(old.pk()));
-        self.held("take a job off the index", update.send().await).map(drop)
+        self.applied("take a job off the index", update.send().await).map(drop)
     }
 
     /// Takes whatever is no job off the index. Nothing happens to a job that is not over. One write.
@@ -141,7 +141,7 @@ impl Table {
             .update_job(key)
             .update_expression("REMOVE due_pk, due_at")
             .condition_expression("attribute_exists(due_pk) AND attribute_not_exists(epoch)");
-        self.held("take something off the index", update.send().await).map(drop)
+        self.applied("take something off the index", update.send().await).map(drop)
     }
 
     /// Has the pulse look at a job after a while: its message could not be sent. One write.
@@ -154,7 +154,7 @@ impl Table {
             .expression_attribute_values(":pending", s("PENDING"))
             .expression_attribute_values(":pk", s(DuePartition::of_queues(key.run_id).pk()))
             .expression_attribute_values(":at", n(at.as_millisecond()));
-        self.held("park a job", update.send().await).map(drop)
+        self.applied("park a job", update.send().await).map(drop)
     }
 
     /// Has whoever looks for due jobs look at one that waits for others again, later. One write.
@@ -164,7 +164,7 @@ impl Table {
             .update_expression("SET due_at = :at")
             .condition_expression("attribute_exists(due_pk) AND attribute_exists(waits_for)")
             .expression_attribute_values(":at", n(at.as_millisecond()));
-        self.held("look at a job later", update.send().await).map(drop)
+        self.applied("look at a job later", update.send().await).map(drop)
     }
 }
 

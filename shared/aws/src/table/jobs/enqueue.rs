@@ -2,10 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    operation::{delete_item::DeleteItemError, put_item::PutItemError},
-    types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest};
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
@@ -49,7 +46,7 @@ pub struct JobKeys {
 /// What became of an enqueue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Enqueued {
+pub enum EnqueueOutcome {
     /// The job has its record.
     New,
     /// Another job stands in its place.
@@ -82,12 +79,12 @@ impl Table {
         &self,
         job: &Job,
         keys: &JobKeys,
-        lane: Transport,
+        transport: Transport,
         now: Timestamp,
-    ) -> Result<Enqueued, TableError> {
+    ) -> Result<EnqueueOutcome, TableError> {
         let kept = self.put_away_job(job).await?;
         let key_claims = self.key_claims(job, keys, now);
-        let enqueued = match self.item_of_job(&kept, lane.place(job, now)) {
+        let enqueued = match self.item_of_job(&kept, transport.place(job, now)) {
             Ok(item) if key_claims.is_empty() => self.enqueue_item(item).await,
             // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
             Ok(item) => Box::pin(self.enqueue_keyed(job, item, &key_claims, now)).await,
@@ -97,26 +94,17 @@ impl Table {
             }
         };
         // After an error of the service it is not known whether the record is there.
-        if matches!(enqueued, Ok(Enqueued::Joined(_) | Enqueued::Refused(_))) {
+        if matches!(enqueued, Ok(EnqueueOutcome::Joined(_) | EnqueueOutcome::Refused(_))) {
             self.discard(&kept).await;
         }
         enqueued
     }
 
-    async fn enqueue_item(&self, item: Item) -> Result<Enqueued, TableError> {
+    async fn enqueue_item(&self, item: Item) -> Result<EnqueueOutcome, TableError> {
         let put = self.put(item);
-        match put.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => Ok(Enqueued::New),
-            // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(Enqueued::New)
-            }
-            Err(error) => Err(self.failed("enqueue a job", &error)),
-        }
+        let sent = put.condition_expression("attribute_not_exists(pk)").send().await;
+        // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
+        self.applied("enqueue a job", sent).map(|_| EnqueueOutcome::New)
     }
 
     async fn enqueue_keyed(
@@ -125,7 +113,7 @@ impl Table {
         item: Item,
         key_claims: &[KeyClaim],
         now: Timestamp,
-    ) -> Result<Enqueued, TableError> {
+    ) -> Result<EnqueueOutcome, TableError> {
         let mut taken_from: HashMap<&str, RunId> = HashMap::new();
         for round in 1..=ROUNDS.max_attempts {
             let mut writes = vec![TransactWriteItem::builder().put(self.put_of(item.clone())?).build()];
@@ -135,7 +123,7 @@ impl Table {
             }
             let refused = match transact(&self.client, writes).await {
                 // The record is there already: by this very transaction, whose response was lost.
-                Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(Enqueued::New),
+                Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(EnqueueOutcome::New),
                 // Only the key whose condition failed may keep the job out.
                 Err(CommitError::Refused { index }) => key_claims.get(index - 1),
                 Err(CommitError::LostHold) => None,
@@ -151,7 +139,7 @@ impl Table {
                 && let Some(twin) = self.holder_of(taking.key.clone()).await?
             {
                 if twin.run_id == job.id {
-                    return Ok(Enqueued::New);
+                    return Ok(EnqueueOutcome::New);
                 }
                 let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
                 let keeps_out = match self.job(&key).await? {
@@ -161,8 +149,8 @@ impl Table {
                 };
                 if keeps_out {
                     return Ok(match taking.on_twin {
-                        OnConflict::Refuse => Enqueued::Refused(twin.run_id),
-                        OnConflict::Join => Enqueued::Joined(twin.run_id),
+                        OnConflict::Refuse => EnqueueOutcome::Refused(twin.run_id),
+                        OnConflict::Join => EnqueueOutcome::Joined(twin.run_id),
                     });
                 }
                 taken_from.insert(&taking.key.sk, twin.run_id);
@@ -239,15 +227,8 @@ impl Table {
                 .delete(taking.key)
                 .condition_expression("run_id = :own")
                 .expression_attribute_values(":own", s(job.id.to_string()));
-            match deleted.send().await {
-                Ok(_) => {}
-                // Somebody has taken it over by now.
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(DeleteItemError::is_conditional_check_failed_exception) => {}
-                Err(error) => return Err(self.failed("take a job's key back", &error)),
-            }
+            // Another job may have taken it over by now.
+            self.applied("take a job's key back", deleted.send().await)?;
         }
         self.discard(&kept).await;
         Ok(())
@@ -272,7 +253,7 @@ impl Table {
     pub async fn enqueue_all(
         &self,
         jobs: &[Job],
-        lane: Transport,
+        transport: Transport,
         now: Timestamp,
     ) -> Vec<(RunId, TableError)> {
         let mut failed = Vec::new();
@@ -280,7 +261,7 @@ impl Table {
             let mut items = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let item = match self.put_away_job(job).await {
-                    Ok(kept) => match self.item_of_job(&kept, lane.place(job, now)) {
+                    Ok(kept) => match self.item_of_job(&kept, transport.place(job, now)) {
                         Err(error) => {
                             self.discard(&kept).await;
                             Err(error)
@@ -348,14 +329,19 @@ impl Table {
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":follower", AttributeValue::L(vec![entry]));
-        self.held("note what comes after a job", update.send().await)
+        self.applied("note what comes after a job", update.send().await)
     }
 
     /// Lets a job start that has waited for others, with these arguments. False if it waits no more. One write.
-    pub async fn release_job(&self, job: &Job, lane: Transport, now: Timestamp) -> Result<bool, TableError> {
+    pub async fn release_job(
+        &self,
+        job: &Job,
+        transport: Transport,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
         let kept = self.put_away_job(job).await?;
         let freed = Job { after: Vec::new(), receives: None, ..job.clone() };
-        let place = lane.place(&freed, now);
+        let place = transport.place(&freed, now);
         let index = if place.is_some() { ", due_pk = :due_pk, due_at = :due_at" } else { "" };
         let gone = if place.is_some() { "" } else { ", due_pk, due_at" };
         let update = self
@@ -375,7 +361,7 @@ impl Table {
                 .expression_attribute_values(":due_at", n(at.as_millisecond())),
             None => update,
         };
-        self.held("let a job start", update.send().await)
+        self.applied("let a job start", update.send().await)
     }
 }
 

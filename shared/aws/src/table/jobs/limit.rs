@@ -51,7 +51,7 @@ impl Table {
                 .expression_attribute_values(":next", n(version + 1))
                 .expression_attribute_values(":none", n(0))
                 .expression_attribute_values(":kept", n(kept));
-            if self.held("take a place for a job", update.send().await)? {
+            if self.applied("take a place for a job", update.send().await)? {
                 return Ok(true);
             }
             tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
@@ -66,7 +66,7 @@ impl Table {
             .update_place(job, limit)
             .update_expression("SET places.#job = :until, version = version + :one")
             .expression_attribute_values(":until", n(until.as_millisecond()));
-        let _ = self.held("keep a job's place", update.send().await);
+        let _ = self.applied("keep a job's place", update.send().await);
     }
 
     /// Gives back the place of a job, if it has one. Should that fail, it is free when its time has passed.
@@ -75,7 +75,7 @@ impl Table {
         let update = self
             .update_place(job, limit)
             .update_expression("REMOVE places.#job SET version = version + :one");
-        let _ = self.held("give a job's place back", update.send().await);
+        let _ = self.applied("give a job's place back", update.send().await);
     }
 
     /// Has a job that found no place at `now` look again after a while. False if somebody else has started, ended or put it off
@@ -85,10 +85,10 @@ impl Table {
         job: &Job,
         now: Timestamp,
         wait: Wait,
-        lane: Transport,
+        transport: Transport,
     ) -> Result<bool, TableError> {
         let at = now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
-        let index = match (lane, wait) {
+        let index = match (transport, wait) {
             (Transport::Runner, _) => ", due_at = :at",
             (Transport::Queue, Wait::Index(_)) => ", due_at = :at, due_pk = :pk",
             (Transport::Queue, Wait::Message(_)) => "",
@@ -115,7 +115,7 @@ impl Table {
                 .expression_attribute_values(":before", n(before.as_millisecond())),
             None => update.condition_expression(format!("{OPEN} AND attribute_not_exists(not_before)")),
         };
-        self.held("put a job off", update.send().await)
+        self.applied("put a job off", update.send().await)
     }
 
     /// Who is in the places of a key, and how often that has changed.

@@ -14,7 +14,7 @@ pub(crate) const SHARED: &str = "lease#";
 
 /// Takes a run's hold off its task.
 pub(crate) const RELEASE: &str =
-    "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled";
+    "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled, environment";
 /// Whether a run that shares its task still has its hold.
 pub(crate) const SHARED_HELD: &str = "attribute_exists(#lease)";
 /// Whether a run still has its hold.
@@ -26,7 +26,7 @@ pub(crate) fn shared(run: RunId) -> String {
 }
 
 /// The lease as the map of that attribute, with the names that an exclusive one has in the task's item.
-pub(crate) fn shared_item(lease: &Lease) -> Item {
+pub(crate) fn shared_item(lease: &Lease, environment: &str) -> Item {
     let mut item = Item::from([
         ("run_id".to_owned(), s(lease.run_id.to_string())),
         ("holder".to_owned(), s(&lease.holder)),
@@ -34,6 +34,9 @@ pub(crate) fn shared_item(lease: &Lease) -> Item {
         ("started_at".to_owned(), n(lease.started_at.as_millisecond())),
         ("trigger".to_owned(), s(lease.trigger.as_str())),
     ]);
+    if !environment.is_empty() {
+        item.insert("environment".to_owned(), s(environment));
+    }
     if let Some(tick) = lease.scheduled_for {
         item.insert("scheduled_for".to_owned(), n(tick.as_millisecond()));
     }

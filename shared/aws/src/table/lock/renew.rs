@@ -1,14 +1,12 @@
 //! Keeping a task whose run has no end of its own: one conditional write now and then.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
 use lamplighter_core::{id::RunId, name::TaskName};
 
 use crate::table::{
     Table, TableError,
+    conditional::Conditional,
     item::{n, s},
     keys::Key,
     lock::lease::HELD,
@@ -45,17 +43,14 @@ impl Table {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match renewed {
-            Ok(output) => {
+        match self.conditional("renew a lease", renewed)? {
+            Conditional::Done(output) => {
                 let item = output.attributes.unwrap_or_default();
                 let is = |name: &str, value: bool| item.get(name) == Some(&AttributeValue::Bool(value));
                 let unwanted = is("cancelled", true) || is("enabled", false);
                 Ok(if unwanted { Renewed::Unwanted } else { Renewed::Held })
             }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Renewed::Lost),
-                _ => Err(self.failed("renew a lease", &error)),
-            },
+            Conditional::Refused(_) => Ok(Renewed::Lost),
         }
     }
 }

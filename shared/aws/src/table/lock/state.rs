@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_core::{
     claim::{Hold, Known, LastRun, TaskState},
@@ -29,7 +29,7 @@ impl Table {
     /// Sees to it that a deployment's run of a task does not begin any more. False if it has begun, or a later one has:
     /// then nothing has changed. One write.
     pub async fn prevent_start(&self, task: &TaskName, deployment: &Deployment) -> Result<bool, TableError> {
-        let forestalled = self
+        let prevented = self
             .update(Key::task(task))
             .update_expression("SET #newest = :newest")
             .condition_expression("attribute_not_exists(#newest) OR #newest < :newest")
@@ -37,13 +37,7 @@ impl Table {
             .expression_attribute_values(":newest", s(deployment.entry.as_str()))
             .send()
             .await;
-        match forestalled {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("prevent_start a run", &error)),
-            },
-        }
+        self.applied("prevent the start of a run", prevented)
     }
 
     /// Asks a run in progress to end. False if it is not in progress: then nothing has changed. One write.
@@ -61,12 +55,8 @@ impl Table {
                 .expression_attribute_names("#lease", shared(run_id)),
         ];
         for way in ways {
-            match way.send().await {
-                Ok(_) => return Ok(true),
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                    _ => return Err(self.failed("cancel a run", &error)),
-                },
+            if self.applied("cancel a run", way.send().await)? {
+                return Ok(true);
             }
         }
         Ok(false)
@@ -122,13 +112,7 @@ impl Table {
                 .condition_expression("known.schedule = :before")
                 .expression_attribute_values(":before", s(before.schedule.as_str())),
         };
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed("note a task's schedule", &error)),
-            },
-        }
+        self.applied("note a task's schedule", update.send().await).map(drop)
     }
 
     /// Switches a task on or off. One write.

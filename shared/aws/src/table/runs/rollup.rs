@@ -6,7 +6,6 @@
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
@@ -121,13 +120,7 @@ impl Table {
 
     async fn keep_hour(&self, item: Item) -> Result<(), TableError> {
         let put = self.put(item).condition_expression("attribute_not_exists(pk)");
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed("keep a rollup", &error)),
-            },
-        }
+        self.applied("keep a rollup", put.send().await).map(drop)
     }
 
     /// Notes that the hours of `stretch`, which adjoin those of `covered`, have had their rollups made. If somebody else has
@@ -156,13 +149,9 @@ impl Table {
                 .expression_attribute_values(":old_from", n(old.start.as_second()))
                 .expression_attribute_values(":old_until", n(old.end.as_second())),
         };
-        match update.send().await {
-            Ok(_) => Ok(all),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(all),
-                _ => Err(self.failed("note the rollups", &error)),
-            },
-        }
+        // If somebody else has noted more meanwhile, theirs stands.
+        self.applied("note the rollups", update.send().await)?;
+        Ok(all)
     }
 
     /// Adds what the kept rollups of these hours say.
