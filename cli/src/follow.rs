@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, Response},
-    table::{Recorded, Seen, Table},
+    table::{Seen, Table},
 };
 use lamplighter_core::{
     claim::Refusal,
@@ -19,7 +19,6 @@ use lamplighter_core::{
     run::{ErrorKind, Run, RunError},
     status::Status,
 };
-use tokio::time::sleep;
 
 /// When a run is first looked at although no response has come.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -93,16 +92,9 @@ pub async fn follow(
     }
 }
 
-/// Looks at a run from time to time until it is over.
+/// Follows a run until it is over.
 pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -> anyhow::Result<Run> {
-    let mut pause = first;
-    loop {
-        sleep(pause).await;
-        if let Seen::Over(run) = table.look(task, id, Timestamp::now()).await? {
-            return Ok(*run);
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    Ok(table.follow_run(task, id, (first, LONGEST_PAUSE)).await?)
 }
 
 /// How a run ended whose function failed. If the run still holds its task, this writes it down.
@@ -125,8 +117,5 @@ async fn ended(
     let why = format!("the function ended before the run did: {failure}");
     let run = held.run(task, Timestamp::now());
     let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
-    Ok(Ended::Over(match table.finish(&run, held.hold).await? {
-        Recorded::Written => Box::new(run),
-        Recorded::Before(stands) => stands,
-    }))
+    Ok(Ended::Over(Box::new(table.end_held(run, held.hold).await?)))
 }

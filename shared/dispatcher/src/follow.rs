@@ -176,16 +176,9 @@ async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, Tab
     }
 }
 
-/// Looks at the run from time to time until it is over: its response may never come.
+/// Follows a run until it is over: its response may never come.
 pub async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
-    let mut pause = first;
-    loop {
-        sleep(pause).await;
-        if let Seen::Over(run) = table.look(&task.name, task.run_id, Timestamp::now()).await? {
-            return Ok(*run);
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    table.follow_run(&task.name, task.run_id, (first, LONGEST_PAUSE)).await
 }
 
 /// Ends a run whose function is known to have failed while it held its task.
@@ -200,10 +193,9 @@ async fn end(
         status: failure.status,
         error: Some(failure.error()),
         deployment: Some(deployment.clone()),
-        environment: table.environment().to_owned(),
         ..held.run(&task.name, Timestamp::now())
     };
-    Ok(standing(table.finish(&run, held.hold).await?, run))
+    table.end_held(run, held.hold).await
 }
 
 /// Writes the record of a run that failed before its task was claimed, unless that has happened after all.
