@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::process;
+use lamplighter_aws::environment;
 use lamplighter_core::{
     definition::Kind,
     duration,
@@ -104,7 +104,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 /// What the environment says; nothing if no runner shall start, which is told.
 pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Variables>> {
-    let variables = Variables::read(process::variable);
+    let variables = Variables::read(environment::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
     if !variables.enabled {
         Terminal::new(words, json, "").show("disabled", json!({}), &tr!(words, "runner-disabled"));

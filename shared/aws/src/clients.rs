@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 
 use crate::authorities::{self, AuthoritiesError};
 #[cfg(feature = "s3")]
-use crate::process::variable;
+use crate::environment::single::variable;
 
 /// The roots that sign the certificates of AWS's own endpoints. Source: Amazon Trust Services repository, its
 /// five root certificates.

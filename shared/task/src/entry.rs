@@ -15,15 +15,14 @@ use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, stre
 use lamplighter_aws::{
     authorities,
     clients::Clients,
-    jobs::{NoRunnerAddress, RunnerAddress},
-    process,
+    environment::{self, StackVariables},
+    jobs::RunnerAddress,
     random::random,
 };
 use lamplighter_core::{
     job::attempts::Told,
     resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE},
     run::ErrorKind,
-    settings::DEFAULT_ENVIRONMENT,
     status::Status,
 };
 use serde::Serialize;
@@ -330,10 +329,10 @@ fn misused(message: &str) -> ExitCode {
 impl Environment {
     /// Reads the environment; a value that cannot stand is told with its variable.
     fn read() -> Result<Self, String> {
-        let variable = |name: &str| process::variable(name).map_err(|error| error.to_string());
+        let variable = |name: &str| environment::variable(name).map_err(|error| error.to_string());
+        let stack = StackVariables::read().map_err(|error| error.to_string())?;
         let in_lambda = variable("AWS_LAMBDA_RUNTIME_API")?.is_some();
-        let table = variable("LAMPLIGHTER_TABLE")?;
-        if in_lambda && table.is_none() {
+        if in_lambda && stack.table.is_none() {
             return Err(
                 "LAMPLIGHTER_TABLE is not set: it must name the table that has locks and history".into()
             );
@@ -347,9 +346,9 @@ impl Environment {
         let group = variable("AWS_LAMBDA_LOG_GROUP_NAME")?;
         let stream = variable("AWS_LAMBDA_LOG_STREAM_NAME")?;
         Ok(Self {
-            table,
-            bucket: variable("LAMPLIGHTER_BUCKET")?,
-            name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+            table: stack.table,
+            bucket: stack.bucket,
+            name: stack.environment,
             settings: variable("LAMPLIGHTER_SETTINGS")?,
             resolved: resolved(std::env::vars_os())?,
             assets: match variable("LAMPLIGHTER_ASSETS")? {
@@ -357,17 +356,9 @@ impl Environment {
                 None => Source::Folder(beside_the_binary(variable("LAMBDA_TASK_ROOT")?)),
             },
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
-            queues: variable("LAMPLIGHTER_QUEUES")?,
-            notifies: variable("LAMPLIGHTER_NOTIFIES")?,
-            waker: match variable("LAMPLIGHTER_WAKE_SOCKET")? {
-                None => None,
-                // The value is a secret.
-                Some(waker) => Some(
-                    waker
-                        .parse()
-                        .map_err(|error: NoRunnerAddress| format!("LAMPLIGHTER_WAKE_SOCKET: {error}"))?,
-                ),
-            },
+            queues: stack.queues,
+            notifies: stack.notifies,
+            waker: stack.wake_socket,
             level,
             in_lambda,
             hosting: Hosting::read(variable)?,
