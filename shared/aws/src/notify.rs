@@ -1,4 +1,4 @@
-//! Telling somebody of a failure: a topic, an event bus, or whatever takes a POST.
+//! Sending messages about failures: to a topic, an event bus or a webhook.
 
 use std::{error::Error, time::Duration};
 
@@ -13,10 +13,10 @@ const SOURCE: &str = "lamplighter";
 const DETAIL_TYPE: &str = "Lamplighter Task Failure";
 /// The longest subject of a message to a topic, in characters. Source: SNS API Reference, `Publish`.
 const SUBJECT: usize = 99;
-/// How long a webhook may take.
+/// The timeout of a webhook.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whoever is told of failures.
+/// The receiver of messages about failures.
 #[derive(Debug)]
 pub struct Notifier {
     target: Target,
@@ -30,18 +30,18 @@ enum Channel {
     Webhook(reqwest::Client),
 }
 
-/// Why nobody was told. A webhook's URL may be a secret and is not repeated.
+/// A message that was not sent. A webhook's URL may be a secret and is not repeated.
 #[derive(Debug, thiserror::Error)]
-#[error("the {target} could not be told of a failure: {cause}")]
+#[error("cannot send a message about a failure to the {target}: {cause}")]
 pub struct NotifyError {
-    /// What should have been told.
+    /// The kind of the target.
     pub target: &'static str,
-    /// What it or the network said.
+    /// The error of the target or the network.
     pub cause: String,
 }
 
 impl Notifier {
-    /// Whoever the target names. `config` is used for those in AWS.
+    /// A notifier of a target. `config` serves targets in AWS.
     pub fn new(target: Target, config: &SdkConfig) -> Result<Self, NotifyError> {
         let channel = match &target {
             Target::Topic(_) => Channel::Topic(aws_sdk_sns::Client::new(config)),

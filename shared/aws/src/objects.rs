@@ -27,39 +27,39 @@ use aws_types::service_config::ServiceConfigKey;
 
 use crate::clients::cause;
 
-/// How often a request is tried in all: the network, S3's own errors and its wish for less are tried again.
+/// The number of attempts of a request. Network errors, server errors and throttling are retried.
 const ATTEMPTS: u32 = 3;
 /// The longest first pause before it is tried again.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// How long a connection may take.
+/// The timeout of making a connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// What one try may take beside the time for its bytes.
+/// The timeout of one attempt, beside the time for its bytes.
 const ATTEMPT: Duration = Duration::from_secs(4);
-/// How many bytes a connection moves in a second, if it is a slow one.
+/// The bytes per second of a slow connection.
 const SLOW: u64 = 500_000;
 
-/// The objects of one bucket. To make it costs nothing; credentials are asked for with each request.
+/// The objects of one bucket. Creating it costs nothing: credentials are resolved for each request.
 #[derive(Clone, Debug)]
 pub struct Objects {
     bucket: String,
     config: SdkConfig,
 }
 
-/// Why an object could not be put or got.
+/// A failed request for an object.
 #[derive(Debug, thiserror::Error)]
 #[error("bucket `{bucket}`: {what} `{key}`: {cause}")]
 pub struct ObjectsError {
     /// The bucket.
     pub bucket: String,
-    /// What was to be done.
+    /// The operation.
     pub what: &'static str,
     /// The object's key.
     pub key: String,
-    /// What S3 or the network said.
+    /// The error of S3 or the network.
     pub cause: String,
 }
 
-/// What S3 answers to a request that it does not carry out.
+/// The error response of S3.
 #[derive(Debug, thiserror::Error)]
 #[error("status {status}{said}")]
 struct Refused {
@@ -67,13 +67,13 @@ struct Refused {
     said: String,
 }
 
-/// A request of this module.
+/// A request for an object.
 struct ObjectRequest<'a> {
     what: &'static str,
     method: &'static str,
     key: &'a str,
     body: Vec<u8>,
-    /// How many bytes go one way or the other.
+    /// The number of bytes that are sent or received.
     bytes: u64,
 }
 

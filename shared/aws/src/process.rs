@@ -20,24 +20,24 @@ pub struct EndSignals {
     hung_up: Option<Instant>,
 }
 
-/// How long the signals of one closing terminal may take to arrive.
+/// The period in which the signals of one closing terminal arrive.
 const BURST: Duration = Duration::from_secs(1);
 
 impl EndSignals {
-    /// Notices SIGTERM and SIGHUP from now on. Fails where there is no runtime with I/O.
+    /// Listens for SIGTERM and SIGHUP. Fails without a runtime that has I/O.
     pub fn of_system() -> io::Result<Self> {
         let hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Self { others: vec![signal(SignalKind::terminate())?], hang_up, hung_up: None })
     }
 
-    /// Notices SIGINT besides.
+    /// Listens for SIGINT too.
     pub fn of_anybody() -> io::Result<Self> {
         let mut signals = Self::of_system()?;
         signals.others.push(signal(SignalKind::interrupt())?);
         Ok(signals)
     }
 
-    /// Waits for the next one. Cancelling the wait loses none.
+    /// Waits for the next signal. Cancel safe.
     pub async fn next(&mut self) {
         std::future::poll_fn(|context| self.poll(context)).await;
     }
@@ -56,12 +56,12 @@ impl EndSignals {
     }
 }
 
-/// Whether this process ignores SIGHUP. Known on Linux; elsewhere it is taken for one that does not.
+/// Returns true if this process ignores SIGHUP. Known on Linux only; false elsewhere.
 fn ignores_hang_up() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| ignored_in(&status))
 }
 
-/// Whether SIGHUP, the first of all signals, is in the mask of those that are ignored. Source: `proc_pid_status(5)`.
+/// Returns true if SIGHUP, the first of all signals, is in the mask of ignored signals. Source: `proc_pid_status(5)`.
 fn ignored_in(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)

@@ -39,7 +39,7 @@ impl Jobs {
         let first =
             u8::try_from(now.as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
         let named = (first..DUE_SHARDS).chain(0..first).map(|partition| (partition, false));
-        // What an earlier version has put there is found within eight minutes, which SQS holds a message back.
+        // Jobs that an earlier version put there are found within eight minutes, which is below the longest delay of SQS.
         for (partition, is_old) in named.chain([(first, true)]) {
             let mut page = None;
             loop {

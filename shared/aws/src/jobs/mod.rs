@@ -61,7 +61,7 @@ pub struct Accepted {
     pub joined: bool,
 }
 
-/// Why a job was not accepted. It will not run.
+/// A job that was not accepted. It will not run.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
     /// It cannot be enqueued as it is.
@@ -75,7 +75,7 @@ pub enum EnqueueError {
     UnknownTask {
         /// The task.
         task: String,
-        /// What was looked for.
+        /// The error of the lookup.
         cause: String,
     },
     /// Its record could not be written.
@@ -149,7 +149,7 @@ impl Jobs {
                 self.wake_failed(&job, &keys, error, now).await?;
             }
         } else {
-            // It is accepted, whatever of this fails: it stands in the index, and is looked at within a minute or two.
+            // It is accepted even if this fails: it is in the index, and is checked within two minutes.
             for first in &job.after {
                 // One that is over already is found so when the follower is looked at.
                 let _ = self.table.follow(first, &job.key()).await;
@@ -252,7 +252,7 @@ impl Jobs {
     ) -> Result<usize, TableError> {
         let now = Timestamp::now();
         let revoked = self.table.revoke_leases(task, runner, now, longest).await?;
-        // A bell that nobody hears is found again in the index.
+        // If the wake-up is lost, the runner finds the job in the index.
         let _ = self.waker.wake_all(&revoked, now).await;
         Ok(revoked.len())
     }
@@ -303,7 +303,7 @@ impl Jobs {
         let free = Job { after: Vec::new(), ..job.clone() };
         if self.transport() == Transport::Runner {
             if self.table.release_job(job, self.transport(), now).await? {
-                // A bell that nobody hears is found again in the index.
+                // If the wake-up is lost, the runner finds the job in the index.
                 let _ = self.waker.wake(&free, now).await;
             }
         } else if self.waker.wake(&free, now).await.is_ok() {

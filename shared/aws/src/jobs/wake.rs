@@ -34,9 +34,9 @@ const NO_QUEUE: &str = "QueueDoesNotExist";
 pub enum Waker {
     /// A message in the queue of the job's task, whose URL is this and the task's name.
     Queues {
-        /// What the URLs of all queues begin with: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
+        /// The prefix of all queues' URLs: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
         prefix: String,
-        /// What sends the messages.
+        /// The client that sends the messages.
         sqs: Sqs,
     },
     /// A datagram to a runner: the key of a job that can start, or the task of others. Should it be lost, the runner looks for
@@ -47,7 +47,7 @@ pub enum Waker {
     },
 }
 
-/// Where a runner listens for datagrams, and the key that each of them begins with: `127.0.0.1:4000/key-3f..`.
+/// The address at which a runner listens for datagrams, and the key that begins each datagram: `127.0.0.1:4000/key-3f..`.
 ///
 /// Its text is a secret, and its `Debug` does not show the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -131,7 +131,7 @@ pub enum WakeError {
     NoQueue {
         /// The task.
         task: String,
-        /// What was looked for.
+        /// The error of the lookup.
         cause: String,
     },
     /// The message was not sent.

@@ -63,12 +63,12 @@ pub enum JobOutcome {
     Again {
         /// The run as far as it went.
         run: Box<Run>,
-        /// How long it waits.
+        /// The pause before the next attempt.
         pause: Duration,
     },
     /// It does not start now.
     Refused(Refusal),
-    /// Somebody else took it over, so that this attempt counts for nothing.
+    /// Another worker has the job, so this attempt does not count.
     Lost,
     /// There is no such job.
     Unknown,

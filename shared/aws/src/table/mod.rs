@@ -89,7 +89,7 @@ pub enum TableError {
         table: String,
         /// The item's key.
         key: String,
-        /// What is wrong with it.
+        /// The cause.
         cause: String,
     },
     /// A value is larger than an item may hold, and there is no bucket.
@@ -98,7 +98,7 @@ pub enum TableError {
          bucket for larger values, or store it elsewhere and return where it is"
     )]
     TooLarge {
-        /// Which value.
+        /// The value's name.
         what: &'static str,
         /// Its size as JSON text.
         bytes: usize,

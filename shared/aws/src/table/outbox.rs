@@ -1,8 +1,7 @@
 //! Messages to people: kept until they are delivered or given up, and delivered once.
-//!
-//! A message is the item of its occasion, which stays as the mark that it was sent. While it is not, an item in one partition
-//! points at it, so that nobody looks through what was sent. The pointer is written first: of a process that dies in between
-//! it is left alone, and is taken away when it is found.
+//! A message is the item of its occasion, which stays as the mark that it was sent. Until it is sent, an item in the outbox
+//! points at it, so that sent messages need not be searched. The pointer is written first. If the process dies in between, the
+//! pointer is deleted when it is found.
 
 use std::time::Duration;
 
@@ -22,30 +21,30 @@ use super::{
     pulse::RETENTION_SECONDS,
 };
 
-/// How long one delivery may take before another process tries.
+/// The time for one delivery, after which another process tries.
 const SENDING: Duration = Duration::from_secs(60);
-/// How long a process may take between the pointer and the message, in milliseconds.
+/// The longest time between the writes of pointer and message, in milliseconds.
 const IN_BETWEEN: i64 = 60_000;
-/// From when a message is sent, of one that is not sent any more.
+/// The time of the next delivery of a message that is never sent again.
 const NEVER: i64 = i64::MAX;
 
-/// A message that is to be sent, by the process that has it.
+/// A message that this process must send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Undelivered {
-    /// The task it is of.
+    /// Its task.
     pub task: TaskName,
-    /// The word that tells it from the task's others.
+    /// The occasion, which distinguishes it from the task's other messages.
     pub occasion: String,
-    /// What is sent.
+    /// The message.
     pub message: Message,
-    /// How often it could not be delivered.
+    /// The number of failed deliveries.
     pub failures: u32,
-    /// Since when it is to be delivered.
+    /// The time at which it was posted.
     pub since: Timestamp,
 }
 
 impl Table {
-    /// Keeps a message until it is delivered. False if it was kept, or delivered, before. Two writes.
+    /// Stores a message until it is delivered. Returns false if it was stored or delivered before. Two writes.
     pub async fn post(&self, occasion: &str, message: &Message, now: Timestamp) -> Result<bool, TableError> {
         let expires_at = n(now.as_second() + RETENTION_SECONDS);
         let mut pointer = Key::undelivered(&message.task, occasion).attributes();
@@ -106,7 +105,7 @@ impl Table {
         }
     }
 
-    /// Takes the message that a pointer is of, if its turn has come.
+    /// Takes the message of a pointer, if it is due.
     async fn claim_message(
         &self,
         pointer: &Value,
@@ -156,7 +155,7 @@ impl Table {
         self.forget_pointer(&message.task, &message.occasion).await
     }
 
-    /// Notes that a message could not be delivered, and what follows from that. One write, or two of one that is given up.
+    /// Notes that a message could not be delivered, and schedules the retry. One write, or two if it is given up.
     pub async fn message_undelivered(
         &self,
         message: &Undelivered,

@@ -1,7 +1,7 @@
-//! The pulse's items: what it remembers, its records, and what it reads of many tasks at once.
+//! The pulse's items: its state, its records, and the batched reads of tasks and runs.
 //!
-//! A pulse in which nothing is due costs three write units (its minute, its memory, its record) and reads one item, and
-//! those of the tasks that it looks at for lost runs.
+//! A pulse in which nothing is due costs three write units (its minute, its state, its record). It reads its state, and the
+//! items of the tasks that it checks for lost runs.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,23 +23,23 @@ use super::{
     keys::{Key, Partition, STATE},
 };
 
-/// How long records of pulses and notices are kept, in seconds: 30 days.
+/// The retention of records of pulses and of notices, in seconds: 30 days.
 pub(crate) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
-/// How often keys are asked for that the service left unanswered.
+/// The number of requests for keys that the service left unprocessed.
 const ASKED: u32 = 8;
-/// The pause before they are asked for again, doubled each time.
+/// The pause before the next request, doubled each time.
 const PAUSE: Duration = Duration::from_millis(25);
-/// How many runs of a task are looked at for one that was meant for a tick.
+/// The number of a task's runs that are searched for the run of a tick.
 const RUNS_OF_TICK: i32 = 100;
 
-/// What was read of many tasks.
+/// The states of many tasks.
 #[derive(Debug, Default)]
 pub struct States {
-    /// What the table holds of each; a task that never ran has an empty state.
+    /// The state of each task. A task that never ran has an empty state.
     pub states: BTreeMap<TaskName, TaskState>,
-    /// What could not be read, by its key.
+    /// The items that could not be read.
     pub unreadable: Vec<TableError>,
 }
 
@@ -48,18 +48,18 @@ pub struct States {
 pub struct Pulses {
     /// Newest first.
     pub records: Vec<Record>,
-    /// What could not be read, by its key.
+    /// The items that could not be read.
     pub unreadable: Vec<TableError>,
 }
 
 impl Table {
-    /// Takes a minute's work: true for the first who asks, false for everybody else. One write.
+    /// Claims the work of a minute. Returns true for the first caller only. One write.
     pub async fn begin_pulse(&self, record: &Record) -> Result<bool, TableError> {
         let put = self.put(self.pulse_item(record)?).condition_expression("attribute_not_exists(pk)");
         self.applied("begin a pulse", put.send().await)
     }
 
-    /// Writes what became of a pulse, in the place of what was written when it began. One write.
+    /// Writes the record of a pulse that is over. One write.
     pub async fn end_pulse(&self, record: &Record) -> Result<(), TableError> {
         let item = Some(self.pulse_item(record)?);
         let put = self.client.put_item().table_name(&self.name).set_item(item);
@@ -88,7 +88,7 @@ impl Table {
         Ok(pulses)
     }
 
-    /// What the last pulse remembered. One consistent read.
+    /// Reads the state that the last pulse stored. One consistent read.
     pub async fn pulse_state(&self) -> Result<State, TableError> {
         let item = self.get(Key::pulse_state(), "read the pulse's state").await?;
         let Some(item) = item else { return Ok(State::default()) };
@@ -96,8 +96,8 @@ impl Table {
             .map_err(|error| self.malformed(Key::pulse_state().to_string(), &error))
     }
 
-    /// Remembers `state`, if the table still holds what was `seen`: of two pulses at once, the one that is done first
-    /// goes on for both. False if it does not. One write.
+    /// Stores `state`, if the stored one is still `seen`: of two pulses at once, the first one to finish wins. Returns false for
+    /// the other. One write.
     pub async fn keep_pulse_state(&self, state: &State, seen: &State) -> Result<bool, TableError> {
         let value = serde_json::to_value(state);
         let value = value.map_err(|error| self.malformed(Key::pulse_state().to_string(), &error))?;
@@ -113,13 +113,13 @@ impl Table {
         self.applied("keep the pulse's state", put.send().await)
     }
 
-    /// Forgets what the pulse remembers, so that one whose state cannot be read goes on. One write.
+    /// Deletes the pulse's state, so that the pulse continues after an unreadable state. One write.
     pub async fn forget_pulse_state(&self) -> Result<(), TableError> {
         let delete = self.delete(Key::pulse_state());
         delete.send().await.map(drop).map_err(|error| self.failed("forget the pulse's state", &error))
     }
 
-    /// What the table holds of many tasks: consistent reads, 100 at a time. An item that cannot be read is reported, and
+    /// Reads the states of many tasks: consistent reads, 100 at a time. An item that cannot be read is reported, and
     /// the others are read.
     pub async fn states(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<States, TableError> {
         let mut by_key: BTreeMap<_, _> =
@@ -168,7 +168,7 @@ impl Table {
             .await
             .map_err(|error| self.failed("look for a tick's run", &error))?;
         let runs = output.items.unwrap_or_default().into_iter();
-        // One that cannot be read is another tick's or nobody's.
+        // An unreadable record is not the one that is searched.
         let runs =
             runs.filter_map(|item| self.run_of(item).ok()).filter(|run| run.scheduled_for == Some(tick));
         Ok(runs.max_by_key(|run| run.completed_at))

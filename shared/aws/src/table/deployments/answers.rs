@@ -47,7 +47,7 @@ impl Table {
         }
     }
 
-    /// The answer that stands for a request: its entry's, or its own. One consistent read.
+    /// The decided answer of a request: its entry's, or its own. One consistent read.
     pub async fn answered(
         &self,
         request: RequestKey<'_>,

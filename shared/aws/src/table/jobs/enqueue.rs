@@ -1,4 +1,4 @@
-//! Enqueuing jobs: one by one, where keys may keep a second one out, or many at once.
+//! Enqueuing jobs: one by one with unique keys, or many at once.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -24,38 +24,38 @@ use crate::table::{
 };
 use crate::{hex, random::jitter};
 
-/// How many records one request takes.
+/// The number of records in one request.
 const BATCH: usize = 25;
-/// How often a request is made again for the records that the service did not take.
+/// The number of requests for records that the service left unprocessed.
 const TRIES: u32 = 8;
 /// The pauses between the tries of keys that others take and free at the same time.
 const ROUNDS: Retry =
     Retry { max_attempts: 8, initial: Duration::from_millis(10), max: Duration::from_millis(500) };
 
-/// By what a job is told from others.
+/// The keys that tell a job apart from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobKeys {
     /// Its own id, for as long as its record is kept.
     pub id: Option<String>,
     /// The run of which it is the only replay, for as long as its record is kept.
     pub replay_of: Option<RunId>,
-    /// What it must be the only one of.
+    /// The scope in which the job must be unique.
     pub unique: Option<Unique>,
 }
 
-/// What became of an enqueue.
+/// The result of enqueuing a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum EnqueueOutcome {
-    /// The job has its record.
+    /// The job is enqueued.
     New,
-    /// Another job stands in its place.
+    /// An existing job with its key was joined.
     Joined(RunId),
-    /// Another job keeps it out.
+    /// An existing job with its key refuses it.
     Refused(RunId),
 }
 
-/// A key item that is to be taken.
+/// The claim of a unique key.
 struct KeyClaim {
     key: Key,
     /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
@@ -189,7 +189,7 @@ impl Table {
         ids.chain(unique).collect()
     }
 
-    /// The write that takes a key, which must be free, or that of a job which keeps nobody out any more.
+    /// The write that claims a key, which must be free or that of a job which no longer holds it.
     fn taking_of(
         &self,
         job: &Job,
@@ -216,7 +216,7 @@ impl Table {
         put.build().map_err(|error| self.failed("describe a job's key", &error))
     }
 
-    /// Takes back a job that nobody has started and nobody will hear of, with its keys and its objects.
+    /// Withdraws a job that has not started, with its keys and its objects.
     pub async fn withdraw(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Result<(), TableError> {
         let kept = self.put_away_job(job).await?;
         if !self.delete_unstarted(job).await? {
@@ -313,8 +313,7 @@ impl Table {
         }
     }
 
-    /// Notes with a job that another one comes after it. False if it is over already, or is not there: whoever asked looks
-    /// at its record then. One write.
+    /// Adds a follower to a job. Returns false if the job is over or missing: then its record must be checked. One write.
     pub async fn follow(&self, first: &JobKey, follower: &JobKey) -> Result<bool, TableError> {
         let entry = AttributeValue::M(HashMap::from([
             ("task".to_owned(), s(follower.task.as_str())),
@@ -332,7 +331,7 @@ impl Table {
         self.applied("note what comes after a job", update.send().await)
     }
 
-    /// Lets a job start that has waited for others, with these arguments. False if it waits no more. One write.
+    /// Releases a job that has waited for others, with its new arguments. Returns false if it does not wait. One write.
     pub async fn release_job(
         &self,
         job: &Job,
@@ -371,7 +370,7 @@ fn keys_of(requests: &[WriteRequest]) -> Vec<String> {
     requests.iter().filter_map(key).collect()
 }
 
-/// Where a job's large arguments are.
+/// The references to a job's large arguments.
 fn large(job: &Job) -> AttributeValue {
     let value = serde_json::json!({ "large": job.large });
     to_item(value).remove("large").unwrap_or_else(|| AttributeValue::M(HashMap::new()))

@@ -1,7 +1,7 @@
-//! Steps of many jobs in one change of the table: each on its own condition, as if it were taken alone.
+//! Group commit: steps of many jobs in one change of the table, each on its own condition.
 //!
-//! For an engine of one's own, where what costs is that each write is made durable. It does one thing at a time, so that a step
-//! is decided on the record as it is.
+//! For a local engine, where the cost of a write is making it durable. The engine makes one change at a time, so each step is
+//! decided on the current record.
 
 use lamplighter_core::{
     job::{Job, JobKey, Start, StartRequest, start},
@@ -17,10 +17,10 @@ use crate::table::{
     record::{JobRecord, is_open, item_of_run},
 };
 
-/// The most steps of one change, so that nobody waits for long.
+/// The most steps of one change, which bounds the wait.
 pub const MAX_STEPS: usize = 100;
 
-/// An engine in this process that has the table.
+/// A table engine in this process that can commit groups.
 pub trait GroupCommit: Send + Sync {
     /// Reads the items with these partition and sort keys, all different, and has each replaced by what
     /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
@@ -36,25 +36,25 @@ pub trait GroupCommit: Send + Sync {
 /// A step of one job.
 #[derive(Clone, Debug)]
 pub enum JobStep {
-    /// Its start, if it only has to be started: nobody has, and it waits for nothing.
+    /// Its first start, if the job waits for nothing.
     Start(JobKey, StartRequest),
-    /// Its end, unless somebody has started or ended it since, or others are to be woken by it.
+    /// Its end, unless it was started or ended since, or other jobs depend on it.
     End(JobKey, End),
 }
 
-/// What a job's record becomes by its end.
+/// The terminal record of a job.
 #[derive(Clone, Debug)]
 pub struct End {
     epoch: u64,
     item: Item,
 }
 
-/// What became of a step that was taken.
+/// The outcome of a step that was committed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StepOutcome {
-    /// The job as it is when it has started.
+    /// The job has started.
     Started(Box<Job>),
-    /// It is over.
+    /// The job is over.
     Ended,
 }
 
@@ -67,7 +67,7 @@ impl JobStep {
 }
 
 impl Table {
-    /// The end of a job, whose run's values are put away.
+    /// The step that ends a job. The large values of `run` are in the bucket.
     pub fn end_step(&self, job: &Job, run: &Run) -> Result<JobStep, TableError> {
         let item = item_of_run(run, self.retention)?;
         Ok(JobStep::End(job.key(), End { epoch: job.epoch, item }))
@@ -90,16 +90,16 @@ impl Table {
             taken[place] = Some(after);
             Some(item)
         });
-        let operation = "take steps of jobs together";
+        let operation = "commit steps of jobs";
         let failed = |cause| TableError::Service { table: self.name.clone(), operation, cause };
         changed.map_err(failed).map(|()| taken)
     }
 
-    /// What a step makes of a record, if it can be taken.
+    /// The record after a step, if the step can be committed.
     fn after(&self, step: JobStep, record: Item, transport: Transport) -> Option<(Item, StepOutcome)> {
         match step {
             JobStep::Start(_, request) => {
-                // Whoever asks for it alone learns of a record that cannot be read.
+                // A start of its own reports a record that cannot be read.
                 let JobRecord::Open(job) = self.job_record(record.clone()).ok()? else { return None };
                 is_usual(&job, &request).then(|| {
                     let started = job.started(&request);
@@ -117,7 +117,7 @@ impl Table {
     }
 }
 
-/// Whether a job only has to be started.
+/// Returns true if nothing but a start is needed.
 fn is_usual(job: &Job, request: &StartRequest) -> bool {
     job.status == Status::Pending
         && job.limit.is_none()

@@ -48,7 +48,7 @@ impl Table {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| self.failed("look for jobs of which nobody was told", &error))?;
+            .map_err(|error| self.failed("look for orphans", &error))?;
         // An unreadable record is reported by the commands that read it. It must not stop the wake-ups of others.
         let jobs = output.items.unwrap_or_default().into_iter().filter_map(|item| self.job_of(item).ok());
         Ok((jobs.collect(), output.last_evaluated_key))

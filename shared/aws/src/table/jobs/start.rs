@@ -137,7 +137,7 @@ impl Table {
         further: &str,
     ) -> UpdateItemFluentBuilder {
         let index = transport.at_start();
-        // What is set must come before what is removed.
+        // SET must precede REMOVE.
         let set = format!(
             "SET #status = :running, epoch = epoch + :one, holder = :holder, lease_until = :until, \
              started_at = if_not_exists(started_at, :began){further}{index}"

@@ -19,18 +19,17 @@ use crate::table::{
 };
 
 impl Table {
-    /// Claims a task for a run. One write, no read; nothing has changed if it is refused.
+    /// Claims a task for a run. One write and no read. Nothing changes if the claim is refused.
     ///
-    /// A run that was lost and still holds the task is ended first, and the claim is then written again: its lease is
-    /// all that is known of it, so that it must not be replaced before the record is there. The runs that were lost
-    /// beside it are ended as well when this returns.
+    /// A lost run that still holds the task is ended first, and the claim is written again: only its lease knows of the run, so
+    /// its record must exist before the lease is replaced. Other lost runs of the task are ended as well when this returns.
     pub async fn claim(&self, task: &TaskName, request: &Request) -> Result<Decision, TableError> {
         let mut ended = Vec::new();
         loop {
             match self.conditional("claim", self.claim_update(task, request).send().await)? {
                 Conditional::Done(output) => {
                     let before = self.task_state(task, output.attributes.unwrap_or_default())?;
-                    // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
+                    // The condition implements the rule, so the decision is known. Only the details of the grant are computed.
                     let hold = before.next_hold(request.overlap);
                     let lost = before.lost(request.now);
                     self.end_all(task, &lost, request.now).await?;
@@ -91,7 +90,7 @@ impl Table {
                  lease_until = :until, started_at = :now, #trigger = :trigger",
             );
             condition.push_str(" AND attribute_not_exists(run_id)");
-            // Whoever ends the run if it is lost may not know its environment.
+            // The process that ends a lost run may not know the run's environment.
             let update = if self.environment.is_empty() {
                 update
             } else {

@@ -1,4 +1,4 @@
-//! Keeping a task whose run has no end of its own: one conditional write now and then.
+//! Extending the lease of a run without a fixed end: one conditional write at intervals.
 
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
@@ -12,20 +12,20 @@ use crate::table::{
     lock::lease::HELD,
 };
 
-/// What became of a wish to keep a task.
+/// The result of extending a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Renewed {
-    /// The run has its task until the new time.
+    /// The lease is extended.
     Held,
-    /// It has, and somebody asked for its end or switched the task off.
+    /// The lease is extended, but the end of the run was requested or the task is switched off.
     Unwanted,
-    /// It has not: somebody took it for lost.
+    /// The run has lost its lease: it was taken for lost.
     Lost,
 }
 
 impl Table {
-    /// Keeps the task for a run that has it to itself, until another time. One write.
+    /// Extends the lease of a run that has its task to itself. One write.
     pub async fn renew(
         &self,
         task: &TaskName,

@@ -1,4 +1,4 @@
-//! What the table holds of a task, and what people change of it: its switch, its settings, the end of a run.
+//! The state of a task, and the changes that people make: its switch, its settings, the end of a run.
 
 use std::collections::BTreeMap;
 
@@ -20,14 +20,14 @@ use crate::table::{
 };
 
 impl Table {
-    /// What the table holds of a task now. One consistent read.
+    /// Reads the state of a task. One consistent read.
     pub async fn state(&self, task: &TaskName) -> Result<TaskState, TableError> {
         let item = self.get(Key::task(task), "read a task").await?;
         self.task_state(task, item.unwrap_or_default())
     }
 
-    /// Sees to it that a deployment's run of a task does not begin any more. False if it has begun, or a later one has:
-    /// then nothing has changed. One write.
+    /// Prevents the start of a deployment's run of a task. Returns false if the run, or that of a later deployment, has started:
+    /// then nothing changes. One write.
     pub async fn prevent_start(&self, task: &TaskName, deployment: &Deployment) -> Result<bool, TableError> {
         let prevented = self
             .update(Key::task(task))
@@ -40,7 +40,7 @@ impl Table {
         self.applied("prevent the start of a run", prevented)
     }
 
-    /// Asks a run in progress to end. False if it is not in progress: then nothing has changed. One write.
+    /// Requests the end of a run. Returns false if the run is not in progress: then nothing changes. One write.
     pub async fn cancel(&self, task: &TaskName, run_id: RunId) -> Result<bool, TableError> {
         let asked = |update: &str, condition: &str| {
             self.update(Key::task(task))
@@ -62,7 +62,7 @@ impl Table {
         Ok(false)
     }
 
-    /// Whether somebody asked a run in progress to end. One read, which may be some moments old: half a read unit.
+    /// Returns true if the end of a run was requested. One eventually consistent read: half a read unit.
     pub async fn is_cancelled(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<bool, TableError> {
         let read = self.read(Key::task(task));
         let read = match hold {
@@ -81,8 +81,8 @@ impl Table {
         })
     }
 
-    /// Sets what a task shall have at run time instead of what it and the project say; nothing takes it back. The text is
-    /// that of [`lamplighter_core::settings::Settings`]. One write.
+    /// Sets the overrides of a task's settings at run time. `None` removes them. The text is that of
+    /// [`lamplighter_core::settings::Settings`]. One write.
     pub async fn set(&self, task: &TaskName, settings: Option<&str>) -> Result<(), TableError> {
         let update = self.update(Key::task(task));
         let update = match settings {
@@ -94,7 +94,7 @@ impl Table {
         update.send().await.map(|_| ()).map_err(|error| self.failed("set a task's settings", &error))
     }
 
-    /// Notes since when a task's schedule is known, unless another schedule was noted than the one `before`. One write.
+    /// Stores since when a task's schedule is known. Nothing changes if the stored one is not `before`. One write.
     pub async fn know(
         &self,
         task: &TaskName,
