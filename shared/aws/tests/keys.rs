@@ -164,7 +164,7 @@ const TOO_LARGE: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#Transacti
 async fn q07_an_id_protects_until_its_jobs_record_is_gone() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded.table);
-    // EnqueueOutcome long before its records' retention, and still to start.
+    // Enqueued long before its records' retention, and still to start.
     let then = Timestamp::now().saturating_sub(DAY * 100).unwrap();
     let delayed = NewJob { when: When::In(DAY * 200), ..new() };
     let job = delayed.job(RunId::of_job(then, 7), then).unwrap();
