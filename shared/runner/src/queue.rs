@@ -254,7 +254,7 @@ impl JobWorker {
                 }
                 Progress::Unwritten(error) => reporter.warn(&format!("{key}: {error}")),
             };
-            let carried = carry(&jobs, &instance, &attempts, &key, &definition, &function, told);
+            let carried = process(&jobs, &instance, &attempts, &key, &definition, &function, told);
             let carried = Box::pin(carried).await;
             let look_at = match carried {
                 Ok(JobOutcome::Over(_) | JobOutcome::Lost | JobOutcome::Unknown) => None,
