@@ -15,7 +15,7 @@ pub mod words;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
-use lamplighter_aws::process::{NotText, variable};
+use lamplighter_aws::environment::{NotText, variable};
 
 use crate::{
     arguments::names::Misuse,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use lamplighter_aws::process;
+use lamplighter_aws::environment;
 use lamplighter_core::{
     definition::Kind,
     duration,
@@ -109,7 +109,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Reads the environment variables. None, after a message, if they disable the runner.
 pub(super) fn variables(words: &Words, json: bool) -> anyhow::Result<Option<Variables>> {
-    let variables = Variables::read(process::variable);
+    let variables = Variables::read(environment::variable);
     let variables = variables.map_err(|error| Misuse(error.to_string()))?;
     if !variables.enabled {
         Terminal::new(words, json, "").show("disabled", json!({}), &tr!(words, "runner-disabled"));

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use lamplighter_aws::{
     functions::{FunctionFailure, Functions, Response},
-    table::{Recorded, Seen, Table},
+    table::{Seen, Table},
 };
 use lamplighter_core::{
     claim::Refusal,
@@ -19,7 +19,6 @@ use lamplighter_core::{
     run::{ErrorKind, Run, RunError},
     status::Status,
 };
-use tokio::time::sleep;
 
 /// The time before the first look at a run without a response.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -96,14 +95,7 @@ pub async fn follow(
 
 /// Polls a run until it has ended.
 pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -> anyhow::Result<Run> {
-    let mut pause = first;
-    loop {
-        sleep(pause).await;
-        if let Seen::Over(run) = table.look(task, id, Timestamp::now()).await? {
-            return Ok(*run);
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    Ok(table.follow_run(task, id, (first, LONGEST_PAUSE)).await?)
 }
 
 /// The outcome of a run whose function failed. If the run still holds its task, this records the failure.
@@ -126,8 +118,5 @@ async fn record_failure(
     let why = format!("the function ended before the run did: {failure}");
     let run = held.run(task, Timestamp::now());
     let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
-    Ok(RunOutcome::Over(match table.finish(&run, held.hold).await? {
-        Recorded::Written => Box::new(run),
-        Recorded::Before(stands) => stands,
-    }))
+    Ok(RunOutcome::Over(Box::new(table.end_held(run, held.hold).await?)))
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use lamplighter_aws::process::NotText;
+use lamplighter_aws::environment::NotText;
 use unic_langid::LanguageIdentifier;
 
 /// The variables that name a language; the first one with a value decides. The last three are from POSIX.
@@ -74,7 +74,7 @@ impl FromStr for Locale {
 
 #[cfg(test)]
 mod tests {
-    use lamplighter_aws::process::text;
+    use lamplighter_aws::environment::text;
 
     use super::*;
 

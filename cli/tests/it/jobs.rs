@@ -72,7 +72,7 @@ fn q05_q07_q12_the_status_shows_delays_unique_keys_and_dependencies() {
     assert!(workspace.run(&["status", &later]).succeeded().contains("at the earliest"));
     assert_eq!(enqueue(&["--unique", "task", "--within", "1h", "--join"]), later);
     let twin = workspace.run(&["enqueue", "send-mail", GIVEN, "--unique", "task", "--within", "1h"]).failed();
-    assert!(twin.contains(&later) && twin.contains("must be the only one"), "{twin}");
+    assert!(twin.contains(&later) && twin.contains("a job with this unique key already exists"), "{twin}");
     let follower = enqueue(&["--after", &later]);
     assert!(workspace.run(&["status", &follower]).succeeded().contains("waiting for another job"));
     workspace.run(&["abort", &later]).succeeded();
@@ -148,5 +148,5 @@ fn q09_a_replay_keeps_priority_limit_and_keys() {
     assert_eq!(again["unique"]["scope"], json!({ "key": "order-42" }));
     // It is unique by its key, as the first one was.
     let twin = ["enqueue", "send-mail", GIVEN, "--unique", "order-42", "--within", "1h"];
-    assert!(workspace.run(&twin).failed().contains("must be the only one"));
+    assert!(workspace.run(&twin).failed().contains("a job with this unique key already exists"));
 }

@@ -10,10 +10,10 @@ use sha2::{Digest, Sha256};
 
 use crate::clients::cause;
 
-/// Why assets could not be published or fetched.
+/// Assets that could not be published or fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum AssetsError {
-    /// The address is not one of an archive.
+    /// The address is not that of an archive.
     #[error("`{0}` is not the address of an archive: it must be s3://<bucket>/<folder>/<sha256>.tar")]
     Address(String),
     /// S3 refused, or was not reached.
@@ -21,10 +21,10 @@ pub enum AssetsError {
     Service {
         /// The archive.
         url: String,
-        /// What the service or the network said.
+        /// The error of the service or the network.
         cause: String,
     },
-    /// What was fetched is not what its name says.
+    /// The content does not match the archive's name.
     #[error("{url}: its content has the hash {found}, which is not its name: publish it again")]
     Corrupt {
         /// The archive.
@@ -37,7 +37,7 @@ pub enum AssetsError {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: io::Error,
     },
 }

@@ -14,7 +14,7 @@ const FILES: [&str; 2] = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"];
 /// The variable that names folders of such files.
 const FOLDERS: &str = "SSL_CERT_DIR";
 
-/// Why the certificates that a variable names cannot be used.
+/// Certificates that a variable names and that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthoritiesError {
     /// The file or folder cannot be read.
@@ -24,7 +24,7 @@ pub enum AuthoritiesError {
         variable: &'static str,
         /// Its value.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         reason: String,
     },
     /// There is none that can be used.

@@ -1,4 +1,4 @@
-//! SDK clients that are made when they are first used, so that a cold start pays for nothing it does not use.
+//! SDK clients, created at first use, so that a cold start pays only for the clients that it uses.
 
 use std::time::Duration;
 
@@ -25,13 +25,13 @@ use tokio::sync::OnceCell;
 
 use crate::authorities::{self, AuthoritiesError};
 #[cfg(feature = "s3")]
-use crate::process::variable;
+use crate::environment::single::variable;
 
 /// The roots that sign the certificates of AWS's own endpoints. Source: Amazon Trust Services repository, its
 /// five root certificates.
 const AMAZON_ROOTS: &str = include_str!("amazon-trust-services.pem");
 
-/// How long DynamoDB may take to answer one try of a request. It answers within milliseconds, or not at all.
+/// The timeout of one attempt of a request to DynamoDB, which answers within milliseconds or not at all.
 const DYNAMODB_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Has the SDK try a plain write again that met a transaction: it knows throttling by itself, but not this. Source: DynamoDB
@@ -56,7 +56,7 @@ impl ClassifyRetry for Conflicts {
     }
 }
 
-/// Whose resources, where the environment is not to say it alone.
+/// The account and region, where they differ from those of the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// The profile of AWS's shared files. Left out: that of the environment.
@@ -166,7 +166,7 @@ pub fn direct_dynamodb(http: SharedHttpClient) -> aws_sdk_dynamodb::Client {
 /// error with those of its causes that it does not say already.
 ///
 /// The SDK's texts of errors that it does not know (`unhandled error (AccessDenied): Error { .. }`) are left out, and so is
-/// `DisplayErrorContext`, which adds the whole response: nobody can read either in a stack's event.
+/// `DisplayErrorContext`, which adds the whole response: both are unreadable in a stack's event.
 pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = || std::iter::successors(Some(error), |error| error.source());
     let metadata = chain().find_map(|error| error.downcast_ref::<ErrorMetadata>());
@@ -187,7 +187,7 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     said
 }
 
-/// Whether the environment sends the service's requests to an endpoint without TLS, as local ones are.
+/// Returns true if the environment names an endpoint without TLS for the service, as local ones are.
 #[cfg(feature = "s3")]
 fn has_local_endpoint(service: &str) -> bool {
     [format!("AWS_ENDPOINT_URL_{service}"), "AWS_ENDPOINT_URL".to_owned()]
@@ -230,7 +230,7 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
-/// A client all of whose requests fail, since nobody knows whom to trust.
+/// A client whose requests all fail, since its trusted authorities are unknown.
 fn refusing(error: AuthoritiesError) -> SharedHttpClient {
     http_client_fn(move |_, _| SharedHttpConnector::new(Refusing(error.clone())))
 }

@@ -1,4 +1,4 @@
-//! Starting a task's function, in Lambda.
+//! Invoking functions, in Lambda.
 
 use std::{fmt, time::Duration};
 
@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::clients::cause;
 
-/// How long a connection may take to be made.
+/// The timeout of making a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long Lambda may take to answer one try of what it does at once.
+/// The timeout of one attempt of a request that Lambda answers at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The variables that hold a task's configuration.
@@ -29,26 +29,26 @@ pub struct Functions {
     repeating: Client,
 }
 
-/// What came back from a function.
+/// The response of a function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
-    /// What it returned.
+    /// The value that it returned.
     Returned(Value),
     /// It failed, or its process did.
     Failed(FunctionFailure),
 }
 
-/// How a function failed.
+/// The failure of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionFailure {
-    /// The platform's or the function's word for it, such as `Runtime.ExitError`.
+    /// The error type, such as `Runtime.ExitError`.
     pub kind: String,
-    /// What it said.
+    /// The error message.
     pub message: String,
 }
 
 impl FunctionFailure {
-    /// Whether Lambda ended the process because its time was up.
+    /// Returns true if Lambda ended the process at its timeout.
     pub fn is_timeout(&self) -> bool {
         self.kind == "Sandbox.Timedout" || self.message.contains("Task timed out after")
     }
@@ -60,13 +60,13 @@ impl fmt::Display for FunctionFailure {
     }
 }
 
-/// An invocation of which it is not known whether it started the function.
+/// A failed invocation. The function may have started.
 #[derive(Debug, thiserror::Error)]
 #[error("function `{function}`: {cause}")]
 pub struct InvokeError {
     /// The function.
     pub function: String,
-    /// What the service or the network said.
+    /// The error of the service or the network.
     pub cause: String,
 }
 
@@ -117,8 +117,8 @@ impl Functions {
         invoke.send().await.map(|_| ()).map_err(|error| failed(function, &error))
     }
 
-    /// A word for a function's content: its code with the assets in it, and its configuration. It changes when one of
-    /// them does, and not with what else is in its environment: on one machine an endpoint's port is new each time.
+    /// A digest of a function's content: its code with the assets in it, and its configuration. The rest of its environment does
+    /// not matter: on one machine the port of an endpoint changes with each start.
     pub async fn content(&self, function: &str) -> Result<String, InvokeError> {
         let output = self.repeating.get_function_configuration().function_name(function).send().await;
         let output = output.map_err(|error| failed(function, &error))?;

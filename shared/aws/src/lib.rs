@@ -1,24 +1,25 @@
-//! The edges: what Lamplighter reads from and writes to AWS, or to anything that speaks the same APIs.
+//! The edges: reading from and writing to AWS, or to services that offer the same APIs.
+//! Wire formats stay in this crate. Its functions take and return the types of `lamplighter-core`.
 //!
-//! Wire formats stay in here; what goes in and comes out are the types of `lamplighter-core`.
-//!
-//! - [`authorities`]: certificates that the environment names
-//! - [`clients`]: SDK clients that are made when they are first used
+//! - [`authorities`]: the certificates that the environment names
+//! - [`clients`]: SDK clients, created at first use
 //! - [`table`]: locks, history and the deployments' ledgers, in DynamoDB
-//! - [`jobs`]: runs of queue tasks, with SQS or a runner to tell of them
-//! - [`objects`]: single objects of one bucket, in S3
-//! - [`random`]: ids, and words that nobody else has
-//! - [`process`]: the variables and the end signals of a process
-//! - [`functions`]: starting a task's function (feature `deployments`)
-//! - [`stacks`]: where a stack stands (feature `deployments`)
-//! - [`logs`]: what functions have said, in CloudWatch Logs (feature `logs`)
-//! - [`notify`]: telling somebody of a failure (feature `notify`)
+//! - [`jobs`]: jobs of queue tasks, woken by SQS or a runner
+//! - [`objects`]: the objects of one bucket, in S3
+//! - [`random`]: random ids and pauses
+//! - [`environment`]: the variables of a process
+//! - [`process`]: the end signals of a process
+//! - [`functions`]: invoking a task's function (feature `deployments`)
+//! - [`stacks`]: the status and events of stacks (feature `deployments`)
+//! - [`logs`]: the logs of functions, in CloudWatch Logs (feature `logs`)
+//! - [`notify`]: sending messages about failures (feature `notify`)
 //! - [`assets`]: a task's files in S3 (feature `s3`)
 
 #[cfg(feature = "s3")]
 pub mod assets;
 pub mod authorities;
 pub mod clients;
+pub mod environment;
 #[cfg(feature = "deployments")]
 pub mod functions;
 pub mod jobs;

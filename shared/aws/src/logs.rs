@@ -1,4 +1,4 @@
-//! What functions have said, in CloudWatch Logs.
+//! The logs of functions, in CloudWatch Logs.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -9,11 +9,11 @@ use lamplighter_core::id::RunId;
 
 use crate::clients::cause;
 
-/// How far back the newest lines are looked for, step by step: the service gives the oldest ones first, and a group has
+/// The periods that are searched for the newest lines, step by step: the service gives the oldest ones first, and a group has
 /// those of months.
 const STEPS: [Duration; 3] =
     [Duration::from_secs(3600), Duration::from_secs(24 * 3600), Duration::from_secs(7 * 24 * 3600)];
-/// How far the clock of a function's machine may be behind that of whoever made the run's id.
+/// The most by which the clock of a function's machine may be behind that of the process which made the run's id.
 const SKEW: Duration = Duration::from_secs(60);
 
 /// The logs of an account.
@@ -25,7 +25,7 @@ pub struct Logs {
 /// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Line {
-    /// What tells it from others of the same words and time.
+    /// An id that distinguishes it from lines with the same text and time.
     pub id: String,
     /// When it was written.
     pub at: Timestamp,
@@ -33,23 +33,23 @@ pub struct Line {
     pub text: String,
 }
 
-/// Why a log could not be read.
+/// A log that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
     /// There is no such log group.
     #[error("there is no log group `{0}`: no function of that name is deployed in this account and region")]
     NoGroup(String),
-    /// What the service or the network said.
+    /// The error of the service or the network.
     #[error("the log group `{group}` cannot be read: {cause}")]
     Unread {
         /// The log group.
         group: String,
-        /// What was said.
+        /// The error.
         cause: String,
     },
 }
 
-/// What part of a log group is meant: its ends count in.
+/// A part of a log group, including its ends.
 #[derive(Clone, Copy)]
 struct Part {
     from: Option<Timestamp>,
@@ -91,7 +91,7 @@ impl Logs {
         Ok(found.into())
     }
 
-    /// What was said at a time or later, oldest first: all, or by one run.
+    /// The lines from a time on, oldest first: all, or those of one run.
     pub async fn since(
         &self,
         group: &str,
@@ -103,7 +103,7 @@ impl Logs {
         Ok(lines)
     }
 
-    /// Hands on every line of a part, page by page.
+    /// Passes every line of a part to `keep`, page by page.
     async fn read(&self, group: &str, part: Part, mut keep: impl FnMut(Line)) -> Result<(), LogsError> {
         let mut pages = self
             .client
@@ -111,7 +111,7 @@ impl Logs {
             .log_group_name(group)
             .set_start_time(part.from.map(Timestamp::as_millisecond))
             .set_end_time(part.to.map(Timestamp::as_millisecond))
-            // What a task says is JSON with the run's id in it.
+            // A task logs JSON with the run's id in it.
             .set_filter_pattern(part.run.map(|run| format!("{{ $.run_id = \"{run}\" }}")))
             .into_paginator()
             .send();

@@ -1,4 +1,4 @@
-//! Telling somebody of a failure: a topic, an event bus, or whatever takes a POST.
+//! Sending messages about failures: to a topic, an event bus or a webhook.
 
 use std::{error::Error, time::Duration};
 
@@ -13,39 +13,39 @@ const SOURCE: &str = "lamplighter";
 const DETAIL_TYPE: &str = "Lamplighter Task Failure";
 /// The longest subject of a message to a topic, in characters. Source: SNS API Reference, `Publish`.
 const SUBJECT: usize = 99;
-/// How long a webhook may take.
+/// The timeout of a webhook.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whoever is told of failures.
+/// The receiver of messages about failures.
 #[derive(Debug)]
 pub struct Notifier {
     target: Target,
-    way: Way,
+    channel: Channel,
 }
 
 #[derive(Debug)]
-enum Way {
+enum Channel {
     Topic(aws_sdk_sns::Client),
     EventBus(aws_sdk_eventbridge::Client),
     Webhook(reqwest::Client),
 }
 
-/// Why nobody was told. A webhook's URL may be a secret and is not repeated.
+/// A message that was not sent. A webhook's URL may be a secret and is not repeated.
 #[derive(Debug, thiserror::Error)]
-#[error("the {target} could not be told of a failure: {cause}")]
+#[error("cannot send a message about a failure to the {target}: {cause}")]
 pub struct NotifyError {
-    /// What should have been told.
+    /// The kind of the target.
     pub target: &'static str,
-    /// What it or the network said.
+    /// The error of the target or the network.
     pub cause: String,
 }
 
 impl Notifier {
-    /// Whoever the target names. `config` is used for those in AWS.
+    /// A notifier of a target. `config` serves targets in AWS.
     pub fn new(target: Target, config: &SdkConfig) -> Result<Self, NotifyError> {
-        let way = match &target {
-            Target::Topic(_) => Way::Topic(aws_sdk_sns::Client::new(config)),
-            Target::EventBus(_) => Way::EventBus(aws_sdk_eventbridge::Client::new(config)),
+        let channel = match &target {
+            Target::Topic(_) => Channel::Topic(aws_sdk_sns::Client::new(config)),
+            Target::EventBus(_) => Channel::EventBus(aws_sdk_eventbridge::Client::new(config)),
             Target::Webhook(_) => {
                 let failed =
                     |error: &(dyn Error + 'static)| NotifyError { target: target.key(), cause: cause(error) };
@@ -53,10 +53,10 @@ impl Notifier {
                 let named = named.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
                 let builder = reqwest::Client::builder().timeout(PATIENCE);
                 let client = named.fold(builder, reqwest::ClientBuilder::add_root_certificate).build();
-                Way::Webhook(client.map_err(|error| failed(&error))?)
+                Channel::Webhook(client.map_err(|error| failed(&error))?)
             }
         };
-        Ok(Self { target, way })
+        Ok(Self { target, channel })
     }
 
     /// Sends one message, as JSON.
@@ -64,13 +64,13 @@ impl Notifier {
         let failed = |cause: String| NotifyError { target: self.target.key(), cause };
         let text = serde_json::to_string(message).map_err(|error| failed(error.to_string()))?;
         let to = self.target.value();
-        match &self.way {
-            Way::Topic(client) => {
+        match &self.channel {
+            Channel::Topic(client) => {
                 let subject: String = message.subject().chars().take(SUBJECT).collect();
                 let sent = client.publish().topic_arn(to).subject(subject).message(text).send().await;
                 sent.map(drop).map_err(|error| failed(cause(&error)))
             }
-            Way::EventBus(client) => {
+            Channel::EventBus(client) => {
                 let event = PutEventsRequestEntry::builder()
                     .event_bus_name(to)
                     .source(SOURCE)
@@ -83,7 +83,7 @@ impl Notifier {
                     sent.entries.unwrap_or_default().into_iter().find_map(|entry| entry.error_message);
                 refused.map_or(Ok(()), |reason| Err(failed(reason)))
             }
-            Way::Webhook(client) => {
+            Channel::Webhook(client) => {
                 let post = client.post(to).header("content-type", "application/json").body(text);
                 let answer = post.send().await.map_err(|error| failed(cause(&error.without_url())))?;
                 match answer.status() {

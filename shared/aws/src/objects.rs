@@ -27,39 +27,39 @@ use aws_types::service_config::ServiceConfigKey;
 
 use crate::clients::cause;
 
-/// How often a request is tried in all: the network, S3's own errors and its wish for less are tried again.
+/// The number of attempts of a request. Network errors, server errors and throttling are retried.
 const ATTEMPTS: u32 = 3;
 /// The longest first pause before it is tried again.
 const BACKOFF: Duration = Duration::from_millis(200);
-/// How long a connection may take.
+/// The timeout of making a connection.
 const CONNECT: Duration = Duration::from_secs(2);
-/// What one try may take beside the time for its bytes.
+/// The timeout of one attempt, beside the time for its bytes.
 const ATTEMPT: Duration = Duration::from_secs(4);
-/// How many bytes a connection moves in a second, if it is a slow one.
+/// The bytes per second of a slow connection.
 const SLOW: u64 = 500_000;
 
-/// The objects of one bucket. To make it costs nothing; credentials are asked for with each request.
+/// The objects of one bucket. Creating it costs nothing: credentials are resolved for each request.
 #[derive(Clone, Debug)]
 pub struct Objects {
     bucket: String,
     config: SdkConfig,
 }
 
-/// Why an object could not be put or got.
+/// A failed request for an object.
 #[derive(Debug, thiserror::Error)]
 #[error("bucket `{bucket}`: {what} `{key}`: {cause}")]
 pub struct ObjectsError {
     /// The bucket.
     pub bucket: String,
-    /// What was to be done.
+    /// The operation.
     pub what: &'static str,
     /// The object's key.
     pub key: String,
-    /// What S3 or the network said.
+    /// The error of S3 or the network.
     pub cause: String,
 }
 
-/// What S3 answers to a request that it does not carry out.
+/// The error response of S3.
 #[derive(Debug, thiserror::Error)]
 #[error("status {status}{said}")]
 struct Refused {
@@ -67,13 +67,13 @@ struct Refused {
     said: String,
 }
 
-/// A request of this module.
-struct Wish<'a> {
+/// A request for an object.
+struct ObjectRequest<'a> {
     what: &'static str,
     method: &'static str,
     key: &'a str,
     body: Vec<u8>,
-    /// How many bytes go one way or the other.
+    /// The number of bytes that are sent or received.
     bytes: u64,
 }
 
@@ -91,35 +91,35 @@ impl Objects {
     /// Puts an object. The key is of letters, digits and `-`, `_`, `.`, `/` only.
     pub async fn put(&self, key: &str, body: Vec<u8>) -> Result<(), ObjectsError> {
         let bytes = body.len() as u64;
-        self.send(Wish { what: "put", method: "PUT", key, body, bytes }).await.map(|_| ())
+        self.send(ObjectRequest { what: "put", method: "PUT", key, body, bytes }).await.map(|_| ())
     }
 
     /// Gets an object whole, which has about so many bytes.
     pub async fn get(&self, key: &str, bytes: u64) -> Result<Vec<u8>, ObjectsError> {
-        self.send(Wish { what: "get", method: "GET", key, body: Vec::new(), bytes }).await
+        self.send(ObjectRequest { what: "get", method: "GET", key, body: Vec::new(), bytes }).await
     }
 
     /// Deletes an object. One that is not there counts as deleted.
     pub async fn delete(&self, key: &str) -> Result<(), ObjectsError> {
-        let wish = Wish { what: "delete", method: "DELETE", key, body: Vec::new(), bytes: 0 };
-        self.send(wish).await.map(drop)
+        let wanted = ObjectRequest { what: "delete", method: "DELETE", key, body: Vec::new(), bytes: 0 };
+        self.send(wanted).await.map(drop)
     }
 
-    async fn send(&self, wish: Wish<'_>) -> Result<Vec<u8>, ObjectsError> {
+    async fn send(&self, wanted: ObjectRequest<'_>) -> Result<Vec<u8>, ObjectsError> {
         let failed = |cause: String| ObjectsError {
             bucket: self.bucket.clone(),
-            what: wish.what,
-            key: wish.key.to_owned(),
+            what: wanted.what,
+            key: wanted.key.to_owned(),
             cause,
         };
-        let (endpoint, request) = self.signed(&wish).await.map_err(|error| failed(cause(&*error)))?;
-        let attempt = ATTEMPT + Duration::from_secs(wish.bytes / SLOW);
+        let (endpoint, request) = self.signed(&wanted).await.map_err(|error| failed(cause(&*error)))?;
+        let attempt = ATTEMPT + Duration::from_secs(wanted.bytes / SLOW);
         let timeouts =
             TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(attempt).build();
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(BACKOFF);
         let operation = Operation::builder()
             .service_name("s3")
-            .operation_name(wish.what)
+            .operation_name(wanted.what)
             .behavior_version(BehaviorVersion::latest())
             .endpoint_url(&endpoint)
             .no_auth()
@@ -138,12 +138,12 @@ impl Objects {
     }
 
     /// The endpoint, and the request for it with a signature.
-    async fn signed(&self, wish: &Wish<'_>) -> Result<(String, HttpRequest), BoxError> {
+    async fn signed(&self, wanted: &ObjectRequest<'_>) -> Result<(String, HttpRequest), BoxError> {
         let region = self.config.region().ok_or("no region is set, such as by AWS_REGION")?.as_ref();
         let provider = self.config.credentials_provider().ok_or("there are no credentials")?;
         let identity = provider.provide_credentials().await?.into();
         let (endpoint, folder) = self.place(region);
-        let path = format!("{folder}/{}", wish.key);
+        let path = format!("{folder}/{}", wanted.key);
         let mut settings = SigningSettings::default();
         // Source: Amazon S3 User Guide, "Authenticating Requests: Using the Authorization Header".
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -159,10 +159,10 @@ impl Objects {
             .into();
         let url = format!("{endpoint}{path}");
         let signable =
-            SignableRequest::new(wish.method, url, std::iter::empty(), SignableBody::Bytes(&wish.body))?;
+            SignableRequest::new(wanted.method, url, std::iter::empty(), SignableBody::Bytes(&wanted.body))?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
-        let mut request = HttpRequest::new(SdkBody::from(wish.body.clone()));
-        request.set_method(wish.method)?;
+        let mut request = HttpRequest::new(SdkBody::from(wanted.body.clone()));
+        request.set_method(wanted.method)?;
         request.set_uri(path)?;
         for (name, value) in instructions.headers() {
             request.headers_mut().try_insert(name.to_owned(), value.to_owned())?;

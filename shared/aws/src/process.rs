@@ -1,34 +1,12 @@
-//! What a process has from the system that started it: the variables of its environment, and the signals that ask for its end.
+//! The signals that ask a process to end.
 
 use std::{
-    env,
-    ffi::OsString,
     fs, io,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// A variable of the environment that is no text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is not UTF-8 text")]
-pub struct NotText {
-    /// The variable.
-    pub name: String,
-}
-
-/// Reads a variable of this process's environment, as [`text`] says.
-pub fn variable(name: &str) -> Result<Option<String>, NotText> {
-    text(name, env::var_os(name))
-}
-
-/// The text of a variable; nothing if it is missing or empty. A value that is not UTF-8 is an error that names the variable, and
-/// never repeats the value.
-pub fn text(name: &str, value: Option<OsString>) -> Result<Option<String>, NotText> {
-    let Some(value) = value.filter(|value| !value.is_empty()) else { return Ok(None) };
-    value.into_string().map(Some).map_err(|_| NotText { name: name.to_owned() })
-}
 
 /// The signals that ask a process to end: SIGTERM, SIGHUP and, where a person may send it, SIGINT.
 ///
@@ -42,24 +20,24 @@ pub struct EndSignals {
     hung_up: Option<Instant>,
 }
 
-/// How long the signals of one closing terminal may take to arrive.
+/// The period in which the signals of one closing terminal arrive.
 const BURST: Duration = Duration::from_secs(1);
 
 impl EndSignals {
-    /// Notices SIGTERM and SIGHUP from now on. Fails where there is no runtime with I/O.
+    /// Listens for SIGTERM and SIGHUP. Fails without a runtime that has I/O.
     pub fn of_system() -> io::Result<Self> {
         let hang_up = if ignores_hang_up() { None } else { Some(signal(SignalKind::hangup())?) };
         Ok(Self { others: vec![signal(SignalKind::terminate())?], hang_up, hung_up: None })
     }
 
-    /// Notices SIGINT besides.
+    /// Listens for SIGINT too.
     pub fn of_anybody() -> io::Result<Self> {
         let mut signals = Self::of_system()?;
         signals.others.push(signal(SignalKind::interrupt())?);
         Ok(signals)
     }
 
-    /// Waits for the next one. Cancelling the wait loses none.
+    /// Waits for the next signal. Cancel safe.
     pub async fn next(&mut self) {
         std::future::poll_fn(|context| self.poll(context)).await;
     }
@@ -78,12 +56,12 @@ impl EndSignals {
     }
 }
 
-/// Whether this process ignores SIGHUP. Known on Linux; elsewhere it is taken for one that does not.
+/// Returns true if this process ignores SIGHUP. Known on Linux only; false elsewhere.
 fn ignores_hang_up() -> bool {
     fs::read_to_string("/proc/self/status").is_ok_and(|status| ignored_in(&status))
 }
 
-/// Whether SIGHUP, the first of all signals, is in the mask of those that are ignored. Source: `proc_pid_status(5)`.
+/// Returns true if SIGHUP, the first of all signals, is in the mask of ignored signals. Source: `proc_pid_status(5)`.
 fn ignored_in(status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u128::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
@@ -91,26 +69,7 @@ fn ignored_in(status: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::ffi::OsStringExt as _;
-
     use super::*;
-
-    #[test]
-    fn a_variable_is_its_text_or_nothing_or_an_error_with_its_name() {
-        let not_text = Err(NotText { name: "X".to_owned() });
-        for (value, wanted) in [
-            (None, Ok(None)),
-            (Some(&b""[..]), Ok(None)),
-            (Some(b" "), Ok(Some(" ".to_owned()))),
-            (Some("ü".as_bytes()), Ok(Some("ü".to_owned()))),
-            (Some(b"\xa3"), not_text.clone()),
-            (Some(b"secret\xff"), not_text),
-        ] {
-            let value = value.map(|bytes| OsString::from_vec(bytes.to_vec()));
-            assert_eq!(text("X", value.clone()), wanted, "{value:?}");
-        }
-        assert_eq!(NotText { name: "X".to_owned() }.to_string(), "X is not UTF-8 text");
-    }
 
     #[test]
     fn a_hang_up_is_ignored_where_the_first_bit_of_the_mask_is_set() {

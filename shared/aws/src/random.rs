@@ -1,8 +1,8 @@
-//! Randomness from the operating system, for ids, for words that nobody else has, and for pauses.
+//! Random numbers from the operating system, for ids and pauses.
 
 use jiff::Timestamp;
 
-/// 128 random bits. Without a source of randomness they are the time: that still tells runs apart, and the table refuses a
+/// 128 random bits. Without a source of randomness they are the time: that still distinguishes runs, and the table refuses a
 /// second use of an id.
 pub fn random() -> u128 {
     let mut bytes = [0; 16];
@@ -11,7 +11,7 @@ pub fn random() -> u128 {
     filled.map_or(time, |()| u128::from_le_bytes(bytes))
 }
 
-/// An even draw between 0 and 1.
+/// A uniformly distributed number between 0 and 1.
 pub fn jitter() -> f64 {
     let bits = u32::try_from(random() & u128::from(u32::MAX)).unwrap_or(0);
     f64::from(bits) / f64::from(u32::MAX)

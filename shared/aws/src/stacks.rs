@@ -1,4 +1,4 @@
-//! Where a stack stands and what it says of itself, in CloudFormation.
+//! The status, events and outputs of stacks, in CloudFormation.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,9 +9,9 @@ use lamplighter_core::deployment::{Properties, StackEvent};
 
 use crate::clients::cause;
 
-/// How long CloudFormation may take to answer one try of a request.
+/// The timeout of one attempt of a request to CloudFormation.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// How many pages of a stack's events are read at most, of 100 events each.
+/// The most pages of a stack's events that are read, of 100 events each.
 const MAX_PAGES: usize = 5;
 
 /// The stacks of an account.
@@ -20,13 +20,13 @@ pub struct Stacks {
     client: Client,
 }
 
-/// Why a stack could not be read.
+/// A stack that could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("stack `{stack}` cannot be read: {cause}")]
 pub struct StackError {
     /// The stack.
     pub stack: String,
-    /// What the service or the network said.
+    /// The error of the service or the network.
     pub cause: String,
 }
 

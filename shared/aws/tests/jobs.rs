@@ -16,9 +16,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{Accepted, Carried, EnqueueError, Jobs, RunnerAddress, Waker, Worker},
+    jobs::{Accepted, EnqueueError, JobOutcome, Jobs, RunnerAddress, Waker, Worker},
     table::{
-        Aborted, Ended, GroupCommit, History, Item, JobKeys, JobRecord, Started, Step, Taken, Transport,
+        AbortOutcome, Conditional, GroupCommit, History, Item, JobEnd, JobKeys, JobRecord, JobStart, JobStep,
+        StepOutcome, Transport,
     },
 };
 use lamplighter_core::{
@@ -63,8 +64,8 @@ fn failure() -> RunError {
 }
 
 async fn succeed(jobs: &Jobs, key: &JobKey) -> Run {
-    let carried = jobs.carry(key, &worker("w"), async |job| tried(job, None)).await.unwrap();
-    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    let carried = jobs.process(key, &worker("w"), async |job| tried(job, None)).await.unwrap();
+    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
     *run
 }
 
@@ -93,20 +94,20 @@ async fn q01_q02_a_job_waits_from_its_enqueue_and_its_values_come_back() {
     assert_eq!(run.data, Some(json!({ "sent": "żółw" })));
     assert_eq!(jobs.wait(&key, Duration::ZERO).await.unwrap(), Some(run.clone()));
     // A delivery that comes again finds it over, and runs nothing.
-    let again = jobs.carry(&key, &worker("v"), async |_| panic!("it ran twice")).await.unwrap();
-    assert_eq!(again, Carried::Over(Box::new(run)));
+    let again = jobs.process(&key, &worker("v"), async |_| panic!("it ran twice")).await.unwrap();
+    assert_eq!(again, JobOutcome::Over(Box::new(run)));
 }
 
 #[tokio::test]
 async fn a_job_costs_three_write_units_and_under_a_runner_the_indexs_besides() {
     let embedded = embedded().await;
-    for (lane, units) in [(Transport::Queue, [1.0, 1.0, 1.0]), (Transport::Runner, [2.0, 3.0, 2.0])] {
+    for (transport, units) in [(Transport::Queue, [1.0, 1.0, 1.0]), (Transport::Runner, [2.0, 3.0, 2.0])] {
         let now = Timestamp::now();
-        let job = new().job(RunId::of_job(now, lane as u128), now).unwrap();
-        let _ = embedded.table.enqueue(&job, &JobKeys::default(), lane, now).await.unwrap();
+        let job = new().job(RunId::of_job(now, transport as u128), now).unwrap();
+        let _ = embedded.table.enqueue(&job, &JobKeys::default(), transport, now).await.unwrap();
         let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
-        let started = embedded.table.start_job(&job.key(), &request, lane).await.unwrap();
-        let Started::Granted(job) = started else { panic!("{started:?}") };
+        let started = embedded.table.start_job(&job.key(), &request, transport).await.unwrap();
+        let JobStart::Granted(job) = started else { panic!("{started:?}") };
         let _ = embedded.table.end_job(&job, &tried(&job, None).run).await.unwrap();
         let spent = embedded.meter.spent();
         let wanted = ["PutItem", "UpdateItem", "PutItem"].map(str::to_owned).into_iter();
@@ -121,19 +122,20 @@ async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() 
     let key = enqueue(&jobs, new()).await;
     let past = Timestamp::now().saturating_sub(Duration::from_secs(1)).unwrap();
     let zombie = Worker { until: past, ..worker("zombie") };
-    let theirs = jobs.start(&key, &zombie).await.unwrap().unwrap();
-    let mine = jobs.start(&key, &worker("heir")).await.unwrap().unwrap();
+    let theirs = jobs.start(&key, &zombie).await.unwrap().done().unwrap();
+    let mine = jobs.start(&key, &worker("heir")).await.unwrap().done().unwrap();
     assert_eq!((theirs.epoch, mine.epoch, mine.attempts.len()), (1, 2, 1));
     for error in [None, Some(failure())] {
         let late = jobs.conclude(&theirs, tried(&theirs, error), &zombie).await.unwrap();
-        assert_eq!(late, Carried::Lost);
+        assert_eq!(late, JobOutcome::Lost);
     }
-    let Carried::Over(run) = jobs.conclude(&mine, tried(&mine, None), &worker("heir")).await.unwrap() else {
+    let JobOutcome::Over(run) = jobs.conclude(&mine, tried(&mine, None), &worker("heir")).await.unwrap()
+    else {
         panic!("it is not over")
     };
     assert_eq!((run.status, run.attempts.len()), (Status::Completed, 2));
     let late = jobs.conclude(&theirs, tried(&theirs, None), &zombie).await.unwrap();
-    assert_eq!(late, Carried::Over(run));
+    assert_eq!(late, JobOutcome::Over(run));
 }
 
 #[tokio::test]
@@ -147,7 +149,7 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
     let waiting = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(30)), ..new() }).await;
     let mut theirs = Vec::new();
     for (key, runner) in keys.iter().zip(["dead", "dead", "alive"]) {
-        theirs.push(jobs.start(key, &worker("w").of(runner)).await.unwrap().unwrap());
+        theirs.push(jobs.start(key, &worker("w").of(runner)).await.unwrap().done().unwrap());
     }
     assert_eq!(jobs.revoke_leases(&task, "dea", longest).await.unwrap(), 0);
     assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 2);
@@ -158,41 +160,48 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
         assert!(run.attempts[0].error.as_ref().unwrap().message.starts_with("lost: "), "{run:?}");
     }
     let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
-    assert!(matches!(refused, Err(Carried::Refused(Refusal::Running { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Conditional::Refused(JobOutcome::Refused(Refusal::Running { .. }))),
+        "{refused:?}"
+    );
     assert_eq!(status(&jobs, &waiting).await, Status::Pending);
     // One that was only taken for dead ends nothing that was started since, and keeps what was not.
     let late = jobs.conclude(&theirs[0], tried(&theirs[0], None), &worker("w").of("dead")).await.unwrap();
-    assert!(matches!(late, Carried::Over(run) if run.epoch == 2));
+    assert!(matches!(late, JobOutcome::Over(run) if run.epoch == 2));
     assert_eq!(jobs.revoke_leases(&task, "alive", longest).await.unwrap(), 1);
     assert!(jobs.renew(&theirs[2], worker("w").until).await.unwrap());
     let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
-    assert!(matches!(refused, Err(Carried::Refused(Refusal::Running { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Conditional::Refused(JobOutcome::Refused(Refusal::Running { .. }))),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
 async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
     let embedded = embedded().await;
-    let jobs = jobs(&embedded).telling("shop");
+    let jobs = jobs(&embedded).with_failure_messages("shop");
     let key = enqueue(&jobs, new()).await;
     let messages = async || embedded.table.outbox(Timestamp::now(), 10).await.unwrap();
     for _ in 0..2 {
-        let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
-        assert!(matches!(carried, Carried::Again { .. }), "{carried:?}");
+        let carried =
+            jobs.process(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
+        assert!(matches!(carried, JobOutcome::Again { .. }), "{carried:?}");
         assert_eq!(status(&jobs, &key).await, Status::Pending);
     }
-    let carried = jobs.carry(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
-    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    let carried = jobs.process(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
+    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
     assert_eq!((run.status, run.attempts.len()), (Status::Failed, 3));
     // It leaves one message to people, however often it is delivered, and what completes leaves none.
     let [message] = &messages().await[..] else { panic!("no message, or several") };
     let message = &message.message;
     assert_eq!((message.run_id, message.status.as_str()), (Some(key.run_id), "FAILED"));
     assert_eq!((message.stack.as_str(), &message.task), ("shop", &key.task));
-    let again = jobs.carry(&key, &worker("w"), async |_| panic!("it ran again")).await.unwrap();
-    assert!(matches!(again, Carried::Over(_)), "{again:?}");
+    let again = jobs.process(&key, &worker("w"), async |_| panic!("it ran again")).await.unwrap();
+    assert!(matches!(again, JobOutcome::Over(_)), "{again:?}");
     let good = enqueue(&jobs, new()).await;
-    let carried = jobs.carry(&good, &worker("w"), async |job| tried(job, None)).await.unwrap();
-    assert!(matches!(carried, Carried::Over(_)), "{carried:?}");
+    let carried = jobs.process(&good, &worker("w"), async |job| tried(job, None)).await.unwrap();
+    assert!(matches!(carried, JobOutcome::Over(_)), "{carried:?}");
     assert_eq!(messages().await, []);
 }
 
@@ -201,22 +210,22 @@ async fn q04_a_waiting_a_running_and_a_finished_job_are_aborted_each_in_its_way(
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     let delayed = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
-    assert!(matches!(jobs.abort(&delayed).await.unwrap(), Aborted::Ended(..)));
+    assert!(matches!(jobs.abort(&delayed).await.unwrap(), AbortOutcome::Ended(..)));
     assert_eq!(status(&jobs, &delayed).await, Status::Cancelled);
 
     let running = enqueue(&jobs, new()).await;
-    let job = jobs.start(&running, &worker("w")).await.unwrap().unwrap();
+    let job = jobs.start(&running, &worker("w")).await.unwrap().done().unwrap();
     assert!(!jobs.table().is_aborted(&running, job.epoch).await.unwrap());
-    assert_eq!(jobs.abort(&running).await.unwrap(), Aborted::Asked);
+    assert_eq!(jobs.abort(&running).await.unwrap(), AbortOutcome::Asked);
     assert!(jobs.table().is_aborted(&running, job.epoch).await.unwrap());
 
     let done = enqueue(&jobs, new()).await;
     succeed(&jobs, &done).await;
     assert!(
-        matches!(jobs.abort(&done).await.unwrap(), Aborted::Over(run) if run.status == Status::Completed)
+        matches!(jobs.abort(&done).await.unwrap(), AbortOutcome::Over(run) if run.status == Status::Completed)
     );
     let nobody = JobKey { run_id: RunId::new(Timestamp::now(), 1), ..done };
-    assert_eq!(jobs.abort(&nobody).await.unwrap(), Aborted::Unknown);
+    assert_eq!(jobs.abort(&nobody).await.unwrap(), AbortOutcome::Unknown);
 }
 
 #[tokio::test]
@@ -224,15 +233,15 @@ async fn q05_q08_a_job_starts_neither_before_its_time_nor_after_it_expired() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     let delayed = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
-    let carried = jobs.carry(&delayed, &worker("w"), async |_| panic!("it ran")).await.unwrap();
-    assert!(matches!(carried, Carried::Refused(Refusal::NotBefore { .. })), "{carried:?}");
+    let carried = jobs.process(&delayed, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    assert!(matches!(carried, JobOutcome::Refused(Refusal::NotBefore { .. })), "{carried:?}");
     let due = jobs.table().due_for_runner(&delayed.task, Priority::Medium, 10).await.unwrap();
     assert!(matches!(&due[..], [(key, at)] if *key == delayed && *at > Timestamp::now()), "{due:?}");
 
     let hasty = enqueue(&jobs, NewJob { expires_in: Some(Duration::from_millis(1)), ..new() }).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let carried = jobs.carry(&hasty, &worker("w"), async |_| panic!("it ran")).await.unwrap();
-    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    let carried = jobs.process(&hasty, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
     assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
 }
 
@@ -284,8 +293,8 @@ async fn q12_a_job_starts_after_all_others_and_is_blocked_by_a_failure() {
     let jobs = jobs(&embedded);
     let (one, two) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);
     let both = enqueue(&jobs, NewJob { after: vec![one.clone(), two.clone()], ..new() }).await;
-    let carried = jobs.carry(&both, &worker("w"), async |_| panic!("it ran")).await.unwrap();
-    assert_eq!(carried, Carried::Refused(Refusal::Waits));
+    let carried = jobs.process(&both, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    assert_eq!(carried, JobOutcome::Refused(Refusal::Waits));
     succeed(&jobs, &one).await;
     succeed(&jobs, &two).await;
     let run = succeed(&jobs, &both).await;
@@ -297,7 +306,7 @@ async fn q12_a_job_starts_after_all_others_and_is_blocked_by_a_failure() {
     let bad = enqueue(&jobs, new()).await;
     let next = enqueue(&jobs, NewJob { after: vec![bad.clone()], ..new() }).await;
     let last = enqueue(&jobs, NewJob { after: vec![next.clone()], ..new() }).await;
-    assert!(matches!(jobs.abort(&bad).await.unwrap(), Aborted::Ended(..)));
+    assert!(matches!(jobs.abort(&bad).await.unwrap(), AbortOutcome::Ended(..)));
     assert_eq!(status(&jobs, &next).await, Status::Blocked);
     assert_eq!(status(&jobs, &last).await, Status::Blocked);
 }
@@ -382,26 +391,26 @@ async fn q11_so_many_jobs_with_a_key_run_at_once_and_the_others_find_a_place_lat
     let jobs = jobs(&embedded);
     let of = |key: &str| NewJob { limit: Some(Limit { key: key.into(), at_once: 2 }), ..new() };
     let keys = jobs.enqueue_many(vec![of("a"), of("a"), of("a"), of("b")]).await.unwrap();
-    let one = jobs.start(&keys[0], &worker("one")).await.unwrap().unwrap();
-    let two = jobs.start(&keys[1], &worker("two")).await.unwrap().unwrap();
+    let one = jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap();
+    let two = jobs.start(&keys[1], &worker("two")).await.unwrap().done().unwrap();
     let full = jobs.start(&keys[2], &worker("three")).await.unwrap();
-    let Err(Carried::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
+    let Conditional::Refused(JobOutcome::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
     let Some(JobRecord::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
     assert_eq!((waits.status, waits.epoch), (Status::Pending, 0));
     assert_eq!(waits.not_before.unwrap().as_millisecond(), until.as_millisecond());
     succeed(&jobs, &keys[3]).await;
 
     // A lost response: who has it already has its place, and starts it again.
-    assert_eq!(jobs.start(&keys[0], &worker("one")).await.unwrap().unwrap().epoch, one.epoch);
+    assert_eq!(jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap().epoch, one.epoch);
     assert!(jobs.renew(&two, until + Duration::from_secs(3600)).await.unwrap());
     let over = jobs.conclude(&one, tried(&one, None), &worker("one")).await.unwrap();
-    assert!(matches!(over, Carried::Over(_)), "{over:?}");
+    assert!(matches!(over, JobOutcome::Over(_)), "{over:?}");
     tokio::time::sleep_until(tokio::time::Instant::now() + until_then(until)).await;
     assert_eq!(succeed(&jobs, &keys[2]).await.status, Status::Completed);
 
     // An attempt that failed gives its place back, until the next one.
     let again = jobs.conclude(&two, tried(&two, Some(failure())), &worker("two")).await.unwrap();
-    assert!(matches!(again, Carried::Again { .. }), "{again:?}");
+    assert!(matches!(again, JobOutcome::Again { .. }), "{again:?}");
     let alone = NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
     let alone = jobs.enqueue(alone).await.unwrap().key;
     assert_eq!(succeed(&jobs, &alone).await.status, Status::Completed);
@@ -428,9 +437,10 @@ async fn q02_q11_what_cannot_be_told_to_a_queue_is_kept_for_whoever_looks() {
         "the pulse tells of both"
     );
 
-    let _ = jobs.start(&one, &worker("one")).await.unwrap().unwrap();
+    let _ = jobs.start(&one, &worker("one")).await.unwrap().done().unwrap();
     let refused = jobs.start(&two, &worker("two")).await.unwrap();
-    let message_comes_again = matches!(refused, Err(Carried::Refused(Refusal::NotBefore { .. })));
+    let message_comes_again =
+        matches!(refused, Conditional::Refused(JobOutcome::Refused(Refusal::NotBefore { .. })));
     assert!(message_comes_again, "no other message was sent: {refused:?}");
 }
 
@@ -447,7 +457,7 @@ async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
     let mut race = tokio::task::JoinSet::new();
     for (i, key) in keys.into_iter().enumerate() {
         let jobs = jobs.clone();
-        race.spawn(async move { jobs.start(&key, &worker(&i.to_string())).await.unwrap().is_ok() });
+        race.spawn(async move { jobs.start(&key, &worker(&i.to_string())).await.unwrap().is_done() });
     }
     let started = race.join_all().await.into_iter().filter(|started| *started).count();
     assert_eq!(started, 3);
@@ -486,7 +496,7 @@ async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
     embedded.meter.spent();
     let carrying = keys.iter().enumerate().map(async |(i, key)| {
         let worker = worker(&format!("w{i}"));
-        jobs.carry(key, &worker, async |job| {
+        jobs.process(key, &worker, async |job| {
             tokio::task::yield_now().await;
             tried(job, None)
         })
@@ -494,7 +504,7 @@ async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
         .unwrap()
     });
     for (carried, key) in futures::future::join_all(carrying).await.into_iter().zip(&keys) {
-        let Carried::Over(run) = carried else { panic!("{carried:?}") };
+        let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
         assert_eq!((run.id, run.status, run.epoch), (key.run_id, Status::Completed, 1));
         assert_eq!(jobs.wait(key, Duration::ZERO).await.unwrap().as_ref(), Some(&*run));
     }
@@ -512,7 +522,7 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let jobs = jobs(&embedded).with_group_commit(Counted::of(&embedded));
     let usual = enqueue(&jobs, new()).await;
     let aborted = enqueue(&jobs, new()).await;
-    assert!(matches!(jobs.abort(&aborted).await.unwrap(), Aborted::Ended(..)));
+    assert!(matches!(jobs.abort(&aborted).await.unwrap(), AbortOutcome::Ended(..)));
     let later = NewJob { when: When::In(Duration::from_secs(60)), ..new() };
     let later = enqueue(&jobs, later).await;
     let limit = Limit { key: "ada".into(), at_once: 1 };
@@ -522,7 +532,7 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let unknown = JobKey { run_id: RunId::new(Timestamp::now(), 7), ..usual.clone() };
     let carry_all = async |keys: &[&JobKey]| {
         let carrying = keys.iter().map(async |key| {
-            jobs.carry(key, &worker(&key.to_string()), async |job| tried(job, None)).await.unwrap()
+            jobs.process(key, &worker(&key.to_string()), async |job| tried(job, None)).await.unwrap()
         });
         futures::future::join_all(carrying).await
     };
@@ -530,10 +540,10 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     let statuses: Vec<_> = carried
         .iter()
         .map(|carried| match carried {
-            Carried::Over(run) => run.status.as_str(),
-            Carried::Refused(Refusal::NotBefore { .. }) => "not before",
-            Carried::Refused(Refusal::Waits) => "waits",
-            Carried::Unknown => "unknown",
+            JobOutcome::Over(run) => run.status.as_str(),
+            JobOutcome::Refused(Refusal::NotBefore { .. }) => "not before",
+            JobOutcome::Refused(Refusal::Waits) => "waits",
+            JobOutcome::Unknown => "unknown",
             other => panic!("{other:?}"),
         })
         .collect();
@@ -541,7 +551,7 @@ async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
     // The end of the first wakes what comes after it, which nobody would know from a transaction.
     let beside = enqueue(&jobs, new()).await;
     let carried = carry_all(&[&beside, &first]).await;
-    assert!(carried.iter().all(|carried| matches!(carried, Carried::Over(_))), "{carried:?}");
+    assert!(carried.iter().all(|carried| matches!(carried, JobOutcome::Over(_))), "{carried:?}");
     let Some(JobRecord::Open(woken)) = jobs.find(&second).await.unwrap() else { panic!("it is over") };
     assert_eq!(woken.after, []);
     assert_eq!(succeed(&jobs, &second).await.status, Status::Completed);
@@ -553,7 +563,7 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     let engine = Counted::of(&embedded);
     let jobs = jobs(&embedded);
     let table = jobs.table();
-    let take = |steps| table.take_together(&*engine, steps, Transport::Runner);
+    let take = |steps| table.commit_steps(&*engine, steps, Transport::Runner);
     let mut open = Vec::new();
     for _ in 0..3 {
         let key = enqueue(&jobs, new()).await;
@@ -562,16 +572,16 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     }
     let now = Timestamp::now();
     let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
-    let step = |job: &Job| Step::Start(job.key(), request.clone());
+    let step = |job: &Job| JobStep::Start(job.key(), request.clone());
     // A change that cannot be is made for none of its steps.
     assert!(take(vec![step(&open[0]), step(&open[1]), step(&open[0])]).is_err());
-    let started = jobs.start(&open[1].key(), &worker("other")).await.unwrap().unwrap();
+    let started = jobs.start(&open[1].key(), &worker("other")).await.unwrap().done().unwrap();
     assert_eq!(started.epoch, 1);
-    let granted = |job: &Job| Some(Taken::Started(Box::new(job.clone().started(&request))));
+    let granted = |job: &Job| Some(StepOutcome::Started(Box::new(job.clone().started(&request))));
     let wanted = [granted(&open[0]), None, granted(&open[2])];
     assert_eq!(take(open.iter().map(step).collect()).unwrap(), wanted);
     // The answer was lost: the worker asks again, alone, and has what it has started, as it was.
-    let again = jobs.start(&open[0].key(), &worker("w")).await.unwrap().unwrap();
+    let again = jobs.start(&open[0].key(), &worker("w")).await.unwrap().done().unwrap();
     let granted = open[0].clone().started(&request);
     assert_eq!((again.epoch, again.started_at), (granted.epoch, granted.started_at));
     assert_eq!((again.status, &again.arguments), (Status::Running, &granted.arguments));
@@ -580,11 +590,11 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     let run = Run { epoch: 1, arguments: again.arguments.clone(), ..run };
     let zombie = Job { epoch: 0, ..again.clone() };
     assert_eq!(take(vec![table.end_step(&zombie, &run).unwrap()]).unwrap(), [None]);
-    assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [Some(Taken::Ended)]);
+    assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [Some(StepOutcome::Ended)]);
     assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [None]);
-    assert_eq!(table.end_job(&again, &run).await.unwrap(), Ended::Written(Vec::new()));
+    assert_eq!(table.end_job(&again, &run).await.unwrap(), JobEnd::Written(Vec::new()));
     let other = Run { message: Some("another".into()), ..run.clone() };
-    assert_eq!(table.end_job(&again, &other).await.unwrap(), Ended::Before(Box::new(run)));
+    assert_eq!(table.end_job(&again, &other).await.unwrap(), JobEnd::Before(Box::new(run)));
 }
 
 #[tokio::test]
@@ -597,16 +607,18 @@ async fn a_step_leaves_the_record_that_the_usual_way_would() {
         let get = get.key("pk", pk).key("sk", AttributeValue::S(key.run_id.to_string()));
         get.send().await.unwrap().item.unwrap()
     };
-    for lane in [Transport::Runner, Transport::Queue] {
+    for transport in [Transport::Runner, Transport::Queue] {
         let jobs = jobs(&embedded);
         let table = jobs.table();
         let (alone, together) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);
         let now = Timestamp::now();
         let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
-        let Started::Granted(job) = table.start_job(&alone, &request, lane).await.unwrap() else { panic!() };
-        let step = Step::Start(together.clone(), request);
-        let taken = table.take_together(&*engine, vec![step], lane).unwrap();
-        let [Some(Taken::Started(other))] = &taken[..] else { panic!("{taken:?}") };
+        let JobStart::Granted(job) = table.start_job(&alone, &request, transport).await.unwrap() else {
+            panic!()
+        };
+        let step = JobStep::Start(together.clone(), request);
+        let taken = table.commit_steps(&*engine, vec![step], transport).unwrap();
+        let [Some(StepOutcome::Started(other))] = &taken[..] else { panic!("{taken:?}") };
         let same = |mut one: Item, other: Item| {
             for name in ["pk", "sk", "id"] {
                 one.insert(name.into(), other[name].clone());
@@ -615,10 +627,10 @@ async fn a_step_leaves_the_record_that_the_usual_way_would() {
         };
         same(item(&alone).await, item(&together).await);
         let run = tried(&job, None).run;
-        assert_eq!(table.end_job(&job, &run).await.unwrap(), Ended::Written(Vec::new()));
+        assert_eq!(table.end_job(&job, &run).await.unwrap(), JobEnd::Written(Vec::new()));
         let run = Run { id: together.run_id, ..run };
-        let ended = table.take_together(&*engine, vec![table.end_step(other, &run).unwrap()], lane);
-        assert_eq!(ended.unwrap(), [Some(Taken::Ended)]);
+        let ended = table.commit_steps(&*engine, vec![table.end_step(other, &run).unwrap()], transport);
+        assert_eq!(ended.unwrap(), [Some(StepOutcome::Ended)]);
         same(item(&alone).await, item(&together).await);
     }
 }

@@ -9,9 +9,9 @@ use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{Clients, signed_config},
-    jobs::{Accepted, Carried, EnqueueError, Jobs, Waker, Worker},
+    jobs::{Accepted, EnqueueError, JobOutcome, Jobs, Waker, Worker},
     objects::Objects,
-    table::{CommitError, Enqueued, History, JobKeys, JobRecord, Table, Transport},
+    table::{CommitError, EnqueueOutcome, History, JobKeys, JobRecord, Table, Transport},
 };
 use lamplighter_core::{
     id::RunId,
@@ -123,8 +123,8 @@ async fn d09_plain_writes_of_a_job_go_on_after_they_met_a_transaction() {
     });
     let key = jobs.enqueue(NewJob { limit, ..new() }).await.unwrap().key;
     let attempt = async |job: &Job| Tried { run: completed(job), retryable: false };
-    let carried = jobs.carry(&key, &worker("w"), attempt).await.unwrap();
-    let Carried::Over(run) = carried else { panic!("{carried:?}") };
+    let carried = jobs.process(&key, &worker("w"), attempt).await.unwrap();
+    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
     assert_eq!((run.status, run.epoch), (Status::Completed, 1));
 }
 
@@ -133,7 +133,7 @@ async fn d09_a_commit_gives_way_only_to_the_condition_that_failed() {
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let key = jobs(&table).enqueue(new()).await.unwrap().key;
-    let job = jobs(&table).start(&key, &worker("w")).await.unwrap().unwrap();
+    let job = jobs(&table).start(&key, &worker("w")).await.unwrap().done().unwrap();
     let write = |condition: &str| {
         let update = Update::builder().table_name("lamplighter");
         let update =
@@ -170,7 +170,7 @@ async fn q07_an_id_protects_until_its_jobs_record_is_gone() {
     let job = delayed.job(RunId::of_job(then, 7), then).unwrap();
     let ids = JobKeys { id: Some("order-42".into()), ..JobKeys::default() };
     let enqueued = embedded.table.enqueue(&job, &ids, Transport::Runner, then).await.unwrap();
-    assert_eq!(enqueued, Enqueued::New);
+    assert_eq!(enqueued, EnqueueOutcome::New);
     let twin = Accepted { key: job.key(), joined: true };
     assert_eq!(jobs.enqueue(named("order-42")).await.unwrap(), twin);
     // Nor is its item deleted before the job can have started, run and been replayed.
@@ -261,6 +261,6 @@ async fn q04_whoever_waits_without_an_end_is_told_of_it() {
         tokio::spawn(async move { jobs.wait(&key, Duration::MAX).await })
     };
     let attempt = async |job: &Job| Tried { run: completed(job), retryable: false };
-    assert!(matches!(jobs.carry(&key, &worker("w"), attempt).await.unwrap(), Carried::Over(_)));
+    assert!(matches!(jobs.process(&key, &worker("w"), attempt).await.unwrap(), JobOutcome::Over(_)));
     assert_eq!(waits.await.unwrap().unwrap().unwrap().status, Status::Completed);
 }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use jiff::Timestamp;
-use lamplighter_aws::table::{CommitError, Recorded, TransactWriteItem};
+use lamplighter_aws::table::{CommitError, Recorded, Seen, TransactWriteItem};
 use lamplighter_core::{
     claim::{Decision, Grant, Hold, Occasion, Refusal, Request, TaskState, claim},
     definition::{Overlap, Priority},
@@ -272,7 +272,7 @@ async fn a_run_that_was_taken_for_lost_by_who_then_died_lets_go_itself() {
     let first = request(1, 0, Occasion::Wish);
     let grant = granted(&embedded, &first).await;
     let lost = embedded.table.state(&task()).await.unwrap().lost(at(11)).remove(0);
-    embedded.dying_after(1).end_lost(&task(), &lost, at(11)).await.unwrap_err();
+    embedded.dying_after(1).with_environment("dev").end_lost(&task(), &lost, at(11)).await.unwrap_err();
     let done = run(&first, grant.hold, Status::Completed);
     let finished = embedded.table.finish(&done, grant.hold).await.unwrap();
     let Recorded::Before(stands) = finished else { panic!("{finished:?}") };
@@ -343,6 +343,21 @@ async fn whoever_meets_a_lost_run_ends_it() {
     let ended = embedded.table.end_lost(&task(), &lost, at(11)).await.unwrap();
     assert_eq!(ended.status, Status::Failed);
     assert_eq!(embedded.table.state(&task()).await.unwrap().lease, None);
+}
+
+/// A command that only reads the history meets lost runs too, and does not know their environment.
+#[tokio::test]
+async fn a_lost_run_is_recorded_with_the_environment_that_it_was_claimed_in() {
+    for overlap in [Overlap::Skip, Overlap::Allow] {
+        let embedded = embedded().await;
+        let first = Request { overlap, ..request(1, 0, Occasion::Wish) };
+        let own = embedded.table.clone().with_environment("prod");
+        assert!(matches!(own.claim(&task(), &first).await.unwrap(), Decision::Granted(_)));
+        let Seen::Over(run) = embedded.table.look(&task(), first.run_id, at(11)).await.unwrap() else {
+            panic!("it is over")
+        };
+        assert_eq!((run.status, run.environment.as_str()), (Status::Failed, "prod"), "{overlap:?}");
+    }
 }
 
 #[tokio::test]

@@ -180,16 +180,9 @@ async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, Tab
     }
 }
 
-/// Looks the run up, with growing pauses, until it is over. Does not depend on a response.
+/// Follows a run until it has ended. It does not depend on a response.
 pub async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
-    let mut pause = first;
-    loop {
-        sleep(pause).await;
-        if let Seen::Over(run) = table.look(&task.name, task.run_id, Timestamp::now()).await? {
-            return Ok(*run);
-        }
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
+    table.follow_run(&task.name, task.run_id, (first, LONGEST_PAUSE)).await
 }
 
 /// Ends a run whose function failed while it held the task's lease.
@@ -204,10 +197,9 @@ async fn end(
         status: failure.status,
         error: Some(failure.error()),
         deployment: Some(deployment.clone()),
-        environment: table.environment().to_owned(),
         ..held.run(&task.name, Timestamp::now())
     };
-    Ok(stored_run(table.finish(&run, held.hold).await?, run))
+    table.end_held(run, held.hold).await
 }
 
 /// Records a run that failed before it claimed its task. If it has claimed it after all, its own outcome counts.

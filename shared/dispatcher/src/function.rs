@@ -7,7 +7,10 @@ use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lamplighter::{log, random};
 use lamplighter_aws::{
-    clients::Clients, functions::Functions, process::variable, stacks::Stacks, table::Table,
+    clients::Clients,
+    environment::{TABLE, open_table, required, variable},
+    functions::Functions,
+    stacks::Stacks,
 };
 use serde_json::{Value, json, value::RawValue};
 use tracing::level_filters::LevelFilter;
@@ -23,11 +26,6 @@ const RETENTION_DAYS: &str = "LAMPLIGHTER_RETENTION_DAYS";
 #[tokio::main]
 pub async fn main() -> Result<(), lambda_runtime::Error> {
     log::start(LevelFilter::INFO, log::Output::Stdout);
-    let required = |name: &str| {
-        variable(name)
-            .map_err(|error| error.to_string())
-            .and_then(|value| value.ok_or_else(|| format!("{name} is not set")))
-    };
     let days: u32 = match variable(RETENTION_DAYS)? {
         Some(days) => {
             days.parse().map_err(|_| format!("{RETENTION_DAYS} is `{days}`; expected a number of days"))?
@@ -38,8 +36,8 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
     let retention = Duration::from_secs(u64::from(days) * 24 * 3600);
     let clients = Clients::default();
     let dispatcher = Arc::new(Dispatcher {
-        table: Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?)
-            .with_retention(retention),
+        // Each request names its environment.
+        table: open_table(&clients, &required(TABLE)?, None).await.with_retention(retention),
         functions: Functions::new(clients.config().await),
         stacks: Stacks::new(clients.config().await),
         http: crate::answer::client()?,

@@ -8,17 +8,14 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use lamplighter::log;
 use lamplighter_aws::{
     clients::Clients,
+    environment::{StackVariables, required, variable},
     functions::Functions,
-    jobs::{DeadLetters, Jobs, Waker},
+    jobs::{DeadLetters, Jobs},
     notify::Notifier,
-    objects::Objects,
-    process::variable,
-    table::Table,
 };
 use lamplighter_core::{
     notify::Target,
     pulse::{PLAN, Plan, Zones},
-    settings::DEFAULT_ENVIRONMENT,
 };
 use serde_json::Value;
 use tracing::level_filters::LevelFilter;
@@ -41,11 +38,7 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
 }
 
 async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
-    let required = |name: &str| {
-        variable(name)
-            .map_err(|error| error.to_string())
-            .and_then(|value| value.ok_or_else(|| format!("{name} is not set")))
-    };
+    let variables = StackVariables::read()?;
     let file = PathBuf::from(variable("LAMBDA_TASK_ROOT")?.unwrap_or_default()).join(PLAN);
     let failed = |error: &dyn std::fmt::Display| format!("cannot read {}: {error}", file.display());
     let text = std::fs::read_to_string(&file).map_err(|error| failed(&error))?;
@@ -72,19 +65,13 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
             Some(Notifier::new(target, clients.config().await)?)
         }
     };
-    let environment = variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned());
-    let table = Table::new(clients.dynamodb().await.clone(), required("LAMPLIGHTER_TABLE")?);
-    let table = table.with_environment(&environment);
     let clients = Arc::new(clients);
-    // A job's arguments may be another job's result, of any size.
-    let job_table = match variable("LAMPLIGHTER_BUCKET")? {
-        Some(bucket) => table.clone().with_objects(Objects::new(bucket, clients.config().await)),
-        None => table.clone(),
-    };
+    // The table has the bucket, since a job's arguments may be another job's result, of any size.
+    let table = variables.table(&clients).await?;
     // The variable is set if the stack has queue tasks.
-    let jobs = variable("LAMPLIGHTER_QUEUES")?
-        .map(|prefix| Jobs::new(job_table, Waker::queues(prefix, Arc::clone(&clients))));
-    let letters = match variable("LAMPLIGHTER_QUEUES")?.filter(|_| notifier.is_some()) {
+    let has_queues = variables.queues.is_some();
+    let jobs = has_queues.then(|| Jobs::new(table.clone(), variables.waker(&clients)));
+    let letters = match variables.queues.filter(|_| notifier.is_some()) {
         Some(prefix) => Some(DeadLetters::new(clients.config().await, prefix)),
         None => None,
     };
@@ -95,7 +82,7 @@ async fn start() -> Result<(Pulse, Option<Jobs>), lambda_runtime::Error> {
         plan,
         zones,
         stack: required("LAMPLIGHTER_STACK")?,
-        environment,
+        environment: variables.environment,
         letters,
         posted: Arc::default(),
     };

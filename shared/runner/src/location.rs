@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
+    environment::{BUCKET, NotText, open_table, text, variable},
     notify::Notifier,
-    objects::Objects,
-    process::{NotText, text, variable},
     stacks::Stacks,
     table::Table,
 };
@@ -17,9 +16,6 @@ use lamplighter_project::Project;
 use lamplighter_template::{BUCKET_OUTPUT, TABLE_OUTPUT};
 
 use super::{stack::Stack, storage::Storage};
-
-/// The variable that names the bucket of a table that was given by its name.
-const BUCKET: &str = "LAMPLIGHTER_BUCKET";
 
 /// A stack and its location.
 #[derive(Clone, Debug)]
@@ -107,11 +103,7 @@ impl InAws {
             };
             (outputs.get(TABLE_OUTPUT).with_context(missing)?.clone(), outputs.get(BUCKET_OUTPUT).cloned())
         };
-        let table = Table::new(clients.dynamodb().await.clone(), name);
-        let table = match bucket.clone() {
-            Some(bucket) => table.with_objects(Objects::new(bucket, clients.config().await)),
-            None => table,
-        };
+        let table = open_table(&clients, &name, bucket.as_deref()).await;
         Ok(TableInAws { table, bucket, clients: Arc::new(clients) })
     }
 

@@ -12,8 +12,8 @@ use std::{
 
 use jiff::Timestamp;
 use lamplighter_aws::{
-    jobs::{Carried, Jobs, Worker},
-    table::TableError,
+    jobs::{JobOutcome, Jobs, Worker},
+    table::{Conditional, TableError},
 };
 use lamplighter_core::{
     definition::{Definition, Priority},
@@ -254,15 +254,15 @@ impl JobWorker {
                 }
                 Progress::Unwritten(error) => reporter.warn(&format!("{key}: {error}")),
             };
-            let carried = carry(&jobs, &instance, &attempts, &key, &definition, &function, told);
+            let carried = process(&jobs, &instance, &attempts, &key, &definition, &function, told);
             let carried = Box::pin(carried).await;
             let look_at = match carried {
-                Ok(Carried::Over(_) | Carried::Lost | Carried::Unknown) => None,
-                Ok(Carried::Again { pause, .. }) => Timestamp::now().saturating_add(pause).ok(),
-                Ok(Carried::Refused(
+                Ok(JobOutcome::Over(_) | JobOutcome::Lost | JobOutcome::Unknown) => None,
+                Ok(JobOutcome::Again { pause, .. }) => Timestamp::now().saturating_add(pause).ok(),
+                Ok(JobOutcome::Refused(
                     Refusal::Running { until } | Refusal::NotBefore { until } | Refusal::Full { until },
                 )) => Some(until),
-                Ok(Carried::Refused(Refusal::Waits)) => soon(),
+                Ok(JobOutcome::Refused(Refusal::Waits)) => soon(),
                 Err(error) => {
                     reporter.warn(&format!("{key}: {error}"));
                     soon()
@@ -336,7 +336,7 @@ enum Progress<'a> {
 
 /// Runs one job: starts it, has its function make an attempt, reports that the attempt is over, and records the result. While the
 /// table fails, recording is retried.
-async fn carry(
+async fn process(
     jobs: &Jobs,
     instance: &str,
     attempts: &Arc<Attempts>,
@@ -344,16 +344,16 @@ async fn carry(
     definition: &Definition,
     function: &str,
     mut told: impl FnMut(Progress<'_>),
-) -> Result<Carried, TableError> {
+) -> Result<JobOutcome, TableError> {
     let lease = || Timestamp::now().saturating_add(LEASE).unwrap_or(Timestamp::MAX);
     let worker = Worker::new(lease(), definition.retry).of(instance);
     let job = match jobs.start(key, &worker).await? {
-        Ok(job) => job,
-        Err(carried) => {
-            if carried == Carried::Unknown {
+        Conditional::Done(job) => job,
+        Conditional::Refused(outcome) => {
+            if outcome == JobOutcome::Unknown {
                 jobs.table().clear_due(key).await?;
             }
-            return Ok(carried);
+            return Ok(outcome);
         }
     };
     let began = Timestamp::now();

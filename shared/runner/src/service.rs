@@ -224,7 +224,7 @@ fn jobs(machine: &Machine, pulse: &Pulse, waker: Waker) -> Jobs {
         jobs = jobs.with_group_commit(engine);
     }
     if pulse.notifier.is_some() {
-        jobs = jobs.telling(pulse.stack.clone());
+        jobs = jobs.with_failure_messages(pulse.stack.clone());
     }
     jobs
 }

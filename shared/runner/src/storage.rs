@@ -329,8 +329,7 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
         for lost in state.held().filter(|lost| lost.lease.trigger != Trigger::Runner) {
             let message = "lost: the program that ran its function was ended before it was over";
             let error = RunError::new(ErrorKind::System, message);
-            let _ = table.record(&Run { error: Some(error), ..lost.run(task, now) }).await?;
-            table.end_lost(task, &lost, now).await?;
+            table.end_held(Run { error: Some(error), ..lost.run(task, now) }, lost.hold).await?;
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use lamplighter_aws::process::NotText;
+use lamplighter_aws::environment::NotText;
 use lamplighter_core::{
     definition::{DEFAULT_TIMEOUT, Kind, MAX_TIMEOUT, Overlap},
     duration,
@@ -130,7 +130,7 @@ fn shown(time: Duration) -> impl Display {
 
 #[cfg(test)]
 mod tests {
-    use lamplighter_aws::process::text;
+    use lamplighter_aws::environment::text;
 
     use super::*;
 

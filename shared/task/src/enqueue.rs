@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Accepted, EnqueueError, Jobs, NotAccepted},
-    table::{Aborted, JobRecord, TableError},
+    table::{AbortOutcome, JobRecord, TableError},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -280,9 +280,9 @@ impl<T> Job<T> {
     /// [`JobError::Over`] if the job has already ended.
     pub async fn abort(&self) -> Result<(), JobError> {
         match self.jobs.abort(&self.key).await? {
-            Aborted::Ended(..) | Aborted::Asked => Ok(()),
-            Aborted::Over(run) => Err(JobError::Over { key: self.key.clone(), status: run.status }),
-            Aborted::Unknown => Err(JobError::Unknown(self.key.clone())),
+            AbortOutcome::Ended(..) | AbortOutcome::Asked => Ok(()),
+            AbortOutcome::Over(run) => Err(JobError::Over { key: self.key.clone(), status: run.status }),
+            AbortOutcome::Unknown => Err(JobError::Unknown(self.key.clone())),
         }
     }
 

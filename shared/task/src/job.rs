@@ -11,7 +11,7 @@ use lambda_runtime::{
     streaming::{self, Body},
 };
 use lamplighter_aws::{
-    jobs::{Carried, Jobs, Worker},
+    jobs::{JobOutcome, Jobs, Worker},
     table::{Table, TableError},
 };
 use lamplighter_core::{
@@ -148,14 +148,14 @@ async fn process_message<T: Task>(
         stuck = is_stuck;
         tried
     };
-    let carried = jobs.carry(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
+    let carried = jobs.process(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
     let wait = |at: Timestamp| Some(time_left(at));
     let redeliver_after = match carried {
-        Carried::Over(run) => {
+        JobOutcome::Over(run) => {
             log::end(&run);
             None
         }
-        Carried::Again { pause, run } => {
+        JobOutcome::Again { pause, run } => {
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(
                 pause_ms,
@@ -165,12 +165,12 @@ async fn process_message<T: Task>(
             );
             Some(pause)
         }
-        Carried::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
+        JobOutcome::Refused(Refusal::Running { until: at } | Refusal::NotBefore { until: at }) => wait(at),
         // The wake-up of this job sends a message of its own, as does its next dependency check.
-        Carried::Refused(Refusal::Waits | Refusal::Full { .. }) => None,
+        JobOutcome::Refused(Refusal::Waits | Refusal::Full { .. }) => None,
         // Another worker took the job over, or a write succeeded but its response was lost: the redelivery checks.
-        Carried::Lost => Some(Duration::ZERO),
-        Carried::Unknown => return Err(format!("job {key} does not exist")),
+        JobOutcome::Lost => Some(Duration::ZERO),
+        JobOutcome::Unknown => return Err(format!("job {key} does not exist")),
     };
     Ok(MessageResult { redeliver_after, stuck })
 }

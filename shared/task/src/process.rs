@@ -129,7 +129,7 @@ impl ProcessEnvironment {
         };
         let jobs = Jobs::new(table, waker);
         Some(match &self.notifies {
-            Some(stack) => jobs.telling(stack.as_str()),
+            Some(stack) => jobs.with_failure_messages(stack.as_str()),
             None => jobs,
         })
     }

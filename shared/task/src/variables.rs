@@ -9,13 +9,10 @@ use std::{
 
 use lamplighter_aws::{
     clients::Clients,
-    jobs::{NoRunnerAddress, RunnerAddress},
-    process,
+    environment::{self, StackVariables},
+    jobs::RunnerAddress,
 };
-use lamplighter_core::{
-    resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE},
-    settings::DEFAULT_ENVIRONMENT,
-};
+use lamplighter_core::resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE};
 use tokio::{runtime::Handle, sync::OnceCell};
 use tracing::level_filters::LevelFilter;
 
@@ -49,10 +46,10 @@ pub(crate) struct Variables {
 impl Variables {
     /// Reads all variables. The error names the variable, its value, and the expected values.
     pub(crate) fn read() -> Result<Self, String> {
-        let variable = |name: &str| process::variable(name).map_err(|error| error.to_string());
+        let variable = |name: &str| environment::variable(name).map_err(|error| error.to_string());
         let in_lambda = variable("AWS_LAMBDA_RUNTIME_API")?.is_some();
-        let table = variable("LAMPLIGHTER_TABLE")?;
-        if in_lambda && table.is_none() {
+        let stack = StackVariables::read().map_err(|error| error.to_string())?;
+        if in_lambda && stack.table.is_none() {
             return Err(
                 "LAMPLIGHTER_TABLE is not set: expected the name of the table for locks and history".into()
             );
@@ -66,10 +63,10 @@ impl Variables {
         let group = variable("AWS_LAMBDA_LOG_GROUP_NAME")?;
         let stream = variable("AWS_LAMBDA_LOG_STREAM_NAME")?;
         Ok(Self {
-            table,
+            table: stack.table,
             table_is_local: variable("LAMPLIGHTER_TABLE_IS_LOCAL")?.is_some(),
-            bucket: variable("LAMPLIGHTER_BUCKET")?,
-            name: variable("LAMPLIGHTER_ENVIRONMENT")?.unwrap_or_else(|| DEFAULT_ENVIRONMENT.to_owned()),
+            bucket: stack.bucket,
+            name: stack.environment,
             settings: variable("LAMPLIGHTER_SETTINGS")?,
             resolved: resolved(std::env::vars_os())?,
             assets: match variable("LAMPLIGHTER_ASSETS")? {
@@ -77,17 +74,9 @@ impl Variables {
                 None => Source::Folder(beside_the_binary(variable("LAMBDA_TASK_ROOT")?)),
             },
             log: group.zip(stream).map(|(group, stream)| format!("{group} {stream}")),
-            queues: variable("LAMPLIGHTER_QUEUES")?,
-            notifies: variable("LAMPLIGHTER_NOTIFIES")?,
-            waker: match variable("LAMPLIGHTER_WAKE_SOCKET")? {
-                None => None,
-                // The value is a secret, so the error does not quote it.
-                Some(waker) => Some(
-                    waker
-                        .parse()
-                        .map_err(|error: NoRunnerAddress| format!("LAMPLIGHTER_WAKE_SOCKET: {error}"))?,
-                ),
-            },
+            queues: stack.queues,
+            notifies: stack.notifies,
+            waker: stack.wake_socket,
             level,
             in_lambda,
             runner: RunnerVariables::read(variable)?,

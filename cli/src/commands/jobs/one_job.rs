@@ -6,7 +6,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::Jobs,
-    table::{Aborted, JobRecord},
+    table::{AbortOutcome, JobRecord},
 };
 use lamplighter_core::{
     job::{Job, JobKey},
@@ -142,15 +142,15 @@ impl Abort {
             let jobs = target.jobs().await?;
             let job = key.to_string();
             match jobs.abort(&key).await? {
-                Aborted::Ended(run, _) if self.arguments.json => {
+                AbortOutcome::Ended(run, _) if self.arguments.json => {
                     output::plain(serde_json::to_string_pretty(&run)?);
                 }
-                Aborted::Ended(run, _) => output::line(line(words, &run)),
-                Aborted::Asked => output::line(tr!(words, "job-cancelling", job = job)),
-                Aborted::Over(run) => {
+                AbortOutcome::Ended(run, _) => output::line(line(words, &run)),
+                AbortOutcome::Asked => output::line(tr!(words, "job-cancelling", job = job)),
+                AbortOutcome::Over(run) => {
                     bail!(tr!(words, "job-is-over", job = job, status = run.status))
                 }
-                Aborted::Unknown => bail!(tr!(words, "job-no-such", job = job)),
+                AbortOutcome::Unknown => bail!(tr!(words, "job-no-such", job = job)),
             }
             Ok(())
         })

@@ -174,9 +174,9 @@ async fn again(jobs: &Jobs, failed: Run) -> anyhow::Result<Replayed> {
 
 async fn notify(jobs: &Jobs, job: &Job) -> anyhow::Result<Replayed> {
     if job.after.is_empty() {
-        jobs.ring(job).await?;
+        jobs.wake_worker(job).await?;
     } else {
-        jobs.wake(vec![job.key()]).await?;
+        jobs.wake_followers(vec![job.key()]).await?;
     }
     Ok(Replayed::Woken(job.key()))
 }

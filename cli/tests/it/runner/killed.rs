@@ -19,8 +19,8 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::local_dynamodb,
-    jobs::{Carried, Jobs, Waker, Worker},
-    table::{JobRecord, Table},
+    jobs::{JobOutcome, Jobs, Waker, Worker},
+    table::{Conditional, JobRecord, Table},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -170,11 +170,11 @@ impl World {
             for job in taken.unwrap_or_default().iter().take(3) {
                 let until = now + Duration::from_millis(200 + dice.roll(300));
                 let worker = Worker { retry: retry(), ..Worker::new(until, retry()) };
-                let Ok(Ok(job)) = jobs.start(&job.key(), &worker).await else { continue };
+                let Ok(Conditional::Done(job)) = jobs.start(&job.key(), &worker).await else { continue };
                 self.known().started.insert((job.id, job.epoch));
                 dice.pause(60).await;
                 let ended = jobs.conclude(&job, done_by_rival(&job), &worker).await;
-                if let Ok(Carried::Over(run)) = ended {
+                if let Ok(JobOutcome::Over(run)) = ended {
                     self.known().rivals.insert(run.id, (run.epoch, run.data));
                     if let Ok(found) = jobs.find(&job.key()).await {
                         self.note(&job.key(), found.as_ref());

@@ -16,13 +16,13 @@ use lamplighter_core::{job::JobKey, name::TaskName};
 use super::wake::is_missing;
 use crate::clients::cause;
 
-/// What comes behind a queue's name in that of its dead letters.
+/// The suffix of the name of a dead-letter queue.
 const DEAD: &str = "-dead";
 /// The most messages of one request.
 const BATCH: i32 = 10;
-/// For how long nobody else sees the messages that somebody looks at, in seconds.
+/// The visibility timeout of messages that are read, in seconds.
 const LOOK_SECONDS: i32 = 60;
-/// How long SQS looks for messages before it says that there are none, in seconds: without it, it asks only some of its
+/// The wait of a receive request, in seconds: with no wait, SQS asks only some of its
 /// servers.
 const SEARCH_SECONDS: i32 = 1;
 
@@ -40,16 +40,16 @@ pub struct DeadLetter {
     pub task: TaskName,
     /// SQS's id of it.
     pub id: String,
-    /// What it says.
+    /// Its body.
     pub body: String,
     /// When it was sent.
     pub sent_at: Option<Timestamp>,
-    /// How often it was delivered, to workers and to those who looked at it here.
+    /// The number of deliveries, to workers and to readers of the dead-letter queue.
     pub deliveries: u32,
     receipt: String,
 }
 
-/// Why the dead letters cannot be looked at, or sent back.
+/// A failed request for dead letters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeadLetterError {
     /// There is no such queue.
@@ -60,9 +60,9 @@ pub enum DeadLetterError {
     Service {
         /// The queue's URL.
         queue: String,
-        /// What was to be done.
+        /// The operation.
         operation: &'static str,
-        /// What SQS or the network said.
+        /// The error of SQS or the network.
         cause: String,
     },
 }
@@ -92,7 +92,7 @@ impl DeadLetters {
         Self { client: Client::new(config), prefix: prefix.into() }
     }
 
-    /// At most `limit` dead letters of a task. For a minute nobody else sees them, unless they are [`let_go`](Self::let_go).
+    /// At most `limit` dead letters of a task. They are hidden from others for a minute, unless they are [`let_go`](Self::let_go).
     pub async fn take(&self, task: &TaskName, limit: usize) -> Result<Vec<DeadLetter>, DeadLetterError> {
         let url = self.dead(task);
         let mut letters = Vec::new();

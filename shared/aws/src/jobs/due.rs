@@ -1,5 +1,5 @@
-//! The jobs whose messages are still to be sent, for the pulse: those whose time was further off than SQS can hold a
-//! message back, those that wait for others, and those whose message could not be sent.
+//! Waking due jobs, for the pulse: jobs that were delayed beyond the longest delay of SQS, jobs that depend on others, and
+//! jobs whose message could not be sent.
 
 use jiff::Timestamp;
 use lamplighter_core::{
@@ -12,27 +12,26 @@ use tokio::task::JoinSet;
 use super::Jobs;
 use crate::table::{DUE_SHARDS, MAX_DELAY, TableError};
 
-/// How many jobs are taken off the index at once.
+/// The number of concurrent writes to the index.
 const AT_ONCE: usize = 16;
 
-/// What became of the jobs that were due.
+/// The result of waking due jobs.
 #[derive(Debug, Default)]
 pub struct WakeReport {
-    /// Those whose messages were sent.
+    /// The number of messages that were sent.
     pub sent: usize,
-    /// Those that wait for others, and were looked at.
+    /// The number of jobs whose dependencies were checked.
     pub looked_at: usize,
-    /// What went wrong, some of it if there is much. The jobs are still in the index.
+    /// The distinct errors. Their jobs are still in the index.
     pub errors: Vec<String>,
 }
 
 impl Jobs {
-    /// Sends the messages of the jobs that are due at `now`, or that SQS can hold back until they are; looks at those that
-    /// wait for others. Each is looked at once; what is left at `end` is left for the next pulse. Nine queries where there is
-    /// nothing to do.
+    /// Sends the messages of the jobs that are due at `now` or within the longest delay of SQS, and checks the dependencies of
+    /// the others. Each job is handled once. The next pulse handles the rest after `end`. Nine queries if nothing is due.
     ///
-    /// A job leaves the index after its message was sent. So whoever dies in between, and two who do this at once, send a
-    /// message twice, which starts nothing twice.
+    /// A job leaves the index after its message was sent. A process that dies in between, or two at once, send a message
+    /// twice, which starts nothing twice.
     pub async fn wake_due(&self, now: Timestamp, end: Timestamp) -> Result<WakeReport, TableError> {
         let mut report = WakeReport::default();
         let until = now.saturating_add(MAX_DELAY).unwrap_or(Timestamp::MAX);
@@ -40,7 +39,7 @@ impl Jobs {
         let first =
             u8::try_from(now.as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
         let named = (first..DUE_SHARDS).chain(0..first).map(|partition| (partition, false));
-        // What an earlier version has put there is found within eight minutes, which SQS holds a message back.
+        // Jobs that an earlier version put there are found within eight minutes, which is below the longest delay of SQS.
         for (partition, is_old) in named.chain([(first, true)]) {
             let mut page = None;
             loop {
@@ -71,29 +70,29 @@ impl Jobs {
     ) -> Result<(), TableError> {
         let (jobs, unreadable) = self.table.open_jobs(keys).await?;
         for error in &unreadable {
-            report.tell(error);
+            report.note_error(error);
         }
-        let (mut ringing, mut waiting) = (Vec::new(), Vec::new());
+        let (mut startable, mut waiting) = (Vec::new(), Vec::new());
         for job in jobs {
             match due(&job, now, MAX_DELAY) {
-                Due::Ring => ringing.push(job),
+                Due::Ring => startable.push(job),
                 Due::Look => waiting.push(job.key()),
                 Due::Leave => {}
             }
         }
         report.looked_at += waiting.len();
         for key in waiting {
-            if let Err(error) = self.wake(vec![key]).await {
-                report.tell(&error);
+            if let Err(error) = self.wake_followers(vec![key]).await {
+                report.note_error(&error);
             }
         }
-        let failed = self.waker.wake_all(&ringing, now).await;
+        let failed = self.waker.wake_all(&startable, now).await;
         let mut writes = JoinSet::new();
-        for (place, job) in ringing.iter().enumerate() {
+        for (place, job) in startable.iter().enumerate() {
             let error = failed.iter().find(|(failed, _)| *failed == place).map(|(_, error)| error);
             match error {
                 None => report.sent += 1,
-                Some(error) => report.tell(error),
+                Some(error) => report.note_error(error),
             }
             if writes.len() >= AT_ONCE {
                 note(writes.join_next().await, report);
@@ -106,9 +105,9 @@ impl Jobs {
         Ok(())
     }
 
-    /// Sends the messages of the jobs of these tasks that were enqueued from `from` to `to` and of which nobody seems to have been
-    /// told. One that only waits in a long queue has two messages then, which start nothing twice. Sixteen queries a task, and
-    /// one for each further MB of records.
+    /// Wakes the orphans of these tasks: jobs that were enqueued in the period and whose wake-up seems lost. A job that only
+    /// waits in a long queue has two messages then, which start nothing twice. Sixteen queries for each task, and one for each
+    /// further MB of records.
     pub async fn wake_orphans<'a>(
         &self,
         tasks: impl Iterator<Item = &'a TaskName>,
@@ -140,7 +139,7 @@ impl Jobs {
             let failed = self.waker.wake_all(&jobs, now).await;
             report.sent += jobs.len() - failed.len();
             for (place, error) in failed {
-                report.tell(&error);
+                report.note_error(&error);
                 self.table.park(&jobs[place].key(), now).await?;
             }
             start = next;
@@ -150,15 +149,15 @@ impl Jobs {
         }
     }
 
-    /// Takes a job off the index whose message was sent. One that was not is put behind all others, for the next pulse.
+    /// Takes a job off the index if its message was sent. Otherwise moves it behind all others, for the next pulse.
     async fn moved(self, key: JobKey, is_sent: bool, last: Timestamp) -> Result<(), TableError> {
         if is_sent { self.table.remove_from_due(&key).await } else { self.table.park(&key, last).await }
     }
 }
 
 impl WakeReport {
-    /// Notes what went wrong, each thing once.
-    fn tell(&mut self, error: &dyn std::error::Error) {
+    /// Notes an error, unless it was noted before.
+    fn note_error(&mut self, error: &dyn std::error::Error) {
         self.note(error.to_string());
     }
 
@@ -171,8 +170,8 @@ impl WakeReport {
 
 fn note(written: Option<Result<Result<(), TableError>, tokio::task::JoinError>>, report: &mut WakeReport) {
     match written {
-        Some(Ok(Err(error))) => report.tell(&error),
-        Some(Err(error)) => report.tell(&error),
+        Some(Ok(Err(error))) => report.note_error(&error),
+        Some(Err(error)) => report.note_error(&error),
         Some(Ok(Ok(()))) | None => {}
     }
 }

@@ -1,8 +1,8 @@
-//! Starts and ends of jobs that wait are written down together.
+//! Group commit: starts and ends of jobs that wait at the same time are written in one change.
 //!
-//! On an engine of one's own a write costs most for being made durable, and many that share that cost little more than one.
-//! Nobody is waited for: while some steps are written others gather, and go together next. A step that is not one of the usual
-//! kind goes its usual way, [`Table::start_job`] or [`Table::end_job`].
+//! On a local engine the cost of a write is making it durable, and many writes can share it. No step waits for others to
+//! arrive: while one group is written, the next one gathers. A step that does not qualify is written alone, by
+//! [`Table::start_job`] or [`Table::end_job`].
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use tokio::{
     task::yield_now,
 };
 
-use crate::table::{GroupCommit, MOST, Step, Table, Taken, Transport};
+use crate::table::{GroupCommit, JobStep, MAX_STEPS, StepOutcome, Table, Transport};
 
-/// Whoever writes steps down together.
+/// A handle to the process's writer of grouped steps.
 #[derive(Clone, Debug)]
-pub(super) struct Together(mpsc::UnboundedSender<Wish>);
+pub(super) struct GroupCommitter(mpsc::UnboundedSender<PendingStep>);
 
-/// A step that somebody waits for.
-struct Wish {
-    step: Step,
-    reply: oneshot::Sender<Option<Taken>>,
+/// A step whose caller waits for its outcome.
+struct PendingStep {
+    step: JobStep,
+    reply: oneshot::Sender<Option<StepOutcome>>,
 }
 
-impl Together {
-    /// Somebody who writes steps down in this table, for as long as somebody has it.
-    pub(super) fn of(table: Table, engine: Arc<dyn GroupCommit>, lane: Transport) -> Self {
-        let (wishes, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(write(table, engine, lane, waiting));
-        Self(wishes)
+impl GroupCommitter {
+    /// Starts the writer of a table. It ends when the last handle is dropped.
+    pub(super) fn of(table: Table, engine: Arc<dyn GroupCommit>, transport: Transport) -> Self {
+        let (pending, waiting) = mpsc::unbounded_channel();
+        tokio::spawn(write(table, engine, transport, waiting));
+        Self(pending)
     }
 
-    /// Takes a step with others. Nothing if it was not taken, and is to be looked at alone.
-    pub(super) async fn take(&self, step: Step) -> Option<Taken> {
+    /// Commits a step with others. `None` if it must be written alone.
+    pub(super) async fn take(&self, step: JobStep) -> Option<StepOutcome> {
         let (reply, answer) = oneshot::channel();
-        // Where nobody writes any more everybody goes alone.
-        let _ = self.0.send(Wish { step, reply });
+        // Without a writer each step is written alone.
+        let _ = self.0.send(PendingStep { step, reply });
         answer.await.ok().flatten()
     }
 }
@@ -43,25 +43,25 @@ impl Together {
 async fn write(
     table: Table,
     engine: Arc<dyn GroupCommit>,
-    lane: Transport,
-    mut waiting: mpsc::UnboundedReceiver<Wish>,
+    transport: Transport,
+    mut waiting: mpsc::UnboundedReceiver<PendingStep>,
 ) {
-    let mut wishes = Vec::with_capacity(MOST);
+    let mut pending = Vec::with_capacity(MAX_STEPS);
     while let Some(first) = waiting.recv().await {
-        wishes.push(first);
-        // Whoever was about to ask does so before the first one's turn.
+        pending.push(first);
+        // Callers that are about to send do so before the group is closed.
         yield_now().await;
-        while wishes.len() < MOST
+        while pending.len() < MAX_STEPS
             && let Ok(next) = waiting.try_recv()
         {
-            wishes.push(next);
+            pending.push(next);
         }
         let (steps, replies): (Vec<_>, Vec<_>) =
-            wishes.drain(..).map(|Wish { step, reply }| (step, reply)).unzip();
-        let taken = table.take_together(&*engine, steps, lane);
+            pending.drain(..).map(|PendingStep { step, reply }| (step, reply)).unzip();
+        let taken = table.commit_steps(&*engine, steps, transport);
         let taken = taken.unwrap_or_else(|_| vec![None; replies.len()]);
         for (reply, taken) in replies.into_iter().zip(taken) {
-            // Whoever asked may be gone.
+            // The caller may be gone.
             let _ = reply.send(taken);
         }
     }

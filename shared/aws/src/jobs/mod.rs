@@ -1,13 +1,13 @@
-//! Jobs: enqueuing them, asking for them, ending them; and carrying one, for workers.
-//!
-//! The record in the table comes first and is the truth. The bell says that there is work: a message in the task's SQS
-//! queue, or a datagram to the runner. A bell that was lost is found again: by the pulse or the runner, in the index `due`.
+//! Jobs: enqueuing, finding and aborting them, and processing one as a worker.
+//! The record in the table comes first and is authoritative. A wake-up then tells workers that there is work: a message in
+//! the task's SQS queue, or a datagram to the runner. If a wake-up is lost, the pulse or the runner finds the job in the index
+//! `due`.
 
-mod carry;
 mod dead;
 mod due;
 mod group_commit;
 mod wake;
+mod worker;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -20,64 +20,65 @@ use lamplighter_core::{
     status::Status,
 };
 
-pub use carry::{Carried, Worker};
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::WakeReport;
 pub use wake::{NoRunnerAddress, RunnerAddress, Sqs, WakeError, Waker, split_datagram};
+pub use worker::{JobOutcome, Worker};
 
-use group_commit::Together;
+use group_commit::GroupCommitter;
 
 use crate::{
     random::random,
     table::{
-        Aborted, Ended, Enqueued, GroupCommit, JobKeys, JobRecord, LOOK_AGAIN, Table, TableError, Transport,
+        AbortOutcome, EnqueueOutcome, GroupCommit, JobEnd, JobKeys, JobRecord, LOOK_AGAIN, Table, TableError,
+        Transport,
     },
 };
 
-/// How long it is from one look at a job's record to the next while somebody waits for its end, at first and at most.
-const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How many jobs are written down before somebody is told of them: the first ones start while the last ones are written.
-const TOLD: usize = 500;
-/// How soon the pulse sends a message that could not be sent.
-const PARKED: Duration = Duration::from_secs(30);
+/// The first and the longest pause between two reads of a job's record while a caller waits for its end.
+const WAIT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// The number of jobs that are recorded before their wake-ups are sent: the first jobs start while the last ones are recorded.
+const WAKE_BATCH: usize = 500;
+/// The time after which the pulse retries a wake-up that could not be sent.
+const RETRY_WAKE_AFTER: Duration = Duration::from_secs(30);
 
 /// The jobs of a table.
 #[derive(Clone, Debug)]
 pub struct Jobs {
     table: Table,
     waker: Waker,
-    together: Option<Together>,
-    /// The stack for which messages of failed jobs are kept, if somebody is told of them.
+    committer: Option<GroupCommitter>,
+    /// The stack that messages about failed jobs name. Without it no messages are kept.
     notifies: Option<Arc<str>>,
 }
 
 /// A job that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accepted {
-    /// Which.
+    /// Its key.
     pub key: JobKey,
-    /// Whether it was there before: somebody else's that stands for it.
+    /// True if an existing job was joined, so that no new one was enqueued.
     pub joined: bool,
 }
 
-/// Why a job was not accepted. It will not run.
+/// A job that was not accepted. It will not run.
 #[derive(Debug, thiserror::Error)]
 pub enum EnqueueError {
     /// It cannot be enqueued as it is.
     #[error(transparent)]
     Invalid(#[from] InvalidJob),
-    /// It must be the only one, and is not.
-    #[error("the job {0} is not over, and this one must be the only one")]
+    /// Another job with its unique key exists.
+    #[error("a job with this unique key already exists (job {0})")]
     NotUnique(JobKey),
     /// Its task has no queue.
     #[error("task `{task}` has no queue: {cause}")]
     UnknownTask {
         /// The task.
         task: String,
-        /// What was looked for.
+        /// The error of the lookup.
         cause: String,
     },
-    /// It could not be written down.
+    /// Its record could not be written.
     #[error(transparent)]
     Table(#[from] TableError),
 }
@@ -93,23 +94,22 @@ pub struct NotAccepted {
 }
 
 impl Jobs {
-    /// The jobs of that table, of which that bell tells.
+    /// The jobs of a table. `waker` wakes their workers.
     pub fn new(table: Table, waker: Waker) -> Self {
-        Self { table, waker, together: None, notifies: None }
+        Self { table, waker, committer: None, notifies: None }
     }
 
-    /// The same jobs, whose starts and ends are written together when several wait: for a worker with many jobs at once, whose
-    /// process has the table's engine. It needs tokio's runtime.
+    /// Enables group commit: starts and ends of jobs that wait at the same time are written in one change. For a worker with
+    /// many jobs at once, in the process that has the table's engine. Needs tokio's runtime.
     #[must_use]
     pub fn with_group_commit(self, engine: Arc<dyn GroupCommit>) -> Self {
-        let together = Some(Together::of(self.table.clone(), engine, self.lane()));
-        Self { together, ..self }
+        let committer = Some(GroupCommitter::of(self.table.clone(), engine, self.transport()));
+        Self { committer, ..self }
     }
 
-    /// The same jobs, each of which that ends as a failure leaves a message to people, as of that stack. The pulse or the
-    /// runner sends it.
+    /// Keeps a message to people about each job that fails for good, in the name of `stack`. The pulse or the runner sends it.
     #[must_use]
-    pub fn telling(self, stack: impl Into<Arc<str>>) -> Self {
+    pub fn with_failure_messages(self, stack: impl Into<Arc<str>>) -> Self {
         Self { notifies: Some(stack.into()), ..self }
     }
 
@@ -118,50 +118,50 @@ impl Jobs {
         &self.table
     }
 
-    /// The same jobs, whose records are kept for that long.
+    /// Sets how long records are kept.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         Self { table: self.table.with_retention(retention), ..self }
     }
 
-    fn lane(&self) -> Transport {
-        self.waker.lane()
+    fn transport(&self) -> Transport {
+        self.waker.transport()
     }
 
-    /// Enqueues a job. When this returns it has its record, and will be run. Should its message not reach the queue, the
-    /// pulse sends it within a minute or two.
+    /// Enqueues a job. When this returns, the job has its record and will run. If its message does not reach the queue, the
+    /// pulse sends it within two minutes.
     pub async fn enqueue(&self, new: NewJob) -> Result<Accepted, EnqueueError> {
         let now = Timestamp::now();
         let replay_of = new.retry_of.filter(|_| new.is_replay);
         let keys = JobKeys { id: new.id.clone(), replay_of, unique: new.unique.clone() };
         let job = new.job(RunId::of_job(now, random()), now)?;
-        match self.table.enqueue(&job, &keys, self.lane(), now).await? {
-            Enqueued::New => {}
-            Enqueued::Joined(twin) => {
+        match self.table.enqueue(&job, &keys, self.transport(), now).await? {
+            EnqueueOutcome::New => {}
+            EnqueueOutcome::Joined(twin) => {
                 return Ok(Accepted { key: JobKey { task: job.task, run_id: twin }, joined: true });
             }
-            Enqueued::Refused(twin) => {
+            EnqueueOutcome::Refused(twin) => {
                 return Err(EnqueueError::NotUnique(JobKey { task: job.task, run_id: twin }));
             }
         }
         if job.after.is_empty() {
-            if let Err(error) = self.waker.ring(&job, now).await {
-                self.unheard(&job, &keys, error, now).await?;
+            if let Err(error) = self.waker.wake(&job, now).await {
+                self.wake_failed(&job, &keys, error, now).await?;
             }
         } else {
-            // It is accepted, whatever of this fails: it stands in the index, and is looked at within a minute or two.
+            // It is accepted even if this fails: it is in the index, and is checked within two minutes.
             for first in &job.after {
                 // One that is over already is found so when the follower is looked at.
                 let _ = self.table.follow(first, &job.key()).await;
             }
-            let _ = self.wake(vec![job.key()]).await;
+            let _ = self.wake_followers(vec![job.key()]).await;
         }
         Ok(Accepted { key: job.key(), joined: false })
     }
 
-    /// What becomes of a new job of which nobody heard: it waits for the pulse, or is taken back if it has no queue. One that
-    /// cannot even be parked has its record, in which the pulse finds it later.
-    async fn unheard(
+    /// Handles a wake-up that failed: the job waits for the pulse, or is withdrawn if it has no queue. If the job cannot be
+    /// moved in the index either, the pulse finds it later as an orphan.
+    async fn wake_failed(
         &self,
         job: &Job,
         keys: &JobKeys,
@@ -173,15 +173,15 @@ impl Jobs {
                 self.table.withdraw(job, keys, now).await?;
                 Err(EnqueueError::UnknownTask { task, cause })
             }
-            WakeError::Unheard(_) => {
-                let at_last = now.saturating_add(PARKED).unwrap_or(Timestamp::MAX);
+            WakeError::NotSent(_) => {
+                let at_last = now.saturating_add(RETRY_WAKE_AFTER).unwrap_or(Timestamp::MAX);
                 let _ = self.table.park(&job.key(), at_last).await;
                 Ok(())
             }
         }
     }
 
-    /// Enqueues many jobs, 25 with a request. Those with keys, or that come after others, are enqueued one by one.
+    /// Enqueues many jobs, 25 with each request. Jobs with keys or dependencies are enqueued one by one.
     pub async fn enqueue_many(&self, new: Vec<NewJob>) -> Result<Vec<JobKey>, NotAccepted> {
         let now = Timestamp::now();
         let (mut keys, mut failed) = (Vec::with_capacity(new.len()), Vec::new());
@@ -205,18 +205,18 @@ impl Jobs {
         }
         let mut rest = places.into_iter().zip(jobs);
         loop {
-            let (mut places, mut jobs): (Vec<_>, Vec<_>) = rest.by_ref().take(TOLD).unzip();
+            let (mut places, mut jobs): (Vec<_>, Vec<_>) = rest.by_ref().take(WAKE_BATCH).unzip();
             if jobs.is_empty() {
                 break;
             }
-            for (id, error) in self.table.enqueue_all(&jobs, self.lane(), now).await {
+            for (id, error) in self.table.enqueue_all(&jobs, self.transport(), now).await {
                 if let Some(at) = jobs.iter().position(|job| job.id == id) {
                     failed.push((places.remove(at), error.into()));
                     jobs.remove(at);
                 }
             }
             for (at, error) in self.waker.wake_all(&jobs, now).await {
-                if let Err(error) = self.unheard(&jobs[at], &JobKeys::default(), error, now).await {
+                if let Err(error) = self.wake_failed(&jobs[at], &JobKeys::default(), error, now).await {
                     failed.push((places[at], error));
                 }
             }
@@ -231,19 +231,19 @@ impl Jobs {
         }
     }
 
-    /// Tells once more of a job that nobody has started: its message may have been lost. A message too many starts nothing
-    /// twice.
-    pub async fn ring(&self, job: &Job) -> Result<(), WakeError> {
-        self.waker.ring(job, Timestamp::now()).await
+    /// Wakes a worker again for a job that has not started: its message may have been lost. An additional message starts
+    /// nothing twice.
+    pub async fn wake_worker(&self, job: &Job) -> Result<(), WakeError> {
+        self.waker.wake(job, Timestamp::now()).await
     }
 
-    /// Renews the lease of a job that a worker has. False if it has it no more.
+    /// Extends the lease of a running job. Returns false if the worker has lost the job.
     pub async fn renew(&self, job: &Job, until: Timestamp) -> Result<bool, TableError> {
-        self.table.renew_job(job, until, self.lane()).await
+        self.table.renew_job(job, until, self.transport()).await
     }
 
-    /// Frees the jobs of a task that workers of a dead runner have, for whoever starts them next, and rings for them. Returns
-    /// how many there were. As [`Table::revoke_leases`].
+    /// Revokes the leases of a dead runner on a task's jobs, and wakes workers for them. Returns the number of jobs. See
+    /// [`Table::revoke_leases`].
     pub async fn revoke_leases(
         &self,
         task: &TaskName,
@@ -251,27 +251,27 @@ impl Jobs {
         longest: Duration,
     ) -> Result<usize, TableError> {
         let now = Timestamp::now();
-        let disowned = self.table.revoke_leases(task, runner, now, longest).await?;
-        // A bell that nobody hears is found again in the index.
-        let _ = self.waker.wake_all(&disowned, now).await;
-        Ok(disowned.len())
+        let revoked = self.table.revoke_leases(task, runner, now, longest).await?;
+        // If the wake-up is lost, the runner finds the job in the index.
+        let _ = self.waker.wake_all(&revoked, now).await;
+        Ok(revoked.len())
     }
 
-    /// Keeps a job's message, which was received, from the others for so long.
+    /// Sets the visibility timeout of a message that was received.
     pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), WakeError> {
         self.waker.hold_back(task, receipt, pause).await
     }
 
-    /// A job, whether or not it is over.
+    /// Reads a job's record, whether or not the job is over.
     pub async fn find(&self, key: &JobKey) -> Result<Option<JobRecord>, TableError> {
         self.table.job(key).await
     }
 
-    /// Waits for a job's end, for that long. Nothing if it is not over by then, and goes on.
+    /// Waits for a job's end. Returns `None` if the job is not over after `patience`.
     pub async fn wait(&self, key: &JobKey, patience: Duration) -> Result<Option<Run>, TableError> {
         // A patience beyond what a clock can show has no end.
         let until = tokio::time::Instant::now().checked_add(patience);
-        let mut pause = LOOKS.0;
+        let mut pause = WAIT_PAUSES.0;
         loop {
             if let Some(run) = self.table.run(&key.task, key.run_id).await? {
                 return Ok(Some(run));
@@ -282,32 +282,32 @@ impl Jobs {
                 return Ok(None);
             }
             tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 3 / 2).min(LOOKS.1);
+            pause = (pause * 3 / 2).min(WAIT_PAUSES.1);
         }
     }
 
-    /// Ends a job that has not started, or asks the worker of one that runs to end it.
-    pub async fn abort(&self, key: &JobKey) -> Result<Aborted, TableError> {
+    /// Cancels a job that has not started, or asks the worker of a running job to end it.
+    pub async fn abort(&self, key: &JobKey) -> Result<AbortOutcome, TableError> {
         let aborted = self.table.abort_job(key, Timestamp::now()).await?;
-        if let Aborted::Ended(_, followers) = &aborted {
-            self.wake(followers.clone()).await?;
+        if let AbortOutcome::Ended(_, followers) = &aborted {
+            self.wake_followers(followers.clone()).await?;
         }
         Ok(aborted)
     }
 
-    /// Lets a job start that has waited for others.
+    /// Releases a job whose dependencies are met.
     ///
-    /// Whoever does this may die between any two steps. So a queue's message goes before the write: until that has taken the job
-    /// off the index, the pulse finds it there, and whoever has the message looks at the job itself.
+    /// The process may die between any two steps. So the message to a queue precedes the write: until the write has taken the
+    /// job off the index, the pulse finds it there, and the receiver of the message checks the job itself.
     async fn free(&self, job: &Job, now: Timestamp) -> Result<(), TableError> {
         let free = Job { after: Vec::new(), ..job.clone() };
-        if self.lane() == Transport::Runner {
-            if self.table.release_job(job, self.lane(), now).await? {
-                // A bell that nobody hears is found again in the index.
-                let _ = self.waker.ring(&free, now).await;
+        if self.transport() == Transport::Runner {
+            if self.table.release_job(job, self.transport(), now).await? {
+                // If the wake-up is lost, the runner finds the job in the index.
+                let _ = self.waker.wake(&free, now).await;
             }
-        } else if self.waker.ring(&free, now).await.is_ok() {
-            self.table.release_job(job, self.lane(), now).await?;
+        } else if self.waker.wake(&free, now).await.is_ok() {
+            self.table.release_job(job, self.transport(), now).await?;
         } else {
             let later = now.saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
             self.table.look_later(&job.key(), later).await?;
@@ -315,9 +315,9 @@ impl Jobs {
         Ok(())
     }
 
-    /// Looks at jobs that wait for others: one that waits no more may start, one that waits in vain is BLOCKED, and so are those
-    /// that come after it.
-    pub async fn wake(&self, mut followers: Vec<JobKey>) -> Result<(), TableError> {
+    /// Checks jobs that depend on others: a job whose dependencies are met may start. A job whose dependencies have failed is
+    /// BLOCKED, and so are the jobs that depend on it.
+    pub async fn wake_followers(&self, mut followers: Vec<JobKey>) -> Result<(), TableError> {
         while let Some(key) = followers.pop() {
             let Some(JobRecord::Open(job)) = self.table.job(&key).await? else { continue };
             if job.after.is_empty() {
@@ -352,7 +352,7 @@ impl Jobs {
                 }
                 Readiness::Blocked(why) => {
                     let blocked = job.ended(Status::Blocked, ErrorKind::Dependency, why, now);
-                    if let Ended::Written(further) = self.table.end_job(&job, &blocked).await? {
+                    if let JobEnd::Written(further) = self.table.end_job(&job, &blocked).await? {
                         followers.extend(further);
                     }
                 }

@@ -1,4 +1,4 @@
-//! The waker: how a worker learns that there is a job.
+//! Wake-ups: telling workers that there is a job.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,32 +22,32 @@ use crate::{
     table::{MAX_DELAY, Transport},
 };
 
-/// How many messages one request takes.
+/// The number of messages in one request.
 const BATCH: usize = 10;
-/// For how long a message can be kept from others, in seconds.
+/// The longest visibility timeout, in seconds.
 const MAX_HELD: i32 = 12 * 3600;
-/// The code of SQS's answer when there is no such queue.
+/// The error code of SQS for a queue that does not exist.
 const NO_QUEUE: &str = "QueueDoesNotExist";
 
-/// How a worker learns of a job.
+/// The channel by which workers are woken.
 #[derive(Clone, Debug)]
 pub enum Waker {
     /// A message in the queue of the job's task, whose URL is this and the task's name.
     Queues {
-        /// What the URLs of all queues begin with: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
+        /// The prefix of all queues' URLs: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
         prefix: String,
-        /// What sends the messages.
+        /// The client that sends the messages.
         sqs: Sqs,
     },
     /// A datagram to a runner: the key of a job that can start, or the task of others. Should it be lost, the runner looks for
     /// what is due every few seconds.
     Runner {
-        /// Where it listens; nothing if no runner is there (yet).
+        /// The runner's address, if a runner is there.
         to: Option<RunnerAddress>,
     },
 }
 
-/// Where a runner listens for datagrams, and the key that each of them begins with: `127.0.0.1:4000/key-3f..`.
+/// The address at which a runner listens for datagrams, and the key that begins each datagram: `127.0.0.1:4000/key-3f..`.
 ///
 /// Its text is a secret, and its `Debug` does not show the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct RunnerAddress {
     key: String,
 }
 
-/// The text is no runner's address.
+/// An invalid address of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it must be an address and a key, as `127.0.0.1:4000/key-3f..`")]
 pub struct NoRunnerAddress;
@@ -67,8 +67,8 @@ impl RunnerAddress {
         Self { socket, key: key.into() }
     }
 
-    /// Sends a text. A datagram that is lost is found again, so nobody needs to know.
-    async fn tell(&self, text: &str) {
+    /// Sends a text. Errors are ignored: the runner polls for lost wake-ups.
+    async fn send(&self, text: &str) {
         if let Ok(socket) = UdpSocket::bind(("127.0.0.1", 0)).await {
             let _ = socket.send_to(format!("{} {text}", self.key).as_bytes(), self.socket).await;
         }
@@ -123,7 +123,7 @@ impl Sqs {
     }
 }
 
-/// Why nobody heard of a job.
+/// A wake-up that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WakeError {
     /// There is no queue for its task.
@@ -131,34 +131,34 @@ pub enum WakeError {
     NoQueue {
         /// The task.
         task: String,
-        /// What was looked for.
+        /// The error of the lookup.
         cause: String,
     },
-    /// The message was not taken.
+    /// The message was not sent.
     #[error("{0}")]
-    Unheard(String),
+    NotSent(String),
 }
 
-/// What a job's message says: its key as JSON.
+/// The body of a job's message: its key as JSON.
 pub fn message(key: &JobKey) -> String {
     serde_json::json!({ "task": key.task, "run_id": key.run_id }).to_string()
 }
 
 impl Waker {
-    /// Messages in SQS queues whose URLs begin like that.
+    /// Wakes by messages in the SQS queues whose URLs begin with `prefix`.
     pub fn queues(prefix: impl Into<String>, clients: Arc<Clients>) -> Self {
         Self::Queues { prefix: prefix.into(), sqs: Sqs { client: Arc::default(), clients } }
     }
 
-    /// By what jobs are noticed that it rings for.
-    pub fn lane(&self) -> Transport {
+    /// The transport of its wake-ups.
+    pub fn transport(&self) -> Transport {
         match self {
             Self::Queues { .. } => Transport::Queue,
             Self::Runner { .. } => Transport::Runner,
         }
     }
 
-    /// Keeps a message that was received from the others for so long, at most 12 hours.
+    /// Sets the visibility timeout of a message that was received, at most 12 hours.
     pub async fn hold_back(&self, task: &TaskName, receipt: &str, pause: Duration) -> Result<(), WakeError> {
         let Self::Queues { prefix, sqs } = self else { return Ok(()) };
         let seconds = i32::try_from(pause.as_millis().div_ceil(1000)).unwrap_or(MAX_HELD).min(MAX_HELD);
@@ -169,31 +169,31 @@ impl Waker {
             .queue_url(format!("{prefix}{task}"))
             .receipt_handle(receipt)
             .visibility_timeout(seconds);
-        held.send().await.map(drop).map_err(|error| WakeError::Unheard(cause(&error)))
+        held.send().await.map(drop).map_err(|error| WakeError::NotSent(cause(&error)))
     }
 
-    /// Tells of a job that can start, at once or within what SQS can hold back; of others the pulse tells in time.
-    pub async fn ring(&self, job: &Job, now: Timestamp) -> Result<(), WakeError> {
+    /// Sends the wake-up of a job that can start at once or within the longest delay of SQS. The pulse wakes later jobs in time.
+    pub async fn wake(&self, job: &Job, now: Timestamp) -> Result<(), WakeError> {
         match self.wake_all(std::slice::from_ref(job), now).await.pop() {
             None => Ok(()),
             Some((_, error)) => Err(error),
         }
     }
 
-    /// Tells of many jobs. Returns those of which nobody heard, by their places.
+    /// Sends the wake-ups of many jobs. Returns the indices of those that failed, with the errors.
     pub async fn wake_all(&self, jobs: &[Job], now: Timestamp) -> Vec<(usize, WakeError)> {
         match self {
             Self::Runner { to: None } => Vec::new(),
             Self::Runner { to: Some(to) } => {
                 match jobs {
                     [job] if job.not_before.is_none_or(|at| at <= now) => {
-                        to.tell(&job.key().to_string()).await;
+                        to.send(&job.key().to_string()).await;
                     }
                     _ => {
-                        // Who looks for one job of a task sees them all.
+                        // One datagram makes the runner look at all jobs of the task.
                         let tasks: BTreeSet<_> = jobs.iter().map(|job| &job.task).collect();
                         for task in tasks {
-                            to.tell(task.as_str()).await;
+                            to.send(task.as_str()).await;
                         }
                     }
                 }
@@ -204,7 +204,7 @@ impl Waker {
     }
 }
 
-/// For how long SQS is to hold a job's message back, in seconds; nothing if that is longer than it can.
+/// The delay of a job's message, in seconds. `None` if it exceeds the longest delay of SQS.
 fn delay(job: &Job, now: Timestamp) -> Option<i32> {
     let Some(at) = job.not_before else { return Some(0) };
     let wait = Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO);
@@ -212,7 +212,7 @@ fn delay(job: &Job, now: Timestamp) -> Option<i32> {
     (wait <= MAX_DELAY).then_some(seconds)
 }
 
-/// Whether the code of an answer says that there is no such queue.
+/// Returns true for the error code of a queue that does not exist.
 pub(super) fn is_missing(code: Option<&str>) -> bool {
     code.is_some_and(|code| code.contains(NO_QUEUE) || code.contains("NonExistentQueue"))
 }
@@ -247,7 +247,7 @@ async fn send(
             let entries = match entries.collect::<Result<Vec<_>, _>>() {
                 Ok(entries) => entries,
                 Err(error) => {
-                    failed.extend(all(&WakeError::Unheard(error.to_string())));
+                    failed.extend(all(&WakeError::NotSent(error.to_string())));
                     continue;
                 }
             };
@@ -255,7 +255,7 @@ async fn send(
                 Ok(output) => failed.extend(output.failed().iter().filter_map(|entry| {
                     let why =
                         format!("{}: {}", entry.code(), entry.message().unwrap_or("no reason was given"));
-                    Some((entry.id().parse().ok()?, WakeError::Unheard(why)))
+                    Some((entry.id().parse().ok()?, WakeError::NotSent(why)))
                 })),
                 Err(error) => {
                     let error = if is_missing(error.code()) {
@@ -264,7 +264,7 @@ async fn send(
                             cause: format!("there is no queue {url}"),
                         }
                     } else {
-                        WakeError::Unheard(cause(&error))
+                        WakeError::NotSent(cause(&error))
                     };
                     failed.extend(all(&error));
                 }

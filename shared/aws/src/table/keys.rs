@@ -253,12 +253,12 @@ pub(crate) fn hour_sk(hour: Timestamp) -> String {
 pub(crate) enum DuePartition<'a> {
     /// Jobs that the pulse wakes.
     Queues {
-        /// Which of [`DUE_SHARDS`].
+        /// The shard, below [`DUE_SHARDS`].
         shard: u8,
     },
     /// Jobs that the pulse wakes, as earlier versions stored them. The partitions of a task `q` may be the same ones.
     OldQueues {
-        /// Which of [`DUE_SHARDS`].
+        /// The shard, below [`DUE_SHARDS`].
         shard: u8,
     },
     /// A task's jobs of one priority, which a runner starts.

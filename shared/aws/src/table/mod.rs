@@ -1,11 +1,10 @@
 //! The one table: locks, history and the deployments' ledgers, in DynamoDB.
+//! Every change of a lock is one conditional write without a read before it. Nothing is scanned, and time to live serves
+//! retention only. The rules of `lamplighter_core` become conditions here. The item of a refused write becomes a decision.
 //!
-//! Every change of a lock is one conditional write. No read comes before it, nothing is scanned, and time to
-//! live serves retention only. The rules are `lamplighter_core`'s; here they become conditions, and what a
-//! failed condition brings back becomes a decision again.
-//!
-//! What a run costs, in write units, with items under 1 KB: 3 (claim, record, release), a refused claim 1.
+//! Costs of a run in write units, with items under 1 KB: 3 (claim, record, release), and 1 for a refused claim.
 
+mod conditional;
 mod deployments;
 mod item;
 mod jobs;
@@ -31,11 +30,12 @@ use aws_sdk_dynamodb::{
 };
 use lamplighter_core::definition::DEFAULT_RETENTION;
 
+pub use conditional::Conditional;
 pub use deployments::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use item::Item;
 pub use jobs::{
-    Aborted, DuePage, Ended, Enqueued, GroupCommit, JobKeys, LOOK_AGAIN, MAX_DELAY, MOST, Started, Step,
-    Taken, Transport,
+    AbortOutcome, DuePage, EnqueueOutcome, GroupCommit, JobEnd, JobKeys, JobStart, JobStep, LOOK_AGAIN,
+    MAX_DELAY, MAX_STEPS, StepOutcome, Transport,
 };
 pub use keys::LeadingKeys;
 pub use lock::{Recorded, Renewed};
@@ -69,7 +69,7 @@ pub struct Table {
     objects: Option<Objects>,
 }
 
-/// Why the table could not be read or written.
+/// A failed read or write of the table.
 #[derive(Debug, thiserror::Error)]
 pub enum TableError {
     /// The service refused, or was not reached; the SDK's own retries are used up.
@@ -77,19 +77,19 @@ pub enum TableError {
     Service {
         /// The table.
         table: String,
-        /// What was to be done.
+        /// The operation.
         operation: &'static str,
-        /// What the service or the network said.
+        /// The error of the service or the network.
         cause: String,
     },
-    /// An item is not what Lamplighter writes.
+    /// An item does not have Lamplighter's form.
     #[error("table `{table}`: item {key} cannot be read: {cause}")]
     Malformed {
         /// The table.
         table: String,
         /// The item's key.
         key: String,
-        /// What is wrong with it.
+        /// The cause.
         cause: String,
     },
     /// A value is larger than an item may hold, and there is no bucket.
@@ -98,7 +98,7 @@ pub enum TableError {
          bucket for larger values, or store it elsewhere and return where it is"
     )]
     TooLarge {
-        /// Which value.
+        /// The value's name.
         what: &'static str,
         /// Its size as JSON text.
         bytes: usize,
@@ -130,35 +130,35 @@ impl Table {
         }
     }
 
-    /// The same table, for processes of this environment: what a run that was lost there cannot say any more.
+    /// Sets the environment of this process, which the records of lost runs name.
     #[must_use]
     pub fn with_environment(self, environment: impl Into<String>) -> Self {
         Self { environment: environment.into(), ..self }
     }
 
-    /// The same table, which keeps the records that are written from here on for this long.
+    /// Sets how long new records are kept.
     #[must_use]
     pub fn with_retention(self, retention: Duration) -> Self {
         Self { retention, ..self }
     }
 
-    /// The same table, with a bucket for values that are too large for an item: they are objects below `runs/`.
+    /// Adds a bucket for values that are too large for an item.
     #[must_use]
     pub fn with_objects(self, objects: Objects) -> Self {
         Self { objects: Some(objects), ..self }
     }
 
-    /// Its name.
+    /// The table's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The environment of its processes.
+    /// The environment of this process.
     pub fn environment(&self) -> &str {
         &self.environment
     }
 
-    /// The client it is reached through.
+    /// The client of the table.
     pub fn client(&self) -> &Client {
         &self.client
     }

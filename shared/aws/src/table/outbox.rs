@@ -1,15 +1,11 @@
 //! Messages to people: kept until they are delivered or given up, and delivered once.
-//!
-//! A message is the item of its occasion, which stays as the mark that it was sent. While it is not, an item in one partition
-//! points at it, so that nobody looks through what was sent. The pointer is written first: of a process that dies in between
-//! it is left alone, and is taken away when it is found.
+//! A message is the item of its occasion, which stays as the mark that it was sent. Until it is sent, an item in the outbox
+//! points at it, so that sent messages need not be searched. The pointer is written first. If the process dies in between, the
+//! pointer is deleted when it is found.
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::{
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
-    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use lamplighter_core::{
     name::TaskName,
@@ -19,35 +15,36 @@ use serde_json::Value;
 
 use super::{
     Table, TableError,
+    conditional::Conditional,
     item::{n, s, to_json},
     keys::{Key, Partition},
     pulse::RETENTION_SECONDS,
 };
 
-/// How long one delivery may take before another process tries.
+/// The time for one delivery, after which another process tries.
 const SENDING: Duration = Duration::from_secs(60);
-/// How long a process may take between the pointer and the message, in milliseconds.
+/// The longest time between the writes of pointer and message, in milliseconds.
 const IN_BETWEEN: i64 = 60_000;
-/// From when a message is sent, of one that is not sent any more.
+/// The time of the next delivery of a message that is never sent again.
 const NEVER: i64 = i64::MAX;
 
-/// A message that is to be sent, by the process that has it.
+/// A message that this process must send.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Undelivered {
-    /// The task it is of.
+    /// Its task.
     pub task: TaskName,
-    /// The word that tells it from the task's others.
+    /// The occasion, which distinguishes it from the task's other messages.
     pub occasion: String,
-    /// What is sent.
+    /// The message.
     pub message: Message,
-    /// How often it could not be delivered.
+    /// The number of failed deliveries.
     pub failures: u32,
-    /// Since when it is to be delivered.
+    /// The time at which it was posted.
     pub since: Timestamp,
 }
 
 impl Table {
-    /// Keeps a message until it is delivered. False if it was kept, or delivered, before. Two writes.
+    /// Stores a message until it is delivered. Returns false if it was stored or delivered before. Two writes.
     pub async fn post(&self, occasion: &str, message: &Message, now: Timestamp) -> Result<bool, TableError> {
         let expires_at = n(now.as_second() + RETENTION_SECONDS);
         let mut pointer = Key::undelivered(&message.task, occasion).attributes();
@@ -73,12 +70,10 @@ impl Table {
             .put(item)
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let Err(error) = put.send().await else { return Ok(true) };
-        let Some(PutItemError::ConditionalCheckFailedException(refused)) = error.as_service_error() else {
-            return Err(self.failed("keep a message", &error));
+        let Conditional::Refused(kept) = self.conditional("keep a message", put.send().await)? else {
+            return Ok(true);
         };
-        let kept = to_json(refused.item.clone().unwrap_or_default());
-        if kept["message"].is_null() {
+        if to_json(kept)["message"].is_null() {
             self.forget_pointer(&message.task, occasion).await?;
         }
         Ok(false)
@@ -110,7 +105,7 @@ impl Table {
         }
     }
 
-    /// Takes the message that a pointer is of, if its turn has come.
+    /// Takes the message of a pointer, if it is due.
     async fn claim_message(
         &self,
         pointer: &Value,
@@ -144,16 +139,8 @@ impl Table {
             .expression_attribute_values(":seen", n(seen))
             .send()
             .await;
-        match claimed {
-            Ok(_) => {}
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                return Ok(None);
-            }
-            Err(error) => return Err(self.failed("take a message", &error)),
+        if !self.applied("take a message", claimed)? {
+            return Ok(None);
         }
         let failures =
             item["failures"].as_u64().and_then(|failures| u32::try_from(failures).ok()).unwrap_or(0);
@@ -168,7 +155,7 @@ impl Table {
         self.forget_pointer(&message.task, &message.occasion).await
     }
 
-    /// Notes that a message could not be delivered, and what follows from that. One write, or two of one that is given up.
+    /// Notes that a message could not be delivered, and schedules the retry. One write, or two if it is given up.
     pub async fn message_undelivered(
         &self,
         message: &Undelivered,

@@ -1,15 +1,11 @@
-//! The pulse's items: what it remembers, its records, and what it reads of many tasks at once.
+//! The pulse's items: its state, its records, and the batched reads of tasks and runs.
 //!
-//! A pulse in which nothing is due costs three write units (its minute, its memory, its record) and reads one item, and
-//! those of the tasks that it looks at for lost runs.
+//! A pulse in which nothing is due costs three write units (its minute, its state, its record). It reads its state, and the
+//! items of the tasks that it checks for lost runs.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
-    types::KeysAndAttributes,
-};
+use aws_sdk_dynamodb::types::KeysAndAttributes;
 use jiff::Timestamp;
 use lamplighter_core::{
     claim::TaskState,
@@ -27,23 +23,23 @@ use super::{
     keys::{Key, Partition, STATE},
 };
 
-/// How long records of pulses and notices are kept, in seconds: 30 days.
+/// The retention of records of pulses and of notices, in seconds: 30 days.
 pub(crate) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
-/// How often keys are asked for that the service left unanswered.
+/// The number of requests for keys that the service left unprocessed.
 const ASKED: u32 = 8;
-/// The pause before they are asked for again, doubled each time.
+/// The pause before the next request, doubled each time.
 const PAUSE: Duration = Duration::from_millis(25);
-/// How many runs of a task are looked at for one that was meant for a tick.
+/// The number of a task's runs that are searched for the run of a tick.
 const RUNS_OF_TICK: i32 = 100;
 
-/// What was read of many tasks.
+/// The states of many tasks.
 #[derive(Debug, Default)]
 pub struct States {
-    /// What the table holds of each; a task that never ran has an empty state.
+    /// The state of each task. A task that never ran has an empty state.
     pub states: BTreeMap<TaskName, TaskState>,
-    /// What could not be read, by its key.
+    /// The items that could not be read.
     pub unreadable: Vec<TableError>,
 }
 
@@ -52,22 +48,18 @@ pub struct States {
 pub struct Pulses {
     /// Newest first.
     pub records: Vec<Record>,
-    /// What could not be read, by its key.
+    /// The items that could not be read.
     pub unreadable: Vec<TableError>,
 }
 
 impl Table {
-    /// Takes a minute's work: true for the first who asks, false for everybody else. One write.
+    /// Claims the work of a minute. Returns true for the first caller only. One write.
     pub async fn begin_pulse(&self, record: &Record) -> Result<bool, TableError> {
         let put = self.put(self.pulse_item(record)?).condition_expression("attribute_not_exists(pk)");
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(self.failed("begin a pulse", &error)),
-        }
+        self.applied("begin a pulse", put.send().await)
     }
 
-    /// Writes what became of a pulse, in the place of what was written when it began. One write.
+    /// Writes the record of a pulse that is over. One write.
     pub async fn end_pulse(&self, record: &Record) -> Result<(), TableError> {
         let item = Some(self.pulse_item(record)?);
         let put = self.client.put_item().table_name(&self.name).set_item(item);
@@ -96,7 +88,7 @@ impl Table {
         Ok(pulses)
     }
 
-    /// What the last pulse remembered. One consistent read.
+    /// Reads the state that the last pulse stored. One consistent read.
     pub async fn pulse_state(&self) -> Result<State, TableError> {
         let item = self.get(Key::pulse_state(), "read the pulse's state").await?;
         let Some(item) = item else { return Ok(State::default()) };
@@ -104,8 +96,8 @@ impl Table {
             .map_err(|error| self.malformed(Key::pulse_state().to_string(), &error))
     }
 
-    /// Remembers `state`, if the table still holds what was `seen`: of two pulses at once, the one that is done first
-    /// goes on for both. False if it does not. One write.
+    /// Stores `state`, if the stored one is still `seen`: of two pulses at once, the first one to finish wins. Returns false for
+    /// the other. One write.
     pub async fn keep_pulse_state(&self, state: &State, seen: &State) -> Result<bool, TableError> {
         let value = serde_json::to_value(state);
         let value = value.map_err(|error| self.malformed(Key::pulse_state().to_string(), &error))?;
@@ -118,20 +110,16 @@ impl Table {
                 .expression_attribute_values(":seen", s(watermark.to_string())),
             None => put.condition_expression("attribute_not_exists(watermark)"),
         };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_refused(&error) => Ok(false),
-            Err(error) => Err(self.failed("keep the pulse's state", &error)),
-        }
+        self.applied("keep the pulse's state", put.send().await)
     }
 
-    /// Forgets what the pulse remembers, so that one whose state cannot be read goes on. One write.
+    /// Deletes the pulse's state, so that the pulse continues after an unreadable state. One write.
     pub async fn forget_pulse_state(&self) -> Result<(), TableError> {
         let delete = self.delete(Key::pulse_state());
         delete.send().await.map(drop).map_err(|error| self.failed("forget the pulse's state", &error))
     }
 
-    /// What the table holds of many tasks: consistent reads, 100 at a time. An item that cannot be read is reported, and
+    /// Reads the states of many tasks: consistent reads, 100 at a time. An item that cannot be read is reported, and
     /// the others are read.
     pub async fn states(&self, tasks: impl IntoIterator<Item = &TaskName>) -> Result<States, TableError> {
         let mut by_key: BTreeMap<_, _> =
@@ -180,7 +168,7 @@ impl Table {
             .await
             .map_err(|error| self.failed("look for a tick's run", &error))?;
         let runs = output.items.unwrap_or_default().into_iter();
-        // One that cannot be read is another tick's or nobody's.
+        // An unreadable record is not the one that is searched.
         let runs =
             runs.filter_map(|item| self.run_of(item).ok()).filter(|run| run.scheduled_for == Some(tick));
         Ok(runs.max_by_key(|run| run.completed_at))
@@ -204,17 +192,7 @@ impl Table {
             .expression_attribute_values(":status", s(Status::Blocked.as_str()))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1));
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(self.failed("note a blocked run", &error)),
-        }
+        self.applied("note a blocked run", update.send().await).map(drop)
     }
 
     fn pulse_item(&self, record: &Record) -> Result<Item, TableError> {
@@ -258,8 +236,4 @@ impl Table {
         }
         Ok(found)
     }
-}
-
-fn is_refused<R>(error: &SdkError<PutItemError, R>) -> bool {
-    error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception)
 }

@@ -21,7 +21,7 @@ use super::{
     keys::Key,
 };
 
-/// What users brought, kept as JSON text.
+/// The attributes with values of users, stored as JSON text.
 const TEXTS: [&str; 3] = ["config", "data", "arguments"];
 /// The times of a job that conditions compare, kept in milliseconds.
 const TIMES: [&str; 3] = ["not_before", "start_by", "full_since"];
@@ -31,16 +31,16 @@ const TIMES: [&str; 3] = ["not_before", "start_by", "full_since"];
 pub struct UnreadableItem {
     /// Its key.
     pub key: String,
-    /// What is wrong with it.
+    /// The cause.
     pub cause: String,
 }
 
-/// A job as it is found.
+/// The record of a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobRecord {
-    /// It is not over.
+    /// The job is not over.
     Open(Box<Job>),
-    /// It is.
+    /// The job is over.
     Over(Box<Run>),
 }
 
@@ -120,7 +120,7 @@ impl Table {
         })
     }
 
-    /// The item of a job that nobody has started.
+    /// The item of a job that has not started.
     pub(crate) fn item_of_job(
         &self,
         job: &Job,
@@ -150,13 +150,13 @@ impl Table {
     }
 }
 
-/// Whether an item is that of a run that is not over.
+/// Returns true if the item is that of a run that is not over.
 pub(crate) fn is_open(item: &Item) -> bool {
     let status = item.get("status").and_then(|status| status.as_s().ok());
     status.and_then(|word| word.parse::<Status>().ok()).is_some_and(|status| !status.is_terminal())
 }
 
-/// The item of a run, which is kept for that long.
+/// The item of a run. `retention` is how long it is kept.
 pub(crate) fn item_of_run(run: &Run, retention: Duration) -> Result<Item, TableError> {
     // A run is a plain record of texts, numbers and JSON: it has no key that JSON cannot have.
     let unwritable = |error: serde_json::Error| TableError::Malformed {
@@ -178,7 +178,7 @@ pub(crate) fn list_of_attempts(attempts: &[Attempt]) -> AttributeValue {
     item::to_attribute(serde_json::json!(attempts))
 }
 
-/// What users brought, made JSON again. The error names the attribute.
+/// Parses the values of users. The error names the attribute.
 pub(crate) fn read_texts(value: &mut Value) -> Result<(), String> {
     for name in TEXTS {
         if let Some(text) = value[name].as_str() {
@@ -188,7 +188,7 @@ pub(crate) fn read_texts(value: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-/// What users brought, made JSON text.
+/// Makes the values of users JSON text.
 pub(crate) fn write_texts(value: &mut Value) -> Result<(), TableError> {
     let mut bytes = 0;
     for name in TEXTS {

@@ -1,8 +1,7 @@
-//! The runners of a stack: what each says of itself, and whether somebody asked it to stop.
+//! The runners of a stack: their heartbeats, and requests to stop.
 //!
-//! They share one partition, so that all are found with one query.
+//! They share one partition, so that one query finds all.
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use lamplighter_core::runner::Runner;
 use serde_json::Value;
 
@@ -12,11 +11,11 @@ use super::{
     keys::{Key, Partition},
 };
 
-/// How long the item of a runner that died is kept, in seconds: a day.
+/// The retention of a dead runner's item, in seconds: a day.
 const RETENTION_SECONDS: i64 = 24 * 3600;
 
 impl Table {
-    /// Says how a runner fares, and returns whether somebody asked it to stop. One write.
+    /// Writes a runner's heartbeat. Returns true if the runner was asked to stop. One write.
     pub async fn heartbeat(&self, runner: &Runner) -> Result<bool, TableError> {
         let value = serde_json::to_value(runner);
         let value = value.map_err(|error| self.broken_runner(&runner.instance, &error))?;
@@ -28,7 +27,7 @@ impl Table {
             .update(Key::runner(&runner.instance))
             .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew);
         let mut sets = Vec::new();
-        // An update and not a put: that somebody asked for the end stays.
+        // An update and not a put, which would remove the request to stop.
         for (i, (key, value)) in item.into_iter().enumerate() {
             sets.push(format!("#k{i} = :v{i}"));
             update = update
@@ -40,29 +39,23 @@ impl Table {
         Ok(to_json(output.attributes.unwrap_or_default())["stop_asked"] == Value::Bool(true))
     }
 
-    /// Asks a runner to stop. False if there is none of that name: then nothing has changed. One write.
+    /// Asks a runner to stop. Returns false if there is no such runner. One write.
     pub async fn stop_runner(&self, instance: &str) -> Result<bool, TableError> {
         let update = self
             .update(Key::runner(instance))
             .update_expression("SET stop_asked = :true")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":true", aws_sdk_dynamodb::types::AttributeValue::Bool(true));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("ask a runner to stop", &error)),
-            },
-        }
+        self.applied("ask a runner to stop", update.send().await)
     }
 
-    /// Removes a runner that is gone. One write.
+    /// Deletes a runner that has ended. One write.
     pub async fn forget_runner(&self, instance: &str) -> Result<(), TableError> {
         let delete = self.delete(Key::runner(instance));
         delete.send().await.map(drop).map_err(|error| self.failed("forget a runner", &error))
     }
 
-    /// The runners of the stack, by instance, the dead ones too for a while. One query, consistent.
+    /// Reads the runners of the stack, by instance, dead ones included for a day. One consistent query.
     pub async fn runners(&self) -> Result<Vec<Runner>, TableError> {
         let output = self
             .query(Partition::Runners)

@@ -12,16 +12,16 @@ use crate::{
     random::{jitter, random},
 };
 
-/// Why a transaction did not happen. Nothing of it did, unless the service was not reached.
+/// A transaction that failed. Nothing was written, unless the service was not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The run does not have its task any more: somebody took it for lost.
+    /// The run has lost its task: it was taken for lost.
     #[error("the run does not have its task any more, so that nothing was written")]
     LostHold,
     /// A condition of one of the author's own writes does not hold.
     #[error("the condition of write {index} does not hold, so that nothing was written")]
     Refused {
-        /// Which of them, from 0.
+        /// The index of the write, from 0.
         index: usize,
     },
     /// The service refused, or was not reached: what became of the transaction may be unknown. The SDK's own retries,
@@ -30,9 +30,9 @@ pub enum CommitError {
     Service(String),
 }
 
-/// What DynamoDB says of an item whose condition does not hold.
+/// DynamoDB's reason for a condition that does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// What DynamoDB says of an item that another transaction holds, whose partition is at its limit, or that it failed to write
+/// DynamoDB's reasons for an item that another transaction holds, whose partition is at its limit, or that it failed to write
 /// by a fault of its own. Source: DynamoDB API Reference, `TransactWriteItems`, `TransactionCanceledException`.
 const RETRYABLE: [&str; 4] =
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError"];
@@ -41,7 +41,7 @@ const RETRYABLE: [&str; 4] =
 const CONFLICTS: Retry =
     Retry { max_attempts: 10, initial: Duration::from_millis(50), max: Duration::from_secs(2) };
 
-/// Writes all of `writes` or nothing, whoever has which task.
+/// Writes all of `writes` or nothing, without a check of a lease.
 ///
 /// DynamoDB cancels a transaction that meets another one, or that it has no room for, with a reason for each write. Only a
 /// condition that does not hold is final; after any other reason the transaction is tried again, up to ten times.

@@ -1,4 +1,4 @@
-//! The writes of the ledger, as `shared/aws/src/table/ledger.rs` makes them, and the runs of the tasks.
+//! The writes of the ledger, as `shared/aws/src/table/deployments/ledger.rs` makes them, and the runs of the tasks.
 
 use lamplighter_core::{
     claim::{Decision, Lease, Occasion, Refusal, Request, TaskState, claim},

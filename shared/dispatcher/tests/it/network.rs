@@ -72,7 +72,8 @@ async fn l21_a_process_that_dies_after_its_connection_is_lost_when_its_lease_end
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
     let reason = answer["Reason"].as_str().unwrap();
     assert!(reason.contains("lost: nothing was heard of the run"), "{reason}");
-    assert_eq!(stage.run_of(&stage.newest().await, "migrate").await.status, Status::Failed);
+    let run = stage.run_of(&stage.newest().await, "migrate").await;
+    assert_eq!((run.status, run.environment.as_str()), (Status::Failed, "dev"));
     stage.end().await;
 }
 

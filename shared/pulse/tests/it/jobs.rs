@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
-    jobs::{Carried, Worker},
-    table::{Enqueued, JobKeys, JobRecord, Transport},
+    jobs::{JobOutcome, Worker},
+    table::{Conditional, EnqueueOutcome, JobKeys, JobRecord, Transport},
 };
 use lamplighter_core::{
     definition::{Kind, Priority, Queue},
@@ -36,7 +36,7 @@ async fn enqueue(stage: &Stage, task: &str, at: Timestamp, number: u128, when: W
     let new = NewJob { when, ..NewJob::of(name(task)) };
     let job = new.job(RunId::of_job(at, number << 70), at).unwrap();
     let enqueued = stage.table.enqueue(&job, &JobKeys::default(), Transport::Queue, at).await.unwrap();
-    assert_eq!(enqueued, Enqueued::New);
+    assert_eq!(enqueued, EnqueueOutcome::New);
     job
 }
 
@@ -193,17 +193,20 @@ async fn q11_a_job_refused_by_a_limit_gets_a_new_message_or_keeps_its_own() {
         let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
         jobs.start(key, &worker).await.unwrap()
     };
-    let first = start(&keys[0]).await.unwrap();
+    let first = start(&keys[0]).await.done().unwrap();
     stage.queues.sent();
-    let Err(Carried::Refused(Refusal::Full { until })) = start(&keys[1]).await else { panic!("it is full") };
+    let Conditional::Refused(JobOutcome::Refused(Refusal::Full { until })) = start(&keys[1]).await else {
+        panic!("it is full")
+    };
     let sent = stage.queues.sent();
     assert_eq!((sent.len(), &sent[0].run_id, sent[0].delay_s), (1, &keys[1].run_id.to_string(), 1));
 
     let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
     tokio::time::sleep(left + Duration::from_millis(1)).await;
     stage.queues.down(true);
-    let held = start(&keys[1]).await.unwrap_err();
-    assert!(matches!(held, Carried::Refused(Refusal::NotBefore { .. })), "{held:?}");
+    let held = start(&keys[1]).await;
+    let is_held = matches!(held, Conditional::Refused(JobOutcome::Refused(Refusal::NotBefore { .. })));
+    assert!(is_held, "{held:?}");
     stage.queues.down(false);
     assert_eq!(first.epoch, 1);
     stage.end().await;
@@ -214,7 +217,7 @@ async fn lose(stage: &Stage, key: &JobKey, ago: Duration) {
     let jobs = stage.queues.jobs(&stage.table);
     let until = Timestamp::now().checked_sub(ago).unwrap();
     let worker = Worker { holder: "dead".into(), ..Worker::new(until, Retry::default()) };
-    jobs.start(key, &worker).await.unwrap().unwrap();
+    jobs.start(key, &worker).await.unwrap().done().unwrap();
 }
 
 fn queue_task(now: Timestamp, task: &str) -> Probe {
@@ -246,7 +249,7 @@ async fn q10_a_running_job_whose_message_is_lost_is_found_and_ended() {
     // A living worker holds its job's message.
     let lives = enqueue(&stage, "mail", ago(25 * MINUTE), 3, When::Now).await;
     let worker = Worker::new(later(now, MINUTE), Retry::default());
-    stage.queues.jobs(&stage.table).start(&lives.key(), &worker).await.unwrap().unwrap();
+    stage.queues.jobs(&stage.table).start(&lives.key(), &worker).await.unwrap().done().unwrap();
 
     search_orphans_from(&stage, ago(36 * MINUTE)).await;
     let report = stage.pulse().await;
@@ -267,8 +270,8 @@ async fn q10_a_running_job_whose_message_is_lost_is_found_and_ended() {
     let worker = Worker { retry: Retry { max_attempts: 1, ..Retry::default() }, ..worker };
     for job in [lost, old] {
         let carried =
-            stage.queues.jobs(&stage.table).carry(&job.key(), &worker, async |_| panic!("it ran")).await;
-        let Ok(Carried::Over(run)) = carried else { panic!("{carried:?}") };
+            stage.queues.jobs(&stage.table).process(&job.key(), &worker, async |_| panic!("it ran")).await;
+        let Ok(JobOutcome::Over(run)) = carried else { panic!("{carried:?}") };
         assert!(run.reason().unwrap().starts_with("lost"), "{run:?}");
     }
     stage.end().await;
@@ -287,7 +290,7 @@ async fn q12_a_follower_starts_although_its_waker_died_at_any_step() {
     let _ = stage.table.end_job(&first, &run).await.unwrap();
     // The waker died before it sent the message: the follower is still in the index, and waits.
     stage.queues.down(true);
-    jobs.wake(vec![follower.clone()]).await.unwrap();
+    jobs.wake_followers(vec![follower.clone()]).await.unwrap();
     let Some(JobRecord::Open(waits)) = stage.table.job(&follower).await.unwrap() else {
         panic!("it is open")
     };
@@ -295,7 +298,7 @@ async fn q12_a_follower_starts_although_its_waker_died_at_any_step() {
     stage.queues.down(false);
     // The waker died after it sent the message: the worker that receives the message starts the job.
     let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
-    let started = jobs.start(&follower, &worker).await.unwrap().unwrap();
+    let started = jobs.start(&follower, &worker).await.unwrap().done().unwrap();
     assert_eq!((started.epoch, started.after.len()), (1, 0));
     stage.end().await;
 }
@@ -312,14 +315,16 @@ async fn q11_a_job_that_a_limit_keeps_waiting_waits_in_the_index() {
         let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
         jobs.start(key, &worker).await.unwrap()
     };
-    let first = start(&keys[0]).await.unwrap();
-    assert!(matches!(start(&keys[1]).await, Err(Carried::Refused(Refusal::Full { .. }))));
+    let first = start(&keys[0]).await.done().unwrap();
+    assert!(matches!(start(&keys[1]).await, Conditional::Refused(JobOutcome::Refused(Refusal::Full { .. }))));
     // Makes the refusal five minutes old.
     let Some(JobRecord::Open(waits)) = stage.table.job(&keys[1]).await.unwrap() else { panic!("it is open") };
     assert!(waits.full_since.is_some());
     backdate(&stage, &keys[1], 5 * MINUTE).await;
     stage.queues.sent();
-    let Err(Carried::Refused(Refusal::Full { until })) = start(&keys[1]).await else { panic!("it is full") };
+    let Conditional::Refused(JobOutcome::Refused(Refusal::Full { until })) = start(&keys[1]).await else {
+        panic!("it is full")
+    };
     assert!(until >= later(now, MINUTE), "{until}");
     assert_eq!(stage.queues.sent(), [], "it costs no message");
     // The pulse sends one message, in time.

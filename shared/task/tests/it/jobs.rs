@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use lamplighter::Enqueue;
 use lamplighter_aws::{
-    jobs::{Carried, Jobs, Waker, Worker},
-    table::{Aborted, JobRecord},
+    jobs::{JobOutcome, Jobs, Waker, Worker},
+    table::{AbortOutcome, JobRecord},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -102,10 +102,10 @@ async fn q02_ten_megabytes_of_arguments_are_returned_unchanged() {
     assert_eq!((run.status, run.error), (Status::Completed, None));
     assert!(run.arguments == arguments && run.data == Some(value.clone()));
     // A runner sends only their location.
-    let job = jobs.start(&many, &worker()).await.unwrap().unwrap();
+    let job = jobs.start(&many, &worker()).await.unwrap().done().unwrap();
     let tried = started(&world, &job).await;
     assert_eq!(jobs.table().whole(tried.run.clone()).await.unwrap().data, Some(value));
-    assert!(matches!(jobs.conclude(&job, tried, &worker()).await.unwrap(), Carried::Over(_)));
+    assert!(matches!(jobs.conclude(&job, tried, &worker()).await.unwrap(), JobOutcome::Over(_)));
     let run = jobs.table().whole(over(&jobs, &many).await).await.unwrap();
     assert!(run.arguments == arguments);
 }
@@ -293,10 +293,10 @@ async fn jobs_behind_a_long_attempt_are_returned_unstarted() {
 async fn q04_a_running_job_that_is_aborted_is_cancelled() {
     let (world, jobs) = world().await;
     let key = enqueue(&jobs, "wait").await;
-    let job = jobs.start(&key, &worker()).await.unwrap().unwrap();
+    let job = jobs.start(&key, &worker()).await.unwrap().done().unwrap();
     let aborting = async {
         world.body_begun().await;
-        assert_eq!(jobs.abort(&key).await.unwrap(), Aborted::Asked);
+        assert_eq!(jobs.abort(&key).await.unwrap(), AbortOutcome::Asked);
     };
     let (tried, ()) = tokio::join!(started(&world, &job), aborting);
     assert_eq!(tried.run.status, Status::Cancelled);

@@ -1,7 +1,7 @@
 //! The answers to requests of CloudFormation: decided once, sent by one delivery at a time to each URL.
 
 use aws_sdk_dynamodb::{
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    operation::update_item::builders::UpdateItemFluentBuilder,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use lamplighter_core::deployment::{Answered, EntryKey};
 
 use crate::table::{
     RequestKey, Table, TableError,
+    conditional::Conditional,
     item::{n, s, to_item, to_json},
     keys::Key,
 };
@@ -34,22 +35,19 @@ impl Table {
             .expression_attribute_values(":now", n(answer.at.as_millisecond()))
             .expression_attribute_values(":expires", self.ledger_expiry(answer.at))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        match update.send().await {
-            Ok(_) => Ok(Some((answer.clone(), true))),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    let item = to_json(refused.item.clone().unwrap_or_default());
-                    let Some(stands) = item.get("answer") else { return Ok(None) };
-                    let stands: Answered = self.read_as(request.ledger, stands.clone())?;
-                    let own = stands == *answer;
-                    Ok(Some((stands, own)))
-                }
-                _ => Err(self.failed("note an answer", &error)),
-            },
+        match self.conditional("note an answer", update.send().await)? {
+            Conditional::Done(_) => Ok(Some((answer.clone(), true))),
+            Conditional::Refused(item) => {
+                let item = to_json(item);
+                let Some(stands) = item.get("answer") else { return Ok(None) };
+                let stands: Answered = self.read_as(request.ledger, stands.clone())?;
+                let own = stands == *answer;
+                Ok(Some((stands, own)))
+            }
         }
     }
 
-    /// The answer that stands for a request: its entry's, or its own. One consistent read.
+    /// The decided answer of a request: its entry's, or its own. One consistent read.
     pub async fn answered(
         &self,
         request: RequestKey<'_>,
@@ -83,13 +81,7 @@ impl Table {
             .expression_attribute_values(":tos", AttributeValue::L(vec![s(to)]))
             .expression_attribute_values(":to", s(to))
             .expression_attribute_values(":at", s(now.to_string()));
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("note that an answer is sent", &error)),
-            },
-        }
+        self.applied("note that an answer is sent", update.send().await)
     }
 
     /// Notes that an answer is sent once more at `now`. One write.

@@ -1,7 +1,7 @@
-//! The deployments' ledgers: an entry for each request that was begun, and where the ledger stands.
+//! The deployments' ledgers: an entry for each request that was begun, and the ledger's state.
 //!
-//! A request is found by its id, and the newest entry by the ledger's state: so what is read does not grow with the
-//! ledger. Entries and requests expire; the ledger's state does not.
+//! A request is found by its id, and the newest entry by the ledger's state. So reads do not grow with the ledger. Entries and
+//! requests expire; the ledger's state does not.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -18,16 +18,16 @@ use crate::table::{
     transaction::{CommitError, transact},
 };
 
-/// How long a ledger keeps its entries at least.
+/// The shortest retention of a ledger's entries.
 pub const LEDGER_RETENTION: Duration = Duration::from_hours(400 * 24);
 
-/// Whether an entry was opened.
+/// The result of opening an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Opened {
-    /// It is in the ledger, and is its newest.
+    /// The entry is the ledger's newest.
     Yes,
-    /// Somebody else opened one since the ledger was read: read it again.
+    /// Another entry was opened after the ledger was read: read it again.
     Overtaken,
 }
 
@@ -40,7 +40,7 @@ pub struct RequestKey<'a> {
     pub id: &'a str,
 }
 
-/// What is known of a request.
+/// The state of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {
     /// Its first delivery.
@@ -79,7 +79,7 @@ impl Table {
         Ok(Received { first_at: first_at.unwrap_or(now), entry, answer })
     }
 
-    /// Reads a ledger for somebody whose request has the entry `own`, if it has one. At most three consistent reads.
+    /// Reads a ledger for a request, whose entry is `own` if it has one. At most three consistent reads.
     pub async fn ledger(&self, ledger: &str, own: Option<&EntryKey>) -> Result<Ledger, TableError> {
         let latest = self.latest(ledger).await?;
         let newest = match &latest {
@@ -126,7 +126,7 @@ impl Table {
             writes.push(self.point_to(request, &newest.key, newest.started_at, false)?);
         }
         match transact(&self.client, writes).await {
-            // Somebody else has moved it.
+            // Another process has moved it.
             Ok(()) | Err(CommitError::Refused { .. } | CommitError::LostHold) => Ok(()),
             Err(CommitError::Service(cause)) => Err(self.transaction_failed("move a ledger", cause)),
         }
@@ -165,20 +165,15 @@ impl Table {
         }
     }
 
-    /// Writes how a deployment's tasks fare, for those who watch. One write.
+    /// Writes the progress of a deployment's tasks. One write.
     pub async fn progress(&self, entry: &Entry) -> Result<(), TableError> {
         let tasks = self.value(entry, "tasks")?;
-        self.update(Key::entry(&entry.deployment.ledger, &entry.key))
+        let update = self
+            .update(Key::entry(&entry.deployment.ledger, &entry.key))
             .update_expression("SET tasks = :tasks")
             .condition_expression("attribute_not_exists(answer)")
-            .expression_attribute_values(":tasks", tasks)
-            .send()
-            .await
-            .map(|_| ())
-            .or_else(|error| match error.as_service_error() {
-                Some(e) if e.is_conditional_check_failed_exception() => Ok(()),
-                _ => Err(self.failed("note a deployment's progress", &error)),
-            })
+            .expression_attribute_values(":tasks", tasks);
+        self.applied("note a deployment's progress", update.send().await).map(drop)
     }
 
     /// Decides a deployment's answer, once: of several that try, the first one's answer stands and is returned
@@ -212,7 +207,7 @@ impl Table {
         for writes in [vec![update.clone(), stand], vec![update]] {
             match transact(&self.client, writes).await {
                 Ok(()) => return Ok((answer.clone(), true)),
-                // A newer deployment has been opened: the ledger stands where that one says.
+                // A newer deployment has been opened, whose state stays.
                 Err(CommitError::Refused { index: 1 }) => {}
                 Err(CommitError::Refused { .. } | CommitError::LostHold) => {
                     let stands = self.entry(ledger, &entry.key).await?.and_then(|entry| entry.answer);
@@ -242,12 +237,12 @@ impl Table {
         }
     }
 
-    /// Where a ledger stands. One consistent read.
+    /// Reads the state of a ledger. One consistent read.
     pub async fn latest(&self, ledger: &str) -> Result<Option<Latest>, TableError> {
         self.ledger_item(ledger, Key::latest(ledger)).await
     }
 
-    /// Where a ledger stands, if it still stands where `seen` says.
+    /// The write of a ledger's state, on the condition that it is still `seen`.
     fn put_latest(
         &self,
         ledger: &str,
@@ -294,7 +289,7 @@ impl Table {
         Ok(TransactWriteItem::builder().put(put).build())
     }
 
-    /// Has a request lead to its entry.
+    /// Links a request to its entry.
     fn point_to(
         &self,
         request: RequestKey<'_>,

@@ -1,4 +1,4 @@
-//! The index `due`: which jobs somebody is to look at now.
+//! The index `due`: the jobs that the pulse or a runner must handle.
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use jiff::Timestamp;
@@ -15,19 +15,19 @@ use crate::table::{
     record::JobRecord,
 };
 
-/// How many jobs one page has: as many as one request reads.
+/// The number of jobs in a page: as many as one request reads.
 const DUE_PAGE: u8 = 100;
 
-/// Jobs that stand in a partition of the index.
+/// A page of jobs from a partition of the index.
 #[derive(Clone, Debug, Default)]
 pub struct DuePage {
-    /// Which, the soonest first.
+    /// Their keys, the soonest first.
     pub keys: Vec<JobKey>,
     end: Option<Item>,
 }
 
 impl DuePage {
-    /// Whether there are more behind it.
+    /// Returns true if there are more pages.
     pub fn goes_on(&self) -> bool {
         self.end.is_some()
     }
@@ -107,7 +107,7 @@ impl Table {
         Ok((jobs, unreadable))
     }
 
-    /// The jobs of one partition of the index that somebody is to look at by `until`, the soonest first.
+    /// The query of the jobs in a partition of the index that are due by `until`, the soonest first.
     pub(crate) fn due_query(&self, partition: DuePartition<'_>, until: Timestamp) -> QueryFluentBuilder {
         self.client
             .query()
@@ -118,7 +118,7 @@ impl Table {
             .expression_attribute_values(":until", n(until.as_millisecond()))
     }
 
-    /// Takes a job off the index, once its message was sent. Nothing happens if it was started or moved since. One write.
+    /// Takes a job off the index after its message was sent. Nothing changes if it was started or moved since. One write.
     pub async fn remove_from_due(&self, key: &JobKey) -> Result<(), TableError> {
         // The partitions of a task `q` are the runner's.
         let old = if DuePartition::has_old_name(&key.task) {
@@ -132,19 +132,19 @@ impl Table {
             .condition_expression("due_pk IN (:queues, :old)")
             .expression_attribute_values(":queues", s(DuePartition::of_queues(key.run_id).pk()))
             .expression_attribute_values(":old", s(old.pk()));
-        self.held("take a job off the index", update.send().await).map(drop)
+        self.applied("take a job off the index", update.send().await).map(drop)
     }
 
-    /// Takes whatever is no job off the index. Nothing happens to a job that is not over. One write.
+    /// Takes an item that is not a job off the index. Jobs that are not over stay. One write.
     pub async fn clear_due(&self, key: &JobKey) -> Result<(), TableError> {
         let update = self
             .update_job(key)
             .update_expression("REMOVE due_pk, due_at")
             .condition_expression("attribute_exists(due_pk) AND attribute_not_exists(epoch)");
-        self.held("take something off the index", update.send().await).map(drop)
+        self.applied("take something off the index", update.send().await).map(drop)
     }
 
-    /// Has the pulse look at a job after a while: its message could not be sent. One write.
+    /// Puts a job into the index, for the pulse: its message could not be sent. One write.
     pub async fn park(&self, key: &JobKey, at: Timestamp) -> Result<(), TableError> {
         let update = self
             .update_job(key)
@@ -154,21 +154,21 @@ impl Table {
             .expression_attribute_values(":pending", s("PENDING"))
             .expression_attribute_values(":pk", s(DuePartition::of_queues(key.run_id).pk()))
             .expression_attribute_values(":at", n(at.as_millisecond()));
-        self.held("park a job", update.send().await).map(drop)
+        self.applied("park a job", update.send().await).map(drop)
     }
 
-    /// Has whoever looks for due jobs look at one that waits for others again, later. One write.
+    /// Postpones the next dependency check of a job. One write.
     pub async fn look_later(&self, key: &JobKey, at: Timestamp) -> Result<(), TableError> {
         let update = self
             .update_job(key)
             .update_expression("SET due_at = :at")
             .condition_expression("attribute_exists(due_pk) AND attribute_exists(waits_for)")
             .expression_attribute_values(":at", n(at.as_millisecond()));
-        self.held("look at a job later", update.send().await).map(drop)
+        self.applied("look at a job later", update.send().await).map(drop)
     }
 }
 
-/// The job that stands in the index. What is no job's key is nobody's work.
+/// The key of a job in the index. `None` if the item is not a job.
 pub(crate) fn key_of(item: &Item) -> Option<JobKey> {
     Key::of(item)?.parse_job()
 }

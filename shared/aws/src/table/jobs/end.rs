@@ -1,9 +1,6 @@
-//! Ending a job: with its terminal record, by somebody who asks for it, or by taking it back.
+//! Ending a job: recording its outcome, aborting it, or withdrawing it.
 
-use aws_sdk_dynamodb::{
-    operation::{delete_item::DeleteItemError, put_item::PutItemError},
-    types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use jiff::Timestamp;
 use lamplighter_core::{
     job::{Job, JobKey},
@@ -13,31 +10,32 @@ use lamplighter_core::{
 
 use crate::table::{
     Table, TableError,
+    conditional::Conditional,
     item::{n, s},
     jobs::update::OPEN,
     keys::Key,
     record::{JobRecord, is_open, item_of_run},
 };
 
-/// What became of a job's end.
+/// The result of ending a job.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub enum Ended {
-    /// It was written, now or by an earlier write of the same. The jobs that come after it are to be woken.
+pub enum JobEnd {
+    /// The record is written, now or by an earlier write of the same. The jobs that depend on it must be woken.
     Written(Vec<JobKey>),
-    /// The job was ended by somebody else, and that stands.
+    /// Another process ended the job first. Its record stays.
     Before(Box<Run>),
-    /// Somebody else has the job by now.
+    /// Another worker has the job.
     Lost,
 }
 
-/// What became of a wish to end a job.
+/// The result of aborting a job.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub enum Aborted {
-    /// It had not started, and is CANCELLED now.
+pub enum AbortOutcome {
+    /// The job had not started, and is CANCELLED. The jobs that depend on it must be woken.
     Ended(Box<Run>, Vec<JobKey>),
-    /// It runs, and its worker will find the wish.
+    /// The job runs, and its worker will notice the request.
     Asked,
     /// It was over before.
     Over(Box<Run>),
@@ -46,8 +44,8 @@ pub enum Aborted {
 }
 
 impl Table {
-    /// Ends a job with its terminal record, if nobody has started or ended it since `job` was read. One write.
-    pub async fn end_job(&self, job: &Job, run: &Run) -> Result<Ended, TableError> {
+    /// Ends a job with its terminal record, unless it was started or ended after `job` was read. One write.
+    pub async fn end_job(&self, job: &Job, run: &Run) -> Result<JobEnd, TableError> {
         let run = &*self.put_away(run).await?;
         let put = self
             .put(item_of_run(run, self.retention)?)
@@ -60,36 +58,31 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match put {
-            Ok(output) => {
+        match self.conditional("record a job", put)? {
+            Conditional::Done(output) => {
                 self.free_place(job).await;
-                Ok(Ended::Written(self.followers_of(output.attributes.unwrap_or_default())?))
+                Ok(JobEnd::Written(self.followers_of(output.attributes.unwrap_or_default())?))
             }
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    // Its record may have been deleted since.
-                    let Some(item) = refused.item.clone() else { return Ok(Ended::Lost) };
-                    match self.job_record(item)? {
-                        // Whom to wake was in the response that was lost: they are found again when they are looked at.
-                        JobRecord::Over(stands) if *stands == *run => {
-                            self.free_place(job).await;
-                            Ok(Ended::Written(Vec::new()))
-                        }
-                        JobRecord::Over(stands) => Ok(Ended::Before(stands)),
-                        JobRecord::Open(_) => Ok(Ended::Lost),
-                    }
+            // Its record may have been deleted since.
+            Conditional::Refused(item) if item.is_empty() => Ok(JobEnd::Lost),
+            Conditional::Refused(item) => match self.job_record(item)? {
+                // The followers were in the response that was lost: they are woken when they are due.
+                JobRecord::Over(stands) if *stands == *run => {
+                    self.free_place(job).await;
+                    Ok(JobEnd::Written(Vec::new()))
                 }
-                _ => Err(self.failed("record a job", &error)),
+                JobRecord::Over(stands) => Ok(JobEnd::Before(stands)),
+                JobRecord::Open(_) => Ok(JobEnd::Lost),
             },
         }
     }
 
-    /// Ends a job that has not started, or asks the worker of one that runs to end it.
-    pub async fn abort_job(&self, key: &JobKey, now: Timestamp) -> Result<Aborted, TableError> {
+    /// Cancels a job that has not started, or asks the worker of a running job to end it.
+    pub async fn abort_job(&self, key: &JobKey, now: Timestamp) -> Result<AbortOutcome, TableError> {
         loop {
             let job = match self.job(key).await? {
-                None => return Ok(Aborted::Unknown),
-                Some(JobRecord::Over(run)) => return Ok(Aborted::Over(run)),
+                None => return Ok(AbortOutcome::Unknown),
+                Some(JobRecord::Over(run)) => return Ok(AbortOutcome::Over(run)),
                 Some(JobRecord::Open(job)) => job,
             };
             if job.status == Status::Running {
@@ -97,8 +90,8 @@ impl Table {
                     .holding(&job)
                     .update_expression("SET cancelled = :true")
                     .expression_attribute_values(":true", AttributeValue::Bool(true));
-                if self.held("ask for a job's end", asked.send().await)? {
-                    return Ok(Aborted::Asked);
+                if self.applied("ask for a job's end", asked.send().await)? {
+                    return Ok(AbortOutcome::Asked);
                 }
                 continue;
             }
@@ -106,14 +99,14 @@ impl Table {
             let run = job.ended(Status::Cancelled, lamplighter_core::run::ErrorKind::Execution, why, now);
             let run = Run { environment: self.environment.clone(), ..run };
             match self.end_job(&job, &run).await? {
-                Ended::Written(followers) => return Ok(Aborted::Ended(Box::new(run), followers)),
-                Ended::Before(run) => return Ok(Aborted::Over(run)),
-                Ended::Lost => {}
+                JobEnd::Written(followers) => return Ok(AbortOutcome::Ended(Box::new(run), followers)),
+                JobEnd::Before(run) => return Ok(AbortOutcome::Over(run)),
+                JobEnd::Lost => {}
             }
         }
     }
 
-    /// Deletes the record of a job, unless somebody has started or ended it: then this is false. One write.
+    /// Deletes the record of a job. Returns false if the job was started or ended. One write.
     pub(crate) async fn delete_unstarted(&self, job: &Job) -> Result<bool, TableError> {
         let deleted = self
             .delete(Key::run(&job.task, job.id))
@@ -123,20 +116,10 @@ impl Table {
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
             .send()
             .await;
-        match deleted {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(self.failed("take a job back", &error)),
-        }
+        self.applied("take a job back", deleted)
     }
 
-    /// Whether somebody asked for the end of a job that a worker has, or it has it no more. One eventually consistent read.
+    /// Returns true if the end of a running job was requested, or its worker has lost it. One eventually consistent read.
     pub async fn is_aborted(&self, key: &JobKey, epoch: u64) -> Result<bool, TableError> {
         let output = self
             .read(Key::job(key))

@@ -1,11 +1,8 @@
-//! Enqueuing jobs: one by one, where keys may keep a second one out, or many at once.
+//! Enqueuing jobs: one by one with unique keys, or many at once.
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::{
-    operation::{delete_item::DeleteItemError, put_item::PutItemError},
-    types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest};
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
@@ -27,38 +24,38 @@ use crate::table::{
 };
 use crate::{hex, random::jitter};
 
-/// How many records one request takes.
+/// The number of records in one request.
 const BATCH: usize = 25;
-/// How often a request is made again for the records that the service did not take.
+/// The number of requests for records that the service left unprocessed.
 const TRIES: u32 = 8;
 /// The pauses between the tries of keys that others take and free at the same time.
 const ROUNDS: Retry =
     Retry { max_attempts: 8, initial: Duration::from_millis(10), max: Duration::from_millis(500) };
 
-/// By what a job is told from others.
+/// The keys that tell a job apart from others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobKeys {
     /// Its own id, for as long as its record is kept.
     pub id: Option<String>,
     /// The run of which it is the only replay, for as long as its record is kept.
     pub replay_of: Option<RunId>,
-    /// What it must be the only one of.
+    /// The scope in which the job must be unique.
     pub unique: Option<Unique>,
 }
 
-/// What became of an enqueue.
+/// The result of enqueuing a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Enqueued {
-    /// The job has its record.
+pub enum EnqueueOutcome {
+    /// The job is enqueued.
     New,
-    /// Another job stands in its place.
+    /// An existing job with its key was joined.
     Joined(RunId),
-    /// Another job keeps it out.
+    /// An existing job with its key refuses it.
     Refused(RunId),
 }
 
-/// A key item that is to be taken.
+/// The claim of a unique key.
 struct KeyClaim {
     key: Key,
     /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
@@ -82,12 +79,12 @@ impl Table {
         &self,
         job: &Job,
         keys: &JobKeys,
-        lane: Transport,
+        transport: Transport,
         now: Timestamp,
-    ) -> Result<Enqueued, TableError> {
+    ) -> Result<EnqueueOutcome, TableError> {
         let kept = self.put_away_job(job).await?;
         let key_claims = self.key_claims(job, keys, now);
-        let enqueued = match self.item_of_job(&kept, lane.place(job, now)) {
+        let enqueued = match self.item_of_job(&kept, transport.place(job, now)) {
             Ok(item) if key_claims.is_empty() => self.enqueue_item(item).await,
             // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
             Ok(item) => Box::pin(self.enqueue_keyed(job, item, &key_claims, now)).await,
@@ -97,26 +94,17 @@ impl Table {
             }
         };
         // After an error of the service it is not known whether the record is there.
-        if matches!(enqueued, Ok(Enqueued::Joined(_) | Enqueued::Refused(_))) {
+        if matches!(enqueued, Ok(EnqueueOutcome::Joined(_) | EnqueueOutcome::Refused(_))) {
             self.discard(&kept).await;
         }
         enqueued
     }
 
-    async fn enqueue_item(&self, item: Item) -> Result<Enqueued, TableError> {
+    async fn enqueue_item(&self, item: Item) -> Result<EnqueueOutcome, TableError> {
         let put = self.put(item);
-        match put.condition_expression("attribute_not_exists(pk)").send().await {
-            Ok(_) => Ok(Enqueued::New),
-            // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(Enqueued::New)
-            }
-            Err(error) => Err(self.failed("enqueue a job", &error)),
-        }
+        let sent = put.condition_expression("attribute_not_exists(pk)").send().await;
+        // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
+        self.applied("enqueue a job", sent).map(|_| EnqueueOutcome::New)
     }
 
     async fn enqueue_keyed(
@@ -125,7 +113,7 @@ impl Table {
         item: Item,
         key_claims: &[KeyClaim],
         now: Timestamp,
-    ) -> Result<Enqueued, TableError> {
+    ) -> Result<EnqueueOutcome, TableError> {
         let mut taken_from: HashMap<&str, RunId> = HashMap::new();
         for round in 1..=ROUNDS.max_attempts {
             let mut writes = vec![TransactWriteItem::builder().put(self.put_of(item.clone())?).build()];
@@ -135,7 +123,7 @@ impl Table {
             }
             let refused = match transact(&self.client, writes).await {
                 // The record is there already: by this very transaction, whose response was lost.
-                Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(Enqueued::New),
+                Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(EnqueueOutcome::New),
                 // Only the key whose condition failed may keep the job out.
                 Err(CommitError::Refused { index }) => key_claims.get(index - 1),
                 Err(CommitError::LostHold) => None,
@@ -151,7 +139,7 @@ impl Table {
                 && let Some(twin) = self.holder_of(taking.key.clone()).await?
             {
                 if twin.run_id == job.id {
-                    return Ok(Enqueued::New);
+                    return Ok(EnqueueOutcome::New);
                 }
                 let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
                 let keeps_out = match self.job(&key).await? {
@@ -161,8 +149,8 @@ impl Table {
                 };
                 if keeps_out {
                     return Ok(match taking.on_twin {
-                        OnConflict::Refuse => Enqueued::Refused(twin.run_id),
-                        OnConflict::Join => Enqueued::Joined(twin.run_id),
+                        OnConflict::Refuse => EnqueueOutcome::Refused(twin.run_id),
+                        OnConflict::Join => EnqueueOutcome::Joined(twin.run_id),
                     });
                 }
                 taken_from.insert(&taking.key.sk, twin.run_id);
@@ -201,7 +189,7 @@ impl Table {
         ids.chain(unique).collect()
     }
 
-    /// The write that takes a key, which must be free, or that of a job which keeps nobody out any more.
+    /// The write that claims a key, which must be free or that of a job which no longer holds it.
     fn taking_of(
         &self,
         job: &Job,
@@ -228,7 +216,7 @@ impl Table {
         put.build().map_err(|error| self.failed("describe a job's key", &error))
     }
 
-    /// Takes back a job that nobody has started and nobody will hear of, with its keys and its objects.
+    /// Withdraws a job that has not started, with its keys and its objects.
     pub async fn withdraw(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Result<(), TableError> {
         let kept = self.put_away_job(job).await?;
         if !self.delete_unstarted(job).await? {
@@ -239,15 +227,8 @@ impl Table {
                 .delete(taking.key)
                 .condition_expression("run_id = :own")
                 .expression_attribute_values(":own", s(job.id.to_string()));
-            match deleted.send().await {
-                Ok(_) => {}
-                // Somebody has taken it over by now.
-                Err(error)
-                    if error
-                        .as_service_error()
-                        .is_some_and(DeleteItemError::is_conditional_check_failed_exception) => {}
-                Err(error) => return Err(self.failed("take a job's key back", &error)),
-            }
+            // Another job may have taken it over by now.
+            self.applied("take a job's key back", deleted.send().await)?;
         }
         self.discard(&kept).await;
         Ok(())
@@ -272,7 +253,7 @@ impl Table {
     pub async fn enqueue_all(
         &self,
         jobs: &[Job],
-        lane: Transport,
+        transport: Transport,
         now: Timestamp,
     ) -> Vec<(RunId, TableError)> {
         let mut failed = Vec::new();
@@ -280,7 +261,7 @@ impl Table {
             let mut items = Vec::with_capacity(jobs.len());
             for job in jobs {
                 let item = match self.put_away_job(job).await {
-                    Ok(kept) => match self.item_of_job(&kept, lane.place(job, now)) {
+                    Ok(kept) => match self.item_of_job(&kept, transport.place(job, now)) {
                         Err(error) => {
                             self.discard(&kept).await;
                             Err(error)
@@ -332,8 +313,7 @@ impl Table {
         }
     }
 
-    /// Notes with a job that another one comes after it. False if it is over already, or is not there: whoever asked looks
-    /// at its record then. One write.
+    /// Adds a follower to a job. Returns false if the job is over or missing: then its record must be checked. One write.
     pub async fn follow(&self, first: &JobKey, follower: &JobKey) -> Result<bool, TableError> {
         let entry = AttributeValue::M(HashMap::from([
             ("task".to_owned(), s(follower.task.as_str())),
@@ -348,14 +328,19 @@ impl Table {
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":follower", AttributeValue::L(vec![entry]));
-        self.held("note what comes after a job", update.send().await)
+        self.applied("note what comes after a job", update.send().await)
     }
 
-    /// Lets a job start that has waited for others, with these arguments. False if it waits no more. One write.
-    pub async fn release_job(&self, job: &Job, lane: Transport, now: Timestamp) -> Result<bool, TableError> {
+    /// Releases a job that has waited for others, with its new arguments. Returns false if it does not wait. One write.
+    pub async fn release_job(
+        &self,
+        job: &Job,
+        transport: Transport,
+        now: Timestamp,
+    ) -> Result<bool, TableError> {
         let kept = self.put_away_job(job).await?;
         let freed = Job { after: Vec::new(), receives: None, ..job.clone() };
-        let place = lane.place(&freed, now);
+        let place = transport.place(&freed, now);
         let index = if place.is_some() { ", due_pk = :due_pk, due_at = :due_at" } else { "" };
         let gone = if place.is_some() { "" } else { ", due_pk, due_at" };
         let update = self
@@ -375,7 +360,7 @@ impl Table {
                 .expression_attribute_values(":due_at", n(at.as_millisecond())),
             None => update,
         };
-        self.held("let a job start", update.send().await)
+        self.applied("let a job start", update.send().await)
     }
 }
 
@@ -385,7 +370,7 @@ fn keys_of(requests: &[WriteRequest]) -> Vec<String> {
     requests.iter().filter_map(key).collect()
 }
 
-/// Where a job's large arguments are.
+/// The references to a job's large arguments.
 fn large(job: &Job) -> AttributeValue {
     let value = serde_json::json!({ "large": job.large });
     to_item(value).remove("large").unwrap_or_else(|| AttributeValue::M(HashMap::new()))

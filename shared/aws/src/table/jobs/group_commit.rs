@@ -1,7 +1,7 @@
-//! Steps of many jobs in one change of the table: each on its own condition, as if it were taken alone.
+//! Group commit: steps of many jobs in one change of the table, each on its own condition.
 //!
-//! For an engine of one's own, where what costs is that each write is made durable. It does one thing at a time, so that a step
-//! is decided on the record as it is.
+//! For a local engine, where the cost of a write is making it durable. The engine makes one change at a time, so each step is
+//! decided on the current record.
 
 use lamplighter_core::{
     job::{Job, JobKey, Start, StartRequest, start},
@@ -17,10 +17,10 @@ use crate::table::{
     record::{JobRecord, is_open, item_of_run},
 };
 
-/// The most steps of one change, so that nobody waits for long.
-pub const MOST: usize = 100;
+/// The most steps of one change, which bounds the wait.
+pub const MAX_STEPS: usize = 100;
 
-/// An engine in this process that has the table.
+/// A table engine in this process that can commit groups.
 pub trait GroupCommit: Send + Sync {
     /// Reads the items with these partition and sort keys, all different, and has each replaced by what
     /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
@@ -35,30 +35,30 @@ pub trait GroupCommit: Send + Sync {
 
 /// A step of one job.
 #[derive(Clone, Debug)]
-pub enum Step {
-    /// Its start, if it only has to be started: nobody has, and it waits for nothing.
+pub enum JobStep {
+    /// Its first start, if the job waits for nothing.
     Start(JobKey, StartRequest),
-    /// Its end, unless somebody has started or ended it since, or others are to be woken by it.
+    /// Its end, unless it was started or ended since, or other jobs depend on it.
     End(JobKey, End),
 }
 
-/// What a job's record becomes by its end.
+/// The terminal record of a job.
 #[derive(Clone, Debug)]
 pub struct End {
     epoch: u64,
     item: Item,
 }
 
-/// What became of a step that was taken.
+/// The outcome of a step that was committed.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Taken {
-    /// The job as it is when it has started.
+pub enum StepOutcome {
+    /// The job has started.
     Started(Box<Job>),
-    /// It is over.
+    /// The job is over.
     Ended,
 }
 
-impl Step {
+impl JobStep {
     fn key(&self) -> &JobKey {
         match self {
             Self::Start(key, _) | Self::End(key, _) => key,
@@ -67,54 +67,57 @@ impl Step {
 }
 
 impl Table {
-    /// The end of a job, whose run's values are put away.
-    pub fn end_step(&self, job: &Job, run: &Run) -> Result<Step, TableError> {
+    /// The step that ends a job. The large values of `run` are in the bucket.
+    pub fn end_step(&self, job: &Job, run: &Run) -> Result<JobStep, TableError> {
         let item = item_of_run(run, self.retention)?;
-        Ok(Step::End(job.key(), End { epoch: job.epoch, item }))
+        Ok(JobStep::End(job.key(), End { epoch: job.epoch, item }))
     }
 
-    /// Takes the steps of different jobs, at most [`MOST`], and says of each what became of it. One that was not taken has
+    /// Takes the steps of different jobs, at most [`MAX_STEPS`], and says of each what became of it. One that was not taken has
     /// changed nothing, and is to be looked at alone; after an error none was.
-    pub fn take_together(
+    pub fn commit_steps(
         &self,
         engine: &dyn GroupCommit,
-        steps: Vec<Step>,
-        lane: Transport,
-    ) -> Result<Vec<Option<Taken>>, TableError> {
+        steps: Vec<JobStep>,
+        transport: Transport,
+    ) -> Result<Vec<Option<StepOutcome>>, TableError> {
         let keys: Vec<_> =
-            steps.iter().map(Step::key).map(|key| Key::job(key)).map(|Key { pk, sk }| (pk, sk)).collect();
+            steps.iter().map(JobStep::key).map(|key| Key::job(key)).map(|Key { pk, sk }| (pk, sk)).collect();
         let mut taken = vec![None; steps.len()];
         let mut steps: Vec<_> = steps.into_iter().map(Some).collect();
         let changed = engine.change(&self.name, &keys, &mut |place, item| {
-            let (item, after) = self.after(steps[place].take()?, item?, lane)?;
+            let (item, after) = self.after(steps[place].take()?, item?, transport)?;
             taken[place] = Some(after);
             Some(item)
         });
-        let operation = "take steps of jobs together";
+        let operation = "commit steps of jobs";
         let failed = |cause| TableError::Service { table: self.name.clone(), operation, cause };
         changed.map_err(failed).map(|()| taken)
     }
 
-    /// What a step makes of a record, if it can be taken.
-    fn after(&self, step: Step, record: Item, lane: Transport) -> Option<(Item, Taken)> {
+    /// The record after a step, if the step can be committed.
+    fn after(&self, step: JobStep, record: Item, transport: Transport) -> Option<(Item, StepOutcome)> {
         match step {
-            Step::Start(_, request) => {
-                // Whoever asks for it alone learns of a record that cannot be read.
+            JobStep::Start(_, request) => {
+                // A start of its own reports a record that cannot be read.
                 let JobRecord::Open(job) = self.job_record(record.clone()).ok()? else { return None };
                 is_usual(&job, &request).then(|| {
                     let started = job.started(&request);
-                    (with_start(record, &started, &request, lane), Taken::Started(Box::new(started)))
+                    (
+                        with_start(record, &started, &request, transport),
+                        StepOutcome::Started(Box::new(started)),
+                    )
                 })
             }
-            Step::End(_, End { epoch, item }) => {
+            JobStep::End(_, End { epoch, item }) => {
                 let is_ours = is_open(&record) && record.get("epoch") == Some(&n(epoch));
-                (is_ours && !record.contains_key("followers")).then_some((item, Taken::Ended))
+                (is_ours && !record.contains_key("followers")).then_some((item, StepOutcome::Ended))
             }
         }
     }
 }
 
-/// Whether a job only has to be started.
+/// Returns true if nothing but a start is needed.
 fn is_usual(job: &Job, request: &StartRequest) -> bool {
     job.status == Status::Pending
         && job.limit.is_none()
@@ -122,7 +125,7 @@ fn is_usual(job: &Job, request: &StartRequest) -> bool {
 }
 
 /// The record of a job that has started.
-fn with_start(mut record: Item, started: &Job, request: &StartRequest, lane: Transport) -> Item {
+fn with_start(mut record: Item, started: &Job, request: &StartRequest, transport: Transport) -> Item {
     let until = n(request.until.as_millisecond());
     let began = started.started_at.unwrap_or(request.now).to_string();
     record.extend([
@@ -132,7 +135,7 @@ fn with_start(mut record: Item, started: &Job, request: &StartRequest, lane: Tra
         ("lease_until".to_owned(), until.clone()),
         ("started_at".to_owned(), s(began)),
     ]);
-    match lane {
+    match transport {
         Transport::Runner => drop(record.insert("due_at".to_owned(), until)),
         Transport::Queue => record.retain(|name, _| name != "due_pk" && name != "due_at"),
     }

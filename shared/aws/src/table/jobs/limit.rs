@@ -1,5 +1,5 @@
-//! The places of jobs of which only so many run at once. Two write units more for such a job (its place taken and given back),
-//! and a read; one of a task's partitions has them all.
+//! Concurrency limits: the places of jobs that share a limit. Each such job costs two more write units (its place taken and
+//! released) and a read. One of a task's partitions has all places.
 
 use std::time::Duration;
 
@@ -22,11 +22,11 @@ use crate::table::{
 /// The pauses between the tries of places that others take and give back at the same time.
 const ROUNDS: Retry =
     Retry { max_attempts: 10, initial: Duration::from_millis(4), max: Duration::from_millis(100) };
-/// How long the places of a key are kept in which nobody is.
+/// The retention of an unused key's places.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 
 impl Table {
-    /// Takes a place for a job until then. False if there is none: then it is to look again.
+    /// Takes a place for a job. Returns false if all are taken: then the job must wait.
     pub(crate) async fn take_place(
         &self,
         job: &Job,
@@ -51,7 +51,7 @@ impl Table {
                 .expression_attribute_values(":next", n(version + 1))
                 .expression_attribute_values(":none", n(0))
                 .expression_attribute_values(":kept", n(kept));
-            if self.held("take a place for a job", update.send().await)? {
+            if self.applied("take a place for a job", update.send().await)? {
                 return Ok(true);
             }
             tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
@@ -59,36 +59,36 @@ impl Table {
         Ok(false)
     }
 
-    /// Keeps the place of a job that has one until then. Should that fail, the next renewal does it.
+    /// Extends the place of a job. If that fails, the next renewal does it.
     pub(crate) async fn keep_place(&self, job: &Job, until: Timestamp) {
         let Some(limit) = &job.limit else { return };
         let update = self
             .update_place(job, limit)
             .update_expression("SET places.#job = :until, version = version + :one")
             .expression_attribute_values(":until", n(until.as_millisecond()));
-        let _ = self.held("keep a job's place", update.send().await);
+        let _ = self.applied("keep a job's place", update.send().await);
     }
 
-    /// Gives back the place of a job, if it has one. Should that fail, it is free when its time has passed.
+    /// Releases the place of a job, if it has one. If that fails, the place is free after its end.
     pub(crate) async fn free_place(&self, job: &Job) {
         let Some(limit) = &job.limit else { return };
         let update = self
             .update_place(job, limit)
             .update_expression("REMOVE places.#job SET version = version + :one");
-        let _ = self.held("give a job's place back", update.send().await);
+        let _ = self.applied("give a job's place back", update.send().await);
     }
 
-    /// Has a job that found no place at `now` look again after a while. False if somebody else has started, ended or put it off
-    /// since it was read. One write.
+    /// Postpones a job that found no place at `now`. Returns false if the job was started, ended or postponed after it was read.
+    /// One write.
     pub async fn put_off(
         &self,
         job: &Job,
         now: Timestamp,
         wait: Wait,
-        lane: Transport,
+        transport: Transport,
     ) -> Result<bool, TableError> {
         let at = now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
-        let index = match (lane, wait) {
+        let index = match (transport, wait) {
             (Transport::Runner, _) => ", due_at = :at",
             (Transport::Queue, Wait::Index(_)) => ", due_at = :at, due_pk = :pk",
             (Transport::Queue, Wait::Message(_)) => "",
@@ -115,16 +115,16 @@ impl Table {
                 .expression_attribute_values(":before", n(before.as_millisecond())),
             None => update.condition_expression(format!("{OPEN} AND attribute_not_exists(not_before)")),
         };
-        self.held("put a job off", update.send().await)
+        self.applied("put a job off", update.send().await)
     }
 
-    /// Who is in the places of a key, and how often that has changed.
+    /// The places of a key, and their version.
     async fn places(&self, job: &Job, limit: &Limit) -> Result<(Places, u64), TableError> {
         let item = self.get(Key::places(&job.task, limit), "read the places of jobs").await?;
         let item = item.unwrap_or_default();
         let number = |value: &AttributeValue| value.as_n().ok().and_then(|it| it.parse::<i64>().ok());
         let places = item.get("places").and_then(|places| places.as_m().ok()).into_iter().flatten();
-        // What is no place of a job takes none away.
+        // An invalid entry takes no place away.
         let places = places.filter_map(|(id, until)| {
             Some((id.parse().ok()?, Timestamp::from_millisecond(number(until)?).ok()?))
         });

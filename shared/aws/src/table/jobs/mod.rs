@@ -1,8 +1,8 @@
 //! The records of jobs: written when a job is enqueued, and changed by conditional writes when it starts and ends.
 //!
 //! What a job costs, in write units, with an item under 1 KB: 3 (enqueue, start, end), two more for each further attempt.
-//! While a job stands in the index `due`, each of these writes the index too, which DynamoDB charges besides: under the
-//! runner every job does, in AWS only one that waits for longer than SQS can.
+//! While a job is in the index `due`, each of these writes the index too, which DynamoDB charges in addition. Under the
+//! runner every job is in it, in AWS only jobs that wait for longer than SQS allows.
 
 mod due;
 mod end;
@@ -16,10 +16,10 @@ mod transport;
 mod update;
 
 pub use due::DuePage;
-pub use end::{Aborted, Ended};
-pub use enqueue::{Enqueued, JobKeys};
-pub use group_commit::{GroupCommit, MOST, Step, Taken};
-pub use start::Started;
+pub use end::{AbortOutcome, JobEnd};
+pub use enqueue::{EnqueueOutcome, JobKeys};
+pub use group_commit::{GroupCommit, JobStep, MAX_STEPS, StepOutcome};
+pub use start::JobStart;
 pub use transport::{LOOK_AGAIN, MAX_DELAY, Transport};
 
 pub(crate) use update::WORKING;

@@ -1,4 +1,4 @@
-//! The jobs that no message tells of any more.
+//! Orphans: jobs whose wake-up was lost.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::table::{
     keys::Partition,
 };
 
-/// How long a job must have been late, or without its worker, before nobody seems to be told of it.
+/// The delay after which a job that is late, or whose worker was lost, counts as an orphan.
 const LATE: Duration = Duration::from_secs(120);
 
-/// Where the next page of a partition begins.
+/// The start of the next page of a partition.
 pub type Next = Item;
 
 impl Table {
-    /// The jobs of one partition of a task that were enqueued from `from` to `to`, that nobody has, though
-    /// they could have been started for a while, or whose worker was lost a while ago, and that do not stand in the index `due`:
-    /// those that one MB of records has, and where the next one begins. One query, eventually consistent. Of each job no more is read than it takes to tell of it.
+    /// The orphans of one partition of a task: jobs that were enqueued in the period and are not in the index `due`, although
+    /// they could have started a while ago or their worker was lost. One MB of records, and the start of the next page. One
+    /// query, eventually consistent. Only the attributes that a wake-up needs are read.
     pub async fn orphaned_jobs(
         &self,
         task: &TaskName,
@@ -48,8 +48,8 @@ impl Table {
             .set_exclusive_start_key(start)
             .send()
             .await
-            .map_err(|error| self.failed("look for jobs of which nobody was told", &error))?;
-        // One that cannot be read keeps no other from its message, and is told of by whoever looks at it.
+            .map_err(|error| self.failed("look for orphans", &error))?;
+        // An unreadable record is reported by the commands that read it. It must not stop the wake-ups of others.
         let jobs = output.items.unwrap_or_default().into_iter().filter_map(|item| self.job_of(item).ok());
         Ok((jobs.collect(), output.last_evaluated_key))
     }

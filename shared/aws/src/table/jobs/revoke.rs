@@ -1,4 +1,4 @@
-//! The jobs of a runner that is known to be dead: nobody has to wait until its leases have run out.
+//! Revoking the leases of a dead runner, so that its jobs start again before the leases end.
 
 use std::time::Duration;
 
@@ -18,11 +18,10 @@ use crate::table::{
 };
 
 impl Table {
-    /// Ends at `now` the leases of a task's jobs that a dead runner has; whoever starts one of them next notes that its worker
-    /// was lost. Returns those jobs. `longest` is how far ahead the end of such a lease may be.
-    ///
-    /// A runner that was only taken for dead does no harm: it keeps a job by renewing its lease, or has lost it to whoever
-    /// started it since. A query for each priority, a read for each job that is found there, and a write for each lease.
+    /// Ends the leases of a dead runner on a task's jobs, at `now`. The next start of such a job records that its worker was lost.
+    /// Returns the jobs. `longest` is the longest lease.
+    /// If the runner is alive after all, it keeps a job by renewing its lease, or has lost it to another worker. One query for
+    /// each priority, one read for each job found, and one write for each lease.
     pub async fn revoke_leases(
         &self,
         task: &TaskName,
@@ -30,19 +29,19 @@ impl Table {
         now: Timestamp,
         longest: Duration,
     ) -> Result<Vec<Job>, TableError> {
-        let mut disowned = Vec::new();
+        let mut revoked = Vec::new();
         for priority in Priority::ALL.iter().copied() {
             for job in self.jobs_until(task, priority, now, longest).await? {
                 let Some(lease) = job.lease.as_ref().filter(|lease| lease.is_of(runner)) else { continue };
                 if job.status == Status::Running && self.end_lease(&job, lease, now).await? {
-                    disowned.push(job);
+                    revoked.push(job);
                 }
             }
         }
-        Ok(disowned)
+        Ok(revoked)
     }
 
-    /// The open jobs of a task and a priority that somebody is to look at later than `now`.
+    /// The open jobs of a task and a priority that are due after `now`.
     async fn jobs_until(
         &self,
         task: &TaskName,
@@ -66,7 +65,7 @@ impl Table {
                 break;
             }
         }
-        // One that cannot be read is met again by whoever starts it, who says so.
+        // An unreadable record is reported by the worker that starts the job.
         self.open_jobs(&keys).await.map(|(jobs, _)| jobs)
     }
 
@@ -77,6 +76,6 @@ impl Table {
             .update_expression("SET lease_until = :now, due_at = :now")
             .expression_attribute_values(":holder", s(&lease.holder))
             .expression_attribute_values(":now", n(now.as_millisecond()));
-        self.held("end a dead runner's lease", update.send().await)
+        self.applied("end a dead runner's lease", update.send().await)
     }
 }

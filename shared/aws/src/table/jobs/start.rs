@@ -14,27 +14,28 @@ use lamplighter_core::{
 
 use crate::table::{
     Table, TableError,
-    item::{Item, n, s},
-    jobs::{end::Ended, transport::Transport},
+    conditional::Conditional,
+    item::{n, s},
+    jobs::{end::JobEnd, transport::Transport},
     record::{JobRecord, list_of_attempts},
 };
 
-/// What became of a start.
+/// The result of starting a job.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
-pub enum Started {
-    /// The worker has it.
+pub enum JobStart {
+    /// The worker has the job.
     Granted(Box<Job>),
-    /// Nothing starts: it is over, by this start or before it.
+    /// The job is over, by this start or before it. The jobs that depend on it must be woken.
     Over(Box<Run>, Vec<JobKey>),
-    /// Nothing starts now.
+    /// The job does not start now.
     Refused(Refusal, Box<Job>),
     /// There is no such job.
     Unknown,
 }
 
 impl Transport {
-    /// What a start that lasts `:until` does to a job's place in the index, at the end of what it sets.
+    /// The end of the update expression of a start: it moves the job in the index to the end of its lease, or off the index.
     fn at_start(self) -> &'static str {
         match self {
             Self::Queue => " REMOVE full_since, due_pk, due_at",
@@ -49,10 +50,10 @@ impl Table {
         &self,
         key: &JobKey,
         request: &StartRequest,
-        lane: Transport,
-    ) -> Result<Started, TableError> {
+        transport: Transport,
+    ) -> Result<JobStart, TableError> {
         let fresh = self
-            .start_update(key, request, lane, "")
+            .start_update(key, request, transport, "")
             .condition_expression(
                 "#status = :pending AND attribute_not_exists(waits_for) AND attribute_not_exists(place_limit) \
                  AND (attribute_not_exists(not_before) OR not_before <= :now) \
@@ -62,47 +63,47 @@ impl Table {
             .expression_attribute_values(":now", n(request.now.as_millisecond()))
             .expression_attribute_values(":zero", n(0));
         let mut refused = match self.started(fresh.send().await)? {
-            Ok(job) => return Ok(Started::Granted(Box::new(job))),
-            Err(refused) => refused,
+            Conditional::Done(job) => return Ok(JobStart::Granted(Box::new(job))),
+            Conditional::Refused(item) => item,
         };
         let mut placed: Option<Box<Job>> = None;
         loop {
             if refused.is_empty() {
-                return Ok(Started::Unknown);
+                return Ok(JobStart::Unknown);
             }
             let job = match self.job_record(refused)? {
                 JobRecord::Over(run) => {
-                    // It was ended while a place was taken for it.
+                    // The job ended while a place was taken for it.
                     if let Some(job) = placed {
                         self.free_place(&job).await;
                     }
-                    return Ok(Started::Over(run, Vec::new()));
+                    return Ok(JobStart::Over(run, Vec::new()));
                 }
                 JobRecord::Open(job) => job,
             };
             let lost = match start(&job, request) {
-                Start::Refused(refusal) => return Ok(Started::Refused(refusal, job)),
+                Start::Refused(refusal) => return Ok(JobStart::Refused(refusal, job)),
                 Start::Ends(run) => {
                     let run = Run { environment: self.environment.clone(), ..*run };
                     match self.end_job(&job, &run).await? {
-                        Ended::Written(followers) => return Ok(Started::Over(Box::new(run), followers)),
-                        Ended::Before(run) => return Ok(Started::Over(run, Vec::new())),
-                        Ended::Lost => {
+                        JobEnd::Written(followers) => return Ok(JobStart::Over(Box::new(run), followers)),
+                        JobEnd::Before(run) => return Ok(JobStart::Over(run, Vec::new())),
+                        JobEnd::Lost => {
                             let until = request.until;
-                            return Ok(Started::Refused(Refusal::Running { until }, job));
+                            return Ok(JobStart::Refused(Refusal::Running { until }, job));
                         }
                     }
                 }
-                // One's own start, whose response was lost.
-                Start::Granted { epoch, .. } if epoch == job.epoch => return Ok(Started::Granted(job)),
+                // This worker's own start, whose response was lost.
+                Start::Granted { epoch, .. } if epoch == job.epoch => return Ok(JobStart::Granted(job)),
                 Start::Granted { lost, .. } => lost,
             };
             if let Some(limit) = &job.limit
                 && !self.take_place(&job, limit, request.now, request.until).await?
             {
-                let wait = lane.wait(&job, request.now);
+                let wait = transport.wait(&job, request.now);
                 let until = request.now.saturating_add(wait.pause()).unwrap_or(Timestamp::MAX);
-                return Ok(Started::Refused(Refusal::Full { until }, job));
+                return Ok(JobStart::Refused(Refusal::Full { until }, job));
             }
             let (attempts, status) = if lost.is_some() {
                 (", attempts = list_append(if_not_exists(attempts, :none), :lost)", Status::Running)
@@ -110,7 +111,7 @@ impl Table {
                 ("", Status::Pending)
             };
             let update = self
-                .start_update(key, request, lane, attempts)
+                .start_update(key, request, transport, attempts)
                 .condition_expression("#status = :status AND epoch = :epoch")
                 .expression_attribute_values(":status", s(status.as_str()))
                 .expression_attribute_values(":epoch", n(job.epoch));
@@ -121,8 +122,8 @@ impl Table {
                 None => update,
             };
             refused = match self.started(update.send().await)? {
-                Ok(job) => return Ok(Started::Granted(Box::new(job))),
-                Err(refused) => refused,
+                Conditional::Done(job) => return Ok(JobStart::Granted(Box::new(job))),
+                Conditional::Refused(item) => item,
             };
             placed = Some(job);
         }
@@ -132,11 +133,11 @@ impl Table {
         &self,
         key: &JobKey,
         request: &StartRequest,
-        lane: Transport,
+        transport: Transport,
         further: &str,
     ) -> UpdateItemFluentBuilder {
-        let index = lane.at_start();
-        // What is set must come before what is removed.
+        let index = transport.at_start();
+        // SET must precede REMOVE.
         let set = format!(
             "SET #status = :running, epoch = epoch + :one, holder = :holder, lease_until = :until, \
              started_at = if_not_exists(started_at, :began){further}{index}"
@@ -153,19 +154,15 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// What an update made of a job, or the item that its condition did not fit.
     fn started(
         &self,
         sent: Result<UpdateItemOutput, SdkError<UpdateItemError>>,
-    ) -> Result<Result<Job, Item>, TableError> {
-        match sent {
-            Ok(output) => Ok(Ok(self.job_of(output.attributes.unwrap_or_default())?)),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    Ok(Err(refused.item.clone().unwrap_or_default()))
-                }
-                _ => Err(self.failed("start a job", &error)),
-            },
-        }
+    ) -> Result<Conditional<Job>, TableError> {
+        Ok(match self.conditional("start a job", sent)? {
+            Conditional::Done(output) => {
+                Conditional::Done(self.job_of(output.attributes.unwrap_or_default())?)
+            }
+            Conditional::Refused(item) => Conditional::Refused(item),
+        })
     }
 }

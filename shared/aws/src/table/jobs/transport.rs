@@ -7,22 +7,22 @@ use lamplighter_core::job::{Job, Wait};
 
 use crate::table::keys::DuePartition;
 
-/// For how long SQS can hold a message back.
+/// The longest delay of a message in SQS.
 pub const MAX_DELAY: Duration = Duration::from_secs(15 * 60);
-/// After how long somebody looks again at a job that waits for others: its wake-up may have been lost.
+/// The time between two checks of a job's dependencies: its wake-up may have been lost.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
-/// By what a job that can start is noticed.
+/// How workers discover runnable jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A message in its task's queue. What SQS cannot hold back is in the index `due`, for the pulse.
+    /// By a message in the task's queue. Jobs that are delayed for longer than SQS allows are in the index `due`, for the pulse.
     Queue,
-    /// The index `due`, in which each job stands until it is over: for the runner, by priority.
+    /// By the index `due`, which holds each job until it is over: for the runner, by priority.
     Runner,
 }
 
 impl Transport {
-    /// How a job waits that found no place.
+    /// The wait of a job that found no free place.
     pub(crate) fn wait(self, job: &Job, now: Timestamp) -> Wait {
         let since = job.full_since.unwrap_or(now);
         let waited = now.duration_since(since).try_into().unwrap_or_default();
@@ -32,7 +32,7 @@ impl Transport {
         }
     }
 
-    /// Where a job that is not running stands in the index, and from when on it is to be looked at.
+    /// The partition of the index for a job that is not running, and the time from which it is due.
     pub(crate) fn place(self, job: &Job, now: Timestamp) -> Option<(String, Timestamp)> {
         let look = if job.after.is_empty() {
             job.not_before.unwrap_or(now)

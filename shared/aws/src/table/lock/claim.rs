@@ -1,7 +1,7 @@
 //! Claiming a task for a run: one conditional write.
 
 use aws_sdk_dynamodb::{
-    operation::update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
+    operation::update_item::builders::UpdateItemFluentBuilder,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use lamplighter_core::{
@@ -12,42 +12,36 @@ use lamplighter_core::{
 
 use crate::table::{
     Table, TableError,
+    conditional::Conditional,
     item::{n, s},
     keys::Key,
     lock::lease::{DEPLOYED, shared, shared_item},
 };
 
 impl Table {
-    /// Claims a task for a run. One write, no read; nothing has changed if it is refused.
+    /// Claims a task for a run. One write and no read. Nothing changes if the claim is refused.
     ///
-    /// A run that was lost and still holds the task is ended first, and the claim is then written again: its lease is
-    /// all that is known of it, so that it must not be replaced before the record is there. The runs that were lost
-    /// beside it are ended as well when this returns.
+    /// A lost run that still holds the task is ended first, and the claim is written again: only its lease knows of the run, so
+    /// its record must exist before the lease is replaced. Other lost runs of the task are ended as well when this returns.
     pub async fn claim(&self, task: &TaskName, request: &Request) -> Result<Decision, TableError> {
         let mut ended = Vec::new();
         loop {
-            match self.claim_update(task, request).send().await {
-                Ok(output) => {
+            match self.conditional("claim", self.claim_update(task, request).send().await)? {
+                Conditional::Done(output) => {
                     let before = self.task_state(task, output.attributes.unwrap_or_default())?;
-                    // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
+                    // The condition implements the rule, so the decision is known. Only the details of the grant are computed.
                     let hold = before.next_hold(request.overlap);
                     let lost = before.lost(request.now);
                     self.end_all(task, &lost, request.now).await?;
                     ended.extend(lost);
                     return Ok(Decision::Granted(Grant { hold, lost: ended, settings: before.settings }));
                 }
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                        let state = self.task_state(task, refused.item.clone().unwrap_or_default())?;
-                        match claim(&state, request) {
-                            Decision::Granted(Grant { lost, .. }) if !lost.is_empty() => {
-                                self.end_all(task, &lost, request.now).await?;
-                                ended.extend(lost);
-                            }
-                            decision => return Ok(decision),
-                        }
+                Conditional::Refused(item) => match claim(&self.task_state(task, item)?, request) {
+                    Decision::Granted(Grant { lost, .. }) if !lost.is_empty() => {
+                        self.end_all(task, &lost, request.now).await?;
+                        ended.extend(lost);
                     }
-                    _ => return Err(self.failed("claim", &error)),
+                    decision => return Ok(decision),
                 },
             }
         }
@@ -86,15 +80,23 @@ impl Table {
         let update = if request.overlap == Overlap::Allow {
             set.push_str(", #lease = :lease");
             condition.push_str(" AND attribute_not_exists(#lease)");
-            update
-                .expression_attribute_names("#lease", shared(lease.run_id))
-                .expression_attribute_values(":lease", AttributeValue::M(shared_item(&lease)))
+            update.expression_attribute_names("#lease", shared(lease.run_id)).expression_attribute_values(
+                ":lease",
+                AttributeValue::M(shared_item(&lease, &self.environment)),
+            )
         } else {
             set.push_str(
                 ", epoch = if_not_exists(epoch, :zero) + :one, run_id = :run_id, holder = :holder, \
                  lease_until = :until, started_at = :now, #trigger = :trigger",
             );
             condition.push_str(" AND attribute_not_exists(run_id)");
+            // The process that ends a lost run may not know the run's environment.
+            let update = if self.environment.is_empty() {
+                update
+            } else {
+                set.push_str(", environment = :environment");
+                update.expression_attribute_values(":environment", s(&self.environment))
+            };
             let update = update
                 .expression_attribute_names("#trigger", "trigger")
                 .expression_attribute_values(":one", n(1))

@@ -1,4 +1,4 @@
-//! How a lease stands in its task's item.
+//! The attributes of a lease in its task's item.
 
 use jiff::Timestamp;
 use lamplighter_core::{claim::Lease, id::RunId};
@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use crate::table::item::{Item, n, s};
 
-/// Before a ledger's name: the attribute that holds its newest deployment which started a run of the task.
+/// The prefix of the attribute with a ledger's newest deployment that started a run of the task. The ledger's name follows.
 pub(crate) const DEPLOYED: &str = "deployed#";
 
-/// Before a run's id: the attribute that holds its lease, if others may begin beside it.
+/// The prefix of the attribute with the lease of a run that shares its task. The run's id follows.
 pub(crate) const SHARED: &str = "lease#";
 
-/// Takes a run's hold off its task.
+/// Removes the lease of a run that has its task to itself.
 pub(crate) const RELEASE: &str =
-    "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled";
-/// Whether a run that shares its task still has its hold.
+    "REMOVE run_id, holder, lease_until, started_at, #trigger, scheduled_for, cancelled, environment";
+/// The condition that a run which shares its task still has its lease.
 pub(crate) const SHARED_HELD: &str = "attribute_exists(#lease)";
-/// Whether a run still has its hold.
+/// The condition that a run which has its task to itself still has its lease.
 pub(crate) const HELD: &str = "epoch = :epoch AND run_id = :run_id";
 
-/// The attribute that holds the lease of a run beside which others may begin.
+/// The attribute with the lease of a run that shares its task.
 pub(crate) fn shared(run: RunId) -> String {
     format!("{SHARED}{run}")
 }
 
-/// The lease as the map of that attribute, with the names that an exclusive one has in the task's item.
-pub(crate) fn shared_item(lease: &Lease) -> Item {
+/// The map of that attribute. Its names are those of an exclusive lease in the task's item.
+pub(crate) fn shared_item(lease: &Lease, environment: &str) -> Item {
     let mut item = Item::from([
         ("run_id".to_owned(), s(lease.run_id.to_string())),
         ("holder".to_owned(), s(&lease.holder)),
@@ -34,13 +34,16 @@ pub(crate) fn shared_item(lease: &Lease) -> Item {
         ("started_at".to_owned(), n(lease.started_at.as_millisecond())),
         ("trigger".to_owned(), s(lease.trigger.as_str())),
     ]);
+    if !environment.is_empty() {
+        item.insert("environment".to_owned(), s(environment));
+    }
     if let Some(tick) = lease.scheduled_for {
         item.insert("scheduled_for".to_owned(), n(tick.as_millisecond()));
     }
     item
 }
 
-/// The lease that stands among these attributes.
+/// Reads a lease from its attributes.
 pub(crate) fn lease_of(mut attributes: Value) -> Result<Lease, String> {
     for (name, attribute) in
         [("until", "lease_until"), ("started_at", "started_at"), ("scheduled_for", "scheduled_for")]

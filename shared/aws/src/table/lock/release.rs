@@ -1,11 +1,7 @@
-//! The end of a run: its terminal record, then its hold taken off the task. Each is one conditional write.
+//! The end of a run: its terminal record, then the release of its task. Each is one conditional write.
 
 use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::{
-        put_item::PutItemError,
-        update_item::{UpdateItemError, builders::UpdateItemFluentBuilder},
-    },
+    operation::update_item::builders::UpdateItemFluentBuilder,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
 };
 use jiff::Timestamp;
@@ -19,37 +15,38 @@ use lamplighter_core::{
 
 use crate::table::{
     Table, TableError,
-    item::{n, s},
+    conditional::Conditional,
+    item::{n, s, to_json},
     keys::Key,
     lock::lease::{HELD, RELEASE, SHARED_HELD, shared},
     record::item_of_run,
 };
 
-/// What became of a run's record.
+/// The result of recording a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Recorded {
-    /// It was written, now or by an earlier write of the same whose response was lost.
+    /// The record is written, now or by an earlier write of the same whose response was lost.
     Written,
-    /// The run had a terminal record already, and that stands. It is as [`Table::run`] gives it.
+    /// The run had a terminal record, which stays. It is as [`Table::run`] returns it.
     Before(Box<Run>),
 }
 
 impl Table {
-    /// Writes the record of a run that is over, then lets go of the task. Two writes.
+    /// Writes the record of a run that is over, then releases the task. Two writes.
     ///
-    /// A run that was taken for lost can do neither: its record and its hold's end were written by who found it.
+    /// A run that was taken for lost can do neither: the process that found it has written the record and released the task.
     pub async fn finish(&self, run: &Run, hold: Hold) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
         match &recorded {
             Recorded::Written => self.release(run, hold).await?,
-            // Who found the run lost may have died before the release.
+            // The process that found the run lost may have died before the release.
             Recorded::Before(stands) => self.release(stands, hold).await?,
         }
         Ok(recorded)
     }
 
-    /// Writes the terminal record of a run. One write, after one to the bucket for each value that is large.
+    /// Writes the terminal record of a run. One write, after one to the bucket for each large value.
     pub async fn record(&self, run: &Run) -> Result<Recorded, TableError> {
         let run = &*self.put_away(run).await?;
         let put = self
@@ -58,19 +55,16 @@ impl Table {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send()
             .await;
-        match put {
-            Ok(_) => Ok(Recorded::Written),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                    let stands = self.run_of(refused.item.clone().unwrap_or_default())?;
-                    Ok(if stands == *run { Recorded::Written } else { Recorded::Before(Box::new(stands)) })
-                }
-                _ => Err(self.failed("record", &error)),
-            },
+        match self.conditional("record a run", put)? {
+            Conditional::Done(_) => Ok(Recorded::Written),
+            Conditional::Refused(item) => {
+                let stands = self.run_of(item)?;
+                Ok(if stands == *run { Recorded::Written } else { Recorded::Before(Box::new(stands)) })
+            }
         }
     }
 
-    /// Lets go of the task, if the run still has its hold. One write.
+    /// Releases the task, if the run still has its lease. One write.
     async fn release(&self, run: &Run, hold: Hold) -> Result<(), TableError> {
         // A value that no expression uses is refused, so each way has its own.
         let (streak, by) = match run.status {
@@ -83,10 +77,11 @@ impl Table {
             .expression_attribute_values(":last_run", s(run.id.to_string()))
             .expression_attribute_values(":status", s(run.status.as_str()))
             .expression_attribute_values(":streak", n(by));
-        self.released(update.send().await)
+        // Taken over, or released by an earlier write whose response was lost: the lease is gone.
+        self.applied("release a task", update.send().await).map(drop)
     }
 
-    /// The update that takes a run's hold off its task, if it is still there.
+    /// The update that removes a run's lease, if it is still there.
     fn letting_go(&self, task: &TaskName, run: RunId, hold: Hold, set: &str) -> UpdateItemFluentBuilder {
         let update = self.update(Key::task(task));
         match hold {
@@ -103,19 +98,8 @@ impl Table {
         }
     }
 
-    fn released<T>(&self, released: Result<T, SdkError<UpdateItemError>>) -> Result<(), TableError> {
-        match released {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                // Taken over, or let go by an earlier write whose response was lost: nothing is held any more.
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed("release", &error)),
-            },
-        }
-    }
-
-    /// Lets go of a task that was claimed for a run which is over already, if it still has that hold. What the table says
-    /// of the task's last run stays, and what the claim has switched off is switched on again. One write.
+    /// Releases a task that was claimed for a run which is over already. The state of the task's last run stays. A switch that
+    /// the claim turned off is turned on again. One write.
     pub async fn give_back(&self, task: &TaskName, request: &Request, hold: Hold) -> Result<(), TableError> {
         let update = if request.runs_once {
             self.letting_go(task, request.run_id, hold, "SET enabled = :true")
@@ -123,18 +107,40 @@ impl Table {
         } else {
             self.letting_go(task, request.run_id, hold, "")
         };
-        self.released(update.send().await)
+        // Taken over, or released by an earlier write whose response was lost: the lease is gone.
+        self.applied("release a task", update.send().await).map(drop)
     }
 
-    /// Ends a run that was lost: writes its record and lets go of its task. Its own record stands if it has one.
+    /// Ends a run that was lost: writes its record and releases its task. A record of its own stays. Returns the record that
+    /// the run has then.
     pub async fn end_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
-        let run = Run { environment: self.environment.clone(), ..lost.run(task, now) };
+        self.end_held(lost.run(task, now), lost.hold).await
+    }
+
+    /// Ends a run that holds its task and cannot record its end: writes `run` as its record, with the environment in which it
+    /// was claimed, and releases the task. A record of its own stays. Returns the record that the run has then.
+    pub async fn end_held(&self, run: Run, hold: Hold) -> Result<Run, TableError> {
+        let environment = self.environment_of(&run, hold).await?;
+        let run = Run { environment, ..run };
         let stands = match self.record(&run).await? {
             Recorded::Written => run,
             Recorded::Before(stands) => *stands,
         };
-        self.release(&stands, lost.hold).await?;
+        self.release(&stands, hold).await?;
         Ok(stands)
+    }
+
+    /// The environment of a run that holds its task: this process's, or, if it has none, the one that the claim stored.
+    async fn environment_of(&self, run: &Run, hold: Hold) -> Result<String, TableError> {
+        if !self.environment.is_empty() {
+            return Ok(self.environment.clone());
+        }
+        let item = self.get(Key::task(&run.task), "read a task").await?.map(to_json).unwrap_or_default();
+        let lease = match hold {
+            Hold::Shared => &item[shared(run.id)],
+            Hold::GroupCommit { .. } => &item,
+        };
+        Ok(lease["environment"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Ends runs that were lost, one after the other.

@@ -1,33 +1,31 @@
-//! Keeping a task whose run has no end of its own: one conditional write now and then.
+//! Extending the lease of a run without a fixed end: one conditional write at intervals.
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, ReturnValue},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use jiff::Timestamp;
 use lamplighter_core::{id::RunId, name::TaskName};
 
 use crate::table::{
     Table, TableError,
+    conditional::Conditional,
     item::{n, s},
     keys::Key,
     lock::lease::HELD,
 };
 
-/// What became of a wish to keep a task.
+/// The result of extending a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Renewed {
-    /// The run has its task until the new time.
+    /// The lease is extended.
     Held,
-    /// It has, and somebody asked for its end or switched the task off.
+    /// The lease is extended, but the end of the run was requested or the task is switched off.
     Unwanted,
-    /// It has not: somebody took it for lost.
+    /// The run has lost its lease: it was taken for lost.
     Lost,
 }
 
 impl Table {
-    /// Keeps the task for a run that has it to itself, until another time. One write.
+    /// Extends the lease of a run that has its task to itself. One write.
     pub async fn renew(
         &self,
         task: &TaskName,
@@ -45,17 +43,14 @@ impl Table {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match renewed {
-            Ok(output) => {
+        match self.conditional("renew a lease", renewed)? {
+            Conditional::Done(output) => {
                 let item = output.attributes.unwrap_or_default();
                 let is = |name: &str, value: bool| item.get(name) == Some(&AttributeValue::Bool(value));
                 let unwanted = is("cancelled", true) || is("enabled", false);
                 Ok(if unwanted { Renewed::Unwanted } else { Renewed::Held })
             }
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(Renewed::Lost),
-                _ => Err(self.failed("renew a lease", &error)),
-            },
+            Conditional::Refused(_) => Ok(Renewed::Lost),
         }
     }
 }

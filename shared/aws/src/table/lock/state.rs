@@ -1,8 +1,8 @@
-//! What the table holds of a task, and what people change of it: its switch, its settings, the end of a run.
+//! The state of a task, and the changes that people make: its switch, its settings, the end of a run.
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::{operation::update_item::UpdateItemError, types::AttributeValue};
+use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_core::{
     claim::{Hold, Known, LastRun, TaskState},
@@ -20,16 +20,16 @@ use crate::table::{
 };
 
 impl Table {
-    /// What the table holds of a task now. One consistent read.
+    /// Reads the state of a task. One consistent read.
     pub async fn state(&self, task: &TaskName) -> Result<TaskState, TableError> {
         let item = self.get(Key::task(task), "read a task").await?;
         self.task_state(task, item.unwrap_or_default())
     }
 
-    /// Sees to it that a deployment's run of a task does not begin any more. False if it has begun, or a later one has:
-    /// then nothing has changed. One write.
+    /// Prevents the start of a deployment's run of a task. Returns false if the run, or that of a later deployment, has started:
+    /// then nothing changes. One write.
     pub async fn prevent_start(&self, task: &TaskName, deployment: &Deployment) -> Result<bool, TableError> {
-        let forestalled = self
+        let prevented = self
             .update(Key::task(task))
             .update_expression("SET #newest = :newest")
             .condition_expression("attribute_not_exists(#newest) OR #newest < :newest")
@@ -37,16 +37,10 @@ impl Table {
             .expression_attribute_values(":newest", s(deployment.entry.as_str()))
             .send()
             .await;
-        match forestalled {
-            Ok(_) => Ok(true),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-                _ => Err(self.failed("prevent_start a run", &error)),
-            },
-        }
+        self.applied("prevent the start of a run", prevented)
     }
 
-    /// Asks a run in progress to end. False if it is not in progress: then nothing has changed. One write.
+    /// Requests the end of a run. Returns false if the run is not in progress: then nothing changes. One write.
     pub async fn cancel(&self, task: &TaskName, run_id: RunId) -> Result<bool, TableError> {
         let asked = |update: &str, condition: &str| {
             self.update(Key::task(task))
@@ -61,18 +55,14 @@ impl Table {
                 .expression_attribute_names("#lease", shared(run_id)),
         ];
         for way in ways {
-            match way.send().await {
-                Ok(_) => return Ok(true),
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                    _ => return Err(self.failed("cancel a run", &error)),
-                },
+            if self.applied("cancel a run", way.send().await)? {
+                return Ok(true);
             }
         }
         Ok(false)
     }
 
-    /// Whether somebody asked a run in progress to end. One read, which may be some moments old: half a read unit.
+    /// Returns true if the end of a run was requested. One eventually consistent read: half a read unit.
     pub async fn is_cancelled(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<bool, TableError> {
         let read = self.read(Key::task(task));
         let read = match hold {
@@ -91,8 +81,8 @@ impl Table {
         })
     }
 
-    /// Sets what a task shall have at run time instead of what it and the project say; nothing takes it back. The text is
-    /// that of [`lamplighter_core::settings::Settings`]. One write.
+    /// Sets the overrides of a task's settings at run time. `None` removes them. The text is that of
+    /// [`lamplighter_core::settings::Settings`]. One write.
     pub async fn set(&self, task: &TaskName, settings: Option<&str>) -> Result<(), TableError> {
         let update = self.update(Key::task(task));
         let update = match settings {
@@ -104,7 +94,7 @@ impl Table {
         update.send().await.map(|_| ()).map_err(|error| self.failed("set a task's settings", &error))
     }
 
-    /// Notes since when a task's schedule is known, unless another schedule was noted than the one `before`. One write.
+    /// Stores since when a task's schedule is known. Nothing changes if the stored one is not `before`. One write.
     pub async fn know(
         &self,
         task: &TaskName,
@@ -122,13 +112,7 @@ impl Table {
                 .condition_expression("known.schedule = :before")
                 .expression_attribute_values(":before", s(before.schedule.as_str())),
         };
-        match update.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed("note a task's schedule", &error)),
-            },
-        }
+        self.applied("note a task's schedule", update.send().await).map(drop)
     }
 
     /// Switches a task on or off. One write.

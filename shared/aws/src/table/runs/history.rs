@@ -1,4 +1,4 @@
-//! Runs: their records, read one by one or newest first.
+//! The history: records of runs, read one by one or in pages, newest first.
 
 use std::{fmt, ops::Range, str::FromStr, time::Duration};
 
@@ -18,18 +18,18 @@ use crate::table::{
     record::{JobRecord, UnreadableItem, is_open},
 };
 
-/// How many records a page looks at, at most, to find those that its filters want. So a page costs the same however many
-/// runs there are: at most 1000 records, read eventually consistent (a record of 1 KB is an eighth of a read unit).
+/// The most records that a page reads to find those that its filters select. So the cost of a page does not grow with the
+/// history: at most 1000 eventually consistent reads (an eighth of a read unit for a record of 1 KB).
 pub const LOOKED_AT: u16 = 1000;
-/// How many records a query looks at while filters are on.
+/// The number of records that a query with filters reads.
 const CHUNK: u16 = 100;
 /// Sorts after every run id.
 const LAST: &str = "~";
 
-/// Before a cursor that is no run's id.
+/// The prefix of a cursor that is not a run's id.
 const ODD: &str = "key:";
 
-/// Which runs are wanted.
+/// A query of a task's runs.
 #[derive(Clone, Debug)]
 pub struct History {
     /// Their task.
@@ -42,15 +42,15 @@ pub struct History {
     pub from: Option<Timestamp>,
     /// Only those of before this time.
     pub until: Option<Timestamp>,
-    /// How many at most.
+    /// The most runs of a page.
     pub limit: u16,
-    /// Only those behind where an earlier page ended.
+    /// The end of the page before.
     pub cursor: Option<Cursor>,
-    /// Whether jobs are among them, which are spread over [`SHARDS`] partitions: then that many queries are made.
+    /// Includes jobs, which are spread over [`SHARDS`] partitions: then that many queries are made.
     pub jobs: bool,
 }
 
-/// Where a page ended. It holds for every task's history alike, since run ids sort by time across tasks.
+/// The end of a page. It is valid for every task's history, since run ids sort by time across tasks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor(String);
 
@@ -59,24 +59,24 @@ pub struct Cursor(String);
 #[error("`{0}` is not a cursor: it must be one that an earlier page ended with")]
 pub struct InvalidCursor(pub String);
 
-/// Some runs, newest first.
+/// A page of runs, newest first.
 #[derive(Clone, Debug)]
 pub struct Page<R = Run> {
     /// The runs.
     pub runs: Vec<R>,
-    /// The items among them that are no runs.
+    /// The items that cannot be read as runs.
     pub unreadable: Vec<UnreadableItem>,
-    /// How many records were looked at.
+    /// The number of records that were read.
     pub looked_at: usize,
-    /// Where the next page begins; nothing if there are no older runs.
+    /// The start of the next page. `None` if there are no older runs.
     pub next: Option<Cursor>,
 }
 
-/// What one partition has of a page.
+/// The part of a page that one partition has.
 struct Slice {
     /// Its items, newest first, with their sort keys.
     items: Vec<(String, Item)>,
-    /// How many records were looked at.
+    /// The number of records that were read.
     looked_at: usize,
     /// The key to which it was looked at; nothing if there are no older ones.
     reached: Option<String>,
@@ -103,12 +103,12 @@ impl History {
 }
 
 impl Cursor {
-    /// Where a page ends whose last run is this one.
+    /// The end of a page whose last run is `run`.
     pub fn behind(run: RunId) -> Self {
         Self(run.to_string())
     }
 
-    /// Whether a page that ended here has had this run, or has looked at where it would be.
+    /// Returns true if a page that ended here has covered the place of `run`.
     pub fn reaches(&self, run: RunId) -> bool {
         self.0 <= run.to_string()
     }
@@ -136,8 +136,8 @@ impl FromStr for Cursor {
 }
 
 impl Table {
-    /// A run's record; nothing while it is not over, as a job may be for long. One consistent read. Of large values it says
-    /// where they are; [`Table::whole`] gets them.
+    /// Reads a run's record. `None` while the run is not over. One consistent read. Large values are references, which
+    /// [`Table::whole`] resolves.
     pub async fn run(&self, task: &TaskName, id: RunId) -> Result<Option<Run>, TableError> {
         let item = self.read_record(task, id, "read a run").await?;
         item.filter(|item| !is_open(item)).map(|item| self.run_of(item)).transpose()
@@ -153,14 +153,13 @@ impl Table {
         self.get(Key::run(task, id), what).await
     }
 
-    /// A page of the runs of a task, newest first. One query; with filters as many as it takes, up to [`LOOKED_AT`] records,
-    /// so that a page may be short, or empty, and still have a next one.
+    /// Reads a page of a task's runs, newest first. One query, or with filters several, up to [`LOOKED_AT`] records. So a page may
+    /// be short or empty and still have a next one.
     pub async fn history(&self, wanted: &History) -> Result<Page, TableError> {
         self.page(wanted, |item| self.run_of(item)).await
     }
 
-    /// A page of the jobs of a queue task, over or not, as [`Table::history`]. Runs by hand, which are no jobs, are not among
-    /// them.
+    /// Reads a page of a queue task's jobs, over or not, like [`Table::history`]. Runs by hand are not jobs and are left out.
     pub async fn jobs(&self, wanted: &History) -> Result<Page<JobRecord>, TableError> {
         let wanted = History { jobs: true, trigger: Some(Trigger::Queue), ..wanted.clone() };
         self.page(&wanted, |item| self.job_record(item)).await
@@ -179,7 +178,7 @@ impl Table {
             let slice = self.slice(wanted, shard, &range, LOOKED_AT / u16::from(shards)).await?;
             page.looked_at += slice.looked_at;
             items.extend(slice.items);
-            // What is older than the point to which each partition was looked at may lack others between.
+            // Behind the point that every partition has reached, runs of other partitions may be missing.
             reached = reached.max(slice.reached);
         }
         items.sort_by(|(one, _), (other, _)| other.cmp(one));
@@ -205,7 +204,7 @@ impl Table {
         Ok(page)
     }
 
-    /// What one partition has of a page.
+    /// The part of a page that one partition has.
     async fn slice(
         &self,
         wanted: &History,

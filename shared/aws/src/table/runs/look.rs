@@ -1,4 +1,6 @@
-//! What the table tells of runs, by whoever looks: a run that was lost is ended when it is met.
+//! The state of single runs. A run that was lost is ended by the process that finds it.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
@@ -10,20 +12,20 @@ use lamplighter_core::{
 
 use crate::table::{Table, TableError};
 
-/// What the table tells of a run.
+/// The state of a run in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It is over.
+    /// The run is over.
     Over(Box<Run>),
-    /// It holds its task.
+    /// The run holds its task.
     Held(Box<Lost>),
-    /// It has no record and does not hold its task.
+    /// The run has no record and does not hold its task.
     Nowhere,
 }
 
 impl Table {
-    /// What the table tells of a run at `now`. One whose lease has run out is lost, and is ended here. One consistent read
-    /// if it is over, two if it holds its task.
+    /// Reads the state of a run at `now`. A run whose lease has ended is lost, and is ended here. One consistent read if the run
+    /// is over, two if it holds its task.
     pub async fn look(&self, task: &TaskName, run_id: RunId, now: Timestamp) -> Result<Seen, TableError> {
         if let Some(run) = self.run(task, run_id).await? {
             return Ok(Seen::Over(Box::new(run)));
@@ -40,7 +42,24 @@ impl Table {
         Ok(run.map_or(Seen::Nowhere, |run| Seen::Over(Box::new(run))))
     }
 
-    /// A task's state once the runs that were lost by `now` are ended. Nothing is asked if there are none.
+    /// Follows a run until it is over. Looks at it after `first`, then with pauses that double up to `longest`.
+    pub async fn follow_run(
+        &self,
+        task: &TaskName,
+        run_id: RunId,
+        (first, longest): (Duration, Duration),
+    ) -> Result<Run, TableError> {
+        let mut pause = first;
+        loop {
+            tokio::time::sleep(pause).await;
+            if let Seen::Over(run) = self.look(task, run_id, Timestamp::now()).await? {
+                return Ok(*run);
+            }
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    /// Ends the runs of a task that are lost at `now`, and returns the task's state after that. No request if there are none.
     pub async fn settle(
         &self,
         task: &TaskName,

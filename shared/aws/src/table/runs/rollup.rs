@@ -1,12 +1,10 @@
-//! Rollups: what the runs of a closed hour came to, counted once, when somebody first asks.
+//! Rollups: the statistics of closed hours, counted once, on the first request.
 //!
-//! Nobody pays for statistics that nobody reads. Asking for the first time reads the records of the missing hours, with one
-//! query for each week, and writes one item for each hour that had runs; asking again reads those items and the records of
-//! the last two to three hours.
+//! Unread statistics cost nothing. The first request reads the records of the missing hours and writes one item for
+//! each hour that had runs. Later requests read those items and the records of the last two to three hours.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
-use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
@@ -26,19 +24,19 @@ use crate::table::{
     runs::history::keys,
 };
 
-/// How long a rollup is kept: a year and a day.
+/// The retention of a rollup: a year and a day.
 pub const RETENTION: Duration = Duration::from_secs(366 * 24 * 3600);
-/// How many rollups are written at once.
+/// The number of concurrent writes of rollups.
 const WRITERS: usize = 16;
 
-/// The runs of a task in some time, counted.
+/// The statistics of a task's runs in a period.
 #[derive(Clone, Debug, Default)]
 pub struct Counted {
-    /// What they come to.
+    /// The statistics.
     pub statistics: Statistics,
-    /// How many runs have failed since one completed, whatever the time asked for.
+    /// The number of failed runs since the last one that completed, whatever the period.
     pub failure_streak: u64,
-    /// The items that could not be counted.
+    /// The items that could not be read.
     pub unreadable: Vec<UnreadableItem>,
 }
 
@@ -94,7 +92,7 @@ impl Table {
         Ok(covered.map(|(from, until)| from..until))
     }
 
-    /// Writes the rollups of some hours. One that is there already stands.
+    /// Writes the rollups of some hours. Existing rollups stay.
     async fn keep(&self, task: &TaskName, hours: &BTreeMap<Timestamp, Statistics>) -> Result<(), TableError> {
         let mut writes = JoinSet::new();
         for (hour, statistics) in hours {
@@ -121,13 +119,7 @@ impl Table {
 
     async fn keep_hour(&self, item: Item) -> Result<(), TableError> {
         let put = self.put(item).condition_expression("attribute_not_exists(pk)");
-        match put.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => match error.as_service_error() {
-                Some(PutItemError::ConditionalCheckFailedException(_)) => Ok(()),
-                _ => Err(self.failed("keep a rollup", &error)),
-            },
-        }
+        self.applied("keep a rollup", put.send().await).map(drop)
     }
 
     /// Notes that the hours of `stretch`, which adjoin those of `covered`, have had their rollups made. If somebody else has
@@ -156,13 +148,9 @@ impl Table {
                 .expression_attribute_values(":old_from", n(old.start.as_second()))
                 .expression_attribute_values(":old_until", n(old.end.as_second())),
         };
-        match update.send().await {
-            Ok(_) => Ok(all),
-            Err(error) => match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(all),
-                _ => Err(self.failed("note the rollups", &error)),
-            },
-        }
+        // A concurrent change stays.
+        self.applied("note the rollups", update.send().await)?;
+        Ok(all)
     }
 
     /// Adds what the kept rollups of these hours say.
@@ -267,14 +255,14 @@ fn kept_until(hour: Timestamp) -> i64 {
     hour.saturating_add(RETENTION).unwrap_or(Timestamp::MAX).as_second()
 }
 
-/// What a write came to. One that panicked goes on panicking here.
+/// The result of a write. A panic of the write continues here.
 fn joined(ended: Option<Result<Result<(), TableError>, tokio::task::JoinError>>) -> Result<(), TableError> {
     match ended {
         None => Ok(()),
         Some(Ok(written)) => written,
         Some(Err(error)) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // Nobody cancels it.
+            // It is never cancelled.
             Err(_) => Ok(()),
         },
     }

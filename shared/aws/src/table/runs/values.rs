@@ -1,7 +1,7 @@
-//! Values that are too large for an item: each is an object of the table's bucket, and the item keeps where it is.
+//! Values that are too large for an item: each is an object in the table's bucket, and the item holds its key.
 //!
-//! An object is written before the record that names it, and never changes: the hash of its content is in its key. So
-//! a process that was taken for dead cannot change what another has recorded since.
+//! An object is written before the record that refers to it, and never changes: its key contains the hash of its content. So a
+//! process that was taken for dead cannot change the values of a later record.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -18,19 +18,19 @@ use crate::table::{Table, TableError};
 
 /// The most that a value may have to stay in its item, as JSON text in bytes.
 pub const LARGE: usize = 100_000;
-/// How many digits of its hash are in an object's key.
+/// The number of digits of the hash in an object's key.
 const DIGITS: usize = 16;
 
 /// The arguments among the large values.
 const ARGUMENTS: &str = "arguments";
-/// What the body returned among them.
+/// The data among the large values.
 const DATA: &str = "data";
-/// The folder of what runs leave. The bucket forgets it when no task keeps its records any longer.
+/// The folder of the values of runs. Objects expire when no task keeps records for that long.
 pub const RUNS_FOLDER: &str = "runs";
-/// The folder of what jobs are given. The bucket keeps it for as long as a job may still run or be replayed.
+/// The folder of the arguments of jobs. Objects are kept for as long as a job may run or be replayed.
 pub const JOBS_FOLDER: &str = "jobs";
 
-/// Whether a value is too large for an item, where there is a bucket.
+/// Returns true if a value is too large for an item, where there is a bucket.
 pub fn is_large(value: &Value) -> bool {
     value.to_string().len() > LARGE
 }
@@ -57,7 +57,7 @@ impl Table {
         Ok(Some(Stored { key, bytes }))
     }
 
-    /// Gets a value from the bucket.
+    /// Reads a value from the bucket.
     pub async fn get_value(&self, stored: &Stored) -> Result<Value, TableError> {
         let Stored { key, bytes } = stored;
         let Some(objects) = &self.objects else { return Err(TableError::NoBucket { key: key.clone() }) };
@@ -69,7 +69,7 @@ impl Table {
         })
     }
 
-    /// The run as its record has it: its large values are in the bucket when this returns, and it says where.
+    /// Moves the large values of a run to the bucket, and returns the run with references to them.
     pub async fn put_away<'a>(&self, run: &'a Run) -> Result<Cow<'a, Run>, TableError> {
         let mut run = Cow::Borrowed(run);
         if let Some(stored) = self.put_value(RUNS_FOLDER, (&run.task, run.id), "config", &run.config).await? {
@@ -94,7 +94,7 @@ impl Table {
         Ok(run)
     }
 
-    /// The job as its record has it: large arguments are in the bucket when this returns, and it says where.
+    /// Moves large arguments of a job to the bucket, and returns the job with a reference to them.
     pub(crate) async fn put_away_job<'a>(&self, job: &'a Job) -> Result<Cow<'a, Job>, TableError> {
         let stored = self.put_value(JOBS_FOLDER, (&job.task, job.id), ARGUMENTS, &job.arguments).await?;
         let Some(stored) = stored else { return Ok(Cow::Borrowed(job)) };
@@ -126,7 +126,7 @@ impl Table {
         }
     }
 
-    /// The run with its large values, from the bucket. Nothing is asked if it has none.
+    /// Reads the large values of a run from the bucket. No request if it has none.
     pub async fn whole(&self, mut run: Run) -> Result<Run, TableError> {
         if let Some(stored) = run.large.remove("config") {
             run.config = self.get_value(&stored).await?;
