@@ -125,7 +125,7 @@ async fn ended(
     let why = format!("the function ended before the run did: {failure}");
     let run = held.run(task, Timestamp::now());
     let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
-    Ok(Ended::Over(match table.finish(&run, held.hold).await? {
+    Ok(Ended::Over(match table.finish(&run, held.fence).await? {
         Recorded::Written => Box::new(run),
         Recorded::Before(stands) => stands,
     }))

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, civil::DateTime};
 use lamplighter_core::{
-    coming::{Coming, coming},
+    coming::{UpcomingEvent, coming},
     definition::{Cron, Definition},
     duration,
     name::TaskName,
@@ -43,7 +43,7 @@ struct Told {
     timezone: String,
     /// By how much each run is put off, by the task's share of its jitter.
     put_off_ms: u64,
-    coming: Vec<Coming>,
+    coming: Vec<UpcomingEvent>,
     /// Whether more runs come within the time than are told.
     more: bool,
 }
@@ -88,7 +88,7 @@ fn told(
     if let Some(schedule) = &cron.schedule {
         all = coming(schedule, &zone, now, until, limit + 1);
     }
-    let is_tick = |coming: &&Coming| matches!(coming, Coming::Tick { .. });
+    let is_tick = |coming: &&UpcomingEvent| matches!(coming, UpcomingEvent::Tick { .. });
     let more = all.iter().filter(is_tick).count() > limit;
     if more {
         all.pop();
@@ -115,7 +115,7 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
     }
     lines.extend(told.coming.iter().map(|coming| {
         let line = match coming {
-            Coming::Tick { at, local } => {
+            UpcomingEvent::Tick { at, local } => {
                 tr!(
                     words,
                     "next-tick",
@@ -124,7 +124,7 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
                     far = words.from_now(*at, now)
                 )
             }
-            Coming::Forward { at, minutes, left_out } => {
+            UpcomingEvent::Forward { at, minutes, left_out } => {
                 let (at, times) = (words.time(*at), times(words, left_out));
                 if left_out.is_empty() {
                     tr!(words, "next-forward", at = at, minutes = *minutes)
@@ -132,7 +132,7 @@ fn lines(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
                     tr!(words, "next-forward-without", at = at, minutes = *minutes, times = times)
                 }
             }
-            Coming::Back { at, minutes, once } => {
+            UpcomingEvent::Back { at, minutes, once } => {
                 let (at, times) = (words.time(*at), times(words, once));
                 if once.is_empty() {
                     tr!(words, "next-back", at = at, minutes = *minutes)

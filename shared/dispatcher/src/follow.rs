@@ -11,7 +11,7 @@ use lamplighter_aws::{
     table::{Recorded, Seen, Table, TableError},
 };
 use lamplighter_core::{
-    claim::{Lost, Refusal},
+    claim::{LostRun, Refusal},
     deployment::{Deployment, TaskEntry, shortened},
     envelope::{Envelope, Report},
     id::RunId,
@@ -193,7 +193,7 @@ async fn end(
     table: &Table,
     task: &TaskEntry,
     deployment: &Deployment,
-    held: &Lost,
+    held: &LostRun,
     failure: &Failure,
 ) -> Result<Run, TableError> {
     let run = Run {
@@ -203,7 +203,7 @@ async fn end(
         environment: table.environment().to_owned(),
         ..held.run(&task.name, Timestamp::now())
     };
-    Ok(standing(table.finish(&run, held.hold).await?, run))
+    Ok(standing(table.finish(&run, held.fence).await?, run))
 }
 
 /// Writes the record of a run that failed before its task was claimed, unless that has happened after all.

@@ -9,12 +9,12 @@ use lamplighter_aws::{
     table::{Recorded, TableError, Undelivered},
 };
 use lamplighter_core::{
-    claim::Lost,
+    claim::LostRun,
     envelope::Envelope,
     id::RunId,
     name::TaskName,
-    notify::{Message, Retry, after_failure, occasion},
-    pulse::Missed,
+    notify::{Message, Redelivery, after_failure, occasion},
+    pulse::MissedTicks,
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
@@ -85,7 +85,7 @@ async fn run_of(
         return Ok(found);
     }
     // The invocation is over for good, so what it still holds was left behind by its process.
-    let is_its_own = |lost: &Lost| {
+    let is_its_own = |lost: &LostRun| {
         !failed.request_id.is_empty() && lost.lease.holder.split('#').next() == Some(&failed.request_id)
     };
     let state = pulse.table.state(task).await?;
@@ -96,7 +96,7 @@ async fn run_of(
         environment: pulse.environment.clone(),
         ..lost.run(task, Timestamp::now())
     };
-    Ok(Some(match pulse.table.finish(&run, lost.hold).await? {
+    Ok(Some(match pulse.table.finish(&run, lost.fence).await? {
         Recorded::Written => run,
         Recorded::Before(stands) => *stands,
     }))
@@ -114,7 +114,7 @@ pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TableError> {
 }
 
 /// Tells of ticks that have had no run.
-pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
+pub async fn missed(pulse: &Pulse, missed: &MissedTicks) -> Result<(), TableError> {
     let text = match missed.ticks {
         1 => format!("the run scheduled for {} did not begin", missed.last),
         ticks => format!("{ticks} runs did not begin, scheduled for {} to {}", missed.first, missed.last),
@@ -206,8 +206,8 @@ async fn refused(pulse: &Pulse, message: &Undelivered, error: &NotifyError) -> R
     pulse.table.message_undelivered(message, retry, &error.to_string()).await?;
     let (task, occasion) = (&message.task, &message.occasion);
     let text = match retry {
-        Retry::At(at) => format!("{error}; the message of {task}, {occasion}, is sent again at {at}"),
-        Retry::GiveUp => {
+        Redelivery::At(at) => format!("{error}; the message of {task}, {occasion}, is sent again at {at}"),
+        Redelivery::GiveUp => {
             let tries = message.failures + 1;
             format!("{error}; the message of {task}, {occasion}, is given up after {tries} tries in a day")
         }

@@ -15,7 +15,7 @@ use lamplighter_core::{
     claim::TaskState,
     envelope::Envelope,
     name::TaskName,
-    pulse::{Considered, Pending, Record, Seen, Step, Told, Why, round, wanted},
+    pulse::{Agenda, DueTick, Record, Snapshot, TickAction, TickOutcome, WaitReason, round, wanted},
     run::{Run, Trigger},
     status::Status,
 };
@@ -39,9 +39,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub struct Carry<'a, 'r> {
     it: &'a Pulse,
     trigger: Trigger,
-    pending: Vec<Pending<'a>>,
-    left: Vec<Option<Why>>,
-    ticks: Vec<Told>,
+    pending: Vec<DueTick<'a>>,
+    left: Vec<Option<WaitReason>>,
+    ticks: Vec<TickOutcome>,
     record: &'r mut Record,
 }
 
@@ -52,7 +52,7 @@ impl<'a, 'r> Carry<'a, 'r> {
     }
 
     /// Takes the ticks that are due. `unknown` others are not due after all.
-    pub fn take(&mut self, pending: Vec<Pending<'a>>, unknown: usize) {
+    pub fn take(&mut self, pending: Vec<DueTick<'a>>, unknown: usize) {
         self.record.tally.due = self.record.tally.due.saturating_sub(unknown);
         self.left = vec![None; pending.len()];
         self.pending = pending;
@@ -81,7 +81,7 @@ impl<'a, 'r> Carry<'a, 'r> {
     }
 
     /// Asks the tasks that say themselves whether they are due. Nobody waits for what they say.
-    pub async fn ask(&mut self, asked: &[Pending<'a>]) {
+    pub async fn ask(&mut self, asked: &[DueTick<'a>]) {
         for (_, sent) in self.send(asked.to_vec()).await {
             match sent {
                 Ok(()) => self.record.tally.asked += 1,
@@ -118,20 +118,21 @@ impl<'a, 'r> Carry<'a, 'r> {
     /// Whether something will change by itself: a run is in progress, or about to be, and somebody waits for it, or it has
     /// not been followed for long.
     fn goes_on(&self, moved_at: Timestamp) -> bool {
-        let is_in_progress = |(tick, why): (&Pending<'_>, &Option<Why>)| match why {
+        let is_in_progress = |(tick, why): (&DueTick<'_>, &Option<WaitReason>)| match why {
             None => true,
-            Some(Why::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
+            Some(WaitReason::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
             Some(_) => false,
         };
-        let is_awaited =
-            |why: &Option<Why>| matches!(why, Some(Why::Turn | Why::Dependency(_) | Why::Priority));
+        let is_awaited = |why: &Option<WaitReason>| {
+            matches!(why, Some(WaitReason::Turn | WaitReason::Dependency(_) | WaitReason::Priority))
+        };
         let is_young = Timestamp::now().duration_since(moved_at).unsigned_abs() < FOLLOWED;
         self.pending.iter().zip(&self.left).any(is_in_progress)
             && (is_young || self.left.iter().any(is_awaited))
     }
 
     /// What is seen of the ticks that are left. The records are read after the states.
-    async fn seen(&mut self, states: BTreeMap<TaskName, TaskState>) -> Result<Seen, TableError> {
+    async fn seen(&mut self, states: BTreeMap<TaskName, TaskState>) -> Result<Snapshot, TableError> {
         let runs = self.pending.iter().map(|tick| (tick.task.name(), tick.run_id));
         let (ended, unreadable) = self.it.table.ended(runs).await?;
         for error in &unreadable {
@@ -140,26 +141,26 @@ impl<'a, 'r> Carry<'a, 'r> {
             }
         }
         let runs = ended.iter().map(|run| (run.id, run.status)).collect();
-        Ok(Seen { states, runs })
+        Ok(Snapshot { states, runs })
     }
 
     /// One round. Whether anything was brought further.
-    async fn step(&mut self, seen: &Seen) -> Result<bool, TableError> {
+    async fn step(&mut self, seen: &Snapshot) -> Result<bool, TableError> {
         let steps = round(&self.pending, seen, Timestamp::now());
         let mut handing = Vec::new();
         self.left.clear();
         let mut on = false;
         for (tick, step) in std::mem::take(&mut self.pending).into_iter().zip(steps) {
             match step {
-                Step::Hand => handing.push(tick),
-                Step::Wait(why) => self.leave(tick, Some(why)),
-                Step::Follow => self.leave(tick, None),
-                Step::Record(run) => {
+                TickAction::Invoke => handing.push(tick),
+                TickAction::Wait(why) => self.leave(tick, Some(why)),
+                TickAction::Follow => self.leave(tick, None),
+                TickAction::Record(run) => {
                     on = true;
                     let status = self.put_down(*run).await?;
                     self.over(&tick, Some(status));
                 }
-                Step::Over(status) => {
+                TickAction::Over(status) => {
                     on = true;
                     self.over(&tick, status);
                 }
@@ -170,12 +171,12 @@ impl<'a, 'r> Carry<'a, 'r> {
             let why = match sent {
                 Ok(()) => {
                     tick.handed = Some(Timestamp::now());
-                    Why::Handed
+                    WaitReason::Handed
                 }
                 Err(error) => {
                     fault(self.record, &error);
                     tick.refused = true;
-                    Why::Refused
+                    WaitReason::Refused
                 }
             };
             self.leave(tick, Some(why));
@@ -183,23 +184,23 @@ impl<'a, 'r> Carry<'a, 'r> {
         Ok(on)
     }
 
-    fn leave(&mut self, tick: Pending<'a>, why: Option<Why>) {
+    fn leave(&mut self, tick: DueTick<'a>, why: Option<WaitReason>) {
         self.pending.push(tick);
         self.left.push(why);
     }
 
-    fn over(&mut self, tick: &Pending<'_>, status: Option<Status>) {
+    fn over(&mut self, tick: &DueTick<'_>, status: Option<Status>) {
         self.record.tally.over(status);
         self.ticks.push(told(tick, status.map_or("HAD", Status::as_str)));
     }
 
     /// Sends the ticks' invocations.
-    async fn send(&self, ticks: Vec<Pending<'a>>) -> Vec<(Pending<'a>, Result<(), InvokeError>)> {
+    async fn send(&self, ticks: Vec<DueTick<'a>>) -> Vec<(DueTick<'a>, Result<(), InvokeError>)> {
         let sends: Vec<_> = ticks.into_iter().map(|tick| self.send_one(tick)).collect();
         stream::iter(sends).buffered(AT_ONCE).collect().await
     }
 
-    async fn send_one(&self, tick: Pending<'a>) -> (Pending<'a>, Result<(), InvokeError>) {
+    async fn send_one(&self, tick: DueTick<'a>) -> (DueTick<'a>, Result<(), InvokeError>) {
         let function = format!("{}-{}", self.it.stack, tick.task.name());
         let envelope = Envelope {
             run_id: Some(tick.run_id),
@@ -236,7 +237,7 @@ impl<'a, 'r> Carry<'a, 'r> {
     }
 
     /// The ticks that are left, those that wait with what they wait for, and what became of each.
-    pub fn done(self) -> (Vec<(Pending<'a>, Why)>, Vec<Told>) {
+    pub fn done(self) -> (Vec<(DueTick<'a>, WaitReason)>, Vec<TickOutcome>) {
         let (mut waiting, mut ticks) = (Vec::new(), self.ticks);
         for (tick, why) in self.pending.into_iter().zip(self.left) {
             self.record.tally.left(why.as_ref());
@@ -250,26 +251,26 @@ impl<'a, 'r> Carry<'a, 'r> {
 /// What would be done in the first round, without doing it.
 pub async fn dry(
     it: &Pulse,
-    considered: &Considered<'_>,
+    considered: &Agenda<'_>,
     record: &mut Record,
-) -> Result<Vec<Told>, TableError> {
+) -> Result<Vec<TickOutcome>, TableError> {
     let found = it.table.states(&considered.tasks()).await?;
     record.errors.extend(found.unreadable.iter().map(ToString::to_string));
     let runs = considered.pending.iter().map(|tick| (tick.task.name(), tick.run_id));
     let runs = it.table.ended(runs).await?.0.iter().map(|run| (run.id, run.status)).collect();
-    let steps = round(&considered.pending, &Seen { states: found.states, runs }, Timestamp::now());
-    let became = |step: &Step| match step {
-        Step::Hand | Step::Wait(Why::Priority | Why::Turn) => "DUE".to_owned(),
-        Step::Wait(why) => word(Some(why)),
-        Step::Follow => word(None),
-        Step::Record(run) => format!("{}: {}", run.status, run.reason().unwrap_or_default()),
-        Step::Over(status) => status.map_or("HAD", Status::as_str).to_owned(),
+    let steps = round(&considered.pending, &Snapshot { states: found.states, runs }, Timestamp::now());
+    let became = |step: &TickAction| match step {
+        TickAction::Invoke | TickAction::Wait(WaitReason::Priority | WaitReason::Turn) => "DUE".to_owned(),
+        TickAction::Wait(why) => word(Some(why)),
+        TickAction::Follow => word(None),
+        TickAction::Record(run) => format!("{}: {}", run.status, run.reason().unwrap_or_default()),
+        TickAction::Over(status) => status.map_or("HAD", Status::as_str).to_owned(),
     };
     Ok(considered.pending.iter().zip(&steps).map(|(tick, step)| told(tick, &became(step))).collect())
 }
 
-fn told(tick: &Pending<'_>, became: &str) -> Told {
-    Told {
+fn told(tick: &DueTick<'_>, became: &str) -> TickOutcome {
+    TickOutcome {
         task: tick.task.name().clone(),
         scheduled_for: tick.tick,
         run_id: tick.run_id,
@@ -278,16 +279,16 @@ fn told(tick: &Pending<'_>, became: &str) -> Told {
 }
 
 /// What is said of a tick that is left: it is in progress, or it waits.
-fn word(why: Option<&Why>) -> String {
+fn word(why: Option<&WaitReason>) -> String {
     let for_what = match why {
         None => return Status::Running.as_str().to_owned(),
-        Some(Why::Running) => "its run in progress".to_owned(),
-        Some(Why::Dependency(task)) => format!("`{task}`"),
-        Some(Why::Turn) => "an earlier tick".to_owned(),
-        Some(Why::Priority) => "ticks of a higher priority".to_owned(),
-        Some(Why::Handed) => "its function to begin".to_owned(),
-        Some(Why::Refused) => "its function to take the invocation".to_owned(),
-        Some(Why::Unreadable(task)) => format!("the item of `{task}`, which cannot be read"),
+        Some(WaitReason::Running) => "its run in progress".to_owned(),
+        Some(WaitReason::Dependency(task)) => format!("`{task}`"),
+        Some(WaitReason::Turn) => "an earlier tick".to_owned(),
+        Some(WaitReason::Priority) => "ticks of a higher priority".to_owned(),
+        Some(WaitReason::Handed) => "its function to begin".to_owned(),
+        Some(WaitReason::Refused) => "its function to take the invocation".to_owned(),
+        Some(WaitReason::Unreadable(task)) => format!("the item of `{task}`, which cannot be read"),
     };
     format!("WAITING for {for_what}")
 }

@@ -14,8 +14,8 @@ use lamplighter_core::{
     name::TaskName,
     notify::COUNT_LETTERS,
     pulse::{
-        Considered, Missed, Pending, Plan, Planned, Record, Report, State, Told, Why, Zones, forced, keep,
-        newly_known, pulse, run_id,
+        Agenda, DueTick, GivenUpTicks, MissCandidates, MissedTicks, Plan, PlannedTask, Record, Report, State,
+        TickOutcome, WaitReason, Zones, forced, keep, newly_known, pulse,
     },
     run::Trigger,
 };
@@ -92,7 +92,7 @@ pub async fn run(
         forced(&it.plan, wish.task.as_ref(), now)
     } else {
         let all = pulse(&it.plan, &it.zones, &state, now);
-        wish.task.iter().fold(all, Considered::only)
+        wish.task.iter().fold(all, Agenda::only)
     };
     record.errors.extend(considered.faults.iter().cloned());
     if let Some(task) = wish.task.as_ref().filter(|task| it.plan.get(task).is_none()) {
@@ -114,12 +114,20 @@ pub async fn run(
     let cursor = considered.cursor.clone();
     let carried = carried(it, trigger, considered, &state, end, &mut record).await?;
     let ticks = carried.ticks.clone();
-    let heard = match jobs {
-        Some(jobs) => wake_orphans(it, jobs, state.heard, now, end, &mut record).await,
-        None => state.heard,
+    let orphans_checked_until = match jobs {
+        Some(jobs) => wake_orphans(it, jobs, state.orphans_checked_until, now, end, &mut record).await,
+        None => state.orphans_checked_until,
     };
     if is_own {
-        let next = remember(it, carried, cursor, &State { heard, ..state.clone() }, now, &mut record).await;
+        let next = remember(
+            it,
+            carried,
+            cursor,
+            &State { orphans_checked_until, ..state.clone() },
+            now,
+            &mut record,
+        )
+        .await;
         let letters = count_letters(it, state.letters, now, &mut record).await;
         let failing = tell_failing(it, state.failing, &mut record).await;
         let next = State { failing, letters, ..next };
@@ -144,7 +152,7 @@ async fn wake(jobs: &Jobs, now: Timestamp, record: &mut Record) {
     let end = now.saturating_add(WAKING).unwrap_or(Timestamp::MAX);
     match jobs.wake_due(now, end).await {
         Ok(report) => {
-            record.tally.rung = report.sent;
+            record.tally.woken = report.sent;
             for error in report.errors {
                 tracing::error!("{error}");
                 record.errors.push(error);
@@ -159,21 +167,21 @@ async fn wake(jobs: &Jobs, now: Timestamp, record: &mut Record) {
 async fn wake_orphans(
     it: &Pulse,
     jobs: &Jobs,
-    heard: Option<Timestamp>,
+    orphans_checked_until: Option<Timestamp>,
     now: Timestamp,
     end: Timestamp,
     record: &mut Record,
 ) -> Option<Timestamp> {
-    let Some((from, to)) = orphan_range(heard, now) else { return heard };
+    let Some((from, to)) = orphan_range(orphans_checked_until, now) else { return orphans_checked_until };
     let tasks = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
-    let tasks: Vec<_> = tasks.map(Planned::name).collect();
+    let tasks: Vec<_> = tasks.map(PlannedTask::name).collect();
     let mut done = from;
     while done < to {
         let until = to.min(done.saturating_add(SLICE).unwrap_or(to));
         let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(WAKING);
         match timeout(left, jobs.wake_orphans(tasks.iter().copied(), (done, until))).await {
             Ok(Ok(report)) => {
-                record.tally.rung += report.sent;
+                record.tally.woken += report.sent;
                 record.errors.extend(report.errors);
                 wake_postponed(jobs, &tasks, (done, until), end, record).await;
             }
@@ -208,7 +216,7 @@ async fn wake_postponed(
         let left = Duration::try_from(end.duration_since(Timestamp::now())).unwrap_or_default().min(WAKING);
         match timeout(left, jobs.wake_orphans(tasks.iter().copied(), day)).await {
             Ok(Ok(report)) => {
-                record.tally.rung += report.sent;
+                record.tally.woken += report.sent;
                 record.errors.extend(report.errors);
             }
             Ok(Err(error)) => fault(record, &error),
@@ -243,7 +251,7 @@ pub async fn step(
             record.errors.push(fault.clone());
         }
     }
-    let waited = |tick: &&Pending<'_>| {
+    let waited = |tick: &&DueTick<'_>| {
         state.waiting.iter().any(|it| it.tick == tick.tick && it.task == *tick.task.name())
     };
     record.tally.due += considered.pending.iter().filter(|tick| !waited(tick)).count();
@@ -256,15 +264,15 @@ pub async fn step(
 
 /// What became of the ticks that were due.
 struct Carried<'a> {
-    left: Vec<(Pending<'a>, Why)>,
-    ticks: Vec<Told>,
-    misses: Vec<Missed>,
+    left: Vec<(DueTick<'a>, WaitReason)>,
+    ticks: Vec<TickOutcome>,
+    misses: Vec<MissedTicks>,
 }
 
 async fn carried<'a>(
     it: &'a Pulse,
     trigger: Trigger,
-    mut considered: Considered<'a>,
+    mut considered: Agenda<'a>,
     state: &State,
     end: Timestamp,
     record: &mut Record,
@@ -290,10 +298,10 @@ async fn remember(
     record: &mut Record,
 ) -> State {
     let (next, given_up) = keep(&carried.left, cursor, watermark);
-    let given_up = given_up.iter().filter_map(|it| it.missed(None, |_| false));
+    let given_up = given_up.into_iter().filter_map(GivenUpTicks::missed);
     tell_missed(it, carried.misses.into_iter().chain(given_up), record).await;
-    let State { heard, failing, letters, .. } = *before;
-    State { heard, plan: before.plan.clone(), failing, letters, ..next }
+    let State { orphans_checked_until, failing, letters, .. } = *before;
+    State { orphans_checked_until, plan: before.plan.clone(), failing, letters, ..next }
 }
 
 /// Notes since when the schedules of the tasks are known, where the plan is another one than the last pulse had. If there is
@@ -303,7 +311,7 @@ async fn know(it: &Pulse, state: &mut State, now: Timestamp) -> Result<(), Table
         return Ok(());
     }
     let cron: Vec<_> =
-        it.plan.tasks().iter().filter(|task| task.cron().is_some()).map(Planned::name).collect();
+        it.plan.tasks().iter().filter(|task| task.cron().is_some()).map(PlannedTask::name).collect();
     let found = it.table.states(cron).await?;
     let new = newly_known(&it.plan, &found.states, state.watermark, now);
     let is_all = new.len() <= KNOWN_AT_ONCE;
@@ -347,7 +355,7 @@ async fn count_letters(
         return before;
     }
     let queues = it.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
-    let queues: Vec<_> = queues.map(Planned::name).collect();
+    let queues: Vec<_> = queues.map(PlannedTask::name).collect();
     let mut counts = Vec::new();
     for some in queues.chunks(AT_ONCE) {
         counts.extend(join_all(some.iter().map(|task| letters.count(task))).await);
@@ -395,38 +403,22 @@ async fn remembered(it: &Pulse, wish: &PulseRequest, record: &mut Record) -> Res
     }
 }
 
-/// The ticks that have had no run: those that are given up, and those that something else had to start and that nobody
-/// has run, refused or switched off.
+/// Finds the ticks that have had no run and will have none.
 async fn misses(
     it: &Pulse,
-    considered: &Considered<'_>,
+    agenda: &Agenda<'_>,
     states: &BTreeMap<TaskName, TaskState>,
-) -> Result<Vec<Missed>, TableError> {
-    let last_tick = |task: &TaskName| states.get(task).and_then(|state| state.last_tick);
-    let without_run = considered.given_up.iter().flat_map(|it| {
-        let ticks = it.without_run(last_tick(&it.task), |_| false);
-        ticks.into_iter().map(|tick| (&it.task, run_id(&it.task, tick)))
-    });
-    // A pulse that was killed may have come so far that another run kept a tick out, which its record says.
-    let recorded: BTreeSet<_> = it.table.ended(without_run).await?.0.iter().map(|run| run.id).collect();
-    let mut misses: Vec<_> = considered
-        .given_up
-        .iter()
-        .filter_map(|it| it.missed(last_tick(&it.task), |tick| recorded.contains(&run_id(&it.task, tick))))
-        .collect();
-    for expected in &considered.expected {
-        let task = expected.task.name();
-        let Some(state) = states.get(task) else { continue };
-        let had = state.disabled || state.last_tick >= Some(expected.tick);
-        if !had && it.table.run_for(task, expected.tick).await?.is_none() {
-            let (first, last) = (expected.tick, expected.tick);
-            misses.push(Missed { task: task.clone(), ticks: 1, first, last });
-        }
+) -> Result<Vec<MissedTicks>, TableError> {
+    let candidates = MissCandidates::new(agenda, states);
+    let recorded = it.table.ended(candidates.runs()).await?.0.iter().map(|run| run.id).collect();
+    let mut ran = BTreeSet::new();
+    for (task, tick) in candidates.expected() {
+        ran.extend(it.table.run_for(task, tick).await?.map(|_| (task, tick)));
     }
-    Ok(misses)
+    Ok(candidates.missed(&recorded, &ran))
 }
 
-async fn tell_missed(it: &Pulse, misses: impl Iterator<Item = Missed>, record: &mut Record) {
+async fn tell_missed(it: &Pulse, misses: impl Iterator<Item = MissedTicks>, record: &mut Record) {
     for missed in misses {
         record.tally.missed += missed.ticks;
         if let Err(error) = notify::missed(it, &missed).await {

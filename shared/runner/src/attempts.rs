@@ -10,8 +10,8 @@ use std::{
 };
 
 use lamplighter_core::job::{
-    Job, Tried,
-    attempts::{self, Pace, StartedJob, Told},
+    AttemptOutcome, Job,
+    attempts::{self, AttemptReport, Pace, StartedJob},
 };
 use lamplighter_local::LambdaHost;
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// What came of an attempt, or why nobody can say.
-type Made = Result<Tried, String>;
+type Made = Result<AttemptOutcome, String>;
 
 /// What has attempts made.
 pub struct Attempts {
@@ -86,7 +86,7 @@ impl Attempts {
         };
         let ((), invoked) = tokio::join!(hearing, self.host.invoke_by_line(function, payload, label, lines));
         let why = match invoked {
-            Ok(it) if !it.failed => match serde_json::from_slice::<Vec<Told>>(&it.payload) {
+            Ok(it) if !it.failed => match serde_json::from_slice::<Vec<AttemptReport>>(&it.payload) {
                 Ok(told) => {
                     for told in told {
                         self.hear(function, &mut wanted, told);
@@ -110,16 +110,16 @@ impl Attempts {
     }
 
     /// Passes on what a process tells of the next of its jobs.
-    fn hear(self: &Arc<Self>, function: &str, wanted: &mut VecDeque<Wanted>, told: Told) {
+    fn hear(self: &Arc<Self>, function: &str, wanted: &mut VecDeque<Wanted>, told: AttemptReport) {
         match told {
-            Told::Tried { tried, took_us } => {
+            AttemptReport::Attempted { tried, took_us } => {
                 let took = Duration::from_micros(took_us);
                 self.at(function, |waiting| waiting.pace = waiting.pace.after(took));
                 if let Some(Wanted { reply, .. }) = wanted.pop_front() {
                     let _ = reply.send(Ok(*tried));
                 }
             }
-            Told::GivenBack { from } => {
+            AttemptReport::GivenBack { from } => {
                 let first = wanted.iter().position(|wanted| wanted.job.run_id == from);
                 self.again(function, wanted.drain(first.unwrap_or(wanted.len())..));
             }

@@ -24,7 +24,7 @@ use lamplighter_core::{
     id::RunId,
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
-    side::{Ended, Next, PARTING, Pace},
+    side::{Next, PARTING, Pace, SideTaskEnd},
     status::Status,
 };
 use lamplighter_local::Lines;
@@ -134,7 +134,7 @@ async fn turn(
         run_id: RunId::new(now, random()),
         holder: format!("{}#{:016x}", side.runner, random() & u128::from(u64::MAX)),
         trigger: Trigger::Runner,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Skip,
         runs_once: false,
         now,
@@ -155,7 +155,7 @@ async fn turn(
     };
     let run = Run {
         environment: side.environment.clone(),
-        epoch: grant.hold.epoch(),
+        fencing_token: grant.fence.token(),
         ..Run::begun(request.run_id, side.task.clone(), Trigger::Runner, now)
     };
     told(Told::Began(run.id));
@@ -172,12 +172,12 @@ async fn turn(
     let run = if how == How::Cancelled { cancelled(run) } else { run };
     told(Told::Ended(&run, next));
     // Whoever took the task over has written its record, which stands.
-    let _ = table.finish(&run, grant.hold).await?;
+    let _ = table.finish(&run, grant.fence).await?;
     Ok(next)
 }
 
-fn cannot_start(side: &Side, error: &io::Error) -> Ended {
-    Ended::failed(&format!("cannot start {}: {error}", side.command.display()))
+fn cannot_start(side: &Side, error: &io::Error) -> SideTaskEnd {
+    SideTaskEnd::failed(&format!("cannot start {}: {error}", side.command.display()))
 }
 
 fn cancelled(run: Run) -> Run {
@@ -244,7 +244,7 @@ impl Process {
             .env_clear()
             .envs(side.inherited.iter().map(|(name, value)| (name, value)))
             .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
-            .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
+            .env("LAMPLIGHTER_EPOCH", run.fencing_token.to_string())
             // Kept open for as long as this process lives.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -291,7 +291,7 @@ impl Process {
         claimed: (Instant, Timestamp),
         told: &(impl Fn(Told<'_>) + Send + Sync),
         shutdown: &CancellationToken,
-    ) -> (Ended, How) {
+    ) -> (SideTaskEnd, How) {
         let Pace { lease, heartbeat, .. } = side.pace;
         let (mut how, mut last) = (How::ByItself, None);
         let (mut ours_until, mut ends_at) = (Lease::from(claimed, lease), None);
@@ -319,7 +319,7 @@ impl Process {
                 }
                 _ = heartbeats.tick() => {
                     let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
-                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.epoch, until)).await;
+                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.fencing_token, until)).await;
                     match renewed {
                         Ok(Ok(Renewed::Held)) => ours_until = Lease { timer: at + lease, wall: until },
                         Ok(Ok(Renewed::Unwanted)) => {
@@ -356,10 +356,11 @@ impl Process {
             told(Told::Line(run.id, line));
         }
         let ended = match how {
-            How::Killed(why) => Ended::failed(why),
-            How::ByItself | How::Asked | How::Cancelled => {
-                Ended::failed(&format!("its process {}, and said nothing of why", how_it_ended(&status)))
-            }
+            How::Killed(why) => SideTaskEnd::failed(why),
+            How::ByItself | How::Asked | How::Cancelled => SideTaskEnd::failed(&format!(
+                "its process {}, and said nothing of why",
+                how_it_ended(&status)
+            )),
         };
         (ended, how)
     }
@@ -391,7 +392,7 @@ impl Process {
 fn tell(line: Line, last: &mut Option<String>, run: RunId, told: &impl Fn(Told<'_>)) {
     let line = match line {
         // Only the last of such lines says how it ended.
-        Line::Out(line) if serde_json::from_str::<Ended>(&line).is_ok() => last.replace(line),
+        Line::Out(line) if serde_json::from_str::<SideTaskEnd>(&line).is_ok() => last.replace(line),
         Line::Out(line) | Line::Error(line) => Some(line),
     };
     if let Some(line) = line {

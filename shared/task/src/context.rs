@@ -14,7 +14,7 @@ use lamplighter_aws::{
     table::{CommitError, Table, TransactWriteItem, transact},
 };
 use lamplighter_core::{
-    claim::Hold,
+    claim::Fence,
     deployment::Deployment,
     id::RunId,
     job::JobKey,
@@ -42,9 +42,9 @@ pub struct Context<C = (), S = ()> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Held {
     /// Its hold on its task.
-    Task(Hold),
+    Task(Fence),
     /// Its start of the job.
-    Job { epoch: u64, in_runner: bool },
+    Job { fencing_token: u64, in_runner: bool },
 }
 
 impl Held {
@@ -52,7 +52,7 @@ impl Held {
     pub(crate) fn attempt(self) -> u32 {
         match self {
             Self::Task(_) => 1,
-            Self::Job { epoch, .. } => u32::try_from(epoch).unwrap_or(u32::MAX),
+            Self::Job { fencing_token, .. } => u32::try_from(fencing_token).unwrap_or(u32::MAX),
         }
     }
 }
@@ -183,12 +183,12 @@ impl<C, S> Context<C, S> {
         let Surroundings { clients, table, task, run_id, held, .. } = &*self.surroundings;
         let client = clients.dynamodb().await.clone();
         match (table, held) {
-            (Some(table), Some(Held::Task(hold))) => {
-                Table::new(client, table).commit(task, *run_id, *hold, writes).await
+            (Some(table), Some(Held::Task(fence))) => {
+                Table::new(client, table).commit(task, *run_id, *fence, writes).await
             }
-            (Some(table), Some(Held::Job { epoch, .. })) => {
+            (Some(table), Some(Held::Job { fencing_token, .. })) => {
                 let key = JobKey { task: task.clone(), run_id: *run_id };
-                Table::new(client, table).commit_job(&key, *epoch, writes).await
+                Table::new(client, table).commit_job(&key, *fencing_token, writes).await
             }
             // Whoever is asked whether a run is due has no run yet.
             (Some(_), None) => Err(CommitError::LostHold),

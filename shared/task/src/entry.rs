@@ -20,7 +20,7 @@ use lamplighter_aws::{
     random::random,
 };
 use lamplighter_core::{
-    job::attempts::Told,
+    job::attempts::AttemptReport,
     resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE},
     run::ErrorKind,
     settings::DEFAULT_ENVIRONMENT,
@@ -253,7 +253,7 @@ pub(crate) enum Answer {
     /// Of a run, or of a batch of messages.
     Report(Value),
     /// Of jobs.
-    Told(Vec<Told>),
+    Reports(Vec<AttemptReport>),
 }
 
 /// What an invocation is answered.

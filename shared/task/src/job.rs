@@ -19,8 +19,8 @@ use lamplighter_core::{
     definition::{Definition, Overlap},
     envelope::{Envelope, InvalidEnvelope},
     job::{
-        Job, JobKey, Refusal, Tried,
-        attempts::{Attempts, PATIENCE, StartedJob, Told},
+        AttemptOutcome, Job, JobKey, Refusal,
+        attempts::{AttemptReport, Attempts, PATIENCE, StartedJob},
     },
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -156,7 +156,7 @@ async fn take<T: Task>(
             tracing::warn!(
                 pause_ms,
                 "attempt {} failed, another follows: {}",
-                run.epoch,
+                run.fencing_token,
                 run.reason().unwrap_or_default()
             );
             Some(pause)
@@ -212,11 +212,11 @@ pub(crate) async fn attempt_started<T: Task>(
     } else if timeout(PATIENCE, is_over).await.is_err() {
         return Ok(FunctionResponse::StreamingResponse(lines(told, heard).into()));
     }
-    Ok(FunctionResponse::BufferedResponse(Answer::Told(told)))
+    Ok(FunctionResponse::BufferedResponse(Answer::Reports(told)))
 }
 
 /// What was told and what will be, in lines.
-fn lines(told: Vec<Told>, mut heard: mpsc::UnboundedReceiver<Told>) -> Body {
+fn lines(told: Vec<AttemptReport>, mut heard: mpsc::UnboundedReceiver<AttemptReport>) -> Body {
     let (mut lines, answer) = streaming::channel();
     tokio::spawn(async move {
         let text: Vec<u8> = told.iter().flat_map(line).collect();
@@ -228,7 +228,7 @@ fn lines(told: Vec<Told>, mut heard: mpsc::UnboundedReceiver<Told>) -> Body {
     answer
 }
 
-fn line(told: &Told) -> Vec<u8> {
+fn line(told: &AttemptReport) -> Vec<u8> {
     let mut line = serde_json::to_vec(told).unwrap_or_default();
     line.push(b'\n');
     line
@@ -241,14 +241,14 @@ async fn attempt_all<T: Task>(
     jobs: Vec<StartedJob>,
     invocation: &Invocation,
     edges: &Edges,
-    teller: mpsc::UnboundedSender<Told>,
+    teller: mpsc::UnboundedSender<AttemptReport>,
 ) -> bool {
     let table = edges.table(declared.retention).await;
     let patience = Instant::now() + PATIENCE;
     let mut jobs = VecDeque::from(jobs);
-    while let Some(StartedJob { run_id, epoch, arguments, large }) = jobs.pop_front() {
+    while let Some(StartedJob { run_id, fencing_token, arguments, large }) = jobs.pop_front() {
         let began = Instant::now();
-        let job = Job { arguments, epoch, large, ..Job::begun(run_id, declared.name.clone()) };
+        let job = Job { arguments, fencing_token, large, ..Job::begun(run_id, declared.name.clone()) };
         let attempt = attempt(task, declared, &job, true, invocation, table.as_ref(), edges);
         tokio::pin!(attempt);
         let (tried, is_stuck) = tokio::select! {
@@ -261,7 +261,7 @@ async fn attempt_all<T: Task>(
         };
         log::end(&tried.run);
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let _ = teller.send(Told::Tried { tried: Box::new(tried), took_us });
+        let _ = teller.send(AttemptReport::Attempted { tried: Box::new(tried), took_us });
         if is_stuck {
             return true;
         }
@@ -274,9 +274,9 @@ async fn attempt_all<T: Task>(
 }
 
 /// Gives back what has not begun, if anything.
-fn give_back(jobs: &mut VecDeque<StartedJob>, teller: &mpsc::UnboundedSender<Told>) {
+fn give_back(jobs: &mut VecDeque<StartedJob>, teller: &mpsc::UnboundedSender<AttemptReport>) {
     if let Some(StartedJob { run_id, .. }) = jobs.front() {
-        let _ = teller.send(Told::GivenBack { from: *run_id });
+        let _ = teller.send(AttemptReport::GivenBack { from: *run_id });
     }
     jobs.clear();
 }
@@ -290,13 +290,13 @@ async fn attempt<T: Task>(
     invocation: &Invocation,
     table: Option<&Table>,
     edges: &Edges,
-) -> (Tried, bool) {
+) -> (AttemptOutcome, bool) {
     let now = Timestamp::now();
     let request = Request {
         run_id: job.id,
         holder: invocation.holder.clone(),
         trigger: Trigger::Queue,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Allow,
         runs_once: false,
         now,
@@ -317,14 +317,17 @@ async fn attempt<T: Task>(
     let mut run = Run { arguments: Value::Null, ..begun(declared, &envelope, &request, edges) };
     if let Err(error) = arguments {
         let error = Some(RunError::new(ErrorKind::System, format!("the job's arguments: {error}")));
-        return (Tried { run: Run { status: Status::Failed, error, ..run }, retryable: true }, false);
+        return (
+            AttemptOutcome { run: Run { status: Status::Failed, error, ..run }, retryable: true },
+            false,
+        );
     }
     let claimed = Claimed {
         settings: edges.settings(declared),
         declared,
         envelope: &envelope,
         request: &request,
-        held: Held::Job { epoch: job.epoch, in_runner },
+        held: Held::Job { fencing_token: job.fencing_token, in_runner },
         process_ends: invocation.deadline,
         table,
         edges,
@@ -334,5 +337,5 @@ async fn attempt<T: Task>(
         let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
         run = store(table, run, latest).await;
     }
-    (Tried { run, retryable }, stuck)
+    (AttemptOutcome { run, retryable }, stuck)
 }

@@ -9,14 +9,14 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{process::EndSignals, random::random};
 use lamplighter_core::{
-    claim::{Hold, Occasion, Request},
+    claim::{Fence, Occasion, Request},
     definition::{Definition, Overlap},
     envelope::Envelope,
     id::RunId,
     run::{ErrorKind, RunError, Trigger},
     secret::Secrets,
     settings::Settings,
-    side::{BODY_PARTING, Ended, HOOK_LIMIT},
+    side::{BODY_PARTING, HOOK_LIMIT, SideTaskEnd},
 };
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
@@ -38,7 +38,7 @@ const DROP_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Hosting {
     run_id: Option<RunId>,
-    epoch: u64,
+    fencing_token: u64,
     settings: Option<String>,
 }
 
@@ -52,11 +52,15 @@ impl Hosting {
     pub(crate) fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, String> {
         let run_id = variable("LAMPLIGHTER_RUN_ID")?
             .map(|text| text.parse().map_err(|error| format!("LAMPLIGHTER_RUN_ID is `{text}`: {error}")));
-        let epoch = variable("LAMPLIGHTER_EPOCH")?.map(|text| {
+        let fencing_token = variable("LAMPLIGHTER_EPOCH")?.map(|text| {
             text.parse().map_err(|_| format!("LAMPLIGHTER_EPOCH is `{text}`: it must be a number"))
         });
         let settings = variable("LAMPLIGHTER_SETTINGS_AT_RUN_TIME")?;
-        Ok(Self { run_id: run_id.transpose()?, epoch: epoch.transpose()?.unwrap_or(0), settings })
+        Ok(Self {
+            run_id: run_id.transpose()?,
+            fencing_token: fencing_token.transpose()?.unwrap_or(0),
+            settings,
+        })
     }
 }
 
@@ -76,12 +80,12 @@ pub(crate) async fn live<T: Task>(task: T, hosting: Hosting, edges: &Edges) -> E
     };
     log::mask(edges.hide(&definition, &Value::Null, None).0);
     let (ended, code) = match settings {
-        Ok(_) => body(&task, &definition, run_id, hosting.epoch, &asked, edges).await,
+        Ok(_) => body(&task, &definition, run_id, hosting.fencing_token, &asked, edges).await,
         Err(error) => failed(error),
     };
     task.end(&edges.bodies.runtime).await;
     let (secrets, shown) = edges.hide(&definition, &Value::Null, ended.data.as_ref());
-    tell(masked(Ended { config: shown.config, data: shown.data, ..ended }, &secrets));
+    tell(masked(SideTaskEnd { config: shown.config, data: shown.data, ..ended }, &secrets));
     log::over();
     code
 }
@@ -122,10 +126,10 @@ async fn body<T: Task>(
     task: &Arc<Hosted<T>>,
     definition: &Definition,
     run_id: RunId,
-    epoch: u64,
+    fencing_token: u64,
     asked: &CancellationToken,
     edges: &Edges,
-) -> (Ended, ExitCode) {
+) -> (SideTaskEnd, ExitCode) {
     let now = Timestamp::now();
     let limits =
         Limits { deadline: Timestamp::MAX, asked: asked.clone(), cancellation: CancellationToken::new() };
@@ -134,14 +138,14 @@ async fn body<T: Task>(
         run_id,
         holder: String::new(),
         trigger: Trigger::Runner,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Skip,
         runs_once: false,
         now,
         until: Timestamp::MAX,
     };
     let order = Order { definition, envelope: &envelope, request: &request, limits: limits.clone(), edges };
-    let ctx = match admit(task, &order, Held::Task(Hold::GroupCommit { epoch })).await {
+    let ctx = match admit(task, &order, Held::Task(Fence::Exclusive { token: fencing_token })).await {
         Ok(ctx) => ctx,
         Err(_) if asked.is_cancelled() => return stopped(),
         Err(conclusion) => return failed(conclusion.error.unwrap_or_else(unsaid)),
@@ -172,7 +176,7 @@ async fn body<T: Task>(
         Settled::Succeeded(outcome) => {
             tracing::info!("{} came to its end by itself: {}", definition.name, outcome.message);
             let Outcome { message, data, .. } = outcome;
-            (Ended { message: Some(message), data, ..Ended::default() }, ExitCode::SUCCESS)
+            (SideTaskEnd { message: Some(message), data, ..SideTaskEnd::default() }, ExitCode::SUCCESS)
         }
         Settled::Failed { error, .. } => {
             tracing::error!("{} failed: {error}", definition.name);
@@ -213,22 +217,22 @@ async fn hook(name: &str, code: JoinHandle<()>) {
     }
 }
 
-fn failed(error: RunError) -> (Ended, ExitCode) {
-    (Ended { error: Some(error), ..Ended::default() }, ExitCode::FAILURE)
+fn failed(error: RunError) -> (SideTaskEnd, ExitCode) {
+    (SideTaskEnd { error: Some(error), ..SideTaskEnd::default() }, ExitCode::FAILURE)
 }
 
-fn stopped() -> (Ended, ExitCode) {
+fn stopped() -> (SideTaskEnd, ExitCode) {
     let message = Some("stopped: it was asked to end".to_owned());
-    (Ended { message, ..Ended::default() }, ExitCode::SUCCESS)
+    (SideTaskEnd { message, ..SideTaskEnd::default() }, ExitCode::SUCCESS)
 }
 
 fn unsaid() -> RunError {
     RunError::new(ErrorKind::System, "it did not begin")
 }
 
-fn masked(ended: Ended, secrets: &Secrets) -> Ended {
-    let Ended { message, data, error, config } = ended;
-    Ended {
+fn masked(ended: SideTaskEnd, secrets: &Secrets) -> SideTaskEnd {
+    let SideTaskEnd { message, data, error, config } = ended;
+    SideTaskEnd {
         message: message.map(|text| secrets.mask(&text)),
         data: data.map(|data| secrets.mask_value(data)),
         error: error.map(|error| RunError::new(error.kind, secrets.mask(&error.message))),
@@ -237,7 +241,7 @@ fn masked(ended: Ended, secrets: &Secrets) -> Ended {
 }
 
 /// The last line of standard output. The exit code says the most important of it too, so nobody has to listen.
-fn tell(ended: Ended) {
+fn tell(ended: SideTaskEnd) {
     let ended: Value = serde_json::to_value(ended).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{ended}");
 }

@@ -45,6 +45,8 @@ pub(crate) async fn watch(
 async fn is_asked(table: &Table, task: &TaskName, run_id: RunId, held: Held) -> Result<bool, TableError> {
     match held {
         Held::Task(its) => table.is_cancelled(task, run_id, its).await,
-        Held::Job { epoch, .. } => table.is_aborted(&JobKey { task: task.clone(), run_id }, epoch).await,
+        Held::Job { fencing_token, .. } => {
+            table.is_aborted(&JobKey { task: task.clone(), run_id }, fencing_token).await
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    job::{Job, JobKey, Lease, Next, Refusal, StartRequest, Tried, Wait, next},
+    job::{AttemptOutcome, Job, JobKey, Lease, Next, Refusal, StartRequest, Wait, next},
     notify::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
@@ -81,7 +81,7 @@ impl Jobs {
         &self,
         key: &JobKey,
         worker: &Worker,
-        attempt: impl AsyncFnOnce(&Job) -> Tried,
+        attempt: impl AsyncFnOnce(&Job) -> AttemptOutcome,
     ) -> Result<Carried, TableError> {
         let job = match self.start(key, worker).await? {
             Ok(job) => job,
@@ -158,7 +158,12 @@ impl Jobs {
     }
 
     /// Writes down what came of an attempt at a job that this worker started.
-    pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<Carried, TableError> {
+    pub async fn conclude(
+        &self,
+        job: &Job,
+        tried: AttemptOutcome,
+        worker: &Worker,
+    ) -> Result<Carried, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
             Next::Over(run) => {
                 let (ended, run) = match self.end(job, &run).await {

@@ -76,8 +76,8 @@ impl Jobs {
         let (mut ringing, mut waiting) = (Vec::new(), Vec::new());
         for job in jobs {
             match due(&job, now, MAX_DELAY) {
-                Due::Ring => ringing.push(job),
-                Due::Look => waiting.push(job.key()),
+                Due::Wake => ringing.push(job),
+                Due::CheckPredecessors => waiting.push(job.key()),
                 Due::Leave => {}
             }
         }

@@ -30,11 +30,11 @@ impl Table {
                 Ok(output) => {
                     let before = self.task_state(task, output.attributes.unwrap_or_default())?;
                     // What the condition allowed is what the rule allows; only the grant's particulars are taken from it.
-                    let hold = before.next_hold(request.overlap);
+                    let fence = before.next_fence(request.overlap);
                     let lost = before.lost(request.now);
                     self.end_all(task, &lost, request.now).await?;
                     ended.extend(lost);
-                    return Ok(Decision::Granted(Grant { hold, lost: ended, settings: before.settings }));
+                    return Ok(Decision::Granted(Grant { fence, lost: ended, settings: before.settings }));
                 }
                 Err(error) => match error.as_service_error() {
                     Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
@@ -79,7 +79,7 @@ impl Table {
             Occasion::Deployment { ledger, entry } => {
                 Some((format!("{DEPLOYED}{ledger}"), s(entry.as_str())))
             }
-            Occasion::Wish => None,
+            Occasion::Manual => None,
         }
         .into_iter()
         .fold(update, |update, (newest, value)| {

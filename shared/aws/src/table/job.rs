@@ -287,7 +287,9 @@ impl Table {
                     }
                 }
                 // One's own start, whose response was lost.
-                Start::Granted { epoch, .. } if epoch == job.epoch => return Ok(Started::Granted(job)),
+                Start::Granted { fencing_token, .. } if fencing_token == job.fencing_token => {
+                    return Ok(Started::Granted(job));
+                }
                 Start::Granted { lost, .. } => lost,
             };
             if let Some(limit) = &job.limit
@@ -306,7 +308,7 @@ impl Table {
                 .start_update(key, request, lane, attempts)
                 .condition_expression("#status = :status AND epoch = :epoch")
                 .expression_attribute_values(":status", s(status.as_str()))
-                .expression_attribute_values(":epoch", n(job.epoch));
+                .expression_attribute_values(":epoch", n(job.fencing_token));
             let update = match lost {
                 Some(lost) => update
                     .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
@@ -414,7 +416,7 @@ impl Table {
             .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
-            .expression_attribute_values(":epoch", n(job.epoch))
+            .expression_attribute_values(":epoch", n(job.fencing_token))
     }
 
     pub(super) fn held(
@@ -441,7 +443,7 @@ impl Table {
             .set_item(Some(super::history::to_item(run, self.retention)?))
             .condition_expression(OPEN)
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":epoch", n(job.epoch))
+            .expression_attribute_values(":epoch", n(job.fencing_token))
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .return_values(ReturnValue::AllOld)
@@ -529,7 +531,7 @@ impl Table {
     }
 
     /// Whether somebody asked for the end of a job that a worker has, or it has it no more. One eventually consistent read.
-    pub async fn is_aborted(&self, key: &JobKey, epoch: u64) -> Result<bool, TableError> {
+    pub async fn is_aborted(&self, key: &JobKey, fencing_token: u64) -> Result<bool, TableError> {
         let output = self
             .client
             .get_item()
@@ -543,8 +545,10 @@ impl Table {
             .map_err(|error| self.failed("read a job", &error))?;
         let item = output.item.unwrap_or_default();
         let asked = item.get("cancelled").and_then(|it| it.as_bool().ok()).copied().unwrap_or_default();
-        let taken =
-            item.get("epoch").and_then(|it| it.as_n().ok()).is_some_and(|it| *it != epoch.to_string());
+        let taken = item
+            .get("epoch")
+            .and_then(|it| it.as_n().ok())
+            .is_some_and(|it| *it != fencing_token.to_string());
         Ok(asked || taken || !is_open(&item))
     }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Lost, TaskState},
+    claim::{LostRun, TaskState},
     id::RunId,
     name::TaskName,
     run::Run,
@@ -16,7 +16,7 @@ pub enum Seen {
     /// It is over.
     Over(Box<Run>),
     /// It holds its task.
-    Held(Box<Lost>),
+    Held(Box<LostRun>),
     /// It has no record and does not hold its task.
     Nowhere,
 }

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 };
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, Lost, Request},
+    claim::{Fence, LostRun, Request},
     id::RunId,
     name::TaskName,
     run::Run,
@@ -38,12 +38,12 @@ impl Table {
     /// Writes the record of a run that is over, then lets go of the task. Two writes.
     ///
     /// A run that was taken for lost can do neither: its record and its hold's end were written by who found it.
-    pub async fn finish(&self, run: &Run, hold: Hold) -> Result<Recorded, TableError> {
+    pub async fn finish(&self, run: &Run, fence: Fence) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
         match &recorded {
-            Recorded::Written => self.release(run, hold).await?,
+            Recorded::Written => self.release(run, fence).await?,
             // Who found the run lost may have died before the release.
-            Recorded::Before(stands) => self.release(stands, hold).await?,
+            Recorded::Before(stands) => self.release(stands, fence).await?,
         }
         Ok(recorded)
     }
@@ -73,7 +73,7 @@ impl Table {
     }
 
     /// Lets go of the task, if the run still has its hold. One write.
-    async fn release(&self, run: &Run, hold: Hold) -> Result<(), TableError> {
+    async fn release(&self, run: &Run, fence: Fence) -> Result<(), TableError> {
         // A value that no expression uses is refused, so each way has its own.
         let (streak, by) = match run.status {
             Status::Completed => (":streak", 0),
@@ -81,7 +81,7 @@ impl Table {
         };
         let set = format!("SET last_run = :last_run, last_status = :status, failure_streak = {streak}");
         let update = self
-            .letting_go(&run.task, run.id, hold, &set)
+            .letting_go(&run.task, run.id, fence, &set)
             .expression_attribute_values(":last_run", s(run.id.to_string()))
             .expression_attribute_values(":status", s(run.status.as_str()))
             .expression_attribute_values(":streak", n(by));
@@ -89,17 +89,17 @@ impl Table {
     }
 
     /// The update that takes a run's hold off its task, if it is still there.
-    fn letting_go(&self, task: &TaskName, run: RunId, hold: Hold, set: &str) -> UpdateItemFluentBuilder {
+    fn letting_go(&self, task: &TaskName, run: RunId, fence: Fence, set: &str) -> UpdateItemFluentBuilder {
         let update =
             self.client.update_item().table_name(&self.name).key("pk", s(task_pk(task))).key("sk", s(TASK));
-        match hold {
-            Hold::GroupCommit { epoch } => update
+        match fence {
+            Fence::Exclusive { token } => update
                 .update_expression(format!("{RELEASE} {set}"))
                 .condition_expression(HELD)
                 .expression_attribute_names("#trigger", "trigger")
                 .expression_attribute_values(":run_id", s(run.to_string()))
-                .expression_attribute_values(":epoch", n(epoch)),
-            Hold::Shared => update
+                .expression_attribute_values(":epoch", n(token)),
+            Fence::Shared => update
                 .update_expression(format!("REMOVE #lease {set}"))
                 .condition_expression(SHARED_HELD)
                 .expression_attribute_names("#lease", shared(run)),
@@ -119,24 +119,29 @@ impl Table {
 
     /// Lets go of a task that was claimed for a run which is over already, if it still has that hold. What the table says
     /// of the task's last run stays, and what the claim has switched off is switched on again. One write.
-    pub async fn give_back(&self, task: &TaskName, request: &Request, hold: Hold) -> Result<(), TableError> {
+    pub async fn give_back(
+        &self,
+        task: &TaskName,
+        request: &Request,
+        fence: Fence,
+    ) -> Result<(), TableError> {
         let update = if request.runs_once {
-            self.letting_go(task, request.run_id, hold, "SET enabled = :true")
+            self.letting_go(task, request.run_id, fence, "SET enabled = :true")
                 .expression_attribute_values(":true", AttributeValue::Bool(true))
         } else {
-            self.letting_go(task, request.run_id, hold, "")
+            self.letting_go(task, request.run_id, fence, "")
         };
         self.released(update.send().await)
     }
 
     /// Ends a run that was lost: writes its record and lets go of its task. Its own record stands if it has one.
-    pub async fn end_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
+    pub async fn end_lost(&self, task: &TaskName, lost: &LostRun, now: Timestamp) -> Result<Run, TableError> {
         let run = Run { environment: self.environment.clone(), ..lost.run(task, now) };
         let stands = match self.record(&run).await? {
             Recorded::Written => run,
             Recorded::Before(stands) => *stands,
         };
-        self.release(&stands, lost.hold).await?;
+        self.release(&stands, lost.fence).await?;
         Ok(stands)
     }
 
@@ -144,7 +149,7 @@ impl Table {
     pub(super) async fn end_all(
         &self,
         task: &TaskName,
-        lost: &[Lost],
+        lost: &[LostRun],
         now: Timestamp,
     ) -> Result<(), TableError> {
         for lost in lost {

@@ -48,8 +48,8 @@ async fn q05_20_minutes_and_30_days_are_told_in_time_and_never_early() {
     let soon = enqueue(&stage, "mail", now, 1, When::In(20 * MINUTE)).await;
     let far = enqueue(&stage, "mail", now, 2, When::In(30 * DAY)).await;
     let ring = async |at: Timestamp| {
-        let rung = jobs.wake_due(at, Timestamp::MAX).await.unwrap();
-        assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
+        let woken = jobs.wake_due(at, Timestamp::MAX).await.unwrap();
+        assert_eq!((woken.errors, woken.looked_at), (Vec::new(), 0));
         stage.queues.sent().into_iter().map(|it| (it.run_id, it.delay_s)).collect::<Vec<_>>()
     };
     // A pulse a minute, from the enqueue on.
@@ -158,12 +158,12 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     let run =
         Run { status: Status::Completed, ..Run::begun(over.id, over.task.clone(), Trigger::Queue, now) };
     let _ = stage.table.end_job(&over, &run).await.unwrap();
-    let heard = async |minutes: u32| {
+    let orphans_checked_until = async |minutes: u32| {
         let seen = stage.table.pulse_state().await.unwrap();
-        let next = State { heard: Some(ago(minutes)), ..seen.clone() };
+        let next = State { orphans_checked_until: Some(ago(minutes)), ..seen.clone() };
         assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
     };
-    heard(36).await;
+    orphans_checked_until(36).await;
     stage.queues.down(true);
     let report = stage.pulse().await;
     assert_eq!(report["rung"], 0, "{report}");
@@ -176,7 +176,7 @@ async fn a_job_whose_enqueuer_died_before_its_message_is_found_and_told_of_once(
     assert_eq!(sent, BTreeSet::from([orphan.id.to_string(), other.id.to_string()]));
     stage.next_minute(0).await;
     assert_eq!(stage.pulse().await["rung"], 0);
-    heard(36).await;
+    orphans_checked_until(36).await;
     stage.next_minute(0).await;
     assert_eq!(stage.pulse().await["rung"], 2, "the records themselves still say that nobody started them");
     stage.end().await;
@@ -205,7 +205,7 @@ async fn q11_a_job_that_finds_no_place_is_told_of_again_and_else_keeps_its_messa
     let held = start(&keys[1]).await.unwrap_err();
     assert!(matches!(held, Carried::Refused(Refusal::NotBefore { .. })), "{held:?}");
     stage.queues.down(false);
-    assert_eq!(first.epoch, 1);
+    assert_eq!(first.fencing_token, 1);
     stage.end().await;
 }
 
@@ -225,9 +225,9 @@ fn queue_task(now: Timestamp, task: &str) -> Probe {
 }
 
 /// Has the pulse look from `heard` on for jobs that no message tells of.
-async fn look_from(stage: &Stage, heard: Timestamp) {
+async fn look_from(stage: &Stage, orphans_checked_until: Timestamp) {
     let seen = stage.table.pulse_state().await.unwrap();
-    let next = State { heard: Some(heard), ..seen.clone() };
+    let next = State { orphans_checked_until: Some(orphans_checked_until), ..seen.clone() };
     assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
 }
 
@@ -291,7 +291,7 @@ async fn q12_a_follower_survives_its_wakers_death_at_any_step() {
     // It died after the message and before the write: whoever gets the message lets the job start.
     let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
     let started = jobs.start(&follower, &worker).await.unwrap().unwrap();
-    assert_eq!((started.epoch, started.after.len()), (1, 0));
+    assert_eq!((started.fencing_token, started.after.len()), (1, 0));
     stage.end().await;
 }
 
@@ -374,13 +374,13 @@ async fn a_task_named_as_the_queues_own_entries_does_no_harm() {
 
     let mut told = BTreeSet::new();
     for minute in 0..8 {
-        let rung = jobs.wake_due(later(now, minute * MINUTE), Timestamp::MAX).await.unwrap();
-        assert_eq!((rung.errors, rung.looked_at), (Vec::new(), 0));
+        let woken = jobs.wake_due(later(now, minute * MINUTE), Timestamp::MAX).await.unwrap();
+        assert_eq!((woken.errors, woken.looked_at), (Vec::new(), 0));
         told.extend(stage.queues.sent().into_iter().map(|it| it.run_id));
     }
     assert_eq!(told, BTreeSet::from([delayed.id, old.id].map(|id| id.to_string())));
-    let rung = jobs.wake_due(now, Timestamp::MAX).await.unwrap();
-    assert_eq!(rung.sent, 0, "they were taken off the index");
+    let woken = jobs.wake_due(now, Timestamp::MAX).await.unwrap();
+    assert_eq!(woken.sent, 0, "they were taken off the index");
     // The runner's stand where it looks for them.
     for job in of_runner {
         let due = stage.table.due_for_runner(&job.task, job.priority, 10).await.unwrap();
