@@ -1,7 +1,8 @@
 //! Decisions of a runner's job worker: which job starts next, and when the index is queried again.
 //!
-//! The index `due` of the table is the queue. A [`Workload`] is the worker's view of it between two queries, and counts the
-//! jobs in progress. The worker executes the decisions and reports what happened with [`Workload::learn`].
+//! The index `due` of the table is the queue. A [`Workload`] is the worker's view of it between two queries, and
+//! counts the jobs in progress. The worker executes the decisions and reports the results with
+//! [`Workload::learn`].
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,9 +24,10 @@ pub const PAGE: u16 = 250;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a failure of the table, and before a job that waits for other jobs is checked again.
 pub const PAUSE: Duration = Duration::from_secs(1);
-/// The pause until a full page of jobs, all of which are in progress here, is read again. They hide the entries behind them.
+/// The pause before a full page of jobs that are all in progress here is read again. They hide the entries behind
+/// them.
 const HIDDEN: Duration = Duration::from_millis(5);
-/// The number of jobs in progress, as a multiple of the jobs that run at once. The rest are being recorded.
+/// The maximum number of jobs in progress, as a multiple of those that run at once. The others are being recorded.
 const AHEAD: usize = 4;
 
 /// The limits on the number of jobs that run at once, of a worker and of each task.
@@ -124,7 +126,7 @@ pub struct Workload {
     attempts_by_task: BTreeMap<TaskName, usize>,
 }
 
-/// One pass over the backlogs, from the highest priority to the lowest. Each pass ends with [`WorkerAction::Wait`].
+/// One pass over the backlogs, from the highest priority to the lowest. It ends with [`WorkerAction::Wait`].
 #[derive(Clone, Debug)]
 pub struct Pass {
     /// The number of backlogs that are done with.
@@ -141,8 +143,8 @@ impl Default for Pass {
 impl Pass {
     /// Decides the next action of the pass.
     ///
-    /// Jobs start as long as there is room: for the worker, for the task, and for jobs that are being recorded. A backlog
-    /// without due jobs is queried once its time has come.
+    /// Jobs start as long as the worker and the task have room, and not too many jobs are being recorded. A
+    /// backlog without due jobs is queried once its time has come.
     pub fn next(&mut self, workload: &mut Workload, limits: &WorkerLimits, now: Timestamp) -> WorkerAction {
         let tasks = &limits.tasks;
         while let Some((priority, (task, _))) = Priority::ALL
@@ -198,8 +200,10 @@ impl Workload {
         self.backlogs.insert((priority, task), Backlog { due, look_at: Some(look_at) });
     }
 
-    /// Decides on a wake-up. The job that it names starts at once if there is room and no known job is due before it.
-    /// Otherwise the task's backlogs are queried in the next pass, which [`WorkerAction::Wait`] with no time asks for.
+    /// Decides on a wake-up.
+    ///
+    /// The named job starts at once if there is room and no other job is known to be due. Otherwise the task's
+    /// backlogs are queried in the next pass, and the result is a [`WorkerAction::Wait`] of zero.
     pub fn wake(&mut self, wake_up: WakeUp, limits: &WorkerLimits) -> WorkerAction {
         match wake_up {
             WakeUp::Job(key)

@@ -299,7 +299,7 @@ proptest! {
         };
         let mut state = State { watermark: Some(at(30)), ..State::default() };
         // Ticks that a killed pulse gave up. It is not reported if that pulse has started a newer tick.
-        let mut untold = BTreeSet::new();
+        let mut unreported = BTreeSet::new();
         for (i, minute) in minutes.iter().enumerate() {
             let mut now = at(90 + 60 * i64::try_from(i).unwrap());
             world.pass(now);
@@ -338,7 +338,7 @@ proptest! {
             }
             if minute.killed {
                 for given_up in &considered.given_up {
-                    untold.extend(given_up.ticks.iter().map(|tick| (given_up.task.clone(), *tick)));
+                    unreported.extend(given_up.ticks.iter().map(|tick| (given_up.task.clone(), *tick)));
                 }
                 continue;
             }
@@ -373,8 +373,8 @@ proptest! {
                 let had = once.binary_search(&tick).is_ok();
                 prop_assert!(!(had && reported.contains(&tick)), "{:?} had its run and is reported as missed", tick);
                 let is_after = |(other, newer): &&(TaskName, Timestamp)| other == name && *newer > tick.1;
-                let is_untold = unreported.contains(&tick) && once.iter().any(|it| is_after(&it));
-                let is_known = had || reported.contains(&tick) || waiting.contains(&tick) || is_untold;
+                let is_unreported = unreported.contains(&tick) && once.iter().any(|it| is_after(&it));
+                let is_known = had || reported.contains(&tick) || waiting.contains(&tick) || is_unreported;
                 prop_assert!(is_known, "{:?} is forgotten: {:?}", tick, state);
             }
         }
