@@ -118,5 +118,5 @@ async fn record_failure(
     let why = format!("the function ended before the run did: {failure}");
     let run = held.run(task, Timestamp::now());
     let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
-    Ok(RunOutcome::Over(Box::new(table.end_held(run, held.hold).await?)))
+    Ok(RunOutcome::Over(Box::new(table.end_held(run, held.fence).await?)))
 }

@@ -9,12 +9,12 @@ use lamplighter_aws::{
     table::{Recorded, TableError, Undelivered},
 };
 use lamplighter_core::{
-    claim::Lost,
+    claim::LostRun,
     envelope::Envelope,
     id::RunId,
     name::TaskName,
-    notify::{Message, Retry, after_failure, occasion},
-    pulse::Missed,
+    notify::{Message, Redelivery, after_failure, occasion},
+    pulse::MissedTicks,
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
@@ -90,7 +90,7 @@ async fn run_of(
         return Ok(found);
     }
     // No retry follows, so a lease that the invocation still holds is orphaned.
-    let is_of_invocation = |lost: &Lost| {
+    let is_of_invocation = |lost: &LostRun| {
         !failed.request_id.is_empty() && lost.lease.holder.split('#').next() == Some(&failed.request_id)
     };
     let state = pulse.table.state(task).await?;
@@ -101,7 +101,7 @@ async fn run_of(
         environment: pulse.environment.clone(),
         ..lost.run(task, Timestamp::now())
     };
-    Ok(Some(match pulse.table.finish(&run, lost.hold).await? {
+    Ok(Some(match pulse.table.finish(&run, lost.fence).await? {
         Recorded::Written => run,
         Recorded::Before(stored) => *stored,
     }))
@@ -119,7 +119,7 @@ pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TableError> {
 }
 
 /// Sends a notification about ticks that have no run.
-pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
+pub async fn missed(pulse: &Pulse, missed: &MissedTicks) -> Result<(), TableError> {
     let text = match missed.ticks {
         1 => format!("the run scheduled for {} did not begin", missed.last),
         ticks => format!("{ticks} runs did not begin, scheduled for {} to {}", missed.first, missed.last),
@@ -214,8 +214,10 @@ async fn record_failure(
     pulse.table.message_undelivered(message, retry, &error.to_string()).await?;
     let (task, occasion) = (&message.task, &message.occasion);
     let text = match retry {
-        Retry::At(at) => format!("{error}; the notification about {task} ({occasion}) is sent again at {at}"),
-        Retry::GiveUp => {
+        Redelivery::At(at) => {
+            format!("{error}; the notification about {task} ({occasion}) is sent again at {at}")
+        }
+        Redelivery::GiveUp => {
             let tries = message.failures + 1;
             format!(
                 "{error}; the notification about {task} ({occasion}) is given up after {tries} attempts in a day"

@@ -9,7 +9,7 @@ use lamplighter_aws::{
     table::{Recorded, Table, TableError},
 };
 use lamplighter_core::{
-    claim::Lost,
+    claim::LostRun,
     name::TaskName,
     run::{ErrorKind, Run, RunError},
     runner::{HEARTBEAT, Runner},
@@ -315,7 +315,7 @@ async fn wind_down(
 async fn record_cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<(), TableError> {
     let task = invocation.function.strip_prefix(prefix).and_then(|name| name.parse::<TaskName>().ok());
     let Some(task) = task else { return Ok(()) };
-    let is_its_own = |lost: &Lost| lost.lease.holder.split('#').next() == Some(&invocation.request_id);
+    let is_its_own = |lost: &LostRun| lost.lease.holder.split('#').next() == Some(&invocation.request_id);
     let state = it.table.state(&task).await?;
     let Some(lost) = state.held().find(is_its_own) else { return Ok(()) };
     let error = RunError::new(ErrorKind::Execution, "cancelled: its runner was stopped before the run ended");
@@ -325,7 +325,7 @@ async fn record_cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> 
         environment: it.environment.clone(),
         ..lost.run(&task, Timestamp::now())
     };
-    match it.table.finish(&run, lost.hold).await? {
+    match it.table.finish(&run, lost.fence).await? {
         Recorded::Written | Recorded::Before(_) => Ok(()),
     }
 }

@@ -24,7 +24,7 @@ use lamplighter_core::{
     id::RunId,
     name::TaskName,
     run::{ErrorKind, Run, RunError, Trigger},
-    side::{Ended, Next, PARTING, Pace},
+    side::{Next, PARTING, Pace, SideTaskEnd},
     status::Status,
 };
 use lamplighter_local::Lines;
@@ -134,7 +134,7 @@ async fn turn(
         run_id: RunId::new(now, random()),
         holder: format!("{}#{:016x}", side.runner, random() & u128::from(u64::MAX)),
         trigger: Trigger::Runner,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Skip,
         runs_once: false,
         now,
@@ -155,7 +155,7 @@ async fn turn(
     };
     let run = Run {
         environment: side.environment.clone(),
-        epoch: grant.hold.epoch(),
+        fencing_token: grant.fence.token(),
         ..Run::begun(request.run_id, side.task.clone(), Trigger::Runner, now)
     };
     report(SideEvent::Began(run.id));
@@ -174,12 +174,12 @@ async fn turn(
     let run = if cause == EndCause::Cancelled { cancelled(run) } else { run };
     report(SideEvent::Ended(&run, next));
     // If another runner took the task over, the record that it wrote is kept.
-    let _ = table.finish(&run, grant.hold).await?;
+    let _ = table.finish(&run, grant.fence).await?;
     Ok(next)
 }
 
-fn cannot_start(side: &Side, error: &io::Error) -> Ended {
-    Ended::failed(&format!("cannot start {}: {error}", side.command.display()))
+fn cannot_start(side: &Side, error: &io::Error) -> SideTaskEnd {
+    SideTaskEnd::failed(&format!("cannot start {}: {error}", side.command.display()))
 }
 
 fn cancelled(run: Run) -> Run {
@@ -249,7 +249,7 @@ impl Process {
             .env_clear()
             .envs(side.inherited.iter().map(|(name, value)| (name, value)))
             .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
-            .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
+            .env("LAMPLIGHTER_EPOCH", run.fencing_token.to_string())
             // It stays open for as long as this process lives.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -297,7 +297,7 @@ impl Process {
         claimed: (Instant, Timestamp),
         report: &(impl Fn(SideEvent<'_>) + Send + Sync),
         shutdown: &CancellationToken,
-    ) -> (Ended, EndCause) {
+    ) -> (SideTaskEnd, EndCause) {
         let Pace { lease, heartbeat, .. } = side.pace;
         let (mut cause, mut last) = (EndCause::ByItself, None);
         let (mut ours_until, mut ends_at) = (Lease::from(claimed, lease), None);
@@ -325,7 +325,7 @@ impl Process {
                 }
                 _ = heartbeats.tick() => {
                     let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
-                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.epoch, until)).await;
+                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.fencing_token, until)).await;
                     match renewed {
                         Ok(Ok(Renewed::Held)) => ours_until = Lease { timer: at + lease, wall: until },
                         Ok(Ok(Renewed::Unwanted)) => {
@@ -362,9 +362,9 @@ impl Process {
             report(SideEvent::Line(run.id, line));
         }
         let result = match cause {
-            EndCause::Killed(why) => Ended::failed(why),
+            EndCause::Killed(why) => SideTaskEnd::failed(why),
             EndCause::ByItself | EndCause::ShutDown | EndCause::Cancelled => {
-                Ended::failed(&format!("its process {} without a result", how_it_ended(&status)))
+                SideTaskEnd::failed(&format!("its process {} without a result", how_it_ended(&status)))
             }
         };
         (result, cause)
@@ -397,7 +397,7 @@ impl Process {
 fn handle_line(line: Line, last: &mut Option<String>, run: RunId, report: &impl Fn(SideEvent<'_>)) {
     let line = match line {
         // Only the last of such lines is the result.
-        Line::Out(line) if serde_json::from_str::<Ended>(&line).is_ok() => last.replace(line),
+        Line::Out(line) if serde_json::from_str::<SideTaskEnd>(&line).is_ok() => last.replace(line),
         Line::Out(line) | Line::Error(line) => Some(line),
     };
     if let Some(line) = line {

@@ -329,7 +329,7 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
         for lost in state.held().filter(|lost| lost.lease.trigger != Trigger::Runner) {
             let message = "lost: the program that ran its function was ended before it was over";
             let error = RunError::new(ErrorKind::System, message);
-            table.end_held(Run { error: Some(error), ..lost.run(task, now) }, lost.hold).await?;
+            table.end_held(Run { error: Some(error), ..lost.run(task, now) }, lost.fence).await?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    job::{Job, JobKey, Lease, Next, Refusal, StartRequest, Tried, Wait, next},
+    job::{AttemptOutcome, Job, JobKey, Lease, Next, Refusal, StartRequest, Wait, next},
     notify::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
@@ -81,7 +81,7 @@ impl Jobs {
         &self,
         key: &JobKey,
         worker: &Worker,
-        attempt: impl AsyncFnOnce(&Job) -> Tried,
+        attempt: impl AsyncFnOnce(&Job) -> AttemptOutcome,
     ) -> Result<JobOutcome, TableError> {
         let job = match self.start(key, worker).await? {
             Conditional::Done(job) => job,
@@ -166,7 +166,12 @@ impl Jobs {
     }
 
     /// Records the outcome of an attempt at a job that this worker started.
-    pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<JobOutcome, TableError> {
+    pub async fn conclude(
+        &self,
+        job: &Job,
+        tried: AttemptOutcome,
+        worker: &Worker,
+    ) -> Result<JobOutcome, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
             Next::Over(run) => {
                 let (ended, run) = match self.end(job, &run).await {
