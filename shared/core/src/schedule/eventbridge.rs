@@ -181,9 +181,9 @@ mod tests {
             ("0 0 LW * *", "`LW`"),
             ("0 0 L-3 * *", "days before the month's last"),
             ("0 0 L-3W * *", "days before the month's last"),
-            ("0 0 1,L-3 * *", "stand alone"),
-            ("0 0 1,L * *", "stand alone"),
-            ("0 0 * * 5#2,5#3", "stand alone"),
+            ("0 0 1,L-3 * *", "in a list"),
+            ("0 0 1,L * *", "in a list"),
+            ("0 0 * * 5#2,5#3", "in a list"),
             ("0 0 0 1 1 * */2", "too long"),
         ] {
             let error = text.parse::<Schedule>().unwrap().to_eventbridge().unwrap_err();
