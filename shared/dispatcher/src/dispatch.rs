@@ -221,7 +221,7 @@ async fn run(
         () = at(times.last_call) => at_last_call(&entry, deploy.service_timeout),
         driven = drive(&crew, &mut entry, is_new) => match driven? {
             Driven::Done => verdict(&entry),
-            Driven::Abandoned(why) => abandoned(&entry, &why),
+            Driven::Abandoned(reason) => abandoned(&entry, &reason.to_string()),
         },
     };
     Ok(Decided::Now(entry, verdict))

@@ -14,7 +14,8 @@ use lamplighter_core::{
     },
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     status::Status,
 };
 use tokio::time::{Duration, sleep};
@@ -48,7 +49,7 @@ pub enum Driven {
     /// To its end.
     Done,
     /// A rollback, until nobody waited for it any more, for this reason. A further rollback goes on with what is left.
-    Abandoned(String),
+    Abandoned(Reason),
 }
 
 /// Runs what an entry still has to run, and leaves in it how each task ended.
@@ -63,8 +64,8 @@ pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<D
         match next_step(entry.course, &entry.tasks) {
             Step::Done => return Ok(Driven::Done),
             Step::GiveUp(fates) => {
-                for (place, status, why) in fates {
-                    give_up(crew.table, entry, place, status, &why).await?;
+                for (place, status, reason) in fates {
+                    give_up(crew.table, entry, place, status, &reason).await?;
                 }
             }
             Step::Run(places) => {
@@ -72,10 +73,12 @@ pub async fn drive(crew: &Crew<'_>, entry: &mut Entry, is_new: bool) -> Result<D
                     if is_known_to_wait { None } else { waits_no_longer(crew, entry).await? };
                 is_known_to_wait = false;
                 match waits_no_longer {
-                    Some(why) if entry.course == Course::Rollback => return Ok(Driven::Abandoned(why)),
-                    Some(why) => {
+                    Some(reason) if entry.course == Course::Rollback => {
+                        return Ok(Driven::Abandoned(reason));
+                    }
+                    Some(reason) => {
                         for place in places {
-                            give_up(crew.table, entry, place, Status::Cancelled, &why).await?;
+                            give_up(crew.table, entry, place, Status::Cancelled, &reason).await?;
                         }
                     }
                     None => {
@@ -122,10 +125,10 @@ async fn note_progress(table: &Table, entry: &Entry) {
 /// beside this one fails. If the status cannot be had, the deployment goes on.
 ///
 /// The ledger and the stack's events are read after the status: it may be that of a later update.
-async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String>, TableError> {
+async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<Reason>, TableError> {
     let phase = match crew.stacks.status(crew.stack_id).await.map(|status| StackPhase::of(&status)) {
         Ok(phase) if !phase.waits_for(entry.course) => {
-            return Ok(Some(format!("the stack no longer waits for it, since {phase}")));
+            return Ok(Some(Reason::StackMovedOn { phase: phase.to_string() }));
         }
         Ok(phase) => Some(phase),
         Err(error) => {
@@ -136,14 +139,14 @@ async fn waits_no_longer(crew: &Crew<'_>, entry: &Entry) -> Result<Option<String
     let latest = crew.table.latest(&entry.deployment.ledger).await?;
     let stands = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
     if !stands {
-        return Ok(Some("a later request of the resource has been begun".to_owned()));
+        return Ok(Some(Reason::LaterRequest));
     }
     let is_dated = crew.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at));
     let (Some(sent_at), Some(phase)) = (is_dated, phase) else { return Ok(None) };
     let later = |began: Timestamp| sent_at.saturating_add(SKEW_MARGIN).is_ok_and(|sent| sent < began);
     let events = events_until(crew.stacks, crew.stack_id, sent_at, |events| shows(events, phase)).await;
     let has_begun = events.is_some_and(|events| went_forward(&events).is_some_and(later));
-    Ok(has_begun.then(|| "another update of the stack has begun".to_owned()))
+    Ok(has_begun.then_some(Reason::LaterUpdate))
 }
 
 /// Keeps a task from beginning, and records why it will not run. If it has begun after all, its end counts.
@@ -152,14 +155,14 @@ async fn give_up(
     entry: &mut Entry,
     place: usize,
     status: Status,
-    why: &str,
+    reason: &Reason,
 ) -> Result<(), TableError> {
     let (task, trigger) = (&entry.tasks[place], entry.course.trigger());
     let (name, run_id, deployment) = (&task.name, task.run_id, &entry.deployment);
     let prevented = table.prevent_start(name, deployment).await?;
     let stands =
         match if prevented { Seen::Nowhere } else { table.look(name, run_id, Timestamp::now()).await? } {
-            Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, why).await?,
+            Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, reason).await?,
             Seen::Held(_) => watch(table, task, SETTLING_PAUSE).await?,
             Seen::Over(run) => *run,
         };
@@ -226,11 +229,11 @@ async fn settled(
                         Seen::Over(_) | Seen::Held(_) => continue,
                     }
                 }
-                let why = "the stack rolled back before it began";
+                let reason = Reason::RolledBack;
                 let (deployment, trigger) = (&undone.deployment, undone.course.trigger());
                 let cancelled = Status::Cancelled;
                 let run =
-                    record_unrun(table, &task.name, run_id, deployment, trigger, cancelled, why).await?;
+                    record_unrun(table, &task.name, run_id, deployment, trigger, cancelled, &reason).await?;
                 return Ok(run.status);
             }
             Seen::Held(_) => {
@@ -256,12 +259,8 @@ async fn record_unrun(
     deployment: &Deployment,
     trigger: Trigger,
     status: Status,
-    why: &str,
+    reason: &Reason,
 ) -> Result<Run, TableError> {
-    let run = unstarted(table, task, run_id, deployment, trigger, status);
-    let run = match status {
-        Status::Blocked => Run { error: Some(RunError::new(ErrorKind::Dependency, why)), ..run },
-        _ => Run { skipped_reason: Some(why.to_owned()), ..run },
-    };
+    let run = unstarted(table, task, run_id, deployment, trigger, status).because(reason.clone());
     Ok(standing(table.record(&run).await?, run))
 }

@@ -16,7 +16,8 @@ use lamplighter_core::{
     envelope::{Envelope, Report},
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     status::Status,
 };
 use serde_json::Value;
@@ -37,8 +38,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The most that a ledger keeps of a task's message, and of its data, in bytes. The whole is in the run's record: an
 /// answer has no room for more, and an entry with all of its tasks must fit one item.
 const MAX_TOLD: usize = 1024;
-/// The most that a record keeps of what a function said that is no task, in bytes.
-const MAX_FAILURE: usize = 4096;
 
 /// How a run of a deployment ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ enum Told {
 /// How a run failed that could not say so itself.
 struct Failure {
     status: Status,
-    why: String,
+    reason: Reason,
 }
 
 /// Runs a task of a deployment and returns how it ended. It returns only once the run has a terminal record, or was
@@ -198,10 +197,9 @@ async fn end(
 ) -> Result<Run, TableError> {
     let run = Run {
         status: failure.status,
-        error: Some(failure.error()),
         deployment: Some(deployment.clone()),
         environment: table.environment().to_owned(),
-        ..held.run(&task.name, Timestamp::now())
+        ..held.run(&task.name, Timestamp::now()).because(failure.reason.clone())
     };
     Ok(standing(table.finish(&run, held.hold).await?, run))
 }
@@ -222,7 +220,7 @@ async fn write_down(
         }
     }
     let unstarted = unstarted(table, &task.name, task.run_id, deployment, trigger, failure.status);
-    let run = Run { error: Some(failure.error()), ..unstarted };
+    let run = unstarted.because(failure.reason.clone());
     Ok(standing(table.record(&run).await?, run))
 }
 
@@ -255,18 +253,17 @@ impl Failure {
     /// The function's process failed.
     fn of(failure: &FunctionFailure) -> Self {
         let status = if failure.is_timeout() { Status::Timeout } else { Status::Failed };
-        Self { status, why: format!("the function ended before the run did: {failure}") }
+        Self { status, reason: Reason::of_function(failure, failure.is_timeout()) }
     }
 
     /// The function was not reached for as long as it was tried.
     fn not_started(error: &InvokeError) -> Self {
-        Self { status: Status::Failed, why: format!("the function was not started: {error}") }
+        Self { status: Status::Failed, reason: Reason::not_started(error) }
     }
 
     /// The function is there, and is no task.
     fn stranger(error: &serde_json::Error) -> Self {
-        let why = format!("the function returned something that no task returns: {error}");
-        Self { status: Status::Failed, why }
+        Self { status: Status::Failed, reason: Reason::not_a_task(error) }
     }
 
     /// The function calls a run over that has no record: a later deployment's run has taken its place, or the record is
@@ -278,17 +275,12 @@ impl Failure {
     ) -> Result<Self, TableError> {
         let state = table.state(&task.name).await?;
         let newest = state.last_deployments.get(&deployment.ledger);
-        let why = if newest.is_some_and(|newest| *newest > deployment.entry) {
-            "a later deployment has run the task since"
+        let reason = if newest.is_some_and(|newest| *newest > deployment.entry) {
+            Reason::LaterDeploymentRan
         } else {
-            "the function says that the run is over, and the table has no record of it"
+            Reason::Unrecorded
         };
-        Ok(Self { status: Status::Failed, why: why.to_owned() })
-    }
-
-    fn error(&self) -> RunError {
-        let kind = if self.status == Status::Timeout { ErrorKind::Timeout } else { ErrorKind::System };
-        RunError::new(kind, shortened(&self.why, MAX_FAILURE))
+        Ok(Self { status: Status::Failed, reason })
     }
 }
 

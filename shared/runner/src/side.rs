@@ -21,9 +21,11 @@ use lamplighter_aws::{
 use lamplighter_core::{
     claim::{Decision, Grant, Occasion, Refusal, Request},
     definition::Overlap,
+    holder::Holder,
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     side::{Ended, Next, PARTING, Pace},
     status::Status,
 };
@@ -132,7 +134,7 @@ async fn turn(
     let claimed = Instant::now();
     let request = Request {
         run_id: RunId::new(now, random()),
-        holder: format!("{}#{:016x}", side.runner, random() & u128::from(u64::MAX)),
+        holder: Holder::new(&side.runner, format_args!("{:016x}", random() & u128::from(u64::MAX))),
         trigger: Trigger::Runner,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
@@ -169,7 +171,10 @@ async fn turn(
         How::ByItself | How::Asked | How::Killed(_) => side.pace.after_end(&ended, ran, failures, jitter()),
     };
     let run = ended.of(Run { completed_at: Timestamp::now(), ..run });
-    let run = if how == How::Cancelled { cancelled(run) } else { run };
+    let run = match how {
+        How::Cancelled => Run { status: Status::Cancelled, ..run }.because(Reason::CancelledOrDisabled),
+        How::ByItself | How::Asked | How::Killed(_) => run,
+    };
     told(Told::Ended(&run, next));
     // Whoever took the task over has written its record, which stands.
     let _ = table.finish(&run, grant.hold).await?;
@@ -178,11 +183,6 @@ async fn turn(
 
 fn cannot_start(side: &Side, error: &io::Error) -> Ended {
     Ended::failed(&format!("cannot start {}: {error}", side.command.display()))
-}
-
-fn cancelled(run: Run) -> Run {
-    let message = "cancelled: somebody asked for the run's end, or switched the task off";
-    Run { status: Status::Cancelled, error: Some(RunError::new(ErrorKind::Execution, message)), ..run }
 }
 
 /// When this runner's lease ends: by the timers, which stop while the machine sleeps, and by the wall clock, by which others
@@ -207,7 +207,7 @@ impl Lease {
 }
 
 /// How a process came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum How {
     ByItself,
     /// The runner is to stop.
@@ -215,12 +215,8 @@ enum How {
     /// Somebody asked for the run's end in the table.
     Cancelled,
     /// It was killed, for this reason.
-    Killed(&'static str),
+    Killed(Reason),
 }
-
-const LOST: &str =
-    "the runner lost its lease of the task: the table was not reached in time, or another runner has it";
-const STUBBORN: &str = "it did not end in time after it was asked to, and was killed";
 
 /// A side task's process.
 struct Process {
@@ -305,11 +301,11 @@ impl Process {
                 biased;
                 status = self.child.wait() => break status,
                 () = ours_until.ends(Timestamp::now) => {
-                    how = How::Killed(LOST);
+                    how = How::Killed(Reason::LeaseLost);
                     break self.kill().await;
                 }
                 () = sleep_until(ends), if ends_at.is_some() => {
-                    how = How::Killed(STUBBORN);
+                    how = How::Killed(Reason::KilledLate);
                     break self.kill().await;
                 }
                 () = shutdown.cancelled(), if how == How::ByItself => {
@@ -331,7 +327,7 @@ impl Process {
                             }
                         }
                         Ok(Ok(Renewed::Lost)) => {
-                            how = How::Killed(LOST);
+                            how = How::Killed(Reason::LeaseLost);
                             break self.kill().await;
                         }
                         Ok(Err(error)) => told(Told::Trouble(&error)),
@@ -355,12 +351,13 @@ impl Process {
         if let Some(line) = &last {
             told(Told::Line(run.id, line));
         }
-        let ended = match how {
-            How::Killed(why) => Ended::failed(why),
+        let reason = match &how {
+            How::Killed(reason) => reason.clone(),
             How::ByItself | How::Asked | How::Cancelled => {
-                Ended::failed(&format!("its process {}, and said nothing of why", how_it_ended(&status)))
+                Reason::ProcessEnded { how: how_it_ended(&status) }
             }
         };
+        let ended = Ended::because(reason);
         (ended, how)
     }
 

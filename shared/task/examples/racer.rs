@@ -96,7 +96,7 @@ fn main() -> std::io::Result<()> {
         *ORDER.lock().expect("nothing panics with it") = Some(order.clone());
         let invocation = Invocation {
             payload: order.payload,
-            holder: format!("{}#{:032x}", process::id(), random()),
+            holder: format!("{}#{:032x}", process::id(), random()).into(),
             deadline: (SystemTime::now() + Duration::from_millis(order.limit_ms))
                 .try_into()
                 .map_err(std::io::Error::other)?,

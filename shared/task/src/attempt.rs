@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use lamplighter_aws::random::jitter;
 use lamplighter_core::{
     duration,
+    reason::{Moment, Reason},
     retry::{Next, Retry},
     run::{Attempt, ErrorKind, RunError},
     status::{Event, Status},
@@ -27,6 +28,8 @@ pub(crate) struct Conclusion {
     pub attempts: Vec<Attempt>,
     pub outcome: Option<Outcome>,
     pub error: Option<RunError>,
+    /// Why it was stopped, if it was.
+    pub why: Option<Reason>,
     /// It failed in a way that another attempt may mend.
     pub retryable: bool,
     /// The code did not stop when it was told to, and still runs: nothing else may run in this process.
@@ -41,9 +44,16 @@ impl Conclusion {
             attempts: Vec::new(),
             outcome: None,
             error: Some(error),
+            why: None,
             retryable: false,
             stuck: false,
         }
+    }
+
+    /// An end without any attempt, of a run that was stopped.
+    pub(crate) fn stopped(reason: Reason) -> Self {
+        let error = RunError::of(&reason);
+        Self { why: Some(reason), ..Self::refused(error) }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -77,24 +87,14 @@ impl Stop {
         }
     }
 
-    /// The error of a run that was stopped, told from when something began.
-    pub(crate) fn error(self, began: Timestamp, deadline: Timestamp, what: &str) -> RunError {
-        let after = |at: Timestamp| {
-            Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO).as_secs_f64()
+    /// The reason of a run that was stopped, with the time since a moment of it.
+    pub(crate) fn reason(self, began: Timestamp, deadline: Timestamp, since: Moment) -> Reason {
+        let after_ms = |at: Timestamp| {
+            duration::millis(Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO))
         };
         match self {
-            Self::Deadline => {
-                let after = after(deadline);
-                let message = format!("timed out: the run's time was up {after:.1} s after {what}");
-                RunError::new(ErrorKind::Timeout, message)
-            }
-            Self::Asked => {
-                let after = after(Timestamp::now());
-                let message = format!(
-                    "cancelled: somebody asked for the run's end, which was noticed {after:.1} s after {what}"
-                );
-                RunError::new(ErrorKind::Execution, message)
-            }
+            Self::Deadline => Reason::TimedOut { after_ms: after_ms(deadline), since },
+            Self::Asked => Reason::Cancelled { after_ms: after_ms(Timestamp::now()), since },
         }
     }
 }
@@ -192,7 +192,7 @@ pub(crate) fn settle(result: TaskResult) -> Settled {
 enum Ended {
     Succeeded(Outcome),
     Failed { error: RunError, retryable: bool },
-    Stopped { by: Stop, error: RunError, stuck: bool },
+    Stopped { by: Stop, reason: Reason, stuck: bool },
 }
 
 /// Tries a body until it succeeds, fails for good, or is stopped.
@@ -210,7 +210,8 @@ where
         let took = Timestamp::now().duration_since(started_at).unsigned_abs();
         let error = match &ended {
             Ended::Succeeded(_) => None,
-            Ended::Failed { error, .. } | Ended::Stopped { error, .. } => Some(error.clone()),
+            Ended::Failed { error, .. } => Some(error.clone()),
+            Ended::Stopped { reason, .. } => Some(RunError::of(reason)),
         };
         attempts.push(Attempt { started_at, duration_ms: duration::millis(took), error: error.clone() });
         let conclusion = |event, error| Conclusion {
@@ -218,6 +219,7 @@ where
             attempts: Vec::new(),
             outcome: None,
             error,
+            why: None,
             retryable: false,
             stuck: false,
         };
@@ -225,8 +227,9 @@ where
             Ended::Succeeded(outcome) => {
                 return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete, None) };
             }
-            Ended::Stopped { by, stuck, .. } => {
-                return Conclusion { attempts, stuck, ..conclusion(by.event(), error) };
+            Ended::Stopped { by, reason, stuck } => {
+                let why = Some(reason);
+                return Conclusion { attempts, stuck, why, ..conclusion(by.event(), error) };
             }
             Ended::Failed { error, retryable } => (error, retryable),
         };
@@ -235,9 +238,10 @@ where
                 let pause_ms = duration::millis(pause);
                 tracing::warn!(pause_ms, "attempt {number} failed, another follows: {failed}");
                 if timeout(pause, limits.asked.cancelled()).await.is_ok() {
-                    let what = format!("attempt {number} failed: {failed}");
-                    let error = Stop::Asked.error(Timestamp::now(), limits.deadline, &what);
-                    return Conclusion { attempts, ..conclusion(Event::Cancel, Some(error)) };
+                    let since = Moment::AttemptFailed { attempt: number, failure: failed.message };
+                    let reason = Stop::Asked.reason(Timestamp::now(), limits.deadline, since);
+                    let (error, why) = (Some(RunError::of(&reason)), Some(reason));
+                    return Conclusion { attempts, why, ..conclusion(Event::Cancel, error) };
                 }
             }
             Next::Fatal | Next::Exhausted | Next::OutOfTime => {
@@ -259,8 +263,8 @@ where
         Ran::Returned(Settled::Failed { error, retryable }) => Ended::Failed { error, retryable },
         Ran::Panicked(error) => Ended::Failed { error, retryable: true },
         Ran::Stopped { by, stuck } => {
-            let what = format!("attempt {number} began");
-            Ended::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
+            let since = Moment::AttemptBegan { attempt: number };
+            Ended::Stopped { by, reason: by.reason(started_at, limits.deadline, since), stuck }
         }
     }
 }

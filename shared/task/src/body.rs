@@ -12,6 +12,7 @@ use lamplighter_core::{
     claim::Request,
     definition::Definition,
     envelope::Envelope,
+    reason::Moment,
     retry::Retry,
     run::{ErrorKind, RunError, Trigger},
     schema,
@@ -114,9 +115,8 @@ pub(crate) async fn admit<T: Task>(
         Ran::Returned(Ok(ctx)) => Ok(ctx),
         Ran::Returned(Err(error)) | Ran::Panicked(error) => Err(Conclusion::refused(error)),
         Ran::Stopped { by, stuck } => {
-            let what = "it began, before the body was started";
-            let error = by.error(order.request.now, order.limits.deadline, what);
-            Err(Conclusion { event: by.event(), stuck, ..Conclusion::refused(error) })
+            let reason = by.reason(order.request.now, order.limits.deadline, Moment::Begin);
+            Err(Conclusion { event: by.event(), stuck, ..Conclusion::stopped(reason) })
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lamplighter_core::{
     definition::Definition,
+    reason::Moment,
     run::{RunError, Trigger},
 };
 
@@ -37,8 +38,8 @@ pub(crate) async fn ask<T: Task>(task: &Arc<Hosted<T>>, order: &Order<'_>) -> Re
         Ran::Returned(Ok(due)) => Ok(due),
         Ran::Returned(Err(error)) | Ran::Panicked(error) => Err(failed(error, false)),
         Ran::Stopped { by, stuck } => {
-            let error = by.error(order.request.now, order.limits.deadline, "it was asked");
-            Err(failed(error, stuck))
+            let reason = by.reason(order.request.now, order.limits.deadline, Moment::ScheduleFunction);
+            Err(failed(RunError::of(&reason), stuck))
         }
     }
 }

@@ -20,6 +20,7 @@ use lamplighter_aws::{
     random::random,
 };
 use lamplighter_core::{
+    holder::Holder,
     job::attempts::Told,
     resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE},
     run::ErrorKind,
@@ -202,7 +203,10 @@ async fn invoked<T: Task>(
     let invocation = Invocation {
         payload: event.payload,
         // A retry of an asynchronous invocation has the same request id, so that alone would not tell them apart.
-        holder: format!("{}#{:016x}", event.context.request_id, random() & u128::from(u64::MAX)),
+        holder: Holder::new(
+            &event.context.request_id,
+            format_args!("{:016x}", random() & u128::from(u64::MAX)),
+        ),
         deadline: deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now),
     };
     if T::TAKES_JOBS && invocation.payload.get("jobs").is_some() {
@@ -284,7 +288,7 @@ fn run<T: Task>(task: T, environment: Environment, payload: &str) -> ExitCode {
     let settings = edges.settings(&T::definition()).unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
-    let holder = format!("by-hand#{:032x}", random());
+    let holder = Holder::new("by-hand", format_args!("{:032x}", random()));
     let invocation = Invocation { payload, holder, deadline };
     let task = Arc::new(Hosted::from(task));
     let executed = runtimes.pipeline.block_on(async {

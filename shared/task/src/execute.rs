@@ -19,6 +19,7 @@ use lamplighter_core::{
     definition::{Definition, Kind},
     envelope::{Envelope, InvalidEnvelope, Report},
     hidden,
+    holder::Holder,
     id::RunId,
     name::TaskName,
     resolve::{self, SECRET_VARIABLE},
@@ -99,7 +100,7 @@ pub struct Invocation {
     /// What it was sent: an [`Envelope`] as JSON.
     pub payload: Value,
     /// A word that no other invocation has.
-    pub holder: String,
+    pub holder: Holder,
     /// When the process will be stopped, whatever it does.
     pub deadline: Timestamp,
 }
@@ -339,7 +340,7 @@ pub(crate) fn applied(settings: &Result<Settings, RunError>, declared: &Definiti
 fn request(
     envelope: &Envelope,
     definition: &Definition,
-    holder: String,
+    holder: Holder,
     deadline: Timestamp,
 ) -> Result<Request, InvalidEnvelope> {
     let now = Timestamp::now();

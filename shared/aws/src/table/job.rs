@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
     job::{Job, JobKey, Lease, Refusal, Start, StartRequest, Wait, start},
+    reason::Reason,
     run::{Attempt, Run},
     status::Status,
 };
@@ -180,7 +181,7 @@ impl Table {
         read_texts(&mut value).map_err(malformed)?;
         let time = |value: &Value| value.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         if let (Some(holder), Some(until)) = (value["holder"].as_str(), time(&value["lease_until"])) {
-            let lease = Lease { holder: holder.to_owned(), until };
+            let lease = Lease { holder: holder.into(), until };
             value["lease"] = serde_json::to_value(lease).map_err(|error| malformed(error.to_string()))?;
         }
         for name in TIMES {
@@ -339,7 +340,7 @@ impl Table {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":one", n(1))
-            .expression_attribute_values(":holder", s(&request.holder))
+            .expression_attribute_values(":holder", s(request.holder.as_str()))
             .expression_attribute_values(":until", n(request.until.as_millisecond()))
             .expression_attribute_values(":began", s(request.now.to_string()))
             .return_values(ReturnValue::AllNew)
@@ -490,8 +491,7 @@ impl Table {
                 }
                 continue;
             }
-            let why = "cancelled: somebody asked for its end before it was started";
-            let run = job.ended(Status::Cancelled, lamplighter_core::run::ErrorKind::Execution, why, now);
+            let run = job.ended(Status::Cancelled, Reason::CancelledBeforeStart, now);
             let run = Run { environment: self.environment.clone(), ..run };
             match self.end_job(&job, &run).await? {
                 Ended::Written(followers) => return Ok(Aborted::Ended(Box::new(run), followers)),
