@@ -206,9 +206,9 @@ mod tests {
         assert_eq!(
             said(&reason),
             [
-                "timed out: the run's time was up 2 s after attempt 3 began",
-                "Zeit abgelaufen: 2 s nach dem Beginn von Versuch 3 war die Zeit des Laufs um",
-                "upłynął czas: 2 s po rozpoczęciu próby 3 skończył się czas przebiegu",
+                "timed out: the run's time was up 2.0 s after attempt 3 began",
+                "Zeit abgelaufen: 2,0 s nach dem Beginn von Versuch 3 war die Zeit des Laufs um",
+                "upłynął czas: 2,0 s po rozpoczęciu próby 3 skończył się czas przebiegu",
             ]
         );
     }
