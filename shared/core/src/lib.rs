@@ -9,7 +9,9 @@
 //! - [`definition`]: what a task says of itself
 //! - [`status`], [`run`]: one execution and its record
 //! - [`envelope`]: what a task's function is sent, and what it reports
+//! - [`reason`]: reasons why a run did not begin or did not complete
 //! - [`claim`]: who may run a task now
+//! - [`holder`]: the word that distinguishes one claim from every other
 //! - [`retry`]: what follows a failed attempt
 //! - [`job`]: a run of a queue task, from its enqueue to its record
 //! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
@@ -37,6 +39,7 @@ pub mod deployment;
 pub mod duration;
 pub mod envelope;
 pub mod hidden;
+pub mod holder;
 pub mod id;
 pub mod job;
 pub mod name;
@@ -44,6 +47,7 @@ pub mod near;
 pub mod notify;
 pub mod project;
 pub mod pulse;
+pub mod reason;
 pub mod resolve;
 pub mod retry;
 pub mod run;

@@ -12,6 +12,7 @@ use crate::{
     id::RunId,
     job::{Limit, Unique},
     name::TaskName,
+    reason::{self, Reason},
     status::Status,
 };
 
@@ -69,6 +70,51 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// The kind of error that a reason is; nothing for a reason to skip a run.
+    fn of(reason: &Reason) -> Option<Self> {
+        match reason {
+            Reason::Disabled
+            | Reason::Held { .. }
+            | Reason::NotReplaced { .. }
+            | Reason::AlreadyRunning { .. }
+            | Reason::TickRan { .. }
+            | Reason::DeploymentRan { .. }
+            | Reason::AlreadyOver { .. }
+            | Reason::NotDue
+            | Reason::EarlierFailed { .. }
+            | Reason::StackMovedOn { .. }
+            | Reason::LaterRequest
+            | Reason::LaterUpdate
+            | Reason::RolledBack
+            | Reason::Other { .. } => None,
+            Reason::NeverRan { .. }
+            | Reason::DependencyFailed { .. }
+            | Reason::DependencyIncomplete { .. }
+            | Reason::JobNotCompleted { .. }
+            | Reason::JobMissing { .. } => Some(Self::Dependency),
+            Reason::TimedOut { .. } | Reason::FunctionTimedOut { .. } => Some(Self::Timeout),
+            Reason::Cancelled { .. }
+            | Reason::CancelledBeforeStart
+            | Reason::CancelledAndLost
+            | Reason::CancelledOrDisabled
+            | Reason::RunnerStopped => Some(Self::Execution),
+            Reason::Lost { .. }
+            | Reason::HostEnded
+            | Reason::AttemptLost { .. }
+            | Reason::AttemptUnanswered { .. }
+            | Reason::LeaseLost
+            | Reason::KilledLate
+            | Reason::ProcessEnded { .. }
+            | Reason::FunctionEnded { .. }
+            | Reason::FunctionNotStarted { .. }
+            | Reason::NotATask { .. }
+            | Reason::LaterDeploymentRan
+            | Reason::Unrecorded
+            | Reason::Expired { .. }
+            | Reason::Missed { .. } => Some(Self::System),
+        }
+    }
+
     /// The stored word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,6 +147,11 @@ impl RunError {
     /// An error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// The error of a run that ended for this reason.
+    pub fn of(reason: &Reason) -> Self {
+        Self::new(ErrorKind::of(reason).unwrap_or(ErrorKind::System), reason.to_string())
     }
 }
 
@@ -169,6 +220,9 @@ pub struct Run {
     pub error: Option<RunError>,
     /// Why the body was not run at all.
     pub skipped_reason: Option<String>,
+    /// The fields of the sentence in `error` or `skipped_reason`, where it is one of Lamplighter's own.
+    #[serde(default, deserialize_with = "reason::lenient")]
+    pub why: Option<Reason>,
     /// Where it ran: `dev`, `production`.
     pub environment: String,
     /// The fencing number of its claim; 0 if it never had one.
@@ -210,6 +264,7 @@ impl Run {
             data: None,
             error: None,
             skipped_reason: None,
+            why: None,
             environment: String::new(),
             epoch: 0,
             log: None,
@@ -220,6 +275,26 @@ impl Run {
     /// How long it took, from claim to end.
     pub fn duration_ms(&self) -> u64 {
         u64::try_from(self.completed_at.duration_since(self.started_at).as_millis()).unwrap_or(0)
+    }
+
+    /// The record of a run that ended for this reason: its fields in `why`, its sentence in `error` or `skipped_reason`.
+    #[must_use]
+    pub fn because(self, reason: Reason) -> Self {
+        let error = ErrorKind::of(&reason).map(|_| RunError::of(&reason));
+        let skipped_reason = error.is_none().then(|| reason.to_string());
+        Self { error, skipped_reason, why: Some(reason), ..self }
+    }
+
+    /// The record of a run that failed with this error, whatever reason it had before.
+    #[must_use]
+    pub fn failed_with(self, error: RunError) -> Self {
+        Self { status: Status::Failed, error: Some(error), why: None, ..self }
+    }
+
+    /// Why it did not complete, with its fields; [`Reason::Other`] if the record has only a sentence; nothing if it did.
+    pub fn typed_reason(&self) -> Option<Reason> {
+        let other = || self.reason().map(|text| Reason::Other { text: text.to_owned() });
+        self.why.clone().or_else(other)
     }
 
     /// Why it did not complete, in one line for people; nothing if it did.

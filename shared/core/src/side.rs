@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    reason::Reason,
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError},
     status::Status,
@@ -77,6 +78,9 @@ pub struct Ended {
     /// The configuration it had, without its secrets.
     #[serde(default)]
     pub config: Value,
+    /// Why the runner ended it, or found it ended.
+    #[serde(skip)]
+    pub why: Option<Reason>,
 }
 
 impl Ended {
@@ -85,14 +89,19 @@ impl Ended {
         Self { error: Some(RunError::new(ErrorKind::System, why)), ..Self::default() }
     }
 
+    /// The end of a process that the runner killed or found ended.
+    pub fn because(reason: Reason) -> Self {
+        Self { error: Some(RunError::of(&reason)), why: Some(reason), ..Self::default() }
+    }
+
     /// The run's record with its end.
     #[must_use]
     pub fn of(self, run: Run) -> Run {
-        let Self { message, data, error, config } = self;
+        let Self { message, data, error, config, why } = self;
         let status = if error.is_some() { Status::Failed } else { Status::Completed };
         let attempt =
             Attempt { started_at: run.started_at, duration_ms: run.duration_ms(), error: error.clone() };
-        Run { status, message, data, error, config, attempts: vec![attempt], ..run }
+        Run { status, message, data, error, config, why, attempts: vec![attempt], ..run }
     }
 }
 

@@ -12,6 +12,7 @@ use lamplighter_core::{
     claim::{Hold, Occasion, Request},
     definition::{Definition, Overlap},
     envelope::Envelope,
+    holder::Holder,
     id::RunId,
     run::{ErrorKind, RunError, Trigger},
     secret::Secrets,
@@ -149,7 +150,7 @@ async fn body<T: Task>(
     let envelope = Envelope::of(Trigger::Runner);
     let request = Request {
         run_id,
-        holder: String::new(),
+        holder: Holder::default(),
         trigger: Trigger::Runner,
         occasion: Occasion::Wish,
         overlap: Overlap::Skip,
@@ -249,12 +250,13 @@ fn not_started() -> RunError {
 }
 
 fn masked(ended: Ended, secrets: &Secrets) -> Ended {
-    let Ended { message, data, error, config } = ended;
+    let Ended { message, data, error, config, why } = ended;
     Ended {
         message: message.map(|text| secrets.mask(&text)),
         data: data.map(|data| secrets.mask_value(data)),
         error: error.map(|error| RunError::new(error.kind, secrets.mask(&error.message))),
         config,
+        why,
     }
 }
 

@@ -21,9 +21,11 @@ use serde_json::Value;
 
 use crate::{
     definition::Priority,
+    holder::Holder,
     id::RunId,
     name::TaskName,
-    run::{Attempt, ErrorKind, Run, RunError, Stored, Trigger},
+    reason::Reason,
+    run::{Attempt, Run, Stored, Trigger},
     status::Status,
 };
 
@@ -132,21 +134,9 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// A word that no other start has.
-    pub holder: String,
+    pub holder: Holder,
     /// When it ends by itself.
     pub until: Timestamp,
-}
-
-impl Lease {
-    /// The holder's word for one start by a worker of `runner`: `word` is one that no other start has.
-    pub fn holder_of(runner: &str, word: &str) -> String {
-        format!("{runner}#{word}")
-    }
-
-    /// Whether a worker of that runner has it.
-    pub fn is_of(&self, runner: &str) -> bool {
-        self.holder.rsplit_once('#').is_some_and(|(of, _)| of == runner)
-    }
 }
 
 impl Job {
@@ -210,23 +200,15 @@ impl Job {
         }
     }
 
-    /// Its end without a body: what stopped it, and why.
-    pub fn ended(&self, status: Status, kind: ErrorKind, why: impl Into<String>, now: Timestamp) -> Run {
-        Run { status, error: Some(RunError::new(kind, why)), ..self.as_run(now) }
+    /// The record of its end without a body.
+    pub fn ended(&self, status: Status, reason: Reason, now: Timestamp) -> Run {
+        Run { status, ..self.as_run(now) }.because(reason)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lease_tells_its_runner() {
-        let lease = |holder: &str| Lease { holder: holder.to_owned(), until: Timestamp::UNIX_EPOCH };
-        let theirs = lease(&Lease::holder_of("host-a", "1f"));
-        assert!(theirs.is_of("host-a"));
-        assert!(!theirs.is_of("host") && !theirs.is_of("host-a#1f") && !lease("1f").is_of("1f"));
-    }
 
     #[test]
     fn a_jobs_key_survives_its_text() {
