@@ -10,7 +10,7 @@ use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     claim::TaskState,
     definition::{Cron, Definition, Kind},
-    pulse::{Driver, Plan, Planned, Seen, State, Step, Zones, keep, pulse, round},
+    pulse::{Driver, Plan, PlannedTask, Snapshot, State, TickAction, Zones, keep, pulse, round},
 };
 
 const TASKS: usize = 10_000;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn task(i: usize) -> Outcome<Planned> {
+fn task(i: usize) -> Outcome<PlannedTask> {
     let schedule = match i % (TASKS / DUE) {
         0 => "*/10 * * * *".to_owned(),
         n => format!("{} {} * * {}", 31 + n % 29, i % 24, ["*", "mon-fri", "0,6"][i % 3]),
@@ -43,7 +43,7 @@ fn task(i: usize) -> Outcome<Planned> {
     ZONES[i / DUE % ZONES.len()].clone_into(&mut cron.timezone);
     let driver = if i.is_multiple_of(2) { Driver::Pulse } else { Driver::Schedule };
     let definition = Definition::new(format!("task-{i}").parse()?, Kind::Cron(cron));
-    Ok(Planned::new(definition, driver))
+    Ok(PlannedTask::new(definition, driver))
 }
 
 fn measure() -> Outcome<bool> {
@@ -61,20 +61,20 @@ fn measure() -> Outcome<bool> {
         let deciding = started.elapsed();
         let tasks = considered.tasks();
         let states = tasks.into_iter().map(|name| (name, TaskState::default())).collect();
-        let seen = Seen { states, ..Seen::default() };
+        let seen = Snapshot { states, ..Snapshot::default() };
         let started = Instant::now();
         let steps = round(&considered.pending, &seen, now);
         let left: Vec<_> = considered.pending.iter().cloned().zip(&steps).collect();
         let left: Vec<_> = left
             .into_iter()
             .filter_map(|(tick, step)| match step {
-                Step::Wait(why) => Some((tick, why.clone())),
+                TickAction::Wait(why) => Some((tick, why.clone())),
                 _ => None,
             })
             .collect();
         let (_, given_up) = keep(&left, considered.cursor, now);
         times.push((deciding + started.elapsed()).as_secs_f64() * 1e3);
-        handed = steps.iter().filter(|step| **step == Step::Hand).count();
+        handed = steps.iter().filter(|step| **step == TickAction::Invoke).count();
         if !given_up.is_empty() {
             return Err("ticks were given up".into());
         }

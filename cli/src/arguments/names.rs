@@ -2,7 +2,7 @@
 
 use anyhow::bail;
 use lamplighter_aws::table::{JobRecord, Table};
-use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, near::nearest, run::Run};
+use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, run::Run, suggest::nearest};
 use lamplighter_project::workspace::Workspace;
 
 use crate::{tr, words::Words};

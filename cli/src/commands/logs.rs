@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{
     arguments::names::{self, TaskOrRun},
     stack::{
-        cloud_logs::{CloudLog, Followed},
+        cloud_logs::{CloudLog, LogPosition},
         target::Place,
     },
     terminal::{
@@ -115,10 +115,10 @@ async fn in_aws(
     if !arguments.follow {
         return Ok(());
     }
-    let mut followed = Followed::after(&last, limited, now);
+    let mut position = LogPosition::after(&last, limited, now);
     loop {
         tokio::time::sleep(PAUSE_IN_AWS).await;
-        for line in log.fresh(&mut followed).await? {
+        for line in log.fresh(&mut position).await? {
             if is_of(&line.text, run) {
                 print(&line.text, arguments.json);
             }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use jiff::{SignedDuration, Timestamp, civil::DateTime};
 use lamplighter_core::{
-    coming::{Coming, coming},
+    coming::{UpcomingEvent, coming},
     definition::{Cron, Definition},
     duration,
     name::TaskName,
@@ -49,7 +49,7 @@ struct ComingRuns {
     timezone: String,
     /// The delay of each run by the task's jitter.
     put_off_ms: u64,
-    coming: Vec<Coming>,
+    coming: Vec<UpcomingEvent>,
     /// True if `--limit` left out some runs.
     more: bool,
 }
@@ -94,7 +94,7 @@ fn coming_runs(
     if let Some(schedule) = &cron.schedule {
         all = coming(schedule, &zone, now, until, limit + 1);
     }
-    let is_tick = |coming: &&Coming| matches!(coming, Coming::Tick { .. });
+    let is_tick = |coming: &&UpcomingEvent| matches!(coming, UpcomingEvent::Tick { .. });
     let more = all.iter().filter(is_tick).count() > limit;
     if more {
         all.pop();
@@ -121,7 +121,7 @@ fn lines(words: &Words, listed: &ComingRuns, now: Timestamp) -> Vec<String> {
     }
     lines.extend(listed.coming.iter().map(|coming| {
         let line = match coming {
-            Coming::Tick { at, local } => {
+            UpcomingEvent::Tick { at, local } => {
                 tr!(
                     words,
                     "next-tick",
@@ -130,7 +130,7 @@ fn lines(words: &Words, listed: &ComingRuns, now: Timestamp) -> Vec<String> {
                     far = words.from_now(*at, now)
                 )
             }
-            Coming::Forward { at, minutes, left_out } => {
+            UpcomingEvent::Forward { at, minutes, left_out } => {
                 let (at, times) = (words.time(*at), times(words, left_out));
                 if left_out.is_empty() {
                     tr!(words, "next-forward", at = at, minutes = *minutes)
@@ -138,7 +138,7 @@ fn lines(words: &Words, listed: &ComingRuns, now: Timestamp) -> Vec<String> {
                     tr!(words, "next-forward-without", at = at, minutes = *minutes, times = times)
                 }
             }
-            Coming::Back { at, minutes, once } => {
+            UpcomingEvent::Back { at, minutes, once } => {
                 let (at, times) = (words.time(*at), times(words, once));
                 if once.is_empty() {
                     tr!(words, "next-back", at = at, minutes = *minutes)

@@ -22,7 +22,7 @@ pub struct CloudLog {
 
 /// The position in a followed log.
 #[derive(Debug)]
-pub struct Followed {
+pub struct LogPosition {
     from: Timestamp,
     seen: HashSet<Line>,
 }
@@ -42,10 +42,10 @@ impl CloudLog {
     }
 
     /// Reads the lines that arrived since the last call, in order of time.
-    pub async fn fresh(&self, followed: &mut Followed) -> Result<Vec<Line>, LogsError> {
-        let from = followed.from;
+    pub async fn fresh(&self, position: &mut LogPosition) -> Result<Vec<Line>, LogsError> {
+        let from = position.from;
         let of = async |task| self.logs.since(&self.group(task), self.run, from).await;
-        Ok(followed.fresh(self.all(of).await?))
+        Ok(position.fresh(self.all(of).await?))
     }
 
     /// The log group of a task's function, as the template names it.
@@ -76,7 +76,7 @@ impl CloudLog {
     }
 }
 
-impl Followed {
+impl LogPosition {
     /// The position after the newest `lines` at `now`. `limited` is true if older lines were left out.
     pub fn after(lines: &[Line], limited: bool, now: Timestamp) -> Self {
         let late = now.checked_sub(LATE).unwrap_or(now);
@@ -107,18 +107,18 @@ mod tests {
     #[test]
     fn a_late_line_is_printed_and_no_line_twice() {
         let now = line(100, "").at;
-        let mut followed = Followed::after(&[line(98, "a")], false, now);
-        assert_eq!(followed.from, line(70, "").at);
-        assert_eq!(followed.fresh(vec![line(98, "a"), line(101, "b")]), [line(101, "b")]);
-        assert_eq!(followed.fresh(vec![line(98, "a"), line(99, "late"), line(101, "b")]), [line(99, "late")]);
-        assert_eq!(followed.fresh(vec![line(140, "c")]), [line(140, "c")]);
-        assert_eq!((followed.from, followed.seen.len()), (line(110, "").at, 1));
+        let mut position = LogPosition::after(&[line(98, "a")], false, now);
+        assert_eq!(position.from, line(70, "").at);
+        assert_eq!(position.fresh(vec![line(98, "a"), line(101, "b")]), [line(101, "b")]);
+        assert_eq!(position.fresh(vec![line(98, "a"), line(99, "late"), line(101, "b")]), [line(99, "late")]);
+        assert_eq!(position.fresh(vec![line(140, "c")]), [line(140, "c")]);
+        assert_eq!((position.from, position.seen.len()), (line(110, "").at, 1));
     }
 
     #[test]
     fn lines_that_the_limit_left_out_are_not_printed_later() {
         let now = line(100, "").at;
-        assert_eq!(Followed::after(&[line(98, "a")], true, now).from, line(98, "").at);
-        assert_eq!(Followed::after(&[line(10, "a")], true, now).from, line(70, "").at);
+        assert_eq!(LogPosition::after(&[line(98, "a")], true, now).from, line(98, "").at);
+        assert_eq!(LogPosition::after(&[line(10, "a")], true, now).from, line(70, "").at);
     }
 }

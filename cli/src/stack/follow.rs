@@ -113,5 +113,5 @@ async fn record_failure(
     let status = if failure.is_timeout() { Status::Timeout } else { Status::Failed };
     let reason = Reason::of_function(failure, failure.is_timeout());
     let run = Run { status, ..held.run(task, Timestamp::now()).because(reason) };
-    Ok(RunOutcome::Over(Box::new(table.end_held(run, held.hold).await?)))
+    Ok(RunOutcome::Over(Box::new(table.end_held(run, held.fence).await?)))
 }

@@ -101,7 +101,7 @@ struct Target {
 }
 
 /// The outcome of a write.
-enum Written {
+enum WriteOutcome {
     Whole,
     /// The reader is gone.
     Gone,
@@ -110,13 +110,13 @@ enum Written {
 
 /// The pieces that a thread writes while work runs.
 struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<QueueState>,
     changed: Condvar,
     missed: Missed,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct QueueState {
     pieces: VecDeque<Piece>,
     bytes: usize,
     /// The number of lines dropped since the last report.
@@ -166,11 +166,11 @@ impl Printer {
     }
 
     /// Stores the outcome of a write, and returns true if it succeeded.
-    fn note(&self, written: Written) -> bool {
+    fn note(&self, written: WriteOutcome) -> bool {
         match written {
-            Written::Whole => return true,
-            Written::Gone => self.is_gone.store(true, Ordering::Relaxed),
-            Written::Failed(error) => drop(lock(&self.failure).get_or_insert(error)),
+            WriteOutcome::Whole => return true,
+            WriteOutcome::Gone => self.is_gone.store(true, Ordering::Relaxed),
+            WriteOutcome::Failed(error) => drop(lock(&self.failure).get_or_insert(error)),
         }
         false
     }
@@ -200,8 +200,8 @@ impl Printer {
 }
 
 impl Target {
-    fn write(&mut self, text: &str) -> Written {
-        let Some(file) = &mut self.file else { return Written::Gone };
+    fn write(&mut self, text: &str) -> WriteOutcome {
+        let Some(file) = &mut self.file else { return WriteOutcome::Gone };
         let whole = if self.is_torn { format!("\n{text}") } else { text.to_owned() };
         let mut rest = whole.as_bytes();
         while !rest.is_empty() {
@@ -212,18 +212,18 @@ impl Target {
                     ErrorKind::Interrupted => {}
                     // Another program that shares the output has made it non-blocking.
                     ErrorKind::WouldBlock => thread::sleep(PAUSE),
-                    ErrorKind::BrokenPipe => return Written::Gone,
+                    ErrorKind::BrokenPipe => return WriteOutcome::Gone,
                     _ => return self.failed(rest.len() < whole.len(), error),
                 },
             }
         }
         self.is_torn = false;
-        Written::Whole
+        WriteOutcome::Whole
     }
 
-    fn failed(&mut self, is_torn: bool, error: io::Error) -> Written {
+    fn failed(&mut self, is_torn: bool, error: io::Error) -> WriteOutcome {
         self.is_torn |= is_torn;
-        Written::Failed(error)
+        WriteOutcome::Failed(error)
     }
 }
 
@@ -279,7 +279,7 @@ impl Queue {
                 waiting.missed += count;
             }
             if printer.is_gone.load(Ordering::Relaxed) {
-                *waiting = Waiting::default();
+                *waiting = QueueState::default();
                 self.changed.notify_all();
                 return;
             }

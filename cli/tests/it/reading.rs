@@ -9,7 +9,7 @@ use lamplighter_aws::{
     table::{Recorded, Table, create},
 };
 use lamplighter_core::{
-    claim::{Known, Refusal},
+    claim::{KnownSchedule, Refusal},
     id::RunId,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     statistics::floor,
@@ -135,7 +135,7 @@ fn o08_a_tick_before_the_task_existed_is_not_missed() {
     assert!(ask(2, &["--locale", "de"]).contains("noch nicht"));
     // A runner or the pulse has seen the task one and a half hours ago.
     let since = hours_ago(2) + Duration::from_secs(60);
-    let know = |known: Known, before: Option<Known>| {
+    let know = |known: KnownSchedule, before: Option<KnownSchedule>| {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let file = workspace.path(".lamplighter/table.sqlite");
             let engine = Engine::open(&file, Synchronous::Normal).unwrap();
@@ -145,14 +145,17 @@ fn o08_a_tick_before_the_task_existed_is_not_missed() {
             engine.close().await;
         });
     };
-    let first = Known { schedule: "0 * * * * UTC".into(), since, is_changed: false };
+    let first = KnownSchedule { schedule: "0 * * * * UTC".into(), since, is_changed: false };
     know(first.clone(), None);
     assert_eq!((&why(2)["answer"], &why(2)["since"]), (&json!("not_there_yet"), &json!(since)));
     assert_eq!(why(1)["answer"], "missed");
     // The schedule was changed and deployed.
     workspace.task("purge", "purge", cron("0 */1 * * *"));
     assert_eq!((&why(1)["answer"], &why(1)["is_changed"]), (&json!("not_there_yet"), &json!(true)));
-    know(Known { schedule: "0 */1 * * * UTC".into(), since: hours_ago(1), is_changed: true }, Some(first));
+    know(
+        KnownSchedule { schedule: "0 */1 * * * UTC".into(), since: hours_ago(1), is_changed: true },
+        Some(first),
+    );
     assert_eq!((&why(2)["answer"], &why(2)["is_changed"]), (&json!("not_there_yet"), &json!(true)));
     assert_eq!(why(1)["answer"], "missed");
     assert!(ask(2, &[]).contains("did not have this schedule yet"), "{}", ask(2, &[]));

@@ -297,5 +297,5 @@ async fn s03_a_side_task_runs_in_one_of_two_runners_and_moves_when_that_is_kille
     let [moved, lost] = &runs[..] else { panic!("{runs:?}") };
     assert_eq!((moved.status, lost.status), (Status::Completed, Status::Failed));
     assert_eq!(lost.error.as_ref().unwrap().kind, ErrorKind::System);
-    assert!(moved.epoch > lost.epoch);
+    assert!(moved.fencing_token > lost.fencing_token);
 }

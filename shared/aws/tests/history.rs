@@ -229,7 +229,7 @@ async fn p05_statistics_count_a_lost_run_and_tell_the_failure_streak() {
         run_id: RunId::new(at(0), 1),
         holder: "holder".into(),
         trigger: Trigger::Manual,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Skip,
         runs_once: false,
         now: at(0),

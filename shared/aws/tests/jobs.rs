@@ -25,7 +25,9 @@ use lamplighter_aws::{
 use lamplighter_core::{
     definition::Priority,
     id::RunId,
-    job::{Job, JobKey, Limit, NewJob, OnConflict, Refusal, Scope, StartRequest, Tried, Unique, When},
+    job::{
+        AttemptOutcome, Job, JobKey, Limit, NewJob, OnConflict, Refusal, Scope, StartRequest, Unique, When,
+    },
     reason::Reason,
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
@@ -51,13 +53,13 @@ fn worker(holder: &str) -> Worker {
     Worker { holder: holder.into(), until, retry: Retry::default(), jitter: 0.0 }
 }
 
-fn tried(job: &Job, error: Option<RunError>) -> Tried {
+fn tried(job: &Job, error: Option<RunError>) -> AttemptOutcome {
     let now = Timestamp::now();
     let status = if error.is_some() { Status::Failed } else { Status::Completed };
     let attempts = vec![Attempt { started_at: now, duration_ms: 1, error: error.clone() }];
     let data = error.is_none().then(|| json!({ "sent": job.arguments["to"] }));
     let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, now);
-    Tried { run: Run { status, attempts, data, error, ..run }, retryable: true }
+    AttemptOutcome { run: Run { status, attempts, data, error, ..run }, retryable: true }
 }
 
 fn failure() -> RunError {
@@ -90,7 +92,7 @@ async fn q01_q02_a_job_waits_from_its_enqueue_and_its_values_come_back() {
     assert_eq!(status(&jobs, &key).await, Status::Pending);
     assert_eq!(jobs.wait(&key, Duration::from_millis(30)).await.unwrap(), None);
     let run = succeed(&jobs, &key).await;
-    assert_eq!((run.status, run.epoch), (Status::Completed, 1));
+    assert_eq!((run.status, run.fencing_token), (Status::Completed, 1));
     assert_eq!(run.arguments, new().arguments);
     assert_eq!(run.data, Some(json!({ "sent": "żółw" })));
     assert_eq!(jobs.wait(&key, Duration::ZERO).await.unwrap(), Some(run.clone()));
@@ -125,7 +127,7 @@ async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() 
     let zombie = Worker { until: past, ..worker("zombie") };
     let theirs = jobs.start(&key, &zombie).await.unwrap().done().unwrap();
     let mine = jobs.start(&key, &worker("heir")).await.unwrap().done().unwrap();
-    assert_eq!((theirs.epoch, mine.epoch, mine.attempts.len()), (1, 2, 1));
+    assert_eq!((theirs.fencing_token, mine.fencing_token, mine.attempts.len()), (1, 2, 1));
     for error in [None, Some(failure())] {
         let late = jobs.conclude(&theirs, tried(&theirs, error), &zombie).await.unwrap();
         assert_eq!(late, JobOutcome::Lost);
@@ -157,7 +159,7 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
     assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 0, "nothing is left to do");
     for key in &keys[..2] {
         let run = succeed(&jobs, key).await;
-        assert_eq!((run.epoch, run.attempts.len()), (2, 2));
+        assert_eq!((run.fencing_token, run.attempts.len()), (2, 2));
         assert!(run.attempts[0].error.as_ref().unwrap().message.starts_with("lost: "), "{run:?}");
     }
     let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
@@ -168,7 +170,7 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
     assert_eq!(status(&jobs, &waiting).await, Status::Pending);
     // One that was only taken for dead ends nothing that was started since, and keeps what was not.
     let late = jobs.conclude(&theirs[0], tried(&theirs[0], None), &worker("w").of("dead")).await.unwrap();
-    assert!(matches!(late, JobOutcome::Over(run) if run.epoch == 2));
+    assert!(matches!(late, JobOutcome::Over(run) if run.fencing_token == 2));
     assert_eq!(jobs.revoke_leases(&task, "alive", longest).await.unwrap(), 1);
     assert!(jobs.renew(&theirs[2], worker("w").until).await.unwrap());
     let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
@@ -216,9 +218,9 @@ async fn q04_a_waiting_a_running_and_a_finished_job_are_aborted_each_in_its_way(
 
     let running = enqueue(&jobs, new()).await;
     let job = jobs.start(&running, &worker("w")).await.unwrap().done().unwrap();
-    assert!(!jobs.table().is_aborted(&running, job.epoch).await.unwrap());
+    assert!(!jobs.table().is_aborted(&running, job.fencing_token).await.unwrap());
     assert_eq!(jobs.abort(&running).await.unwrap(), AbortOutcome::Asked);
-    assert!(jobs.table().is_aborted(&running, job.epoch).await.unwrap());
+    assert!(jobs.table().is_aborted(&running, job.fencing_token).await.unwrap());
 
     let done = enqueue(&jobs, new()).await;
     succeed(&jobs, &done).await;
@@ -398,12 +400,15 @@ async fn q11_so_many_jobs_with_a_key_run_at_once_and_the_others_find_a_place_lat
     let full = jobs.start(&keys[2], &worker("three")).await.unwrap();
     let Conditional::Refused(JobOutcome::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
     let Some(JobRecord::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
-    assert_eq!((waits.status, waits.epoch), (Status::Pending, 0));
+    assert_eq!((waits.status, waits.fencing_token), (Status::Pending, 0));
     assert_eq!(waits.not_before.unwrap().as_millisecond(), until.as_millisecond());
     succeed(&jobs, &keys[3]).await;
 
     // A lost response: who has it already has its place, and starts it again.
-    assert_eq!(jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap().epoch, one.epoch);
+    assert_eq!(
+        jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap().fencing_token,
+        one.fencing_token
+    );
     assert!(jobs.renew(&two, until + Duration::from_secs(3600)).await.unwrap());
     let over = jobs.conclude(&one, tried(&one, None), &worker("one")).await.unwrap();
     assert!(matches!(over, JobOutcome::Over(_)), "{over:?}");
@@ -507,7 +512,7 @@ async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
     });
     for (carried, key) in futures::future::join_all(carrying).await.into_iter().zip(&keys) {
         let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
-        assert_eq!((run.id, run.status, run.epoch), (key.run_id, Status::Completed, 1));
+        assert_eq!((run.id, run.status, run.fencing_token), (key.run_id, Status::Completed, 1));
         assert_eq!(jobs.wait(key, Duration::ZERO).await.unwrap().as_ref(), Some(&*run));
     }
     let spent = embedded.meter.spent();
@@ -578,19 +583,19 @@ async fn a_step_is_taken_once_whatever_became_of_its_answer() {
     // A change that cannot be is made for none of its steps.
     assert!(take(vec![step(&open[0]), step(&open[1]), step(&open[0])]).is_err());
     let started = jobs.start(&open[1].key(), &worker("other")).await.unwrap().done().unwrap();
-    assert_eq!(started.epoch, 1);
+    assert_eq!(started.fencing_token, 1);
     let granted = |job: &Job| Some(StepOutcome::Started(Box::new(job.clone().started(&request))));
     let wanted = [granted(&open[0]), None, granted(&open[2])];
     assert_eq!(take(open.iter().map(step).collect()).unwrap(), wanted);
     // The answer was lost: the worker asks again, alone, and has what it has started, as it was.
     let again = jobs.start(&open[0].key(), &worker("w")).await.unwrap().done().unwrap();
     let granted = open[0].clone().started(&request);
-    assert_eq!((again.epoch, again.started_at), (granted.epoch, granted.started_at));
+    assert_eq!((again.fencing_token, again.started_at), (granted.fencing_token, granted.started_at));
     assert_eq!((again.status, &again.arguments), (Status::Running, &granted.arguments));
     // An end whose answer was lost is one's own, and a zombie's is refused.
     let run = tried(&again, None).run;
-    let run = Run { epoch: 1, arguments: again.arguments.clone(), ..run };
-    let zombie = Job { epoch: 0, ..again.clone() };
+    let run = Run { fencing_token: 1, arguments: again.arguments.clone(), ..run };
+    let zombie = Job { fencing_token: 0, ..again.clone() };
     assert_eq!(take(vec![table.end_step(&zombie, &run).unwrap()]).unwrap(), [None]);
     assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [Some(StepOutcome::Ended)]);
     assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [None]);

@@ -15,7 +15,7 @@ use lamplighter_aws::{
 };
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, Limit, NewJob, OnConflict, Scope, Tried, Unique, When},
+    job::{AttemptOutcome, Job, JobKey, Limit, NewJob, OnConflict, Scope, Unique, When},
     retry::Retry,
     run::{Run, Trigger},
     status::Status,
@@ -122,10 +122,10 @@ async fn d09_plain_writes_of_a_job_go_on_after_they_met_a_transaction() {
         if turns % 2 == 1 && !head.contains("GetItem") { WRITE_CONFLICT } else { Fault::None }
     });
     let key = jobs.enqueue(NewJob { limit, ..new() }).await.unwrap().key;
-    let attempt = async |job: &Job| Tried { run: completed(job), retryable: false };
+    let attempt = async |job: &Job| AttemptOutcome { run: completed(job), retryable: false };
     let carried = jobs.process(&key, &worker("w"), attempt).await.unwrap();
     let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
-    assert_eq!((run.status, run.epoch), (Status::Completed, 1));
+    assert_eq!((run.status, run.fencing_token), (Status::Completed, 1));
 }
 
 #[tokio::test]
@@ -144,16 +144,16 @@ async fn d09_a_commit_gives_way_only_to_the_condition_that_failed() {
     };
     let fresh = || vec![write("attribute_not_exists(n)")];
     let met = proxy.fail("TransactWriteItems", 2, CONFLICT);
-    table.commit_job(&key, job.epoch, fresh()).await.unwrap();
+    table.commit_job(&key, job.fencing_token, fresh()).await.unwrap();
     assert_eq!(*met.lock().unwrap(), 2);
     // A conflict beside a condition that does not hold is no reason to try again.
     let met = proxy.fail("TransactWriteItems", 9, Fault::Answer(400, CONFLICT_AND_CONDITION));
-    let refused = table.commit_job(&key, job.epoch, fresh()).await.unwrap_err();
+    let refused = table.commit_job(&key, job.fencing_token, fresh()).await.unwrap_err();
     assert!(matches!(refused, CommitError::Refused { index: 0 }), "{refused}");
     assert_eq!(*met.lock().unwrap(), 1);
     // What no further try can mend is told with its reason.
     let met = proxy.fail("TransactWriteItems", 9, Fault::Answer(400, TOO_LARGE));
-    let refused = table.commit_job(&key, job.epoch, fresh()).await.unwrap_err().to_string();
+    let refused = table.commit_job(&key, job.fencing_token, fresh()).await.unwrap_err().to_string();
     assert!(refused.contains("ValidationError") && *met.lock().unwrap() == 1, "{refused}");
 }
 
@@ -260,7 +260,7 @@ async fn q04_whoever_waits_without_an_end_is_told_of_it() {
         let (jobs, key) = (Arc::clone(&jobs), key.clone());
         tokio::spawn(async move { jobs.wait(&key, Duration::MAX).await })
     };
-    let attempt = async |job: &Job| Tried { run: completed(job), retryable: false };
+    let attempt = async |job: &Job| AttemptOutcome { run: completed(job), retryable: false };
     assert!(matches!(jobs.process(&key, &worker("w"), attempt).await.unwrap(), JobOutcome::Over(_)));
     assert_eq!(waits.await.unwrap().unwrap().unwrap().status, Status::Completed);
 }

@@ -9,10 +9,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::table::Recorded;
 use lamplighter_core::{
-    claim::Known,
+    claim::KnownSchedule,
     name::TaskName,
-    notify::{Message, Retry},
-    pulse::{Record, State, Tally, Waiting, Why, run_id},
+    notify::{Message, Redelivery},
+    pulse::{Record, State, Tally, WaitReason, WaitingTick, run_id},
     run::{Run, Trigger},
     status::Status,
 };
@@ -63,12 +63,12 @@ async fn what_a_pulse_remembers_is_kept_unless_another_was_faster() {
     let table = &embedded.table;
     let first = table.pulse_state().await.unwrap();
     assert_eq!(first, State::default());
-    let waiting = |why: Why| Waiting { task: name("a"), tick: at(0), why, handed: None };
+    let waiting = |why: WaitReason| WaitingTick { task: name("a"), tick: at(0), why, handed: None };
     let state = State {
         watermark: Some(at(60)),
-        waiting: vec![waiting(Why::Running), waiting(Why::Dependency(name("b")))],
+        waiting: vec![waiting(WaitReason::Running), waiting(WaitReason::Dependency(name("b")))],
         cursor: Some(name("z")),
-        heard: Some(at(30)),
+        orphans_checked_until: Some(at(30)),
         plan: Some("7".into()),
         failing: Some(at(30)),
         letters: Some(at(20)),
@@ -159,7 +159,7 @@ async fn o08_a_message_is_kept_until_it_is_delivered_or_given_up() {
     assert_eq!(outbox(2).await, [], "somebody else is sending it");
     let again = outbox(62).await.remove(0);
     assert_eq!(again.failures, 0, "who began to send it has died");
-    table.message_undelivered(&again, Retry::At(at(300)), "it answered 500").await.unwrap();
+    table.message_undelivered(&again, Redelivery::At(at(300)), "it answered 500").await.unwrap();
     assert_eq!(outbox(299).await, []);
     let third = outbox(301).await.remove(0);
     assert_eq!((third.failures, third.since), (1, at(0)));
@@ -173,7 +173,7 @@ async fn o08_a_message_is_kept_until_it_is_delivered_or_given_up() {
     }
     assert_eq!((table.outbox(at(1), 20).await.unwrap().len(), outbox(1).await.len()), (20, 10));
     for lost in table.outbox(at(100), 50).await.unwrap() {
-        table.message_undelivered(&lost, Retry::GiveUp, "no").await.unwrap();
+        table.message_undelivered(&lost, Redelivery::GiveUp, "no").await.unwrap();
     }
     assert_eq!(outbox(1_000_000).await, []);
 }
@@ -182,7 +182,7 @@ async fn o08_a_message_is_kept_until_it_is_delivered_or_given_up() {
 async fn o08_since_when_a_schedule_is_known_is_written_once_and_survives_runs() {
     let embedded = embedded().await;
     let table = &embedded.table;
-    let known = |schedule: &str, second, is_changed| Known {
+    let known = |schedule: &str, second, is_changed| KnownSchedule {
         schedule: schedule.into(),
         since: at(second),
         is_changed,

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use jiff::Timestamp;
 use lamplighter_aws::table::{CommitError, Recorded, Seen, TransactWriteItem};
 use lamplighter_core::{
-    claim::{Decision, Grant, Hold, Occasion, Refusal, Request, TaskState, claim},
+    claim::{Decision, Fence, Grant, Occasion, Refusal, Request, TaskState, claim},
     definition::{Overlap, Priority},
     deployment::{Deployment, EntryKey},
     id::RunId,
@@ -44,7 +44,7 @@ fn request(run: u128, now: i64, occasion: Occasion) -> Request {
     }
 }
 
-fn run(request: &Request, hold: Hold, status: Status) -> Run {
+fn run(request: &Request, fence: Fence, status: Status) -> Run {
     Run {
         id: request.run_id,
         task: task(),
@@ -71,7 +71,7 @@ fn run(request: &Request, hold: Hold, status: Status) -> Run {
         skipped_reason: None,
         why: None,
         environment: "dev".into(),
-        epoch: hold.epoch(),
+        fencing_token: fence.token(),
         log: Some("/aws/lambda/shop-run-migrations 2027/01/15/[$LATEST]5b2f".into()),
         large: BTreeMap::new(),
     }
@@ -98,7 +98,7 @@ async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), None)]);
 
     let recorded =
-        embedded.table.finish(&run(&first, grant.hold, Status::Completed), grant.hold).await.unwrap();
+        embedded.table.finish(&run(&first, grant.fence, Status::Completed), grant.fence).await.unwrap();
     assert_eq!(recorded, Recorded::Written);
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
@@ -125,8 +125,8 @@ async fn c14_a_run_beside_others_and_with_settings_costs_three_write_units_too()
     let grant = granted(&embedded, &last).await;
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), Some(1.0))]);
     assert!(grant.settings.is_some(), "they came with the claim");
-    let run = run(&last, grant.hold, Status::Completed);
-    let _ = embedded.table.finish(&run, grant.hold).await.unwrap();
+    let run = run(&last, grant.fence, Status::Completed);
+    let _ = embedded.table.finish(&run, grant.fence).await.unwrap();
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
 
@@ -151,7 +151,7 @@ async fn k05_a_reason_survives_its_record_and_keeps_it_within_one_write_unit() {
     {
         let fields = serde_json::to_string(&reason).unwrap();
         assert!(fields.len() <= 150, "{fields}");
-        let run = run(&request, Hold::GroupCommit { epoch: 1 }, Status::Failed);
+        let run = run(&request, Fence::Exclusive { token: 1 }, Status::Failed);
         let id = RunId::new(at(0), 100 + u128::try_from(number).unwrap());
         let run = Run { id, message: None, data: None, ..run }.because(reason);
         assert_eq!(embedded.table.record(&run).await.unwrap(), Recorded::Written);
@@ -166,7 +166,7 @@ async fn c13_of_twenty_racing_claims_one_is_granted() {
     let embedded = embedded().await;
     for round in 0..50 {
         let now = round * 100;
-        let requests: Vec<_> = (0..20).map(|i| request(i, now, Occasion::Wish)).collect();
+        let requests: Vec<_> = (0..20).map(|i| request(i, now, Occasion::Manual)).collect();
         let task = task();
         let claims = requests.iter().map(|request| embedded.table.claim(&task, request));
         let decisions = futures::future::try_join_all(claims).await.unwrap();
@@ -192,7 +192,7 @@ fn the_tables_condition_is_the_pure_rule() {
                 for (i, (who, wait, nth, kind, then, shared)) in steps.into_iter().enumerate() {
                     now += wait;
                     let occasion = match kind {
-                        0 => Occasion::Wish,
+                        0 => Occasion::Manual,
                         1 => Occasion::Tick(at(nth)),
                         _ => Occasion::Deployment {
                             ledger: format!("stack#{kind}"),
@@ -209,17 +209,17 @@ fn the_tables_condition_is_the_pure_rule() {
                         // A run that was lost is let go of, with the status it has.
                         for lost in &grant.lost {
                             let run = embedded.table.run(&task(), lost.lease.run_id).await.unwrap().unwrap();
-                            model = model.released(run.id, lost.hold, run.status);
+                            model = model.released(run.id, lost.fence, run.status);
                         }
-                        model = model.claimed(&request, grant.hold);
+                        model = model.claimed(&request, grant.fence);
                         if then == 0 || then == 5 {
                             // The run id may have had its record already: that stands.
-                            let run = run(&request, grant.hold, Status::Completed);
-                            let status = match embedded.table.finish(&run, grant.hold).await.unwrap() {
+                            let run = run(&request, grant.fence, Status::Completed);
+                            let status = match embedded.table.finish(&run, grant.fence).await.unwrap() {
                                 Recorded::Written => run.status,
                                 Recorded::Before(stands) => stands.status,
                             };
-                            model = model.released(run.id, grant.hold, status);
+                            model = model.released(run.id, grant.fence, status);
                         }
                     }
                     if then == 1 {
@@ -263,11 +263,11 @@ async fn a_claim_whose_response_was_lost_is_still_ones_own() {
 #[tokio::test]
 async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_release() {
     let embedded = embedded().await;
-    let first = request(1, 0, Occasion::Wish);
+    let first = request(1, 0, Occasion::Manual);
     let zombie = granted(&embedded, &first).await;
-    let second = request(2, 11, Occasion::Wish);
+    let second = request(2, 11, Occasion::Manual);
     let grant = granted(&embedded, &second).await;
-    assert_eq!(grant.hold.epoch(), zombie.hold.epoch() + 1);
+    assert_eq!(grant.fence.token(), zombie.fence.token() + 1);
 
     let lost = embedded.table.run(&task(), first.run_id).await.unwrap().unwrap();
     assert_eq!(lost.status, Status::Failed);
@@ -275,7 +275,7 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
     assert!(lost.reason().unwrap().starts_with("lost: "), "{lost:?}");
 
     let late =
-        embedded.table.finish(&run(&first, zombie.hold, Status::Completed), zombie.hold).await.unwrap();
+        embedded.table.finish(&run(&first, zombie.fence, Status::Completed), zombie.fence).await.unwrap();
     assert_eq!(late, Recorded::Before(Box::new(lost)));
     let lease = embedded.table.state(&task()).await.unwrap().lease.unwrap();
     assert_eq!(lease.run_id, second.run_id);
@@ -287,15 +287,15 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
 async fn c15_a_lost_run_is_not_forgotten_when_who_finds_it_dies() {
     for requests in 0..6 {
         let embedded = embedded().await;
-        let first = request(1, 0, Occasion::Wish);
+        let first = request(1, 0, Occasion::Manual);
         granted(&embedded, &first).await;
-        let second = request(2, 11, Occasion::Wish);
+        let second = request(2, 11, Occasion::Manual);
         let _ = embedded.dying_after(requests).claim(&task(), &second).await;
         let recorded = || async { embedded.table.run(&task(), first.run_id).await.unwrap() };
         let held = embedded.table.state(&task()).await.unwrap().leases().any(|it| it.run_id == first.run_id);
         assert!(held || recorded().await.is_some(), "after {requests} requests");
 
-        granted(&embedded, &request(3, 30, Occasion::Wish)).await;
+        granted(&embedded, &request(3, 30, Occasion::Manual)).await;
         assert_eq!(recorded().await.unwrap().status, Status::Failed, "after {requests} requests");
     }
 }
@@ -303,12 +303,12 @@ async fn c15_a_lost_run_is_not_forgotten_when_who_finds_it_dies() {
 #[tokio::test]
 async fn a_run_that_was_taken_for_lost_by_who_then_died_lets_go_itself() {
     let embedded = embedded().await;
-    let first = request(1, 0, Occasion::Wish);
+    let first = request(1, 0, Occasion::Manual);
     let grant = granted(&embedded, &first).await;
     let lost = embedded.table.state(&task()).await.unwrap().lost(at(11)).remove(0);
     embedded.dying_after(1).with_environment("dev").end_lost(&task(), &lost, at(11)).await.unwrap_err();
-    let done = run(&first, grant.hold, Status::Completed);
-    let finished = embedded.table.finish(&done, grant.hold).await.unwrap();
+    let done = run(&first, grant.fence, Status::Completed);
+    let finished = embedded.table.finish(&done, grant.fence).await.unwrap();
     let Recorded::Before(stands) = finished else { panic!("{finished:?}") };
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!((stands.status, state.lease), (Status::Failed, None));
@@ -331,18 +331,18 @@ async fn a_zombies_commit_is_refused_and_the_next_runs_is_written() {
     for overlap in [Overlap::Skip, Overlap::Allow] {
         let embedded = embedded().await;
         let table = &embedded.table;
-        let first = Request { overlap, ..request(1, 0, Occasion::Wish) };
+        let first = Request { overlap, ..request(1, 0, Occasion::Manual) };
         let zombie = granted(&embedded, &first).await;
-        table.commit(&task(), first.run_id, zombie.hold, vec![effect("a")]).await.unwrap();
-        let second = Request { overlap, ..request(2, 11, Occasion::Wish) };
+        table.commit(&task(), first.run_id, zombie.fence, vec![effect("a")]).await.unwrap();
+        let second = Request { overlap, ..request(2, 11, Occasion::Manual) };
         let grant = granted(&embedded, &second).await;
-        let late = table.commit(&task(), first.run_id, zombie.hold, vec![effect("b"), effect("c")]).await;
+        let late = table.commit(&task(), first.run_id, zombie.fence, vec![effect("b"), effect("c")]).await;
         assert!(matches!(late, Err(CommitError::LostHold)), "{late:?}");
         // Had any of the zombie's writes happened, this would be refused.
-        table.commit(&task(), second.run_id, grant.hold, vec![effect("b"), effect("c")]).await.unwrap();
-        let refused = table.commit(&task(), second.run_id, grant.hold, vec![effect("d"), effect("c")]).await;
+        table.commit(&task(), second.run_id, grant.fence, vec![effect("b"), effect("c")]).await.unwrap();
+        let refused = table.commit(&task(), second.run_id, grant.fence, vec![effect("d"), effect("c")]).await;
         assert!(matches!(refused, Err(CommitError::Refused { index: 1 })), "{refused:?}");
-        table.commit(&task(), second.run_id, grant.hold, vec![effect("d")]).await.unwrap();
+        table.commit(&task(), second.run_id, grant.fence, vec![effect("d")]).await.unwrap();
     }
 }
 
@@ -351,16 +351,16 @@ async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Tick(at(0)));
     let grant = granted(&embedded, &first).await;
-    let completed = run(&first, grant.hold, Status::Completed);
-    assert_eq!(embedded.table.finish(&completed, grant.hold).await.unwrap(), Recorded::Written);
+    let completed = run(&first, grant.fence, Status::Completed);
+    assert_eq!(embedded.table.finish(&completed, grant.fence).await.unwrap(), Recorded::Written);
     assert_eq!(
-        embedded.table.finish(&completed, grant.hold).await.unwrap(),
+        embedded.table.finish(&completed, grant.fence).await.unwrap(),
         Recorded::Written,
         "a repeated write of one's own"
     );
-    let failed = run(&first, grant.hold, Status::Failed);
+    let failed = run(&first, grant.fence, Status::Failed);
     assert_eq!(
-        embedded.table.finish(&failed, grant.hold).await.unwrap(),
+        embedded.table.finish(&failed, grant.fence).await.unwrap(),
         Recorded::Before(Box::new(completed.clone()))
     );
     assert_eq!(embedded.table.run(&task(), first.run_id).await.unwrap(), Some(completed));
@@ -369,7 +369,7 @@ async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
 #[tokio::test]
 async fn whoever_meets_a_lost_run_ends_it() {
     let embedded = embedded().await;
-    let first = request(1, 0, Occasion::Wish);
+    let first = request(1, 0, Occasion::Manual);
     granted(&embedded, &first).await;
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!(state.lost(at(10)), [], "its lease is live");
@@ -384,7 +384,7 @@ async fn whoever_meets_a_lost_run_ends_it() {
 async fn a_lost_run_is_recorded_with_the_environment_that_it_was_claimed_in() {
     for overlap in [Overlap::Skip, Overlap::Allow] {
         let embedded = embedded().await;
-        let first = Request { overlap, ..request(1, 0, Occasion::Wish) };
+        let first = Request { overlap, ..request(1, 0, Occasion::Manual) };
         let own = embedded.table.clone().with_environment("prod");
         assert!(matches!(own.claim(&task(), &first).await.unwrap(), Decision::Granted(_)));
         let Seen::Over(run) = embedded.table.look(&task(), first.run_id, at(11)).await.unwrap() else {
@@ -426,11 +426,11 @@ async fn what_users_bring_comes_back_equal() {
     let deep = (0..60).fold(json!(null), |inner, _| json!([inner]));
     let brought =
         json!({ "": "", "größe": 1e300, "deep": deep, "n": u64::MAX, "null": null, "🕯": ["a", {}] });
-    let request = request(1, 0, Occasion::Wish);
+    let request = request(1, 0, Occasion::Manual);
     let kept = Run {
         data: Some(brought.clone()),
         config: brought,
-        ..run(&request, Hold::Shared, Status::Completed)
+        ..run(&request, Fence::Shared, Status::Completed)
     };
     assert_eq!(embedded.table.record(&kept).await.unwrap(), Recorded::Written);
     assert_eq!(embedded.table.run(&task(), request.run_id).await.unwrap(), Some(kept));
@@ -439,9 +439,9 @@ async fn what_users_bring_comes_back_equal() {
 #[tokio::test]
 async fn data_that_no_item_holds_is_refused_with_its_size() {
     let embedded = embedded().await;
-    let request = request(1, 0, Occasion::Wish);
+    let request = request(1, 0, Occasion::Manual);
     let large =
-        Run { data: Some(json!("x".repeat(400_000))), ..run(&request, Hold::Shared, Status::Completed) };
+        Run { data: Some(json!("x".repeat(400_000))), ..run(&request, Fence::Shared, Status::Completed) };
     let error = embedded.table.record(&large).await.unwrap_err().to_string();
     assert!(
         error.contains(

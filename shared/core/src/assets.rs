@@ -1,39 +1,41 @@
-//! Which files go with a task, and where they stand below its working directory.
+//! Files that go with a task, and their places below its working directory.
 
 use serde::{Deserialize, Serialize};
 
-/// A file or folder that is copied beside a task's binary.
+/// A file or folder that is copied next to a task's binary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Asset {
-    /// Where it is, relative to the task's package.
+    /// The source, relative to the task's package.
     pub from: String,
-    /// Where it goes, relative to the task's working directory. Left out: the base name of `from`.
+    /// The target, relative to the task's working directory. By default it is the base name of `from`.
     pub to: String,
 }
 
-/// An asset as it is written, before it is known to stay inside.
+/// An asset as it is written, before its paths are checked.
 #[derive(Deserialize)]
 struct Unchecked {
     from: String,
     to: Option<String>,
 }
 
-/// Why a path cannot name an asset.
+/// The error of a path that cannot name an asset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("asset {role} `{path}` {fault}")]
 pub struct InvalidAsset {
-    /// Which of the two paths.
+    /// The path at fault: `from` or `to`.
     pub role: &'static str,
     /// The path as given.
     pub path: String,
-    /// What is wrong, and what may stand there.
+    /// The fault, and what is allowed.
     pub fault: &'static str,
 }
 
 impl Asset {
-    /// An asset of the package at `from`, to be found at `to`, or at the base name of `from`. Both must be
-    /// relative and must not lead out with `..`; whether `from` exists, the build checks.
+    /// Creates an asset of the package at `from`, placed at `to` or at the base name of `from`.
+    ///
+    /// Both paths must be relative and must not lead out of their folder with `..`. The build checks that
+    /// `from` exists.
     pub fn new(from: &str, to: Option<&str>) -> Result<Self, InvalidAsset> {
         let from = inside("from", from)?;
         let base = || from.rsplit('/').next().unwrap_or_default().to_owned();
@@ -50,7 +52,7 @@ impl TryFrom<Unchecked> for Asset {
     }
 }
 
-/// The path without empty and `.` parts, if it stays inside the folder it is relative to.
+/// Returns the path without empty and `.` parts, if it stays inside its folder.
 fn inside(role: &'static str, path: &str) -> Result<String, InvalidAsset> {
     let refused = |fault| Err(InvalidAsset { role, path: path.to_owned(), fault });
     let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();

@@ -1,4 +1,4 @@
-//! What becomes of ticks that had no run because nothing was there to start it.
+//! Catch-up: the policy for ticks that had no run because nothing was there to start it.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration::{self, InvalidDuration};
 
-/// The policy of catch-up, written `none`, `last` or `all within 1h`.
+/// A catch-up policy, written `none`, `last` or `all within 1h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum CatchUp {
-    /// They are gone.
+    /// Missed ticks have no run.
     None,
-    /// The newest of them has its run, the others are gone.
+    /// The newest missed tick has a run. Older ones have none.
     #[default]
     Last,
-    /// Each of the last while has its run, oldest first; older ones are gone.
+    /// Each missed tick of the given time has a run, oldest first. Older ones have none.
     All {
-        /// How far back.
+        /// The time before now from which ticks are caught up.
         within: Duration,
     },
 }
 
-/// Why a text is not a policy of catch-up.
+/// The error of a text that is not a catch-up policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCatchUp {
-    /// It is none of the words.
+    /// The text is none of the policies.
     #[error(
-        "`{0}` is not a policy of catch-up: it must be none, last, or all within a time, such as `all within 1h`"
+        "`{0}` is not a catch-up policy: it must be none, last, or all within a time, such as `all within 1h`"
     )]
     Unknown(String),
-    /// Its time cannot be read.
-    #[error("a policy of catch-up: {0}")]
+    /// The time of the policy is not a duration.
+    #[error("the catch-up policy: {0}")]
     Within(#[from] InvalidDuration),
 }
 

@@ -1,8 +1,8 @@
-//! Who may run a task now: the rule of the lease.
+//! The claim: the rule by which a run gets the lease of its task.
 //!
-//! The table states the same rule as the condition of one write, so that no read comes before it. When the
-//! condition fails the old item comes back, and [`claim`] turns it into the reason. A property test holds the
-//! two together.
+//! The table states the same rule as the condition of one write, so that no read comes before it. If the
+//! condition fails, the write returns the old item, and [`claim`] derives the refusal from it. A property
+//! test checks that the two agree.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -20,201 +20,203 @@ use crate::{
     status::Status,
 };
 
-/// By how much the clocks of two machines may differ before only the epoch keeps a second run's effects out.
+/// The maximum difference between the clocks of two machines. Beyond it, only the fencing token prevents a
+/// second run's effects.
 pub const SKEW_MARGIN: Duration = Duration::from_secs(2);
 
-/// How long a run that replaces another one waits for that to end: the other looks every few seconds whether it was
-/// asked to, at the latest 10 s after its own beginning, and has some more to put things in order and be recorded.
+/// The time for which a run that replaces another one waits for its end. The other run checks for
+/// cancellation every few seconds, first 10 s after its start. Then it needs some time to stop and to be
+/// recorded.
 pub const REPLACE_WAIT: Duration = Duration::from_secs(20);
 
-/// What the table holds of a task between and during its runs.
+/// The state of a task in the table, between and during its runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskState {
-    /// Whether somebody switched it off.
+    /// The task is switched off.
     pub disabled: bool,
-    /// The current run's hold on the task, if it has the task to itself.
+    /// The lease of the current run, if it has the task to itself.
     pub lease: Option<Lease>,
-    /// The holds of runs beside which others may begin, in the order of their ids.
+    /// The leases of runs that share the task, sorted by run id.
     pub shared: Vec<Lease>,
-    /// How many claims there have been: the fencing number of the last one.
-    pub epoch: u64,
-    /// The newest scheduled time that started a run.
+    /// The fencing token of the last claim. Each claim of the whole task raises it by one.
+    pub fencing_token: u64,
+    /// The newest tick that started a run.
     pub last_tick: Option<Timestamp>,
     /// The newest deployment of each resource that started a run, by the resource's ledger.
     pub last_deployments: BTreeMap<String, EntryKey>,
-    /// What somebody set at run time, as JSON text: [`crate::settings::Settings`].
+    /// The run-time settings as JSON text: [`crate::settings::Settings`].
     pub settings: Option<String>,
-    /// The last run that is over, of those that began.
+    /// The last run that started and is over.
     pub last_run: Option<LastRun>,
-    /// How many runs have failed since one completed.
+    /// The number of failed runs since the last completed one.
     pub failure_streak: u64,
-    /// Since when its schedule is known to the pulse or a runner; nothing if neither has seen it.
-    pub known: Option<Known>,
+    /// The schedule that the pulse or a runner knows; none if neither has seen one.
+    pub known: Option<KnownSchedule>,
 }
 
-/// Since when a task's schedule is known.
+/// A task's schedule, and the time from which it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Known {
-    /// The word that tells the schedule from another one.
+pub struct KnownSchedule {
+    /// The schedule's text and time zone: see [`schedule_word`](crate::pulse::schedule_word).
     pub schedule: String,
-    /// From when on its ticks have their runs.
+    /// The time from which its ticks have runs.
     pub since: Timestamp,
     /// The task had another schedule before.
     #[serde(default)]
     pub is_changed: bool,
 }
 
-/// How a task's last run ended.
+/// The result of a task's last run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LastRun {
     /// The run.
     pub run_id: RunId,
-    /// How it ended.
+    /// The status in which it ended.
     pub status: Status,
 }
 
-/// A run's hold on its task.
+/// The lease of a task, held by a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lease {
-    /// The run that holds it.
+    /// The run that holds the lease.
     pub run_id: RunId,
-    /// The invocation that claimed it: tells a repeated write of one's own from another's claim.
+    /// The invocation that claimed it. It distinguishes a repeated write from the claim of another invocation.
     pub holder: Holder,
-    /// When it ends by itself.
+    /// The time at which the lease expires.
     pub until: Timestamp,
-    /// When the run began.
+    /// The start of the run.
     pub started_at: Timestamp,
-    /// What started the run.
+    /// The trigger of the run.
     pub trigger: Trigger,
-    /// The time the run was meant for.
+    /// The scheduled time of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_for: Option<Timestamp>,
-    /// Whether somebody asked the run to end.
+    /// Cancellation of the run is requested.
     #[serde(default)]
     pub cancelled: bool,
 }
 
-/// What may start at most one run.
+/// An occasion for a run. Each has at most one run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Occasion {
-    /// A scheduled time.
+    /// A tick of a schedule.
     Tick(Timestamp),
-    /// One deployment request of one resource.
+    /// One deployment request for one resource.
     Deployment {
         /// The resource's ledger.
         ledger: String,
-        /// The request, in the ledger's order.
+        /// The entry of the request in the ledger.
         entry: EntryKey,
     },
-    /// Somebody's wish; each is its own.
-    Wish,
+    /// A person's request. Each is an occasion of its own.
+    Manual,
 }
 
-/// A wish to run a task.
+/// A request to run a task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// The run that would begin.
+    /// The id of the new run.
     pub run_id: RunId,
-    /// A word that no other invocation has.
+    /// A word that is unique to the invocation.
     pub holder: Holder,
-    /// What starts it.
+    /// The trigger of the new run.
     pub trigger: Trigger,
-    /// What it may be the only run of.
+    /// The occasion of the new run.
     pub occasion: Occasion,
-    /// The task's policy. Only [`Overlap::Allow`] lets it begin beside another run; what the others do once it is
-    /// refused is the pipeline's.
+    /// The task's overlap policy. Only [`Overlap::Allow`] lets a run start beside another one. The pipeline
+    /// carries out the other policies after a refusal.
     pub overlap: Overlap,
-    /// Whether its claim switches the task off, which is to run once: so it is off whatever becomes of the run.
+    /// The claim disables the task, since it runs once. So it is disabled whatever the result of the run.
     pub runs_once: bool,
     /// The time of the request.
     pub now: Timestamp,
-    /// When the lease shall end: the invocation's deadline and [`SKEW_MARGIN`].
+    /// The end of the lease: the invocation's deadline and [`SKEW_MARGIN`].
     pub until: Timestamp,
 }
 
-/// The answer to a [`Request`].
+/// The decision on a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
-    /// The run begins.
+    /// The run starts.
     Granted(Grant),
-    /// It does not, and nothing has changed.
+    /// The run does not start, and nothing has changed.
     Refused(Refusal),
 }
 
-/// A claim that holds.
+/// A granted claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// By what the run may write for its task.
-    pub hold: Hold,
-    /// The holds of earlier runs that ended by themselves. Each run's record must be written before its hold is taken
-    /// away, since the hold is all that is known of it, and both before the body starts.
-    pub lost: Vec<Lost>,
-    /// What somebody set at run time, as JSON text.
+    /// The fence with which the run writes.
+    pub fence: Fence,
+    /// Runs whose leases have expired. Before the body starts, each run's record must be written, and after
+    /// that its lease be revoked. The lease is all that is known of such a run.
+    pub lost: Vec<LostRun>,
+    /// The run-time settings as JSON text.
     pub settings: Option<String>,
 }
 
-/// By what a run may write for its task.
+/// The right of a run to write for its task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Hold {
-    /// The task is its own: only who has the task's current epoch may write for it.
-    GroupCommit {
-        /// The fencing number.
-        epoch: u64,
+pub enum Fence {
+    /// The run has the task to itself. It may write while its token is the task's newest.
+    Exclusive {
+        /// The fencing token: one more than that of the claim before it.
+        token: u64,
     },
-    /// Other runs may be beside it; its own hold is there as long as nobody took the run for lost.
+    /// The run shares the task. It may write while its own lease is there.
     Shared,
 }
 
-impl Hold {
-    /// The fencing number, as it is recorded; 0 where there is none.
-    pub fn epoch(self) -> u64 {
+impl Fence {
+    /// Returns the fencing token as it is recorded; 0 for a shared task.
+    pub fn token(self) -> u64 {
         match self {
-            Self::GroupCommit { epoch } => epoch,
+            Self::Exclusive { token } => token,
             Self::Shared => 0,
         }
     }
 }
 
-/// A run that started and whose end nobody wrote.
+/// A run that started and whose end is not recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Lost {
-    /// Its lease of the task.
+pub struct LostRun {
+    /// Its lease.
     pub lease: Lease,
-    /// By what it could write.
-    pub hold: Hold,
+    /// The fence with which it could write.
+    pub fence: Fence,
 }
 
-/// Why a run does not begin.
+/// The reason why a run does not start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Refusal {
-    /// Somebody switched the task off.
+    /// The task is disabled.
     Disabled,
-    /// Another run holds the task.
+    /// Another run holds the lease.
     PreviousInstanceRunning {
-        /// The run that holds it.
+        /// The run that holds the lease.
         run_id: RunId,
-        /// When its hold ends by itself.
+        /// The time at which the lease expires.
         until: Timestamp,
     },
-    /// This very run has begun already, by another delivery of the same request.
+    /// This run has already started, by another delivery of the same request.
     AlreadyRunning {
         /// The run.
         run_id: RunId,
     },
-    /// The scheduled time or the deployment, or a later one, has had its run.
+    /// The tick or deployment, or a later one, has had its run.
     AlreadyRan {
-        /// The scheduled time or the deployment.
+        /// The tick or deployment.
         #[serde(flatten)]
         occasion: PastOccasion,
     },
-    /// The task's own schedule function was asked and said no.
+    /// The task's schedule function declined.
     NotDue,
 }
 
 impl Refusal {
-    /// The reason that the record of the refused run has.
+    /// Returns the reason for the record of the refused run.
     pub fn reason(&self) -> Reason {
         match self {
             Self::Disabled => Reason::Disabled,
@@ -236,11 +238,12 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// Occasion that has had its run. Its JSON form has the words for people in `occasion`, and a field for each kind.
+/// An occasion that has had its run. Its JSON form has the words for people in `occasion`, and a field for each
+/// kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OccasionFields", into = "OccasionFields")]
 pub enum PastOccasion {
-    /// A scheduled time.
+    /// A tick.
     Tick(Timestamp),
     /// A deployment request.
     Deployment(EntryKey),
@@ -261,7 +264,7 @@ impl PastOccasion {
     }
 }
 
-/// JSON form of a [`PastOccasion`].
+/// The JSON form of a [`PastOccasion`].
 #[derive(Default, Serialize, Deserialize)]
 struct OccasionFields {
     occasion: String,
@@ -302,21 +305,25 @@ impl From<OccasionFields> for PastOccasion {
     }
 }
 
-/// Decides on a request in the state that the table had when it arrived.
+/// Decides on a request in the state that the table had when the request arrived.
 ///
-/// A run is refused while the task is disabled; while another run's lease is live, unless overlaps are allowed; and if
-/// its occasion, or a newer one of the same kind, has had a run. A lease that already names the request's own holder is
-/// the request's own earlier write whose response was lost, and is granted. A lease that has ended by itself keeps
-/// nobody out, but it must be ended before the claim is written: see [`Grant::lost`].
+/// A run is refused in three cases:
+/// - The task is disabled.
+/// - Another run's lease is live, unless overlaps are allowed.
+/// - The occasion, or a newer one of the same kind, has had a run.
 ///
-/// A policy that changes while runs are in progress holds for the runs that begin after it: a run that has the task to
-/// itself and runs that share it do not see each other.
+/// A lease that names the request's own holder is granted: it is an earlier write whose response was lost. An
+/// expired lease does not refuse a run, but the lost run must be ended before the claim is written: see
+/// [`Grant::lost`].
+///
+/// A changed overlap policy applies to the runs that start after it. A run that has the task to itself and
+/// runs that share it do not exclude each other.
 pub fn claim(state: &TaskState, request: &Request) -> Decision {
     match request.overlap {
         Overlap::Allow => {
             if let Some(lease) = state.shared.iter().find(|lease| lease.run_id == request.run_id) {
                 return if lease.holder == request.holder {
-                    state.granted(Hold::Shared, Vec::new())
+                    state.granted(Fence::Shared, Vec::new())
                 } else {
                     Decision::Refused(Refusal::AlreadyRunning { run_id: lease.run_id })
                 };
@@ -325,16 +332,16 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
         Overlap::Skip | Overlap::Buffer | Overlap::Replace => {
             if let Some(lease) = &state.lease {
                 if lease.holder == request.holder {
-                    return state.granted(Hold::GroupCommit { epoch: state.epoch }, Vec::new());
+                    return state.granted(Fence::Exclusive { token: state.fencing_token }, Vec::new());
                 }
                 if lease.until >= request.now {
-                    // Another delivery of the same tick is no other run, whatever id it came with.
+                    // Another delivery of the same tick is the same run, whatever its id.
                     let is_the_same = lease.run_id == request.run_id
                         || matches!(request.occasion, Occasion::Tick(tick) if lease.scheduled_for == Some(tick));
                     return Decision::Refused(if is_the_same {
                         Refusal::AlreadyRunning { run_id: lease.run_id }
                     } else if state.disabled {
-                        // It would not begin either if the other run made room for it.
+                        // The run would not start even if the other one made room for it.
                         Refusal::Disabled
                     } else {
                         Refusal::PreviousInstanceRunning { run_id: lease.run_id, until: lease.until }
@@ -355,37 +362,39 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
             .get(ledger)
             .filter(|last| *last >= entry)
             .map(|_| PastOccasion::Deployment(entry.clone())),
-        Occasion::Wish => None,
+        Occasion::Manual => None,
     };
     match had_its_run {
         Some(occasion) => Decision::Refused(Refusal::AlreadyRan { occasion }),
-        None => state.granted(state.next_hold(request.overlap), state.lost(request.now)),
+        None => state.granted(state.next_fence(request.overlap), state.lost(request.now)),
     }
 }
 
 impl TaskState {
-    fn granted(&self, hold: Hold, lost: Vec<Lost>) -> Decision {
-        Decision::Granted(Grant { hold, lost, settings: self.settings.clone() })
+    fn granted(&self, fence: Fence, lost: Vec<LostRun>) -> Decision {
+        Decision::Granted(Grant { fence, lost, settings: self.settings.clone() })
     }
 
-    /// The hold that the next claim gets.
-    pub fn next_hold(&self, overlap: Overlap) -> Hold {
+    /// Returns the fence that the next claim gets.
+    pub fn next_fence(&self, overlap: Overlap) -> Fence {
         match overlap {
-            Overlap::Allow => Hold::Shared,
-            Overlap::Skip | Overlap::Buffer | Overlap::Replace => Hold::GroupCommit { epoch: self.epoch + 1 },
+            Overlap::Allow => Fence::Shared,
+            Overlap::Skip | Overlap::Buffer | Overlap::Replace => {
+                Fence::Exclusive { token: self.fencing_token + 1 }
+            }
         }
     }
 
-    /// The state after `request` was granted with `hold`.
+    /// Returns the state after `request` was granted with `fence`.
     #[must_use]
-    pub fn claimed(mut self, request: &Request, hold: Hold) -> Self {
+    pub fn claimed(mut self, request: &Request, fence: Fence) -> Self {
         let lease = request.lease();
-        match hold {
-            Hold::GroupCommit { epoch } => {
-                self.epoch = epoch;
+        match fence {
+            Fence::Exclusive { token } => {
+                self.fencing_token = token;
                 self.lease = Some(lease);
             }
-            Hold::Shared => {
+            Fence::Shared => {
                 self.shared.push(lease);
                 self.shared.sort_by_key(|lease| lease.run_id);
             }
@@ -395,23 +404,25 @@ impl TaskState {
             Occasion::Deployment { ledger, entry } => {
                 self.last_deployments.insert(ledger.clone(), entry.clone());
             }
-            Occasion::Wish => {}
+            Occasion::Manual => {}
         }
         self.disabled |= request.runs_once;
         self
     }
 
-    /// The state after `run` is over, if it still has its hold; otherwise it changes nothing.
+    /// Returns the state after `run` is over. If the run no longer holds its lease, nothing changes.
     #[must_use]
-    pub fn released(mut self, run_id: RunId, hold: Hold, status: Status) -> Self {
-        match hold {
-            Hold::GroupCommit { epoch } => {
-                if epoch != self.epoch || self.lease.as_ref().is_none_or(|lease| lease.run_id != run_id) {
+    pub fn released(mut self, run_id: RunId, fence: Fence, status: Status) -> Self {
+        match fence {
+            Fence::Exclusive { token } => {
+                if token != self.fencing_token
+                    || self.lease.as_ref().is_none_or(|lease| lease.run_id != run_id)
+                {
                     return self;
                 }
                 self.lease = None;
             }
-            Hold::Shared => {
+            Fence::Shared => {
                 let before = self.shared.len();
                 self.shared.retain(|lease| lease.run_id != run_id);
                 if self.shared.len() == before {
@@ -424,26 +435,27 @@ impl TaskState {
         self
     }
 
-    /// The runs whose hold on the task has ended by itself, and whose end nobody wrote.
-    pub fn lost(&self, now: Timestamp) -> Vec<Lost> {
+    /// Returns the runs whose leases have expired and whose end is not recorded.
+    pub fn lost(&self, now: Timestamp) -> Vec<LostRun> {
         self.held().filter(|lost| lost.lease.until < now).collect()
     }
 
-    /// Every run that has a hold on the task, as who knows that it is lost would end it.
-    pub fn held(&self) -> impl Iterator<Item = Lost> {
-        let exclusive = self.lease.iter().map(|lease| (lease, Hold::GroupCommit { epoch: self.epoch }));
-        let shared = self.shared.iter().map(|lease| (lease, Hold::Shared));
-        exclusive.chain(shared).map(|(lease, hold)| Lost { lease: lease.clone(), hold })
+    /// Returns every run that holds a lease, expired or not, in the form in which it would be ended as lost.
+    pub fn held(&self) -> impl Iterator<Item = LostRun> {
+        let exclusive =
+            self.lease.iter().map(|lease| (lease, Fence::Exclusive { token: self.fencing_token }));
+        let shared = self.shared.iter().map(|lease| (lease, Fence::Shared));
+        exclusive.chain(shared).map(|(lease, fence)| LostRun { lease: lease.clone(), fence })
     }
 
-    /// Every run that has a hold on the task, whether or not it has ended by itself.
+    /// Returns every lease of the task, expired or not.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.lease.iter().chain(&self.shared)
     }
 }
 
 impl Request {
-    /// The lease that the request would get.
+    /// Returns the lease that the request would get.
     pub fn lease(&self) -> Lease {
         Lease {
             run_id: self.run_id,
@@ -453,21 +465,21 @@ impl Request {
             trigger: self.trigger,
             scheduled_for: match self.occasion {
                 Occasion::Tick(tick) => Some(tick),
-                Occasion::Deployment { .. } | Occasion::Wish => None,
+                Occasion::Deployment { .. } | Occasion::Manual => None,
             },
             cancelled: false,
         }
     }
 }
 
-impl Lost {
-    /// The run's record, by whoever finds it at `now`.
+impl LostRun {
+    /// Returns the record of the lost run, as it is written at `now`.
     pub fn run(&self, task: &TaskName, now: Timestamp) -> Run {
         let run = Run {
             status: Status::Failed,
             completed_at: now,
             scheduled_for: self.lease.scheduled_for,
-            epoch: self.hold.epoch(),
+            fencing_token: self.fence.token(),
             ..Run::begun(self.lease.run_id, task.clone(), self.lease.trigger, self.lease.started_at)
         };
         run.because(Reason::Lost { until: self.lease.until })
@@ -499,7 +511,7 @@ mod tests {
 
     fn granted(state: TaskState, request: &Request) -> TaskState {
         match claim(&state, request) {
-            Decision::Granted(grant) => state.claimed(request, grant.hold),
+            Decision::Granted(grant) => state.claimed(request, grant.fence),
             Decision::Refused(refusal) => panic!("refused: {refusal}"),
         }
     }
@@ -542,32 +554,32 @@ mod tests {
 
     #[test]
     fn a_live_lease_keeps_others_out_and_names_its_run() {
-        let first = request(1, 100, Occasion::Wish);
+        let first = request(1, 100, Occasion::Manual);
         let state = granted(TaskState::default(), &first);
         assert_eq!(
-            refusal(&state, &request(2, 110, Occasion::Wish)),
+            refusal(&state, &request(2, 110, Occasion::Manual)),
             Refusal::PreviousInstanceRunning { run_id: first.run_id, until: first.until }
         );
     }
 
     #[test]
     fn an_expired_lease_is_taken_over_and_its_run_is_lost() {
-        let first = request(1, 100, Occasion::Wish);
+        let first = request(1, 100, Occasion::Manual);
         let state = granted(TaskState::default(), &first);
-        let Decision::Granted(grant) = claim(&state, &request(2, 111, Occasion::Wish)) else {
+        let Decision::Granted(grant) = claim(&state, &request(2, 111, Occasion::Manual)) else {
             panic!("refused")
         };
-        assert_eq!((grant.hold, grant.lost[0].lease.run_id), (Hold::GroupCommit { epoch: 2 }, first.run_id));
+        assert_eq!((grant.fence, grant.lost[0].lease.run_id), (Fence::Exclusive { token: 2 }, first.run_id));
     }
 
     #[test]
     fn a_lost_response_is_told_from_another_delivery() {
-        let first = request(1, 100, Occasion::Wish);
+        let first = request(1, 100, Occasion::Manual);
         let state = granted(TaskState::default(), &first);
         assert_eq!(
             claim(&state, &first),
             Decision::Granted(Grant {
-                hold: Hold::GroupCommit { epoch: 1 },
+                fence: Fence::Exclusive { token: 1 },
                 lost: Vec::new(),
                 settings: None
             })
@@ -615,7 +627,7 @@ mod tests {
     #[test]
     fn c05_disabled_keeps_everyone_out() {
         let state = TaskState { disabled: true, ..TaskState::default() };
-        assert_eq!(refusal(&state, &request(1, 1, Occasion::Wish)), Refusal::Disabled);
+        assert_eq!(refusal(&state, &request(1, 1, Occasion::Manual)), Refusal::Disabled);
     }
 
     #[test]
@@ -628,10 +640,10 @@ mod tests {
             };
             let first = once(1, 100, 90);
             let state = granted(TaskState::default(), &first);
-            // Whether or not the first run is still there, and whoever ends it.
+            // The same before and after the end of the first run.
             assert_eq!(refusal(&state, &once(2, 101, 150)), Refusal::Disabled, "{overlap:?}");
             assert_eq!(refusal(&state, &once(2, 200, 150)), Refusal::Disabled, "{overlap:?}");
-            // Another delivery of its tick is told of the run, and its own write again is its own.
+            // Another delivery of its tick is refused as the same run, and its own repeated write is granted.
             assert!(matches!(claim(&state, &first), Decision::Granted(_)), "{overlap:?}");
             if overlap == Overlap::Skip {
                 assert_eq!(
@@ -643,8 +655,8 @@ mod tests {
     }
 
     proptest! {
-        /// Invariants 1 and 2: whatever requests come in whatever order, live leases never overlap, and no
-        /// tick is granted twice.
+        /// Invariants 1 and 2: for any requests in any order, live leases never overlap, and no tick is
+        /// granted twice.
         #[test]
         fn leases_never_overlap_and_ticks_run_once(steps in prop::collection::vec((0_u128..4, 0_i64..8, 0_i64..6, any::<bool>()), 1..60)) {
             let mut state = TaskState::default();
@@ -655,15 +667,15 @@ mod tests {
                 now += wait;
                 let request = request(run, now, Occasion::Tick(at(tick)));
                 if let Decision::Granted(grant) = claim(&state, &request) {
-                    // One's own earlier write: nothing is written again.
+                    // The request's own earlier write: nothing is written again.
                     if state.lease.as_ref().is_some_and(|lease| lease.holder == request.holder) {
                         continue;
                     }
-                    prop_assert_eq!(grant.hold, Hold::GroupCommit { epoch: state.epoch + 1 });
+                    prop_assert_eq!(grant.fence, Fence::Exclusive { token: state.fencing_token + 1 });
                     prop_assert!(!ticks.contains(&tick));
                     ticks.push(tick);
                     prop_assert!(held_until < now);
-                    state = state.claimed(&request, grant.hold);
+                    state = state.claimed(&request, grant.fence);
                     held_until = now + 10;
                     if finish {
                         state.lease = None;

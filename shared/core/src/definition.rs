@@ -1,4 +1,4 @@
-//! What a task says of itself: its kind, its limits, and what it needs. `describe` prints it as JSON.
+//! A task's definition: its kind, its limits, and its requirements. `describe` prints it as JSON.
 
 use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
@@ -7,51 +7,51 @@ use serde_json::Value;
 
 use crate::{assets::Asset, catch_up::CatchUp, name::TaskName, retry::Retry, schedule::Schedule};
 
-/// The longest time a task may take: what Lambda allows one invocation.
+/// The maximum timeout of a task. Source: Lambda quotas, function timeout.
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(900);
-/// How long a run's record is kept unless its task says otherwise.
+/// The default time for which a run's record is kept.
 pub const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
-/// By how much a task's ticks may be put off at most.
+/// The maximum jitter of a schedule.
 pub const MAX_JITTER: Duration = Duration::from_secs(3600);
-/// The time a task may take unless it says otherwise.
+/// The default timeout of a task.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A task's definition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
-    /// Its name, one word everywhere.
+    /// The name, the same in every place.
     pub name: TaskName,
-    /// What it does, for people: the doc comment of its function.
+    /// The description for people: the doc comment of the task's function.
     pub description: String,
-    /// How it is started, and what only such tasks have.
+    /// The kind of the task, with its own settings.
     #[serde(flatten)]
     pub kind: Kind,
-    /// The time one run may take, all its attempts together.
+    /// The time limit of one run, all its attempts together.
     #[serde(rename = "timeout_ms", with = "crate::duration::as_millis")]
     pub timeout: Duration,
-    /// How often its body is tried.
+    /// The number of attempts, and the backoff between them.
     pub retry: Retry,
-    /// Files and folders that go with the binary.
+    /// Files and folders that are copied next to the binary.
     pub copy_assets: Vec<Asset>,
-    /// Whether it can undo what it did.
+    /// The task has a `rollback` function that undoes its work.
     pub rollback: bool,
-    /// What it belongs to, for lists: `billing`.
+    /// A category for lists, such as `billing`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
-    /// Further words to find it by.
+    /// Tags for lists.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
-    /// How long the records of its runs are kept.
+    /// The time for which records of runs are kept.
     #[serde(default = "default_retention", rename = "retention_ms", with = "crate::duration::as_millis")]
     pub retention: Duration,
-    /// The queue tasks for which it enqueues jobs.
+    /// The queue tasks to which it adds jobs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub enqueues: Vec<TaskName>,
-    /// Its configuration where nothing overrides it.
+    /// The default configuration.
     pub config: Value,
-    /// The JSON Schema of its configuration.
+    /// The JSON Schema of the configuration.
     pub config_schema: Value,
-    /// The JSON Schema of its data, if it promises one.
+    /// The JSON Schema of the returned data; null if the task declares none.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub result_schema: Value,
 }
@@ -64,24 +64,24 @@ fn default_retention() -> Duration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Kind {
-    /// Started by a deployment.
+    /// A deployment starts it.
     Lifecycle(Lifecycle),
-    /// Started by a schedule.
+    /// A schedule starts it.
     Cron(Cron),
-    /// Started by whoever enqueues a job for it.
+    /// A job in its queue starts it.
     Queue(Queue),
-    /// Runs as long as the runner does; never in Lambda.
+    /// It runs as long as the runner does, and never in Lambda.
     Side(Side),
 }
 
-/// What a lifecycle task has.
+/// The settings of a lifecycle task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {
-    /// Which changes of the stack start it.
+    /// The changes of the stack that start it.
     pub run_on: BTreeSet<RunOn>,
-    /// Whether the application waits for it.
+    /// Before or after the application's own functions are deployed.
     pub phase: Phase,
-    /// What must have changed for it to run again.
+    /// The change that makes it run again.
     pub once_per: OncePer,
     /// The tasks that must have completed before it starts.
     pub depends_on: Vec<TaskName>,
@@ -98,34 +98,35 @@ impl Default for Lifecycle {
     }
 }
 
-/// What a cron task has.
+/// The settings of a cron task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cron {
-    /// When it runs. Nothing if the task's own function is asked, each minute.
+    /// The schedule; none if the task's schedule function is called each minute instead.
     pub schedule: Option<Schedule>,
-    /// The IANA name of the time zone the schedule is read in.
+    /// The IANA name of the schedule's time zone.
     pub timezone: String,
-    /// Which of several due tasks goes first.
+    /// The priority among tasks that are due at the same time.
     pub priority: Priority,
-    /// What a tick does that comes while a run is in progress.
+    /// The policy for a tick that comes while a run is in progress.
     #[serde(default)]
     pub overlap: Overlap,
-    /// What becomes of ticks that had no run because nothing was there to start it.
+    /// The policy for ticks that had no run because nothing was there to start it.
     #[serde(default)]
     pub catch_up: CatchUp,
     /// The tasks whose last run must have completed before it starts.
     #[serde(default)]
     pub depends_on: Vec<TaskName>,
-    /// By how much its ticks may be put off, so that not all tasks start at once. Each task has its own fixed share of it.
+    /// The maximum delay of its ticks, so that not all tasks start at once. Each task always has the same
+    /// part of it.
     #[serde(default, rename = "jitter_ms", with = "crate::duration::as_millis")]
     pub jitter: Duration,
-    /// Whether it is disabled after its first run.
+    /// The task is disabled after its first run.
     #[serde(default)]
     pub run_once: bool,
 }
 
 impl Cron {
-    /// A cron task of that schedule, in UTC, without overlaps.
+    /// Creates the settings of a cron task with this schedule, in UTC, without overlaps.
     pub fn new(schedule: Option<Schedule>) -> Self {
         Self {
             schedule,
@@ -140,26 +141,25 @@ impl Cron {
     }
 }
 
-/// What a queue task has.
+/// The settings of a queue task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    /// Which of several waiting jobs goes first, where whoever enqueues one does not say. SQS does not know priorities:
-    /// they hold under the runner.
+    /// The default priority of its jobs. Only the runner obeys it; SQS has no priorities.
     #[serde(default)]
     pub priority: Priority,
-    /// How many of its jobs may run at once; as many as there are workers for if it does not say.
+    /// The maximum number of its jobs that run at once; none if only the number of workers limits them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
-    /// The JSON Schema of its arguments: of an object with one key for each.
+    /// The JSON Schema of the arguments: an object with one key for each argument.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments_schema: Value,
 }
 
-/// What a side task has.
+/// The settings of a side task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {}
 
-/// A word of a closed set, as authors write it in an attribute and as it is stored.
+/// Defines a closed set of words, as authors write them in an attribute and as they are stored.
 macro_rules! words {
     ($(#[$doc:meta])* $type:ident: $what:literal, $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
         $(#[$doc])*
@@ -168,18 +168,18 @@ macro_rules! words {
         pub enum $type { $($(#[$variant_doc])* $variant),+ }
 
         impl $type {
-            /// Each, in order.
+            /// All values, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// Every word there is, in order.
+            /// All words, in order.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
 
-            /// The stored word.
+            /// Returns the stored word.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            /// The name of the variant that the word stands for, for generated code.
+            /// Returns the name of the variant, for generated code.
             pub fn variant(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),+ }
             }
@@ -188,7 +188,7 @@ macro_rules! words {
         impl FromStr for $type {
             type Err = UnknownWord;
 
-            /// Reads the word in any letter case, so that `Deploy` in code is `deploy` in a file.
+            /// Reads the word in any letter case. So `Deploy` in code equals `deploy` in a file.
             fn from_str(word: &str) -> Result<Self, UnknownWord> {
                 match word.to_ascii_lowercase().as_str() {
                     $($word => Ok(Self::$variant),)+
@@ -219,20 +219,20 @@ macro_rules! words {
     };
 }
 
-/// A word that is not one of those which may stand in its place.
+/// The error of a word that is not in its set.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is not a {what}: it must be one of {}", words.join(", "))]
 pub struct UnknownWord {
-    /// What was wanted.
+    /// The expected kind of word.
     pub what: &'static str,
-    /// What was given.
+    /// The given word.
     pub word: String,
-    /// What may be given.
+    /// The allowed words.
     pub words: &'static [&'static str],
 }
 
 words! {
-    /// Which change of the stack starts a lifecycle task.
+    /// A change of the stack that starts a lifecycle task.
     RunOn: "change to run on",
     /// The stack is created.
     #[default]
@@ -242,41 +242,41 @@ words! {
 }
 
 words! {
-    /// Where a lifecycle task stands to the application's own functions.
+    /// The place of a lifecycle task in a deployment, relative to the application's own functions.
     Phase: "phase",
-    /// They wait for it: migrations, seeding, assets.
+    /// Before them: migrations, seeding, assets.
     #[default]
     Before = "before",
-    /// It waits for them: cache warming, smoke tests.
+    /// After them: cache warming, smoke tests.
     After = "after",
 }
 
 words! {
-    /// What must have changed for a lifecycle task to run again.
+    /// The change that makes a lifecycle task run again.
     OncePer: "scope of once_per",
-    /// Nothing: each deployment runs it.
+    /// Every deployment.
     #[default]
     Deployment = "deployment",
-    /// Its code, its assets or its configuration.
+    /// A change of its code, its assets or its configuration.
     Content = "content",
 }
 
 words! {
-    /// What a tick does that comes while a run is in progress.
+    /// The policy for a tick that comes while a run is in progress.
     Overlap: "policy of overlap",
-    /// It is skipped, and recorded as such.
+    /// The tick is skipped and recorded as SKIPPED.
     #[default]
     Skip = "skip",
-    /// It starts another run beside the first.
+    /// The tick starts another run beside the first.
     Allow = "allow",
-    /// It waits until the run is over; of several that wait the last one runs.
+    /// The tick waits until the run is over. Of several waiting ticks the last one runs.
     Buffer = "buffer",
-    /// It ends the run in progress, which is recorded as CANCELLED, and takes its place.
+    /// The run in progress is cancelled and recorded as CANCELLED. The tick's run takes its place.
     Replace = "replace",
 }
 
 words! {
-    /// Which of several tasks goes first.
+    /// The priority of a task or a job.
     Priority: "priority",
     /// Before all others.
     Critical = "critical",
@@ -291,20 +291,20 @@ words! {
     Background = "background",
 }
 
-/// The longest category or tag, in bytes.
+/// The maximum length of a category or tag, in bytes.
 const MAX_LABEL: usize = 64;
 
-/// A text to find tasks by: a category or a tag. 1 to 64 bytes, without control characters and without spaces at its ends.
+/// A category or a tag: 1 to 64 bytes, without control characters and without spaces at its ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label(String);
 
-/// A text that is no category or tag.
+/// The error of a text that is not a category or tag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a category or a tag: it must be 1 to 64 bytes of text, without spaces at its ends")]
 pub struct InvalidLabel(pub String);
 
 impl Label {
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -323,18 +323,18 @@ impl FromStr for Label {
     }
 }
 
-/// Something in a definition that cannot stand.
+/// An invalid setting in a definition.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}`: {reason}")]
 pub struct Fault {
     /// The key at fault, as the author writes it.
     pub key: &'static str,
-    /// Why, and what may stand there.
+    /// The fault, and what is allowed.
     pub reason: String,
 }
 
 impl Definition {
-    /// A task of that name and kind that says nothing else: everything is what it is by default.
+    /// Creates a definition with this name and kind, and defaults for everything else.
     pub fn new(name: TaskName, kind: Kind) -> Self {
         Self {
             name,
@@ -354,7 +354,7 @@ impl Definition {
         }
     }
 
-    /// What a run does that would begin beside another one. Only cron tasks may choose; jobs are beside each other anyway.
+    /// Returns the overlap policy. Only cron tasks can choose it; jobs always run beside each other.
     pub fn overlap(&self) -> Overlap {
         match &self.kind {
             Kind::Cron(cron) => cron.overlap,
@@ -363,12 +363,12 @@ impl Definition {
         }
     }
 
-    /// Whether it is disabled after its first run.
+    /// Returns whether the task is disabled after its first run.
     pub fn runs_once(&self) -> bool {
         matches!(&self.kind, Kind::Cron(Cron { run_once: true, .. }))
     }
 
-    /// What in this definition cannot stand by itself; what tasks demand of each other, [`waves`] checks.
+    /// Returns the faults of this definition by itself. [`waves`] checks the dependencies between tasks.
     ///
     /// [`waves`]: crate::deployment::waves
     pub fn faults(&self) -> Vec<Fault> {
@@ -417,7 +417,7 @@ impl Definition {
         faults
     }
 
-    /// What the task has if it is a lifecycle task.
+    /// Returns the settings of a lifecycle task.
     pub fn lifecycle(&self) -> Option<&Lifecycle> {
         match &self.kind {
             Kind::Lifecycle(lifecycle) => Some(lifecycle),
@@ -425,7 +425,7 @@ impl Definition {
         }
     }
 
-    /// What the task has if it is a cron task.
+    /// Returns the settings of a cron task.
     pub fn cron(&self) -> Option<&Cron> {
         match &self.kind {
             Kind::Cron(cron) => Some(cron),
@@ -433,7 +433,7 @@ impl Definition {
         }
     }
 
-    /// What the task has if it is a queue task.
+    /// Returns the settings of a queue task.
     pub fn queue(&self) -> Option<&Queue> {
         match &self.kind {
             Kind::Queue(queue) => Some(queue),

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-/// Why a text is not a duration.
+/// The error of a text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a duration: write a number with its unit, such as `90s`, `2m` or `1h 30m`")]
 pub struct InvalidDuration {
-    /// What was given.
+    /// The given text.
     pub text: String,
 }
 
@@ -15,12 +15,13 @@ pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     humantime::parse_duration(text).map_err(|_| InvalidDuration { text: text.to_owned() })
 }
 
-/// The duration in whole milliseconds; what exceeds `u64` is `u64::MAX`.
+/// Returns the duration in whole milliseconds, at most `u64::MAX`.
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `#[serde(with = "duration::as_millis")]`: a duration as whole milliseconds, for fields named `.._ms`.
+/// Serializes a duration as whole milliseconds, for fields named `.._ms`: `#[serde(with =
+/// "duration::as_millis")]`.
 pub mod as_millis {
     use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a task's function is sent, and what it reports.
+//! The request to a task's function, and the function's report.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,29 +13,29 @@ use crate::{
     status::Status,
 };
 
-/// The payload of an invocation. An empty object is somebody's wish.
+/// The payload of an invocation. An empty object requests a run by hand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// What starts the run.
+    /// The trigger of the run.
     #[serde(default = "manual")]
     pub trigger: Trigger,
-    /// The run's id, where the sender fixed it. Without one the task makes one.
+    /// The run's id, if the sender chose it. Otherwise the task creates one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
-    /// The time the run is meant for.
+    /// The scheduled time of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled_for: Option<Timestamp>,
-    /// The deployment the run belongs to.
+    /// The deployment of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Deployment>,
-    /// The run that this one does over, of somebody's wish.
+    /// The earlier run that a person repeats with this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
-    /// What the task's configuration has instead, key by key, in this run only.
+    /// Configuration of this run only, which overrides the task's own key by key.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
-    /// What a queue task's body is given: an object with one key for each argument.
+    /// The arguments of a queue task: an object with one key for each.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments: Value,
 }
@@ -49,27 +49,27 @@ fn malformed(error: serde_json::Error) -> InvalidEnvelope {
     InvalidEnvelope::Malformed(error.to_string())
 }
 
-/// Why an invocation's payload cannot start a run.
+/// The error of a payload that cannot start a run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEnvelope {
-    /// It is not an envelope at all.
+    /// The payload is not an envelope.
     #[error(
         "the payload is not one for a task: {0}; send `{{}}` to run it by hand, or an object with `trigger`, \
          `run_id`, `scheduled_for`, `deployment`, `config`, `arguments` and `retry_of`"
     )]
     Malformed(String),
-    /// What its trigger needs is not there.
+    /// A field that the trigger requires is missing.
     #[error("a run triggered by {trigger} needs `{missing}` in the payload")]
     Incomplete {
         /// The trigger.
         trigger: Trigger,
-        /// What is missing.
+        /// The missing field.
         missing: &'static str,
     },
 }
 
 impl Envelope {
-    /// What says no more than what starts the run.
+    /// Creates an envelope with nothing but a trigger.
     pub fn of(trigger: Trigger) -> Self {
         Self {
             trigger,
@@ -82,15 +82,15 @@ impl Envelope {
         }
     }
 
-    /// Reads a payload. Nothing at all counts as an empty object.
+    /// Reads a payload. Null counts as an empty object.
     pub fn parse(payload: Value) -> Result<Self, InvalidEnvelope> {
-        // By way of an object, since a struct would be read from a list as well.
+        // A struct by itself would also be read from a list.
         let fields: Option<serde_json::Map<String, Value>> =
             serde_json::from_value(payload).map_err(malformed)?;
         serde_json::from_value(Value::Object(fields.unwrap_or_default())).map_err(malformed)
     }
 
-    /// What the run may be the only one of.
+    /// Returns the occasion of the run.
     pub fn occasion(&self) -> Result<Occasion, InvalidEnvelope> {
         let missing = |missing| InvalidEnvelope::Incomplete { trigger: self.trigger, missing };
         match self.trigger {
@@ -102,34 +102,34 @@ impl Envelope {
             Trigger::Schedule | Trigger::Pulse => {
                 self.scheduled_for.map(Occasion::Tick).ok_or_else(|| missing("scheduled_for"))
             }
-            Trigger::Manual | Trigger::Queue | Trigger::Runner => Ok(Occasion::Wish),
+            Trigger::Manual | Trigger::Queue | Trigger::Runner => Ok(Occasion::Manual),
         }
     }
 }
 
-/// What a task's function says of a run.
+/// The report of a task's function about a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The run.
     pub run_id: RunId,
     /// Its task.
     pub task: TaskName,
-    /// How it ended.
+    /// The status in which it ended.
     pub status: Status,
-    /// What the body said of its success, or why it did not complete.
+    /// The message of its success, or the reason why it did not complete.
     pub message: Option<String>,
-    /// How often the body was tried.
+    /// The number of attempts.
     pub attempts: usize,
-    /// From claim to end.
+    /// The time from claim to end, in milliseconds.
     pub duration_ms: u64,
-    /// Why the body was not run, if another run or a switch kept it out. The record, if there is one, is that of
+    /// The reason why the body did not run, if the claim was refused. The record, if there is one, is that of
     /// an earlier delivery.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refusal>,
 }
 
 impl Report {
-    /// The report of a run that is over.
+    /// Creates the report of a run that is over.
     pub fn of(run: &Run) -> Self {
         Self {
             run_id: run.id,
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn an_empty_payload_is_a_wish_and_a_schedules_one_a_tick() {
         let wish = Envelope::parse(json!({})).unwrap();
-        assert_eq!(wish.occasion(), Ok(Occasion::Wish));
+        assert_eq!(wish.occasion(), Ok(Occasion::Manual));
         assert_eq!(Envelope::parse(Value::Null), Ok(wish));
-        // As EventBridge Scheduler writes `<aws.scheduler.scheduled-time>`.
+        // The form in which EventBridge Scheduler writes `<aws.scheduler.scheduled-time>`.
         let tick = json!({ "trigger": "schedule", "scheduled_for": "2026-11-21T06:00:00Z" });
         let at = "2026-11-21T06:00:00Z".parse().unwrap();
         assert_eq!(Envelope::parse(tick).unwrap().occasion(), Ok(Occasion::Tick(at)));

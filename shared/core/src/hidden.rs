@@ -1,16 +1,17 @@
-//! The secrets of everything that one run has: its configuration, its arguments, what was resolved for it, its data.
+//! Secrets in all values of one run: its configuration, its arguments, resolved references and its data.
 
 use serde_json::{Map, Value, json};
 
 use crate::secret::{MASK, Secrets};
 
-/// The secrets in several values, each beside its schema, and the values without them.
+/// Takes the secrets out of several values, each with its schema. Returns the secrets and the masked values.
 ///
-/// They are masked by one [`Secrets`], so that a secret that contains another one is masked whole wherever it is from.
+/// One [`Secrets`] masks all values. So a secret that contains another one is masked whole, wherever each is
+/// from.
 pub fn take_all<const N: usize>(parts: [(&Value, &Value); N]) -> (Secrets, [Value; N]) {
     let marked: Vec<_> = (0..N).filter(|i| marks(parts[*i].1) && !parts[*i].0.is_null()).collect();
     let mut shown = parts.map(|(value, _)| value.clone());
-    // Most runs have secrets in one place, if in any.
+    // Most runs have secrets in one value, if in any.
     if let [one] = marked[..] {
         let (secrets, value) = Secrets::take(parts[one].0, parts[one].1);
         shown[one] = value;
@@ -31,13 +32,13 @@ pub fn take_all<const N: usize>(parts: [(&Value, &Value); N]) -> (Secrets, [Valu
     (secrets, shown)
 }
 
-/// Texts that are secret whole, and the schema that says so, for [`take_all`].
+/// Returns secret texts as a value with the schema that marks them, for [`take_all`].
 pub fn texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> (Value, Value) {
     let texts = texts.into_iter().map(Value::from).collect();
     (Value::Array(texts), json!({ "items": { "writeOnly": true } }))
 }
 
-/// Whether a schema marks anything as secret.
+/// Returns whether a schema marks anything as secret.
 pub fn marks(schema: &Value) -> bool {
     match schema {
         Value::Object(entries) => {
@@ -48,7 +49,7 @@ pub fn marks(schema: &Value) -> bool {
     }
 }
 
-/// The schema as a part of another one, in which it stands at `pointer`: its references lead there.
+/// Returns the schema with its references moved, as it is placed at `pointer` in another schema.
 fn moved(schema: &Value, pointer: &str) -> Value {
     match schema {
         Value::Object(entries) => {
@@ -65,8 +66,8 @@ fn moved(schema: &Value, pointer: &str) -> Value {
     }
 }
 
-/// The path of every value that the schema marks as secret and that is not empty. A value that is masked already counts
-/// too: there was a secret.
+/// Returns the path of every non-empty value that the schema marks as secret. A value that is already masked
+/// counts too.
 pub fn marked(value: &Value, schema: &Value) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     if marks(schema) {
@@ -77,7 +78,7 @@ pub fn marked(value: &Value, schema: &Value) -> Vec<Vec<String>> {
     found
 }
 
-/// A path as people write it: `servers[0].key`.
+/// Returns a path as people write it: `servers[0].key`.
 pub fn path(words: &[String]) -> String {
     let mut path = String::new();
     for word in words {
@@ -90,7 +91,7 @@ pub fn path(words: &[String]) -> String {
     path
 }
 
-/// Whether a value has something of which only a mask is left.
+/// Returns whether a value contains a mask.
 pub fn is_masked(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains(MASK),
@@ -100,7 +101,8 @@ pub fn is_masked(value: &Value) -> bool {
     }
 }
 
-/// The value with another text in the place of each mask, which would not be seen to be masked anew.
+/// Returns the value with another text in place of each mask. A mask that is masked again would not show as a
+/// difference.
 fn without_masks(value: &Value) -> Value {
     match value {
         Value::String(text) if text == MASK => Value::from("secret"),
@@ -110,7 +112,7 @@ fn without_masks(value: &Value) -> Value {
     }
 }
 
-/// Finds what was masked: where the two differ.
+/// Collects the paths where the two values differ, which are those that were masked.
 fn compare(given: &Value, shown: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
     let mut descend = |key: String, given: &Value, shown: &Value| {
         path.push(key);
@@ -133,7 +135,7 @@ fn compare(given: &Value, shown: &Value, path: &mut Vec<String>, found: &mut Vec
     }
 }
 
-/// Whether a value hides nothing.
+/// Returns whether a value is empty and so hides nothing.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,4 +1,4 @@
-//! Run ids: unique, and in the order of time, so that history is read newest first without an index.
+//! Run ids: unique, and sorted by time, so that a history is read newest first without an index.
 
 use std::{fmt, str::FromStr};
 
@@ -6,41 +6,41 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-/// The id of one run: 26 characters, a ULID. Ids of later milliseconds sort after those of earlier ones.
+/// The id of a run: a ULID of 26 characters. Ids of later milliseconds sort after those of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(Ulid);
 
-/// Over how many partitions the jobs of a task are spread.
+/// The number of partitions over which the jobs of a task are spread.
 pub const SHARDS: u8 = 16;
 /// The highest four of the 80 random bits.
 const SHARD: u128 = 0xF << 76;
 
-/// Why a text is not a run id.
+/// The error of a text that is not a run id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not a run id: it must be the 26 characters of a ULID")]
 pub struct InvalidRunId {
-    /// What was given.
+    /// The given text.
     pub text: String,
 }
 
 impl RunId {
-    /// The id of no run: it sorts before every other.
+    /// An id that no run has. It sorts before every other.
     pub const NIL: Self = Self(Ulid(0));
 
-    /// The id of a run that is decided on at `now`, told from others of the same millisecond by the low 76
-    /// bits of `random`. A time before 1970 counts as 1970.
+    /// Creates the id of a run at `now`. The low 76 bits of `random` distinguish it from others of the same
+    /// millisecond. A time before 1970 counts as 1970.
     pub fn new(now: Timestamp, random: u128) -> Self {
         Self::of_parts(now, random & !SHARD)
     }
 
-    /// The id of a job that is enqueued at `now`, told from others by the low 80 bits of `random`, of which the highest four
-    /// say in which of its task's partitions it is kept.
+    /// Creates the id of a job that is enqueued at `now`. The low 80 bits of `random` distinguish it from
+    /// others. Their highest four choose the partition of its record.
     pub fn of_job(now: Timestamp, random: u128) -> Self {
         Self::of_parts(now, random)
     }
 
-    /// The last id that a run or a job of that time can have.
+    /// Returns the last id that a run or a job of that time can have.
     pub fn last_of(now: Timestamp) -> Self {
         Self::of_parts(now, u128::MAX)
     }
@@ -49,14 +49,14 @@ impl RunId {
         Self(Ulid::from_parts(u64::try_from(now.as_millisecond()).unwrap_or(0), random))
     }
 
-    /// In which of its task's partitions its record is: below [`SHARDS`], and 0 for what is no job.
+    /// Returns the number of the job's partition, below [`SHARDS`]; 0 for a run that is not a job.
     pub fn shard(&self) -> u8 {
         let [top, ..] = (self.0.0 << 48).to_be_bytes();
         top >> 4
     }
 
-    /// When the run was decided on, to the millisecond. An id of a time that no clock shows counts as one of the last time
-    /// there is.
+    /// Returns the time at which the id was created, to the millisecond. A time beyond the range of
+    /// `Timestamp` counts as the last one in it.
     pub fn made_at(&self) -> Timestamp {
         let ms = i64::try_from(self.0.timestamp_ms()).ok();
         ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or(Timestamp::MAX)

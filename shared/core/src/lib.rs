@@ -1,39 +1,41 @@
-//! Every decision Lamplighter takes, pure: no async, AWS, clock, randomness, environment or logging.
+//! The decisions of Lamplighter, as pure functions: no async, AWS, clock, randomness, environment or logging.
 //!
-//! What is read from the world (the time, an item of the table, a custom-resource event) comes in as a value,
-//! and what shall happen goes out as one. So each rule is a function that a table of cases or a property can
-//! test, and the crates around it carry the decisions out.
+//! Input arrives as a value: the time, an item of the table, an event of a custom resource. The result is a
+//! value too. So each rule is a function that a table of cases or a property can test. The crates above this
+//! one execute the decisions.
 //!
-//! - [`name`], [`id`]: the words by which tasks and runs are known
+//! - [`name`], [`id`]: names of tasks and ids of runs
 //! - [`project`]: the name of a project and its stack
-//! - [`definition`]: what a task says of itself
-//! - [`status`], [`run`]: one execution and its record
-//! - [`envelope`]: what a task's function is sent, and what it reports
-//! - [`reason`]: reasons why a run did not begin or did not complete
-//! - [`claim`]: who may run a task now
+//! - [`definition`]: a task's definition
+//! - [`status`], [`run`]: one execution of a task, and its record
+//! - [`envelope`]: the request to a task's function, and its report
+//! - [`reason`]: the reasons why a run did not start or did not complete
+//! - [`claim`]: the lease of a task
 //! - [`holder`]: the word that distinguishes one claim from every other
-//! - [`retry`]: what follows a failed attempt
+//! - [`retry`]: attempts, and the backoff between them
+//! - [`constraint`]: limits by key, and unique jobs
 //! - [`job`]: a run of a queue task, from its enqueue to its record
-//! - [`deployment`]: which tasks a deployment runs, in which order, with which context, and its answer
-//! - [`schedule`], [`catch_up`], [`zone`]: when a cron task is due, and the EventBridge form of its schedule
-//! - [`near`]: what somebody may have meant
-//! - [`pulse`]: once a minute, which ticks are due and what to do with them
-//! - [`runner`]: what a runner says of itself
-//! - [`notify`]: who is told when a task fails, and what
-//! - [`assets`]: which files go with a task
-//! - [`side`]: for how long a runner has a side task, and when it is started again
+//! - [`deployment`]: the tasks that a deployment runs, their order and context, and its answer
+//! - [`schedule`], [`catch_up`], [`zone`]: the ticks of a cron task, and the EventBridge form of its schedule
+//! - [`suggest`]: suggestions for a misspelled word
+//! - [`pulse`]: once a minute, the ticks that are due and the action for each
+//! - [`runner`]: the record of a runner
+//! - [`notify`]: notifications about failures
+//! - [`assets`]: files that go with a task
+//! - [`side`]: the lease of a side task, and its restarts
 //! - [`value`]: JSON values as they are sent and stored
-//! - [`schema`]: whether a value is what a JSON Schema says, and what follows from that for overrides
-//! - [`settings`]: what a project or an environment says differently
-//! - [`secret`], [`hidden`]: what must not be shown
-//! - [`resolve`]: references to values that CloudFormation resolves, and the way of those values to a task
-//! - [`statistics`]: what many runs come to, and which of it is kept
+//! - [`schema`]: checks of a value against a JSON Schema, and overrides
+//! - [`settings`]: overrides of a project or an environment
+//! - [`secret`], [`hidden`]: masking of secrets
+//! - [`resolve`]: references that CloudFormation resolves, and how their values reach a task
+//! - [`statistics`]: figures about many runs, and how long they are kept
 //! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
 pub mod assets;
 pub mod catch_up;
 pub mod claim;
 pub mod coming;
+pub mod constraint;
 pub mod definition;
 pub mod deployment;
 pub mod duration;
@@ -43,7 +45,6 @@ pub mod holder;
 pub mod id;
 pub mod job;
 pub mod name;
-pub mod near;
 pub mod notify;
 pub mod project;
 pub mod pulse;
@@ -59,6 +60,7 @@ pub mod settings;
 pub mod side;
 pub mod statistics;
 pub mod status;
+pub mod suggest;
 pub mod value;
 pub mod why;
 pub mod zone;

@@ -4,43 +4,44 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name a task may have: with its stack's name and a hyphen it must fit the 64 characters of a
+/// The maximum length of a task's name. Stack name, hyphen and task name must fit the 64 characters of a
 /// Lambda function's name.
 pub const MAX_LEN: usize = 40;
 
-/// A task's name: lowercase letters, digits and single hyphens, beginning with a letter, 1 to [`MAX_LEN`] long.
+/// The name of a task: lowercase letters, digits and single hyphens, beginning with a letter, 1 to
+/// [`MAX_LEN`] long.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskName(String);
 
-/// Why a word is not a task's name.
+/// The error of a word that is not a task's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{word}` is not a task name: it must be 1 to {MAX_LEN} lowercase letters, digits and single hyphens, \
      beginning with a letter"
 )]
 pub struct InvalidName {
-    /// What was given.
+    /// The given word.
     pub word: String,
 }
 
 impl TaskName {
-    /// The name of the task in a folder below the folder of all tasks: `db/migrate` is `db-migrate`.
+    /// Returns the name of the task in a folder below the tasks' folder: `db/migrate` is `db-migrate`.
     pub fn from_folder(folder: &str) -> Result<Self, InvalidName> {
         folder.trim_matches('/').replace(['/', '_'], "-").parse()
     }
 
-    /// The name of the task that a function defines: `run_migrations` is `run-migrations`.
+    /// Returns the name of the task that a function defines: `run_migrations` is `run-migrations`.
     pub fn from_function(function: &str) -> Result<Self, InvalidName> {
         function.replace('_', "-").parse()
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name as a logical id of a template, or as a Rust type: `run-migrations` is `RunMigrations`.
+    /// Returns the name as a logical id of a template or a Rust type: `run-migrations` is `RunMigrations`.
     pub fn to_pascal_case(&self) -> String {
         self.0
             .split('-')

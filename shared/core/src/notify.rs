@@ -1,4 +1,4 @@
-//! Who is told when a task fails, and what.
+//! Notifications about failures: their targets, their contents and their redelivery.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use crate::{
     id::RunId,
     name::TaskName,
     resolve,
+    retry::Retry,
     run::{ErrorKind, Run, Trigger},
     status::Status,
 };
 
-/// The longest name of an event bus. Source: `EventBridge` API Reference, `PutEventsRequestEntry`.
+/// The maximum length of an event bus's name. Source: `EventBridge` API Reference, `PutEventsRequestEntry`.
 const BUS_NAME: usize = 256;
 
-/// Who is told.
+/// The target of notifications.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -25,25 +26,25 @@ pub enum Target {
     Topic(String),
     /// An event bus, by its name or its ARN.
     EventBus(String),
-    /// Whatever takes a POST of JSON at this URL.
+    /// A URL that accepts a POST of JSON.
     Webhook(String),
 }
 
-/// Why a text cannot be a target.
+/// The error of a text that cannot be a target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{value}` is not {wanted}")]
 pub struct InvalidTarget {
-    /// What was given.
+    /// The given text.
     pub value: String,
-    /// What may stand there.
+    /// The expected form.
     pub wanted: &'static str,
 }
 
 impl Target {
-    /// The keys by which a target is written.
+    /// The keys of the targets in `lamplighter.toml`.
     pub const KEYS: [&'static str; 3] = ["topic", "event_bus", "webhook"];
 
-    /// The target's key.
+    /// Returns the target's key.
     pub fn key(&self) -> &'static str {
         match self {
             Self::Topic(_) => "topic",
@@ -52,27 +53,27 @@ impl Target {
         }
     }
 
-    /// The target as it is written.
+    /// Returns the target as it is written.
     pub fn value(&self) -> &str {
         match self {
             Self::Topic(value) | Self::EventBus(value) | Self::Webhook(value) => value,
         }
     }
 
-    /// Whether only CloudFormation can say what it is: it names a resource or a secret.
+    /// Returns whether only CloudFormation knows the value, since it refers to a resource or a secret.
     pub fn is_template(&self) -> bool {
         self.value().contains("${") || resolve::has_reference(self.value())
     }
 
-    /// The target as it stands in a function's environment: as JSON, and beside it the value if only CloudFormation can say
-    /// what it is, which would put into the JSON whatever it finds.
+    /// Returns the target for a function's environment: JSON, and next to it the value if CloudFormation
+    /// resolves it. The resolved text may contain any character, so it must not be part of the JSON.
     pub fn packed(&self) -> (Value, Option<&str>) {
         let beside = self.is_template().then_some(self.value());
         let value = if beside.is_some() { "" } else { self.value() };
         (serde_json::json!({ self.key(): value }), beside)
     }
 
-    /// The target of JSON text, with the value that stands beside it, if one does.
+    /// Reads a target from JSON text and the value next to it, if there is one.
     pub fn unpacked(text: &str, beside: Option<String>) -> Result<Self, serde_json::Error> {
         Ok(match (serde_json::from_str(text)?, beside) {
             (Self::Topic(_), Some(value)) => Self::Topic(value),
@@ -82,7 +83,7 @@ impl Target {
         })
     }
 
-    /// The target, if it can be one. What CloudFormation will put in is not known yet and is let through.
+    /// Returns the target if it is valid. A value that CloudFormation resolves is not checked.
     pub fn checked(self) -> Result<Self, InvalidTarget> {
         let refused = |wanted| Err(InvalidTarget { value: self.value().to_owned(), wanted });
         if self.is_template() {
@@ -96,9 +97,9 @@ impl Target {
                 "an event bus: give its name, such as `default`, or its ARN, such as \
                  `arn:aws:events:eu-central-1:123456789012:event-bus/alerts`",
             ),
-            Self::Webhook(url) if !is_safe_url(url) => refused(
-                "a URL that can be told a failure: it must begin with `https://`, or lead to this machine",
-            ),
+            Self::Webhook(url) if !is_safe_url(url) => {
+                refused("a webhook URL: it must begin with `https://`, or lead to this machine")
+            }
             _ => Ok(self),
         }
     }
@@ -124,29 +125,29 @@ fn is_safe_url(text: &str) -> bool {
     }
 }
 
-/// What is told of one failure.
+/// The notification about one failure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The task.
     pub task: TaskName,
-    /// The run; nothing if there was none.
+    /// The run; none if there was none.
     pub run_id: Option<RunId>,
-    /// How the run ended, such as FAILED; MISSED if there was none.
+    /// The status in which the run ended, such as FAILED; MISSED if there was no run.
     pub status: String,
-    /// What kind of thing went wrong.
+    /// The kind of the error.
     pub kind: Option<ErrorKind>,
-    /// What went wrong.
+    /// The reason of the failure.
     pub message: String,
-    /// The time the run was meant for.
+    /// The scheduled time of the run.
     pub scheduled_for: Option<Timestamp>,
-    /// Where it ran.
+    /// The environment in which it ran.
     pub environment: String,
-    /// The stack it is of.
+    /// The stack of the task.
     pub stack: String,
 }
 
 impl Message {
-    /// What is told of a run that is over and did not complete.
+    /// Creates the notification about a run that did not complete.
     pub fn of(run: &Run, environment: &str, stack: &str) -> Self {
         Self {
             task: run.task.clone(),
@@ -160,8 +161,8 @@ impl Message {
         }
     }
 
-    /// What is told of the messages in a task's dead-letter queue, once a day for as long as there are some, with the word by which
-    /// it is told once.
+    /// Creates the notification about the messages in a task's dead-letter queue, with its idempotency key:
+    /// one notification a day while there are messages.
     pub fn of_dead_letters(
         task: &TaskName,
         count: u64,
@@ -187,42 +188,43 @@ impl Message {
         Some((format!("dead letters of {}", now.strftime("%Y-%m-%d")), message))
     }
 
-    /// One line for people.
+    /// Returns a one-line summary.
     pub fn subject(&self) -> String {
         format!("{} {} in {}", self.task, self.status, self.stack)
     }
 }
 
-/// How long it is tried to deliver a message.
+/// The time for which delivery of a message is tried.
 pub const DELIVERY_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// How often the messages in dead-letter queues are counted.
+/// The interval at which messages in dead-letter queues are counted.
 pub const COUNT_LETTERS: Duration = Duration::from_secs(600);
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
-/// The first pause, doubled with each failure.
-const FIRST_PAUSE: Duration = Duration::from_secs(60);
+/// The backoff between two deliveries of a message.
+const PAUSES: Retry =
+    Retry { max_attempts: u32::MAX, initial: Duration::from_secs(60), max: Duration::from_secs(3600) };
 
-/// What follows when a message could not be delivered.
+/// The decision after a failed delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// It is tried again then.
+pub enum Redelivery {
+    /// Deliver the message again at this time.
     At(Timestamp),
-    /// It is not tried again.
+    /// Do not deliver it again.
     GiveUp,
 }
 
-/// What follows when a message could not be delivered once more, after `failures` times before, of a message that is kept
-/// since `since`. It is tried for [`DELIVERY_LIMIT`], after 1, 2, 4, .. minutes and then each hour.
-pub fn after_failure(failures: u32, since: Timestamp, now: Timestamp) -> Retry {
-    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.min(10))).min(LONGEST_PAUSE);
+/// Decides what follows a failed delivery, after `failures` earlier ones, of a message that is kept since
+/// `since`.
+///
+/// Delivery is tried for [`DELIVERY_LIMIT`]: after 1, 2, 4, .. minutes, and then each hour.
+pub fn after_failure(failures: u32, since: Timestamp, now: Timestamp) -> Redelivery {
+    let pause = PAUSES.longest_pause(failures.saturating_add(1));
     let end = since.saturating_add(DELIVERY_LIMIT).unwrap_or(Timestamp::MAX);
     match now.saturating_add(pause) {
-        Ok(at) if now < end => Retry::At(at),
-        _ => Retry::GiveUp,
+        Ok(at) if now < end => Redelivery::At(at),
+        _ => Redelivery::GiveUp,
     }
 }
 
-/// The word by which a failure is told once: the tick that a run was started for, or else the run.
+/// Returns the idempotency key of a failure's notification: the tick of the run, or else the run's id.
 pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> String {
     match (trigger, tick) {
         (Trigger::Schedule | Trigger::Pulse, Some(tick)) => tick.to_string(),
@@ -249,29 +251,29 @@ mod tests {
 
     #[test]
     fn o08_dead_letters_are_told_once_a_day_while_there_are_some() {
-        let told = |count, at: &str| {
+        let reported = |count, at: &str| {
             let task = "mail".parse().unwrap();
             Message::of_dead_letters(&task, count, at.parse().unwrap(), "dev", "shop")
         };
-        assert_eq!(told(0, "2026-11-28T10:00:00Z"), None);
-        let (first, message) = told(2, "2026-11-28T10:00:00Z").unwrap();
+        assert_eq!(reported(0, "2026-11-28T10:00:00Z"), None);
+        let (first, message) = reported(2, "2026-11-28T10:00:00Z").unwrap();
         assert_eq!(message.message, "2 messages are in the dead-letter queue: see `lamplighter jobs dead`");
-        assert_eq!(told(5, "2026-11-28T23:59:59Z").unwrap().0, first);
-        assert_ne!(told(5, "2026-11-29T00:00:00Z").unwrap().0, first);
+        assert_eq!(reported(5, "2026-11-28T23:59:59Z").unwrap().0, first);
+        assert_ne!(reported(5, "2026-11-29T00:00:00Z").unwrap().0, first);
     }
 
     #[test]
     fn o08_a_message_is_tried_for_a_day_at_longer_and_longer_pauses() {
         let since = Timestamp::from_second(1_800_000_000).unwrap();
         let (mut now, mut pauses) = (since, Vec::new());
-        while let Retry::At(at) = after_failure(u32::try_from(pauses.len()).unwrap(), since, now) {
+        while let Redelivery::At(at) = after_failure(u32::try_from(pauses.len()).unwrap(), since, now) {
             pauses.push(at.duration_since(now).as_mins());
             now = at;
         }
         assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         let day = i64::try_from(DELIVERY_LIMIT.as_secs() / 60).unwrap();
         assert!((day..=day + 60).contains(&pauses.iter().sum::<i64>()), "{pauses:?}");
-        assert_eq!(after_failure(u32::MAX, since, since), Retry::At(since + Duration::from_secs(3600)));
+        assert_eq!(after_failure(u32::MAX, since, since), Redelivery::At(since + Duration::from_secs(3600)));
     }
 
     #[test]

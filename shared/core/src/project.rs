@@ -1,27 +1,29 @@
-//! The name of a project, which its stack has too: what `lamplighter.toml` says, else the name of the workspace's folder.
+//! The name of a project and of its stack: the one in `lamplighter.toml`, or else the name of the workspace's
+//! folder.
 
 use std::fmt;
 
-/// The longest name. Source: CloudFormation API Reference, `CreateStack`, `StackName`, as is the rule for its characters.
+/// The maximum length. Source: CloudFormation API Reference, `CreateStack`, `StackName`, which also has the
+/// rule for characters.
 pub const MAX_LEN: usize = 128;
-/// How a name is suggested that nothing can be made of.
+/// The suggested name if the folder's name cannot be adapted.
 const PLACEHOLDER: &str = "my-project";
 
-/// A word that is no stack's name.
+/// The error of a word that is not a stack's name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is not a stack's name: it must be {rule}", rule = Rule)]
 pub struct InvalidStackName {
-    /// What was given.
+    /// The given word.
     pub word: String,
 }
 
-/// Why a project has no name.
+/// The reason why a project has no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Nameless {
-    /// The name that it is given is none.
+    /// The given name is invalid.
     #[error(transparent)]
     Given(#[from] InvalidStackName),
-    /// It is given none, and its folder's name is none.
+    /// No name is given, and the folder's name is invalid.
     #[error(
         "is missing, and the workspace's folder `{folder}` gives none: a name must be {rule}; write \
          `name = \"{suggestion}\"`",
@@ -30,7 +32,7 @@ pub enum Nameless {
     Folder {
         /// The folder's name.
         folder: String,
-        /// A name that is like it.
+        /// A valid name similar to the folder's.
         suggestion: String,
     },
 }
@@ -44,8 +46,9 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The name of a project: the one that it is given, else its folder's. Neither is changed: a name that is made up could be
-/// another one after the next release.
+/// Returns the name of a project: the given one, or else its folder's.
+///
+/// Neither is adapted. An adapted name could become another one in the next release.
 pub fn name(given: Option<&str>, folder: &str) -> Result<String, Nameless> {
     match given {
         Some(given) => {
@@ -57,7 +60,7 @@ pub fn name(given: Option<&str>, folder: &str) -> Result<String, Nameless> {
     }
 }
 
-/// Refuses what is no stack's name.
+/// Checks that a word is a stack's name.
 pub fn check(word: &str) -> Result<(), InvalidStackName> {
     if is_name(word) { Ok(()) } else { Err(InvalidStackName { word: word.to_owned() }) }
 }
@@ -68,7 +71,7 @@ fn is_name(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
 }
 
-/// A name that is like a folder's; a placeholder where letters would be lost.
+/// Returns a valid name similar to a folder's, or a placeholder if letters would be lost.
 fn suggestion(folder: &str) -> String {
     let words = folder.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let mut name = words.collect::<Vec<_>>().join("-");

@@ -1,9 +1,10 @@
-//! References to values that CloudFormation resolves, and the way of those values to a task.
+//! References that CloudFormation resolves, and how their values reach a task.
 //!
-//! A text of a configuration may have references such as `{{resolve:secretsmanager:shop:SecretString:token}}`.
-//! CloudFormation puts the value in their place without regard to what stands around it. So a text with a reference does
-//! not stand in the JSON of the settings: it is an environment variable of its own ([`pack`]), and the settings say where
-//! in the configuration it belongs. The task's process puts it back at its start ([`unpack`]), whatever characters it has.
+//! A text of a configuration may contain references such as
+//! `{{resolve:secretsmanager:shop:SecretString:token}}`. CloudFormation inserts the value without escaping
+//! it. So a text with a reference is not part of the settings' JSON. It is an environment variable of its own
+//! ([`pack`]), and the settings name its place in the configuration. The task's process puts it back at its
+//! start ([`unpack`]), whatever characters it contains.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,36 +13,36 @@ use sha2::{Digest, Sha256};
 
 use crate::{schema, settings::Settings};
 
-/// The start of the name of each variable that holds a text with a value of Secrets Manager.
+/// The prefix of variables for texts that contain a value of Secrets Manager.
 pub const SECRET_VARIABLE: &str = "LAMPLIGHTER_SECRET_";
-/// The start of the name of each variable that holds a text with parameters of Systems Manager and nothing secret.
+/// The prefix of variables for texts that contain parameters of Systems Manager and no secret.
 pub const PARAMETER_VARIABLE: &str = "LAMPLIGHTER_PARAMETER_";
 
-/// The key of the settings that says which variable belongs where.
+/// The key of the settings that maps variables to their places.
 const PLACES: &str = "resolved";
-/// How every reference begins, and how it ends.
+/// The beginning and the end of every reference.
 const OPENING: &str = "{{resolve:";
 const CLOSING: &str = "}}";
 
-/// Why a text has a reference that a task's environment cannot have. Source: CloudFormation User Guide, "Get values stored
-/// in other services using dynamic references".
+/// The error of a reference that is not allowed in a task's environment. Source: CloudFormation User Guide,
+/// "Get values stored in other services using dynamic references".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReference {
-    /// It does not end.
+    /// The reference has no end.
     #[error("has a reference that begins with `{OPENING}` and does not end with `{CLOSING}`")]
     Unclosed,
-    /// The service is none that is resolved there.
+    /// CloudFormation does not resolve references to this service here.
     #[error(
         "has a reference to `{0}`, which CloudFormation does not resolve for a function: write \
          `{{{{resolve:secretsmanager:...}}}}` or `{{{{resolve:ssm:...}}}}`"
     )]
     Service(String),
-    /// It does not say which value.
+    /// The reference names no value.
     #[error("has the reference `{0}`, which names no value")]
     Unnamed(String),
 }
 
-/// The references in a text, each with its braces, in order.
+/// Returns the references in a text, each with its braces, in order.
 pub fn references(text: &str) -> Result<Vec<&str>, InvalidReference> {
     let mut found = Vec::new();
     let mut rest = text;
@@ -50,7 +51,7 @@ pub fn references(text: &str) -> Result<Vec<&str>, InvalidReference> {
         let end = from.find(CLOSING).ok_or(InvalidReference::Unclosed)?;
         let (reference, after) = from.split_at(end + CLOSING.len());
         let inner = &from[OPENING.len()..end];
-        // What opens anew or ends a line is not what CloudFormation reads as one reference.
+        // CloudFormation does not read a text with braces or line ends inside as one reference.
         if inner.contains(['{', '}', '\n', '\r']) {
             return Err(InvalidReference::Unclosed);
         }
@@ -66,17 +67,17 @@ pub fn references(text: &str) -> Result<Vec<&str>, InvalidReference> {
     Ok(found)
 }
 
-/// Whether a reference is to a value of Secrets Manager.
+/// Returns whether a reference is to a value of Secrets Manager.
 pub fn is_secret(reference: &str) -> bool {
     reference.starts_with("{{resolve:secretsmanager:")
 }
 
-/// Whether a text has the beginning of a reference, be it one that can be resolved or not.
+/// Returns whether a text contains the beginning of a reference, valid or not.
 pub fn has_reference(text: &str) -> bool {
     text.contains(OPENING)
 }
 
-/// The text with the value of each reference in its place. A value is not looked into: what it has of a reference stays.
+/// Returns the text with each reference replaced by its value. A reference inside a value stays.
 pub fn replaced<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Option<String> {
     let (mut whole, mut rest) = (String::new(), text);
     for reference in references(text).ok()? {
@@ -92,25 +93,25 @@ pub fn replaced<'a>(text: &str, value: impl Fn(&str) -> Option<&'a str>) -> Opti
 /// A text in a configuration, or the key of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
-    /// Where: `servers[0].url`.
+    /// The path, such as `servers[0].url`.
     pub path: String,
-    /// The same as a JSON Pointer (RFC 6901).
+    /// The path as a JSON Pointer (RFC 6901).
     pub pointer: String,
     /// The text.
     pub text: &'a str,
-    /// Whether it is a key, where CloudFormation resolves nothing.
+    /// The text is a key, in which CloudFormation resolves nothing.
     pub is_key: bool,
 }
 
-/// Every text and key in `config` that has the beginning of a reference.
+/// Returns every text and key in `config` that contains the beginning of a reference.
 pub fn find(config: &Value) -> Vec<Place<'_>> {
     let mut found = texts(config);
     found.retain(|place| has_reference(place.text));
     found
 }
 
-/// The path of the first text or key in `config` that has the beginning of a reference and is in none of the places, which
-/// are JSON Pointers.
+/// Returns the path of the first text or key with the beginning of a reference outside of `places`, which are
+/// JSON Pointers.
 pub fn unresolved(config: &Value, places: &[String]) -> Option<String> {
     fn any(value: &Value) -> bool {
         match value {
@@ -120,12 +121,12 @@ pub fn unresolved(config: &Value, places: &[String]) -> Option<String> {
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
-    // Most have none, and this is looked at in each run.
+    // Most configurations have none, and this runs in each run.
     let found = if any(config) { find(config) } else { Vec::new() };
     found.into_iter().find(|it| it.is_key || !places.contains(&it.pointer)).map(|it| it.path)
 }
 
-/// Every text and key in a value.
+/// Returns every text and key in a value.
 fn texts(value: &Value) -> Vec<Place<'_>> {
     fn walk<'a>(value: &'a Value, path: &str, pointer: &str, found: &mut Vec<Place<'a>>) {
         let place = |text, is_key| Place { path: path.to_owned(), pointer: pointer.to_owned(), text, is_key };
@@ -152,7 +153,8 @@ fn texts(value: &Value) -> Vec<Place<'_>> {
     found
 }
 
-/// Checks a configuration as [`schema::check`] does. A reference is not judged, since its value is not known yet.
+/// Checks a configuration as [`schema::check`] does. References are not checked, since their values are not
+/// known yet.
 pub fn check(config: &Value, schema: &Value) -> Result<(), schema::Violation> {
     let related =
         |violation: &schema::Violation| find(config).iter().any(|it| are_related(&violation.path, &it.path));
@@ -160,7 +162,7 @@ pub fn check(config: &Value, schema: &Value) -> Result<(), schema::Violation> {
         .or_else(|violation| if related(&violation) { Ok(()) } else { Err(violation) })
 }
 
-/// Whether one path is the other's, or leads to it.
+/// Returns whether the paths are equal, or one leads to the other.
 fn are_related(one: &str, other: &str) -> bool {
     let leads = |short: &str, long: &str| {
         long.strip_prefix(short)
@@ -169,16 +171,16 @@ fn are_related(one: &str, other: &str) -> bool {
     leads(one, other) || leads(other, one)
 }
 
-/// Settings on their way to a task.
+/// Settings that are packed for a task's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packed {
-    /// The settings without any text that has a reference, and where those texts belong.
+    /// The settings without texts that contain references, and with the places of those texts.
     pub settings: Value,
-    /// Those texts, by the names of their variables.
+    /// The texts with references, by the names of their variables.
     pub variables: BTreeMap<String, String>,
 }
 
-/// Takes the texts with references out of the settings. The name of each one's variable follows from the text, so other
+/// Moves the texts with references out of the settings. A variable's name follows from its text. So other
 /// references make other settings, and other values do not.
 pub fn pack(settings: &Settings) -> Packed {
     let mut places = serde_json::Map::new();
@@ -192,7 +194,7 @@ pub fn pack(settings: &Settings) -> Packed {
         places.insert(found.pointer, Value::String(name.clone()));
         variables.insert(name, found.text.to_owned());
     }
-    // Settings are plain records, which JSON always has.
+    // Settings are plain records, which JSON can always represent.
     let mut packed = serde_json::to_value(Settings { config, ..settings.clone() }).unwrap_or_default();
     if !places.is_empty() {
         packed[PLACES] = Value::Object(places);
@@ -201,8 +203,8 @@ pub fn pack(settings: &Settings) -> Packed {
 }
 
 impl Packed {
-    /// The same with other texts in the variables. One that becomes empty needs none: its place is empty already, and an empty
-    /// variable does not reach every process.
+    /// Returns the packed settings with other texts in the variables. An empty text needs none: its place is
+    /// empty already, and an empty variable does not reach every process.
     #[must_use]
     pub fn mapped(mut self, text: impl Fn(String) -> String) -> Self {
         let variables = self.variables.into_iter().map(|(name, it)| (name, text(it)));
@@ -215,7 +217,7 @@ impl Packed {
     }
 }
 
-/// The name of the variable of a text: 48 bits of its digest tell it from the few others of a task.
+/// Returns the name of a text's variable: 48 bits of its digest, enough to distinguish the few of a task.
 fn variable(text: &str) -> String {
     let of_secrets = references(text).is_ok_and(|found| found.into_iter().any(is_secret));
     let mut name = if of_secrets { SECRET_VARIABLE } else { PARAMETER_VARIABLE }.to_owned();
@@ -226,18 +228,18 @@ fn variable(text: &str) -> String {
     name
 }
 
-/// Why settings cannot be put together. Nothing of a value is in here.
+/// The error of settings that cannot be unpacked. It never contains a value.
 #[derive(Debug, thiserror::Error)]
 pub enum UnpackError {
-    /// They are no settings.
+    /// The text is not settings.
     #[error(transparent)]
     Settings(#[from] serde_json::Error),
-    /// A variable is not there.
+    /// A variable is missing.
     #[error("the variable {variable} is not set: it must hold the text of `{place}` in the configuration")]
     Missing {
         /// Its name.
         variable: String,
-        /// Where its text belongs.
+        /// The place of its text.
         place: String,
     },
     /// The configuration has no such place.
@@ -245,18 +247,18 @@ pub enum UnpackError {
     Place(String),
 }
 
-/// Settings as a task has them, and the places of the texts that came by variables, as JSON Pointers.
+/// Unpacked settings, and the places of the texts that came from variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unpacked {
-    /// The settings, with every text in its place.
+    /// The settings, complete.
     pub settings: Settings,
-    /// Where those texts are.
+    /// The places, as JSON Pointers.
     pub places: Vec<String>,
 }
 
-/// Puts settings together that were [`pack`]ed. `variable` gives what a variable of that name holds.
+/// Unpacks settings that were [`pack`]ed. `variable` returns the value of an environment variable.
 pub fn unpack<'a>(text: &str, variable: impl Fn(&str) -> Option<&'a str>) -> Result<Unpacked, UnpackError> {
-    // By way of an object, since a struct would be read from a list as well.
+    // A struct by itself would also be read from a list.
     let mut packed: serde_json::Map<String, Value> = serde_json::from_str(text)?;
     let places: BTreeMap<String, String> =
         packed.remove(PLACES).map(serde_json::from_value).transpose()?.unwrap_or_default();
@@ -271,8 +273,9 @@ pub fn unpack<'a>(text: &str, variable: impl Fn(&str) -> Option<&'a str>) -> Res
 }
 
 impl Unpacked {
-    /// The settings, in which a text that came by a variable is what its place is for: a number, true or false, a list or an
-    /// object is read from it as JSON where `schema` has no text. `whole` gives the configuration that these settings make.
+    /// Returns the settings with texts from variables converted to the type of their place. Where `schema`
+    /// has no text, a number, a boolean, a list or an object is read from it as JSON. `whole` returns the
+    /// configuration that these settings make.
     #[must_use]
     pub fn typed(self, whole: impl Fn(&Settings) -> Value, schema: &Value) -> Settings {
         let Self { mut settings, places } = self;

@@ -1,18 +1,18 @@
-//! What follows a failed attempt: another one after a pause, or the end.
+//! Retries: the decision after a failed attempt, and the backoff between attempts.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How often a body is tried, and how long the pauses are.
+/// The number of attempts, and the backoff between them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// Attempts in total: 3 means that the body runs three times at most. At least 1.
+    /// The number of attempts in total, at least 1: with 3 the body runs three times at most.
     pub max_attempts: u32,
-    /// The longest pause before the second attempt; it doubles with each further one.
+    /// The longest pause before the second attempt. It doubles with each further one.
     #[serde(rename = "initial_ms", with = "crate::duration::as_millis")]
     pub initial: Duration,
-    /// No pause is longer than this.
+    /// The maximum of all pauses.
     #[serde(rename = "max_ms", with = "crate::duration::as_millis")]
     pub max: Duration,
 }
@@ -23,25 +23,26 @@ impl Default for Retry {
     }
 }
 
-/// What to do after an attempt that failed.
+/// The decision after a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Next {
     /// Try again after this pause.
     RetryAfter(Duration),
-    /// The failure is final: it is of a kind that trying again cannot mend.
+    /// The failure is final, since its kind is never retried.
     Fatal,
-    /// The failure is final: all attempts are used up.
+    /// The failure is final, since it was the last attempt.
     Exhausted,
-    /// The failure is final: the run's time would be up before the next attempt.
+    /// The failure is final, since the run's time ends before the next attempt.
     OutOfTime,
 }
 
 impl Retry {
-    /// What follows the failure of the attempt numbered `attempt` (from 1).
+    /// Decides what follows the failure of attempt `attempt`, counted from 1.
     ///
-    /// The pause is exponential with full jitter: `jitter` (0 to 1, evenly drawn) times the smaller of [`max`]
-    /// and `initial * 2^(attempt - 1)`. Source: AWS Architecture Blog, "Exponential Backoff And Jitter".
+    /// The backoff is exponential with full jitter: `jitter` (0 to 1, evenly distributed) times the smaller
+    /// of [`max`] and `initial * 2^(attempt - 1)`. Source: AWS Architecture Blog, "Exponential Backoff And
+    /// Jitter".
     ///
     /// [`max`]: Retry::max
     pub fn after_failure(self, attempt: u32, retryable: bool, remaining: Duration, jitter: f64) -> Next {
@@ -55,13 +56,14 @@ impl Retry {
         if pause < remaining { Next::RetryAfter(pause) } else { Next::OutOfTime }
     }
 
-    /// The pause that follows the attempt numbered `attempt` (from 1), as [`after_failure`](Self::after_failure) has it.
+    /// Returns the pause after attempt `attempt`, counted from 1, as in
+    /// [`after_failure`](Self::after_failure).
     pub fn pause(self, attempt: u32, jitter: f64) -> Duration {
         self.longest_pause(attempt).mul_f64(jitter.clamp(0.0, 1.0))
     }
 
-    /// The longest pause that may follow the attempt numbered `attempt` (from 1).
-    fn longest_pause(self, attempt: u32) -> Duration {
+    /// Returns the longest pause after attempt `attempt`, counted from 1.
+    pub fn longest_pause(self, attempt: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         self.initial.saturating_mul(doubled).min(self.max)
     }

@@ -1,4 +1,4 @@
-//! One execution of a task: its trigger, its attempts, and the record that is kept of it.
+//! Runs: one execution of a task, with its trigger, its attempts and its record.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    constraint::{Limit, Unique},
     definition::Priority,
     deployment::Deployment,
     id::RunId,
-    job::{Limit, Unique},
     name::TaskName,
     reason::{self, Reason},
     status::Status,
 };
 
-/// What started a run.
+/// The trigger of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "the words are the design's, and say themselves")]
@@ -32,7 +32,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// The stored word.
+    /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Deploy => "deploy",
@@ -53,24 +53,24 @@ impl fmt::Display for Trigger {
     }
 }
 
-/// What kind of thing went wrong.
+/// The kind of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorKind {
-    /// The run's time was up.
+    /// The run's time limit was exceeded.
     Timeout,
-    /// The body failed: it returned an error or a failure, it panicked, or somebody ended it.
+    /// The body failed: it returned an error or a failure, it panicked, or it was cancelled.
     Execution,
-    /// What runs the body failed: the process was lost, the table could not be written.
+    /// The environment of the body failed: its process was lost, or the table could not be written.
     System,
-    /// What it depends on did not do its part: a task that did not complete, or what the body names itself.
+    /// A dependency failed: another task that did not complete, or one that the body names.
     Dependency,
-    /// What it was given cannot be right. Never retried.
+    /// The configuration or the arguments are invalid. Never retried.
     Configuration,
 }
 
 impl ErrorKind {
-    /// The kind of error that a reason is; nothing for a reason to skip a run.
+    /// Returns the kind of error that the reason is; none if the reason is one to skip a run.
     fn of(reason: &Reason) -> Option<Self> {
         match reason {
             Reason::Disabled
@@ -115,7 +115,7 @@ impl ErrorKind {
         }
     }
 
-    /// The stored word.
+    /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -133,18 +133,18 @@ impl fmt::Display for ErrorKind {
     }
 }
 
-/// What went wrong, as it is recorded and told.
+/// The error of a run, as it is recorded and reported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct RunError {
     /// Its kind.
     pub kind: ErrorKind,
-    /// What the author or the platform said.
+    /// The message of the author or the platform.
     pub message: String,
 }
 
 impl RunError {
-    /// An error of a kind.
+    /// Creates an error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
     }
@@ -155,94 +155,95 @@ impl RunError {
     }
 }
 
-/// One try of the body.
+/// One attempt at the body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// When it began.
+    /// The start of the attempt.
     pub started_at: Timestamp,
-    /// How long it took.
+    /// The duration in milliseconds.
     pub duration_ms: u64,
-    /// Why it failed, if it did.
+    /// The error, if the attempt failed.
     pub error: Option<RunError>,
 }
 
-/// Where a value is that is too large for the record it belongs to: in an object of its own.
+/// The place of a value that is too large for its record: an object of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
-    /// The object's key, in the bucket of the table.
+    /// The object's key in the table's bucket.
     pub key: String,
-    /// Its size as JSON text.
+    /// The size of the value's JSON text.
     pub bytes: u64,
 }
 
-/// The record of a run that is over. Once written it never changes.
+/// The record of a run that is over. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// Its id.
     pub id: RunId,
     /// Its task.
     pub task: TaskName,
-    /// How it ended; always terminal.
+    /// The status in which it ended; always terminal.
     pub status: Status,
-    /// What started it.
+    /// The trigger.
     pub trigger: Trigger,
-    /// The time it was meant for, of a scheduled run.
+    /// The tick of a scheduled run.
     pub scheduled_for: Option<Timestamp>,
-    /// The deployment it belongs to.
+    /// The deployment of the run.
     pub deployment: Option<Deployment>,
-    /// The run that this one does over.
+    /// The earlier run that this one repeats.
     pub retry_of: Option<RunId>,
-    /// Which of several waiting jobs went first, of a job.
+    /// The priority of a job.
     #[serde(default, skip_serializing_if = "is_usual")]
     pub priority: Priority,
-    /// What it was the only one of, of a job.
+    /// The uniqueness of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
-    /// Of how many with the same key it was one while it ran, of a job.
+    /// The limit by key of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place_limit: Option<Limit>,
-    /// When its task was claimed for it.
+    /// The time of the claim.
     pub started_at: Timestamp,
-    /// When it was over.
+    /// The end of the run.
     pub completed_at: Timestamp,
-    /// Every try of the body, in order.
+    /// All attempts, in order.
     pub attempts: Vec<Attempt>,
-    /// The configuration the body had, without its secrets.
+    /// The configuration, with its secrets masked.
     pub config: Value,
-    /// The arguments the body had, of a job.
+    /// The arguments of a job.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments: Value,
-    /// What the body said of its success.
+    /// The message of a success.
     pub message: Option<String>,
-    /// What the body returned.
+    /// The data that the body returned.
     pub data: Option<Value>,
-    /// Why it failed.
+    /// The error, if the run failed.
     pub error: Option<RunError>,
-    /// Why the body was not run at all.
+    /// The reason why the body did not run.
     pub skipped_reason: Option<String>,
-    /// The fields of the sentence in `error` or `skipped_reason`, where it is one of Lamplighter's own.
+    /// The typed reason behind the sentence in `error` or `skipped_reason`, if the sentence is one of Lamplighter's own.
     #[serde(default, deserialize_with = "reason::lenient")]
     pub why: Option<Reason>,
-    /// Where it ran: `dev`, `production`.
+    /// The environment in which it ran: `dev`, `production`.
     pub environment: String,
-    /// The fencing number of its claim; 0 if it never had one.
-    pub epoch: u64,
-    /// Where its log is.
+    /// The fencing token of its claim; 0 if it had none.
+    #[serde(rename = "epoch")]
+    pub fencing_token: u64,
+    /// The place of its log.
     pub log: Option<String>,
-    /// The values that are too large for the record and not read with it, by their names (`config`, `arguments`,
-    /// `data`). They count as null here.
+    /// Values that are too large for the record and are stored in objects, by name: `config`, `arguments`,
+    /// `data`. They are null in the record.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub large: BTreeMap<String, Stored>,
 }
 
-/// Whether a job has the priority that most have.
+/// Returns whether a job has the default priority.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
 fn is_usual(priority: &Priority) -> bool {
     *priority == Priority::default()
 }
 
 impl Run {
-    /// The record of a run of which nothing is known yet but that it began, or would have, at `at`.
+    /// Creates the record of a run that started, or would have, at `at`, with nothing else set.
     pub fn begun(id: RunId, task: TaskName, trigger: Trigger, at: Timestamp) -> Self {
         Self {
             id,
@@ -266,18 +267,19 @@ impl Run {
             skipped_reason: None,
             why: None,
             environment: String::new(),
-            epoch: 0,
+            fencing_token: 0,
             log: None,
             large: BTreeMap::new(),
         }
     }
 
-    /// How long it took, from claim to end.
+    /// Returns the time from claim to end, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         u64::try_from(self.completed_at.duration_since(self.started_at).as_millis()).unwrap_or(0)
     }
 
-    /// The record of a run that ended for this reason: its fields in `why`, its sentence in `error` or `skipped_reason`.
+    /// Returns the record of a run that ended for this reason. `why` has the reason, and `error` or
+    /// `skipped_reason` its sentence.
     #[must_use]
     pub fn because(self, reason: Reason) -> Self {
         let error = ErrorKind::of(&reason).map(|_| RunError::of(&reason));
@@ -285,19 +287,20 @@ impl Run {
         Self { error, skipped_reason, why: Some(reason), ..self }
     }
 
-    /// The record of a run that failed with this error, whatever reason it had before.
+    /// Returns the record of a run that failed with this error, in place of any earlier reason.
     #[must_use]
     pub fn failed_with(self, error: RunError) -> Self {
         Self { status: Status::Failed, error: Some(error), why: None, ..self }
     }
 
-    /// Why it did not complete, with its fields; [`Reason::Other`] if the record has only a sentence; nothing if it did.
+    /// Returns the typed reason why the run did not complete; none if it completed. It is [`Reason::Other`] if the
+    /// record has only a sentence.
     pub fn typed_reason(&self) -> Option<Reason> {
         let other = || self.reason().map(|text| Reason::Other { text: text.to_owned() });
         self.why.clone().or_else(other)
     }
 
-    /// Why it did not complete, in one line for people; nothing if it did.
+    /// Returns the reason why the run did not complete, in one line; none if it completed.
     pub fn reason(&self) -> Option<&str> {
         self.error.as_ref().map(|e| e.message.as_str()).or(self.skipped_reason.as_deref())
     }

@@ -1,4 +1,4 @@
-//! What a runner says of itself.
+//! The record of a runner, and its state by its last heartbeat.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::{id::RunId, name::TaskName};
 
-/// How often a runner says that it lives.
+/// The interval of a runner's heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How long one may say nothing before it is taken for dead: two heartbeats may be lost.
+/// The time without a heartbeat after which a runner counts as dead. Two heartbeats may be lost.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
-/// A runner, as it said of itself last.
+/// A runner at its last heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runner {
-    /// Its name, which no other runner has.
+    /// The unique name of the runner.
     pub instance: String,
     /// The environment whose tasks it runs.
     pub environment: String,
-    /// When it started.
+    /// The start of the runner.
     pub started_at: Timestamp,
-    /// When it said so.
+    /// The time of the last heartbeat.
     pub heartbeat_at: Timestamp,
-    /// Whether it begins nothing any more.
+    /// The runner is stopping and starts nothing more.
     pub stopping: bool,
-    /// What runs.
+    /// The invocations in progress.
     #[serde(default)]
     pub running: Vec<Running>,
 }
@@ -35,27 +35,27 @@ pub struct Runner {
 pub struct Running {
     /// The task.
     pub task: TaskName,
-    /// Its run, where the runner chose the id.
+    /// The run, if the runner chose its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
-    /// Since when.
+    /// The start of the invocation.
     pub since: Timestamp,
 }
 
-/// How a runner stands.
+/// The state of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Standing {
-    /// It begins what is due.
+    /// It starts what is due.
     Running,
-    /// It waits for what still runs.
+    /// It waits for the invocations in progress.
     Stopping,
-    /// It has said nothing for too long.
+    /// Its last heartbeat is too long ago.
     Dead,
 }
 
 impl Standing {
-    /// The word for it.
+    /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "RUNNING",
@@ -66,7 +66,7 @@ impl Standing {
 }
 
 impl Runner {
-    /// How it stands.
+    /// Returns the runner's state at `now`.
     pub fn standing(&self, now: Timestamp) -> Standing {
         match self.heartbeat_at.saturating_add(SILENCE) {
             Ok(end) if end < now => Standing::Dead,

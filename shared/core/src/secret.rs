@@ -1,4 +1,4 @@
-//! What must not be shown: values that a configuration's schema marks as secret.
+//! Masking of values that a configuration's schema marks as secret.
 
 use std::collections::HashMap;
 
@@ -9,38 +9,39 @@ use crate::schema::{
     parts::{self, Entry, Keywords, conjunction, is_named, is_nothing, target},
 };
 
-/// What stands where a secret was.
+/// The text in place of a secret.
 pub const MASK: &str = "[secret]";
 
-/// The secrets of one configuration, and how they are taken out of what is shown.
+/// The secrets of one configuration.
 ///
-/// A value is secret where its JSON Schema says `writeOnly: true`, the JSON Schema validation vocabulary's
-/// mark for what may be given but is not given back (section 9.4).
+/// A value is secret if its JSON Schema says `writeOnly: true`. Source: JSON Schema validation vocabulary,
+/// section 9.4.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Finds the secrets in `config`, and gives the configuration without them.
+    /// Finds the secrets in `config`. Returns them, and the configuration without them.
     ///
-    /// A value of an enum is masked as its variant says. What fits no variant of one that has secrets is masked whole, and so
-    /// is what a closed object with secrets does not know: it may be a secret with a mistake around it.
+    /// A value of an enum is masked as its variant says. A value that fits no variant is masked whole if one
+    /// of them has secrets. So is an unknown entry of a closed object with secrets: it may be a misspelled
+    /// secret.
     pub fn take(config: &Value, schema: &Value) -> (Self, Value) {
         let mut masking = Masking::new(schema);
         let shown = masking.shown(config, &[schema]);
         let mut found = masking.found;
         let quoted: Vec<_> = found.iter().flat_map(|secret| quotations(secret)).collect();
         found.extend(quoted);
-        // Longest first, so that a secret that contains another is masked whole.
+        // Longest first, so that a secret that contains another one is masked whole.
         found.sort_by_key(|s| std::cmp::Reverse(s.len()));
         (Self(found), shown)
     }
 
-    /// The text with every secret masked.
+    /// Returns the text with every secret masked.
     pub fn mask(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), MASK))
     }
 
-    /// The value with every secret masked, in keys, texts and numbers at any depth.
+    /// Returns the value with every secret masked, in keys, texts and numbers at any depth.
     pub fn mask_value(&self, value: Value) -> Value {
         if self.0.is_empty() {
             return value;
@@ -57,8 +58,8 @@ impl Secrets {
     }
 }
 
-/// A text as it stands between quotes, where that differs: what `{:?}` and JSON make of it, and what `{:?}` makes of
-/// JSON.
+/// Returns the forms of a text between quotes that differ from it: those of `{:?}` and JSON, and `{:?}` of
+/// the JSON form.
 fn quotations(text: &str) -> Vec<String> {
     let debug = |text: &str| {
         let quoted = format!("{text:?}");
@@ -72,23 +73,24 @@ fn quotations(text: &str) -> Vec<String> {
     forms
 }
 
-/// A text that may be no secret is not masked everywhere if it is shorter: it would be found in every second message.
+/// The minimum length of a doubtful secret that is masked everywhere. A shorter text would match in too many
+/// messages.
 const MIN_DOUBTFUL: usize = 6;
 
-/// Masks what a schema marks, and keeps the texts.
+/// Masks the values that a schema marks, and collects their texts.
 struct Masking<'a> {
     root: &'a Value,
     checker: Checker<'a>,
-    /// For each part of the schema whether there is a secret in it.
+    /// Parts of the schema, each with whether it contains a secret.
     secretive: HashMap<*const Value, bool>,
     found: Vec<String>,
 }
 
-/// What is known of a part of a configuration.
+/// The schemas that apply to a part of a configuration.
 struct Place<'a> {
-    /// What it must fulfil, with the alternatives that it fulfils.
+    /// Schemas that the part must fulfil, and alternatives that it fulfils.
     sure: Vec<&'a Keywords>,
-    /// The alternatives of which one has a secret, and the value fulfils none.
+    /// Alternatives of which one has a secret, where the value fulfils none.
     doubtful: Vec<&'a Keywords>,
 }
 
@@ -106,7 +108,7 @@ impl<'a> Masking<'a> {
             return self.masked(value, 0);
         }
         let is_in_doubt = !doubtful.is_empty();
-        // What is of another type has no place where its secret would be found.
+        // A value of another type has no part in which its secret would be found.
         if !sure.iter().all(|schema| is_of_type(value, schema)) {
             return self.masked(value, MIN_DOUBTFUL);
         }
@@ -140,7 +142,8 @@ impl<'a> Masking<'a> {
         }
     }
 
-    /// What applies to a value. Of alternatives those do that it fulfils, else the one that it names by its tag.
+    /// Returns the schemas that apply to a value. Of alternatives these are those that it fulfils, or else
+    /// the one that its tag names.
     fn place(&mut self, value: &'a Value, schemas: &[&'a Value]) -> Place<'a> {
         let (root, mut doubtful) = (self.root, Vec::new());
         let sure = parts::applying(schemas, root, |branches| {
@@ -165,7 +168,7 @@ impl<'a> Masking<'a> {
         Place { sure, doubtful }
     }
 
-    /// Masks all that is in a value. Texts of at least so many bytes are secrets wherever they are found.
+    /// Masks everything in a value. Texts of at least `least` bytes are masked wherever they occur.
     fn masked(&mut self, value: &Value, least: usize) -> Value {
         match value {
             Value::Null => Value::Null,
@@ -180,19 +183,19 @@ impl<'a> Masking<'a> {
                 }
                 MASK.into()
             }
-            // A yes or no cannot be told from any other.
+            // A boolean occurs everywhere, so it is masked in its place only.
             Value::Bool(_) => MASK.into(),
         }
     }
 
-    /// Whether a schema itself marks its value.
+    /// Returns whether a schema itself marks its value.
     fn marks(&self, schema: &'a Value) -> bool {
         conjunction(schema, self.root)
             .iter()
             .any(|schema| schema.get("writeOnly") == Some(&Value::Bool(true)))
     }
 
-    /// Whether a schema marks any part of its value.
+    /// Returns whether a schema marks any part of its value.
     fn has_secret(&mut self, schema: &'a Value) -> bool {
         if let Some(known) = self.secretive.get(&std::ptr::from_ref(schema)) {
             return *known;
@@ -200,7 +203,7 @@ impl<'a> Masking<'a> {
         let (mut seen, mut open) = (Vec::new(), vec![schema]);
         let mut has = false;
         while let Some(within) = open.pop() {
-            // A reference to where it stands adds nothing.
+            // A reference to a schema that is being visited adds nothing.
             if let Value::Object(keywords) = within
                 && !seen.contains(&std::ptr::from_ref(within))
             {
@@ -215,7 +218,7 @@ impl<'a> Masking<'a> {
     }
 }
 
-/// The schemas of an entry, and whether one of the objects' schemas allows no such entry.
+/// Returns the schemas of an entry, and whether one of the object's schemas does not allow it.
 fn applying<'a>(schemas: &[&'a Keywords], key: &str) -> (Vec<&'a Value>, bool) {
     let (mut all, mut is_closed) = (Vec::new(), false);
     for schema in schemas {
@@ -268,8 +271,8 @@ mod tests {
     fn l23_a_secret_in_quotes_is_masked_too() {
         let key = "-----BEGIN KEY-----\nM\"II\u{7f}\\B\n-----END KEY-----";
         let (secrets, _) = Secrets::take(&json!({ "key": key }), &schema());
-        for told in [format!("{key:?}"), json!(key).to_string(), format!("{:?}", json!([key]).to_string())] {
-            let masked = secrets.mask(&told);
+        for shown in [format!("{key:?}"), json!(key).to_string(), format!("{:?}", json!([key]).to_string())] {
+            let masked = secrets.mask(&shown);
             assert!(!masked.contains("KEY"), "{masked}");
         }
     }

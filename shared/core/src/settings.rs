@@ -1,4 +1,4 @@
-//! What a project or an environment says differently from a task's own definition.
+//! Settings: overrides of a task's definition by a project or an environment.
 
 use std::time::Duration;
 
@@ -12,51 +12,51 @@ use crate::{
     schema::merged,
 };
 
-/// The name of the environment where nothing names one.
+/// The default environment.
 pub const DEFAULT_ENVIRONMENT: &str = "dev";
 
-/// Overrides of one task; what is left out stays as the task defines it.
+/// Overrides for one task. A setting that is left out stays as the task defines it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// The time one run may take, all its attempts together.
+    /// The time limit of one run, all its attempts together, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// How often its body is tried, in total.
+    /// The number of attempts in total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_attempts: Option<u32>,
-    /// When it runs, of a cron task.
+    /// The schedule of a cron task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
-    /// The IANA name of the time zone its schedule is read in.
+    /// The IANA name of the schedule's time zone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
-    /// Which of several due tasks goes first.
+    /// The priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
-    /// What a tick does that comes while a run is in progress.
+    /// The policy for a tick that comes while a run is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
-    /// What becomes of ticks that had no run because nothing was there to start it.
+    /// The policy for ticks that had no run because nothing was there to start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<CatchUp>,
-    /// How long the records of its runs are kept.
+    /// The time for which records of runs are kept, in days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_days: Option<u32>,
-    /// What its configuration has instead of the defaults, key by key.
+    /// Configuration that overrides the task's own key by key.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub config: Value,
 }
 
 impl Settings {
-    /// Reads settings from JSON text. The error names what is wrong, and nothing of the configuration.
+    /// Reads settings from JSON text. The error never contains values of the configuration.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        // By way of an object, since a struct would be read from a list as well.
+        // A struct by itself would also be read from a list.
         let settings: serde_json::Map<String, Value> = serde_json::from_str(text)?;
         serde_json::from_value(Value::Object(settings))
     }
 
-    /// The definition as these settings change it.
+    /// Returns the definition with these settings applied.
     #[must_use]
     pub fn applied_to(&self, mut definition: Definition) -> Definition {
         if let Some(timeout_ms) = self.timeout_ms {
@@ -79,7 +79,7 @@ impl Settings {
         definition
     }
 
-    /// These settings, with those of `over` before them, of a task whose configuration has this schema.
+    /// Returns these settings overridden by `over`, for a task whose configuration has this schema.
     #[must_use]
     pub fn overridden_by(mut self, over: Self, config_schema: &Value) -> Self {
         self.timeout_ms = over.timeout_ms.or(self.timeout_ms);

@@ -1,4 +1,4 @@
-//! Side tasks: whoever runs one, for how long it has it, and when it is started again.
+//! Side tasks: the lease by which one runner runs each, and the restarts after a failure.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use crate::{
     status::Status,
 };
 
-/// How a runner keeps a side task.
+/// The intervals by which a runner keeps a side task running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// For how long a runner has a side task from one renewal on. One that dies leaves it to others after this time.
+    /// The duration of the lease from each renewal on. If a runner dies, another one takes the task over
+    /// after this time.
     pub lease: Duration,
-    /// How often the lease is renewed.
+    /// The interval at which the lease is renewed.
     pub heartbeat: Duration,
-    /// A task that has run for so long has run well: if it fails after that, it fails for the first time.
+    /// The time after which a run counts as good. A failure after that counts as the first one.
     pub well: Duration,
-    /// The pauses between a failure and the next start.
+    /// The backoff between a failure and the next start.
     pub pauses: Retry,
 }
 
@@ -40,42 +41,42 @@ impl Default for Pace {
     }
 }
 
-/// How long a process may take to end once it is asked to: 5 s for the body, 3 s for what the author has for the end, 2 s
-/// for its state. It is less than what is left of a lease whose runner dies.
+/// The time that a process has to stop: 5 s for the body, 3 s for the author's hook, and 2 s for its state.
+/// It is shorter than the rest of a lease whose runner dies.
 pub const PARTING: Duration = Duration::from_secs(10);
-/// The body's share of it.
+/// The body's part of [`PARTING`].
 pub const BODY_PARTING: Duration = Duration::from_secs(5);
-/// The share of `on_shutdown`; `on_error` may take as long.
+/// The part of `on_shutdown`. `on_error` has the same time.
 pub const HOOK_LIMIT: Duration = Duration::from_secs(3);
 
-/// What follows the end of a side task's process.
+/// The decision after the end of a side task's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Next {
-    /// It had come to its end by itself, and stays there.
+    /// The task completed and is not started again.
     Rest,
-    /// It starts again after this pause, having failed so often in a row.
+    /// The task is started again.
     StartAfter {
-        /// How long it is until then.
+        /// The pause until the start.
         pause: Duration,
-        /// How often it has failed without having run well.
+        /// The number of failures in a row, without a good run between them.
         failures: u32,
     },
 }
 
-/// What a side task's process says of its end.
+/// The end of a side task, as its process reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ended {
-    /// What the body said of its success.
+pub struct SideTaskEnd {
+    /// The message of a success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What the body returned.
+    /// The data that the body returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
-    /// Why it failed.
+    /// The error, if the body failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
-    /// The configuration it had, without its secrets.
+    /// The configuration, with its secrets masked.
     #[serde(default)]
     pub config: Value,
     /// Why the runner ended it, or found it ended.
@@ -83,18 +84,18 @@ pub struct Ended {
     pub why: Option<Reason>,
 }
 
-impl Ended {
-    /// The end of a process that did not say it itself.
+impl SideTaskEnd {
+    /// Creates the end of a process that did not report it.
     pub fn failed(why: &str) -> Self {
         Self { error: Some(RunError::new(ErrorKind::System, why)), ..Self::default() }
     }
 
-    /// The end of a process that the runner killed or found ended.
+    /// Returns the end of a process that the runner killed or found ended.
     pub fn because(reason: Reason) -> Self {
         Self { error: Some(RunError::of(&reason)), why: Some(reason), ..Self::default() }
     }
 
-    /// The run's record with its end.
+    /// Returns the run's record with this end.
     #[must_use]
     pub fn of(self, run: Run) -> Run {
         let Self { message, data, error, config, why } = self;
@@ -106,16 +107,16 @@ impl Ended {
 }
 
 impl Pace {
-    /// What follows the end of a process that ran for `ran`, after `failures` failures in a row before it. `jitter` is 0 to
-    /// 1, evenly drawn.
-    pub fn after_end(&self, ended: &Ended, ran: Duration, failures: u32, jitter: f64) -> Next {
+    /// Decides what follows the end of a process that ran for `ran`, after `failures` failures in a row.
+    /// `jitter` is 0 to 1, evenly distributed.
+    pub fn after_end(&self, ended: &SideTaskEnd, ran: Duration, failures: u32, jitter: f64) -> Next {
         let Some(_) = &ended.error else { return Next::Rest };
         let failures = if ran >= self.well { 1 } else { failures.saturating_add(1) };
         Next::StartAfter { pause: self.pauses.pause(failures, jitter), failures }
     }
 
-    /// How long whoever was refused waits until it asks again: as long as the lease that keeps it out can be, so that
-    /// waiting costs little.
+    /// Returns the pause between two claims of a task that another runner has: the duration of a lease, so
+    /// that waiting costs little.
     pub fn patience(&self) -> Duration {
         self.lease
     }
@@ -125,8 +126,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn failed() -> Ended {
-        Ended::failed("it was killed")
+    fn failed() -> SideTaskEnd {
+        SideTaskEnd::failed("it was killed")
     }
 
     #[test]
@@ -152,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_task_that_came_to_its_end_rests() {
-        assert_eq!(Pace::default().after_end(&Ended::default(), Duration::ZERO, 3, 0.5), Next::Rest);
+        assert_eq!(Pace::default().after_end(&SideTaskEnd::default(), Duration::ZERO, 3, 0.5), Next::Rest);
     }
 
     #[test]

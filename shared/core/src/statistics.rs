@@ -1,8 +1,8 @@
-//! What many runs come to: counts by status, and how long they took.
+//! Statistics about runs: counts by status, and durations.
 //!
-//! Runs are counted in the hour of their ids, the hour that their trigger came in. The counts of an hour that is
-//! [closed](closed) do not change any more, so they are kept (a *rollup*), and [`plan`] says which part of a time is taken from
-//! rollups, which rollups are still to be made, and which runs are read one by one.
+//! A run counts in the hour of its id, which is the hour of its trigger. The counts of a [closed](closed)
+//! hour no longer change, so they are kept as a *rollup*. [`plan`] decides which part of a time comes from
+//! rollups, which rollups are missing, and which runs are read one by one.
 
 use std::{collections::BTreeMap, fmt, ops::Range, str::FromStr, time::Duration};
 
@@ -11,41 +11,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::Status;
 
-/// What a rollup counts.
+/// The range of a rollup.
 pub const HOUR: Duration = Duration::from_secs(3600);
-/// How long after its end an hour is closed. The last run of a deployment ends at most 3600 s (CloudFormation's
-/// `ServiceTimeout`) and 900 s (Lambda's) after its id was made.
+/// The time after its end at which an hour is closed. The last run of a deployment ends at most 3600 s
+/// (CloudFormation's `ServiceTimeout`) and 900 s (Lambda's timeout) after its id was created.
 pub const CLOSED_AFTER: Duration = Duration::from_secs(2 * 3600);
 
-/// How finely durations are told apart: 32 steps for each doubling.
+/// The resolution of durations: 32 steps for each doubling.
 const STEPS: u64 = 32;
 
-/// Some runs, counted.
+/// Statistics about some runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// How many there are of each status.
+    /// The number of runs with each status.
     pub by_status: BTreeMap<Status, u64>,
-    /// How long those took whose body was run.
+    /// The durations of runs whose body ran.
     pub durations: Durations,
 }
 
-/// How long some runs took. Percentiles are within 1/64 (1.6 %) of the true ones; below 64 ms they are exact.
+/// The distribution of durations. Percentiles are within 1/64 (1.6 %) of the exact ones; below 64 ms they are
+/// exact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
-    /// How many runs.
+    /// The number of runs.
     pub count: u64,
-    /// All together.
+    /// The sum in milliseconds.
     pub sum_ms: u64,
-    /// The shortest; 0 if there is none.
+    /// The minimum in milliseconds; 0 if there is no run.
     pub min_ms: u64,
-    /// The longest; 0 if there is none.
+    /// The maximum in milliseconds; 0 if there is no run.
     pub max_ms: u64,
-    /// How many there are in each step; the steps of a doubling are equally wide.
+    /// The number of runs in each step. The steps of one doubling are equally wide.
     pub steps: BTreeMap<u16, u64>,
 }
 
 impl Statistics {
-    /// Counts one run. It took `ran_ms` if its body was run; one that was skipped, blocked or lost has no duration.
+    /// Counts one run. `ran_ms` is its duration; none if its body did not run, or if the run was lost.
     pub fn count(&mut self, status: Status, ran_ms: Option<u64>) {
         *self.by_status.entry(status).or_default() += 1;
         if let Some(ms) = ran_ms {
@@ -53,7 +54,7 @@ impl Statistics {
         }
     }
 
-    /// These and the others together, as if they had been counted as one.
+    /// Returns both together, as if they had been counted as one.
     #[must_use]
     pub fn merged(mut self, others: &Self) -> Self {
         for (status, count) in &others.by_status {
@@ -63,17 +64,18 @@ impl Statistics {
         self
     }
 
-    /// How many runs there are, whatever became of them.
+    /// Returns the number of runs.
     pub fn total(&self) -> u64 {
         self.by_status.values().sum()
     }
 
-    /// How many runs have this status.
+    /// Returns the number of runs with this status.
     pub fn of(&self, status: Status) -> u64 {
         self.by_status.get(&status).copied().unwrap_or(0)
     }
 
-    /// How many percent completed of those that were not skipped, in tenths: 750 is 75 %. 0 if there is none.
+    /// Returns the rate of completed runs among those that were not skipped, in tenths of a percent: 750 is
+    /// 75 %. 0 if there is no run.
     pub fn success_permille(&self) -> u64 {
         let tried = self.total() - self.of(Status::Skipped);
         (self.of(Status::Completed) * 1000).checked_div(tried).unwrap_or(0)
@@ -103,12 +105,13 @@ impl Durations {
         self
     }
 
-    /// The mean; 0 if there is none.
+    /// Returns the mean in milliseconds; 0 if there is no run.
     pub fn average_ms(&self) -> u64 {
         self.sum_ms.checked_div(self.count).unwrap_or(0)
     }
 
-    /// The shortest duration that `percent` of all do not exceed (nearest rank); 0 if there is none.
+    /// Returns the shortest duration that `percent` of all runs do not exceed (nearest rank), in
+    /// milliseconds; 0 if there is no run.
     pub fn percentile_ms(&self, percent: u8) -> u64 {
         let rank = (self.count * u64::from(percent)).div_ceil(100).max(1);
         let mut seen = 0;
@@ -122,14 +125,14 @@ impl Durations {
     }
 }
 
-/// The step that a duration falls into: up to 63 ms each its own, then 32 for each doubling.
+/// Returns the step of a duration: one for each ms up to 63 ms, then 32 for each doubling.
 fn step(ms: u64) -> u16 {
     let doublings = u64::from(ms.max(1).ilog2()).saturating_sub(5);
     // At most 58 doublings of 32 steps, and 63.
     u16::try_from(doublings * STEPS + (ms >> doublings)).unwrap_or(u16::MAX)
 }
 
-/// The duration in the middle of a step.
+/// Returns the duration in the middle of a step.
 fn middle(step: u16) -> u64 {
     let step = u64::from(step);
     if step < 2 * STEPS {
@@ -140,7 +143,7 @@ fn middle(step: u16) -> u64 {
     (step % STEPS + STEPS).saturating_mul(width).saturating_add(width / 2)
 }
 
-/// How far back statistics look.
+/// The time that statistics cover.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Window {
@@ -155,16 +158,16 @@ pub enum Window {
     Month,
 }
 
-/// A word that is no window.
+/// The error of a word that is not a window.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a window: it must be hour, day, week or month")]
 pub struct InvalidWindow(pub String);
 
 impl Window {
-    /// All four, shortest first.
+    /// All windows, shortest first.
     pub const ALL: [Self; 4] = [Self::Hour, Self::Day, Self::Week, Self::Month];
 
-    /// The word.
+    /// Returns the word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hour => "hour",
@@ -174,7 +177,7 @@ impl Window {
         }
     }
 
-    /// The time that ends with `now`, and is one millisecond longer, so that what happens now is in it.
+    /// Returns the range that ends with `now`. It is one millisecond longer, so that it contains `now`.
     pub fn before(self, now: Timestamp) -> Range<Timestamp> {
         let hours = match self {
             Self::Hour => 1,
@@ -204,32 +207,31 @@ impl FromStr for Window {
     }
 }
 
-/// Where the statistics of a time come from. The ranges are of whole hours, except those of `one_by_one`.
+/// The sources of the statistics of a time. All ranges are whole hours, except `one_by_one`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The whole hours of the time that are closed. What is kept or missing beside them only closes a gap.
+    /// The closed whole hours of the time. Other ranges beside them only close a gap.
     pub hours: Range<Timestamp>,
-    /// Rollups that are there.
+    /// The rollups that exist.
     pub kept: Range<Timestamp>,
-    /// Hours whose rollups are to be made, in the order in which they are: after each, the hours that have theirs have no
-    /// gap.
+    /// The rollups to make, in order. After each, the hours with rollups have no gap.
     pub missing: Vec<Range<Timestamp>>,
-    /// Runs that no rollup can stand for: at the beginning of the time, and of hours that are not closed.
+    /// Runs without a rollup: at the beginning of the time, and of hours that are not closed.
     pub one_by_one: Vec<Range<Timestamp>>,
 }
 
-/// How much is rolled up at once, so that what was done is kept if the rest fails.
+/// The length of one rollup step. If a later one fails, the earlier ones are kept.
 const STRETCH: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// The end of the last hour that is closed at `now`.
+/// Returns the end of the last closed hour at `now`.
 pub fn closed(now: Timestamp) -> Timestamp {
     floor(now.saturating_sub(CLOSED_AFTER).unwrap_or(Timestamp::MIN))
 }
 
-/// The beginning of the hour that `at` is in.
+/// Returns the beginning of the hour of `at`.
 pub fn floor(at: Timestamp) -> Timestamp {
     let second = at.as_second();
-    // The hour's beginning is no earlier than the earliest time there is, or that time is used.
+    // Before the earliest timestamp there is no beginning of an hour, so the earliest is used.
     Timestamp::from_second(second - second.rem_euclid(3600)).unwrap_or(Timestamp::MIN)
 }
 
@@ -238,7 +240,7 @@ fn ceil(at: Timestamp) -> Timestamp {
     if floor == at { at } else { floor.saturating_add(HOUR).unwrap_or(Timestamp::MAX) }
 }
 
-/// Where the statistics of `wanted` come from, if the hours of `covered` have had their rollups made.
+/// Plans the statistics of `wanted`, if the hours of `covered` have rollups.
 pub fn plan(wanted: &Range<Timestamp>, covered: Option<&Range<Timestamp>>, now: Timestamp) -> Plan {
     let first = ceil(wanted.start);
     let last = floor(wanted.end).min(closed(now));
@@ -340,25 +342,25 @@ mod tests {
             mut durations in prop::collection::vec(duration(), 1..200),
             percent in 1_u8..=100,
         ) {
-            let mut told = Durations::default();
+            let mut counted = Durations::default();
             for ms in &durations {
-                told.count(*ms);
+                counted.count(*ms);
             }
             durations.sort_unstable();
             let rank = (durations.len() * usize::from(percent)).div_ceil(100).max(1);
-            let (exact, told) = (durations[rank - 1], told.percentile_ms(percent));
-            prop_assert!(told.abs_diff(exact) <= exact / 64 + 1, "{told} for {exact}");
-            prop_assert!(exact >= 64 || told == exact, "{told} for {exact}");
+            let (exact, found) = (durations[rank - 1], counted.percentile_ms(percent));
+            prop_assert!(found.abs_diff(exact) <= exact / 64 + 1, "{found} for {exact}");
+            prop_assert!(exact >= 64 || found == exact, "{found} for {exact}");
         }
 
-        /// Whatever is covered, every moment is taken from one place, and afterwards the covered hours have no gap.
+        /// For any covered range, every moment has one source. Afterwards the covered hours have no gap.
         #[test]
         fn p05_a_plan_counts_every_moment_once(
             from in -2000_i64..2000, length in 0_i64..1500, minute in 0_i64..60,
             covered in prop::option::of((-2000_i64..2000, 1_i64..2000)), now in -2000_i64..3000,
         ) {
             let wanted = at(from).checked_add(Duration::from_secs(minute.unsigned_abs() * 60)).unwrap()..at(from + length);
-            // What is covered was closed when it was rolled up.
+            // Covered hours were closed when their rollups were made.
             let covered = covered.map(|(from, length)| at(from)..at(from + length)).filter(|r| r.end <= closed(at(now)));
             let plan = plan(&wanted, covered.as_ref(), at(now));
             let mut union = covered.clone();

@@ -1,10 +1,10 @@
-//! A run's status and the steps it may take.
+//! The status of a run, and its transitions.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// Where a run stands. The last six are terminal and never change.
+/// The status of a run. The last six are terminal and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(missing_docs, reason = "the words are the design's, and say themselves")]
@@ -19,37 +19,37 @@ pub enum Status {
     Blocked,
 }
 
-/// What happens to a run.
+/// An event in the life of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Its task was claimed for it.
+    /// Its task was claimed.
     Start,
     /// Its body returned a success.
     Complete,
     /// Its last attempt failed, or its process was lost.
     Fail,
-    /// Its time was up.
+    /// Its time limit was exceeded.
     TimeOut,
-    /// Somebody ended it.
+    /// It was cancelled.
     Cancel,
-    /// Its trigger found no reason to run it: disabled, running already, not due.
+    /// It was not to run: the task was disabled or running already, or the run was not due.
     Skip,
-    /// What it depends on did not complete.
+    /// A dependency did not complete.
     Block,
 }
 
-/// A step that a run cannot take.
+/// The error of a transition that does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a run that is {from} cannot take the step {event:?}")]
 pub struct IllegalTransition {
-    /// Where the run stands.
+    /// The status before the event.
     pub from: Status,
-    /// What should have happened to it.
+    /// The event.
     pub event: Event,
 }
 
 impl Status {
-    /// All eight, in the order of a run's life.
+    /// All statuses, in the order of a run's life.
     pub const ALL: [Self; 8] = [
         Self::Pending,
         Self::Running,
@@ -61,7 +61,7 @@ impl Status {
         Self::Blocked,
     ];
 
-    /// The status after `event`.
+    /// Returns the status after `event`.
     pub fn next(self, event: Event) -> Result<Self, IllegalTransition> {
         match (self, event) {
             (Self::Pending, Event::Start) => Ok(Self::Running),
@@ -75,17 +75,18 @@ impl Status {
         }
     }
 
-    /// Whether the run is over.
+    /// Returns whether the run is over.
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Pending | Self::Running)
     }
 
-    /// Whether the run is over and something went wrong: its dependents and its deployment must not go on.
+    /// Returns whether the run is over and failed, so that its dependents and its deployment must not
+    /// continue.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Timeout | Self::Cancelled | Self::Blocked)
     }
 
-    /// The stored word.
+    /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
@@ -106,7 +107,7 @@ impl fmt::Display for Status {
     }
 }
 
-/// A word that is no status.
+/// The error of a word that is not a status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a status: it must be PENDING, RUNNING, COMPLETED, FAILED, TIMEOUT, CANCELLED, SKIPPED or BLOCKED"

@@ -1,4 +1,5 @@
-//! JSON values as they are sent and stored: made of Rust's values without loss, of bounded nesting, and as one text.
+//! JSON values as they are sent and stored: written without loss, of bounded nesting, and in one form as
+//! text.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt};
 
@@ -11,11 +12,11 @@ use serde::{
 };
 use serde_json::Value;
 
-/// The most lists and objects that may be in one another in a configuration, in arguments and in data. The readers of JSON
-/// stop at 127, and what is around a value in a message or a record has its share of those.
+/// The maximum nesting of lists and objects in a configuration, in arguments and in data. JSON readers stop
+/// at 127 levels, and the message or record around a value has the rest.
 pub const MAX_NESTING: usize = 120;
 
-/// Whether more lists and objects are in one another than may be.
+/// Returns whether a value is nested too deeply.
 pub fn is_too_deep(value: &Value) -> bool {
     is_deeper(value, MAX_NESTING)
 }
@@ -29,7 +30,7 @@ fn is_deeper(value: &Value, most: usize) -> bool {
     }
 }
 
-/// The value as JSON text with sorted keys, so that it is the same however `serde_json` was built.
+/// Returns the value as JSON text with sorted keys, in every build of `serde_json`.
 pub fn sorted(value: &Value) -> String {
     match value {
         Value::Object(entries) => {
@@ -44,12 +45,12 @@ pub fn sorted(value: &Value) -> String {
     }
 }
 
-/// A value that JSON cannot carry.
+/// The error of a value that JSON cannot represent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Unwritable {
-    /// The place: `points[3].lat`; empty for the value itself.
+    /// The place of the fault, such as `points[3].lat`; empty for the value itself.
     pub path: String,
-    /// What is wrong there.
+    /// The fault.
     pub reason: String,
 }
 
@@ -62,8 +63,9 @@ impl fmt::Display for Unwritable {
     }
 }
 
-/// Makes JSON of a value, or says where that would lose something: `serde_json` alone writes `null` for a float that is no
-/// number, and nests as deeply as the value does.
+/// Writes a value as JSON, or returns the place where JSON would lose something.
+///
+/// `serde_json` alone writes `null` for a float that is not a number, and has no limit of nesting.
 pub fn written(value: &impl Serialize) -> Result<Value, Unwritable> {
     let place = RefCell::default();
     let strict = Strict { value, place: &place, left: MAX_NESTING };
@@ -76,10 +78,10 @@ pub fn written(value: &impl Serialize) -> Result<Value, Unwritable> {
     })
 }
 
-/// The steps to the part that is being written.
+/// The path to the part that is being written.
 type Place = RefCell<Vec<String>>;
 
-/// A value that is written by a [`Strictly`].
+/// A value that is written by [`Strictly`].
 struct Strict<'a, T: ?Sized> {
     value: &'a T,
     place: &'a Place,
@@ -93,18 +95,18 @@ impl<T: Serialize + ?Sized> Serialize for Strict<'_, T> {
     }
 }
 
-/// A serializer that refuses what another one would lose. It is the writer of a list or an object too.
+/// A serializer that refuses what another one would lose. It also writes lists and objects.
 struct Strictly<'a, S> {
     inner: S,
     place: &'a Place,
-    /// How many levels there may be below.
+    /// The number of levels that are left below.
     left: usize,
-    /// The place of the next item of a list.
+    /// The index of the next item of a list.
     step: usize,
 }
 
 impl<S> Strictly<'_, S> {
-    /// Writes a part. The step stays where it fails, and so leads to the fault.
+    /// Writes a part. After an error its segment stays in the path, which so leads to the fault.
     fn part<T: Serialize + ?Sized, E>(
         &mut self,
         step: impl Into<String>,
@@ -137,14 +139,14 @@ impl<S> Strictly<'_, S> {
 }
 
 impl<'a, S: Serializer> Strictly<'a, S> {
-    /// The writer of what is one or two levels below.
+    /// Returns the writer for parts one or two levels below.
     fn below<C>(
         self,
         levels: usize,
         open: impl FnOnce(S) -> Result<C, S::Error>,
     ) -> Result<Strictly<'a, C>, S::Error> {
         let left = self.left.checked_sub(levels).ok_or_else(|| {
-            // The place itself would be as long.
+            // A full path would be as long as the nesting.
             self.place.borrow_mut().truncate(1);
             S::Error::custom(format_args!("it is nested more than {MAX_NESTING} levels deep"))
         })?;
@@ -295,7 +297,7 @@ impl<'a, S: Serializer> Serializer for Strictly<'a, S> {
     }
 }
 
-/// The writers of parts that have places, and of those that have names.
+/// Implements the writers of parts with indices and of parts with names.
 macro_rules! parts {
     (listed: $($listed:ident . $item:ident),*; named: $($named:ident),*) => {
         $(impl<S: $listed> $listed for Strictly<'_, S> {
@@ -343,7 +345,7 @@ impl<S: SerializeMap> SerializeMap for Strictly<'_, S> {
     type Ok = S::Ok;
     type Error = S::Error;
 
-    /// The key stays in the place until its value is written.
+    /// The key stays in the path until its value is written.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), S::Error> {
         self.inner.serialize_key(key)?;
         let name = match serde_json::to_value(key) {

@@ -277,7 +277,7 @@ impl Answer {
 mod tests {
     use super::*;
     use crate::{
-        claim::{Known, Lease, Refusal, TaskState},
+        claim::{KnownSchedule, Lease, Refusal, TaskState},
         definition::{Cron, Lifecycle},
         holder::Holder,
         run::{Attempt, ErrorKind, RunError, Trigger},
@@ -471,7 +471,7 @@ mod tests {
     #[test]
     fn o08_a_tick_from_before_the_schedule_was_known_is_not_missed() {
         let known = |schedule: &str, since, is_changed| {
-            let known = Known { schedule: format!("{schedule} UTC"), since: at(since), is_changed };
+            let known = KnownSchedule { schedule: format!("{schedule} UTC"), since: at(since), is_changed };
             TaskState { known: Some(known), ..TaskState::default() }
         };
         let now = "0 6 * * *";

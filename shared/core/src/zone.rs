@@ -1,23 +1,23 @@
-//! Time zones by their IANA names: what is said of a name that is none. The names themselves come from outside, with
-//! the time zone database.
+//! Time zones by their IANA names, and suggestions for an unknown one. The caller passes the names of the
+//! time zone database.
 
-use crate::near::distance;
+use strsim::osa_distance;
 
-/// How many names are suggested.
+/// The maximum number of suggestions.
 const SUGGESTED: usize = 3;
 
-/// Why a text is not a time zone.
+/// The error of an unknown time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` is not a time zone: {}", advice(near))]
 pub struct UnknownZone {
-    /// What was given.
+    /// The given name.
     pub name: String,
-    /// The nearest names there are, nearest first; none if none is near.
+    /// The suggested names, nearest first.
     pub near: Vec<String>,
 }
 
 impl UnknownZone {
-    /// The error for a name that is not among those known.
+    /// Creates the error for a name that is not one of `known`.
     pub fn new<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
         Self { name: name.to_owned(), near: nearest(name, known).into_iter().map(str::to_owned).collect() }
     }
@@ -34,8 +34,10 @@ fn advice(near: &[String]) -> String {
     }
 }
 
-/// The known names nearest to `name`, nearest first: those that are a typing error or two away as a whole or in their
-/// last part, so that `Vienna` finds `Europe/Vienna`.
+/// Returns the known names nearest to `name`, nearest first.
+///
+/// A name is near if it differs in a few letters, as a whole or in its last part. So `Vienna` finds
+/// `Europe/Vienna`.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace([' ', '-'], "_");
     let place = |text: &str| text.rsplit('/').next().unwrap_or_default().to_owned();
@@ -47,10 +49,10 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .into_iter()
         .filter_map(|candidate| {
             let known = plain(candidate);
-            let whole = distance(&wanted, &known);
-            let part = distance(&place(&wanted), &place(&known));
-            // A part counts less than the whole, so that of two zones with the same city the one of the same
-            // continent comes first.
+            let whole = osa_distance(&wanted, &known);
+            let part = osa_distance(&place(&wanted), &place(&known));
+            // A match of the whole name comes before one of its last part. So of two zones with the same
+            // city, the one of the same continent comes first.
             let near_whole = (whole <= wanted.chars().count() / 3).then_some((whole, 0));
             let near_part = (part <= place(&wanted).chars().count() / 4).then_some((part, 1));
             let best = near_whole.into_iter().chain(near_part).min()?;
@@ -59,7 +61,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<
         .collect();
     found.sort_unstable();
     found.truncate(SUGGESTED);
-    // Beside a name that is all but right the others only confuse.
+    // If one name is almost right, the farther ones would only confuse.
     let closest = found.first().map_or(0, |((distance, _), _)| *distance);
     found.into_iter().filter(|((distance, _), _)| *distance <= closest + 1).map(|(_, name)| name).collect()
 }

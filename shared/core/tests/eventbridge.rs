@@ -1,9 +1,9 @@
-//! G04: what goes to EventBridge Scheduler fires there at the instants at which `core` has its ticks.
+//! G04: a schedule fires in EventBridge Scheduler at the instants of its ticks in `core`.
 //!
-//! The evaluator here knows nothing of `core` or croner. It is written from EventBridge Scheduler's documentation (User
-//! Guide, "Schedule types"): six fields; `,` `-` `*` `/` everywhere; `L` and `W` for the day of the month; `L` and `#`
-//! for the day of the week, whose 1 is Sunday; `?` for exactly one of the two; a local time that a clock change leaves
-//! out is skipped, and one that it repeats runs once.
+//! The evaluator here is independent of `core` and croner. It follows EventBridge Scheduler's documentation
+//! (User Guide, "Schedule types"): six fields; `,` `-` `*` `/` everywhere; `L` and `W` for the day of the
+//! month; `L` and `#` for the day of the week, whose 1 is Sunday; `?` for exactly one of the two. A local
+//! time that a clock change leaves out is skipped, and one that it repeats runs once.
 
 use std::collections::BTreeSet;
 
@@ -94,14 +94,14 @@ impl Expression {
     }
 }
 
-/// The zone's offset all through a day, if no clock change is near it.
+/// Returns the zone's offset all through a day, if no clock change is near it.
 fn steady(zone: &TimeZone, day: Date) -> Option<Offset> {
     let midnight = TimeZone::UTC.to_timestamp(day.at(0, 0, 0, 0)).unwrap();
     let [before, after] = [-24, 48].map(|hours| zone.to_offset(midnight + SignedDuration::from_hours(hours)));
     (before == after).then_some(before)
 }
 
-/// The instant of a local time: none if it is left out, the first one if it comes twice.
+/// Returns the instant of a local time: none if it is left out, the first one if it occurs twice.
 fn once(zone: &TimeZone, local: DateTime) -> Option<Timestamp> {
     // The offsets that the zone has before and after a change this close.
     let near = TimeZone::UTC.to_timestamp(local).unwrap();
@@ -168,8 +168,8 @@ fn value(text: &str, first: i16, last: i16, names: &[&str]) -> i16 {
     number
 }
 
-/// Expressions as people write them: every combination of these parts that is seldom enough to be counted out, and what
-/// the two documentations have as examples.
+/// Expressions as people write them: every combination of these parts that is rare enough to be counted out,
+/// and the examples of the two documentations.
 fn corpus() -> BTreeSet<String> {
     let times =
         ["0 0", "30 2", "15 10", "0 */12", "*/30 3", "59 23", "0,20 9", "5-59/50 2", "45 */20", "7 13"];
@@ -211,7 +211,7 @@ fn corpus() -> BTreeSet<String> {
     ];
     let mut corpus: BTreeSet<_> =
         times.iter().flat_map(|time| days.iter().map(move |day| format!("{time} {day}"))).collect();
-    // Examples of EventBridge Scheduler's and of OCPS's documentation, in our language; and the words.
+    // Examples from the documentation of EventBridge Scheduler and OCPS, in our language, and phrases.
     for text in [
         "10 10 * * *",
         "15 12 * * *",

@@ -1,4 +1,4 @@
-//! When schedules fire: the vectors of the Open Cron Pattern Specification, clock changes, and what is due.
+//! Ticks of schedules: the vectors of the Open Cron Pattern Specification, clock changes, and due ticks.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// The ticks from one instant up to and with another, as local times with their offsets.
+/// Returns the ticks after one instant and up to another, as local times with their offsets.
 fn between(text: &str, zone_name: &str, from: &str, to: &str) -> Vec<String> {
     let (schedule, zone) = (schedule(text), zone(zone_name));
     let from = at(from).checked_sub(SignedDuration::from_nanos(1)).unwrap();
@@ -101,7 +101,7 @@ fn c01_the_next_tick_is_after_now() {
     assert_eq!(last, Some(at("2026-11-21T12:05:00Z")));
 }
 
-/// What the tests of other projects have of days before the month's last, and of the rules of `W`, `#` and both days.
+/// Cases from other projects' tests: days before the month's last, and the rules of `W`, `#` and both days.
 #[test]
 fn c01_the_vectors_of_other_projects_hold() {
     for (source, text, zone_name, from, next) in [
@@ -374,7 +374,7 @@ fn any_schedule() -> impl Strategy<Value = Schedule> {
     )
 }
 
-/// An instant of a few years, most often near a clock change of one of the zones.
+/// An instant within a few years, usually near a clock change of one of the zones.
 fn any_instant() -> impl Strategy<Value = Timestamp> {
     let start = at("2025-01-01T00:00:00Z").as_second();
     let year = 365 * 24 * 3600;

@@ -14,9 +14,9 @@ use lamplighter_aws::{
 use lamplighter_core::{
     definition::OncePer,
     deployment::{
-        Addressee, Answered, Change, Course, Kind, Ledger, Order, Plan, Request, Sent, Situation, StackEvent,
-        StackPhase, Verdict, kind, may_be_undone, missing_before, order, plan, resolve, rolled_back, shows,
-        went_forward,
+        Addressee, Answered, Change, Course, Direction, Kind, Ledger, Plan, Request, SentUpdate, Situation,
+        StackEvent, StackPhase, Verdict, direction, kind, may_be_undone, missing_before, plan, resolve,
+        rolled_back, shows, went_forward,
     },
     name::TaskName,
 };
@@ -96,7 +96,7 @@ struct Classified {
 /// Facts about a request from the stack's events.
 #[derive(Clone, Copy, Default)]
 struct Evidence {
-    order: Order,
+    order: Direction,
     went_forward: Option<Timestamp>,
     rolled_back: bool,
 }
@@ -313,14 +313,14 @@ async fn events_of(
         return Evidence::default();
     }
     let (logical_id, properties) = (to.logical_resource_id.as_str(), &request.properties);
-    let sent = Sent { logical_id, properties, since, at: request.sent_at };
+    let sent = SentUpdate { logical_id, properties, since, at: request.sent_at };
     let is_enough = |events: &[StackEvent]| {
-        let shows_direction = !may_be_either || order(events, sent) != Order::Unknown;
+        let shows_direction = !may_be_either || direction(events, sent) != Direction::Unknown;
         shows_direction && shows(events, phase)
     };
     let events = events_until(&dispatcher.stacks, &to.stack_id, since, is_enough).await;
     events.map_or_else(Evidence::default, |events| Evidence {
-        order: order(&events, sent),
+        order: direction(&events, sent),
         went_forward: went_forward(&events),
         rolled_back: rolled_back(&events, since),
     })

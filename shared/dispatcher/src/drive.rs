@@ -10,7 +10,8 @@ use lamplighter_aws::{
 use lamplighter_core::{
     claim::SKEW_MARGIN,
     deployment::{
-        Course, Deployment, Entry, StackPhase, Step, TaskEntry, Undone, next_step, shows, went_forward,
+        Course, Deployment, DeploymentStep, Entry, StackPhase, TaskEntry, Undone, next_step, shows,
+        went_forward,
     },
     id::RunId,
     name::TaskName,
@@ -68,13 +69,13 @@ pub async fn drive(
     settle(services, entry).await?;
     loop {
         match next_step(entry.course, &entry.tasks) {
-            Step::Done => return Ok(DriveOutcome::Finished),
-            Step::GiveUp(fates) => {
+            DeploymentStep::Done => return Ok(DriveOutcome::Finished),
+            DeploymentStep::GiveUp(fates) => {
                 for (place, status, reason) in fates {
                     give_up(services.table, entry, place, status, &reason).await?;
                 }
             }
-            Step::Run(places) => {
+            DeploymentStep::Run(places) => {
                 let waits_no_longer =
                     if is_known_to_wait { None } else { waits_no_longer(services, entry).await? };
                 is_known_to_wait = false;

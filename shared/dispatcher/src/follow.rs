@@ -11,7 +11,7 @@ use lamplighter_aws::{
     table::{Recorded, Seen, Table, TableError},
 };
 use lamplighter_core::{
-    claim::{Lost, Refusal},
+    claim::{LostRun, Refusal},
     deployment::{Deployment, TaskEntry, shortened},
     envelope::{Envelope, Report},
     id::RunId,
@@ -189,7 +189,7 @@ async fn end(
     table: &Table,
     task: &TaskEntry,
     deployment: &Deployment,
-    held: &Lost,
+    held: &LostRun,
     failure: &RunFailure,
 ) -> Result<Run, TableError> {
     let run = Run {
@@ -197,7 +197,7 @@ async fn end(
         deployment: Some(deployment.clone()),
         ..held.run(&task.name, Timestamp::now()).because(failure.reason.clone())
     };
-    table.end_held(run, held.hold).await
+    table.end_held(run, held.fence).await
 }
 
 /// Records a run that failed before it claimed its task. If it has claimed it after all, its own outcome counts.

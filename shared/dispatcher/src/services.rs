@@ -53,7 +53,7 @@ pub enum DispatchError {
     AlreadyBegun,
     /// The tasks' dependencies have no order.
     #[error(transparent)]
-    Order(#[from] OrderError),
+    Direction(#[from] OrderError),
     /// Other requests changed the ledger on every attempt.
     #[error("another request changed the ledger `{0}` on every attempt to open an entry")]
     Contended(String),

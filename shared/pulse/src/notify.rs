@@ -8,12 +8,12 @@ use lamplighter_aws::{
     table::{Recorded, TableError, Undelivered},
 };
 use lamplighter_core::{
-    claim::Lost,
+    claim::LostRun,
     envelope::Envelope,
     id::RunId,
     name::TaskName,
-    notify::{Message, Retry, after_failure, occasion},
-    pulse::Missed,
+    notify::{Message, Redelivery, after_failure, occasion},
+    pulse::MissedTicks,
     reason::Reason,
     run::{ErrorKind, Run, Trigger},
     status::Status,
@@ -91,7 +91,7 @@ async fn run_of(
     }
     // No retry follows, so a lease that the invocation still holds is orphaned.
     let is_of_invocation =
-        |lost: &Lost| !failed.request_id.is_empty() && lost.lease.holder.is_of(&failed.request_id);
+        |lost: &LostRun| !failed.request_id.is_empty() && lost.lease.holder.is_of(&failed.request_id);
     let state = pulse.table.state(task).await?;
     let Some(lost) = state.held().find(is_of_invocation) else { return Ok(None) };
     let reason = Reason::of_function(&failed.failure, failed.failure.is_timeout());
@@ -100,7 +100,7 @@ async fn run_of(
         environment: pulse.environment.clone(),
         ..lost.run(task, Timestamp::now()).because(reason)
     };
-    Ok(Some(match pulse.table.finish(&run, lost.hold).await? {
+    Ok(Some(match pulse.table.finish(&run, lost.fence).await? {
         Recorded::Written => run,
         Recorded::Before(stored) => *stored,
     }))
@@ -113,7 +113,7 @@ pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TableError> {
 }
 
 /// Sends a notification about ticks that have no run.
-pub async fn missed(pulse: &Pulse, missed: &Missed) -> Result<(), TableError> {
+pub async fn missed(pulse: &Pulse, missed: &MissedTicks) -> Result<(), TableError> {
     let reason = Reason::Missed { first: missed.first, last: missed.last, ticks: missed.ticks };
     let message = Message {
         task: missed.task.clone(),
@@ -205,8 +205,10 @@ async fn record_failure(
     pulse.table.message_undelivered(message, retry, &error.to_string()).await?;
     let (task, occasion) = (&message.task, &message.occasion);
     let text = match retry {
-        Retry::At(at) => format!("{error}; the notification about {task} ({occasion}) is sent again at {at}"),
-        Retry::GiveUp => {
+        Redelivery::At(at) => {
+            format!("{error}; the notification about {task} ({occasion}) is sent again at {at}")
+        }
+        Redelivery::GiveUp => {
             let tries = message.failures + 1;
             format!(
                 "{error}; the notification about {task} ({occasion}) is given up after {tries} attempts in a day"

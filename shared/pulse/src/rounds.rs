@@ -15,7 +15,7 @@ use lamplighter_core::{
     claim::TaskState,
     envelope::Envelope,
     name::TaskName,
-    pulse::{Considered, Pending, Record, Seen, Step, Told, Why, round, wanted},
+    pulse::{Agenda, DueTick, Record, Snapshot, TickAction, TickOutcome, WaitReason, round, wanted},
     run::{Run, Trigger},
     status::Status,
 };
@@ -39,11 +39,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub struct Rounds<'a, 'r> {
     pulse: &'a Pulse,
     trigger: Trigger,
-    pending: Vec<Pending<'a>>,
+    pending: Vec<DueTick<'a>>,
     /// Why each of `pending` waits. `None` if its run is in progress.
-    left: Vec<Option<Why>>,
+    left: Vec<Option<WaitReason>>,
     /// The outcomes of the finished ticks.
-    ticks: Vec<Told>,
+    ticks: Vec<TickOutcome>,
     record: &'r mut Record,
 }
 
@@ -54,7 +54,7 @@ impl<'a, 'r> Rounds<'a, 'r> {
     }
 
     /// Adds the due ticks. `unknown` is the number of ticks that were counted as due and are not.
-    pub fn add(&mut self, pending: Vec<Pending<'a>>, unknown: usize) {
+    pub fn add(&mut self, pending: Vec<DueTick<'a>>, unknown: usize) {
         self.record.tally.due = self.record.tally.due.saturating_sub(unknown);
         self.left = vec![None; pending.len()];
         self.pending = pending;
@@ -83,7 +83,7 @@ impl<'a, 'r> Rounds<'a, 'r> {
     }
 
     /// Invokes the tasks that decide themselves whether they are due. Their runs are not followed.
-    pub async fn invoke_self_scheduled(&mut self, asked: &[Pending<'a>]) {
+    pub async fn invoke_self_scheduled(&mut self, asked: &[DueTick<'a>]) {
         for (_, sent) in self.send(asked.to_vec()).await {
             match sent {
                 Ok(()) => self.record.tally.asked += 1,
@@ -120,20 +120,21 @@ impl<'a, 'r> Rounds<'a, 'r> {
     /// True if a later round may make progress: a run is in progress or about to begin, and either another tick waits for
     /// it or it has not been followed for long.
     fn may_progress(&self, progress_at: Timestamp) -> bool {
-        let is_in_progress = |(tick, why): (&Pending<'_>, &Option<Why>)| match why {
+        let is_in_progress = |(tick, why): (&DueTick<'_>, &Option<WaitReason>)| match why {
             None => true,
-            Some(Why::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
+            Some(WaitReason::Handed) => tick.handed.is_some_and(|at| at >= self.record.started_at),
             Some(_) => false,
         };
-        let is_awaited =
-            |why: &Option<Why>| matches!(why, Some(Why::Turn | Why::Dependency(_) | Why::Priority));
+        let is_awaited = |why: &Option<WaitReason>| {
+            matches!(why, Some(WaitReason::Turn | WaitReason::Dependency(_) | WaitReason::Priority))
+        };
         let is_young = Timestamp::now().duration_since(progress_at).unsigned_abs() < FOLLOWED;
         self.pending.iter().zip(&self.left).any(is_in_progress)
             && (is_young || self.left.iter().any(is_awaited))
     }
 
     /// Reads the records of the unfinished ticks' runs. They are read after the tasks' states.
-    async fn seen(&mut self, states: BTreeMap<TaskName, TaskState>) -> Result<Seen, TableError> {
+    async fn seen(&mut self, states: BTreeMap<TaskName, TaskState>) -> Result<Snapshot, TableError> {
         let runs = self.pending.iter().map(|tick| (tick.task.name(), tick.run_id));
         let (ended, unreadable) = self.pulse.table.ended(runs).await?;
         for error in &unreadable {
@@ -142,26 +143,26 @@ impl<'a, 'r> Rounds<'a, 'r> {
             }
         }
         let runs = ended.iter().map(|run| (run.id, run.status)).collect();
-        Ok(Seen { states, runs })
+        Ok(Snapshot { states, runs })
     }
 
     /// Does one round. Returns true if a tick made progress.
-    async fn round(&mut self, seen: &Seen) -> Result<bool, TableError> {
+    async fn round(&mut self, seen: &Snapshot) -> Result<bool, TableError> {
         let steps = round(&self.pending, seen, Timestamp::now());
         let mut handing = Vec::new();
         self.left.clear();
         let mut has_progress = false;
         for (tick, step) in std::mem::take(&mut self.pending).into_iter().zip(steps) {
             match step {
-                Step::Hand => handing.push(tick),
-                Step::Wait(why) => self.keep_pending(tick, Some(why)),
-                Step::Follow => self.keep_pending(tick, None),
-                Step::Record(run) => {
+                TickAction::Invoke => handing.push(tick),
+                TickAction::Wait(why) => self.keep_pending(tick, Some(why)),
+                TickAction::Follow => self.keep_pending(tick, None),
+                TickAction::Record(run) => {
                     has_progress = true;
                     let status = self.record_without_run(*run).await?;
                     self.finish_tick(&tick, Some(status));
                 }
-                Step::Over(status) => {
+                TickAction::Over(status) => {
                     has_progress = true;
                     self.finish_tick(&tick, status);
                 }
@@ -172,12 +173,12 @@ impl<'a, 'r> Rounds<'a, 'r> {
             let why = match sent {
                 Ok(()) => {
                     tick.handed = Some(Timestamp::now());
-                    Why::Handed
+                    WaitReason::Handed
                 }
                 Err(error) => {
                     note_error(self.record, &error);
                     tick.refused = true;
-                    Why::Refused
+                    WaitReason::Refused
                 }
             };
             self.keep_pending(tick, Some(why));
@@ -185,23 +186,23 @@ impl<'a, 'r> Rounds<'a, 'r> {
         Ok(has_progress)
     }
 
-    fn keep_pending(&mut self, tick: Pending<'a>, why: Option<Why>) {
+    fn keep_pending(&mut self, tick: DueTick<'a>, why: Option<WaitReason>) {
         self.pending.push(tick);
         self.left.push(why);
     }
 
-    fn finish_tick(&mut self, tick: &Pending<'_>, status: Option<Status>) {
+    fn finish_tick(&mut self, tick: &DueTick<'_>, status: Option<Status>) {
         self.record.tally.over(status);
         self.ticks.push(outcome(tick, status.map_or("HAD", Status::as_str)));
     }
 
     /// Sends the ticks' invocations.
-    async fn send(&self, ticks: Vec<Pending<'a>>) -> Vec<(Pending<'a>, Result<(), InvokeError>)> {
+    async fn send(&self, ticks: Vec<DueTick<'a>>) -> Vec<(DueTick<'a>, Result<(), InvokeError>)> {
         let sends: Vec<_> = ticks.into_iter().map(|tick| self.send_one(tick)).collect();
         stream::iter(sends).buffered(AT_ONCE).collect().await
     }
 
-    async fn send_one(&self, tick: Pending<'a>) -> (Pending<'a>, Result<(), InvokeError>) {
+    async fn send_one(&self, tick: DueTick<'a>) -> (DueTick<'a>, Result<(), InvokeError>) {
         let function = format!("{}-{}", self.pulse.stack, tick.task.name());
         let envelope = Envelope {
             run_id: Some(tick.run_id),
@@ -239,7 +240,7 @@ impl<'a, 'r> Rounds<'a, 'r> {
     }
 
     /// Returns the ticks that wait, each with its reason, and the outcome of every tick.
-    pub fn finish(self) -> (Vec<(Pending<'a>, Why)>, Vec<Told>) {
+    pub fn finish(self) -> (Vec<(DueTick<'a>, WaitReason)>, Vec<TickOutcome>) {
         let (mut waiting, mut ticks) = (Vec::new(), self.ticks);
         for (tick, why) in self.pending.into_iter().zip(self.left) {
             self.record.tally.left(why.as_ref());
@@ -253,26 +254,26 @@ impl<'a, 'r> Rounds<'a, 'r> {
 /// Reports what the first round would do, without doing it.
 pub async fn dry_run(
     pulse: &Pulse,
-    considered: &Considered<'_>,
+    considered: &Agenda<'_>,
     record: &mut Record,
-) -> Result<Vec<Told>, TableError> {
+) -> Result<Vec<TickOutcome>, TableError> {
     let found = pulse.table.states(&considered.tasks()).await?;
     record.errors.extend(found.unreadable.iter().map(ToString::to_string));
     let runs = considered.pending.iter().map(|tick| (tick.task.name(), tick.run_id));
     let runs = pulse.table.ended(runs).await?.0.iter().map(|run| (run.id, run.status)).collect();
-    let steps = round(&considered.pending, &Seen { states: found.states, runs }, Timestamp::now());
-    let became = |step: &Step| match step {
-        Step::Hand | Step::Wait(Why::Priority | Why::Turn) => "DUE".to_owned(),
-        Step::Wait(why) => waiting_text(Some(why)),
-        Step::Follow => waiting_text(None),
-        Step::Record(run) => format!("{}: {}", run.status, run.reason().unwrap_or_default()),
-        Step::Over(status) => status.map_or("HAD", Status::as_str).to_owned(),
+    let steps = round(&considered.pending, &Snapshot { states: found.states, runs }, Timestamp::now());
+    let became = |step: &TickAction| match step {
+        TickAction::Invoke | TickAction::Wait(WaitReason::Priority | WaitReason::Turn) => "DUE".to_owned(),
+        TickAction::Wait(why) => waiting_text(Some(why)),
+        TickAction::Follow => waiting_text(None),
+        TickAction::Record(run) => format!("{}: {}", run.status, run.reason().unwrap_or_default()),
+        TickAction::Over(status) => status.map_or("HAD", Status::as_str).to_owned(),
     };
     Ok(considered.pending.iter().zip(&steps).map(|(tick, step)| outcome(tick, &became(step))).collect())
 }
 
-fn outcome(tick: &Pending<'_>, became: &str) -> Told {
-    Told {
+fn outcome(tick: &DueTick<'_>, became: &str) -> TickOutcome {
+    TickOutcome {
         task: tick.task.name().clone(),
         scheduled_for: tick.tick,
         run_id: tick.run_id,
@@ -281,16 +282,16 @@ fn outcome(tick: &Pending<'_>, became: &str) -> Told {
 }
 
 /// Describes an unfinished tick: in progress, or waiting for something.
-fn waiting_text(why: Option<&Why>) -> String {
+fn waiting_text(why: Option<&WaitReason>) -> String {
     let for_what = match why {
         None => return Status::Running.as_str().to_owned(),
-        Some(Why::Running) => "its run in progress".to_owned(),
-        Some(Why::Dependency(task)) => format!("`{task}`"),
-        Some(Why::Turn) => "an earlier tick".to_owned(),
-        Some(Why::Priority) => "ticks of a higher priority".to_owned(),
-        Some(Why::Handed) => "its function to begin".to_owned(),
-        Some(Why::Refused) => "its function to take the invocation".to_owned(),
-        Some(Why::Unreadable(task)) => format!("the item of `{task}`, which cannot be read"),
+        Some(WaitReason::Running) => "its run in progress".to_owned(),
+        Some(WaitReason::Dependency(task)) => format!("`{task}`"),
+        Some(WaitReason::Turn) => "an earlier tick".to_owned(),
+        Some(WaitReason::Priority) => "ticks of a higher priority".to_owned(),
+        Some(WaitReason::Handed) => "its function to begin".to_owned(),
+        Some(WaitReason::Refused) => "its function to take the invocation".to_owned(),
+        Some(WaitReason::Unreadable(task)) => format!("the item of `{task}`, which cannot be read"),
     };
     format!("WAITING for {for_what}")
 }

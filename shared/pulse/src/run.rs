@@ -11,8 +11,8 @@ use lamplighter_core::{
     name::TaskName,
     notify::COUNT_LETTERS,
     pulse::{
-        Considered, Missed, Pending, Planned, Record, Report, State, Told, Why, forced, keep, newly_known,
-        run_id,
+        Agenda, DueTick, GivenUpTicks, MissCandidates, MissedTicks, PlannedTask, Record, Report, State,
+        TickOutcome, WaitReason, forced, keep, newly_known,
     },
     run::Trigger,
 };
@@ -64,7 +64,7 @@ pub async fn run(
         forced(&pulse.plan, request.task.as_ref(), now)
     } else {
         let all = lamplighter_core::pulse::pulse(&pulse.plan, &pulse.zones, &state, now);
-        request.task.iter().fold(all, Considered::only)
+        request.task.iter().fold(all, Agenda::only)
     };
     record.errors.extend(considered.faults.iter().cloned());
     if let Some(task) = request.task.as_ref().filter(|task| pulse.plan.get(task).is_none()) {
@@ -86,13 +86,20 @@ pub async fn run(
     let cursor = considered.cursor.clone();
     let outcome = run_rounds(pulse, trigger, considered, &state, end, &mut record).await?;
     let ticks = outcome.ticks.clone();
-    let heard = match jobs {
-        Some(jobs) => wake_orphans(pulse, jobs, state.heard, now, end, &mut record).await,
-        None => state.heard,
+    let orphans_checked_until = match jobs {
+        Some(jobs) => wake_orphans(pulse, jobs, state.orphans_checked_until, now, end, &mut record).await,
+        None => state.orphans_checked_until,
     };
     if is_own {
-        let next =
-            next_state(pulse, outcome, cursor, &State { heard, ..state.clone() }, now, &mut record).await;
+        let next = next_state(
+            pulse,
+            outcome,
+            cursor,
+            &State { orphans_checked_until, ..state.clone() },
+            now,
+            &mut record,
+        )
+        .await;
         let letters = count_letters(pulse, state.letters, now, &mut record).await;
         let failing = notify_failing(pulse, state.failing, &mut record).await;
         let next = State { failing, letters, ..next };
@@ -136,7 +143,7 @@ pub async fn run_due(
             record.errors.push(fault.clone());
         }
     }
-    let has_waited = |tick: &&Pending<'_>| {
+    let has_waited = |tick: &&DueTick<'_>| {
         state.waiting.iter().any(|waiting| waiting.tick == tick.tick && waiting.task == *tick.task.name())
     };
     record.tally.due += considered.pending.iter().filter(|tick| !has_waited(tick)).count();
@@ -150,17 +157,17 @@ pub async fn run_due(
 /// The outcomes of the due ticks.
 struct RoundsOutcome<'a> {
     /// The unfinished ticks, each with the reason it waits.
-    left: Vec<(Pending<'a>, Why)>,
+    left: Vec<(DueTick<'a>, WaitReason)>,
     /// The outcome of each tick, for the report.
-    ticks: Vec<Told>,
+    ticks: Vec<TickOutcome>,
     /// The ticks that have no run.
-    misses: Vec<Missed>,
+    misses: Vec<MissedTicks>,
 }
 
 async fn run_rounds<'a>(
     pulse: &'a Pulse,
     trigger: Trigger,
-    mut considered: Considered<'a>,
+    mut considered: Agenda<'a>,
     state: &State,
     end: Timestamp,
     record: &mut Record,
@@ -186,10 +193,10 @@ async fn next_state(
     record: &mut Record,
 ) -> State {
     let (next, given_up) = keep(&outcome.left, cursor, watermark);
-    let given_up = given_up.iter().filter_map(|ticks| ticks.missed(None, |_| false));
+    let given_up = given_up.into_iter().filter_map(GivenUpTicks::missed);
     notify_missed(pulse, outcome.misses.into_iter().chain(given_up), record).await;
-    let State { heard, failing, letters, .. } = *before;
-    State { heard, plan: before.plan.clone(), failing, letters, ..next }
+    let State { orphans_checked_until, failing, letters, .. } = *before;
+    State { orphans_checked_until, plan: before.plan.clone(), failing, letters, ..next }
 }
 
 /// Writes since when each schedule is in effect, if the plan differs from the last pulse's. If there are more schedules
@@ -199,7 +206,7 @@ async fn record_schedules(pulse: &Pulse, state: &mut State, now: Timestamp) -> R
         return Ok(());
     }
     let cron: Vec<_> =
-        pulse.plan.tasks().iter().filter(|task| task.cron().is_some()).map(Planned::name).collect();
+        pulse.plan.tasks().iter().filter(|task| task.cron().is_some()).map(PlannedTask::name).collect();
     let found = pulse.table.states(cron).await?;
     let new = newly_known(&pulse.plan, &found.states, state.watermark, now);
     let is_all = new.len() <= SCHEDULES_A_PULSE;
@@ -243,7 +250,7 @@ async fn count_letters(
         return before;
     }
     let queues = pulse.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
-    let queues: Vec<_> = queues.map(Planned::name).collect();
+    let queues: Vec<_> = queues.map(PlannedTask::name).collect();
     let mut counts = Vec::new();
     for some in queues.chunks(AT_ONCE) {
         counts.extend(join_all(some.iter().map(|task| letters.count(task))).await);
@@ -301,37 +308,20 @@ async fn read_state(pulse: &Pulse, request: &PulseRequest, record: &mut Record) 
 /// is neither a run nor a refusal and whose task is enabled.
 async fn misses(
     pulse: &Pulse,
-    considered: &Considered<'_>,
+    considered: &Agenda<'_>,
     states: &BTreeMap<TaskName, TaskState>,
-) -> Result<Vec<Missed>, TableError> {
-    let last_tick = |task: &TaskName| states.get(task).and_then(|state| state.last_tick);
-    let without_run = considered.given_up.iter().flat_map(|given_up| {
-        let ticks = given_up.without_run(last_tick(&given_up.task), |_| false);
-        ticks.into_iter().map(|tick| (&given_up.task, run_id(&given_up.task, tick)))
-    });
+) -> Result<Vec<MissedTicks>, TableError> {
+    let candidates = MissCandidates::new(considered, states);
     // A pulse that was killed may have recorded that another run prevented a tick's run.
-    let recorded: BTreeSet<_> = pulse.table.ended(without_run).await?.0.iter().map(|run| run.id).collect();
-    let mut misses: Vec<_> = considered
-        .given_up
-        .iter()
-        .filter_map(|given_up| {
-            let is_recorded = |tick| recorded.contains(&run_id(&given_up.task, tick));
-            given_up.missed(last_tick(&given_up.task), is_recorded)
-        })
-        .collect();
-    for expected in &considered.expected {
-        let task = expected.task.name();
-        let Some(state) = states.get(task) else { continue };
-        let has_run = state.disabled || state.last_tick >= Some(expected.tick);
-        if !has_run && pulse.table.run_for(task, expected.tick).await?.is_none() {
-            let (first, last) = (expected.tick, expected.tick);
-            misses.push(Missed { task: task.clone(), ticks: 1, first, last });
-        }
+    let recorded = pulse.table.ended(candidates.runs()).await?.0.iter().map(|run| run.id).collect();
+    let mut ran = BTreeSet::new();
+    for (task, tick) in candidates.expected() {
+        ran.extend(pulse.table.run_for(task, tick).await?.map(|_| (task, tick)));
     }
-    Ok(misses)
+    Ok(candidates.missed(&recorded, &ran))
 }
 
-async fn notify_missed(pulse: &Pulse, misses: impl Iterator<Item = Missed>, record: &mut Record) {
+async fn notify_missed(pulse: &Pulse, misses: impl Iterator<Item = MissedTicks>, record: &mut Record) {
     for missed in misses {
         record.tally.missed += missed.ticks;
         if let Err(error) = notify::missed(pulse, &missed).await {

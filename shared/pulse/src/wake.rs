@@ -7,7 +7,7 @@ use lamplighter_aws::jobs::Jobs;
 use lamplighter_core::{
     job::{later_looks, orphan_range},
     name::TaskName,
-    pulse::{Planned, Record},
+    pulse::{PlannedTask, Record},
 };
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ pub(crate) async fn wake_due(jobs: &Jobs, now: Timestamp, record: &mut Record) {
     let end = now.saturating_add(WAKING).unwrap_or(Timestamp::MAX);
     match jobs.wake_due(now, end).await {
         Ok(report) => {
-            record.tally.rung = report.sent;
+            record.tally.woken = report.sent;
             for error in report.errors {
                 tracing::error!("{error}");
                 record.errors.push(error);
@@ -45,14 +45,14 @@ pub(crate) async fn wake_orphans(
 ) -> Option<Timestamp> {
     let Some((from, to)) = orphan_range(searched, now) else { return searched };
     let tasks = pulse.plan.tasks().iter().filter(|task| task.definition.queue().is_some());
-    let tasks: Vec<_> = tasks.map(Planned::name).collect();
+    let tasks: Vec<_> = tasks.map(PlannedTask::name).collect();
     let mut done = from;
     while done < to {
         let until = to.min(done.saturating_add(SLICE).unwrap_or(to));
         let left = time_left(end);
         match timeout(left, jobs.wake_orphans(tasks.iter().copied(), (done, until))).await {
             Ok(Ok(report)) => {
-                record.tally.rung += report.sent;
+                record.tally.woken += report.sent;
                 record.errors.extend(report.errors);
                 wake_older_orphans(jobs, &tasks, (done, until), end, record).await;
             }
@@ -86,7 +86,7 @@ async fn wake_older_orphans(
     for day in later_looks(from, to) {
         match timeout(time_left(end), jobs.wake_orphans(tasks.iter().copied(), day)).await {
             Ok(Ok(report)) => {
-                record.tally.rung += report.sent;
+                record.tally.woken += report.sent;
                 record.errors.extend(report.errors);
             }
             Ok(Err(error)) => note_error(record, &error),

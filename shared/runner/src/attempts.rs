@@ -10,8 +10,8 @@ use std::{
 };
 
 use lamplighter_core::job::{
-    Job, Tried,
-    attempts::{self, Pace, StartedJob, Told},
+    AttemptOutcome, Job,
+    attempts::{self, AttemptReport, Pace, StartedJob},
 };
 use lamplighter_local::LambdaHost;
 use tokio::{
@@ -20,7 +20,7 @@ use tokio::{
 };
 
 /// The result of an attempt, or the reason why it is unknown.
-type AttemptResult = Result<Tried, String>;
+type AttemptResult = Result<AttemptOutcome, String>;
 
 /// Invokes functions for attempts.
 pub struct Attempts {
@@ -87,7 +87,7 @@ impl Attempts {
         let ((), invoked) =
             tokio::join!(receiving, self.host.invoke_by_line(function, payload, label, lines));
         let why = match invoked {
-            Ok(it) if !it.failed => match serde_json::from_slice::<Vec<Told>>(&it.payload) {
+            Ok(it) if !it.failed => match serde_json::from_slice::<Vec<AttemptReport>>(&it.payload) {
                 Ok(answers) => {
                     for answer in answers {
                         self.receive(function, &mut wanted, answer);
@@ -111,16 +111,21 @@ impl Attempts {
     }
 
     /// Passes on the answer of a process for the next of its attempts.
-    fn receive(self: &Arc<Self>, function: &str, wanted: &mut VecDeque<QueuedAttempt>, answer: Told) {
+    fn receive(
+        self: &Arc<Self>,
+        function: &str,
+        wanted: &mut VecDeque<QueuedAttempt>,
+        answer: AttemptReport,
+    ) {
         match answer {
-            Told::Tried { tried, took_us } => {
+            AttemptReport::Attempted { tried, took_us } => {
                 let took = Duration::from_micros(took_us);
                 self.at(function, |waiting| waiting.pace = waiting.pace.after(took));
                 if let Some(QueuedAttempt { reply, .. }) = wanted.pop_front() {
                     let _ = reply.send(Ok(*tried));
                 }
             }
-            Told::GivenBack { from } => {
+            AttemptReport::GivenBack { from } => {
                 let first = wanted.iter().position(|wanted| wanted.job.run_id == from);
                 self.again(function, wanted.drain(first.unwrap_or(wanted.len())..));
             }

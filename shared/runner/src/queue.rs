@@ -4,11 +4,7 @@
 //! waits before it. Without wake-ups the runner looks when the next entry is due, and every few seconds, since wake-ups may be
 //! lost.
 
-use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -16,9 +12,11 @@ use lamplighter_aws::{
     table::{Conditional, TableError},
 };
 use lamplighter_core::{
-    definition::{Definition, Priority},
-    id::RunId,
-    job::{Job, JobKey, Refusal, Tried},
+    definition::Definition,
+    job::{
+        AttemptOutcome, Job, JobKey,
+        worker::{JobNews, PAGE, PAUSE, Pass, WakeUp, WorkerAction, WorkerLimits, Workload},
+    },
     name::TaskName,
     reason::Reason,
     run::{Attempt, Run, RunError, Trigger},
@@ -36,17 +34,8 @@ use super::{attempts::Attempts, events::Reporter, wake::WakeSocket};
 pub const LEASE: Duration = Duration::from_secs(30);
 /// The pause between two renewals of a lease.
 const RENEWAL: Duration = Duration::from_secs(10);
-/// The number of entries in one read.
-const LOOK: u16 = 250;
-/// The longest pause between two reads: wake-ups may be lost, and clocks changed.
-const LONGEST: Duration = Duration::from_secs(5);
-/// The limit of jobs in progress, as a multiple of those that run at once. The results of the others are being recorded.
-const AHEAD: usize = 4;
 /// The time in which recording a result is retried while the table fails.
 const PATIENCE: Duration = Duration::from_secs(3600);
-/// The pause after an error of the table.
-const PAUSE: Duration = Duration::from_secs(1);
-
 /// The current queue tasks.
 #[derive(Clone, Debug, Default)]
 pub struct Queues {
@@ -56,69 +45,36 @@ pub struct Queues {
     pub prefix: String,
 }
 
-/// Starts and runs jobs.
+/// What takes jobs.
 pub struct JobWorker {
     /// The jobs of the table.
     pub jobs: Jobs,
-    /// The name of the runner.
+    /// Which runner takes them.
     pub instance: Arc<str>,
-    /// Invokes the functions for attempts.
+    /// What has their functions make the attempts.
     pub attempts: Arc<Attempts>,
-    /// The socket for wake-ups.
+    /// Where it hears of new ones.
     pub waker: WakeSocket,
-    /// The current tasks.
+    /// The tasks of the moment.
     pub queues: watch::Receiver<Arc<Queues>>,
-    /// The largest number of jobs that run at once.
+    /// How many jobs run at once, at most.
     pub concurrency: usize,
-    /// Receives warnings.
+    /// Where it is told what goes wrong.
     pub reporter: Arc<dyn Reporter>,
-    /// The jobs in progress, which go on after no new ones are started.
+    /// The jobs in progress, which go on when no new ones are taken any more.
     pub running: TaskTracker,
-}
-
-/// The due jobs of one task and priority, as last read.
-#[derive(Default)]
-struct Backlog {
-    /// The jobs that were due at the last read.
-    due: VecDeque<JobKey>,
-    /// The time of the next read.
-    look_at: Option<Timestamp>,
-}
-
-/// The progress of a job that this runner has started.
-enum News {
-    /// Its attempt is over and is being recorded, so another body can run.
-    Attempted(TaskName),
-    /// The runner is done with it.
-    LetGo {
-        key: JobKey,
-        /// True if `Attempted` was sent before.
-        attempted: bool,
-        /// The time at which to look for it again, if it is not over.
-        look_at: Option<Timestamp>,
-    },
-}
-
-/// The state of a job worker between two reads.
-#[derive(Default)]
-struct Memory {
-    lanes: BTreeMap<(Priority, TaskName), Backlog>,
-    /// The jobs that were started and are not done with.
-    in_progress: HashSet<RunId>,
-    /// The number of them whose attempts are not over.
-    attempts: usize,
-    by_task: BTreeMap<TaskName, usize>,
 }
 
 impl JobWorker {
     /// Starts jobs until `stop`.
     pub async fn dispatch(self, stop: CancellationToken) {
-        let mut memory = Memory::default();
-        let (over, mut ended) = mpsc::unbounded_channel::<News>();
+        let mut workload = Workload::default();
+        let (over, mut ended) = mpsc::unbounded_channel::<JobNews>();
         let mut text = [0; 512];
         loop {
             let queues = Arc::clone(&self.queues.borrow());
-            let pause = match self.take(&mut memory, &queues, &over).await {
+            let limits = WorkerLimits::new(self.concurrency, queues.tasks.values().map(AsRef::as_ref));
+            let pause = match self.take(&mut workload, &queues, &limits, &over).await {
                 Ok(pause) => pause,
                 Err(error) => {
                     self.reporter.warn(&error.to_string());
@@ -129,16 +85,17 @@ impl JobWorker {
                 biased;
                 () = stop.cancelled() => return,
                 Some(news) = ended.recv() => {
-                    memory.learn(&news);
+                    workload.learn(&news);
                     while let Ok(news) = ended.try_recv() {
-                        memory.learn(&news);
+                        workload.learn(&news);
                     }
                 }
                 received = self.waker.socket.recv(&mut text) => {
                     let mut received = received;
                     while let Ok(length) = received {
-                        if let Some(text) = self.waker.text_of(&text[..length]) {
-                            self.hear(&mut memory, &queues, text, &over);
+                        let wake_up = self.waker.text_of(&text[..length]).and_then(WakeUp::read);
+                        if let Some(WorkerAction::Start(key)) = wake_up.map(|it| workload.wake(it, &limits)) {
+                            self.begin(&queues, key, &over);
                         }
                         received = self.waker.socket.try_recv(&mut text);
                     }
@@ -148,110 +105,41 @@ impl JobWorker {
         }
     }
 
-    /// Starts the job that a wake-up names, if there is room and no other job waits before it. Otherwise its task is read again.
-    fn hear(
-        &self,
-        memory: &mut Memory,
-        queues: &Queues,
-        datagram: &[u8],
-        over: &mpsc::UnboundedSender<News>,
-    ) {
-        match Heard::read(datagram) {
-            Some(Heard::Job(key)) if memory.nothing_is_due() && self.has_room(memory, queues, &key.task) => {
-                self.begin(memory, queues, key, over);
-            }
-            Some(Heard::Job(JobKey { task, .. }) | Heard::Task(task)) => {
-                memory.look_again(&task, Timestamp::MIN);
-            }
-            None => {}
-        }
-    }
-
-    /// Starts as many due jobs as there is room for, by priority. Returns the pause until the next read, unless a wake-up comes
-    /// before.
+    /// Executes one pass over the backlogs. Returns the time after which the next one is due.
     async fn take(
         &self,
-        memory: &mut Memory,
-        queues: &Arc<Queues>,
-        over: &mpsc::UnboundedSender<News>,
+        workload: &mut Workload,
+        queues: &Queues,
+        limits: &WorkerLimits,
+        over: &mpsc::UnboundedSender<JobNews>,
     ) -> Result<Duration, TableError> {
-        let mut pause = LONGEST;
-        for priority in Priority::ALL.iter().copied() {
-            for task in queues.tasks.keys() {
-                while self.has_room(memory, queues, task) {
-                    let lane = memory.lanes.entry((priority, task.clone())).or_default();
-                    if lane.due.is_empty() {
-                        let now = Timestamp::now();
-                        if let Some(at) = lane.look_at.filter(|at| *at > now) {
-                            pause = pause.min(Duration::try_from(at.duration_since(now)).unwrap_or(PAUSE));
-                            break;
-                        }
-                        self.look(memory, task, priority).await?;
-                        continue;
-                    }
-                    let Some(key) = lane.due.pop_front() else { break };
-                    self.begin(memory, queues, key, over);
+        let mut pass = Pass::default();
+        loop {
+            match pass.next(workload, limits, Timestamp::now()) {
+                WorkerAction::Start(key) => self.begin(queues, key, over),
+                WorkerAction::Look { task, priority } => {
+                    let entries = self.jobs.table().due_for_runner(&task, priority, PAGE).await?;
+                    workload.looked(task, priority, entries, Timestamp::now());
                 }
+                WorkerAction::Wait(pause) => return Ok(pause),
             }
         }
-        Ok(pause)
     }
 
-    /// Reads the due jobs of a task and a priority.
-    async fn look(&self, memory: &mut Memory, task: &TaskName, priority: Priority) -> Result<(), TableError> {
-        let found = self.jobs.table().due_for_runner(task, priority, LOOK).await?;
-        let now = Timestamp::now();
-        let is_full = found.len() == usize::from(LOOK);
-        let (due, later): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, at)| *at <= now);
-        let due: VecDeque<_> = due
-            .into_iter()
-            .map(|(key, _)| key)
-            .filter(|key| !memory.in_progress.contains(&key.run_id))
-            .collect();
-        let latest = now.saturating_add(LONGEST).unwrap_or(now);
-        let next = later.first().map_or(latest, |(_, at)| (*at).min(latest));
-        // A full page of jobs in progress hides the jobs behind it until their entries move.
-        let hidden = now.saturating_add(Duration::from_millis(5)).unwrap_or(now);
-        let look_at = match (due.is_empty(), is_full) {
-            (false, _) => now,
-            (true, true) => hidden,
-            (true, false) => next,
-        };
-        memory.lanes.insert((priority, task.clone()), Backlog { due, look_at: Some(look_at) });
-        Ok(())
-    }
-
-    /// Returns true if another job of a task may run.
-    fn has_room(&self, memory: &Memory, queues: &Queues, task: &TaskName) -> bool {
-        let Some(definition) = queues.tasks.get(task) else { return false };
-        let limit = definition.queue().and_then(|queue| queue.concurrency);
-        let limit = limit.map_or(self.concurrency, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-        let running = memory.by_task.get(task).copied().unwrap_or_default();
-        // Results are recorded in the background, up to this limit.
-        let is_behind = memory.in_progress.len() >= self.concurrency.saturating_mul(AHEAD);
-        running < limit && memory.attempts < self.concurrency && !is_behind
-    }
-
-    /// Runs a job in the background, unless it is in progress already.
-    fn begin(&self, memory: &mut Memory, queues: &Queues, key: JobKey, over: &mpsc::UnboundedSender<News>) {
+    /// Runs a job in the background.
+    fn begin(&self, queues: &Queues, key: JobKey, over: &mpsc::UnboundedSender<JobNews>) {
         let Some(definition) = queues.tasks.get(&key.task).map(Arc::clone) else { return };
-        if !memory.in_progress.insert(key.run_id) {
-            return;
-        }
-        *memory.by_task.entry(key.task.clone()).or_default() += 1;
-        memory.attempts += 1;
         let function = format!("{}{}", queues.prefix, key.task);
         let jobs = self.jobs.clone().with_retention(definition.retention);
         let (attempts, reporter) = (Arc::clone(&self.attempts), Arc::clone(&self.reporter));
         let (instance, over) = (Arc::clone(&self.instance), over.clone());
         self.running.spawn(async move {
-            let soon = || Timestamp::now().saturating_add(PAUSE).ok();
             let mut attempted = false;
             let told = |progress: Progress<'_>| match progress {
                 Progress::Attempted => {
                     attempted = true;
                     // It fails once no new jobs are started.
-                    let _ = over.send(News::Attempted(key.task.clone()));
+                    let _ = over.send(JobNews::Attempted(key.task.clone()));
                 }
                 Progress::Unwritten(error) => reporter.warn(&format!("{key}: {error}")),
             };
@@ -260,70 +148,14 @@ impl JobWorker {
             let look_at = match carried {
                 Ok(JobOutcome::Over(_) | JobOutcome::Lost | JobOutcome::Unknown) => None,
                 Ok(JobOutcome::Again { pause, .. }) => Timestamp::now().saturating_add(pause).ok(),
-                Ok(JobOutcome::Refused(
-                    Refusal::Running { until } | Refusal::NotBefore { until } | Refusal::Full { until },
-                )) => Some(until),
-                Ok(JobOutcome::Refused(Refusal::Waits)) => soon(),
+                Ok(JobOutcome::Refused(refusal)) => Some(refusal.look_at(Timestamp::now())),
                 Err(error) => {
                     reporter.warn(&format!("{key}: {error}"));
-                    soon()
+                    Timestamp::now().saturating_add(PAUSE).ok()
                 }
             };
-            let _ = over.send(News::LetGo { key, attempted, look_at });
+            let _ = over.send(JobNews::Released { key, attempted, look_at });
         });
-    }
-}
-
-impl Memory {
-    fn learn(&mut self, news: &News) {
-        match news {
-            News::Attempted(task) => self.make_room(task),
-            News::LetGo { key, attempted, look_at } => {
-                self.in_progress.remove(&key.run_id);
-                if !attempted {
-                    self.make_room(&key.task);
-                }
-                // Jobs that this one unblocked send wake-ups of their own.
-                if let Some(at) = look_at {
-                    self.look_again(&key.task, *at);
-                }
-            }
-        }
-    }
-
-    fn make_room(&mut self, task: &TaskName) {
-        self.attempts = self.attempts.saturating_sub(1);
-        if let Some(running) = self.by_task.get_mut(task) {
-            *running = running.saturating_sub(1);
-        }
-    }
-
-    /// Returns true if no due job waits for room.
-    fn nothing_is_due(&self) -> bool {
-        self.lanes.values().all(|lane| lane.due.is_empty())
-    }
-
-    /// Schedules a read of a task's jobs for this time, unless an earlier one is scheduled.
-    fn look_again(&mut self, task: &TaskName, at: Timestamp) {
-        for (_, lane) in self.lanes.iter_mut().filter(|((_, of), _)| of == task) {
-            lane.look_at = lane.look_at.map(|before| before.min(at));
-        }
-    }
-}
-
-/// A wake-up.
-enum Heard {
-    /// This job can start.
-    Job(JobKey),
-    /// There are new jobs of this task.
-    Task(TaskName),
-}
-
-impl Heard {
-    /// Reads a datagram; `None` if it is not a wake-up.
-    fn read(datagram: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(datagram).ok()?;
-        text.parse().map(Self::Job).or_else(|_| text.parse().map(Self::Task)).ok()
     }
 }
 
@@ -331,7 +163,7 @@ impl Heard {
 enum Progress<'a> {
     /// Its attempt is over.
     Attempted,
-    /// Its result could not be recorded, which is tried again.
+    /// What came of it could not be written down, and is tried again.
     Unwritten(&'a TableError),
 }
 
@@ -393,7 +225,7 @@ async fn process(
 }
 
 /// The result of an attempt whose process ended before it returned one.
-fn broken(job: &Job, began: Timestamp, why: &str) -> Tried {
+fn broken(job: &Job, began: Timestamp, why: &str) -> AttemptOutcome {
     let now = Timestamp::now();
     let reason = Reason::unanswered(&why);
     let took = u64::try_from(now.duration_since(began).as_millis()).unwrap_or(0);
@@ -401,5 +233,5 @@ fn broken(job: &Job, began: Timestamp, why: &str) -> Tried {
     let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, began);
     let run = Run { status: Status::Failed, completed_at: now, attempts: vec![attempt], ..run };
     let run = run.because(reason);
-    Tried { run, retryable: true }
+    AttemptOutcome { run, retryable: true }
 }

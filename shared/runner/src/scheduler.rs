@@ -170,7 +170,7 @@ mod tests {
     use jiff::tz::TimeZone;
     use lamplighter_core::{
         definition::{Cron, Definition, Kind},
-        pulse::{Driver, Planned},
+        pulse::{Driver, PlannedTask},
     };
 
     use super::*;
@@ -183,7 +183,7 @@ mod tests {
     fn the_scheduler_sleeps_until_the_next_tick_of_any_task_or_the_next_search() {
         let task = |name: &str, schedule: &str| {
             let cron = Cron::new(Some(schedule.parse().unwrap()));
-            Planned::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), Driver::Pulse)
+            PlannedTask::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), Driver::Pulse)
         };
         let plan = Plan::from(vec![task("a", "every 6 seconds"), task("b", "0 * * * *")]);
         let zones = Zones::from([("UTC".to_owned(), TimeZone::UTC)]);

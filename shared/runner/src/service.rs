@@ -9,7 +9,7 @@ use lamplighter_aws::{
     table::{Recorded, Table, TableError},
 };
 use lamplighter_core::{
-    claim::Lost,
+    claim::LostRun,
     name::TaskName,
     reason::Reason,
     run::Run,
@@ -316,7 +316,7 @@ async fn wind_down(
 async fn record_cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<(), TableError> {
     let task = invocation.function.strip_prefix(prefix).and_then(|name| name.parse::<TaskName>().ok());
     let Some(task) = task else { return Ok(()) };
-    let is_its_own = |lost: &Lost| lost.lease.holder.is_of(&invocation.request_id);
+    let is_its_own = |lost: &LostRun| lost.lease.holder.is_of(&invocation.request_id);
     let state = it.table.state(&task).await?;
     let Some(lost) = state.held().find(is_its_own) else { return Ok(()) };
     let run = Run {
@@ -324,7 +324,7 @@ async fn record_cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> 
         environment: it.environment.clone(),
         ..lost.run(&task, Timestamp::now()).because(Reason::RunnerStopped)
     };
-    match it.table.finish(&run, lost.hold).await? {
+    match it.table.finish(&run, lost.fence).await? {
         Recorded::Written | Recorded::Before(_) => Ok(()),
     }
 }

@@ -26,7 +26,7 @@ use lamplighter_core::{
     name::TaskName,
     reason::Reason,
     run::{Run, Trigger},
-    side::{Ended, Next, PARTING, Pace},
+    side::{Next, PARTING, Pace, SideTaskEnd},
     status::Status,
 };
 use lamplighter_local::Lines;
@@ -136,7 +136,7 @@ async fn turn(
         run_id: RunId::new(now, random()),
         holder: Holder::new(&side.runner, format_args!("{:016x}", random() & u128::from(u64::MAX))),
         trigger: Trigger::Runner,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Skip,
         runs_once: false,
         now,
@@ -157,7 +157,7 @@ async fn turn(
     };
     let run = Run {
         environment: side.environment.clone(),
-        epoch: grant.hold.epoch(),
+        fencing_token: grant.fence.token(),
         ..Run::begun(request.run_id, side.task.clone(), Trigger::Runner, now)
     };
     report(SideEvent::Began(run.id));
@@ -179,12 +179,12 @@ async fn turn(
     };
     report(SideEvent::Ended(&run, next));
     // If another runner took the task over, the record that it wrote is kept.
-    let _ = table.finish(&run, grant.hold).await?;
+    let _ = table.finish(&run, grant.fence).await?;
     Ok(next)
 }
 
-fn cannot_start(side: &Side, error: &io::Error) -> Ended {
-    Ended::failed(&format!("cannot start {}: {error}", side.command.display()))
+fn cannot_start(side: &Side, error: &io::Error) -> SideTaskEnd {
+    SideTaskEnd::failed(&format!("cannot start {}: {error}", side.command.display()))
 }
 
 /// The end of this runner's lease, by two clocks. Timers stop while the machine is suspended. Other runners take the task over by
@@ -244,7 +244,7 @@ impl Process {
             .env_clear()
             .envs(side.inherited.iter().map(|(name, value)| (name, value)))
             .env("LAMPLIGHTER_RUN_ID", run.id.to_string())
-            .env("LAMPLIGHTER_EPOCH", run.epoch.to_string())
+            .env("LAMPLIGHTER_EPOCH", run.fencing_token.to_string())
             // It stays open for as long as this process lives.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -292,7 +292,7 @@ impl Process {
         claimed: (Instant, Timestamp),
         report: &(impl Fn(SideEvent<'_>) + Send + Sync),
         shutdown: &CancellationToken,
-    ) -> (Ended, EndCause) {
+    ) -> (SideTaskEnd, EndCause) {
         let Pace { lease, heartbeat, .. } = side.pace;
         let (mut cause, mut last) = (EndCause::ByItself, None);
         let (mut ours_until, mut ends_at) = (Lease::from(claimed, lease), None);
@@ -320,7 +320,7 @@ impl Process {
                 }
                 _ = heartbeats.tick() => {
                     let (at, until) = (Instant::now(), after(Timestamp::now(), lease));
-                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.epoch, until)).await;
+                    let renewed = timeout(heartbeat, table.renew(&run.task, run.id, run.fencing_token, until)).await;
                     match renewed {
                         Ok(Ok(Renewed::Held)) => ours_until = Lease { timer: at + lease, wall: until },
                         Ok(Ok(Renewed::Unwanted)) => {
@@ -362,7 +362,7 @@ impl Process {
                 Reason::ProcessEnded { how: how_it_ended(&status) }
             }
         };
-        (Ended::because(reason), cause)
+        (SideTaskEnd::because(reason), cause)
     }
 
     /// Sends SIGTERM to the process.
@@ -392,7 +392,7 @@ impl Process {
 fn handle_line(line: Line, last: &mut Option<String>, run: RunId, report: &impl Fn(SideEvent<'_>)) {
     let line = match line {
         // Only the last of such lines is the result.
-        Line::Out(line) if serde_json::from_str::<Ended>(&line).is_ok() => last.replace(line),
+        Line::Out(line) if serde_json::from_str::<SideTaskEnd>(&line).is_ok() => last.replace(line),
         Line::Out(line) | Line::Error(line) => Some(line),
     };
     if let Some(line) = line {

@@ -324,7 +324,7 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
         // A side task's process may outlive the runner that started it, so its lease must expire by time.
         let state = table.state(task).await?;
         for lost in state.held().filter(|lost| lost.lease.trigger != Trigger::Runner) {
-            table.end_held(lost.run(task, now).because(Reason::HostEnded), lost.hold).await?;
+            table.end_held(lost.run(task, now).because(Reason::HostEnded), lost.fence).await?;
         }
     }
     Ok(())

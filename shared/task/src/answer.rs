@@ -1,6 +1,6 @@
 //! The answer to an invocation.
 
-use lamplighter_core::job::attempts::Told;
+use lamplighter_core::job::attempts::AttemptReport;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ pub(crate) enum Answer {
     /// The report of a run, or the failures of a batch of messages.
     Report(Value),
     /// The results of jobs started by a runner.
-    JobResults(Vec<Told>),
+    JobResults(Vec<AttemptReport>),
 }
 
 /// The result of an invocation, before it is sent.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_aws::table::{Table, TableError};
 use lamplighter_core::{
-    claim::{Decision, Grant, Hold, Occasion, PastOccasion, REPLACE_WAIT, Refusal, Request},
+    claim::{Decision, Fence, Grant, Occasion, PastOccasion, REPLACE_WAIT, Refusal, Request},
     definition::Overlap,
     envelope::{Envelope, Report},
     id::RunId,
@@ -33,8 +33,8 @@ pub(crate) async fn claim(
     latest: Timestamp,
 ) -> Result<Decision, TableError> {
     let Some(table) = table else {
-        let hold = Hold::GroupCommit { epoch: 0 };
-        return Ok(Decision::Granted(Grant { hold, lost: Vec::new(), settings: None }));
+        let fence = Fence::Exclusive { token: 0 };
+        return Ok(Decision::Granted(Grant { fence, lost: Vec::new(), settings: None }));
     };
     let decision = match request.overlap {
         Overlap::Replace => replace(table, task, request, latest).await?,
@@ -45,7 +45,7 @@ pub(crate) async fn claim(
         && envelope.run_id.is_some()
         && table.run(task, request.run_id).await?.is_some()
     {
-        table.give_back(task, request, grant.hold).await?;
+        table.give_back(task, request, grant.fence).await?;
         let occasion = PastOccasion::Run(request.run_id);
         return Ok(Decision::Refused(Refusal::AlreadyRan { occasion }));
     }

@@ -14,7 +14,7 @@ use lamplighter_aws::{
     table::{CommitError, Table, TransactWriteItem, transact},
 };
 use lamplighter_core::{
-    claim::Hold,
+    claim::Fence,
     deployment::Deployment,
     id::RunId,
     job::JobKey,
@@ -66,9 +66,9 @@ pub struct Context<C = (), S = ()> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RunLease {
     /// A lease of the task.
-    Task(Hold),
+    Task(Fence),
     /// A lease of the job, with its fencing token.
-    Job { epoch: u64, in_runner: bool },
+    Job { fencing_token: u64, in_runner: bool },
 }
 
 impl RunLease {
@@ -76,7 +76,7 @@ impl RunLease {
     pub(crate) fn attempt(self) -> u32 {
         match self {
             Self::Task(_) => 1,
-            Self::Job { epoch, .. } => u32::try_from(epoch).unwrap_or(u32::MAX),
+            Self::Job { fencing_token, .. } => u32::try_from(fencing_token).unwrap_or(u32::MAX),
         }
     }
 }
@@ -220,12 +220,12 @@ impl<C, S> Context<C, S> {
         let RunEnvironment { clients, table, task, run_id, lease, .. } = &*self.run;
         let client = clients.dynamodb().await.clone();
         match (table, lease) {
-            (Some(table), Some(RunLease::Task(hold))) => {
-                Table::new(client, table).commit(task, *run_id, *hold, writes).await
+            (Some(table), Some(RunLease::Task(fence))) => {
+                Table::new(client, table).commit(task, *run_id, *fence, writes).await
             }
-            (Some(table), Some(RunLease::Job { epoch, .. })) => {
+            (Some(table), Some(RunLease::Job { fencing_token, .. })) => {
                 let key = JobKey { task: task.clone(), run_id: *run_id };
-                Table::new(client, table).commit_job(&key, *epoch, writes).await
+                Table::new(client, table).commit_job(&key, *fencing_token, writes).await
             }
             // A schedule function runs before the claim.
             (Some(_), None) => Err(CommitError::LostHold),

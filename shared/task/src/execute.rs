@@ -94,7 +94,7 @@ async fn pipeline<T: Task>(
             return Ok(Executed { report: skipped.map_err(ExecuteError::Claim)?, stuck: false });
         }
     };
-    run.epoch = grant.hold.epoch();
+    run.fencing_token = grant.fence.token();
 
     let settings = settings.and_then(|settings| {
         let at_run_time = settings_at_run_time(grant.settings.as_deref())?;
@@ -109,7 +109,7 @@ async fn pipeline<T: Task>(
         declared,
         envelope: &envelope,
         request: &request,
-        lease: RunLease::Task(grant.hold),
+        lease: RunLease::Task(grant.fence),
         process_ends: invocation.deadline,
         table: table.as_ref(),
         process,
@@ -117,7 +117,7 @@ async fn pipeline<T: Task>(
     let ClaimedRunResult { definition, stuck, .. } = run_claimed(&task, claimed, &mut run).await;
     let table = table.map(|table| table.with_retention(definition.retention));
     let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
-    let run = finish(table.as_ref(), run, grant.hold, latest)
+    let run = finish(table.as_ref(), run, grant.fence, latest)
         .await
         .map_err(|source| ExecuteError::Record { source, stuck })?;
     log::end(&run);

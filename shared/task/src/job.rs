@@ -19,8 +19,8 @@ use lamplighter_core::{
     definition::{Definition, Overlap},
     envelope::{Envelope, InvalidEnvelope},
     job::{
-        Job, JobKey, Refusal, Tried,
-        attempts::{Attempts, PATIENCE, StartedJob, Told},
+        AttemptOutcome, Job, JobKey, Refusal,
+        attempts::{AttemptReport, Attempts, PATIENCE, StartedJob},
     },
     run::{ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -148,7 +148,8 @@ async fn process_message<T: Task>(
         stuck = is_stuck;
         tried
     };
-    let carried = jobs.process(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
+    let carried =
+        jobs.process(&key, &worker, attempt).await.map_err(|error: TableError| error.to_string())?;
     let wait = |at: Timestamp| Some(time_left(at));
     let redeliver_after = match carried {
         JobOutcome::Over(run) => {
@@ -160,7 +161,7 @@ async fn process_message<T: Task>(
             tracing::warn!(
                 pause_ms,
                 "attempt {} failed and will be retried: {}",
-                run.epoch,
+                run.fencing_token,
                 run.reason().unwrap_or_default()
             );
             Some(pause)
@@ -223,7 +224,7 @@ pub(crate) async fn attempt_jobs<T: Task>(
 }
 
 /// Streams these results and all further ones, one JSON object per line.
-fn lines(results: Vec<Told>, mut receiver: mpsc::UnboundedReceiver<Told>) -> Body {
+fn lines(results: Vec<AttemptReport>, mut receiver: mpsc::UnboundedReceiver<AttemptReport>) -> Body {
     let (mut lines, answer) = streaming::channel();
     tokio::spawn(async move {
         let text: Vec<u8> = results.iter().flat_map(line).collect();
@@ -235,7 +236,7 @@ fn lines(results: Vec<Told>, mut receiver: mpsc::UnboundedReceiver<Told>) -> Bod
     answer
 }
 
-fn line(result: &Told) -> Vec<u8> {
+fn line(result: &AttemptReport) -> Vec<u8> {
     let mut line = serde_json::to_vec(result).unwrap_or_default();
     line.push(b'\n');
     line
@@ -248,14 +249,14 @@ async fn attempt_all<T: Task>(
     jobs: Vec<StartedJob>,
     invocation: &Invocation,
     process: &ProcessEnvironment,
-    sender: mpsc::UnboundedSender<Told>,
+    sender: mpsc::UnboundedSender<AttemptReport>,
 ) -> bool {
     let table = process.table(declared.retention).await;
     let patience = Instant::now() + PATIENCE;
     let mut jobs = VecDeque::from(jobs);
-    while let Some(StartedJob { run_id, epoch, arguments, large }) = jobs.pop_front() {
+    while let Some(StartedJob { run_id, fencing_token, arguments, large }) = jobs.pop_front() {
         let began = Instant::now();
-        let job = Job { arguments, epoch, large, ..Job::begun(run_id, declared.name.clone()) };
+        let job = Job { arguments, fencing_token, large, ..Job::begun(run_id, declared.name.clone()) };
         let attempt = attempt(task, declared, &job, true, invocation, table.as_ref(), process);
         tokio::pin!(attempt);
         let (tried, is_stuck) = tokio::select! {
@@ -268,7 +269,7 @@ async fn attempt_all<T: Task>(
         };
         log::end(&tried.run);
         let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let _ = sender.send(Told::Tried { tried: Box::new(tried), took_us });
+        let _ = sender.send(AttemptReport::Attempted { tried: Box::new(tried), took_us });
         if is_stuck {
             return true;
         }
@@ -281,9 +282,9 @@ async fn attempt_all<T: Task>(
 }
 
 /// Returns the jobs that have not begun to the runner.
-fn return_unstarted(jobs: &mut VecDeque<StartedJob>, sender: &mpsc::UnboundedSender<Told>) {
+fn return_unstarted(jobs: &mut VecDeque<StartedJob>, sender: &mpsc::UnboundedSender<AttemptReport>) {
     if let Some(StartedJob { run_id, .. }) = jobs.front() {
-        let _ = sender.send(Told::GivenBack { from: *run_id });
+        let _ = sender.send(AttemptReport::GivenBack { from: *run_id });
     }
     jobs.clear();
 }
@@ -297,13 +298,13 @@ async fn attempt<T: Task>(
     invocation: &Invocation,
     table: Option<&Table>,
     process: &ProcessEnvironment,
-) -> (Tried, bool) {
+) -> (AttemptOutcome, bool) {
     let now = Timestamp::now();
     let request = Request {
         run_id: job.id,
         holder: invocation.holder.clone(),
         trigger: Trigger::Queue,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Allow,
         runs_once: false,
         now,
@@ -325,14 +326,17 @@ async fn attempt<T: Task>(
     if let Err(error) = arguments {
         let error =
             Some(RunError::new(ErrorKind::System, format!("cannot read the job's arguments: {error}")));
-        return (Tried { run: Run { status: Status::Failed, error, ..run }, retryable: true }, false);
+        return (
+            AttemptOutcome { run: Run { status: Status::Failed, error, ..run }, retryable: true },
+            false,
+        );
     }
     let claimed = ClaimedRun {
         settings: process.settings(declared),
         declared,
         envelope: &envelope,
         request: &request,
-        lease: RunLease::Job { epoch: job.epoch, in_runner },
+        lease: RunLease::Job { fencing_token: job.fencing_token, in_runner },
         process_ends: invocation.deadline,
         table,
         process,
@@ -342,5 +346,5 @@ async fn attempt<T: Task>(
         let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
         run = store(table, run, latest).await;
     }
-    (Tried { run, retryable }, stuck)
+    (AttemptOutcome { run, retryable }, stuck)
 }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::table::{Recorded, Table, TableError, is_large};
 use lamplighter_core::{
-    claim::{Hold, Request},
+    claim::{Fence, Request},
     definition::Definition,
     envelope::Envelope,
     hidden,
@@ -74,15 +74,15 @@ pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, data: Option<Valu
 pub(crate) async fn finish(
     table: Option<&Table>,
     run: Run,
-    hold: Hold,
+    fence: Fence,
     latest: Timestamp,
 ) -> Result<Run, TableError> {
     let Some(table) = table else { return Ok(run) };
     let run = store(table, run, latest).await;
-    let (recorded, run) = match table.finish(&run, hold).await {
+    let (recorded, run) = match table.finish(&run, fence).await {
         Err(error @ TableError::TooLarge { .. }) => {
             let failed = without_values(run, ErrorKind::Execution, error.to_string());
-            (table.finish(&failed, hold).await?, failed)
+            (table.finish(&failed, fence).await?, failed)
         }
         recorded => (recorded?, run),
     };

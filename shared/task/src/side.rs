@@ -9,7 +9,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{process::EndSignals, random::random};
 use lamplighter_core::{
-    claim::{Hold, Occasion, Request},
+    claim::{Fence, Occasion, Request},
     definition::{Definition, Overlap},
     envelope::Envelope,
     holder::Holder,
@@ -17,7 +17,7 @@ use lamplighter_core::{
     run::{ErrorKind, RunError, Trigger},
     secret::Secrets,
     settings::Settings,
-    side::{BODY_PARTING, Ended, HOOK_LIMIT},
+    side::{BODY_PARTING, HOOK_LIMIT, SideTaskEnd},
 };
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
@@ -41,7 +41,7 @@ const DROP_LIMIT: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct RunnerVariables {
     run_id: Option<RunId>,
-    epoch: u64,
+    fencing_token: u64,
     settings: Option<String>,
 }
 
@@ -55,11 +55,15 @@ impl RunnerVariables {
     pub(crate) fn read(variable: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Self, String> {
         let run_id = variable("LAMPLIGHTER_RUN_ID")?
             .map(|text| text.parse().map_err(|error| format!("LAMPLIGHTER_RUN_ID is `{text}`: {error}")));
-        let epoch = variable("LAMPLIGHTER_EPOCH")?.map(|text| {
+        let fencing_token = variable("LAMPLIGHTER_EPOCH")?.map(|text| {
             text.parse().map_err(|_| format!("LAMPLIGHTER_EPOCH is `{text}`: expected a number"))
         });
         let settings = variable("LAMPLIGHTER_SETTINGS_AT_RUN_TIME")?;
-        Ok(Self { run_id: run_id.transpose()?, epoch: epoch.transpose()?.unwrap_or(0), settings })
+        Ok(Self {
+            run_id: run_id.transpose()?,
+            fencing_token: fencing_token.transpose()?.unwrap_or(0),
+            settings,
+        })
     }
 }
 
@@ -83,12 +87,12 @@ pub(crate) async fn run_to_end<T: Task>(
     };
     log::mask(process.separate_secrets(&definition, &Value::Null, None).0);
     let (ended, code) = match settings {
-        Ok(_) => body(&task, &definition, run_id, runner.epoch, &stop, process).await,
+        Ok(_) => body(&task, &definition, run_id, runner.fencing_token, &stop, process).await,
         Err(error) => failed(error),
     };
     task.tear_down(&process.body_runtime.handle).await;
     let (secrets, shown) = process.separate_secrets(&definition, &Value::Null, ended.data.as_ref());
-    print_result(masked(Ended { config: shown.config, data: shown.data, ..ended }, &secrets));
+    print_result(masked(SideTaskEnd { config: shown.config, data: shown.data, ..ended }, &secrets));
     log::over();
     code
 }
@@ -137,10 +141,10 @@ async fn body<T: Task>(
     task: &Arc<TaskInstance<T>>,
     definition: &Definition,
     run_id: RunId,
-    epoch: u64,
+    fencing_token: u64,
     stop: &CancellationToken,
     process: &ProcessEnvironment,
-) -> (Ended, ExitCode) {
+) -> (SideTaskEnd, ExitCode) {
     let now = Timestamp::now();
     let limits = Limits {
         deadline: Timestamp::MAX,
@@ -152,7 +156,7 @@ async fn body<T: Task>(
         run_id,
         holder: Holder::default(),
         trigger: Trigger::Runner,
-        occasion: Occasion::Wish,
+        occasion: Occasion::Manual,
         overlap: Overlap::Skip,
         runs_once: false,
         now,
@@ -160,7 +164,7 @@ async fn body<T: Task>(
     };
     let inputs =
         RunInputs { definition, envelope: &envelope, request: &request, limits: limits.clone(), process };
-    let ctx = match admit(task, &inputs, RunLease::Task(Hold::GroupCommit { epoch })).await {
+    let ctx = match admit(task, &inputs, RunLease::Task(Fence::Exclusive { token: fencing_token })).await {
         Ok(ctx) => ctx,
         Err(_) if stop.is_cancelled() => return stopped(),
         Err(conclusion) => return failed(conclusion.error.unwrap_or_else(not_started)),
@@ -191,7 +195,7 @@ async fn body<T: Task>(
         BodyResult::Succeeded(outcome) => {
             tracing::info!("{} completed: {}", definition.name, outcome.message);
             let Outcome { message, data, .. } = outcome;
-            (Ended { message: Some(message), data, ..Ended::default() }, ExitCode::SUCCESS)
+            (SideTaskEnd { message: Some(message), data, ..SideTaskEnd::default() }, ExitCode::SUCCESS)
         }
         BodyResult::Failed { error, .. } => {
             tracing::error!("{} failed: {error}", definition.name);
@@ -236,22 +240,22 @@ async fn run_hook(name: &str, code: JoinHandle<()>) {
     }
 }
 
-fn failed(error: RunError) -> (Ended, ExitCode) {
-    (Ended { error: Some(error), ..Ended::default() }, ExitCode::FAILURE)
+fn failed(error: RunError) -> (SideTaskEnd, ExitCode) {
+    (SideTaskEnd { error: Some(error), ..SideTaskEnd::default() }, ExitCode::FAILURE)
 }
 
-fn stopped() -> (Ended, ExitCode) {
+fn stopped() -> (SideTaskEnd, ExitCode) {
     let message = Some("stopped on request".to_owned());
-    (Ended { message, ..Ended::default() }, ExitCode::SUCCESS)
+    (SideTaskEnd { message, ..SideTaskEnd::default() }, ExitCode::SUCCESS)
 }
 
 fn not_started() -> RunError {
     RunError::new(ErrorKind::System, "the body did not start")
 }
 
-fn masked(ended: Ended, secrets: &Secrets) -> Ended {
-    let Ended { message, data, error, config, why } = ended;
-    Ended {
+fn masked(ended: SideTaskEnd, secrets: &Secrets) -> SideTaskEnd {
+    let SideTaskEnd { message, data, error, config, why } = ended;
+    SideTaskEnd {
         message: message.map(|text| secrets.mask(&text)),
         data: data.map(|data| secrets.mask_value(data)),
         error: error.map(|error| RunError::new(error.kind, secrets.mask(&error.message))),
@@ -262,7 +266,7 @@ fn masked(ended: Ended, secrets: &Secrets) -> Ended {
 
 /// Prints the result as the last line of standard output. A missing reader is no failure: the exit code has the
 /// essential part.
-fn print_result(ended: Ended) {
+fn print_result(ended: SideTaskEnd) {
     let ended: Value = serde_json::to_value(ended).unwrap_or_default();
     let _ = writeln!(std::io::stdout(), "{ended}");
 }

@@ -54,7 +54,9 @@ async fn is_cancel_requested(
     lease: RunLease,
 ) -> Result<bool, TableError> {
     match lease {
-        RunLease::Task(hold) => table.is_cancelled(task, run_id, hold).await,
-        RunLease::Job { epoch, .. } => table.is_aborted(&JobKey { task: task.clone(), run_id }, epoch).await,
+        RunLease::Task(fence) => table.is_cancelled(task, run_id, fence).await,
+        RunLease::Job { fencing_token, .. } => {
+            table.is_aborted(&JobKey { task: task.clone(), run_id }, fencing_token).await
+        }
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn state_of(words: &Words, job: &Job) -> String {
     let status = words.status(job.status);
     let why = match (job.lease.as_ref(), job.not_before.filter(|at| *at > now)) {
         (Some(lease), _) => {
-            tr!(words, "job-has-worker", attempt = job.epoch, until = words.time(lease.until))
+            tr!(words, "job-has-worker", attempt = job.fencing_token, until = words.time(lease.until))
         }
         (None, _) if !job.after.is_empty() => tr!(words, "job-waits-for", count = job.after.len()),
         (None, Some(at)) => tr!(words, "job-not-before", at = words.time(at)),

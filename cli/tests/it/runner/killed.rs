@@ -25,7 +25,7 @@ use lamplighter_aws::{
 use lamplighter_core::{
     definition::Priority,
     id::RunId,
-    job::{Job, JobKey, NewJob, Tried},
+    job::{AttemptOutcome, Job, JobKey, NewJob},
     name::TaskName,
     retry::Retry,
     run::{Attempt, Run, Trigger},
@@ -171,11 +171,11 @@ impl World {
                 let until = now + Duration::from_millis(200 + dice.roll(300));
                 let worker = Worker { retry: retry(), ..Worker::new(until, retry()) };
                 let Ok(Conditional::Done(job)) = jobs.start(&job.key(), &worker).await else { continue };
-                self.known().started.insert((job.id, job.epoch));
+                self.known().started.insert((job.id, job.fencing_token));
                 dice.pause(60).await;
                 let ended = jobs.conclude(&job, done_by_rival(&job), &worker).await;
                 if let Ok(JobOutcome::Over(run)) = ended {
-                    self.known().rivals.insert(run.id, (run.epoch, run.data));
+                    self.known().rivals.insert(run.id, (run.fencing_token, run.data));
                     if let Ok(found) = jobs.find(&job.key()).await {
                         self.note(&job.key(), found.as_ref());
                     }
@@ -235,12 +235,12 @@ fn retry() -> Retry {
     Retry { max_attempts: ATTEMPTS, initial: Duration::from_millis(10), max: Duration::from_millis(50) }
 }
 
-fn done_by_rival(job: &Job) -> Tried {
+fn done_by_rival(job: &Job) -> AttemptOutcome {
     let now = Timestamp::now();
     let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, now);
     let attempts = vec![Attempt { started_at: now, duration_ms: 1, error: None }];
-    let data = Some(json!({ "epoch": job.epoch, "pid": "rival" }));
-    Tried { run: Run { status: Status::Completed, attempts, data, ..run }, retryable: false }
+    let data = Some(json!({ "epoch": job.fencing_token, "pid": "rival" }));
+    AttemptOutcome { run: Run { status: Status::Completed, attempts, data, ..run }, retryable: false }
 }
 
 /// The processes that run the stage's bodies.
@@ -389,16 +389,19 @@ fn judge(world: &World, stage: &Stage, records: &[(JobKey, Option<JobRecord>)]) 
         };
         let data = run.data.as_ref();
         let (pid, epoch) = (data.map(|it| &it["pid"]), data.map(|it| &it["epoch"]));
-        let started = starts.get(&(run.id, run.epoch)).map(|pid| json!(pid));
-        if run.status != Status::Completed || epoch != Some(&json!(run.epoch)) || pid != started.as_ref() {
+        let started = starts.get(&(run.id, run.fencing_token)).map(|pid| json!(pid));
+        if run.status != Status::Completed
+            || epoch != Some(&json!(run.fencing_token))
+            || pid != started.as_ref()
+        {
             wrong.push(format!("{key} was not ended by {started:?}: {run:?}"));
         }
         let last = starts.range((run.id, 0)..=(run.id, u64::MAX)).next_back().map(|((_, epoch), _)| *epoch);
-        if last != Some(run.epoch) {
-            wrong.push(format!("{key} was ended by {}, and {last:?} was started last", run.epoch));
+        if last != Some(run.fencing_token) {
+            wrong.push(format!("{key} was ended by {}, and {last:?} was started last", run.fencing_token));
         }
         if let Some((epoch, data)) =
-            known.rivals.get(&run.id).filter(|it| **it != (run.epoch, run.data.clone()))
+            known.rivals.get(&run.id).filter(|it| **it != (run.fencing_token, run.data.clone()))
         {
             wrong.push(format!("{key} had been ended with {epoch}, {data:?}: {run:?}"));
         }

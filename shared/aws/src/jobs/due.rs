@@ -75,8 +75,8 @@ impl Jobs {
         let (mut startable, mut waiting) = (Vec::new(), Vec::new());
         for job in jobs {
             match due(&job, now, MAX_DELAY) {
-                Due::Ring => startable.push(job),
-                Due::Look => waiting.push(job.key()),
+                Due::Wake => startable.push(job),
+                Due::CheckPredecessors => waiting.push(job.key()),
                 Due::Leave => {}
             }
         }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Before, InvalidJob, Job, JobKey, NewJob, Readiness, ready},
+    job::{InvalidJob, Job, JobKey, NewJob, Predecessor, Readiness, ready},
     name::TaskName,
     run::Run,
     status::Status,
@@ -332,11 +332,11 @@ impl Jobs {
                     match self.table.job(first).await? {
                         // Its data is only asked for where it is passed on.
                         Some(JobRecord::Over(run)) if job.receives.is_some() => {
-                            Before::Over(Box::new(self.table.whole(*run).await?))
+                            Predecessor::Over(Box::new(self.table.whole(*run).await?))
                         }
-                        Some(JobRecord::Over(run)) => Before::Over(run),
-                        Some(JobRecord::Open(_)) => Before::Open,
-                        None => Before::Missing,
+                        Some(JobRecord::Over(run)) => Predecessor::Over(run),
+                        Some(JobRecord::Open(_)) => Predecessor::Open,
+                        None => Predecessor::Missing,
                     },
                 ));
             }

@@ -5,7 +5,7 @@ use std::{fmt::Display, time::Duration};
 use jiff::Timestamp;
 use lamplighter_core::{
     holder::Holder,
-    job::{Job, JobKey, Next, Refusal, StartRequest, Tried, Wait, next},
+    job::{AttemptOutcome, Job, JobKey, Next, Refusal, StartRequest, Wait, next},
     notify::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
@@ -81,7 +81,7 @@ impl Jobs {
         &self,
         key: &JobKey,
         worker: &Worker,
-        attempt: impl AsyncFnOnce(&Job) -> Tried,
+        attempt: impl AsyncFnOnce(&Job) -> AttemptOutcome,
     ) -> Result<JobOutcome, TableError> {
         let job = match self.start(key, worker).await? {
             Conditional::Done(job) => job,
@@ -166,7 +166,12 @@ impl Jobs {
     }
 
     /// Records the outcome of an attempt at a job that this worker started.
-    pub async fn conclude(&self, job: &Job, tried: Tried, worker: &Worker) -> Result<JobOutcome, TableError> {
+    pub async fn conclude(
+        &self,
+        job: &Job,
+        tried: AttemptOutcome,
+        worker: &Worker,
+    ) -> Result<JobOutcome, TableError> {
         match next(job, tried, worker.retry, worker.jitter) {
             Next::Over(run) => {
                 let (ended, run) = match self.end(job, &run).await {

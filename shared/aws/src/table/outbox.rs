@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use jiff::Timestamp;
 use lamplighter_core::{
     name::TaskName,
-    notify::{Message, Retry},
+    notify::{Message, Redelivery},
 };
 use serde_json::Value;
 
@@ -159,25 +159,25 @@ impl Table {
     pub async fn message_undelivered(
         &self,
         message: &Undelivered,
-        retry: Retry,
+        retry: Redelivery,
         cause: &str,
     ) -> Result<(), TableError> {
         let again = match retry {
-            Retry::At(at) => at.as_millisecond(),
-            Retry::GiveUp => NEVER,
+            Redelivery::At(at) => at.as_millisecond(),
+            Redelivery::GiveUp => NEVER,
         };
         let values =
             [(":until", n(again)), (":failures", n(i64::from(message.failures) + 1)), (":cause", s(cause))];
         let update = match retry {
-            Retry::At(_) => "SET telling_until = :until, failures = :failures, cause = :cause",
-            Retry::GiveUp => {
+            Redelivery::At(_) => "SET telling_until = :until, failures = :failures, cause = :cause",
+            Redelivery::GiveUp => {
                 "SET telling_until = :until, failures = :failures, cause = :cause REMOVE message"
             }
         };
         self.update_notice(message, update, values).await?;
         match retry {
-            Retry::At(_) => Ok(()),
-            Retry::GiveUp => self.forget_pointer(&message.task, &message.occasion).await,
+            Redelivery::At(_) => Ok(()),
+            Redelivery::GiveUp => self.forget_pointer(&message.task, &message.occasion).await,
         }
     }
 

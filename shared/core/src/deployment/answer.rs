@@ -1,19 +1,20 @@
-//! The answer to a custom resource's request, within the 4096 bytes that CloudFormation takes.
+//! The answer to a custom resource's request, within CloudFormation's limit of 4096 bytes.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-/// The longest body that CloudFormation takes. Source: CloudFormation User Guide, "Custom resource response
+/// The maximum length of an answer's body. Source: CloudFormation User Guide, "Custom resource response
 /// objects".
 pub const MAX_ANSWER_BYTES: usize = 4096;
-/// The longest physical id, in bytes. Source: as above.
+/// The maximum length of a physical id, in bytes. Source: the same page.
 const MAX_PHYSICAL_ID: usize = 1024;
-/// The longest physical id in JSON: with the other ids, of at most 512 bytes each, it leaves room for a reason.
+/// The maximum length of a physical id in JSON. With the other ids, of at most 512 bytes each, it leaves room
+/// for a reason.
 const MAX_ESCAPED_ID: usize = 1536;
-/// The longest name of a ledger: DynamoDB takes partition keys of 2048 bytes.
+/// The maximum length of a ledger's name. DynamoDB allows partition keys of 2048 bytes.
 const MAX_KEY: usize = 1024;
 
-/// Whom an answer is for: what must be known of an event to answer it at all.
+/// The addressee of an answer: the fields of an event that are required to answer it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addressee {
     /// The stack's ARN.
@@ -22,34 +23,34 @@ pub struct Addressee {
     pub request_id: String,
     /// The resource's name in the template.
     pub logical_resource_id: String,
-    /// The id that the resource was given when it was created.
+    /// The physical id of the resource, from its creation.
     pub physical_resource_id: Option<String>,
 }
 
 impl Addressee {
-    /// The stack's name, out of its ARN `arn:aws:cloudformation:<region>:<account>:stack/<name>/<uuid>`.
-    /// An id of another form stands for itself.
+    /// Returns the stack's name from its ARN `arn:aws:cloudformation:<region>:<account>:stack/<name>/<uuid>`.
+    /// Returns an id of another form whole.
     pub fn stack_name(&self) -> &str {
         self.stack_id.split('/').nth(1).unwrap_or(&self.stack_id)
     }
 
-    /// The ledger of the resource: the stack's ARN and the logical id, so written that two resources never share one. It
-    /// has at most 1024 bytes, and so fits a key of the table.
+    /// Returns the name of the resource's ledger: the stack's ARN and the logical id, in a form that two
+    /// resources never share. It has at most 1024 bytes, and so fits a key of the table.
     pub fn ledger(&self) -> String {
         let escaped = |id: &str| id.replace('%', "%25").replace('#', "%23");
         let whole = format!("{}#{}", escaped(&self.stack_id), escaped(&self.logical_resource_id));
         if whole.len() <= MAX_KEY { whole } else { format!("sha256:{}", digest(&whole)) }
     }
 
-    /// The ledger that earlier versions kept for the resource: the stack's name and the logical id.
+    /// Returns the name of the ledger in earlier versions: the stack's name and the logical id.
     pub fn ledger_by_name(&self) -> String {
         format!("{}#{}", self.stack_name(), self.logical_resource_id)
     }
 
-    /// The resource's id, which must never change: another one would make CloudFormation replace the resource
-    /// and delete the old.
+    /// Returns the resource's physical id, which must never change. With another id CloudFormation would
+    /// replace the resource and delete the old one.
     ///
-    /// One that could not be sent is cut: CloudFormation takes at most 1024 bytes, and the answer must have room for it.
+    /// A long id is cut to 1024 bytes, and so that the answer has room for it.
     pub fn physical_id(&self) -> String {
         let made = || format!("lamplighter-{}-{}", self.stack_name(), self.logical_resource_id);
         let id = self.physical_resource_id.clone().filter(|id| !id.is_empty()).unwrap_or_else(made);
@@ -72,33 +73,33 @@ fn digest(text: &str) -> String {
     format!("{:x}", Sha256::digest(text))
 }
 
-/// How many bytes a text has in JSON, without its quotes.
+/// Returns the length of a text in JSON, without its quotes.
 fn escaped_len(text: &str) -> usize {
     Value::from(text).to_string().len() - 2
 }
 
-/// What is answered.
+/// The verdict of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the stack may go on.
+    /// The stack may continue.
     pub success: bool,
-    /// What went wrong, for the stack's events; may be empty after a success.
+    /// The reason for the stack's events; may be empty after a success.
     pub reason: String,
-    /// Attributes of the resource that are left out last: the versions, and the status of each task.
+    /// Attributes that are left out last: the versions, and the status of each task.
     pub statuses: Vec<(String, String)>,
-    /// Attributes with what tasks said.
+    /// Attributes with the tasks' messages.
     pub messages: Vec<(String, String)>,
-    /// Attributes with what tasks returned.
+    /// Attributes with the tasks' data.
     pub data: Vec<(String, String)>,
 }
 
 impl Verdict {
-    /// A failure without attributes.
+    /// Creates a failure without attributes.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self { success: false, reason: reason.into(), ..Self::succeeded() }
     }
 
-    /// A success without attributes.
+    /// Creates a success without attributes.
     pub fn succeeded() -> Self {
         Self {
             success: true,
@@ -110,15 +111,17 @@ impl Verdict {
     }
 }
 
-/// The longest reason. CloudFormation shows about 1000 characters of it.
+/// The maximum length of a reason. CloudFormation shows about 1000 characters of it.
 const MAX_REASON: usize = 2048;
-/// To how many bytes messages are cut before one is left out.
+/// The length to which messages are cut before one is left out, in bytes.
 const MESSAGE_BYTES: usize = 128;
 
-/// The body of the answer: at most [`MAX_ANSWER_BYTES`] of JSON, for ids of at most 512 bytes of JSON each.
+/// Renders the body of the answer: at most [`MAX_ANSWER_BYTES`] of JSON, for ids of at most 512 bytes of JSON
+/// each.
 ///
-/// What does not fit is left out: data first, the longest first; then messages, which are cut to 128 bytes before; then
-/// the end of the reason; and in the end statuses. The reason says what is left out. The whole is in the table.
+/// If it is too long, parts are left out: first data, the longest first; then messages, which are first cut
+/// to 128 bytes; then the end of the reason; and last the statuses. The reason names what is left out. The
+/// table has everything.
 pub fn render(to: &Addressee, verdict: &Verdict) -> String {
     let mut fit = Fit::of(verdict);
     loop {
@@ -129,7 +132,7 @@ pub fn render(to: &Addressee, verdict: &Verdict) -> String {
     }
 }
 
-/// What of a verdict is in the answer.
+/// The parts of a verdict that are in the answer.
 struct Fit<'a> {
     verdict: &'a Verdict,
     reason_bytes: usize,
@@ -149,7 +152,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Leaves out what matters least. False if nothing is left that could go.
+    /// Leaves out the least important part. Returns false if nothing is left to leave out.
     fn leave_something_out(&mut self) -> bool {
         if remove_longest(&mut self.data) {
             return true;
@@ -216,14 +219,14 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// Removes the attribute with the longest value; the last of several.
+/// Removes the attribute with the longest value; the last one of several.
 fn remove_longest(attributes: &mut Vec<(String, String)>) -> bool {
     let longest = attributes.iter().enumerate().max_by_key(|(_, (_, value))| value.len());
     let longest = longest.map(|(place, _)| place);
     longest.map(|place| attributes.remove(place)).is_some()
 }
 
-/// The text, or as much of its beginning as fits in `bytes` together with an ellipsis.
+/// Returns the text, or as much of its beginning as fits in `bytes` with an ellipsis.
 pub fn shortened(text: &str, bytes: usize) -> String {
     if text.len() <= bytes {
         return text.to_owned();
@@ -335,7 +338,7 @@ mod tests {
     }
 
     proptest! {
-        /// L12: whatever is said, the answer is accepted, and begins with what matters.
+        /// L12: any answer fits, and begins with the important parts.
         #[test]
         fn l12_an_answer_always_fits(
             reason in "\\PC{0,2000}|[\\x00-\\x1f\"]{0,3000}",
@@ -351,9 +354,9 @@ mod tests {
             prop_assert!(body.len() <= MAX_ANSWER_BYTES);
             let answer: Value = serde_json::from_str(&body).unwrap();
             prop_assert_eq!(answer["RequestId"].as_str(), Some(to.request_id.as_str()));
-            let told = answer["Reason"].as_str().unwrap();
-            let told = told.rsplit_once(" (left out").map_or(told, |(told, _)| told).trim_end_matches('…').to_owned();
-            prop_assert!(!told.is_empty() && (reason.is_empty() || reason.starts_with(&told)));
+            let text = answer["Reason"].as_str().unwrap();
+            let text = text.rsplit_once(" (left out").map_or(text, |(text, _)| text).trim_end_matches('…').to_owned();
+            prop_assert!(!text.is_empty() && (reason.is_empty() || reason.starts_with(&text)));
         }
     }
 }

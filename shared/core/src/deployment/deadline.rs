@@ -1,11 +1,11 @@
-//! Until when a request must be answered.
+//! The deadline of a request.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// The longest time that CloudFormation waits for an answer, and the time it waits unless the resource says otherwise.
-/// Source: CloudFormation User Guide, `AWS::CloudFormation::CustomResource`, `ServiceTimeout`.
+/// The maximum and default time that CloudFormation waits for an answer. Source: CloudFormation User Guide,
+/// `AWS::CloudFormation::CustomResource`, `ServiceTimeout`.
 pub const MAX_SERVICE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// The time that is kept for deciding and delivering the answer.
 const RESERVE: Duration = Duration::from_secs(20);
@@ -19,16 +19,17 @@ const DELIVERY: Duration = Duration::from_secs(20);
 pub struct Deadline {
     /// The first delivery.
     pub first: Timestamp,
-    /// When work ends, and the answer is decided from what is known.
+    /// The end of the work. The answer is then decided from what is known.
     pub last_call: Timestamp,
-    /// When the answer must be on its way, whether or not the ledger could note it.
+    /// The time by which the answer must be sent, recorded in the ledger or not.
     pub answer_by: Timestamp,
 }
 
 impl Deadline {
-    /// The deadline of a request that was first delivered at `first`, for a resource with this `ServiceTimeout`.
+    /// Computes the deadline of a request that was first delivered at `first`, for a resource with this
+    /// `ServiceTimeout`.
     ///
-    /// The last 20 s are kept for the answer, of a short timeout its last quarter.
+    /// The last 20 s are kept for the answer; of a short timeout, its last quarter.
     pub fn new(first: Timestamp, service_timeout: Duration) -> Self {
         let timeout = service_timeout.min(MAX_SERVICE_TIMEOUT);
         let reserve = RESERVE.min(timeout / 4);
@@ -37,8 +38,8 @@ impl Deadline {
         Self { first, last_call: less(reserve), answer_by: less(reserve / 2) }
     }
 
-    /// Whether this delivery must go on by itself after a failure at `now`. It may leave the request to Lambda's next
-    /// delivery only if that one comes before the last call.
+    /// Returns whether this delivery must continue by itself after a failure at `now`. Lambda's next delivery
+    /// can take over only if it comes before the last call.
     pub fn has_no_further_delivery(&self, now: Timestamp) -> bool {
         let passed = Duration::try_from(now.duration_since(self.first)).unwrap_or_default();
         let pause = if passed < RETRIES[0] { RETRIES[0] } else { RETRIES[1] };

@@ -1,12 +1,12 @@
-//! What a custom-resource event is: a deployment, or the rollback of one.
+//! The kind of a custom-resource event: a deployment, or the rollback of one.
 //!
-//! An Update event does not say which. CloudFormation sends one only if a property differs from those in effect, so the
-//! properties and the ledger tell the two apart. Only a return to the properties before the newest success may be
-//! either; then the order of the stack's events decides.
+//! An Update event does not say which it is. CloudFormation sends one only if a property differs from those
+//! in effect. So the properties and the ledger distinguish the two. A return to the properties before the
+//! newest success remains ambiguous, and the order of the stack's events decides.
 
-use super::{Change, Course, Entry, EntryKey, Ledger, Order, Properties, Request, StackPhase};
+use super::{Change, Course, Direction, Entry, EntryKey, Ledger, Properties, Request, StackPhase};
 
-/// What an event is, from the event and the ledger alone.
+/// The kind of an event, by the event and the ledger alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
 pub enum Kind {
@@ -14,21 +14,21 @@ pub enum Kind {
     Forward(Course),
     /// The rollback of the newest deployment.
     Rollback,
-    /// Either: the stack's events decide.
+    /// Ambiguous: the stack's events decide.
     Undecided,
 }
 
-/// Tells what an event is.
+/// Determines the kind of an event.
 ///
-/// | event | the ledger's newest entry | is |
+/// | event | newest entry of the ledger | kind |
 /// |---|---|---|
 /// | Create | any | a deployment |
 /// | Update to the properties in effect | has failed or is not over, or is a rollback | a rollback |
-/// | Update to the properties in effect | has succeeded or is not there | undecided |
+/// | Update to the properties in effect | has succeeded or does not exist | undecided |
 /// | Update to those before the newest success | has succeeded | undecided |
 /// | Update to any others | any | a deployment |
 ///
-/// Where a ledger does not know its properties, which it once did not record, an Update is undecided.
+/// An old ledger may lack its properties. Then an Update is undecided.
 pub fn kind(request: &Request, ledger: &Ledger) -> Kind {
     if request.change == Change::Create {
         return Kind::Forward(Course::Deploy);
@@ -45,8 +45,10 @@ pub fn kind(request: &Request, ledger: &Ledger) -> Kind {
     }
 }
 
-/// The entry that must be read next to plan a rollback over several deployments: that of the success before the last one
-/// that is known. Nothing if the properties that the request returns to are reached, or the ledger leads no further.
+/// Returns the entry to read next for a rollback over several deployments: the success before the last known
+/// one.
+///
+/// Returns nothing once the properties of the request are reached, or if the ledger goes back no further.
 pub fn missing_before<'a>(request: &Request, ledger: &'a Ledger) -> Option<&'a EntryKey> {
     let newest = ledger.newest.as_ref().filter(|newest| newest.course != Course::Rollback)?;
     let last = ledger.before.last().unwrap_or(newest);
@@ -58,22 +60,24 @@ pub fn missing_before<'a>(request: &Request, ledger: &'a Ledger) -> Option<&'a E
     previous.entry.as_ref()
 }
 
-/// Whether a request may return to what was before a deployment that succeeded.
+/// Returns whether a request may return to the state before a deployment that succeeded.
 fn may_return(request: &Request, newest: &Entry) -> bool {
     let before = newest.previous.as_ref().filter(|_| newest.course != Course::Rollback && newest.succeeded());
     before.is_some_and(|before| before.properties.as_ref().is_none_or(|it| *it == request.properties))
 }
 
-/// The course of an event. An undecided one follows the order of the stack's events, and where they do not show it, the
-/// stack's status. An Update that the stack sent in a rollback is one, also to properties from before several deployments:
-/// those were kept, since rollback was disabled.
-pub fn resolve(kind: Kind, order: Order, phase: StackPhase) -> Course {
+/// Returns the course of an event.
+///
+/// An undecided one follows the order of the stack's events, or else the stack's status. An Update that the
+/// stack sent during a rollback is a rollback, also over several deployments that were kept while rollback
+/// was disabled.
+pub fn resolve(kind: Kind, order: Direction, phase: StackPhase) -> Course {
     match (kind, order) {
-        (Kind::Rollback, _) | (Kind::Undecided | Kind::Forward(Course::Update), Order::Back) => {
+        (Kind::Rollback, _) | (Kind::Undecided | Kind::Forward(Course::Update), Direction::Back) => {
             Course::Rollback
         }
         (Kind::Forward(course), _) => course,
-        (Kind::Undecided, Order::Unknown) if phase.is_rollback() => Course::Rollback,
-        (Kind::Undecided, Order::Forward | Order::Unknown) => Course::Update,
+        (Kind::Undecided, Direction::Unknown) if phase.is_rollback() => Course::Rollback,
+        (Kind::Undecided, Direction::Forward | Direction::Unknown) => Course::Update,
     }
 }

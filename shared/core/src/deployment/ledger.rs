@@ -1,4 +1,4 @@
-//! The ledger of one custom resource: what was deployed, how each task fared, and what was answered.
+//! The ledger of one custom resource: its deployments, the results of their tasks, and the answers.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
@@ -8,41 +8,42 @@ use serde::{Deserialize, Serialize};
 use super::{Deployment, Ordered, Properties};
 use crate::{id::RunId, name::TaskName, run::Trigger, status::Status};
 
-/// A deployment's place in its ledger: its time and its request, in the order of time. The time is that at which
-/// CloudFormation sent the request, where that is known, else that at which the entry was opened.
+/// The key of an entry: its time and its request id, sorted by time.
+///
+/// The time is that at which CloudFormation sent the request, or else that at which the entry was opened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EntryKey(String);
 
-/// A text that is not an entry's key.
+/// The error of a text that is not an entry's key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a ledger entry: it must be a time, `#` and a request id")]
 pub struct InvalidEntryKey(pub String);
 
 impl EntryKey {
-    /// The key of a request of this time.
+    /// Creates the key of a request at this time.
     pub fn new(now: Timestamp, request_id: &str) -> Self {
         Self(format!("{now:.3}#{request_id}"))
     }
 
-    /// The key of a request of the time `now` in a ledger that stands at `latest`. It sorts after it, whatever
-    /// the clocks say.
+    /// Creates the key of a request at `now` in a ledger whose newest entry is `latest`. It sorts after that
+    /// one, whatever the clocks show.
     pub fn following(latest: Option<&Self>, now: Timestamp, request_id: &str) -> Self {
         let next = latest.and_then(|latest| latest.time().checked_add(Duration::from_millis(1)).ok());
         Self::new(next.map_or(now, |next| next.max(now)), request_id)
     }
 
-    /// Its time, to the millisecond.
+    /// Returns the time, to the millisecond.
     pub fn time(&self) -> Timestamp {
         self.0.split_once('#').and_then(|(time, _)| time.parse().ok()).unwrap_or_default()
     }
 
-    /// The request's id.
+    /// Returns the request's id.
     pub fn request_id(&self) -> &str {
         self.0.split_once('#').map_or("", |(_, request_id)| request_id)
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -81,35 +82,35 @@ impl From<EntryKey> for String {
     }
 }
 
-/// What a ledger says to somebody who has a request.
+/// The parts of a ledger that a request needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
-    /// Where the ledger stands; nothing if the resource was never deployed.
+    /// The head of the ledger; none if the resource was never deployed.
     pub latest: Option<Latest>,
     /// The newest deployment.
     pub newest: Option<Entry>,
     /// The request's own entry, if it was delivered before.
     pub own: Option<Entry>,
-    /// The successes before the newest deployment, newest first, as far as a rollback returns over them.
+    /// The successes before the newest deployment that a rollback returns over, newest first.
     pub before: Vec<Entry>,
 }
 
 impl Ledger {
-    /// The properties that are in effect: those of the last deployment that succeeded and was not undone. Nothing if
-    /// there is none, or if it was recorded before the ledger knew of properties.
+    /// Returns the properties in effect: those of the last deployment that succeeded and was not undone. None
+    /// if there is none, or if it was recorded without properties.
     pub fn in_effect(&self) -> Option<&Properties> {
         self.latest.as_ref()?.successful.as_ref()?.properties.as_ref()
     }
 }
 
-/// Where a ledger stands.
+/// The head of a ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Latest {
     /// The newest deployment.
     pub entry: EntryKey,
     /// The last deployment that succeeded and was not undone.
     pub successful: Option<Success>,
-    /// When the resource was deleted, if no deployment has been opened since.
+    /// The time at which the resource was deleted, if no deployment has been opened since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<Timestamp>,
 }
@@ -119,30 +120,30 @@ pub struct Latest {
 pub struct Success {
     /// Its version.
     pub version: String,
-    /// Its properties. Older ledgers do not have them.
+    /// The properties. Older ledgers lack them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties: Option<Properties>,
-    /// Its entry. Older ledgers do not have it.
+    /// The entry. Older ledgers lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry: Option<EntryKey>,
-    /// The content (code, assets, configuration) with which each task last completed, where it is known.
+    /// The content (code, assets, configuration) with which each task last completed, if known.
     pub contents: BTreeMap<TaskName, String>,
 }
 
-/// Which way a deployment goes.
+/// The course of a deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Course {
-    /// The stack is created.
+    /// Forward, since the stack is created.
     Deploy,
-    /// The stack is updated.
+    /// Forward, since the stack is updated.
     Update,
-    /// The stack returns to the version before.
+    /// Back to the version before.
     Rollback,
 }
 
 impl Course {
-    /// The trigger of the runs.
+    /// Returns the trigger of the runs.
     pub fn trigger(self) -> Trigger {
         match self {
             Self::Deploy => Trigger::Deploy,
@@ -155,57 +156,57 @@ impl Course {
 /// One deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its place in the ledger.
+    /// The key in the ledger.
     pub key: EntryKey,
-    /// Which way it goes.
+    /// The course.
     pub course: Course,
-    /// When it was opened.
+    /// The time at which it was opened.
     pub started_at: Timestamp,
-    /// What its tasks are told.
+    /// The context for its tasks.
     pub deployment: Deployment,
     /// The success before it, to which a rollback returns.
     pub previous: Option<Success>,
-    /// The properties that it deploys, or returns to. Older entries do not have them.
+    /// The properties that it deploys or returns to. Older entries lack them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub properties: Option<Properties>,
-    /// The deployment that it undoes, of a rollback that has something to undo.
+    /// The deployment that a rollback undoes; none if there is nothing to undo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undoes: Option<Undone>,
-    /// Its tasks and how they fare.
+    /// The tasks and their results.
     pub tasks: Vec<TaskEntry>,
-    /// The runs of earlier deployments that failed and were kept, since rollback was disabled. A rollback of this
+    /// Failed runs of earlier deployments that were kept while rollback was disabled. A rollback of this
     /// deployment undoes them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<TaskEntry>,
-    /// What was answered, once it was decided.
+    /// The answer, once it is decided.
     pub answer: Option<Answered>,
 }
 
 /// A deployment that a rollback undoes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Undone {
-    /// Which way it went.
+    /// Its course.
     pub course: Course,
-    /// What its tasks are told.
+    /// The context that its tasks had.
     pub deployment: Deployment,
 }
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Answered {
-    /// Whether it said SUCCESS.
+    /// The answer is SUCCESS.
     pub success: bool,
     /// The body, byte for byte.
     pub body: String,
-    /// When it was decided.
+    /// The time of the decision.
     pub at: Timestamp,
-    /// Where it is known to have arrived: digests of the response URLs, which themselves are secrets.
+    /// Digests of the response URLs at which it has arrived. The URLs themselves are secrets.
     #[serde(default)]
     pub delivered_to: Vec<String>,
-    /// Where a delivery of the request sends it, as such digests.
+    /// Digests of the response URLs to which a delivery is sending it.
     #[serde(default)]
     pub sending_to: Vec<String>,
-    /// When it was last sent, if not at once by the delivery that decided it.
+    /// The time of the last delivery, unless the delivery that decided it sent it at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }
@@ -213,28 +214,28 @@ pub struct Answered {
 /// One task of one deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskEntry {
-    /// Its name.
+    /// The name.
     pub name: TaskName,
     /// The Lambda function that runs it.
     pub function: String,
-    /// Its run, fixed before it is started.
+    /// The run id, fixed before the run is started.
     pub run_id: RunId,
-    /// Its place in the order: a wave starts when those before it are done.
+    /// The wave. It starts once the waves before it are done.
     pub wave: usize,
-    /// The tasks it needs.
+    /// The tasks that it depends on.
     pub depends_on: Vec<TaskName>,
-    /// The time its run may take.
+    /// The time limit of its run.
     #[serde(rename = "timeout_ms", with = "crate::duration::as_millis")]
     pub timeout: Duration,
-    /// Whether it can undo what it did.
+    /// The task has a `rollback` function.
     pub rollback: bool,
-    /// Its content now, where it is known.
+    /// The present content, if known.
     pub content: Option<String>,
-    /// How it fares.
+    /// The status.
     pub status: Status,
-    /// What it said of its success, or why it did not complete.
+    /// The message of its success, or the reason why it did not complete.
     pub message: Option<String>,
-    /// What it returned, as JSON text, if that is short enough for an answer.
+    /// The returned data as JSON text, if it is short enough for an answer.
     pub data: Option<String>,
     /// The runs that it undoes, in a rollback.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -252,15 +253,15 @@ impl Ordered for TaskEntry {
 }
 
 impl Entry {
-    /// Whether it was answered SUCCESS.
+    /// Returns whether the answer was SUCCESS.
     pub fn succeeded(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.success)
     }
 
-    /// What the ledger's last success is once this deployment has ended.
+    /// Returns the ledger's last success once this deployment has ended.
     ///
-    /// A forward deployment that succeeded is the last success, with the contents of its tasks. One that failed
-    /// leaves what was before it, and so does a rollback, which returns to it.
+    /// A forward deployment that succeeded becomes it, with the contents of its tasks. After a failure it is
+    /// the success before. The same is true after a rollback, which returns to it.
     pub fn successful_after(&self, success: bool) -> Option<Success> {
         if self.course == Course::Rollback || !success {
             return self.previous.clone();

@@ -1,8 +1,8 @@
-//! Which tasks a deployment runs, in which order, with which context, and what CloudFormation is told.
+//! Deployments: the tasks that a request runs, their order and context, and the answer to CloudFormation.
 //!
-//! A *deployment* is one request that CloudFormation sends for one custom resource. Its *entry* in the
-//! resource's *ledger* is written before anything runs, with the run id of each task, so that every delivery
-//! of the same request works on the same runs.
+//! A *deployment* is one request of CloudFormation for one custom resource. Its *entry* in the resource's
+//! *ledger* is written before anything runs, with the run id of each task. So every delivery of the same
+//! request works on the same runs.
 
 mod answer;
 mod deadline;
@@ -20,25 +20,25 @@ pub use kind::{Kind, kind, missing_before, resolve};
 pub use ledger::{Answered, Course, Entry, EntryKey, Latest, Ledger, Success, TaskEntry, Undone};
 pub use plan::{Change, Plan, PlannedTask, Request, Situation, after_delete, may_be_undone, plan};
 pub use properties::Properties;
-pub use stack::{Order, Sent, StackEvent, StackPhase, order, rolled_back, shows, went_forward};
-pub use steps::{Step, abandoned, at_last_call, next_step, verdict};
+pub use stack::{Direction, SentUpdate, StackEvent, StackPhase, direction, rolled_back, shows, went_forward};
+pub use steps::{DeploymentStep, abandoned, at_last_call, next_step, verdict};
 pub use waves::{OrderError, Ordered, waves};
 
 use serde::{Deserialize, Serialize};
 
-/// What a task is told of the deployment it runs in.
+/// The context that a task gets from its deployment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Deployment {
     /// The ledger of the resource: the stack's ARN and the resource's logical id.
     pub ledger: String,
-    /// The request, in the ledger's order.
+    /// The entry of the request in the ledger.
     pub entry: EntryKey,
-    /// The version that is being deployed; in a rollback the one that is returned to.
+    /// The version that is deployed; in a rollback the one that is returned to.
     pub version: String,
     /// The version of the last successful deployment before this one.
     pub previous_version: Option<String>,
-    /// Whether no deployment has succeeded before.
+    /// No deployment has succeeded before.
     pub is_first_deploy: bool,
-    /// The version that is being undone, in a rollback.
+    /// The version that is undone, in a rollback.
     pub rolled_back_version: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What a request of CloudFormation leads to, and the steps of a deployment.
+//! The plan of a request of CloudFormation, and the steps of a deployment.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,54 +19,54 @@ use crate::{
     status::Status,
 };
 
-/// What the stack does to the resource.
+/// The change of the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is new.
+    /// The resource is new.
     Create,
-    /// Its properties changed, or are changed back.
+    /// The properties change, or change back.
     Update,
 }
 
 /// A request to deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// What the stack does to the resource.
+    /// The change of the resource.
     pub change: Change,
-    /// The id that every delivery of the request has.
+    /// The request id, the same in every delivery.
     pub request_id: String,
     /// The resource's ledger.
     pub ledger: String,
     /// The version to deploy.
     pub version: String,
-    /// The version that the resource had before, according to the event.
+    /// The version before, according to the event.
     pub old_version: Option<String>,
     /// The properties to deploy, or to return to.
     pub properties: Properties,
-    /// The properties that the resource had before, according to the event.
+    /// The properties before, according to the event.
     pub old_properties: Option<Properties>,
-    /// When CloudFormation sent it, where the event says so.
+    /// The time at which CloudFormation sent it, if the event has it.
     pub sent_at: Option<Timestamp>,
     /// The tasks of the resource.
     pub tasks: Vec<PlannedTask>,
 }
 
-/// A task as the resource names it.
+/// A task in the properties of the resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedTask {
-    /// Its name.
+    /// The name.
     pub name: TaskName,
     /// The Lambda function that runs it.
     pub function: String,
-    /// Which changes start it.
+    /// The changes that start it.
     pub run_on: BTreeSet<RunOn>,
-    /// The tasks it needs.
+    /// The tasks that it depends on.
     pub depends_on: Vec<TaskName>,
-    /// What must have changed for it to run again.
+    /// The change that makes it run again.
     pub once_per: OncePer,
-    /// Whether it can undo what it did.
+    /// The task has a `rollback` function.
     pub rollback: bool,
-    /// The time its run may take.
+    /// The time limit of its run.
     pub timeout: Duration,
 }
 
@@ -80,59 +80,59 @@ impl Ordered for PlannedTask {
     }
 }
 
-/// What to do with a request.
+/// The plan for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Plan {
-    /// It was answered before: the same answer again, and nothing is run.
+    /// The request was answered before. Send the same answer and run nothing.
     Replay {
-        /// Its entry.
+        /// The request's entry.
         entry: Entry,
-        /// What was answered.
+        /// The answer.
         answer: Answered,
     },
-    /// It was begun and not answered: go on where it stands.
+    /// The request was begun and not answered. Continue with its entry.
     Resume(Entry),
-    /// It was begun, and another has been begun since: nothing of it is run any more.
+    /// The request was begun, and a newer one since. Run nothing more of it.
     Superseded {
-        /// The entry that was left behind.
+        /// The request's entry.
         entry: Entry,
         /// The newer request.
         by: String,
     },
-    /// It is new: write this entry, then go through its steps.
+    /// The request is new. Write this entry, and then execute its steps.
     Open(Entry),
-    /// It is new, and nobody waits for it any more: nothing is run, and the ledger stays as it is.
+    /// The request is new, and the stack no longer waits for it. Run nothing and leave the ledger as it is.
     Decline(Verdict),
 }
 
-/// What is known of a new request beside its event and its ledger.
+/// The situation of a new request, besides its event and its ledger.
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
-    /// Its course: [`resolve`](super::resolve) tells it.
+    /// The course, from [`resolve`](super::resolve).
     pub course: Course,
-    /// The stack's status; nothing if it could not be found out.
+    /// The stack's status; none if it is unknown.
     pub phase: Option<StackPhase>,
-    /// The content of the tasks that run once per content, where it could be found.
+    /// The content of the tasks that run once per content, if known.
     pub contents: &'a BTreeMap<TaskName, String>,
-    /// When the request must be answered, whatever has run.
+    /// The time at which the request must be answered.
     pub last_call: Timestamp,
-    /// When the stack last began to go forward, where its events were asked.
+    /// The time at which the stack last began to go forward, if its events were read.
     pub went_forward: Option<Timestamp>,
-    /// Whether its events show a rollback since the newest entry was opened.
+    /// The events show a rollback since the newest entry was opened.
     pub rolled_back: bool,
 }
 
-/// Decides on a request.
+/// Plans a request.
 ///
-/// - A request that the ledger knows is replayed, resumed or given up, never planned again.
-/// - A request for which the stack no longer waits is declined: a deployment as a failure, a rollback as a success, so
-///   that the stack can move.
-/// - A rollback runs the `rollback` of the tasks that completed in the deployment that is undone, in reverse order, and
-///   never a forward task. The newest deployment is undone, unless it is the one in effect. A further rollback goes on
-///   with what the one before has not undone.
-/// - Otherwise Create runs the tasks with `run_on` deploy and Update those with update, except those that run once per
-///   content whose content is that of the last success.
+/// - A request that the ledger knows is replayed, resumed or superseded, and never planned again.
+/// - A request for which the stack no longer waits is declined: a deployment as a failure, and a rollback as
+///   a success, so that the stack can continue.
+/// - A rollback runs the `rollback` of the tasks that completed in the undone deployment, last first, and
+///   never a forward task. It undoes the newest deployment, unless that is the one in effect. A further
+///   rollback continues with what the one before has not undone.
+/// - Otherwise Create runs the tasks with `run_on` deploy, and Update those with update. A task that runs
+///   once per content is left out if its content is that of the last success.
 ///
 /// `random` gives the low bits of each run's id.
 pub fn plan(
@@ -195,17 +195,17 @@ pub fn plan(
     Ok(Plan::Open(entry))
 }
 
-/// Whether the stack's events must say if the newest success is still in effect.
+/// Returns whether the stack's events must show if the newest success is still in effect.
 pub fn may_be_undone(request: &Request, ledger: &Ledger) -> bool {
     let newest = ledger.newest.as_ref().filter(|newest| newest.course != Course::Rollback);
     request.change == Change::Update && newest.is_some_and(|newest| newest.may_be_undone(request))
 }
 
-/// Why nobody waits for a new request; nothing if somebody does.
+/// Returns the reason why the stack does not wait for a new request; none if it waits.
 ///
-/// CloudFormation has one request of a resource at a time. So one that it sent before the newest entry was opened, before
-/// the resource was deleted, or before the stack's update began, is of a deployment that is over. A rollback is opened also
-/// after its last call: it changes what is in effect.
+/// CloudFormation has one request for a resource at a time. So a request is over if it was sent before the
+/// newest entry was opened, before the resource was deleted, or before the stack's update began. A rollback
+/// is opened after its last call too, since it changes the properties in effect.
 fn unwanted(request: &Request, ledger: &Ledger, situation: &Situation<'_>, now: Timestamp) -> Option<String> {
     let newest =
         ledger.latest.as_ref().map(|latest| latest.entry.time().max(latest.deleted.unwrap_or_default()));
@@ -232,7 +232,7 @@ fn unwanted(request: &Request, ledger: &Ledger, situation: &Situation<'_>, now: 
 }
 
 impl Entry {
-    /// Plans a deployment that goes forward: its tasks in their order, and what earlier ones have left behind.
+    /// Plans a forward deployment: its tasks in order, and the runs that earlier ones have left.
     fn forward(
         &mut self,
         request: &Request,
@@ -254,7 +254,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Plans a rollback. The run ids of what another rollback has begun stay.
+    /// Plans a rollback. Runs that another rollback has begun keep their ids.
     fn back(&mut self, request: &Request, ledger: &Ledger) {
         self.deployment.rolled_back_version.clone_from(&request.old_version);
         let Some(newest) = &ledger.newest else { return };
@@ -285,43 +285,46 @@ impl Entry {
         }
     }
 
-    /// Whether the properties that a request names as old are those before this success. If the stack has rolled back since,
-    /// the success was undone by a rollback that the ledger knows nothing of: its event could not be noted, or a person had
-    /// CloudFormation skip the resource.
+    /// Returns whether the request's old properties are those before this success.
+    ///
+    /// If the stack has rolled back since, that rollback undid the success without an entry in the ledger.
+    /// Its event could not be recorded, or a person had CloudFormation skip the resource.
     fn may_be_undone(&self, request: &Request) -> bool {
         let before = self.previous.as_ref().and_then(|previous| previous.properties.as_ref());
         let old = request.old_properties.as_ref();
         self.succeeded() && old.is_some() && old == before && old != self.properties.as_ref()
     }
 
-    /// The runs of a deployment, and of those kept before it, whose work stays unless a rollback undoes it; newest first.
+    /// Returns the runs of a deployment, and of those kept before it, that a rollback must undo; newest
+    /// first.
     fn left_behind(&self) -> Vec<TaskEntry> {
         self.tasks.iter().filter(|task| task.leaves_work()).chain(&self.kept).cloned().collect()
     }
 }
 
 impl TaskEntry {
-    /// Whether a rollback has to look at this forward run: it completed and can be undone, or is not over.
+    /// Returns whether a rollback must consider this forward run: it completed and can be undone, or it is
+    /// not over.
     fn leaves_work(&self) -> bool {
         !self.status.is_terminal() || (self.status == Status::Completed && self.rollback)
     }
 
-    /// An undo that did not complete, once more. One that is not over keeps its run.
+    /// Returns an undo that did not complete, to be tried again. One that is not over keeps its run.
     fn tried_again(&self) -> Self {
         let run_id = if self.status.is_terminal() { UNNAMED } else { self.run_id };
         Self { run_id, status: Status::Pending, message: None, data: None, ..self.clone() }
     }
 }
 
-/// The successes before the newest deployment over which a rollback returns. None if the ledger does not show that it
-/// returns over any.
+/// Returns the successes before the newest deployment that a rollback returns over; none if the ledger does
+/// not show any.
 fn returned_over<'a>(request: &Request, ledger: &'a Ledger) -> &'a [Entry] {
     let reached = ledger.before.last().and_then(|last| last.previous.as_ref()?.properties.as_ref());
     if reached == Some(&request.properties) { &ledger.before } else { &[] }
 }
 
-/// Whether a rollback undoes the newest deployment. It does not if that one is in effect: then the deployment that is
-/// rolled back was never opened, and has run nothing.
+/// Returns whether a rollback undoes the newest deployment. If that one is in effect, the deployment that is
+/// rolled back was never opened and has run nothing.
 fn is_undone(request: &Request, newest: &Entry) -> bool {
     if !newest.succeeded() {
         return true;
@@ -329,15 +332,15 @@ fn is_undone(request: &Request, newest: &Entry) -> bool {
     if let Some(properties) = &newest.properties {
         return *properties != request.properties;
     }
-    // Recorded before the ledger knew of properties: all that is known of it is its version.
+    // An entry without properties can only be compared by its version.
     let version = &newest.deployment.version;
     *version != request.version && request.old_version.as_ref().is_none_or(|old| old == version)
 }
 
-/// Stands for a run id that is still to be given.
+/// A placeholder for a run id that is assigned later.
 const UNNAMED: RunId = RunId::NIL;
 
-/// The tasks of a deployment that goes forward, in their order; their run ids are still to be given.
+/// Returns the tasks of a forward deployment in order. Their run ids are assigned later.
 fn forward(
     request: &Request,
     change: RunOn,
@@ -373,8 +376,9 @@ fn forward(
     Ok(request.tasks.iter().zip(waves).map(entry).collect())
 }
 
-/// What undoes the runs of `entry`, last first. A run that is not over may still complete, so it is there too; what came of
-/// it is found before anything is undone. A task without a rollback stays as it is.
+/// Returns the tasks that undo the runs of `entry`, last first. A run that is not over may still complete, so
+/// it is included. Its result is read before anything is undone. A task without a `rollback` is left as it
+/// is.
 fn backward(entry: &Entry) -> Vec<TaskEntry> {
     let last = entry.tasks.iter().map(|task| task.wave).max().unwrap_or(0);
     let candidate = |task: &&TaskEntry| !task.status.is_terminal() || task.status == Status::Completed;
@@ -414,15 +418,15 @@ fn backward(entry: &Entry) -> Vec<TaskEntry> {
     of_own.chain(of_earlier).collect()
 }
 
-/// Why a task's work is not undone.
+/// The reason why a task's work is not undone.
 const NO_ROLLBACK: &str = "defines no rollback";
 
-/// Where a ledger stands now that its resource is deleted by the request with this id; nothing if the deletion is of an
-/// earlier life of the resource.
+/// Returns the head of a ledger after the request with this id has deleted its resource. Returns nothing if
+/// the deletion belongs to an earlier life of the resource.
 ///
-/// A deployment that created the resource is undone with it while the stack rolls back: what it brought is no success any
-/// more. Otherwise the ledger outlives its resource: what was seeded once is not seeded again. A ledger without an entry
-/// notes the deletion too, so that the Create before it, if it comes late, runs nothing.
+/// A deployment that created the resource is undone with it while the stack rolls back, so it is no longer a
+/// success. Otherwise the ledger outlives its resource, and data that was seeded once is not seeded again. A
+/// ledger without an entry records the deletion too. So a Create before it that comes late runs nothing.
 pub fn after_delete(
     ledger: &Ledger,
     phase: Option<StackPhase>,
@@ -439,7 +443,7 @@ pub fn after_delete(
     if sent_at.is_some_and(later) {
         return None;
     }
-    // Once deleted, it was another request that created the resource, and that one was never opened.
+    // After a deletion, another request created the resource, and that one was never opened.
     let created = ledger.newest.as_ref().filter(|newest| {
         newest.course == Course::Deploy && newest.key == latest.entry && latest.deleted.is_none()
     });

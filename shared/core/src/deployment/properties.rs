@@ -1,4 +1,4 @@
-//! The identity of a custom resource's properties: by it a return to earlier properties is recognised.
+//! The identity of a custom resource's properties, by which a return to earlier ones is recognised.
 
 use std::fmt::{self, Write as _};
 
@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The property that names the function. It says nothing of what is deployed, and CloudFormation adds it everywhere.
+/// The property that names the function. CloudFormation adds it everywhere, and it is not part of the
+/// deployment.
 const SERVICE_TOKEN: &str = "ServiceToken";
 
 /// A digest of a resource's properties without `ServiceToken`. Equal properties have equal digests.
@@ -14,10 +15,10 @@ const SERVICE_TOKEN: &str = "ServiceToken";
 pub struct Properties(String);
 
 impl Properties {
-    /// The digest of the properties of an event.
+    /// Computes the digest of an event's properties.
     ///
-    /// CloudFormation sends numbers and truths as text, and the stack's events may have them as they were written. So
-    /// each counts as its text, and the order of keys does not count.
+    /// CloudFormation sends numbers and booleans as text, while the stack's events may have them as they were
+    /// written. So each counts as its text. The order of keys does not matter.
     pub fn of(properties: &Value) -> Self {
         let mut text = String::new();
         match properties {
@@ -30,7 +31,7 @@ impl Properties {
         Self::of_text(&text)
     }
 
-    /// The digest of properties that are no JSON that can be read: equal only to the very same text.
+    /// Computes the digest of properties that are not valid JSON. It equals only that of the same text.
     pub fn of_text(text: &str) -> Self {
         let digest = Sha256::digest(text);
         Self(digest.iter().take(16).fold(String::new(), |mut hex, byte| {
@@ -77,7 +78,7 @@ fn write_entries<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, tex
     text.push('}');
 }
 
-/// A text as JSON, so that no text can be taken for structure.
+/// Writes a text as JSON, so that no text can be mistaken for structure.
 fn write_text(word: &str, text: &mut String) {
     text.push_str(&Value::from(word).to_string());
 }
@@ -115,7 +116,7 @@ mod tests {
     }
 
     proptest! {
-        /// D01: digests tell properties apart, and nothing else.
+        /// D01: digests differ exactly if properties differ.
         #[test]
         fn d01_only_equal_properties_have_equal_digests(one in value(), other in value()) {
             prop_assert_eq!(Properties::of(&one) == Properties::of(&other), one == other);

@@ -1,4 +1,4 @@
-//! The status of a stack, and the order of its events.
+//! The phase of a stack, and the order of its events.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{Change, Course, Properties};
 use crate::claim::SKEW_MARGIN;
 
-/// The status of a stack, as far as it matters for a deployment.
+/// The phase of a stack, as far as it matters for a deployment.
 ///
 /// Source: CloudFormation User Guide, "Understand CloudFormation stack creation events", stack status codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum StackPhase {
     Updating,
     /// Resources are being imported into the stack.
     Importing,
-    /// The stack returns to what was before a change.
+    /// The stack is returning to the state before a change.
     RollingBack,
     /// The stack has returned, or could not.
     RolledBack,
@@ -39,10 +39,10 @@ impl StackPhase {
         }
     }
 
-    /// Whether the stack waits for a deployment on this course.
+    /// Returns whether the stack waits for a deployment on this course.
     ///
-    /// A resource is created with its stack or by an update that adds it. A return to earlier properties belongs to a
-    /// rollback, or to an update after a failure that was kept because rollback is disabled.
+    /// A resource is created with its stack, or by an update that adds it. A return to earlier properties
+    /// belongs to a rollback, or to an update after a failure that was kept while rollback was disabled.
     pub fn waits_for(self, course: Course) -> bool {
         match course {
             Course::Deploy => matches!(self, Self::Creating | Self::Updating),
@@ -51,7 +51,7 @@ impl StackPhase {
         }
     }
 
-    /// Whether the stack is in a rollback, or a rollback is the last thing that happened to it.
+    /// Returns whether the stack is in a rollback, or a rollback was its last change.
     pub fn is_rollback(self) -> bool {
         matches!(self, Self::RollingBack | Self::RolledBack)
     }
@@ -70,52 +70,53 @@ impl fmt::Display for StackPhase {
     }
 }
 
-/// One of a stack's events: a resource, or the stack itself, has come to a status.
+/// An event of a stack: a resource, or the stack itself, has reached a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StackEvent {
-    /// When.
+    /// The time of the event.
     pub at: Timestamp,
     /// The resource in the template; the stack's name for the stack itself.
     pub logical_id: String,
-    /// Whether it is the stack's own status.
+    /// The event is about the stack itself.
     pub is_stack: bool,
     /// The status, such as `UPDATE_IN_PROGRESS`.
     pub status: String,
-    /// The resource's properties, where the event has them.
+    /// The resource's properties, if the event has them.
     pub properties: Option<Properties>,
 }
 
-/// Which way a stack went when it turned to a resource.
+/// The direction of the stack when it sent an Update to a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Order {
+pub enum Direction {
     /// An update had begun, and no rollback.
     Forward,
     /// A rollback had begun.
     Back,
-    /// The events do not show it: CloudFormation publishes them some seconds late.
+    /// The events do not show it. CloudFormation publishes them some seconds late.
     #[default]
     Unknown,
 }
 
-/// A request of CloudFormation, as its stack's events may show it.
+/// An Update request that is looked for in the stack's events.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent<'a> {
+pub struct SentUpdate<'a> {
     /// The resource.
     pub logical_id: &'a str,
-    /// The properties that the resource gets.
+    /// The properties in the request.
     pub properties: &'a Properties,
-    /// The time of the newest entry of the ledger: older events belong to earlier requests.
+    /// The time of the ledger's newest entry. Older events belong to earlier requests.
     pub since: Timestamp,
-    /// When the request was sent, where that is known.
+    /// The time at which the request was sent, if known.
     pub at: Option<Timestamp>,
 }
 
-/// Tells from a stack's events, newest first, on which way the stack sent an Update.
+/// Determines the direction in which the stack sent an Update, from its events, newest first.
 ///
-/// The resource's own event is its newest `UPDATE_IN_PROGRESS` to these properties since the newest entry's time, and
-/// not before the request was sent. The stack's own event before it says the way. While the resource's event is missing,
-/// the beginning of a rollback says it, if it is clearly earlier or later than the request.
-pub fn order(events: &[StackEvent], sent: Sent<'_>) -> Order {
+/// The resource's own event is its newest `UPDATE_IN_PROGRESS` to these properties, after the newest entry
+/// and not before the request was sent. The stack's own event before it shows the direction. If the
+/// resource's event is missing, the beginning of a rollback shows it, provided that it is clearly earlier or
+/// later than the request.
+pub fn direction(events: &[StackEvent], sent: SentUpdate<'_>) -> Direction {
     let earliest = sent.at.and_then(|at| at.checked_sub(SKEW_MARGIN).ok()).unwrap_or(Timestamp::MIN);
     let earliest = earliest.max(sent.since);
     let own = events.iter().position(|event| {
@@ -127,22 +128,22 @@ pub fn order(events: &[StackEvent], sent: Sent<'_>) -> Order {
     });
     if let Some(own) = own {
         return match turned(&events[own..]) {
-            Some((StackPhase::RollingBack, _)) => Order::Back,
-            Some(_) => Order::Forward,
-            None => Order::Unknown,
+            Some((StackPhase::RollingBack, _)) => Direction::Back,
+            Some(_) => Direction::Forward,
+            None => Direction::Unknown,
         };
     }
     let (Some(at), Some((StackPhase::RollingBack, back))) = (sent.at, turned(events)) else {
-        return Order::Unknown;
+        return Direction::Unknown;
     };
     match back {
-        _ if back > at.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX) => Order::Forward,
-        _ if back.saturating_add(SKEW_MARGIN).is_ok_and(|back| back < at) => Order::Back,
-        _ => Order::Unknown,
+        _ if back > at.saturating_add(SKEW_MARGIN).unwrap_or(Timestamp::MAX) => Direction::Forward,
+        _ if back.saturating_add(SKEW_MARGIN).is_ok_and(|back| back < at) => Direction::Back,
+        _ => Direction::Unknown,
     }
 }
 
-/// When the stack last began to go forward, by its events, newest first.
+/// Returns the time at which the stack last began to go forward, by its events, newest first.
 pub fn went_forward(events: &[StackEvent]) -> Option<Timestamp> {
     let forward = |event: &&StackEvent| {
         let phase = StackPhase::of(&event.status);
@@ -151,12 +152,13 @@ pub fn went_forward(events: &[StackEvent]) -> Option<Timestamp> {
     events.iter().find(forward).map(|event| event.at)
 }
 
-/// Whether the stack's newest own event has this phase. If not, the events are older than the status, or newer.
+/// Returns whether the stack's newest own event has this phase. If not, the events are older or newer than
+/// the status.
 pub fn shows(events: &[StackEvent], phase: StackPhase) -> bool {
     events.iter().find(|event| event.is_stack).is_some_and(|event| StackPhase::of(&event.status) == phase)
 }
 
-/// Whether the events show a rollback of the stack since then which is over: the stack has gone forward again.
+/// Returns whether the events show a rollback since `since` that is over: the stack has gone forward again.
 pub fn rolled_back(events: &[StackEvent], since: Timestamp) -> bool {
     let phases = events.iter().filter(|event| event.is_stack && event.at >= since);
     let phases = phases.map(|event| StackPhase::of(&event.status));
@@ -164,7 +166,7 @@ pub fn rolled_back(events: &[StackEvent], since: Timestamp) -> bool {
     before.into_iter().any(|phase| phase == StackPhase::RollingBack)
 }
 
-/// The newest of the stack's own events by which it began to go forward or back.
+/// Returns the newest of the stack's own events by which it began to go forward or back.
 fn turned(events: &[StackEvent]) -> Option<(StackPhase, Timestamp)> {
     events.iter().filter(|event| event.is_stack).find_map(|event| match StackPhase::of(&event.status) {
         phase @ (StackPhase::Updating | StackPhase::Importing) => Some((phase, event.at)),
@@ -174,7 +176,7 @@ fn turned(events: &[StackEvent]) -> Option<(StackPhase, Timestamp)> {
 }
 
 impl Change {
-    /// The course that a change takes when the stack goes forward.
+    /// Returns the course of a change when the stack goes forward.
     pub fn forward(self) -> Course {
         match self {
             Self::Create => Course::Deploy,
@@ -226,8 +228,8 @@ mod tests {
         }
     }
 
-    /// Events, oldest first: `stack` or `tasks`, the status, the version in the properties.
-    fn events(told: &[(&str, &str, &str)]) -> Vec<StackEvent> {
+    /// Creates events, oldest first: `stack` or `tasks`, the status, and the version in the properties.
+    fn events(reported: &[(&str, &str, &str)]) -> Vec<StackEvent> {
         let event = |(i, (what, status, version)): (usize, &(&str, &str, &str))| StackEvent {
             at: Timestamp::from_second(100 * i64::try_from(i).unwrap()).unwrap(),
             logical_id: (*what).to_owned(),
@@ -235,7 +237,7 @@ mod tests {
             status: (*status).to_owned(),
             properties: (!version.is_empty()).then(|| Properties::of(&json!({ "Version": version }))),
         };
-        let mut events: Vec<_> = told.iter().enumerate().map(event).collect();
+        let mut events: Vec<_> = reported.iter().enumerate().map(event).collect();
         events.reverse();
         events
     }
@@ -244,7 +246,7 @@ mod tests {
     fn d01_the_order_of_events_tells_a_return_from_a_rollback() {
         const UP: &str = "UPDATE_IN_PROGRESS";
         const BACK: &str = "UPDATE_ROLLBACK_IN_PROGRESS";
-        // Version 1 was there, and version 2 came: its entry was opened after the event at 300 s.
+        // Version 1 was deployed, and then version 2: its entry was opened after the event at 300 s.
         let before = [
             ("stack", "CREATE_IN_PROGRESS", ""),
             ("tasks", UP, "1"),
@@ -254,40 +256,55 @@ mod tests {
         ];
         let returned =
             [("stack", UP, ""), ("tasks", UP, "1"), ("tasks", "UPDATE_FAILED", "1"), ("stack", BACK, "")];
-        // The events from 500 s on, when the request was sent, and the way.
+        // The events from 500 s on, the time at which the request was sent, and the direction.
         for (what, after, sent_at, expected) in [
-            ("a rollback", &[("stack", BACK, ""), ("tasks", UP, "1")][..], None, Order::Back),
-            ("a rollback with a date", &[("stack", BACK, ""), ("tasks", UP, "1")], Some(601), Order::Back),
-            ("a rollback without properties", &[("stack", BACK, ""), ("tasks", UP, "")], None, Order::Back),
-            ("a rollback whose event is not there yet", &[("stack", BACK, "")], None, Order::Unknown),
-            ("one that was sent at once", &[("stack", BACK, "")], Some(501), Order::Unknown),
-            ("one that was sent later", &[("stack", BACK, "")], Some(510), Order::Back),
-            ("a return that met a rollback", &[("stack", BACK, "")], Some(490), Order::Forward),
-            ("nothing is there yet", &[], Some(601), Order::Unknown),
-            ("another resource rolls back", &[("stack", BACK, ""), ("site", UP, "1")], None, Order::Unknown),
+            ("a rollback", &[("stack", BACK, ""), ("tasks", UP, "1")][..], None, Direction::Back),
+            (
+                "a rollback with a date",
+                &[("stack", BACK, ""), ("tasks", UP, "1")],
+                Some(601),
+                Direction::Back,
+            ),
+            (
+                "a rollback without properties",
+                &[("stack", BACK, ""), ("tasks", UP, "")],
+                None,
+                Direction::Back,
+            ),
+            ("a rollback whose event is not there yet", &[("stack", BACK, "")], None, Direction::Unknown),
+            ("one that was sent at once", &[("stack", BACK, "")], Some(501), Direction::Unknown),
+            ("one that was sent later", &[("stack", BACK, "")], Some(510), Direction::Back),
+            ("a return that met a rollback", &[("stack", BACK, "")], Some(490), Direction::Forward),
+            ("nothing is there yet", &[], Some(601), Direction::Unknown),
+            (
+                "another resource rolls back",
+                &[("stack", BACK, ""), ("site", UP, "1")],
+                None,
+                Direction::Unknown,
+            ),
             (
                 "a return",
                 &[("stack", "UPDATE_COMPLETE", ""), ("stack", UP, ""), ("tasks", UP, "1")],
                 None,
-                Order::Forward,
+                Direction::Forward,
             ),
-            ("a return that is cancelled", &returned, None, Order::Forward),
-            ("a return that is cancelled, with a date", &returned, Some(600), Order::Forward),
+            ("a return that is cancelled", &returned, None, Direction::Forward),
+            ("a return that is cancelled, with a date", &returned, Some(600), Direction::Forward),
             (
                 "a return that is rolled back, seen late",
                 &[&returned[..], &[("tasks", UP, "2")]].concat(),
                 None,
-                Order::Forward,
+                Direction::Forward,
             ),
         ] {
             let events = events(&[&before[..], after].concat());
-            let sent = Sent {
+            let sent = SentUpdate {
                 logical_id: "tasks",
                 properties: &Properties::of(&json!({ "Version": "1" })),
                 since: Timestamp::from_second(301).unwrap(),
                 at: sent_at.map(|second| Timestamp::from_second(second).unwrap()),
             };
-            assert_eq!(order(&events, sent), expected, "{what}");
+            assert_eq!(direction(&events, sent), expected, "{what}");
         }
         for (after, rolled) in [
             (&[][..], false),
@@ -304,13 +321,13 @@ mod tests {
         assert_eq!(went_forward(&events), Timestamp::from_second(200).ok());
         // The event of the newest deployment is not that of its rollback, however close its entry is.
         let two = Properties::of(&json!({ "Version": "2" }));
-        let sent = |since, at| Sent {
+        let sent = |since, at| SentUpdate {
             logical_id: "tasks",
             properties: &two,
             since: Timestamp::from_second(since).unwrap(),
             at: Timestamp::from_second(at).ok(),
         };
-        assert_eq!(order(&events, sent(301, 700)), Order::Unknown);
-        assert_eq!(order(&events, sent(300, 700)), Order::Unknown);
+        assert_eq!(direction(&events, sent(301, 700)), Direction::Unknown);
+        assert_eq!(direction(&events, sent(300, 700)), Direction::Unknown);
     }
 }

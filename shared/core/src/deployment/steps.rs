@@ -1,32 +1,32 @@
-//! The steps of a deployment, and what its end comes to.
+//! The steps of a deployment, and the verdict at its end.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{Course, Entry, TaskEntry, Verdict, shortened};
 use crate::{name::TaskName, reason::Reason, status::Status};
 
-/// What a deployment does next.
+/// The next step of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Step {
-    /// Run these tasks, by their place in the entry, all at the same time.
+pub enum DeploymentStep {
+    /// Run these tasks at the same time. Numbers are places in the entry.
     Run(Vec<usize>),
-    /// A task failed: these others will not run, for the reason given with each.
+    /// A task failed. These others will not run, each with its status and reason.
     GiveUp(Vec<(usize, Status, Reason)>),
     /// Nothing is left to do.
     Done,
 }
 
-/// What a deployment does next, from how its tasks fare.
+/// Decides the next step, by the status of each task.
 ///
-/// The lowest wave with a task that has not run is next. Once a task has failed nothing further is started:
-/// what depends on it is BLOCKED and what does not is SKIPPED. In a rollback a failure holds up nothing, since
-/// each task undoes its own.
-pub fn next_step(course: Course, tasks: &[TaskEntry]) -> Step {
+/// The next wave is the lowest one with a task that has not run. After a failure nothing further starts: a
+/// task that depends on the failed one is BLOCKED, and any other is SKIPPED. In a rollback a failure stops
+/// nothing, since each task undoes its own work.
+pub fn next_step(course: Course, tasks: &[TaskEntry]) -> DeploymentStep {
     let pending = || tasks.iter().enumerate().filter(|(_, task)| task.status == Status::Pending);
     let failed = tasks.iter().find(|task| task.status.is_failure());
     match (pending().map(|(_, task)| task.wave).min(), failed) {
-        (None, _) => Step::Done,
+        (None, _) => DeploymentStep::Done,
         (Some(_), Some(failed)) if course != Course::Rollback => {
             let broken = broken(tasks);
             let fate =
@@ -34,15 +34,15 @@ pub fn next_step(course: Course, tasks: &[TaskEntry]) -> Step {
                     Some(name) => (i, Status::Blocked, Reason::DependencyIncomplete { task: name.clone() }),
                     None => (i, Status::Skipped, Reason::EarlierFailed { task: failed.name.clone() }),
                 };
-            Step::GiveUp(pending().map(fate).collect())
+            DeploymentStep::GiveUp(pending().map(fate).collect())
         }
         (Some(wave), _) => {
-            Step::Run(pending().filter(|(_, task)| task.wave == wave).map(|(i, _)| i).collect())
+            DeploymentStep::Run(pending().filter(|(_, task)| task.wave == wave).map(|(i, _)| i).collect())
         }
     }
 }
 
-/// The tasks that failed, and all that depend on them, however far.
+/// Returns the tasks that failed, and all that depend on them, directly or not.
 fn broken(tasks: &[TaskEntry]) -> BTreeSet<&TaskName> {
     let mut by_wave: Vec<_> = tasks.iter().collect();
     by_wave.sort_by_key(|task| task.wave);
@@ -54,40 +54,41 @@ fn broken(tasks: &[TaskEntry]) -> BTreeSet<&TaskName> {
     })
 }
 
-/// How much of the failures' messages is told together, and at least of each, in bytes.
+/// The maximum length of all failures' messages together, and the minimum for each, in bytes.
 const MAX_REASON: usize = 1600;
 const MIN_SHARE: usize = 40;
 
-/// What CloudFormation is told of a deployment whose tasks are done.
+/// Returns the verdict on a deployment whose tasks are done.
 ///
-/// A rollback is a success even if a task could not undo its work: a FAILED would leave the stack in
-/// `UPDATE_ROLLBACK_FAILED`, where only a person can get it out. What went wrong is in the data and the history.
+/// A rollback is a success even if a task could not undo its work. A FAILED would leave the stack in
+/// `UPDATE_ROLLBACK_FAILED`, which only a person can resolve. The failure is in the data and the history.
 pub fn verdict(entry: &Entry) -> Verdict {
     let failures: Vec<_> = entry.tasks.iter().filter(|task| task.status.is_failure()).collect();
-    // Each gets its share, so that one which says a lot does not keep the others from being told.
+    // Each failure gets its share, so that a long message does not displace the others.
     let share = (MAX_REASON / failures.len().max(1)).max(MIN_SHARE);
     let describe = |task: &&TaskEntry| {
         let message = shortened(task.message.as_deref().unwrap_or("no message"), share);
         format!("{} {} (run {}): {message}", task.name, task.status, task.run_id)
     };
     let success = failures.is_empty() || entry.course == Course::Rollback;
-    // What was blocked only follows from what failed, so it is told last.
+    // Blocked tasks are a consequence of failed ones, so they come last.
     let (blocked, failed): (Vec<_>, Vec<_>) = failures.iter().partition(|t| t.status == Status::Blocked);
     let reason = failed.iter().chain(&blocked).map(describe).collect::<Vec<_>>().join("; ");
     Verdict { success, reason, ..attributes(entry) }
 }
 
-/// What CloudFormation is told of a deployment when its time is up.
+/// Returns the verdict on a deployment whose time is up.
 ///
-/// If every task is over, their end counts. Otherwise a deployment has failed. A rollback has not: the stack must be able
-/// to move, and a further rollback goes on with what is left.
+/// If every task is over, their results count. Otherwise a deployment has failed. A rollback counts as a
+/// success, so that the stack can continue; a further rollback continues with what is left.
 pub fn at_last_call(entry: &Entry, service_timeout: Duration) -> Verdict {
     let what = if entry.course == Course::Rollback { "not undone" } else { "not over" };
     let seconds = service_timeout.as_secs();
     unfinished(entry, &format!("{what} within the {seconds} s of the resource's ServiceTimeout"))
 }
 
-/// What CloudFormation is told of a rollback that it no longer waits for. A further rollback goes on with what is left.
+/// Returns the verdict on a rollback that CloudFormation no longer waits for. A further rollback continues
+/// with what is left.
 pub fn abandoned(entry: &Entry, why: &str) -> Verdict {
     unfinished(entry, &format!("not undone, since {why}"))
 }
@@ -102,7 +103,7 @@ fn unfinished(entry: &Entry, what: &str) -> Verdict {
     Verdict { success, reason: format!("{what}: {}", left.join(", ")), ..attributes(entry) }
 }
 
-/// The attributes that the resource gets from a deployment.
+/// Returns the attributes of the resource after a deployment.
 fn attributes(entry: &Entry) -> Verdict {
     let deployment = &entry.deployment;
     let named = |task: &TaskEntry, attribute: &str| format!("{}.{attribute}", task.name);

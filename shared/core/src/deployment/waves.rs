@@ -1,34 +1,34 @@
-//! The dependency order: waves of tasks, each of which needs only earlier ones.
+//! The order by dependencies: waves of tasks, each of which depends on earlier waves only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::name::TaskName;
 
-/// Something that has a name and needs others.
+/// An item with a name and dependencies.
 pub trait Ordered {
-    /// Its name.
+    /// Returns the name.
     fn name(&self) -> &TaskName;
-    /// The names of those it needs.
+    /// Returns the names of the dependencies.
     fn depends_on(&self) -> &[TaskName];
 }
 
-/// Why tasks have no order.
+/// The error of tasks that have no order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// Two tasks have one name.
+    /// Two tasks have the same name.
     #[error("two tasks are named `{0}`")]
     Duplicate(TaskName),
-    /// A task needs one that is not there.
+    /// A dependency does not exist.
     #[error("`{task}` depends on `{unknown}`, which is not a task here: there are {}", listed(known))]
     Unknown {
-        /// The task that needs it.
+        /// The task with the dependency.
         task: TaskName,
-        /// What is not there.
+        /// The missing task.
         unknown: TaskName,
-        /// What is.
+        /// The tasks that exist.
         known: Vec<TaskName>,
     },
-    /// Tasks need each other.
+    /// Tasks depend on each other.
     #[error("the tasks depend on each other in a circle: {}", circle(_0))]
     Cycle(Vec<TaskName>),
 }
@@ -41,8 +41,8 @@ fn circle(names: &[TaskName]) -> String {
     names.iter().chain(names.first()).map(TaskName::as_str).collect::<Vec<_>>().join(" -> ")
 }
 
-/// The wave of each task, in the order of `tasks`: 0 for those that need nothing, else one more than the
-/// highest wave among those it needs.
+/// Returns the wave of each task, in the order of `tasks`: 0 without dependencies, else one more than the
+/// highest wave among them.
 pub fn waves<T: Ordered>(tasks: &[T]) -> Result<Vec<usize>, OrderError> {
     let mut by_name = BTreeMap::new();
     for task in tasks {
@@ -70,8 +70,8 @@ pub fn waves<T: Ordered>(tasks: &[T]) -> Result<Vec<usize>, OrderError> {
         .ok_or_else(|| OrderError::Cycle(find_cycle(&by_name, &placed)))
 }
 
-/// One circle among the tasks that could not be placed. Each of them needs another of them, so that following
-/// these needs must come back to a task seen before.
+/// Returns one cycle among the tasks that have no wave. Each of them depends on another of them, so following
+/// these dependencies leads back to a task seen before.
 fn find_cycle<T: Ordered>(
     by_name: &BTreeMap<&TaskName, &T>,
     placed: &BTreeMap<&TaskName, usize>,
@@ -134,8 +134,8 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        /// Every graph whose edges go from later to earlier tasks has an order, and each task's wave is one
-        /// more than the highest among those it needs.
+        /// Every graph whose edges go from later to earlier tasks has an order. Each task's wave is one more
+        /// than the highest among its dependencies.
         #[test]
         fn a_graph_without_circles_is_ordered(edges in prop::collection::vec(prop::collection::vec(any::<prop::sample::Index>(), 0..4), 1..20)) {
             let name = |i: usize| format!("t{i}").parse::<TaskName>().unwrap();

@@ -1,92 +1,100 @@
-//! What a runner sends a process: jobs that it has started, for one attempt each; and what it is told of them.
+//! The request of a runner to a process for attempts at jobs, and the process's reports.
 //!
-//! An invocation costs more than a short body does, so the jobs of a task whose bodies are short share one. The process makes
-//! the attempts one after the other, and answers what came of all of them at once, unless one of them is long after all: then
-//! it gives back those behind it. If a process dies over several, nobody knows which it was, and each is tried by itself.
+//! An invocation costs more than a short body. So jobs of a task with short bodies share one. The process
+//! makes the attempts one after the other and reports them together. If one takes long, it gives back the
+//! jobs behind it. If a process dies over several jobs, each of them is tried alone.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Job, Tried};
+use super::{AttemptOutcome, Job};
 use crate::{id::RunId, run::Stored};
 
-/// The most jobs that share an invocation.
+/// The maximum number of jobs that share an invocation.
 const MOST: usize = 16;
-/// How long the attempts of one invocation should take together.
+/// The target duration of all attempts of one invocation.
 const TOGETHER: Duration = Duration::from_millis(5);
-/// After how long no job waits for those before it any more. What came of them is told then.
+/// The time after which jobs no longer wait for the one before them. Finished attempts are then reported at
+/// once.
 pub const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The payload of an invocation for jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Attempts {
-    /// The jobs, in the order in which they are tried.
+    /// The jobs, in the order of their attempts.
     pub jobs: Vec<StartedJob>,
 }
 
-/// A job that somebody has started, who writes down what comes of the attempt.
+/// A job that its sender has started. The sender records the result of the attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StartedJob {
-    /// Its run's id.
+    /// The run's id.
     pub run_id: RunId,
-    /// Its fencing number, which is that of the attempt.
-    pub epoch: u64,
-    /// What its body is given.
+    /// The fencing token of the job, and of this attempt.
+    #[serde(rename = "epoch")]
+    pub fencing_token: u64,
+    /// The arguments of the body.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments: Value,
-    /// Where its arguments are, if they are too large to be sent.
+    /// The places of arguments that are too large to be sent.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub large: BTreeMap<String, Stored>,
 }
 
-/// What a process tells of its jobs, in their order: a list, or a line of JSON each.
+/// A process's report on a job. Reports are in the order of the jobs: a list, or one line of JSON each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Told {
-    /// What came of its attempt.
-    Tried {
-        /// The attempt.
-        tried: Box<Tried>,
-        /// How long it took, in microseconds.
+pub enum AttemptReport {
+    /// The attempt is over.
+    #[serde(rename = "tried")]
+    Attempted {
+        /// The outcome.
+        tried: Box<AttemptOutcome>,
+        /// The duration in microseconds.
         took_us: u64,
     },
-    /// The attempt at this job has not begun, nor that at any behind it, and will not.
+    /// The attempts at this job and at those behind it have not started and will not.
     GivenBack {
-        /// Which.
+        /// The first job that is given back.
         from: RunId,
     },
 }
 
 impl From<&Job> for StartedJob {
     fn from(job: &Job) -> Self {
-        let Job { id, epoch, arguments, large, .. } = job;
-        Self { run_id: *id, epoch: *epoch, arguments: arguments.clone(), large: large.clone() }
+        let Job { id, fencing_token, arguments, large, .. } = job;
+        Self {
+            run_id: *id,
+            fencing_token: *fencing_token,
+            arguments: arguments.clone(),
+            large: large.clone(),
+        }
     }
 }
 
-/// How long the attempts of a task's jobs take of late, as far as is known.
+/// The recent duration of a task's attempts, if known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pace(Option<Duration>);
 
 impl Pace {
-    /// How many jobs may share the next invocation: one, unless it is known that they are short.
+    /// Returns the number of jobs that may share the next invocation: one, unless they are known to be short.
     pub fn together(self) -> usize {
         let Some(usual) = self.0 else { return 1 };
         let fitting = TOGETHER.as_micros() / usual.as_micros().max(1);
         usize::try_from(fitting).unwrap_or(MOST).clamp(1, MOST)
     }
 
-    /// What is known after one more attempt: mostly what was known before.
+    /// Returns the pace after one more attempt, as a moving average.
     #[must_use]
     pub fn after(self, took: Duration) -> Self {
         Self(Some(self.0.map_or(took, |usual| (usual * 7 + took) / 8)))
     }
 
-    /// What is known once a process has died over a job: nothing, so that the next ones are alone.
+    /// Returns the pace after a process died over a job: unknown, so that the next jobs are alone.
     #[must_use]
     pub fn lost(self) -> Self {
         Self(None)
@@ -106,7 +114,7 @@ mod tests {
             assert_eq!(pace.together(), together, "{millis} ms");
             assert_eq!(pace.lost().together(), 1);
         }
-        // One that was long does not make them long for ever, nor one that was short short.
+        // A single long or short attempt changes the pace for a while only.
         let short = unknown.after(Duration::from_micros(100));
         let long = unknown.after(Duration::from_secs(1));
         assert_eq!(short.after(Duration::from_secs(1)).together(), 1);

@@ -1,4 +1,4 @@
-//! What becomes of a job that stands in the index of those which wait for longer than SQS can hold them back.
+//! Jobs in the index `due`, which the pulse reads.
 
 use std::time::Duration;
 
@@ -7,28 +7,28 @@ use jiff::Timestamp;
 use super::Job;
 use crate::status::Status;
 
-/// What is to be done about it.
+/// The action for a job in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Due {
-    /// Its message is to be sent. SQS holds it back until its time.
-    Ring,
-    /// It waits for other jobs: look at those.
-    Look,
-    /// Nothing: it runs, or its time is further off.
+    /// Send its message. SQS holds it back until the job's time.
+    Wake,
+    /// Check the jobs that it waits for.
+    CheckPredecessors,
+    /// Do nothing: it runs, or its time is further away.
     Leave,
 }
 
-/// Decides at `now`. `held` is for how long SQS can hold a message back.
+/// Decides on a job at `now`. `held` is the longest time for which SQS can delay a message.
 pub fn due(job: &Job, now: Timestamp, held: Duration) -> Due {
     if job.status != Status::Pending {
         return Due::Leave;
     }
     if !job.after.is_empty() {
-        return Due::Look;
+        return Due::CheckPredecessors;
     }
     let reach = now.saturating_add(held).unwrap_or(Timestamp::MAX);
-    if job.not_before.is_none_or(|at| at <= reach) { Due::Ring } else { Due::Leave }
+    if job.not_before.is_none_or(|at| at <= reach) { Due::Wake } else { Due::Leave }
 }
 
 #[cfg(test)]
@@ -53,18 +53,18 @@ mod tests {
         };
         for (when, second, wanted) in [
             (When::In(Duration::from_secs(1200)), 299, Due::Leave),
-            (When::In(Duration::from_secs(1200)), 300, Due::Ring),
+            (When::In(Duration::from_secs(1200)), 300, Due::Wake),
             (When::At(at(30 * 86_400)), 86_400, Due::Leave),
-            (When::At(at(30 * 86_400)), 30 * 86_400 - 900, Due::Ring),
-            // A pulse that comes late sends it at once, and so for a job whose message could not be sent.
-            (When::At(at(30 * 86_400)), 31 * 86_400, Due::Ring),
-            (When::Now, 0, Due::Ring),
+            (When::At(at(30 * 86_400)), 30 * 86_400 - 900, Due::Wake),
+            // A late pulse sends it at once. The same applies to a job whose message could not be sent.
+            (When::At(at(30 * 86_400)), 31 * 86_400, Due::Wake),
+            (When::Now, 0, Due::Wake),
         ] {
             assert_eq!(due(&job(when), at(second), HELD), wanted, "{when:?} {second}");
         }
         let first = JobKey { task: "send-mail".parse().unwrap(), run_id: RunId::new(at(0), 2) };
         let follower = Job { after: vec![first], ..job(When::Now) };
-        assert_eq!(due(&follower, at(0), HELD), Due::Look);
+        assert_eq!(due(&follower, at(0), HELD), Due::CheckPredecessors);
         assert_eq!(due(&Job { status: Status::Running, ..follower }, at(0), HELD), Due::Leave);
     }
 }

@@ -1,13 +1,13 @@
-//! What somebody may enqueue.
+//! New jobs, and their validation.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Job, JobKey, Limit, MAX_AT_ONCE};
+use super::{Job, JobKey};
 use crate::{
+    constraint::{Limit, MAX_AT_ONCE, Scope, Unique},
     definition::Priority,
     hidden,
     id::RunId,
@@ -15,155 +15,121 @@ use crate::{
     value::{MAX_NESTING, is_too_deep},
 };
 
-/// The longest key that tells jobs apart, in bytes.
+/// The maximum length of an id or a key, in bytes.
 pub const MAX_KEY: usize = 512;
-/// How many jobs another one may come after.
+/// The maximum number of jobs that a job waits for.
 pub const MAX_AFTER: usize = 50;
-/// How far ahead a job may be enqueued.
+/// The maximum time from the enqueue of a job to its start.
 pub const MAX_AHEAD: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// How long it may take from a job's enqueue until its last message is gone: it was to start as far ahead as it may, waited in
-/// its queue as long as SQS keeps a message, and so long again among the dead letters. Its arguments are kept for that long.
+/// The maximum time from a job's enqueue to the end of its last message: the longest delay, SQS's retention
+/// in its queue, and the same again in the dead-letter queue. Arguments are kept for this time.
 pub const LONGEST_LIFE: Duration = Duration::from_secs((366 + 14 + 14) * 24 * 3600);
 
-/// A job that somebody wants.
+/// A job that is to be enqueued.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewJob {
     /// Its task.
     pub task: TaskName,
-    /// What its body is given: an object with one key for each argument.
+    /// The arguments: an object with one key for each.
     pub arguments: Value,
-    /// Which of several waiting jobs goes first.
+    /// The priority among waiting jobs.
     pub priority: Priority,
-    /// When it may start.
+    /// The time at which it may start.
     pub when: When,
-    /// How long it may wait for its first start.
+    /// The maximum time until its first start.
     pub expires_in: Option<Duration>,
-    /// By what it is told from every other job, for as long as its record is kept: of two with the same, there is one.
+    /// An idempotency key. Of two jobs with the same one, only the first exists, for as long as its record is
+    /// kept.
     pub id: Option<String>,
-    /// What it must be the only one of.
+    /// The uniqueness among jobs that are not over.
     pub unique: Option<Unique>,
     /// The jobs that must have completed before it may start.
     pub after: Vec<JobKey>,
-    /// The argument that is the data of the one job it comes after.
+    /// The argument that receives the data of the one job in `after`.
     pub receives: Option<String>,
-    /// Of how many with the same key it may be one, while it runs.
+    /// The limit by key.
     pub limit: Option<Limit>,
-    /// The run that it does over.
+    /// The earlier run that it repeats.
     pub retry_of: Option<RunId>,
-    /// Whether of all that do that run over there is one, for as long as its record is kept.
+    /// Only one job repeats that run, for as long as its record is kept.
     pub is_replay: bool,
 }
 
-/// When a job may start.
+/// The time at which a job may start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {
     /// At once.
     #[default]
     Now,
-    /// So long after it was enqueued.
+    /// This long after the enqueue.
     In(Duration),
-    /// Then. A time that has passed is now.
+    /// At this time. A past time means at once.
     At(Timestamp),
 }
 
-/// Of what a job must be the only one that is not over, and for how long at most.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unique {
-    /// Of what.
-    pub scope: Scope,
-    /// For how long at most. It ends when the job is over.
-    #[serde(rename = "within_ms", with = "crate::duration::as_millis")]
-    pub within: Duration,
-    /// What becomes of a second one.
-    pub on_twin: OnConflict,
-}
-
-/// Of what a job is the only one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Of its task.
-    Task,
-    /// Of its task with these arguments.
-    Arguments,
-    /// Of its task with this key.
-    Key(String),
-}
-
-/// What becomes of a job that has a twin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnConflict {
-    /// It is refused.
-    #[default]
-    Refuse,
-    /// Whoever wants it is given the twin.
-    Join,
-}
-
-/// Why a job cannot be enqueued as it is.
+/// The error of a job that cannot be enqueued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJob {
-    /// Its arguments are no object.
+    /// The arguments are not an object.
     #[error("the arguments are {0}: they must be an object with one key for each argument")]
     Arguments(&'static str),
-    /// Its arguments cannot be written down.
-    #[error("the arguments have no JSON: {0}")]
+    /// The arguments cannot be written as JSON.
+    #[error("the arguments cannot be written as JSON: {0}")]
     Unwritable(String),
-    /// Its arguments are lists and objects in one another, too many of them.
+    /// The arguments are nested too deeply.
     #[error("the arguments are nested more than {MAX_NESTING} levels deep")]
     TooDeep,
-    /// An argument is secret, and a job's record has its arguments for as long as it is kept.
+    /// An argument is secret. A job's record has its arguments for as long as it is kept.
     #[error("{}", in_clear(.0))]
     Secret(String),
-    /// Its task's name is none.
+    /// The task's name is invalid.
     #[error("`{0}` is not a task's name: it must be lowercase words with hyphens")]
     Task(String),
-    /// A delay and a time, or two of them.
-    #[error("it is given more than one time to start at: give one delay or one time")]
+    /// More than one start time is given.
+    #[error("more than one start time is given: give one delay or one time")]
     TwoTimes,
-    /// It is to start too far ahead.
-    #[error("it is to start at {0}: that is more than 366 days ahead")]
+    /// The start time is too far ahead.
+    #[error("the start time {0} is more than 366 days ahead")]
     TooFarAhead(Timestamp),
-    /// A key is no key.
+    /// A key is empty or too long.
     #[error("the {what} has {bytes} bytes: it must have 1 to {MAX_KEY}")]
     Key {
-        /// Which.
+        /// The kind of key.
         what: &'static str,
-        /// How long it is.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// None with its key may ever run, or too many.
-    #[error("{0} jobs with its key are to run at once: it must be 1 to {MAX_AT_ONCE}")]
+    /// The limit by key is out of range.
+    #[error("the limit by key is {0}: it must be 1 to {MAX_AT_ONCE}")]
     Places(u32),
-    /// Something lasts no time at all.
-    #[error("`{0}` is no time at all: give a duration, such as 10 minutes")]
+    /// A duration is zero.
+    #[error("`{0}` is zero: give a duration, such as 10 minutes")]
     NoTime(&'static str),
-    /// It would expire before it may start.
-    #[error("it expires {expires_in:?} after it was enqueued, and may not start before {not_before}")]
+    /// The job would expire before it may start.
+    #[error("it expires {expires_in:?} after the enqueue, before its start time {not_before}")]
     ExpiresFirst {
-        /// How long it may wait.
+        /// The time until it expires.
         expires_in: Duration,
-        /// When it may start.
+        /// The time at which it may start.
         not_before: Timestamp,
     },
-    /// It comes after too many.
-    #[error("it comes after {0} jobs: at most {MAX_AFTER}")]
+    /// The job waits for too many others.
+    #[error("it waits for {0} jobs: the maximum is {MAX_AFTER}")]
     After(usize),
-    /// What it would be given is the data of no one job.
+    /// An argument receives another job's data, but the job does not wait for exactly one.
     #[error(
-        "the argument `{argument}` is to be another job's data, but it comes after {after} jobs: it must be 1"
+        "the argument `{argument}` receives another job's data, but the job waits for {after} jobs: it must be 1"
     )]
     Receives {
         /// The argument.
         argument: String,
-        /// After how many it comes.
+        /// The number of jobs that it waits for.
         after: usize,
     },
 }
 
-/// Why arguments cannot have a secret, and where it belongs.
+/// Explains why an argument cannot be secret, and where the secret belongs.
 fn in_clear(argument: &str) -> String {
     let (the, which) = match argument {
         "" => ("the arguments", "are"),
@@ -176,7 +142,7 @@ fn in_clear(argument: &str) -> String {
 }
 
 impl NewJob {
-    /// Refuses arguments in which `schema` marks something as secret that is not empty.
+    /// Refuses arguments that `schema` marks as secret, unless they are empty.
     pub fn without_secrets(&self, schema: &Value) -> Result<(), InvalidJob> {
         let marked = hidden::marked(&self.arguments, schema).into_iter().next();
         let given = self.receives.as_ref().filter(|argument| {
@@ -189,7 +155,7 @@ impl NewJob {
         }
     }
 
-    /// A job without arguments, which may start at once.
+    /// Creates a job without arguments that may start at once.
     pub fn of(task: TaskName) -> Self {
         Self {
             task,
@@ -207,7 +173,7 @@ impl NewJob {
         }
     }
 
-    /// The record with which it begins at `now`.
+    /// Creates the job's first record at `now`.
     pub fn job(self, id: RunId, now: Timestamp) -> Result<Job, InvalidJob> {
         self.check()?;
         let later = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
@@ -291,6 +257,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::constraint::OnConflict;
 
     fn new() -> NewJob {
         NewJob::of("send-mail".parse().unwrap())

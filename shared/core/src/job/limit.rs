@@ -1,4 +1,4 @@
-//! How many jobs with a key run at once.
+//! Limits by key: the places of running jobs, and the backoff of those that find none.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,34 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::RunId;
 
-/// The shortest and the longest time after which a job under a runner that found no place looks again.
+/// The shortest and the longest pause of a waiting job under a runner.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// How long a job of a queue looks again by messages of its own. Each costs three requests, and a chain of them may be taken for
-/// a loop.
+/// The time for which a waiting job in AWS is woken by messages of its own. Each costs three requests, and a
+/// long chain of them may be taken for a loop.
 const BY_MESSAGE: Duration = Duration::from_secs(60);
-/// The shortest and the longest time after which it looks again later. It waits in the index, at which the pulse looks each
-/// minute.
+/// The shortest and the longest pause after that. The job is in the index, which the pulse reads each minute.
 const LOOKS_IN_INDEX: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
 
-/// How many jobs with a key may run at once at most: their places are one item.
-pub const MAX_AT_ONCE: u32 = 1000;
-
-/// Of how many jobs of its task with the same key a job may be one, while it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limit {
-    /// What they have in common: a customer, a host.
-    pub key: String,
-    /// How many of them run at once.
-    pub at_once: u32,
-}
-
-/// The jobs with a key that run, each with when its hold on its place ends unless it is renewed.
+/// The running jobs with a key, each with the time at which its place expires unless it is renewed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places(pub BTreeMap<RunId, Timestamp>);
 
 impl Places {
-    /// With a place for `job` until then; nothing if all are taken. A job that has one keeps it, for no less time. Whose time has passed died in
-    /// it, and has it no more.
+    /// Returns the places with one for `job` until `until`; none if all are taken.
+    ///
+    /// A job that has a place keeps it, at least as long as before. An expired place belongs to a lost job
+    /// and is free.
     pub fn taken(&self, job: RunId, at_once: u32, now: Timestamp, until: Timestamp) -> Option<Self> {
         let others = self.0.iter().filter(|(id, end)| **id != job && **end >= now);
         let mut places: BTreeMap<_, _> = others.map(|(id, end)| (*id, *end)).collect();
@@ -47,23 +36,24 @@ impl Places {
     }
 }
 
-/// How a job that found no place waits for its next look. Mostly for an eighth of the time that it has waited since it first
-/// found none, so that many that wait for long ask seldom.
+/// The wait of a job that found no place: about an eighth of the time since it first found none. So jobs that
+/// wait for long cost little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// A message of its own, held back for so long.
+    /// A message of its own, delayed by this time.
     Message(Duration),
-    /// In the index, where somebody looks for it when so long has passed.
+    /// An entry in the index, due after this time.
     Index(Duration),
 }
 
 impl Wait {
-    /// Under a runner, to which the index is its queue.
+    /// Returns the wait under a runner, whose queue is the index.
     pub fn in_runner(waited: Duration) -> Self {
         Self::Index((waited / 8).clamp(LOOKS.0, LOOKS.1))
     }
 
-    /// Of a queue in AWS. A job that waits for a day costs about 310 messages, each further day 288.
+    /// Returns the wait in AWS. A job that waits for a day costs about 310 messages, and 288 for each further
+    /// day.
     pub fn in_queue(waited: Duration) -> Self {
         if waited < BY_MESSAGE {
             Self::Message((waited / 8).max(LOOKS.0))
@@ -72,7 +62,7 @@ impl Wait {
         }
     }
 
-    /// For how long.
+    /// Returns the length of the wait.
     pub fn pause(self) -> Duration {
         match self {
             Self::Message(pause) | Self::Index(pause) => pause,
@@ -97,7 +87,7 @@ mod tests {
         let one = Places::default().taken(id(1), 2, at(0), at(30)).unwrap();
         let two = one.taken(id(2), 2, at(0), at(30)).unwrap();
         assert_eq!(two.taken(id(3), 2, at(0), at(30)), None);
-        // One that has a place keeps it, for longer.
+        // A job that has a place keeps it, for longer.
         assert_eq!(two.taken(id(1), 2, at(10), at(40)).unwrap().0[&id(1)], at(40));
         assert_eq!(two.taken(id(1), 2, at(10), at(20)).unwrap().0[&id(1)], at(30));
         // Each job counts by its own limit.
@@ -125,7 +115,7 @@ mod tests {
         let (mut waited, mut own, mut all) = (Duration::ZERO, 0, 0);
         while waited < day {
             let wait = Wait::in_queue(waited);
-            // It never waits for much longer than an eighth of what it has waited.
+            // The pause is never much longer than an eighth of the time waited.
             assert!(wait.pause() <= (waited / 8).max(LOOKS_IN_INDEX.0), "{waited:?} {wait:?}");
             own += u32::from(matches!(wait, Wait::Message(_)));
             all += 1;

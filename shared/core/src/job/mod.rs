@@ -1,8 +1,9 @@
 //! Jobs: runs of queue tasks, from the enqueue to their record.
 //!
-//! A job has one record from its beginning. It is PENDING until a worker starts it, RUNNING while one has it, PENDING
-//! again after an attempt that failed and may be tried again, and terminal at last. The record is the truth; a message
-//! in a queue only says that there is work. The table states [`start`] as the condition of one write.
+//! A job has one record from its beginning. It is PENDING until a worker starts it, and RUNNING while a
+//! worker has it. After a failed attempt that may be retried it is PENDING again. In the end it is terminal.
+//! The record is authoritative; a message in a queue is only a wake-up. The table states [`start`] as the
+//! condition of one write.
 
 mod after;
 pub mod attempts;
@@ -12,6 +13,7 @@ mod limit;
 mod next;
 mod orphan;
 mod start;
+pub mod worker;
 
 use std::{collections::BTreeMap, fmt, ops::Not, str::FromStr};
 
@@ -29,17 +31,16 @@ use crate::{
     status::Status,
 };
 
-pub use after::{Before, Readiness, ready};
+pub use crate::constraint::{Limit, MAX_AT_ONCE, OnConflict, Scope, Unique};
+pub use after::{Predecessor, Readiness, ready};
 pub use due::{Due, due};
-pub use enqueue::{
-    InvalidJob, LONGEST_LIFE, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, OnConflict, Scope, Unique, When,
-};
-pub use limit::{Limit, MAX_AT_ONCE, Places, Wait};
-pub use next::{Next, Tried, next};
+pub use enqueue::{InvalidJob, LONGEST_LIFE, MAX_AFTER, MAX_AHEAD, MAX_KEY, NewJob, When};
+pub use limit::{Places, Wait};
+pub use next::{AttemptOutcome, Next, next};
 pub use orphan::{later_looks, orphan_range};
 pub use start::{Refusal, Start, StartRequest, Unstarted, start};
 
-/// Which job: its task and its run's id.
+/// The key of a job: its task and its run's id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct JobKey {
     /// Its task.
@@ -48,7 +49,7 @@ pub struct JobKey {
     pub run_id: RunId,
 }
 
-/// A text that names no job.
+/// The error of a text that is not a job's key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a job: it must be `<task>/<run id>`")]
 pub struct InvalidJobKey(pub String);
@@ -68,79 +69,79 @@ impl FromStr for JobKey {
     }
 }
 
-/// A job that is not over, as its record has it.
+/// The record of a job that is not over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// Its run's id, which has the time of the enqueue.
+    /// The run's id, which contains the time of the enqueue.
     pub id: RunId,
     /// Its task.
     pub task: TaskName,
     /// PENDING or RUNNING.
     pub status: Status,
-    /// What its body is given: an object with one key for each argument.
+    /// The arguments: an object with one key for each.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub arguments: Value,
-    /// Which of several waiting jobs goes first.
+    /// The priority among waiting jobs.
     #[serde(default)]
     pub priority: Priority,
-    /// When it may start at the earliest.
+    /// The earliest time of its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// When it must have been started for the first time.
+    /// The latest time of its first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_by: Option<Timestamp>,
-    /// The jobs that must have completed before it may start. `after` is a word that DynamoDB keeps to itself.
+    /// The jobs that must have completed before it may start. `after` is a reserved word of DynamoDB.
     #[serde(default, rename = "waits_for", skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobKey>,
-    /// The argument that is the data of the one job it comes after.
+    /// The argument that receives the data of the one job in `after`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receives: Option<String>,
-    /// Of how many with the same key it may be one, while it runs.
+    /// The limit by key.
     #[serde(default, rename = "place_limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// When it first found no place, of those looks that no start has followed.
+    /// The time at which it first found no place since its last start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_since: Option<Timestamp>,
-    /// What it is the only one of.
+    /// The uniqueness among jobs that are not over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique: Option<Unique>,
-    /// The run that it does over.
+    /// The earlier run that it repeats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
-    /// How often it was started: the fencing number of its last start.
-    #[serde(default)]
-    pub epoch: u64,
-    /// The worker that has it.
+    /// The fencing token of its last start, which is also the number of starts.
+    #[serde(default, rename = "epoch")]
+    pub fencing_token: u64,
+    /// The lease of the worker that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// When it was first started.
+    /// The time of its first start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// The attempts that failed.
+    /// The failed attempts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
-    /// Whether somebody asked for its end while it ran.
+    /// Cancellation was requested while it ran.
     #[serde(default, skip_serializing_if = "Not::not")]
     pub cancelled: bool,
-    /// The jobs that come after it, as far as is known.
+    /// The known jobs that wait for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub followers: Vec<JobKey>,
-    /// Its arguments, if they are too large for its item: where they are.
+    /// The places of arguments that are too large for the item.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub large: BTreeMap<String, Stored>,
 }
 
-/// A worker's hold on a job.
+/// The lease of a job, held by a worker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// A word that no other start has.
+    /// A word that is unique to one start.
     pub holder: Holder,
-    /// When it ends by itself.
+    /// The time at which the lease expires.
     pub until: Timestamp,
 }
 
 impl Job {
-    /// A job without arguments, of which nothing is known yet.
+    /// Creates a PENDING job with nothing but its key.
     pub fn begun(id: RunId, task: TaskName) -> Self {
         Self {
             id,
@@ -156,7 +157,7 @@ impl Job {
             full_since: None,
             unique: None,
             retry_of: None,
-            epoch: 0,
+            fencing_token: 0,
             lease: None,
             started_at: None,
             attempts: Vec::new(),
@@ -166,12 +167,12 @@ impl Job {
         }
     }
 
-    /// Which job it is.
+    /// Returns the job's key.
     pub fn key(&self) -> JobKey {
         JobKey { task: self.task.clone(), run_id: self.id }
     }
 
-    /// The record as a run's, of what is known at `now`.
+    /// Returns the job as a run's record at `now`.
     pub fn as_run(&self, now: Timestamp) -> Run {
         Run {
             status: self.status,
@@ -182,25 +183,25 @@ impl Job {
             arguments: self.arguments.clone(),
             large: self.large.clone(),
             attempts: self.attempts.clone(),
-            epoch: self.epoch,
+            fencing_token: self.fencing_token,
             completed_at: now,
             ..Run::begun(self.id, self.task.clone(), Trigger::Queue, self.started_at.unwrap_or(now))
         }
     }
 
-    /// The job once such a request was granted.
+    /// Returns the job after such a request was granted.
     #[must_use]
     pub fn started(self, request: &StartRequest) -> Self {
         Self {
             status: Status::Running,
-            epoch: self.epoch + 1,
+            fencing_token: self.fencing_token + 1,
             lease: Some(Lease { holder: request.holder.clone(), until: request.until }),
             started_at: self.started_at.or(Some(request.now)),
             ..self
         }
     }
 
-    /// The record of its end without a body.
+    /// Returns the job's record at an end without a body.
     pub fn ended(&self, status: Status, reason: Reason, now: Timestamp) -> Run {
         Run { status, ..self.as_run(now) }.because(reason)
     }

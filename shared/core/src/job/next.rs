@@ -1,4 +1,4 @@
-//! What follows an attempt at a job.
+//! The decision after an attempt at a job.
 
 use std::time::Duration;
 
@@ -11,37 +11,37 @@ use crate::{
     status::Status,
 };
 
-/// What came of one attempt.
+/// The outcome of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tried {
-    /// The run as if it were over now, with this attempt only.
+pub struct AttemptOutcome {
+    /// The record of the run as if it were over, with this attempt only.
     pub run: Run,
-    /// Whether it failed in a way that another attempt may mend.
+    /// The attempt failed in a way that may be retried.
     pub retryable: bool,
 }
 
-/// What becomes of the job.
+/// The decision after an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Next {
     /// It is over.
     Over(Box<Run>),
-    /// It waits for its next attempt.
+    /// The job waits for its next attempt.
     Again {
-        /// The run as far as it went, with all its attempts.
+        /// The record so far, with all attempts.
         run: Box<Run>,
-        /// For how long.
+        /// The pause until then.
         pause: Duration,
     },
 }
 
-/// Decides what follows. The attempts that were made before this one go into the record, and the pause is that of
+/// Decides what follows an attempt. The record gets the earlier attempts too. The pause is that of
 /// [`Retry::after_failure`] with `jitter`.
-pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
-    let Tried { mut run, retryable } = tried;
+pub fn next(job: &Job, tried: AttemptOutcome, retry: Retry, jitter: f64) -> Next {
+    let AttemptOutcome { mut run, retryable } = tried;
     let mut attempts = job.attempts.clone();
     attempts.append(&mut run.attempts);
     run.large.extend(job.large.clone());
-    // Which job it was is known to whoever started it.
+    // The job's own fields come from the starter, not from the process.
     let run = Box::new(Run {
         id: job.id,
         task: job.task.clone(),
@@ -53,10 +53,10 @@ pub fn next(job: &Job, tried: Tried, retry: Retry, jitter: f64) -> Next {
         priority: job.priority,
         place_limit: job.limit.clone(),
         unique: job.unique.clone(),
-        epoch: job.epoch,
+        fencing_token: job.fencing_token,
         ..run
     });
-    let number = u32::try_from(job.epoch).unwrap_or(u32::MAX);
+    let number = u32::try_from(job.fencing_token).unwrap_or(u32::MAX);
     match retry.after_failure(number, retryable, Duration::MAX, jitter) {
         retry::Next::RetryAfter(pause) if run.status == Status::Failed => Next::Again { run, pause },
         _ => Next::Over(run),
@@ -74,19 +74,19 @@ mod tests {
         run::{Attempt, ErrorKind, RunError},
     };
 
-    fn after(epoch: u64, status: Status, retryable: bool) -> Next {
+    fn after(fencing_token: u64, status: Status, retryable: bool) -> Next {
         let began = Timestamp::UNIX_EPOCH;
         let (id, task) = (RunId::new(began, 1), "send-mail".parse().unwrap());
         let attempt = |error| Attempt { started_at: began, duration_ms: 1, error };
-        let attempts = (1..epoch).map(|_| attempt(None)).collect();
-        let job = Job { epoch, attempts, ..NewJob::of(task).job(id, began).unwrap() };
+        let attempts = (1..fencing_token).map(|_| attempt(None)).collect();
+        let job = Job { fencing_token, attempts, ..NewJob::of(task).job(id, began).unwrap() };
         let error = (status != Status::Completed).then(|| RunError::new(ErrorKind::Execution, "no"));
         let run = Run {
             status,
             attempts: vec![attempt(error)],
             ..Run::begun(id, job.task.clone(), Trigger::Queue, began)
         };
-        next(&job, Tried { run, retryable }, Retry::default(), 1.0)
+        next(&job, AttemptOutcome { run, retryable }, Retry::default(), 1.0)
     }
 
     #[test]

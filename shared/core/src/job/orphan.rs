@@ -1,5 +1,7 @@
-//! Jobs that no message tells of any more: whoever enqueued one died between its record and its message, or the message of one
-//! that its worker did not end is gone.
+//! Orphans: jobs for which no message exists.
+//!
+//! An enqueuer may die between record and message, and the message of a job may be lost before the job is
+//! over.
 
 use std::time::Duration;
 
@@ -7,31 +9,32 @@ use jiff::Timestamp;
 
 use super::LONGEST_LIFE;
 
-/// How old a record is before it is looked at: older than any message that SQS holds back.
+/// The minimum age of a record that is checked: longer than SQS can delay a message.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
-/// How often it is looked for some.
+/// The interval between two checks.
 const EVERY: Duration = Duration::from_secs(15 * 60);
-/// How much is looked at once, so that a pulse which was missing for long catches up step by step.
+/// The maximum range of one check. So a pulse after a long outage catches up in steps.
 const MOST: Duration = Duration::from_secs(3600);
-/// How far back is looked at first.
+/// The range of the first check.
 const FIRST: Duration = Duration::from_secs(24 * 3600);
 
-/// The records that are to be looked at now: from when to when they were made. `heard` is up to when they have been.
-/// Nothing if that is not long ago.
-pub fn orphan_range(heard: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
+/// Returns the creation times of the records to check now, from and to; none if the last check is recent.
+/// `checked_until` is the end of the last check.
+pub fn orphan_range(checked_until: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     let to = now.saturating_sub(PATIENCE).unwrap_or(Timestamp::MIN);
-    let from = heard.unwrap_or_else(|| to.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
+    let from = checked_until.unwrap_or_else(|| to.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
     let ahead = |time| from.saturating_add(time).unwrap_or(Timestamp::MAX);
     (ahead(EVERY) <= to).then(|| (from, to.min(ahead(MOST))))
 }
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// How old records are when they are looked at once more: some hours, when the usual job has ended, and then every so many days
-/// until no job can be.
+/// The ages of records that are checked again: first 6 hours, when the usual job is over, and then every 15
+/// days until no job can be left.
 const AGAIN: (Duration, u32) = (Duration::from_secs(6 * 3600), 15);
 
-/// The records that are looked at once more when those from `from` to `to` are: of whole days, once a day. A job may be
-/// delayed, tried again or wait for a place for long, and lose its message then.
+/// Returns the ranges that are checked again with the records from `from` to `to`: whole days, once a day.
+///
+/// A job that is delayed, retried or waiting for a place may lose its message long after its enqueue.
 pub fn later_looks(from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {
     let midnight =
         Timestamp::from_second(to.as_second().div_euclid(86_400) * 86_400).unwrap_or(Timestamp::MIN);
@@ -67,17 +70,17 @@ mod tests {
     #[test]
     fn q05_every_record_is_looked_at_once_when_no_message_is_held_back_any_more() {
         let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
-        let mut heard = Some(at(0));
+        let mut checked_until = Some(at(0));
         let mut seen = Vec::new();
         for minute in (0..100).chain(300..310) {
-            if let Some((from, to)) = orphan_range(heard, at(minute)) {
-                assert_eq!(heard, Some(from), "nothing is left out");
+            if let Some((from, to)) = orphan_range(checked_until, at(minute)) {
+                assert_eq!(checked_until, Some(from), "nothing is left out");
                 seen.push((minute, to.as_second() / 60));
-                heard = Some(to);
+                checked_until = Some(to);
             }
         }
         let usual = [(35, 15), (50, 30), (65, 45), (80, 60), (95, 75)];
-        // After a pause of the pulse, an hour a minute.
+        // After an outage of the pulse, one hour per minute.
         let late = [(300, 135), (301, 195), (302, 255), (303, 283)];
         assert_eq!(seen, [&usual[..], &late].concat());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Whether a worker may start a job.
+//! The start of a job: the rule by which a worker gets its lease.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,89 +11,88 @@ use crate::{
     status::Status,
 };
 
-/// A worker's wish to start a job.
+/// A worker's request to start a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest {
-    /// A word that no other start has.
+    /// A word that is unique to this start.
     pub holder: Holder,
     /// The time of the request.
     pub now: Timestamp,
-    /// When the lease shall end.
+    /// The end of the lease.
     pub until: Timestamp,
-    /// How often its task's body is tried.
+    /// The maximum number of attempts.
     pub max_attempts: u32,
 }
 
-/// The answer to a [`StartRequest`].
+/// The decision on a [`StartRequest`].
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum Start {
-    /// The worker has the job with this fencing number. If the one before it was lost with it, this is the attempt that it
-    /// made of it.
+    /// The job starts. If the attempt before was lost with its worker, it is returned too.
     Granted {
-        /// The fencing number.
-        epoch: u64,
+        /// The fencing token.
+        fencing_token: u64,
         /// The attempt that was lost.
         lost: Option<Attempt>,
     },
-    /// Nothing starts, and this is the job's end.
+    /// The job does not start, and ends with this record.
     Ends(Box<Run>),
-    /// Nothing starts, and nothing has changed.
+    /// The job does not start, and nothing has changed.
     Refused(Refusal),
 }
 
-/// What a worker does with a job that it did not start.
+/// The reason why a worker has not started a job.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Unstarted {
     /// It is over.
     Over(Box<Run>),
     /// It cannot start now.
     Refused(Refusal),
-    /// There is no such job.
+    /// The job does not exist.
     Unknown,
 }
 
-/// Why a job does not start now.
+/// The reason why a job does not start now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Refusal {
-    /// Another worker has it.
-    #[error("another worker has it until {until}")]
+    /// Another worker has the lease.
+    #[error("another worker has the lease until {until}")]
     Running {
-        /// When its hold ends by itself.
+        /// The time at which the lease expires.
         until: Timestamp,
     },
-    /// Its time has not come.
+    /// The job is delayed.
     #[error("it may not start before {until}")]
     NotBefore {
-        /// When it may.
+        /// The earliest time of its start.
         until: Timestamp,
     },
-    /// As many with its key run as may.
-    #[error("as many jobs with its key run as may; it looks again at {until}")]
+    /// The limit by key is reached.
+    #[error("the limit of jobs with its key is reached; the next check is at {until}")]
     Full {
-        /// When it looks again.
+        /// The time of the next check.
         until: Timestamp,
     },
-    /// Jobs that it comes after are not over.
+    /// A predecessor is not over.
     #[error("it waits for other jobs")]
     Waits,
 }
 
-/// Decides on a request in the state that the record had when it arrived.
+/// Decides on a request in the state that the record had when the request arrived.
 ///
-/// A job is started if it is PENDING, its time has come, and it waits for no other. One that is RUNNING and whose lease has
-/// ended was lost with its worker: that was an attempt, and the next one begins if there may be one. A lease that already
-/// names the request's own holder is its own earlier write whose response was lost.
+/// A PENDING job starts if its time has come and it waits for no other job. A RUNNING job with an expired
+/// lease was lost with its worker. That counts as an attempt, and the next one starts if there are any left.
+/// A lease that names the request's own holder is granted again: the response to the earlier write was lost.
 pub fn start(job: &Job, request: &StartRequest) -> Start {
     if let Some(lease) = &job.lease {
         if lease.holder == request.holder {
-            return Start::Granted { epoch: job.epoch, lost: None };
+            return Start::Granted { fencing_token: job.fencing_token, lost: None };
         }
         if lease.until >= request.now {
             return Start::Refused(Refusal::Running { until: lease.until });
         }
-        let reason = Reason::AttemptLost { attempt: job.epoch, until: lease.until };
+        let reason = Reason::AttemptLost { attempt: job.fencing_token, until: lease.until };
         let began = job.started_at.unwrap_or(lease.until);
         let took = u64::try_from(lease.until.duration_since(began).as_millis()).unwrap_or(0);
         let lost = Attempt { started_at: began, duration_ms: took, error: Some(RunError::of(&reason)) };
@@ -105,10 +104,10 @@ pub fn start(job: &Job, request: &StartRequest) -> Start {
         if job.cancelled {
             return ends(Status::Cancelled, Reason::CancelledAndLost);
         }
-        if job.epoch >= u64::from(request.max_attempts) {
+        if job.fencing_token >= u64::from(request.max_attempts) {
             return ends(Status::Failed, reason);
         }
-        return Start::Granted { epoch: job.epoch + 1, lost: Some(lost) };
+        return Start::Granted { fencing_token: job.fencing_token + 1, lost: Some(lost) };
     }
     if !job.after.is_empty() {
         return Start::Refused(Refusal::Waits);
@@ -117,11 +116,11 @@ pub fn start(job: &Job, request: &StartRequest) -> Start {
         return Start::Refused(Refusal::NotBefore { until });
     }
     match job.start_by {
-        Some(by) if by < request.now && job.epoch == 0 => {
+        Some(by) if by < request.now && job.fencing_token == 0 => {
             let ended = job.ended(Status::Failed, Reason::Expired { start_by: by }, request.now);
             Start::Ends(Box::new(ended))
         }
-        _ => Start::Granted { epoch: job.epoch + 1, lost: None },
+        _ => Start::Granted { fencing_token: job.fencing_token + 1, lost: None },
     }
 }
 
@@ -142,17 +141,17 @@ mod tests {
         StartRequest { holder: "me".into(), now: at(second), until: at(second + 60), max_attempts: 3 }
     }
 
-    fn running(epoch: u64, holder: &str, until: i64) -> Job {
+    fn running(fencing_token: u64, holder: &str, until: i64) -> Job {
         let lease = Some(Lease { holder: holder.into(), until: at(until) });
-        Job { status: Status::Running, epoch, lease, started_at: Some(at(1)), ..job() }
+        Job { status: Status::Running, fencing_token, lease, started_at: Some(at(1)), ..job() }
     }
 
     #[test]
     fn a_waiting_job_starts_once_its_time_has_come() {
-        assert_eq!(start(&job(), &request(1)), Start::Granted { epoch: 1, lost: None });
+        assert_eq!(start(&job(), &request(1)), Start::Granted { fencing_token: 1, lost: None });
         let later = Job { not_before: Some(at(5)), ..job() };
         assert_eq!(start(&later, &request(4)), Start::Refused(Refusal::NotBefore { until: at(5) }));
-        assert_eq!(start(&later, &request(5)), Start::Granted { epoch: 1, lost: None });
+        assert_eq!(start(&later, &request(5)), Start::Granted { fencing_token: 1, lost: None });
         let follower = Job { after: vec![job().key()], ..job() };
         assert_eq!(start(&follower, &request(5)), Start::Refused(Refusal::Waits));
     }
@@ -165,21 +164,24 @@ mod tests {
         assert_eq!(run.status, Status::Failed);
         assert_eq!(run.why, Some(Reason::Expired { start_by: at(10) }));
         assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
-        // What was started in time may be tried again after it.
-        let again = Job { epoch: 1, ..hasty };
-        assert_eq!(start(&again, &request(11)), Start::Granted { epoch: 2, lost: None });
+        // A job that was started in time may be retried later.
+        let again = Job { fencing_token: 1, ..hasty };
+        assert_eq!(start(&again, &request(11)), Start::Granted { fencing_token: 2, lost: None });
     }
 
     #[test]
     fn q10_a_lost_workers_job_is_taken_over_after_its_lease_and_not_before() {
         let theirs = running(1, "them", 60);
         assert_eq!(start(&theirs, &request(60)), Start::Refused(Refusal::Running { until: at(60) }));
-        let Start::Granted { epoch: 2, lost: Some(lost) } = start(&theirs, &request(61)) else {
+        let Start::Granted { fencing_token: 2, lost: Some(lost) } = start(&theirs, &request(61)) else {
             panic!("it was not taken over")
         };
         assert_eq!(lost.error.unwrap().kind, ErrorKind::System);
-        // One's own write whose response was lost.
-        assert_eq!(start(&running(1, "me", 60), &request(2)), Start::Granted { epoch: 1, lost: None });
+        // The request's own earlier write, whose response was lost.
+        assert_eq!(
+            start(&running(1, "me", 60), &request(2)),
+            Start::Granted { fencing_token: 1, lost: None }
+        );
     }
 
     #[test]

@@ -1,29 +1,34 @@
-//! The pulse: once a minute, which ticks are due, what to do with each, and what became of them.
+//! The pulse: once a minute, the ticks that are due, the action for each, and the result.
 //!
-//! A pulse is made of three decisions. [`pulse`] says what there is to look at, from the plan, the time and the little
-//! that the pulse itself remembers; nothing of a task's own item is needed for that, so a task that is not due costs
-//! nothing. [`round`] says what to do with each tick that is due, from what was seen of its task; it is asked again each
-//! time something has changed. [`keep`] says what is remembered until the next pulse.
+//! A pulse consists of four decisions:
+//! - [`pulse`] builds the agenda from the plan, the time and the pulse's own state. It needs no state of a
+//!   task, so a task that is not due costs nothing.
+//! - [`round`] decides on the action for each due tick, by the states of its task and dependencies. It is
+//!   called again after each change.
+//! - [`MissCandidates`] finds the ticks that have had no run.
+//! - [`keep`] decides what is kept until the next pulse.
 //!
-//! A tick's run has an id that follows from the task and the tick ([`run_id`]). So whatever is asked twice, by a pulse
-//! that was killed and by the one after it, is the same run.
+//! The id of a tick's run follows from the task and the tick ([`run_id`]). So two pulses that start the same
+//! tick start the same run.
 
-mod consider;
-mod keep;
-mod known;
+mod agenda;
+mod known_schedules;
+mod misses;
 mod plan;
 mod record;
 mod round;
+mod state;
 
-pub use consider::{Considered, Expected, Zones, forced, pulse};
-pub use keep::{MAX_WAITING, State, Waiting, keep};
-pub use known::{newly_known, schedule_word};
-pub use plan::{Driver, PLAN, Plan, Planned, run_id};
-pub use record::{GivenUp, Health, Missed, Record, Report, Tally, Told, health};
-pub use round::{Pending, Seen, Step, Why, round, wanted};
+pub use agenda::{Agenda, ExpectedTick, Zones, forced, pulse};
+pub use known_schedules::newly_known;
+pub use misses::MissCandidates;
+pub use plan::{Driver, PLAN, Plan, PlannedTask, run_id, schedule_word};
+pub use record::{GivenUpTicks, Health, MissedTicks, Record, Report, Tally, TickOutcome, health};
+pub use round::{DueTick, Snapshot, TickAction, WaitReason, round, wanted};
+pub use state::{MAX_WAITING, State, WaitingTick, keep};
 
 use std::time::Duration;
 
-/// How late a tick may begin before it is missed, and how long one waits for that of a task it depends on. EventBridge
-/// is precise to the minute, and a function may have to be started first.
+/// The time after which an expected tick is missed, and for which a dependency's tick is awaited. EventBridge
+/// is precise to the minute, and a function may need a cold start.
 pub const GRACE: Duration = Duration::from_secs(180);

@@ -1,51 +1,51 @@
-//! What the pulse knows of the tasks: the plan file in its package.
+//! The pulse's plan: the tasks of the project, as a file in its package.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use super::known::digest;
 use crate::{
     definition::{Cron, Definition, Kind, Queue},
     id::RunId,
     name::TaskName,
 };
 
-/// The plan's file, beside the pulse's binary.
+/// The name of the plan's file, next to the pulse's binary.
 pub const PLAN: &str = "tasks.json";
 
-/// Every task of a project whose runs a pulse looks after.
+/// The tasks of a project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Planned>", into = "Vec<Planned>")]
+#[serde(from = "Vec<PlannedTask>", into = "Vec<PlannedTask>")]
 pub struct Plan {
-    /// By name, each name once.
-    tasks: Vec<Planned>,
+    /// Sorted by name, each name once.
+    tasks: Vec<PlannedTask>,
     digest: String,
 }
 
-/// A task as the pulse knows it.
+/// A task of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Planned {
-    /// What the project made of its definition, without what only its own function needs.
+pub struct PlannedTask {
+    /// The definition, without the parts that only the task's own function needs.
     pub definition: Definition,
-    /// Who starts it.
+    /// The driver of its runs.
     pub driver: Driver,
 }
 
-/// Who starts a task at its time.
+/// The driver that starts a task at its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Driver {
     /// The pulse.
     Pulse,
-    /// A schedule of its own in EventBridge. The pulse sees to it that its ticks have had their runs.
+    /// A schedule in EventBridge. The pulse checks that its ticks have had their runs.
     Schedule,
-    /// Something else, such as a deployment. The pulse ends those of its runs that were lost.
+    /// Something else, such as a deployment. The pulse ends its lost runs.
     Other,
 }
 
-impl Planned {
-    /// A task of the plan. Its configuration, which may have secrets, is left behind.
+impl PlannedTask {
+    /// Creates a task of the plan. Its configuration, which may contain secrets, is removed.
     pub fn new(definition: Definition, driver: Driver) -> Self {
         let kind = match definition.kind {
             Kind::Queue(queue) => Kind::Queue(Queue { arguments_schema: Value::Null, ..queue }),
@@ -63,24 +63,24 @@ impl Planned {
         Self { definition, driver }
     }
 
-    /// Its name.
+    /// Returns the task's name.
     pub fn name(&self) -> &TaskName {
         &self.definition.name
     }
 
-    /// What it has as a cron task.
+    /// Returns the settings of a cron task.
     pub fn cron(&self) -> Option<&Cron> {
         self.definition.cron()
     }
 
-    /// The tasks whose last run must have completed before it starts.
+    /// Returns the tasks whose last run must have completed before it starts.
     pub fn depends_on(&self) -> &[TaskName] {
         self.cron().map_or(&[], |cron| &cron.depends_on)
     }
 }
 
-impl From<Vec<Planned>> for Plan {
-    fn from(mut tasks: Vec<Planned>) -> Self {
+impl From<Vec<PlannedTask>> for Plan {
+    fn from(mut tasks: Vec<PlannedTask>) -> Self {
         tasks.sort_by(|a, b| a.name().cmp(b.name()));
         tasks.dedup_by(|a, b| a.name() == b.name());
         let digest = digest(&tasks);
@@ -94,30 +94,30 @@ impl Default for Plan {
     }
 }
 
-impl From<Plan> for Vec<Planned> {
+impl From<Plan> for Vec<PlannedTask> {
     fn from(plan: Plan) -> Self {
         plan.tasks
     }
 }
 
 impl Plan {
-    /// Tells the schedules of this plan from those of another one.
+    /// Returns a digest of the names and schedules.
     pub fn digest(&self) -> &str {
         &self.digest
     }
 
-    /// The tasks, by name.
-    pub fn tasks(&self) -> &[Planned] {
+    /// Returns the tasks, sorted by name.
+    pub fn tasks(&self) -> &[PlannedTask] {
         &self.tasks
     }
 
-    /// The task of that name.
-    pub fn get(&self, name: &TaskName) -> Option<&Planned> {
+    /// Returns the task with this name.
+    pub fn get(&self, name: &TaskName) -> Option<&PlannedTask> {
         let place = self.tasks.binary_search_by(|task| task.name().cmp(name)).ok()?;
         self.tasks.get(place)
     }
 
-    /// The same tasks, where nothing but the pulse starts cron tasks: on one machine there is no EventBridge.
+    /// Returns the plan for one machine, which has no EventBridge: the pulse starts all cron tasks.
     #[must_use]
     pub fn without_schedules(mut self) -> Self {
         for task in &mut self.tasks {
@@ -129,7 +129,25 @@ impl Plan {
     }
 }
 
-/// The id of a tick's run: the same whoever makes it. It sorts by the tick, as the history does.
+/// Returns the text that identifies a schedule: its expression and its time zone. It is empty for a schedule
+/// function.
+pub fn schedule_word(cron: &Cron) -> String {
+    match &cron.schedule {
+        Some(schedule) => format!("{schedule} {}", cron.timezone),
+        None => String::new(),
+    }
+}
+
+/// Returns a digest of every cron task's name and schedule.
+fn digest(tasks: &[PlannedTask]) -> String {
+    let mut digest = Sha256::new();
+    for (task, cron) in tasks.iter().filter_map(|task| Some((task, task.cron()?))) {
+        digest.update(format!("{}\n{}\n", task.name(), schedule_word(cron)));
+    }
+    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+}
+
+/// Returns the id of a tick's run, the same in every pulse. Ids sort by the tick, as the history does.
 pub fn run_id(task: &TaskName, tick: Timestamp) -> RunId {
     // FNV-1a of 128 bits, of which the id takes the low 80. Source: RFC draft-eastlake-fnv, section 5.
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
@@ -154,8 +172,8 @@ mod tests {
             ..Definition::new(name.parse().unwrap(), Kind::Cron(cron.clone()))
         };
         let plan = Plan::from(vec![
-            Planned::new(task("b"), Driver::Pulse),
-            Planned::new(task("a"), Driver::Schedule),
+            PlannedTask::new(task("b"), Driver::Pulse),
+            PlannedTask::new(task("a"), Driver::Schedule),
         ]);
         let text = serde_json::to_string(&plan).unwrap();
         assert!(!text.contains("swordfish"), "{text}");

@@ -1,43 +1,43 @@
-//! What is written down of a pulse, and how the pulses have fared.
+//! The record of a pulse, and the health of the pulse by its last records.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::round::Why;
+use super::round::WaitReason;
 use crate::{id::RunId, name::TaskName, status::Status};
 
 /// The record of one pulse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// When it began.
+    /// The start of the pulse.
     pub started_at: Timestamp,
-    /// How long it took; nothing if it has not come to its end.
+    /// The duration in milliseconds; none if the pulse has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// What became of the ticks.
+    /// The results of the ticks.
     #[serde(flatten)]
     pub tally: Tally,
-    /// The ticks that had no run, some of them if there are many.
+    /// The missed ticks, at most 20 entries.
     #[serde(default)]
-    pub misses: Vec<Missed>,
-    /// What went wrong with the pulse itself, some of it if there is much.
+    pub misses: Vec<MissedTicks>,
+    /// The errors of the pulse itself, at most 20.
     #[serde(default)]
     pub errors: Vec<String>,
 }
 
-/// What became of ticks and runs, in numbers.
+/// The number of ticks and runs, by result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Ticks whose time had come, with those that waited from before.
+    /// Ticks whose time had come, including those that waited since before.
     pub due: usize,
-    /// Runs that have begun: all that succeeded or failed, and those in progress.
+    /// Runs that have started: succeeded, failed, or in progress.
     pub executed: usize,
-    /// Runs that are over and completed.
+    /// Runs that completed.
     pub succeeded: usize,
-    /// Runs that are over and did not.
+    /// Runs that are over and did not complete.
     pub failed: usize,
-    /// Runs that had begun and were in progress when the pulse ended. Their history says how they ended.
+    /// Runs in progress at the end of the pulse. Their history has their results.
     pub running: usize,
     /// Ticks that were recorded as SKIPPED.
     pub skipped: usize,
@@ -47,63 +47,66 @@ pub struct Tally {
     pub waiting: usize,
     /// Ticks that have had no run and will have none.
     pub missed: usize,
-    /// Runs that were found to be lost, and whose records were written.
+    /// Lost runs whose records were written.
     pub lost: usize,
-    /// Tasks whose own schedule function was asked.
+    /// Tasks whose own schedule functions were called.
     pub asked: usize,
-    /// Jobs whose messages were sent: their time has come, or could not be waited for by SQS before.
-    pub rung: usize,
+    /// Jobs whose messages were sent: due jobs from the index, and orphans.
+    #[serde(rename = "rung")]
+    pub woken: usize,
 }
 
 /// Ticks of a task that had no run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missed {
+pub struct MissedTicks {
     /// The task.
     pub task: TaskName,
-    /// How many.
+    /// The number of ticks.
     pub ticks: usize,
-    /// The oldest of them.
+    /// The oldest tick.
     pub first: Timestamp,
-    /// The newest of them.
+    /// The newest tick.
     pub last: Timestamp,
 }
 
 /// Ticks of a task, oldest first, that its policies give up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenUp {
+pub struct GivenUpTicks {
     /// The task.
     pub task: TaskName,
     /// The ticks.
     pub ticks: Vec<Timestamp>,
 }
 
-impl GivenUp {
-    /// Those of the ticks that have had no run; nothing if all have. `last_tick` is the newest that has had one: a pulse
-    /// that was killed may have started it, and then nobody was told of those before it either. `is_recorded` says of
-    /// which there is a record, such as that another run kept them out.
-    pub fn missed(
-        &self,
-        last_tick: Option<Timestamp>,
-        is_recorded: impl Fn(Timestamp) -> bool,
-    ) -> Option<Missed> {
-        let ticks = self.without_run(last_tick, is_recorded);
-        let (first, last) = (*ticks.first()?, *ticks.last()?);
-        Some(Missed { task: self.task.clone(), ticks: ticks.len(), first, last })
+impl GivenUpTicks {
+    /// Returns the ticks if there are any.
+    pub fn if_any(self) -> Option<Self> {
+        (!self.ticks.is_empty()).then_some(self)
     }
 
-    /// The ticks that [`missed`](Self::missed) counts.
+    /// Leaves out the ticks that have had a run, and those with a record.
+    ///
+    /// `last_tick` is the newest tick that has had a run. A pulse that was killed may have started it, and then the ticks
+    /// before it are not reported either. A record may say that another run kept a tick from its own.
+    #[must_use]
     pub fn without_run(
-        &self,
+        mut self,
         last_tick: Option<Timestamp>,
-        is_recorded: impl Fn(Timestamp) -> bool,
-    ) -> Vec<Timestamp> {
-        let later = self.ticks.iter().filter(|tick| Some(**tick) > last_tick);
-        later.copied().filter(|tick| !is_recorded(*tick)).collect()
+        is_recorded: impl Fn(&TaskName, Timestamp) -> bool,
+    ) -> Self {
+        self.ticks.retain(|tick| Some(*tick) > last_tick && !is_recorded(&self.task, *tick));
+        self
+    }
+
+    /// Sums up the ticks; none if there are no ticks.
+    pub fn missed(self) -> Option<MissedTicks> {
+        let (first, last) = (*self.ticks.first()?, *self.ticks.last()?);
+        Some(MissedTicks { ticks: self.ticks.len(), task: self.task, first, last })
     }
 }
 
 impl Tally {
-    /// Counts a tick that is over. Without a status its run was another delivery's, and is counted there.
+    /// Counts a tick that is over. Without a status, its run was another delivery's and is counted there.
     pub fn over(&mut self, status: Option<Status>) {
         match status {
             Some(Status::Skipped) => self.skipped += 1,
@@ -121,7 +124,7 @@ impl Tally {
     }
 
     /// Counts a tick that is left when the pulse ends.
-    pub fn left(&mut self, why: Option<&Why>) {
+    pub fn left(&mut self, why: Option<&WaitReason>) {
         if why.is_some() {
             self.waiting += 1;
         } else {
@@ -130,49 +133,49 @@ impl Tally {
         }
     }
 
-    /// Whether everything that was due went as it should.
+    /// Returns whether every due tick succeeded.
     pub fn is_success(&self) -> bool {
         self.failed + self.blocked + self.missed + self.lost == 0
     }
 }
 
 impl Record {
-    /// Whether the pulse came to its end and everything went as it should.
+    /// Returns whether the pulse ended without errors, and every due tick succeeded.
     pub fn is_success(&self) -> bool {
         self.duration_ms.is_some() && self.errors.is_empty() && self.tally.is_success()
     }
 }
 
-/// What a pulse says of itself to whoever invoked it.
+/// The report of a pulse to its caller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether it did this minute's work. If not, another pulse does it, or has done it.
+    /// The pulse did this minute's work. If false, another pulse does it or has done it.
     pub worked: bool,
-    /// Whether it only said what it would do.
+    /// The pulse only reported what it would do.
     pub dry_run: bool,
     /// Its record.
     #[serde(flatten)]
     pub record: Record,
-    /// What became of each tick, in the order in which it was known.
-    pub ticks: Vec<Told>,
+    /// The outcome of each tick.
+    pub ticks: Vec<TickOutcome>,
 }
 
-/// What became of one tick.
+/// The outcome of one tick.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct TickOutcome {
     /// Its task.
     pub task: TaskName,
     /// The tick.
     pub scheduled_for: Timestamp,
     /// The id of its run.
     pub run_id: RunId,
-    /// A run's status; `RUNNING` for one in progress, `WAITING` and why, or `HAD` for one that had its run before. Of a
-    /// dry run `DUE` for one that would be started.
+    /// The status of the run; `RUNNING` for one in progress; `WAITING` and the reason; `HAD` for a tick whose
+    /// run was earlier. In a dry run `DUE` for one that would be started.
     pub became: String,
 }
 
 impl Record {
-    /// The record of a pulse that begins.
+    /// Creates the record of a pulse that starts.
     pub fn begun(started_at: Timestamp) -> Self {
         Self {
             started_at,
@@ -184,22 +187,22 @@ impl Record {
     }
 }
 
-/// How the pulses fare.
+/// The health of the pulse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Health {
-    /// There has been none.
+    /// There has been no pulse.
     Unknown,
-    /// The last one went as it should.
+    /// The last pulse succeeded.
     Healthy,
-    /// Something went wrong in the last one.
+    /// The last pulse had errors or failures.
     Failing,
-    /// The last one is longer ago than it should be.
+    /// The last pulse is too long ago.
     Silent,
 }
 
 impl Health {
-    /// The word for it.
+    /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "UNKNOWN",
@@ -210,7 +213,8 @@ impl Health {
     }
 }
 
-/// How the pulses fare, from their records, newest first. A pulse that is still in progress says nothing yet.
+/// Returns the health of the pulse by its records, newest first. A pulse that is still in progress does not
+/// count.
 pub fn health(records: &[Record], now: Timestamp) -> Health {
     let young =
         |record: &Record| now.duration_since(record.started_at) < super::GRACE.try_into().unwrap_or_default();
@@ -246,7 +250,7 @@ mod tests {
             (vec![record(990, Some(1), 1), record(930, Some(1), 0)], Health::Failing),
             (vec![record(990, None, 0), record(930, Some(1), 1)], Health::Failing),
             (vec![record(700, Some(1), 0)], Health::Silent),
-            // One that was killed three minutes ago, and none since.
+            // A pulse that was killed three minutes ago, and none since.
             (vec![record(800, None, 0)], Health::Silent),
         ] {
             assert_eq!(health(&records, now), wanted, "{records:?}");
@@ -261,7 +265,7 @@ mod tests {
         }
         tally.over(None);
         tally.left(None);
-        tally.left(Some(&Why::Turn));
+        tally.left(Some(&WaitReason::Turn));
         let Tally { executed, succeeded, failed, running, skipped, blocked, waiting, .. } = tally;
         assert_eq!((executed, succeeded, failed, running), (5, 1, 3, 1));
         assert_eq!((skipped, blocked, waiting), (1, 1, 1));

@@ -1,4 +1,4 @@
-//! What to do with each tick that is due, from what was seen of its task and of those it depends on.
+//! The round: the action for each due tick, by the states of its task and of its dependencies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{GRACE, plan::Planned};
+use super::{GRACE, plan::PlannedTask};
 use crate::{
     claim::{Lease, TaskState},
     definition::{Overlap, Priority},
@@ -20,95 +20,96 @@ use crate::{
     status::Status,
 };
 
-/// How long an accepted invocation may take to begin before it is sent again. Lambda itself tries for longer where a
-/// function is throttled; asking again costs a refused claim at most.
+/// The time that an accepted invocation has to start before it is sent again. Lambda itself retries for
+/// longer if a function is throttled. A repeated invocation costs at most a refused claim.
 const ASK_AGAIN: Duration = Duration::from_secs(300);
-/// How long ticks of a lower priority stand back for those of a higher one to begin.
+/// The time for which ticks of a lower priority wait for those of a higher one to start.
 const HEAD_START: Duration = Duration::from_secs(5);
 
-/// A tick that is due and has not been done with.
+/// A tick that is due and not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending<'a> {
+pub struct DueTick<'a> {
     /// Its task.
-    pub task: &'a Planned,
+    pub task: &'a PlannedTask,
     /// The tick.
     pub tick: Timestamp,
-    /// The id its run will have.
+    /// The id of its run.
     pub run_id: RunId,
-    /// It is one of several or comes late, so it waits for a run in progress and is not skipped because of it.
+    /// The tick is late, or one of several. So it waits for a run in progress and is not skipped.
     pub late: bool,
-    /// When its invocation was accepted, by this pulse or an earlier one.
+    /// The time at which its invocation was accepted, by this pulse or an earlier one.
     pub handed: Option<Timestamp>,
-    /// Its function would not take the invocation; it is not sent again by this pulse.
+    /// Its invocation was refused. This pulse does not send it again.
     pub refused: bool,
-    /// The newest ticks of tasks it depends on that something else than the pulse starts. They come first.
+    /// The newest ticks of dependencies that something else than the pulse starts. They come first.
     pub after: Vec<(TaskName, Timestamp)>,
 }
 
-/// What was seen of the tasks in the table.
+/// The states and records that a pulse has read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// What it holds of each task. A task whose item cannot be read is not among them.
+pub struct Snapshot {
+    /// The state of each task. Unreadable ones are missing.
     pub states: BTreeMap<TaskName, TaskState>,
-    /// The runs that are over, and how. Read after the states: a run writes its record before it lets go of its task.
+    /// The status of each run that is over. It is read after the states, since a run writes its record before
+    /// it releases its task.
     pub runs: BTreeMap<RunId, Status>,
 }
 
-/// What to do with a tick now.
+/// The action for a tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Step {
+pub enum TickAction {
     /// Invoke its function.
-    Hand,
-    /// Nothing.
-    Wait(Why),
-    /// Write this record: it will have no run.
+    Invoke,
+    /// Do nothing for now.
+    Wait(WaitReason),
+    /// Write this record. The tick has no run.
     Record(Box<Run>),
     /// Follow its run, which is in progress.
     Follow,
-    /// Count it: its run is over. Without a status it was another delivery's run, with an id of its own.
+    /// Count it: its run is over. Without a status, another delivery ran it under an id of its own.
     Over(Option<Status>),
 }
 
-/// For what a tick waits.
+/// The reason why a tick waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", content = "of", rename_all = "snake_case")]
-pub enum Why {
-    /// For the run in progress.
+pub enum WaitReason {
+    /// A run is in progress.
     Running,
-    /// For a task that it depends on.
+    /// A dependency is not over.
     Dependency(TaskName),
-    /// For an earlier tick of its own task.
+    /// An earlier tick of the same task comes first.
     Turn,
-    /// For ticks of a higher priority, a moment.
+    /// Ticks of a higher priority come first, for a moment.
     Priority,
-    /// For its accepted invocation to begin.
+    /// Its accepted invocation has not started.
     Handed,
-    /// For a function that takes its invocation.
+    /// Its function refused the invocation.
     Refused,
-    /// For an item of the table that can be read.
+    /// An item of the table cannot be read.
     Unreadable(TaskName),
 }
 
-impl Why {
-    /// Whether the tick waits because its own policies say so, and not because it could not be started.
+impl WaitReason {
+    /// Returns whether the task's own policies make the tick wait. Otherwise it could not be started.
     pub fn is_of_policy(&self) -> bool {
         matches!(self, Self::Running | Self::Dependency(_))
     }
 }
 
-impl Pending<'_> {
+impl DueTick<'_> {
     fn priority(&self) -> Priority {
         self.task.cron().map_or(Priority::default(), |cron| cron.priority)
     }
 }
 
-/// What to do with each of the ticks, in their order.
+/// Decides on the action for each tick, in their order.
 ///
-/// A tick whose run has begun is left to it. Of one task's ticks the oldest goes first, and the next once it has had its
-/// run. A disabled task's tick is recorded as SKIPPED, and one whose dependency did not complete as BLOCKED. Ticks of a
-/// lower priority stand back until those of a higher one have begun.
-pub fn round(pending: &[Pending<'_>], seen: &Seen, now: Timestamp) -> Vec<Step> {
+/// A run that has started is left alone. Of one task's ticks the oldest comes first, and the next one after
+/// its run. A tick of a disabled task is recorded as SKIPPED. One whose dependency did not complete is
+/// recorded as BLOCKED. Ticks of a lower priority wait until those of a higher one have started.
+pub fn round(pending: &[DueTick<'_>], seen: &Snapshot, now: Timestamp) -> Vec<TickAction> {
     let mut first: BTreeMap<&TaskName, Timestamp> = BTreeMap::new();
     for tick in pending {
         let entry = first.entry(tick.task.name()).or_insert(tick.tick);
@@ -116,86 +117,91 @@ pub fn round(pending: &[Pending<'_>], seen: &Seen, now: Timestamp) -> Vec<Step> 
     }
     let mut steps: Vec<_> = pending.iter().map(|tick| step(tick, &first, seen, now)).collect();
     let in_front = pending.iter().zip(&steps).filter(|(tick, step)| match step {
-        Step::Hand => true,
-        Step::Wait(Why::Handed) => tick.handed.is_some_and(|at| is_within(at, HEAD_START, now)),
+        TickAction::Invoke => true,
+        TickAction::Wait(WaitReason::Handed) => tick.handed.is_some_and(|at| is_within(at, HEAD_START, now)),
         _ => false,
     });
     if let Some(front) = in_front.map(|(tick, _)| tick.priority()).min() {
         for (tick, step) in pending.iter().zip(&mut steps) {
-            if *step == Step::Hand && tick.priority() > front {
-                *step = Step::Wait(Why::Priority);
+            if *step == TickAction::Invoke && tick.priority() > front {
+                *step = TickAction::Wait(WaitReason::Priority);
             }
         }
     }
     steps
 }
 
-fn step(pending: &Pending<'_>, first: &BTreeMap<&TaskName, Timestamp>, seen: &Seen, now: Timestamp) -> Step {
+fn step(
+    pending: &DueTick<'_>,
+    first: &BTreeMap<&TaskName, Timestamp>,
+    seen: &Snapshot,
+    now: Timestamp,
+) -> TickAction {
     let name = pending.task.name();
     if let Some(status) = seen.runs.get(&pending.run_id) {
-        return Step::Over(Some(*status));
+        return TickAction::Over(Some(*status));
     }
     let Some(state) = seen.states.get(name) else {
-        return Step::Wait(Why::Unreadable(name.clone()));
+        return TickAction::Wait(WaitReason::Unreadable(name.clone()));
     };
     if state.leases().any(|lease| lease.run_id == pending.run_id || lease.scheduled_for == Some(pending.tick))
     {
-        return Step::Follow;
+        return TickAction::Follow;
     }
     if state.last_tick >= Some(pending.tick) {
-        return Step::Over(None);
+        return TickAction::Over(None);
     }
     if first.get(name).is_some_and(|first| *first < pending.tick) {
-        return Step::Wait(Why::Turn);
+        return TickAction::Wait(WaitReason::Turn);
     }
     if state.disabled {
-        return Step::Record(Box::new(run(pending, Status::Skipped, now).because(Reason::Disabled)));
+        return TickAction::Record(Box::new(run(pending, Status::Skipped, now).because(Reason::Disabled)));
     }
     for dependency in pending.task.depends_on() {
         match needed(dependency, pending, first, seen, now) {
             Needed::Complete => {}
-            Needed::Awaited(why) => return Step::Wait(why),
+            Needed::Awaited(why) => return TickAction::Wait(why),
             Needed::Blocks(reason) => {
-                return Step::Record(Box::new(run(pending, Status::Blocked, now).because(reason)));
+                return TickAction::Record(Box::new(run(pending, Status::Blocked, now).because(reason)));
             }
         }
     }
     let overlap = overlap(pending.task, state);
     let waits = overlap == Overlap::Buffer || (pending.late && overlap != Overlap::Allow);
     if waits && state.lease.as_ref().is_some_and(|lease| is_live(lease, now)) {
-        return Step::Wait(Why::Running);
+        return TickAction::Wait(WaitReason::Running);
     }
     if pending.refused {
-        return Step::Wait(Why::Refused);
+        return TickAction::Wait(WaitReason::Refused);
     }
     if pending.handed.is_some_and(|at| is_within(at, ASK_AGAIN, now)) {
-        return Step::Wait(Why::Handed);
+        return TickAction::Wait(WaitReason::Handed);
     }
-    Step::Hand
+    TickAction::Invoke
 }
 
-/// How a task stands that another one needs.
+/// The state of a dependency.
 enum Needed {
     Complete,
-    Awaited(Why),
+    Awaited(WaitReason),
     Blocks(Reason),
 }
 
-/// How `dependency` stands for a tick. Its own ticks up to that one come first, and its run in progress if it is meant
-/// for no later time; then its last run decides.
+/// Returns the state of `dependency` for a tick. Its own ticks up to that one come first, and so does its run
+/// in progress if it is not for a later time. Then its last run decides.
 fn needed(
     dependency: &TaskName,
-    pending: &Pending<'_>,
+    pending: &DueTick<'_>,
     first: &BTreeMap<&TaskName, Timestamp>,
-    seen: &Seen,
+    seen: &Snapshot,
     now: Timestamp,
 ) -> Needed {
-    let awaited = || Needed::Awaited(Why::Dependency(dependency.clone()));
+    let awaited = || Needed::Awaited(WaitReason::Dependency(dependency.clone()));
     if first.get(dependency).is_some_and(|first| *first <= pending.tick) {
         return awaited();
     }
     let Some(state) = seen.states.get(dependency) else {
-        return Needed::Awaited(Why::Unreadable(dependency.clone()));
+        return Needed::Awaited(WaitReason::Unreadable(dependency.clone()));
     };
     let is_meant_before = |lease: &Lease| lease.scheduled_for.unwrap_or(lease.started_at) <= pending.tick;
     if state.leases().any(|lease| is_live(lease, now) && is_meant_before(lease)) {
@@ -218,14 +224,15 @@ fn needed(
     }
 }
 
-/// The task's policy, as somebody may have set it at run time. Settings that cannot be read are the run's to report.
-fn overlap(task: &Planned, state: &TaskState) -> Overlap {
+/// Returns the task's overlap policy, with run-time settings. The run itself reports settings that cannot be
+/// read.
+fn overlap(task: &PlannedTask, state: &TaskState) -> Overlap {
     let set = state.settings.as_deref().and_then(|text| Settings::parse(text).ok()?.overlap);
     set.unwrap_or(task.definition.overlap())
 }
 
-/// The record of a tick that has no run.
-fn run(pending: &Pending<'_>, status: Status, now: Timestamp) -> Run {
+/// Creates the record of a tick that has no run.
+fn run(pending: &DueTick<'_>, status: Status, now: Timestamp) -> Run {
     Run {
         status,
         scheduled_for: Some(pending.tick),
@@ -241,8 +248,8 @@ fn is_within(start: Timestamp, time: Duration, now: Timestamp) -> bool {
     start.saturating_add(time).is_ok_and(|end| now < end)
 }
 
-/// Every task of which something must be seen for these ticks: their own, and those they depend on.
-pub fn wanted<'a>(pending: &[Pending<'a>]) -> BTreeSet<&'a TaskName> {
+/// Returns every task whose state these ticks need: their own, and their dependencies.
+pub fn wanted<'a>(pending: &[DueTick<'a>]) -> BTreeSet<&'a TaskName> {
     pending.iter().flat_map(|tick| std::iter::once(tick.task.name()).chain(tick.task.depends_on())).collect()
 }
 

@@ -1,13 +1,14 @@
-//! The local times of a schedule, found directly from sets of values.
+//! Local times of a schedule, computed from sets of values.
 //!
-//! A search goes from month to month, looks only at the months that the schedule names, and takes the days of each from
-//! one set. It ends after the 400 years in which the calendar repeats, so that none is long: see `every_search_is_short`.
+//! A search goes from month to month, considers only the schedule's months, and takes the days of each from
+//! one set. It ends after 400 years, when the calendar repeats. So every search is short: see
+//! `every_search_is_short`.
 
 use jiff::civil::{Date, DateTime, Time, Weekday};
 
 use super::fields::{Fields, Item, YEARS};
 
-/// After so many years the calendar repeats, its days of the week too.
+/// The number of years after which the calendar repeats, with its days of the week.
 const CYCLE: i16 = 400;
 
 /// A set of the numbers 0 to 63.
@@ -15,7 +16,7 @@ const CYCLE: i16 = 400;
 struct Set(u64);
 
 impl Set {
-    /// The values of a field whose `*` is `first` to `last`.
+    /// Returns the values of a field whose `*` is `first` to `last`.
     fn of(field: &[Item], first: u16, last: u16) -> Self {
         field.iter().flat_map(|item| values(*item, first, last)).collect()
     }
@@ -24,13 +25,13 @@ impl Set {
         self.from(value) == Some(value)
     }
 
-    /// The first value from this one on.
+    /// Returns the first value that is not below this one.
     fn from(self, value: i8) -> Option<i8> {
         let rest = self.0 & u64::MAX.checked_shl(u32::try_from(value).ok()?)?;
         i8::try_from(rest.trailing_zeros()).ok().filter(|_| rest != 0)
     }
 
-    /// The last value up to this one.
+    /// Returns the last value that is not above this one.
     fn until(self, value: i8) -> Option<i8> {
         let rest = self.0 & (u64::MAX >> 63_u32.checked_sub(u32::try_from(value).ok()?)?);
         i8::try_from(rest.checked_ilog2()?).ok()
@@ -47,7 +48,7 @@ impl FromIterator<u16> for Set {
     }
 }
 
-/// The values of an item whose `*` is `first` to `last`; none of an item that names days by their month.
+/// Returns the values of an item whose `*` is `first` to `last`; none for an item that depends on the month.
 fn values(item: Item, first: u16, last: u16) -> impl Iterator<Item = u16> {
     let (range, step) = match item {
         Item::Any => (first..=last, 1),
@@ -59,15 +60,15 @@ fn values(item: Item, first: u16, last: u16) -> impl Iterator<Item = u16> {
     range.step_by(step.max(1).into())
 }
 
-/// The items of a field of days that name them by their month, and the plain ones.
+/// The days of the month: plain values, and items that depend on the month.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct DaysOfMonth {
     plain: Set,
-    /// The days whose nearest of Monday to Friday is meant.
+    /// The days whose nearest workday matches.
     workdays: Set,
-    /// How many days before the month's last.
+    /// The numbers of days before the month's last.
     before_last: Set,
-    /// How many days before the month's last stands the day whose nearest of Monday to Friday is meant.
+    /// The numbers of days before the month's last, where the nearest workday matches.
     workdays_before_last: Set,
     last_workday: bool,
 }
@@ -76,7 +77,7 @@ struct DaysOfMonth {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct DaysOfWeek {
     plain: Set,
-    /// Those whose first is meant, those whose second is meant, and so on.
+    /// The weekdays whose first occurrence in the month matches, those whose second does, and so on.
     nth: [Set; 5],
     last: Set,
 }
@@ -92,7 +93,7 @@ pub(super) struct Calendar {
     months: Set,
     /// `None`: every day.
     weekdays: Option<DaysOfWeek>,
-    /// A day must be among both, where there are both.
+    /// A day must match both fields, if both are there.
     both_days: bool,
     /// A bit for each of [`YEARS`]. `None`: every year.
     years: Option<[u64; 4]>,
@@ -115,7 +116,7 @@ impl Month {
         self.first.weekday().wrapping_add(day - 1)
     }
 
-    /// Of Monday to Friday the day nearest to this one, in the same month.
+    /// Returns the workday (Monday to Friday) nearest to this day, in the same month.
     fn nearest_workday(self, day: i8) -> i8 {
         match self.weekday(day) {
             Weekday::Saturday if day == 1 => 3,
@@ -220,17 +221,17 @@ impl Calendar {
         }
     }
 
-    /// The first local time after one; nothing if there is none.
+    /// Returns the first local time after one; none if there is none.
     pub(super) fn next_after(&self, after: DateTime) -> Option<DateTime> {
         self.after(after, &mut 0)
     }
 
-    /// The last local time before one; nothing if there is none.
+    /// Returns the last local time before one; none if there is none.
     pub(super) fn last_before(&self, before: DateTime) -> Option<DateTime> {
         self.before(before, &mut 0)
     }
 
-    /// As `next_after`; `steps` counts the years and the months that were looked at.
+    /// Searches as `next_after`. `steps` counts the years and months that were considered.
     fn after(&self, after: DateTime, steps: &mut usize) -> Option<DateTime> {
         let date = after.date();
         if self.has(date)
@@ -260,7 +261,7 @@ impl Calendar {
         None
     }
 
-    /// As `last_before`; `steps` counts the years and the months that were looked at.
+    /// Searches as `last_before`. `steps` counts the years and months that were considered.
     fn before(&self, before: DateTime, steps: &mut usize) -> Option<DateTime> {
         let date = before.date();
         if self.has(date)
@@ -290,7 +291,7 @@ impl Calendar {
         None
     }
 
-    /// The years that may be in it.
+    /// Returns the first and the last possible year.
     fn bounds(&self) -> (i16, i16) {
         match self.years {
             Some(_) => (YEARS.start().cast_signed(), YEARS.end().cast_signed()),
@@ -310,7 +311,7 @@ impl Calendar {
             && Month::of(date.year(), date.month()).is_some_and(|month| self.days_of(month).has(date.day()))
     }
 
-    /// The days of a month, 1 to 31.
+    /// Returns the days of a month, 1 to 31.
     fn days_of(&self, month: Month) -> Set {
         match (&self.days, &self.weekdays) {
             (None, None) => (1..=u16::from(month.days.unsigned_abs())).collect(),
@@ -348,7 +349,7 @@ impl Calendar {
 
     fn time_before(&self, time: Time) -> Option<Time> {
         let (hour, minute) = (time.hour(), time.minute());
-        // Of a part of a second the whole second is before it.
+        // A fraction of a second comes after its whole second.
         let second = if time.subsec_nanosecond() > 0 { time.second() } else { time.second() - 1 };
         if self.hours.has(hour) {
             let earlier = self.seconds.until(second).filter(|_| self.minutes.has(minute));
@@ -458,7 +459,7 @@ mod tests {
         assert_eq!(any.next_after(DateTime::MAX), None);
     }
 
-    /// The rarest days that come at all need 40 years of one month, and the ends of time a look at each year.
+    /// The rarest days need 40 years of one month, and the ends of time a step for each year.
     #[test]
     fn every_search_is_short() {
         let years = usize::from(YEARS.end() - YEARS.start()) + 1;

@@ -1,8 +1,8 @@
-//! From local times to instants: what a clock change does to a schedule.
+//! From local times to instants, across clock changes.
 //!
-//! The rule is the one of EventBridge Scheduler, so that a task fires at the same instants wherever it runs: a local
-//! time that the change leaves out has no tick, and one that comes twice has its tick the first time. Source:
-//! `EventBridge` Scheduler User Guide, "Daylight savings time".
+//! The rule is that of EventBridge Scheduler, so that a task fires at the same instants everywhere. A local
+//! time that a clock change leaves out has no tick. One that occurs twice has its tick the first time.
+//! Source: `EventBridge` Scheduler User Guide, "Daylight savings time".
 
 use std::iter;
 
@@ -17,7 +17,7 @@ use super::Schedule;
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
 impl Schedule {
-    /// The first tick after an instant; nothing if none ever comes, as of a year that has passed.
+    /// Returns the first tick after an instant; none if there is none, such as for a year that has passed.
     pub fn next_after(&self, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
         let mut local = zone.to_datetime(after);
         loop {
@@ -33,14 +33,14 @@ impl Schedule {
                     if tick > after {
                         return Some(tick);
                     }
-                    // `after` is in the repeated time, all of which has had its ticks.
+                    // `after` is in the repeated time, whose ticks are all over.
                     local = end_of_fold(zone, after)?.checked_sub(SECOND).ok()?;
                 }
             }
         }
     }
 
-    /// The last tick before an instant; nothing if there was none.
+    /// Returns the last tick before an instant; none if there was none.
     pub fn last_before(&self, zone: &TimeZone, before: Timestamp) -> Option<Timestamp> {
         let mut local = zone.to_datetime(before);
         if let AmbiguousOffset::Fold { after: offset, .. } = zone.to_ambiguous_timestamp(local).offset()
@@ -62,13 +62,13 @@ impl Schedule {
         }
     }
 
-    /// The ticks after an instant, in order.
+    /// Returns the ticks after an instant, in order.
     pub fn ticks<'a>(&'a self, zone: &'a TimeZone, after: Timestamp) -> impl Iterator<Item = Timestamp> + 'a {
         iter::successors(self.next_after(zone, after), move |tick| self.next_after(zone, *tick))
     }
 }
 
-/// The local time at which the repeated time is over in which `instant` is.
+/// Returns the local time at which the repeated time around `instant` ends.
 fn end_of_fold(zone: &TimeZone, instant: Timestamp) -> Option<DateTime> {
     let change = zone.preceding(instant.checked_add(SECOND).ok()?).next()?.timestamp();
     let before = zone.to_offset(change.checked_sub(SECOND).ok()?);

@@ -1,4 +1,5 @@
-//! Who starts a cron task in AWS: EventBridge Scheduler, which costs nothing between two ticks, or the pulse.
+//! The driver of a cron task in AWS: EventBridge Scheduler, which costs nothing between two ticks, or the
+//! pulse.
 
 use super::eventbridge::Inexpressible;
 use crate::{
@@ -6,28 +7,28 @@ use crate::{
     definition::{Cron, Overlap},
 };
 
-/// Who starts a cron task in AWS. On one machine it is always the pulse.
+/// The driver of a cron task in AWS. On one machine it is always the pulse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Driver {
-    /// A schedule of its own in EventBridge Scheduler.
+    /// A schedule of the task's own in EventBridge Scheduler.
     EventBridge {
-        /// Its expression, which is read in the task's time zone.
+        /// The expression, in the task's time zone.
         expression: String,
     },
     /// The pulse.
     Pulse {
-        /// Everything that EventBridge cannot do, at least one thing.
+        /// The features that EventBridge lacks; at least one.
         reasons: Vec<Reason>,
     },
 }
 
-/// What EventBridge Scheduler cannot do for a task.
+/// A feature of a task that EventBridge Scheduler lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// It asks nobody whether a tick is due.
+    /// It calls no function to find out whether a tick is due.
     #[error("its own function says when it is due")]
     Dynamic,
-    /// It has no expression for it.
+    /// It has no expression for the schedule.
     #[error(transparent)]
     Inexpressible(#[from] Inexpressible),
     /// It does not wait for other tasks.
@@ -36,15 +37,15 @@ pub enum Reason {
     /// It does not hold a tick back until a run is over.
     #[error("its overlap is `buffer`: a tick waits until the run is over")]
     Buffer,
-    /// It tries a tick that it could not deliver only until the next one.
+    /// It retries a tick that it could not deliver only until the next one.
     #[error("its catch-up is `{0}`: each tick of a pause has its run")]
     CatchUpAll(CatchUp),
-    /// It has only a window in which every tick falls somewhere else.
+    /// It has only a time window, in which the delay of each tick differs.
     #[error("it has jitter: its ticks are put off by its own fixed share")]
     Jitter,
 }
 
-/// Who starts the task in AWS.
+/// Chooses the driver of a cron task in AWS.
 pub fn driver(cron: &Cron) -> Driver {
     let mut reasons = Vec::new();
     let expression = match cron.schedule.as_ref().map(super::Schedule::to_eventbridge) {
@@ -63,12 +64,12 @@ pub fn driver(cron: &Cron) -> Driver {
     }
     match cron.overlap {
         Overlap::Buffer => reasons.push(Reason::Buffer),
-        // The claim and the task's own function see to these.
+        // The claim and the task's own function implement these.
         Overlap::Skip | Overlap::Allow | Overlap::Replace => {}
     }
     match cron.catch_up {
         CatchUp::All { .. } => reasons.push(Reason::CatchUpAll(cron.catch_up)),
-        // For how long a tick is tried says the schedule's retry policy.
+        // The schedule's retry policy has the time for which a tick is retried.
         CatchUp::None | CatchUp::Last => {}
     }
     if !cron.jitter.is_zero() {

@@ -1,4 +1,4 @@
-//! Which ticks of a task are due, and which are given up.
+//! The due ticks of a task, and those that are given up.
 
 use std::{iter, time::Duration};
 
@@ -8,50 +8,50 @@ use crate::{catch_up::CatchUp, definition::Cron, name::TaskName};
 
 /// The pause between two pulses.
 pub const PULSE: Duration = Duration::from_secs(60);
-/// How late a tick may be with catch-up `none`: two pulses, so that one that is late loses nothing.
+/// The maximum delay of a tick with catch-up `none`: two pulses, so that a late pulse loses nothing.
 pub const GRACE: Duration = Duration::from_secs(120);
-/// How many ticks of one task are looked at in one decision: the newest ones. Older ones are given up whatever the
-/// policy says, so that a schedule of seconds does not bury the others after a long pause.
+/// The maximum number of a task's ticks in one decision: the newest ones. Older ones are given up whatever
+/// the policy. So a schedule of seconds does not displace the other tasks after a long pause.
 pub const MOST_TICKS: usize = 1000;
 
-/// What is due of one task.
+/// The due ticks of one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Due {
-    /// No tick has come.
+    /// No tick is due.
     Waiting {
-        /// The next one; nothing if none ever comes.
+        /// The next tick; none if there is none.
         next: Option<Timestamp>,
     },
-    /// Ticks have come.
+    /// Ticks are due.
     Come {
-        /// Those to run, oldest first.
+        /// The ticks to run, oldest first.
         run: Vec<Timestamp>,
-        /// Those that are given up.
+        /// The ticks that are given up.
         missed: Missed,
-        /// The next one; nothing if none ever comes.
+        /// The next tick; none if there is none.
         next: Option<Timestamp>,
     },
 }
 
-/// Ticks that the policy of catch-up gives up.
+/// The ticks that the catch-up policy gives up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
     /// The newest of them, oldest first; at most [`MOST_TICKS`].
     pub ticks: Vec<Timestamp>,
-    /// Whether there are still older ones, which nobody counted.
+    /// There are older ones, which were not counted.
     pub more: bool,
 }
 
-/// What is due of a task at `now`, of the ticks whose turn came after `last`.
+/// Decides which ticks of a task are due at `now`, of those that came due after `last`.
 ///
-/// A tick's turn comes by the task's share of its jitter later ([`put_off`]); the tick keeps its own time. Under the
-/// policies `none` and `last` at most one tick runs, the newest, and with `none` only within [`GRACE`]. Under `all`
-/// each runs whose turn came within the policy's time. A tick that gave way to a newer one within the same pulse, as
-/// those of a schedule of seconds do, does not count as missed.
+/// A tick comes due later by the task's share of its jitter ([`put_off`]), and keeps its own time. Under the
+/// policies `none` and `last` at most the newest tick runs, and with `none` only within [`GRACE`]. Under
+/// `all` each tick within the policy's time runs. A tick that a newer one replaces within the same pulse, as
+/// in a schedule of seconds, does not count as missed.
 ///
-/// A task whose own function is asked has a tick each minute, in every zone, and none of them is missed: nobody knows
-/// what the function would have said.
+/// A task with a schedule function has a tick each minute, in every zone. None of them is missed, since the
+/// function's decision is unknown.
 pub fn due(cron: &Cron, name: &TaskName, zone: &TimeZone, last: Timestamp, now: Timestamp) -> Due {
     let put_off = SignedDuration::try_from(put_off(cron, name)).unwrap_or(SignedDuration::MAX);
     let before = |instant: Timestamp| instant.checked_sub(put_off).unwrap_or(Timestamp::MIN);
@@ -71,13 +71,13 @@ pub fn due(cron: &Cron, name: &TaskName, zone: &TimeZone, last: Timestamp, now: 
     }
 }
 
-/// By how much a task's ticks are put off: its own fixed share of its jitter, from its name.
+/// Returns the delay of a task's ticks: its fixed share of its jitter, by its name.
 pub fn put_off(cron: &Cron, name: &TaskName) -> Duration {
     let jitter = crate::duration::millis(cron.jitter);
     if jitter == 0 {
         return Duration::ZERO;
     }
-    // FNV-1a: the same in every build of every version, as the standard library's hashes are not.
+    // FNV-1a is the same in every build of every version, unlike the standard library's hashes.
     let hash = name.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
@@ -115,8 +115,8 @@ fn decided(
         CatchUp::None | CatchUp::Last => newest,
     };
     let run = ticks.split_off(first);
-    if let (Some(heir), CatchUp::None | CatchUp::Last) = (run.first(), policy) {
-        let same_pulse = |tick: &Timestamp| heir.duration_since(*tick).unsigned_abs() < PULSE;
+    if let (Some(successor), CatchUp::None | CatchUp::Last) = (run.first(), policy) {
+        let same_pulse = |tick: &Timestamp| successor.duration_since(*tick).unsigned_abs() < PULSE;
         ticks.retain(|tick| !same_pulse(tick));
     }
     Due::Come { run, missed: Missed { ticks, more }, next }

@@ -1,8 +1,8 @@
-//! A schedule's form for EventBridge Scheduler, where there is one that fires at the same instants.
+//! The form of a schedule for EventBridge Scheduler, if there is one that fires at the same instants.
 //!
-//! Only what its documentation says without doubt is used. So steps in a range become lists, and what two systems may
-//! read differently (`LW`, several `#`) has no form. `rate()` is never used: it counts from when the schedule was
-//! created. Source: EventBridge Scheduler User Guide, "Schedule types".
+//! Only documented features without ambiguity are used. So steps in a range become lists. Items that two
+//! systems may read differently (`LW`, several `#`) have no form. `rate()` is never used, since it counts
+//! from the schedule's creation. Source: EventBridge Scheduler User Guide, "Schedule types".
 
 use std::ops::RangeInclusive;
 
@@ -11,25 +11,25 @@ use super::{
     fields::{Fields, Item, YEARS},
 };
 
-/// The longest expression. Source: EventBridge Scheduler API Reference, `CreateSchedule`.
+/// The maximum length of an expression. Source: EventBridge Scheduler API Reference, `CreateSchedule`.
 const LONGEST: usize = 256;
 const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// Why a schedule cannot be an EventBridge Scheduler expression of the same instants.
+/// The error of a schedule without an EventBridge Scheduler expression for the same instants.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("EventBridge Scheduler cannot express `{schedule}`: {reason}")]
 pub struct Inexpressible {
     /// The schedule.
     pub schedule: String,
-    /// The part of it that has no counterpart.
+    /// The part without an equivalent.
     pub reason: &'static str,
 }
 
 impl Schedule {
-    /// The EventBridge Scheduler expression that fires at the same instants in the same time zone.
+    /// Returns the EventBridge Scheduler expression that fires at the same instants in the same time zone.
     ///
-    /// Its fields are minute, hour, day of month, month, day of week (1 is Sunday) and year, and one of the
-    /// two day fields is `?`.
+    /// Its fields are minute, hour, day of month, month, day of week (1 is Sunday) and year. One of the two
+    /// day fields is `?`.
     pub fn to_eventbridge(&self) -> Result<String, Inexpressible> {
         expression(self.fields())
             .map_err(|reason| Inexpressible { schedule: self.as_str().to_owned(), reason })
@@ -58,12 +58,13 @@ fn expression(fields: &Fields) -> Result<String, &'static str> {
     Ok(expression)
 }
 
-/// Whether a field says nothing. `*/1` says every day, so that beside it no day of the month matters.
+/// Returns whether a field allows every value. `*/1` as a weekday allows every day, so that no day of the
+/// month matters.
 fn any(field: &[Item]) -> bool {
     matches!(field, [Item::Any])
 }
 
-/// A field of nothing but values, which lie within `all`.
+/// Writes a field of plain values within `all`.
 fn plain(field: &[Item], all: RangeInclusive<u16>) -> Result<String, &'static str> {
     let mut parts = Vec::new();
     for item in field {
@@ -101,12 +102,12 @@ fn day_of_month(field: &[Item]) -> Result<String, &'static str> {
         _ if field.iter().all(|item| matches!(item, Item::Any | Item::Every(_) | Item::Range { .. })) => {
             plain(field, 1..=31)
         }
-        _ => Err("`L` and `W` stand alone there, and not in a list"),
+        _ => Err("`L` and `W` are not allowed in a list there"),
     }
 }
 
-/// A field of weekdays: a list of names, which mean the same on both sides as the numbers don't, or one special item,
-/// which it documents with a number.
+/// Writes a field of weekdays: a list of names, which mean the same in both systems while numbers do not, or
+/// one special item, which is documented with a number.
 fn day_of_week(field: &[Item]) -> Result<String, &'static str> {
     match *field {
         [Item::Nth { weekday, nth }] => return Ok(format!("{}#{nth}", weekday + 1)),
@@ -119,7 +120,7 @@ fn day_of_week(field: &[Item]) -> Result<String, &'static str> {
             Item::Any => (0, 6, 1),
             Item::Every(step) => (0, 7, step),
             Item::Range { first, last, step } => (first, last, step),
-            _ => return Err("`#` and `L` stand alone there, and not in a list"),
+            _ => return Err("`#` and `L` are not allowed in a list there"),
         };
         for day in (first..=last).step_by(step.into()) {
             chosen[usize::from(day % 7)] = true;
@@ -180,9 +181,9 @@ mod tests {
             ("0 0 LW * *", "`LW`"),
             ("0 0 L-3 * *", "days before the month's last"),
             ("0 0 L-3W * *", "days before the month's last"),
-            ("0 0 1,L-3 * *", "stand alone"),
-            ("0 0 1,L * *", "stand alone"),
-            ("0 0 * * 5#2,5#3", "stand alone"),
+            ("0 0 1,L-3 * *", "in a list"),
+            ("0 0 1,L * *", "in a list"),
+            ("0 0 * * 5#2,5#3", "in a list"),
             ("0 0 0 1 1 * */2", "too long"),
         ] {
             let error = text.parse::<Schedule>().unwrap().to_eventbridge().unwrap_err();

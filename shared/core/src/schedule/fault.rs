@@ -1,18 +1,18 @@
-//! Why a text is not a schedule, shown where it is wrong.
+//! The error of a text that is not a schedule, with the place of the fault.
 
 use std::{fmt, ops::Range};
 
-/// Why a text is not a schedule. It displays itself in three lines: the reason, the text, and
-/// carets under the fault.
+/// The error of a text that is not a schedule. It displays three lines: the reason, the text, and carets
+/// under the fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSchedule {
-    /// What was given.
+    /// The given text.
     pub text: String,
-    /// What is wrong with it, and what may stand there.
+    /// The fault, and what is allowed.
     pub reason: String,
-    /// The bytes of the text that are at fault; none if something is missing at that place.
+    /// The bytes at fault; an empty range if something is missing there.
     pub span: Range<usize>,
-    /// What may have been meant.
+    /// A suggestion.
     pub hint: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl InvalidSchedule {
         Self { text: text.to_owned(), reason: shown(&reason.into()), span, hint: None }
     }
 
-    /// The fault of the first character that looks like a space or like nothing, and is not one of ASCII's spaces.
+    /// Finds the first character that looks like a space or is invisible, and is not an ASCII space.
     pub(super) fn of_spaces(text: &str) -> Option<Self> {
         let (at, found) = text.char_indices().find(|(_, c)| {
             !c.is_ascii_whitespace() && (c.is_whitespace() || c.is_control() || is_invisible(*c))
@@ -56,7 +56,7 @@ impl fmt::Display for InvalidSchedule {
     }
 }
 
-/// The text as it can stand in one line, with nothing in it that cannot be seen.
+/// Returns the text in one line, with no invisible characters.
 fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -69,7 +69,7 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// Returns true for characters that are not seen: they have no width, or turn the direction of the text.
+/// Returns whether a character is invisible: it has no width, or changes the direction of the text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')

@@ -1,6 +1,6 @@
 //! The fields of a cron expression, read with the place of each fault.
 //!
-//! The meaning of a word is decided here, once, for the pulse, for EventBridge and for people.
+//! Each word has one meaning, for the pulse, for EventBridge and for people. It is defined here.
 
 use std::{
     fmt,
@@ -8,12 +8,12 @@ use std::{
 };
 
 use super::fault::InvalidSchedule;
-use crate::near::nearest;
+use crate::suggest::nearest;
 
-/// The fields of a cron expression, each a list of items of which one must match.
+/// The fields of a cron expression. Each is a list of items of which one must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
-    /// 0 to 59. Nothing: at second 0.
+    /// 0 to 59; second 0 if there is no such field.
     pub second: Option<Field>,
     /// 0 to 59.
     pub minute: Field,
@@ -25,10 +25,10 @@ pub struct Fields {
     pub month: Field,
     /// 0 to 7, where 0 and 7 are Sunday.
     pub weekday: Field,
-    /// 1970 to 2199. Nothing: every year.
+    /// 1970 to 2199; every year if there is no such field.
     pub year: Option<Field>,
-    /// Whether a day must match both the day of the month and the day of the week (`+MON`). Otherwise one of them is
-    /// enough, and one that is `*` does not count.
+    /// A day must match both the day of the month and the day of the week (`+MON`). Otherwise one of them
+    /// suffices, and a field that is `*` does not count.
     pub both_days: bool,
 }
 
@@ -48,32 +48,32 @@ pub enum Item {
         first: u16,
         /// The last value, at least the first.
         last: u16,
-        /// From how many values one is taken, at least 1.
+        /// The step between values, at least 1.
         step: u16,
     },
     /// `L`: the last day of the month.
     LastDay,
-    /// `LW`: the last of Monday to Friday in the month.
+    /// `LW`: the last workday (Monday to Friday) of the month.
     LastWorkday,
-    /// `L-3`: so many days before the last day of the month, at least 1.
+    /// `L-3`: this many days before the last day of the month, at least 1.
     BeforeLast(u16),
-    /// `L-3W`: of Monday to Friday the one nearest to that day, in the same month.
+    /// `L-3W`: the workday (Monday to Friday) nearest to that day, in the same month.
     WorkdayBeforeLast(u16),
-    /// `15W`: of Monday to Friday the one nearest to that day, in the same month.
+    /// `15W`: the workday (Monday to Friday) nearest to that day, in the same month.
     Workday(u16),
-    /// `MON#2`: that weekday's n-th in the month.
+    /// `MON#2`: the n-th such weekday of the month.
     Nth {
         /// 0 is Sunday.
         weekday: u16,
         /// 1 to 5.
         nth: u16,
     },
-    /// `MON#L` or `MONL`: that weekday's last in the month.
+    /// `MON#L` or `MONL`: the last such weekday of the month.
     LastOf(u16),
 }
 
 impl Item {
-    /// Returns true if the item names the value itself, in a field that begins with `first`.
+    /// Returns whether the item names the value, in a field that begins with `first`.
     pub(super) fn has(self, value: u16, first: u16) -> bool {
         match self {
             Self::Any => true,
@@ -86,13 +86,13 @@ impl Item {
     }
 }
 
-/// What may stand in a field.
+/// The values that a field allows.
 struct Place {
     one: &'static str,
     many: &'static str,
     first: u16,
     last: u16,
-    /// The words for its values, the first of them for `named_from`.
+    /// The names of its values. The first one is for `named_from`.
     names: &'static [&'static str],
     named_from: u16,
 }
@@ -101,10 +101,10 @@ const fn place(one: &'static str, many: &'static str, first: u16, last: u16) -> 
     Place { one, many, first, last, names: &[], named_from: 0 }
 }
 
-/// The most days before a month's last.
+/// The maximum number of days before a month's last.
 const BEFORE_LAST: u16 = 30;
 
-/// The first and the last year a schedule may name. Source: OCPS 1.2, and EventBridge Scheduler's own bounds.
+/// The first and the last year of a schedule. Source: OCPS 1.2, and the limits of EventBridge Scheduler.
 pub(super) const YEARS: RangeInclusive<u16> = 1970..=2199;
 
 const SECOND: Place = place("second", "seconds", 0, 59);
@@ -122,7 +122,7 @@ const WEEKDAY: Place = Place {
 };
 const YEAR: Place = place("year", "years", *YEARS.start(), *YEARS.end());
 
-/// A part of the text and where it begins.
+/// A part of the text, with its place.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     whole: &'a str,
@@ -139,7 +139,7 @@ impl<'a> Part<'a> {
         InvalidSchedule::new(self.whole, self.span(), reason)
     }
 
-    /// The part of these bytes of it.
+    /// Returns the part with these bytes of it.
     fn part(self, from: usize, to: usize) -> Self {
         Part { text: &self.text[from..to], at: self.at + from, ..self }
     }
@@ -280,7 +280,7 @@ fn stepped(
         None => return Err(step.fault("a step is a number: `*/5` is each fifth")),
     };
     match range_part.text {
-        // So that a year says in numbers from where it is counted.
+        // A year is written in numbers from the first one.
         "*" if is(place, &YEAR) => return Ok(Item::Range { first: place.first, last: place.last, step }),
         "*" => return Ok(Item::Every(step)),
         "" => return Err(part.fault("a step needs a range before it").hint(format!("write `*/{step}`"))),
@@ -296,7 +296,7 @@ fn stepped(
     Ok(Item::Range { first, last, step })
 }
 
-/// `L`, `LW`, `L-3`, `L-3W` and `15W`.
+/// Reads `L`, `LW`, `L-3`, `L-3W` and `15W`.
 fn day(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
     if part.text.eq_ignore_ascii_case("L") {
         return Ok(Some(Item::LastDay));
@@ -318,7 +318,7 @@ fn day(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
     }
 }
 
-/// The `3` of `L-3`, and the `3W` of `L-3W`.
+/// Reads the `3` of `L-3`, and the `3W` of `L-3W`.
 fn before_last(part: Part<'_>) -> Result<Item, InvalidSchedule> {
     let (number, is_workday) = part.strip_suffix("W").map_or((part, false), |number| (number, true));
     match (digits(number.text).filter(|days| *days <= BEFORE_LAST), is_workday) {
@@ -335,12 +335,12 @@ fn before_last(part: Part<'_>) -> Result<Item, InvalidSchedule> {
     }
 }
 
-/// A number of digits alone, without a sign.
+/// Reads a number of digits, without a sign.
 fn digits(text: &str) -> Option<u16> {
     text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// `MON#2`, `MON#L` and `MONL`.
+/// Reads `MON#2`, `MON#L` and `MONL`.
 fn weekday(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
     if part.text.eq_ignore_ascii_case("L") {
         let reason = "`L` needs its day of the week before it";
@@ -368,14 +368,14 @@ fn weekday(part: Part<'_>) -> Result<Option<Item>, InvalidSchedule> {
     }
 }
 
-/// `a` or `a-b`.
+/// Reads `a` or `a-b`.
 fn range(part: Part<'_>, place: &Place) -> Result<(u16, u16), InvalidSchedule> {
     let Some((from, to)) = part.split_once('-') else {
         let only = value(part, place)?;
         return Ok((only, only));
     };
     let (first, last) = (value(from, place)?, value(to, place)?);
-    // A week that ends on Sunday ends on 7.
+    // A week that ends on Sunday ends with 7.
     let last = if is(place, &WEEKDAY) && last == 0 && first > 0 { 7 } else { last };
     if first > last {
         let reason = format!("the range `{}` runs backwards", part.text);
@@ -412,7 +412,7 @@ fn value(part: Part<'_>, place: &Place) -> Result<u16, InvalidSchedule> {
 }
 
 impl Place {
-    /// The last value before it begins anew: of the days of the week 6, since 7 is Sunday again.
+    /// Returns the last value before the field wraps. For weekdays it is 6, since 7 is Sunday again.
     fn wrap_last(&self) -> u16 {
         if is(self, &WEEKDAY) { 6 } else { self.last }
     }

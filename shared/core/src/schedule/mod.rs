@@ -1,5 +1,5 @@
-//! Schedules: the language they are written in, their ticks, which of them are due, and their form for EventBridge
-//! Scheduler. docs/schedules.md tells authors of it.
+//! Schedules: their language, their ticks, the due ones among them, and their form for EventBridge Scheduler.
+//! docs/schedules.md is the documentation for authors.
 
 mod calendar;
 mod clock;
@@ -32,11 +32,11 @@ pub use self::{
     fields::{Field, Fields, Item},
 };
 
-/// The longest text of a schedule, in bytes.
+/// The maximum length of a schedule's text, in bytes.
 pub const MAX_TEXT: usize = 256;
 
-/// A schedule as it was written, known to parse: a cron expression of five fields (minute, hour, day of month, month,
-/// day of week), with seconds and year optional; a nickname such as `@daily`; or `every 5 minutes`.
+/// A valid schedule as it was written: a cron expression of five fields (minute, hour, day of month, month,
+/// day of week), with optional seconds and year; a nickname such as `@daily`; or `every 5 minutes`.
 ///
 /// Two schedules are equal if their texts are. A clone is cheap.
 #[derive(Clone, Serialize, Deserialize)]
@@ -46,20 +46,20 @@ pub struct Schedule {
     parsed: Arc<Parsed>,
 }
 
-/// What a text says, and the form in which its times are found.
+/// The meaning of a text, and the form in which its times are computed.
 struct Parsed {
     fields: Fields,
     calendar: Calendar,
 }
 
 impl Schedule {
-    /// The schedule as it was written.
+    /// Returns the schedule as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What it says, of words as well: `every 5 minutes` is `*/5 * * * *`. Displayed they are a cron expression in
-    /// numbers.
+    /// Returns the fields, for nicknames and phrases too: `every 5 minutes` is `*/5 * * * *`. They display as
+    /// a cron expression in numbers.
     pub fn fields(&self) -> &Fields {
         &self.parsed.fields
     }

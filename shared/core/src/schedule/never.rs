@@ -25,7 +25,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-/// The most days that each month has.
+/// The maximum number of days of each month.
 const LENGTHS: [u8; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 /// The places of the date's fields in a cron expression.
@@ -37,10 +37,10 @@ struct Places {
 }
 
 impl Places {
-    /// The places in a text that has been read as these fields.
+    /// Returns the places in a text that was read as these fields.
     fn of(text: &str, fields: &Fields) -> Self {
         let words = text.split_ascii_whitespace().map(|word| {
-            // A word of the text is a part of it, so its address tells its place.
+            // A word is a slice of the text, so its address shows its place.
             let from = word.as_ptr() as usize - text.as_ptr() as usize;
             from..from + word.len()
         });
@@ -50,7 +50,7 @@ impl Places {
     }
 }
 
-/// The fault of fields that match no date of any year that may be named; nothing if one matches.
+/// Returns the error of fields that match no date of any allowed year; none if one matches.
 pub(super) fn never(text: &str, fields: &Fields, calendar: &Calendar) -> Option<InvalidSchedule> {
     if calendar.next_after(DateTime::MIN).is_some() {
         return None;
@@ -88,7 +88,7 @@ pub(super) fn never(text: &str, fields: &Fields, calendar: &Calendar) -> Option<
     })
 }
 
-/// The months of the fields, from 0.
+/// Returns the months of the fields, from 0.
 fn months(fields: &Fields) -> Vec<usize> {
     let is_named = |month: &usize| {
         let only = u16::try_from(month + 1).unwrap_or(12);
@@ -98,8 +98,8 @@ fn months(fields: &Fields) -> Vec<usize> {
 }
 
 impl Schedule {
-    /// The first tick after an instant, for places that take a schedule from a person: the error of one that never fires
-    /// from then on in this time zone shows its place.
+    /// Returns the first tick after an instant, for input from a person. The error of a schedule that never
+    /// fires from then on in this time zone shows the place of the fault.
     pub fn first_after(&self, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, InvalidSchedule> {
         if let Some(tick) = self.next_after(zone, now) {
             return Ok(tick);

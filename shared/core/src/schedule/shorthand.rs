@@ -1,7 +1,7 @@
-//! Words for a schedule: nicknames such as `@daily`, and `every 5 minutes`.
+//! Shorthands for a schedule: nicknames such as `@daily`, and phrases such as `every 5 minutes`.
 
 use super::fault::InvalidSchedule;
-use crate::near::nearest;
+use crate::suggest::nearest;
 
 const NICKNAMES: [(&str, &str); 7] = [
     ("@hourly", "0 * * * *"),
@@ -16,12 +16,12 @@ const NICKNAMES: [(&str, &str); 7] = [
 /// A unit of `every`.
 struct Unit {
     word: &'static str,
-    /// How many make up the next larger unit, if it is always the same number.
+    /// The number of units in the next larger one, if it is constant.
     in_next: Option<u32>,
     next: &'static str,
-    /// The expression for each one of it.
+    /// The expression for every single unit.
     one: &'static str,
-    /// What stands before and behind `*/n` in the expression for each n-th.
+    /// The parts of the expression before and after `*/n`.
     around: (&'static str, &'static str),
 }
 
@@ -39,7 +39,7 @@ const UNITS: [Unit; 7] = [
     unit("year", None, "", "0 0 1 1 *"),
 ];
 
-/// The cron expression that a nickname or a phrase stands for. Nothing if the text is neither.
+/// Returns the cron expression of a nickname or a phrase; none if the text is neither.
 pub(super) fn expand(text: &str) -> Option<Result<String, InvalidSchedule>> {
     let trimmed = text.trim();
     let at = text.find(trimmed).unwrap_or_default();
@@ -51,7 +51,7 @@ pub(super) fn expand(text: &str) -> Option<Result<String, InvalidSchedule>> {
         return None;
     }
     let place = |word: &str| {
-        // A word of the text is a part of it, so its address tells its place.
+        // A word is a slice of the text, so its address shows its place.
         let from = word.as_ptr() as usize - text.as_ptr() as usize;
         from..from + word.len()
     };
@@ -59,7 +59,8 @@ pub(super) fn expand(text: &str) -> Option<Result<String, InvalidSchedule>> {
         [unit] => every(text, None, (unit, place(unit))),
         [count, unit] => every(text, Some((count, place(count))), (unit, place(unit))),
         _ => {
-            let reason = "behind `every` stands a unit, with a number before it or not: `every hour`, `every 5 minutes`";
+            let reason =
+                "expected a unit after `every`, with or without a number: `every hour`, `every 5 minutes`";
             Err(InvalidSchedule::new(text, at..at + trimmed.len(), reason))
         }
     })
@@ -71,7 +72,7 @@ fn nickname(text: &str, word: &str, at: usize) -> Result<&'static str, InvalidSc
     }
     let fault = |reason: String| InvalidSchedule::new(text, at..at + word.len(), reason);
     if word == "@reboot" {
-        let reason = "`@reboot` stands for a scheduler's start, and none is started here: what runs once a deployment \
+        let reason = "`@reboot` means the start of a scheduler, and none is started here: what runs once a deployment \
                       is a lifecycle task";
         return Err(fault(reason.to_owned()));
     }
@@ -123,7 +124,7 @@ fn every(text: &str, count: Option<Word<'_>>, (word, place): Word<'_>) -> Result
     })
 }
 
-/// The expression for each `count`-th of a unit, if its pauses are all the same.
+/// Returns the expression for every `count`-th unit, if all pauses are equal.
 fn even(index: usize, count: u32) -> Option<String> {
     let unit = UNITS.get(index)?;
     if count == 1 {

@@ -1,11 +1,11 @@
-//! The language: what is read, and what is refused with its place.
+//! Tests of the language: texts that are read, and texts that are refused with the place of the fault.
 
 use jiff::{Timestamp, tz::TimeZone};
 use proptest::prelude::*;
 
 use super::*;
 
-/// Texts near to schedules: each field something that may stand there, or nearly so.
+/// Texts that are schedules or nearly so.
 pub(super) fn any_text() -> impl Strategy<Value = String> {
     let number = prop_oneof![8 => (0..62_u16).prop_map(|n| n.to_string()), 1 => any::<u16>().prop_map(|n| n.to_string())];
     let small = || (0..32_u8).prop_map(|n| n.to_string());
@@ -64,8 +64,8 @@ fn any_fault() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// A text is read or refused, without a panic, and a fault has a place in it. What is read means the same when
-    /// it is written in numbers.
+    /// Any text is read or refused without a panic, and a fault has a place in it. A text that is read means
+    /// the same in numbers.
     #[test]
     fn any_text_is_read_or_refused_at_its_place(text in prop_oneof![any_fault(), any_text(), any::<String>()]) {
         match text.parse::<Schedule>() {
@@ -86,7 +86,7 @@ proptest! {
         }
     }
 
-    /// croner and the search here find the same times, of all that croner can read.
+    /// croner and the search find the same times, for all texts that croner can read.
     #[test]
     fn croner_finds_the_same_times(text in any_text(), from in 0_i64..4_000_000_000) {
         let before_last = |field: &Field| {
@@ -193,7 +193,7 @@ fn c02_a_fault_has_its_place_and_its_reason() {
         ("@never", "@never", "`@never` is not a nickname"),
         ("@dayly", "@dayly", "did you mean @daily?"),
         ("@Daily", "@Daily", "did you mean @daily?"),
-        ("@reboot", "@reboot", "stands for a scheduler's start, and none is started here"),
+        ("@reboot", "@reboot", "means the start of a scheduler, and none is started here"),
         ("@daily 0 0 * * *", "@daily 0 0 * * *", "is not a nickname"),
         ("every 7 minutes", "7", "write `*/7 * * * *` if that is meant"),
         ("every 90 minutes", "90", "do not divide the hour evenly"),
@@ -209,7 +209,7 @@ fn c02_a_fault_has_its_place_and_its_reason() {
         ("every +5 minutes", "+5", "is not a number of at least 1, in digits alone"),
         ("every -5 minutes", "-5", "is not a number of at least 1"),
         ("every 5 minuts", "minuts", "did you mean minute?"),
-        ("every", "every", "behind `every` stands a unit"),
+        ("every", "every", "expected a unit after `every`"),
         ("0 12 * * MON#+2", "+2", "behind `#` stands 1 to 5, or `L`"),
         ("0 12 * * MON#02", "02", "behind `#` stands 1 to 5, or `L`"),
         ("every 005 minutes", "005", "is not a number of at least 1"),

@@ -1,4 +1,4 @@
-//! The check itself. Its cost is linear in the size of the value.
+//! The check of a value against a schema. Its cost is linear in the size of the value.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,17 +12,17 @@ use super::{
     parts::{self, Entry, Keywords, listed, required, target},
 };
 
-/// A step from a value into a part of it.
+/// A segment of a path from a value to a part of it.
 #[derive(Clone, Debug)]
-pub(super) enum Step {
+pub(super) enum PathSegment {
     Key(String),
     Place(usize),
 }
 
-/// A violation, with the steps to its place in reverse order.
+/// A violation, with the segments of its path in reverse order.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
-    pub steps: Vec<Step>,
+    pub steps: Vec<PathSegment>,
     pub reason: String,
 }
 
@@ -31,45 +31,45 @@ impl Fault {
         Self { steps: Vec::new(), reason: reason.into() }
     }
 
-    fn below(mut self, step: Step) -> Self {
+    fn below(mut self, step: PathSegment) -> Self {
         self.steps.push(step);
         self
     }
 }
 
-/// A verdict on a part of the value; nothing while it is being found.
+/// Verdicts on parts of the value; none while a verdict is being computed.
 type Verdicts = HashMap<(*const Value, *const Value), Option<Result<(), Fault>>>;
 
 /// Checks values against the parts of one schema.
 ///
-/// What a `$ref` leads to is checked once for each part of the value: every recursion of a schema passes by one, so the
-/// cost is bounded by the size of the value times that of the schema.
+/// The target of a `$ref` is checked once for each part of the value. Every recursion of a schema goes
+/// through a `$ref`. So the cost is limited by the size of the value times that of the schema.
 pub(crate) struct Checker<'a> {
     root: &'a Value,
-    /// Whether required keys must be there.
+    /// Required keys must be there.
     is_whole: bool,
     verdicts: RefCell<Verdicts>,
     steps: Cell<usize>,
 }
 
 impl<'a> Checker<'a> {
-    /// Checks whole values.
+    /// Creates a checker of whole values.
     pub(crate) fn new(root: &'a Value) -> Self {
         Self { root, is_whole: true, verdicts: RefCell::default(), steps: Cell::new(0) }
     }
 
-    /// Checks values of which required keys may be left out.
+    /// Creates a checker of values that may lack required keys.
     pub(crate) fn of_parts(root: &'a Value) -> Self {
         Self { is_whole: false, ..Self::new(root) }
     }
 
-    /// How many pairs of a value and a schema have been looked at.
+    /// Returns the number of pairs of value and schema that were considered.
     #[cfg(test)]
     pub(super) fn steps(&self) -> usize {
         self.steps.get()
     }
 
-    /// Whether a value fulfils a part of the schema.
+    /// Returns whether a value fulfils a part of the schema.
     pub(crate) fn is_fulfilled(&self, value: &'a Value, schema: &'a Value) -> bool {
         self.check(value, schema).is_ok()
     }
@@ -86,7 +86,7 @@ impl<'a> Checker<'a> {
             Value::Array(items) => {
                 for (i, item) in items.iter().enumerate() {
                     let Some(schema) = parts::item(schema, i) else { break };
-                    self.check(item, schema).map_err(|fault| fault.below(Step::Place(i)))?;
+                    self.check(item, schema).map_err(|fault| fault.below(PathSegment::Place(i)))?;
                 }
             }
             Value::Object(entries) => self.entries(entries, schema)?,
@@ -103,7 +103,9 @@ impl<'a> Checker<'a> {
         }
         if schema.get("not").is_some_and(|not| self.is_fulfilled(value, not)) {
             let only = schema["not"].get("const").map(|word| format!("must not be {word}"));
-            return Err(Fault::here(only.unwrap_or_else(|| "has a form that it may not have".to_owned())));
+            return Err(Fault::here(
+                only.unwrap_or_else(|| "matches a schema that is not allowed".to_owned()),
+            ));
         }
         self.unevaluated(value, schema)
     }
@@ -111,7 +113,7 @@ impl<'a> Checker<'a> {
     fn remembered(&self, value: &'a Value, target: &'a Value) -> Result<(), Fault> {
         let key = (std::ptr::from_ref(value), std::ptr::from_ref(target));
         if let Some(known) = self.verdicts.borrow().get(&key) {
-            // A circle of references says nothing.
+            // A cycle of references adds nothing.
             return known.clone().unwrap_or(Ok(()));
         }
         self.verdicts.borrow_mut().insert(key, None);
@@ -121,7 +123,7 @@ impl<'a> Checker<'a> {
     }
 
     fn entries(&self, entries: &'a Map<String, Value>, schema: &'a Keywords) -> Result<(), Fault> {
-        let below = |key: &str| Step::Key(key.to_owned());
+        let below = |key: &str| PathSegment::Key(key.to_owned());
         if self.is_whole
             && let Some(key) = required(schema).find(|key| !entries.contains_key(*key))
         {
@@ -140,7 +142,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// The alternatives of which the value must fulfil one.
+    /// Checks alternatives of which the value must fulfil one.
     fn one_of(&self, value: &'a Value, branches: &'a [Value], most: usize) -> Result<(), Fault> {
         if branches.is_empty() {
             return Ok(());
@@ -150,15 +152,17 @@ impl<'a> Checker<'a> {
         if fulfilled == 0 {
             return Err(self.nearest(value, branches, checked));
         }
-        // What is left out may be what tells them apart.
+        // A missing key may be the one that distinguishes them.
         if fulfilled > most && self.is_whole {
-            return Err(Fault::here(format!("has {fulfilled} of the forms of which it may have one")));
+            return Err(Fault::here(format!(
+                "matches {fulfilled} of the allowed schemas, and must match one"
+            )));
         }
         Ok(())
     }
 
-    /// The fault to report of a value that fulfils none of the branches: that of the branch it names by its tag, or of the
-    /// one that it follows furthest.
+    /// Returns the fault of a value that fulfils no alternative: that of the alternative which its tag names,
+    /// or else of the one that it follows furthest.
     fn nearest(&self, value: &Value, branches: &'a [Value], checked: Vec<Result<(), Fault>>) -> Fault {
         if let Some(words) = branches.iter().map(words).collect::<Option<Vec<_>>>() {
             return Fault::here(format!("must be one of {}", words.concat().join(", ")));
@@ -177,12 +181,12 @@ impl<'a> Checker<'a> {
             return fault;
         }
         let furthest = faults.into_iter().max_by_key(|fault| fault.steps.len());
-        furthest.filter(|fault| !fault.steps.is_empty()).unwrap_or_else(|| {
-            Fault::here(format!("has none of the {} forms that it may have", branches.len()))
-        })
+        furthest
+            .filter(|fault| !fault.steps.is_empty())
+            .unwrap_or_else(|| Fault::here(format!("matches none of the {} allowed schemas", branches.len())))
     }
 
-    /// The fault of an object that names no branch, where each that is one has a tag.
+    /// Returns the fault of an object that names no alternative, if each alternative has a tag.
     fn unnamed(&self, value: &Value, branches: &'a [Value]) -> Option<Fault> {
         let entries = value.as_object()?;
         let are_objects = |branch: &&Value| !parts::is_nothing(branch) && words(branch).is_none();
@@ -202,17 +206,17 @@ impl<'a> Checker<'a> {
             Some(_) => Fault::here(format!("must be one of {}", texts?.join(", "))),
             None => Fault::here("is missing"),
         };
-        Some(fault.below(Step::Key(key.to_owned())))
+        Some(fault.below(PathSegment::Key(key.to_owned())))
     }
 
-    /// `unevaluatedProperties` as schemars writes it: closed objects with flattened parts.
+    /// Checks `unevaluatedProperties` as schemars writes it: closed objects with flattened parts.
     fn unevaluated(&self, value: &'a Value, schema: &'a Keywords) -> Result<(), Fault> {
         let (Value::Object(entries), Some(Value::Bool(false))) = (value, schema.get("unevaluatedProperties"))
         else {
             return Ok(());
         };
         match entries.keys().find(|key| !self.is_evaluated(key, value, schema)) {
-            Some(key) => Err(Fault::here("is not known").below(Step::Key(key.clone()))),
+            Some(key) => Err(Fault::here("is not known").below(PathSegment::Key(key.clone()))),
             None => Ok(()),
         }
     }
@@ -230,7 +234,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The words that a branch allows, if it allows nothing else.
+/// Returns the words that an alternative allows, if it allows nothing else.
 fn words(branch: &Value) -> Option<Vec<String>> {
     let word = branch.get("const").map(|word| vec![word.to_string()]);
     word.or_else(|| Some(branch.get("enum")?.as_array()?.iter().map(Value::to_string).collect()))

@@ -1,4 +1,4 @@
-//! The keywords of a plain value: types, words, numbers and how many there may be.
+//! The keywords for plain values: types, words, numbers and counts.
 
 use core::net;
 use std::cmp::Ordering;
@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::parts::{Keywords, listed};
 
-/// Checks everything that does not look into the value. The error says what must be the case.
+/// Checks the keywords that do not look into parts of the value. The error says what is required.
 pub(super) fn check(value: &Value, schema: &Keywords) -> Result<(), String> {
     words(value, schema)?;
     match value {
@@ -24,7 +24,7 @@ pub(super) fn check(value: &Value, schema: &Keywords) -> Result<(), String> {
     }
 }
 
-/// `type`, `enum` and `const`.
+/// Checks `type`, `enum` and `const`.
 fn words(value: &Value, schema: &Keywords) -> Result<(), String> {
     if !is_of_type(value, schema) {
         let whole = value.is_number().then(|| whole(schema)).flatten();
@@ -51,8 +51,8 @@ fn types(schema: &Keywords) -> impl Iterator<Item = &str> {
     one.into_iter().chain(listed(schema, "type").iter().filter_map(Value::as_str))
 }
 
-/// Whether the value is of one of the types. A number with a fraction or an exponent is never whole, since serde reads
-/// none as an integer.
+/// Returns whether the value is of one of the types. A number with a fraction or an exponent is never an
+/// integer, since serde reads none as one.
 pub(crate) fn is_of_type(value: &Value, schema: &Keywords) -> bool {
     let is = |name: &str| match (name, value) {
         ("integer", Value::Number(number)) => !number.is_f64(),
@@ -62,7 +62,7 @@ pub(crate) fn is_of_type(value: &Value, schema: &Keywords) -> bool {
     types.peek().is_none() || types.any(is)
 }
 
-/// Whether numbers there are floating-point numbers.
+/// Returns whether numbers there are floating-point numbers.
 pub(super) fn is_float(schema: &Keywords) -> bool {
     types(schema).any(|name| name == "number")
 }
@@ -94,7 +94,8 @@ fn is_in_words(value: &Value) -> &str {
     if value.is_f64() { "a number with a fraction" } else { in_words(type_of(value)) }
 }
 
-/// The whole numbers of a format that schemars gives to Rust's types. JSON carries at most 64 bits, also for those of 128.
+/// Returns the range of an integer format that schemars gives to Rust's types. JSON carries at most 64 bits,
+/// for 128-bit types too.
 fn range(format: &str) -> Option<(i128, i128)> {
     Some(match format {
         "int8" => (i8::MIN.into(), i8::MAX.into()),
@@ -110,7 +111,7 @@ fn range(format: &str) -> Option<(i128, i128)> {
     })
 }
 
-/// The whole numbers that may stand there, if the schema is of whole numbers of some format.
+/// Returns the range of integers that are allowed, if the schema is for integers of some format.
 fn whole(schema: &Keywords) -> Option<(i128, i128)> {
     let (least, most) = range(schema.get("format")?.as_str()?)?;
     let bound = |word: &str| schema.get(word).and_then(Value::as_number).and_then(integer);
@@ -147,13 +148,14 @@ fn bounds(number: &Number, schema: &Keywords) -> Result<(), String> {
     Ok(())
 }
 
-/// The number in single precision, as serde reads it. Nothing if it is beyond: serde would make an infinity of it.
+/// Returns the number in single precision, as serde reads it; none if it is out of range, where serde would
+/// return infinity.
 pub(super) fn single(number: &Number) -> Option<f32> {
     #[expect(clippy::cast_possible_truncation, reason = "this is what serde does")]
     number.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
 }
 
-/// Whole numbers are compared as such: beyond 2^53 a float cannot tell neighbours apart.
+/// Compares two numbers. Integers are compared as such: beyond 2^53 a float cannot distinguish neighbours.
 fn compared(a: &Number, b: &Number) -> Option<Ordering> {
     match (integer(a), integer(b)) {
         (Some(a), Some(b)) => Some(a.cmp(&b)),
@@ -161,7 +163,7 @@ fn compared(a: &Number, b: &Number) -> Option<Ordering> {
     }
 }
 
-/// `minLength` and `maxLength`, `minItems` and `maxItems`, or `minProperties` and `maxProperties`.
+/// Checks `minLength` and `maxLength`, `minItems` and `maxItems`, or `minProperties` and `maxProperties`.
 fn counted(count: usize, schema: &Keywords, what: &str, of: &str) -> Result<(), String> {
     let bound = |word: &str| schema.get(&format!("{word}{what}")).and_then(Value::as_u64);
     let count = u64::try_from(count).unwrap_or(u64::MAX);
@@ -174,7 +176,8 @@ fn counted(count: usize, schema: &Keywords, what: &str, of: &str) -> Result<(), 
     Ok(())
 }
 
-/// The formats of addresses, which serde reads with the standard library. Other formats are not checked.
+/// Checks the formats of addresses, which serde reads with the standard library. Other formats are not
+/// checked.
 fn address(text: &str, schema: &Keywords) -> Result<(), String> {
     let (is_one, what) = match schema.get("format").and_then(Value::as_str) {
         Some("ipv4") => (text.parse::<net::Ipv4Addr>().is_ok(), "an IPv4 address"),

@@ -1,4 +1,4 @@
-//! Overrides of a value, as its schema says.
+//! Overrides of a value, as its schema defines them.
 
 use serde_json::{Map, Value};
 
@@ -7,11 +7,11 @@ use super::{
     parts::{self, Entry, Keywords, applying, is_named, is_nothing},
 };
 
-/// Puts `over` over `base`: objects key by key at any depth, anything else as a whole. Nothing (null as a whole) changes
-/// nothing.
+/// Merges `over` into `base`: objects key by key at any depth, anything else as a whole. Null as a whole
+/// changes nothing.
 ///
-/// A value of an enum replaces the whole variant, whatever its tagging. Only where it is not complete by itself, and may be
-/// of the same variant, does it go over that key by key.
+/// A value of an enum replaces the whole variant, whatever its tagging. It is merged key by key only if it is
+/// incomplete by itself and may be of the same variant.
 #[must_use]
 pub fn merged(base: Value, over: Value, schema: &Value) -> Value {
     if over.is_null() { base } else { Merger { root: schema }.merged(base, over, &[schema]) }
@@ -49,12 +49,13 @@ impl<'a> Merger<'a> {
         Value::Object(base)
     }
 
-    /// What holds at a place, and the enums that are there: several if they are flattened into one struct.
+    /// Returns the schemas that apply at a place, and its enums: several if they are flattened into one
+    /// struct.
     fn place(&self, schemas: &[&'a Value]) -> Place<'a> {
         let mut enums = Vec::new();
         let all = applying(schemas, self.root, |branches| {
             let some: Vec<_> = branches.iter().filter(|branch| !is_nothing(branch)).collect();
-            // One alone is an option.
+            // A single alternative is an option.
             if some.len() != 1 {
                 enums.push(some);
                 return Vec::new();
@@ -64,7 +65,7 @@ impl<'a> Merger<'a> {
         Place { all, enums }
     }
 
-    /// Whether a key is one of the variants'.
+    /// Returns whether a key belongs to one of the variants.
     fn is_of(&self, variants: &[&'a Value], key: &str) -> bool {
         variants.iter().any(|variant| {
             let Place { all, enums } = self.place(&[variant]);
@@ -84,13 +85,13 @@ impl<'a> Merger<'a> {
         }
     }
 
-    /// The variant that both are of, if the new value is not complete by itself.
+    /// Returns the variant of both values, if the new one is incomplete by itself.
     fn shared(&self, old: &Value, new: &Value, variants: &[&'a Value]) -> Option<&'a Value> {
         let (whole, parts) = (Checker::new(self.root), Checker::of_parts(self.root));
         if variants.iter().any(|variant| whole.is_fulfilled(new, variant)) {
             return None;
         }
-        // The check says afterwards what is wrong in a variant that is named.
+        // The check reports a fault in the named variant later.
         let may_be = |value: &Value, variant| {
             let named = value.as_object().and_then(|it| is_named(variant, it, self.root));
             named.unwrap_or_else(|| parts.is_fulfilled(value, variant))

@@ -1,14 +1,18 @@
-//! Whether a value is what a JSON Schema says, as far as schemars says it of Rust's types.
+//! JSON Schema, as far as schemars uses it for Rust's types.
 //!
-//! Checked are `type`, `enum`, `const`, `minimum`, `maximum`, `exclusiveMinimum`, `exclusiveMaximum`, `minLength`,
-//! `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`, `items`, `prefixItems`, `required`, `properties`,
-//! `additionalProperties`, `unevaluatedProperties: false`, `anyOf`, `oneOf`, `allOf`, `not`, `$ref` within the schema,
-//! schemas that are `true` or `false`, the `format` of numbers and of IP addresses, and `patternProperties` with whole numbers
-//! as keys. Everything else is not: above all `pattern` and other `patternProperties`, which need a regex engine in every
-//! task's binary, the `format` of other texts, `multipleOf`, `uniqueItems`, `if`, and what is said by `dependent..`.
+//! These keywords are checked: `type`, `enum`, `const`, `minimum`, `maximum`, `exclusiveMinimum`,
+//! `exclusiveMaximum`, `minLength`, `maxLength`, `minItems`, `maxItems`, `minProperties`, `maxProperties`,
+//! `items`, `prefixItems`, `required`, `properties`, `additionalProperties`, `unevaluatedProperties: false`,
+//! `anyOf`, `oneOf`, `allOf`, `not`, `$ref` within the schema, schemas that are `true` or `false`, the
+//! `format` of numbers and of IP addresses, and `patternProperties` with integers as keys.
 //!
-//! The check follows serde where JSON Schema and serde differ: `1.0` is no integer. Two readings of serde have no schema and
-//! are refused: a list for a struct, and a number beyond `f32` for one, of which serde makes an infinity.
+//! No others are. Most notable are `pattern` and other `patternProperties`, which would need a regex engine
+//! in every task's binary. The rest are the `format` of other texts, `multipleOf`, `uniqueItems`, `if`, and
+//! `dependent..`.
+//!
+//! The check follows serde where JSON Schema and serde differ: `1.0` is not an integer. Two readings of serde
+//! have no schema and are refused: a list for a struct, and a number beyond the range of `f32` for an `f32`,
+//! which serde reads as infinity.
 
 mod check;
 mod keywords;
@@ -20,17 +24,17 @@ use std::fmt;
 
 use serde_json::Value;
 
-use self::check::{Fault, Step};
+use self::check::{Fault, PathSegment};
 pub(crate) use self::{check::Checker, keywords::is_of_type};
 pub use self::{merge::merged, normal::normalised};
 use crate::value::{MAX_NESTING, is_too_deep};
 
-/// A place where a value is not what its schema says. It has nothing of the value, which may be a secret.
+/// A violation of a schema. It never contains the value, which may be secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The place: `servers[0].port`; empty for the value itself.
+    /// The place, such as `servers[0].port`; empty for the value itself.
     pub path: String,
-    /// What must be the case there, for people.
+    /// The requirement, for people.
     pub reason: String,
 }
 
@@ -50,16 +54,16 @@ impl From<Fault> for Violation {
         let mut path = String::new();
         for step in fault.steps.iter().rev() {
             match step {
-                Step::Key(key) if path.is_empty() => path.push_str(key),
-                Step::Key(key) => path.extend([".", key]),
-                Step::Place(place) => path.extend(["[", &place.to_string(), "]"]),
+                PathSegment::Key(key) if path.is_empty() => path.push_str(key),
+                PathSegment::Key(key) => path.extend([".", key]),
+                PathSegment::Place(place) => path.extend(["[", &place.to_string(), "]"]),
             }
         }
         Self { path, reason: fault.reason }
     }
 }
 
-/// Checks a value against a schema. No schema (null) is fulfilled by every value that is not nested too deeply.
+/// Checks a value against a schema. Without a schema (null) every value passes that is not nested too deeply.
 pub fn check(value: &Value, schema: &Value) -> Result<(), Violation> {
     if is_too_deep(value) {
         let reason = format!("is nested more than {MAX_NESTING} levels deep");
@@ -75,15 +79,15 @@ mod tests {
 
     use super::{keywords::type_of, *};
 
-    fn told(value: &Value, schema: &Value) -> String {
+    fn violation(value: &Value, schema: &Value) -> String {
         check(value, schema).err().map_or_else(String::new, |violation| violation.to_string())
     }
 
-    /// Cases of a schema, a value that fulfils it, one that does not, and what is said of that.
+    /// Checks cases: a schema, a value that passes, one that does not, and the reason.
     fn held<const N: usize>(cases: [(Value, Value, Value, &str); N]) {
         for (schema, good, bad, wanted) in cases {
-            assert_eq!(told(&good, &schema), "", "{schema}: {good}");
-            assert_eq!(told(&bad, &schema), wanted, "{schema}: {bad}");
+            assert_eq!(violation(&good, &schema), "", "{schema}: {good}");
+            assert_eq!(violation(&bad, &schema), wanted, "{schema}: {bad}");
         }
     }
 
@@ -177,13 +181,13 @@ mod tests {
                 json!({ "anyOf": [{ "type": "string" }, { "minimum": 1, "type": "integer" }] }),
                 json!(1),
                 json!(0),
-                "it has none of the 2 forms that it may have",
+                "it matches none of the 2 allowed schemas",
             ),
             (
                 json!({ "oneOf": [{ "minimum": 1 }, { "maximum": 2 }] }),
                 json!(0),
                 json!(1),
-                "it has 2 of the forms of which it may have one",
+                "it matches 2 of the allowed schemas, and must match one",
             ),
             (
                 json!({ "oneOf": [{ "type": "string", "const": "a" }, { "type": "string", "const": "b" }] }),
@@ -210,13 +214,13 @@ mod tests {
             [json!(null), json!(true), json!({}), circle, elsewhere, keys, json!({ "$ref": "#/none" })]
         {
             for value in [json!(null), json!("x"), json!({ "7": [] }), json!(-1)] {
-                assert_eq!(told(&value, &schema), "", "{schema}: {value}");
+                assert_eq!(violation(&value, &schema), "", "{schema}: {value}");
             }
         }
-        assert_eq!(told(&json!(1), &json!(false)), "it must not be there");
+        assert_eq!(violation(&json!(1), &json!(false)), "it must not be there");
     }
 
-    /// A recursive enum as schemars writes it, and a value nested that deep.
+    /// Creates a recursive enum as schemars writes it, and a value that is nested to that depth.
     fn filter(depth: usize, innermost: Value) -> (Value, Value) {
         let inner = |name: &str| {
             json!({ "type": "object", "required": ["type", "of"],
@@ -246,15 +250,18 @@ mod tests {
             assert!(of_hundred < 2000, "{of_hundred}");
         }
         let (schema, value) = filter(100, json!({ "type": "eq", "value": 1 }));
-        let why = told(&value, &schema);
+        let why = violation(&value, &schema);
         assert!(why.ends_with(".of.value` must be a text, and is a number"), "{why}");
     }
 
     #[test]
     fn v06_a_value_may_be_nested_as_deep_as_the_limit_and_no_deeper() {
         let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
-        assert_eq!(told(&nested(MAX_NESTING), &Value::Null), "");
-        assert_eq!(told(&nested(MAX_NESTING + 1), &Value::Null), "it is nested more than 120 levels deep");
+        assert_eq!(violation(&nested(MAX_NESTING), &Value::Null), "");
+        assert_eq!(
+            violation(&nested(MAX_NESTING + 1), &Value::Null),
+            "it is nested more than 120 levels deep"
+        );
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
@@ -283,7 +290,7 @@ mod tests {
         })
     }
 
-    /// The schema that says what a value is, as exactly as it can.
+    /// Creates a schema that describes a value as exactly as it can.
     fn schema_of(value: &Value) -> Value {
         match value {
             Value::Array(items) => json!({
@@ -301,7 +308,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_value_fulfils_the_schema_made_of_it_and_no_other_value_does(a in any_json(), b in any_json()) {
-            prop_assert_eq!(told(&a, &schema_of(&a)), "");
+            prop_assert_eq!(violation(&a, &schema_of(&a)), "");
             prop_assert_eq!(check(&b, &schema_of(&a)).is_ok(), a == b);
         }
 

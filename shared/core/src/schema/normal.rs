@@ -1,4 +1,4 @@
-//! The form of a value that its type would write.
+//! The normal form of a value: the one that its type would write.
 
 use serde_json::{Map, Number, Value};
 
@@ -8,8 +8,8 @@ use super::{
     parts::{self, Entry, Keywords, applying, property, required},
 };
 
-/// The value as its Rust type would write it: a float as one (`1` as `1.0`), and keys that were left out with their defaults.
-/// So values that are equal for the type are equal as JSON. The value must fulfil the schema.
+/// Returns the value as its Rust type would write it: a float as such (`1` as `1.0`), and missing keys with
+/// their defaults. So values that are equal for the type are equal as JSON. The value must fulfil the schema.
 pub fn normalised(value: &Value, schema: &Value) -> Value {
     let normal = Normal { root: schema, checker: Checker::new(schema) };
     normal.of(value, &[schema])
@@ -47,7 +47,7 @@ impl<'a> Normal<'a> {
         }
     }
 
-    /// All that the value fulfils. Of alternatives that is the first, which serde takes.
+    /// Returns the schemas that the value fulfils. Of alternatives that is the first, which serde takes.
     fn applying(&self, value: &'a Value, schemas: &[&'a Value]) -> Vec<&'a Keywords> {
         applying(schemas, self.root, |branches| {
             branches.iter().find(|branch| self.checker.is_fulfilled(value, branch)).into_iter().collect()

@@ -1,4 +1,5 @@
-//! The parts of a schema that apply to a value: shared by the check, the merge, the normal form and the secrets.
+//! The parts of a schema that apply to a value. The check, the merge, the normal form and the masking of
+//! secrets use them.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -7,25 +8,26 @@ use serde_json::{Map, Value};
 /// A schema as an object of keywords.
 pub(crate) type Keywords = Map<String, Value>;
 
-/// The keys that schemars writes for maps with whole numbers as keys.
+/// The patterns that schemars writes for maps with integer keys.
 const WHOLE_KEYS: [&str; 2] = [r"^\d+$", r"^-?\d+$"];
 
-/// The schema that a `$ref` names, if it is within `root`.
+/// Returns the target of a `$ref`, if it is within `root`.
 pub(crate) fn target<'a>(schema: &Keywords, root: &'a Value) -> Option<&'a Value> {
     root.pointer(schema.get("$ref")?.as_str()?.strip_prefix('#')?)
 }
 
-/// The schemas of a keyword that lists some: `anyOf`, `oneOf`, `allOf`, `prefixItems`.
+/// Returns the schemas of a keyword that lists some: `anyOf`, `oneOf`, `allOf`, `prefixItems`.
 pub(crate) fn listed<'a>(schema: &'a Keywords, keyword: &str) -> &'a [Value] {
     schema.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// The lists of alternatives of a schema.
+/// Returns the lists of alternatives of a schema.
 pub(crate) fn alternatives(schema: &Keywords) -> impl Iterator<Item = &[Value]> {
     ["anyOf", "oneOf"].map(|keyword| listed(schema, keyword)).into_iter().filter(|list| !list.is_empty())
 }
 
-/// Everything that a value must fulfil where it must fulfil `schema`: that, what it refers to, and their `allOf`.
+/// Returns the schemas that a value must fulfil together with `schema`: that one, its references, and their
+/// `allOf`.
 pub(crate) fn conjunction<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Keywords> {
     let (mut all, mut open) = (Vec::<&Keywords>::new(), vec![schema]);
     while let Some(schema) = open.pop() {
@@ -40,7 +42,8 @@ pub(crate) fn conjunction<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Key
     all
 }
 
-/// Everything that holds where `schemas` hold, each once. `chosen` gives those of some alternatives that hold, too.
+/// Returns the schemas that apply where `schemas` apply, each once. `chosen` returns those of some
+/// alternatives that apply too.
 pub(crate) fn applying<'a>(
     schemas: &[&'a Value],
     root: &'a Value,
@@ -61,25 +64,26 @@ pub(crate) fn applying<'a>(
     all
 }
 
-/// The keys that a schema requires.
+/// Returns the keys that a schema requires.
 pub(crate) fn required(schema: &Keywords) -> impl Iterator<Item = &str> {
     listed(schema, "required").iter().filter_map(Value::as_str)
 }
 
-/// The schema of one property.
+/// Returns the schema of one property.
 pub(crate) fn property<'a>(schema: &'a Keywords, key: &str) -> Option<&'a Value> {
     schema.get("properties")?.get(key)
 }
 
-/// The schemas that apply to an entry.
+/// The schemas of an entry.
 pub(crate) enum Entry<'a> {
-    /// These do; none if the schema says nothing of the entry.
+    /// These apply; an empty list means that the schema does not mention the entry.
     Applies(Vec<&'a Value>),
-    /// There must be no such entry.
+    /// The entry is not allowed.
     Closed,
 }
 
-/// What a schema says of an entry with this key. A pattern other than those of whole numbers may match every key.
+/// Returns the schemas of the entry with this key. A pattern other than those of integers may match every
+/// key.
 pub(crate) fn entry<'a>(schema: &'a Keywords, key: &str) -> Entry<'a> {
     let mut schemas: Vec<_> = property(schema, key).into_iter().collect();
     let patterns = schema.get("patternProperties").and_then(Value::as_object);
@@ -98,17 +102,17 @@ pub(crate) fn entry<'a>(schema: &'a Keywords, key: &str) -> Entry<'a> {
     Entry::Applies(schemas)
 }
 
-/// Whether a key is a whole number as serde writes and reads it: without leading zeros or a plus.
+/// Returns whether a key is an integer as serde writes and reads it: without leading zeros or a plus sign.
 fn is_number<T: FromStr + Display>(key: &str) -> bool {
     key.parse::<T>().is_ok_and(|number| number.to_string() == key)
 }
 
-/// The schema of the item at this place of a list.
+/// Returns the schema of the item at this index of a list.
 pub(crate) fn item(schema: &Keywords, place: usize) -> Option<&Value> {
     listed(schema, "prefixItems").get(place).or_else(|| schema.get("items"))
 }
 
-/// The schemas within a schema, without what it refers to.
+/// Returns the schemas within a schema, without the targets of references.
 pub(crate) fn subschemas(schema: &Keywords) -> impl Iterator<Item = &Value> {
     let named = ["properties", "patternProperties"].map(|keyword| schema.get(keyword));
     let named = named.into_iter().flatten().filter_map(Value::as_object).flat_map(Map::values);
@@ -117,7 +121,7 @@ pub(crate) fn subschemas(schema: &Keywords) -> impl Iterator<Item = &Value> {
     named.chain(one.into_iter().flatten()).chain(lists.into_iter().flatten())
 }
 
-/// Whether a schema says nothing, or only that there is nothing: the alternative that makes something optional.
+/// Returns whether a schema allows anything, or only null: the alternative that makes a value optional.
 pub(crate) fn is_nothing(schema: &Value) -> bool {
     match schema {
         Value::Object(schema) => schema.is_empty() || schema.get("type").is_some_and(|name| name == "null"),
@@ -125,7 +129,7 @@ pub(crate) fn is_nothing(schema: &Value) -> bool {
     }
 }
 
-/// The one text that a schema allows.
+/// Returns the only text that a schema allows.
 pub(crate) fn only_text(schema: &Value) -> Option<&str> {
     let only = match schema.get("enum").and_then(Value::as_array).map(Vec::as_slice) {
         Some([only]) => Some(only),
@@ -134,7 +138,8 @@ pub(crate) fn only_text(schema: &Value) -> Option<&str> {
     only.and_then(Value::as_str)
 }
 
-/// The tags of an alternative: properties with one allowed text; or its one property, if that is required.
+/// Returns the tags of an alternative: properties with one allowed text, or its only property if that is
+/// required.
 pub(crate) fn tags<'a>(alternative: &'a Value, root: &'a Value) -> Vec<(&'a str, Option<&'a str>)> {
     let all = conjunction(alternative, root);
     let properties = || all.iter().filter_map(|schema| schema.get("properties")?.as_object()).flatten();
@@ -148,7 +153,8 @@ pub(crate) fn tags<'a>(alternative: &'a Value, root: &'a Value) -> Vec<(&'a str,
     }
 }
 
-/// Whether an alternative is the one that an object names by its tags. Nothing if it has none, or they are left out.
+/// Returns whether an object names an alternative by its tags; none if the alternative has no tags, or the
+/// object lacks them.
 pub(crate) fn is_named(alternative: &Value, entries: &Map<String, Value>, root: &Value) -> Option<bool> {
     match tags(alternative, root).as_slice() {
         [] => None,

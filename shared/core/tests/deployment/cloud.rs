@@ -1,4 +1,4 @@
-//! CloudFormation: one stack with a resource of tasks, and another resource that fails at any moment.
+//! CloudFormation: one stack with a resource of tasks, and another resource that may fail at any moment.
 
 use lamplighter_core::deployment::StackEvent;
 
@@ -9,28 +9,28 @@ use crate::{
     world::World,
 };
 
-/// What CloudFormation knows of the stack.
+/// The stack, as CloudFormation knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Stack {
     pub status: StackStatus,
     /// The properties of the resource in the template; none if it is not there.
     pub target: Option<u8>,
     pub on_failure: OnFailure,
-    /// Whether the request of the operation that goes on was sent.
+    /// The request of the current operation was sent.
     pub has_sent: bool,
     /// The request that CloudFormation waits for.
     pub waits_for: Option<usize>,
     /// The properties that were last sent for the resource.
     pub resource: Option<u8>,
-    /// Whether the last request for the resource has not succeeded.
+    /// The last request for the resource has not succeeded.
     pub unsure: bool,
-    /// Whether a request was sent since the stack was at rest.
+    /// A request was sent since the stack was at rest.
     pub touched: bool,
     /// The resource's properties when the stack was last at rest.
     pub stable: Option<u8>,
     /// The properties of the last deployment that succeeded and was not undone.
     pub effect: Option<u8>,
-    /// The same when the stack was last at rest.
+    /// The properties in effect when the stack was last at rest.
     pub stable_effect: Option<u8>,
     /// The first request since the stack was at rest.
     pub since: usize,
@@ -45,13 +45,13 @@ pub enum Way {
     Delete,
 }
 
-/// Whether a request is undone.
+/// The way in which a request is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Undone {
     No,
     /// By a rollback.
     RolledBack,
-    /// By an Update to what was before it: it had failed, and was kept.
+    /// By an Update to the properties before it, after a failure that was kept.
     Returned,
 }
 
@@ -64,11 +64,11 @@ pub struct SentRequest {
     pub at: usize,
     /// Deliveries that are still to come.
     pub queued: u8,
-    /// Whether its last call has come.
+    /// Its last call has come.
     pub late: bool,
-    /// Whether CloudFormation has taken a SUCCESS for it.
+    /// CloudFormation has accepted a SUCCESS for it.
     pub succeeded: bool,
-    /// Whether CloudFormation undoes it, or has.
+    /// CloudFormation is undoing it, or has.
     pub undone: Undone,
     /// The text of its answer, once one was sent.
     pub answer: Option<String>,
@@ -104,7 +104,7 @@ pub enum Move {
     OtherFails,
     /// The wait for an answer ends.
     Timeout,
-    /// The operation that goes on is done.
+    /// The current operation is done.
     Finish,
     /// A rollback that failed, or a failure that was kept, is rolled back.
     RollBack,
@@ -132,7 +132,7 @@ impl Stack {
         }
     }
 
-    /// The request that is to be sent now.
+    /// Returns the request that is to be sent now.
     fn due(&self) -> Option<(Way, Option<u8>)> {
         let differs = |to: Option<u8>| self.resource != to || self.unsure;
         match self.status {
@@ -154,7 +154,7 @@ impl Stack {
         }
     }
 
-    /// The stack's events, newest first, without the newest ones, as many as said.
+    /// Returns the stack's events, newest first, without this many of the newest.
     pub fn events(&self, missing: usize) -> Vec<StackEvent> {
         let event = |event: &Event| match event {
             Event::Stack(status, unit) => StackEvent {
@@ -265,7 +265,7 @@ impl World {
         if way != Way::Delete {
             (stack.resource, stack.unsure) = (to, true);
         }
-        // A return to what is in effect ends the failures that were kept.
+        // A return to the properties in effect ends the failures that were kept.
         if way == Way::Update && to == stack.effect {
             let since = stack.since;
             for sent in self.sent[since..].iter_mut().filter(|sent| sent.is_forward() && !sent.succeeded) {

@@ -1,4 +1,4 @@
-//! The stack's life that is checked, and what goes wrong in it.
+//! The parameters of a stack's life, and the faults in it.
 
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
@@ -13,15 +13,15 @@ use crate::cloud::{SentRequest, Way};
 
 /// The length of a unit of the model's time in seconds: longer than the margin of clocks.
 const UNIT: i64 = 10;
-/// How long after the beginning of its unit a dispatcher does what it does.
+/// The time from the beginning of a unit to a dispatcher's step in it.
 const AFTER: Duration = Duration::from_secs(5);
-/// How long after it was sent a request is delivered late, and the stack's events are read: as in `classify.rs`.
+/// The age at which a request counts as delivered late, and the stack's events are read: as in `classify.rs`.
 pub const PROMPT: Duration = Duration::from_secs(15);
-/// Over how many deployments that were kept a rollback returns at most: as in `classify.rs`.
+/// The maximum number of kept deployments that a rollback returns over: as in `classify.rs`.
 pub const MOST_KEPT: usize = 20;
 pub const LEDGER: &str = "shop#Tasks";
 
-/// The stack's life that is checked, and how much goes wrong in it.
+/// The parameters of a stack's life.
 #[derive(Clone, Debug)]
 pub struct Life {
     pub start: Start,
@@ -47,13 +47,13 @@ pub enum Condition {
     LateEvents,
     /// The ledger is read in three steps.
     TornReads,
-    /// Requests do not say when they were sent.
+    /// Requests have no time at which they were sent.
     Undated,
     /// Time passes between the reads of a dispatcher.
     SlowReads,
 }
 
-/// What CloudFormation does after a failure.
+/// CloudFormation's action after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OnFailure {
     RollBack,
@@ -61,16 +61,16 @@ pub enum OnFailure {
     Keep,
 }
 
-/// How the life begins.
+/// The beginning of the life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// The stack is being created, with properties 1.
     Creation,
-    /// The stack is there, and the resource never was.
+    /// The stack exists, and never had the resource.
     Bare,
-    /// The stack is there, and the resource was removed after an update to properties 1.
+    /// The stack exists, and the resource was removed after an update to properties 1.
     Removed,
-    /// The stack is there, and properties 1 are deployed.
+    /// The stack exists, and properties 1 are deployed.
     Deployed,
 }
 
@@ -82,7 +82,7 @@ pub struct Update {
     pub on_failure: OnFailure,
 }
 
-/// The number of times that something happens at most.
+/// The maximum number of each event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// The other resource fails.
@@ -103,26 +103,26 @@ pub struct Limits {
     pub deletions: u8,
 }
 
-/// A rule that is broken, to see that it is noticed.
+/// A rule that is broken, to see that a check fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// An Update is a rollback if the stack's status says so, and nothing else counts.
+    /// The stack's status alone makes an Update a rollback.
     StatusAlone,
-    /// An undecided event goes by the stack's status, without its events.
+    /// An undecided event follows the stack's status, without its events.
     EventsIgnored,
-    /// A request is opened without a look at the stack's status.
+    /// A request is opened without a check of the stack's status.
     OpenedUnasked,
-    /// A later wave is started without a look at the stack's status.
+    /// A later wave starts without a check of the stack's status.
     WavesUnasked,
-    /// The request's own entry is not looked up.
+    /// The request's own entry is not read.
     OwnForgotten,
     /// A new entry leaves the ledger's last success as it is.
     SuccessKept,
-    /// A run that has not begun is not prevented by the rollback.
-    NotForestalled,
-    /// A task is given up although its run may be on its way.
-    GivenUpUnforestalled,
+    /// A rollback does not prevent the start of a run.
+    StartNotPrevented,
+    /// A task is given up although its run may start.
+    GivenUpUnprevented,
     /// A rollback does not wait for forward runs that are not over.
     NotSettled,
     /// The newest deployment is undone even if it is the one in effect.
@@ -137,27 +137,27 @@ pub enum Fault {
     DeletionNotRetried,
     /// A deletion is noted if the ledger has the entry that it has seen, whatever else has changed.
     DeletionOverNewer,
-    /// A rollback that nobody waits for records its tasks as cancelled.
+    /// A rollback that CloudFormation no longer waits for records its tasks as cancelled.
     UndoCancelled,
-    /// A claim does not look whether its run has its record.
+    /// A claim does not check for its run's record.
     ClaimedUnlooked,
     /// An entry is opened although the resource was deleted since the ledger was read.
     OpenedOverDelete,
     /// A Delete is taken for one of the resource's present life.
     DeleteUndated,
-    /// A deletion is not noted in a ledger that has no entry.
+    /// A deletion is not recorded in a ledger without an entry.
     DeletionOfNothingUnnoted,
     /// A deletion undoes the success of an earlier life of the resource.
     EarlierLifeForgotten,
     /// The stack's events are read without the time at which the request was sent.
     OrderUndated,
-    /// The beginning of the stack's present update does not count for a request.
+    /// The beginning of the stack's current update does not count for a request.
     WentForwardIgnored,
-    /// The beginning of the stack's present update does not count before a wave.
+    /// The beginning of the stack's current update does not count before a wave.
     WavesUndated,
-    /// An entry is as old as its opening.
+    /// An entry has the time of its opening.
     DatedByOpening,
-    /// A deletion is as old as its note.
+    /// A deletion has the time of its record.
     DeletionDatedByNote,
     /// The stack's events decide although they do not show the status that was read.
     EventsUnheld,
@@ -167,7 +167,7 @@ pub enum Fault {
     SuccessUncompared,
     /// A rollback that is delivered after its last call is declined.
     LateRollbackDeclined,
-    /// Of the kept runs of a task only the newest is undone.
+    /// Only the newest of a task's kept runs is undone.
     KeptDropped,
     /// The successes before the newest are not read.
     BeforeUnread,

@@ -1,8 +1,9 @@
-//! A stack's life, checked exhaustively: every interleaving of CloudFormation, dispatchers that read, write, invoke and are
-//! killed, deliveries that come twice or late, and runs that begin and end. `docs/deployments.md` says what that proves.
+//! Exhaustive check of a stack's life: every interleaving of CloudFormation, of dispatchers that read, write,
+//! invoke and are killed, of deliveries that come twice or late, and of runs. `docs/deployments.md` says what
+//! that proves.
 //!
-//! The functions of `core::deployment` and `core::claim` decide. [`protocol`] has the order in which a dispatcher calls
-//! them, and [`table`] the writes in between.
+//! The functions of `core::deployment` and `core::claim` make the decisions. [`protocol`] has the order in
+//! which a dispatcher calls them, and [`table`] the writes in between.
 
 mod cloud;
 mod life;
@@ -60,7 +61,7 @@ fn kept(mut life: Life) -> Life {
     life
 }
 
-/// Checks every state, and says how many there are.
+/// Checks every state, and prints their number.
 #[track_caller]
 fn holds(what: &str, life: Life) {
     let checker = life.checker().threads(2).spawn_bfs().join();
@@ -71,7 +72,7 @@ fn holds(what: &str, life: Life) {
     assert!(checker.discoveries().is_empty(), "{what}");
 }
 
-/// Finds a way to break a property.
+/// Finds a path that breaks a property.
 #[track_caller]
 fn breaks(property: &'static str, life: Life) {
     let enough = HasDiscoveries::AnyOf([property].into());
@@ -213,7 +214,7 @@ fn d12_a_ledger_that_changes_while_it_is_read() {
     holds("a success", torn(kept(life(&[Some(2), Some(3)], Limits { bodies: 1, ..FAILS }))));
 }
 
-/// Some millions of states more.
+/// Some millions of further states.
 #[test]
 #[ignore = "takes minutes: run it when a decision on deployments is changed"]
 fn d12_everything_at_once() {
@@ -269,7 +270,7 @@ fn d12_a_wave_before_the_events_of_the_next_update() {
     holds("a wave", with(Condition::LateEvent, waves));
 }
 
-/// What would be wrong is found: these are the checks that the checks above can fail.
+/// Each rule is needed: without it a check fails.
 #[test]
 fn each_rule_is_needed() {
     let updates = [Some(2), Some(3)];
@@ -286,9 +287,9 @@ fn each_rule_is_needed() {
     breaks(WAITED, kept(Life { tasks: 2, ..fails(Fault::WavesUndated, FAILS) }));
     breaks(WAITED, with(Condition::Undated, fails(Fault::None, FAILS)));
     breaks(FORWARD_ONCE, fails(Fault::OwnForgotten, Limits { copies: 1, ..NONE }));
-    breaks(ALL_UNDONE, fails(Fault::NotForestalled, FAILS));
+    breaks(ALL_UNDONE, fails(Fault::StartNotPrevented, FAILS));
     breaks(ALL_UNDONE, fails(Fault::NotSettled, FAILS));
-    breaks(ALL_UNDONE, fails(Fault::GivenUpUnforestalled, Limits { kills: 1, ..FAILS }));
+    breaks(ALL_UNDONE, fails(Fault::GivenUpUnprevented, Limits { kills: 1, ..FAILS }));
     breaks(ONE_ANSWER, fails(Fault::ClosedTwice, Limits { copies: 1, last_calls: 1, ..NONE }));
     breaks(ONE_ANSWER, fails(Fault::DeclinedBesideEntry, Limits { copies: 1, ..FAILS }));
     breaks(AGREE, fails(Fault::ClosedOverNewer, FAILS));

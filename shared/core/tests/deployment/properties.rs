@@ -1,4 +1,4 @@
-//! What can happen, and what must hold whatever happens.
+//! The actions of the model, and the properties that must hold after each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub const FORWARD_ONCE: &str = "a task's forward body runs at most once for a re
 pub const UNDO_ONCE: &str = "a forward run is undone at most once, unless its undo failed";
 pub const UNDO_RIGHT: &str = "a rollback body runs only for runs that completed and are being undone";
 pub const ALL_UNDONE: &str = "after a rollback each run that completed is undone";
-pub const TRUTH: &str = "a body is told the last success that was not undone";
+pub const TRUTH: &str = "a body gets the last success that was not undone";
 pub const WAITED: &str = "a forward body starts only if its request was waited for when the status was read";
 pub const ONE_ANSWER: &str = "a request has one answer";
 pub const ANSWERED: &str = "in the end no request waits for an answer";
@@ -80,7 +80,7 @@ impl Model for Life {
                 };
                 actions.extend((0..=missing).map(|missing| Action::Step(i, missing)));
             }
-            // One that has written nothing might as well not have been started.
+            // A dispatcher that has written nothing has no effect.
             let reads = matches!(
                 dispatcher.phase,
                 Phase::Latest(_)
@@ -181,8 +181,9 @@ impl Model for Life {
 }
 
 impl Life {
-    /// Whether a rollback that is over has left nothing behind. One that had no time, or whose undo failed, may have, and
-    /// one that removes the resource does. A kept deployment that succeeded after all is not undone by a return from it.
+    /// Returns whether a rollback that is over has undone everything. It may not have if it had no time, if
+    /// an undo failed, or if it removes the resource. A kept deployment that succeeded later is not undone by
+    /// a return from it.
     fn all_undone(&self, world: &World) -> bool {
         let had_time =
             world.left.timeouts == self.limits.timeouts && world.sent.iter().all(|sent| !sent.late);

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use lamplighter_core::{
     claim::SKEW_MARGIN,
     deployment::{
-        Answered, Course, Entry, EntryKey, Kind, Latest, Ledger, Order, Plan, Request, Sent, Situation,
-        StackPhase, Step, Verdict, abandoned, after_delete, at_last_call, kind, may_be_undone,
-        missing_before, next_step, order, plan, resolve, rolled_back, shows, verdict, went_forward,
+        Answered, Course, DeploymentStep, Direction, Entry, EntryKey, Kind, Latest, Ledger, Plan, Request,
+        SentUpdate, Situation, StackPhase, Verdict, abandoned, after_delete, at_last_call, direction, kind,
+        may_be_undone, missing_before, next_step, plan, resolve, rolled_back, shows, verdict, went_forward,
     },
     status::Status,
 };
@@ -24,7 +24,7 @@ use crate::{
     world::{Deletion, Dispatcher, Phase, Seen, Shared, World},
 };
 
-/// What the stack's events show of a request, beside its way.
+/// The evidence about a request in the stack's events, besides its direction.
 #[derive(Clone, Copy, Default)]
 struct Evidence {
     went_forward: Option<Timestamp>,
@@ -38,7 +38,7 @@ impl Life {
         world.dispatchers.push(Dispatcher { request, phase });
     }
 
-    /// Whether a dispatcher can take its next step, or waits for a run that is not over.
+    /// Returns whether a dispatcher can take its next step. Otherwise it waits for a run.
     pub fn can_step(&self, world: &World, dispatcher: &Dispatcher) -> bool {
         let is_late = world.sent[dispatcher.request].late;
         let is_over = |entry: &Entry, place: usize| {
@@ -47,7 +47,7 @@ impl Life {
         match &dispatcher.phase {
             Phase::GiveUp(entry, fates) => {
                 is_late
-                    || self.fault == Fault::GivenUpUnforestalled
+                    || self.fault == Fault::GivenUpUnprevented
                     || !world.is_held(entry.tasks[fates[0].0].run_id)
             }
             Phase::Wait(entry, wave) => is_late || wave.iter().all(|place| is_over(entry, *place)),
@@ -77,7 +77,7 @@ impl Life {
         self.know(world, request, world.table.ledger(world.table.latest.clone(), own))
     }
 
-    /// Goes on with what the ledger says.
+    /// Continues with the ledger.
     fn know(&self, world: &World, request: usize, ledger: Ledger) -> Phase {
         match ledger.own.as_ref().map(|own| own.course) {
             None => Phase::Status(Shared::new(ledger)),
@@ -136,7 +136,7 @@ impl Life {
             Phase::CheckEvents(entry, wave, waited) => {
                 let sent = at(world.sent[request].at) + SKEW_MARGIN;
                 let events = world.stack.events(missing);
-                // The status by which the stack waited for it.
+                // The status in which the stack waited for it.
                 let waiting = [StackPhase::Creating, StackPhase::Updating];
                 let is_shown = waiting.into_iter().any(|phase| shows(&events, phase));
                 if !is_shown && missing > 0 && self.fault != Fault::EventsUnheld {
@@ -189,7 +189,7 @@ impl Life {
         })
     }
 
-    /// Goes on with the stack's status before a wave.
+    /// Continues with the stack's status before a wave.
     fn ask_stack(&self, world: &World, request: usize, entry: Shared<Entry>, wave: Vec<usize>) -> Phase {
         let waited = world.stack.waits_for == Some(request);
         let phase = world.stack.status.phase();
@@ -202,7 +202,7 @@ impl Life {
         }
     }
 
-    /// Goes on with the ledger of a resource that is deleted.
+    /// Continues with the ledger of a resource that is deleted.
     fn delete(&self, world: &World, request: usize, phase: StackPhase, latest: Option<Latest>) -> Phase {
         let mut ledger = world.table.ledger(latest, None);
         let seen = ledger.latest.clone();
@@ -228,7 +228,7 @@ impl Life {
         }
     }
 
-    /// Notes a deletion if the ledger still stands as it was seen, and else reads it again.
+    /// Records a deletion if the ledger is unchanged, or else reads it again.
     fn note_deletion(&self, world: &mut World, deletion: &Deletion) -> Phase {
         let Deletion { phase, seen, after } = deletion;
         let is_older = self.fault == Fault::DeletionOverNewer
@@ -242,7 +242,7 @@ impl Life {
         Phase::Decline(Shared::new(answered(&Verdict::succeeded())))
     }
 
-    /// Goes on with the stack's status.
+    /// Continues with the stack's status.
     fn see_status(&self, world: &World, request: usize, ledger: &Shared<Ledger>) -> Phase {
         let phase = world.stack.status.phase();
         let event = self.request(request, &world.sent[request]);
@@ -257,17 +257,18 @@ impl Life {
         if may_be_either(kind, phase, ledger) || is_late || may_be_undone(&event, ledger) {
             return Phase::Events(ledger.clone(), Shared::new(seen));
         }
-        let course = resolve(kind, Order::Unknown, phase);
+        let course = resolve(kind, Direction::Unknown, phase);
         self.planned(world, request, &event, ledger, course, Some(seen), Evidence::default())
     }
 
-    /// Whether a request was sent so long ago that another one may have been sent since.
+    /// Returns whether a request is so old that another one may have been sent since.
     fn is_late(&self, world: &World, request: usize) -> bool {
         let since = clock(world.now()).duration_since(at(world.sent[request].at));
         !self.has(Condition::Undated) && since.unsigned_abs() > PROMPT
     }
 
-    /// Goes on with the stack's events: once they show the status that was read, and the way, or once all are there.
+    /// Continues with the stack's events, once they show the status that was read and the direction, or once
+    /// all are there.
     fn see_events(
         &self,
         world: &World,
@@ -279,7 +280,7 @@ impl Life {
         let event = self.request(request, &world.sent[request]);
         let events = world.stack.events(missing);
         let since = ledger.latest.as_ref().map_or(Timestamp::MIN, |latest| latest.entry.time());
-        let sent = Sent {
+        let sent = SentUpdate {
             logical_id: "Tasks",
             properties: &event.properties,
             since,
@@ -287,10 +288,10 @@ impl Life {
         };
         let kind = kind(&event, ledger);
         let order = match (self.fault, kind) {
-            (Fault::EventsIgnored, _) | (Fault::BackTakenForward, Kind::Forward(_)) => Order::Unknown,
-            _ => order(&events, sent),
+            (Fault::EventsIgnored, _) | (Fault::BackTakenForward, Kind::Forward(_)) => Direction::Unknown,
+            _ => direction(&events, sent),
         };
-        let says_the_way = !may_be_either(kind, seen.phase, ledger) || order != Order::Unknown;
+        let says_the_way = !may_be_either(kind, seen.phase, ledger) || order != Direction::Unknown;
         let is_enough = says_the_way && shows(&events, seen.phase);
         if !is_enough && missing > 0 && self.fault != Fault::EventsUnheld {
             return Phase::Events(ledger.clone(), Shared::new(seen));
@@ -303,7 +304,7 @@ impl Life {
         self.planned(world, request, &event, ledger, course, Some(seen), evidence)
     }
 
-    /// Goes on with a plan.
+    /// Continues with a plan.
     #[expect(clippy::too_many_arguments, reason = "it is all that is known")]
     fn planned(
         &self,
@@ -376,7 +377,7 @@ impl Life {
         }
     }
 
-    /// Finds the end of the forward runs that a task undoes, and prevents those that have not begun.
+    /// Finds the end of the forward runs that a task undoes, and prevents the start of the others.
     fn settle(&self, world: &mut World, entry: &Shared<Entry>, place: usize, waited: Option<bool>) -> Phase {
         let (Some(task), Some(undone)) = (entry.tasks.get(place), &entry.undoes) else {
             return Phase::Decide(entry.clone(), waited);
@@ -387,7 +388,7 @@ impl Life {
         for run in &task.undoes {
             if world.run(*run).is_none_or(|run| run.record.is_none()) && !world.is_held(*run) {
                 let is_prevented = match self.fault {
-                    Fault::NotForestalled => true,
+                    Fault::StartNotPrevented => true,
                     _ => world.prevent_start(task, &undone.deployment.entry),
                 };
                 if is_prevented {
@@ -404,7 +405,7 @@ impl Life {
         Phase::Settle(Shared::new(settled), place + 1, waited)
     }
 
-    /// Ends what is not to go on. The tasks of a rollback stay as they are, for the rollback that continues it.
+    /// Ends the tasks that must not continue. Those of a rollback stay, for the rollback that continues it.
     fn stop(&self, entry: Shared<Entry>, wave: &[usize], why: &str) -> Phase {
         if entry.course == Course::Rollback && self.fault != Fault::UndoCancelled {
             let verdict = abandoned(&entry, why);
@@ -413,13 +414,13 @@ impl Life {
         Phase::GiveUp(entry, wave.iter().map(|place| (*place, Status::Cancelled)).collect())
     }
 
-    /// Prevents the run of a task that is not to run. The end of one that has begun after all counts.
+    /// Prevents the start of a task's run. If it has started, its result counts.
     fn give_up(&self, world: &mut World, entry: &Shared<Entry>, mut fates: Vec<(usize, Status)>) -> Phase {
         let (place, fate) = fates.remove(0);
         let mut left = (**entry).clone();
         let task = &mut left.tasks[place];
         world.run_of(entry, place);
-        if self.fault != Fault::GivenUpUnforestalled {
+        if self.fault != Fault::GivenUpUnprevented {
             world.prevent_start(task, &entry.key);
         }
         task.status = world.write_down(task.run_id, fate);
@@ -431,21 +432,21 @@ impl Life {
 /// Decides the next step of a deployment.
 fn decide(entry: Shared<Entry>, waited: Option<bool>) -> Phase {
     match next_step(entry.course, &entry.tasks) {
-        Step::Done => {
+        DeploymentStep::Done => {
             let verdict = verdict(&entry);
             closing(entry, &verdict)
         }
-        Step::GiveUp(fates) => {
+        DeploymentStep::GiveUp(fates) => {
             Phase::GiveUp(entry, fates.into_iter().map(|(place, status, _)| (place, status)).collect())
         }
-        Step::Run(wave) => match waited {
+        DeploymentStep::Run(wave) => match waited {
             Some(waited) => Phase::Invoke(entry, wave, waited),
             None => Phase::AskStack(entry, wave),
         },
     }
 }
 
-/// Whether the stack's events decide what a request is.
+/// Returns whether the stack's events decide on the kind of a request.
 fn may_be_either(kind: Kind, phase: StackPhase, ledger: &Ledger) -> bool {
     match kind {
         Kind::Undecided => ledger.latest.is_some(),

@@ -44,7 +44,7 @@ impl StackStatus {
         StackPhase::of(self.text())
     }
 
-    /// Whether nothing goes on, and an update may begin.
+    /// Returns whether no operation is in progress, so that an update may begin.
     pub fn is_at_rest(self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::RolledBack)
     }

@@ -23,7 +23,7 @@ impl Table {
         self.entries.iter().position(|entry| request_of(&entry.key) == request)
     }
 
-    /// Whether a request was opened, and ended with success.
+    /// Returns whether a request was opened, and ended with success.
     pub fn has_succeeded(&self, request: usize) -> bool {
         self.entry_of(request).is_some_and(|place| self.entries[place].succeeded())
     }
@@ -44,17 +44,17 @@ impl Table {
         self.entries.iter().find(|entry| entry.key == *key).map(|entry| &**entry)
     }
 
-    /// Whether the ledger still stands where it was seen.
+    /// Returns whether the ledger is unchanged.
     pub fn stands_at(&self, seen: Option<&Latest>) -> bool {
         self.latest.as_ref() == seen
     }
 
-    /// Whether the ledger stands at an entry, and its resource is not deleted.
+    /// Returns whether an entry is the ledger's newest, and its resource is not deleted.
     pub fn is_newest(&self, entry: &Entry) -> bool {
         self.latest.as_ref().is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none())
     }
 
-    /// Notes how a deployment's tasks fare, unless it has ended.
+    /// Records the results of a deployment's tasks, unless it has ended.
     pub fn progress(&mut self, entry: &Entry) {
         let place = self.place(&entry.key);
         if self.entries[place].answer.is_none() {
@@ -64,7 +64,7 @@ impl Table {
 }
 
 impl Life {
-    /// Opens an entry if the ledger still stands as it was seen, and the request has neither an entry nor an answer.
+    /// Opens an entry if the ledger is unchanged, and the request has neither an entry nor an answer.
     pub fn open(&self, world: &mut World, entry: &Shared<Entry>, seen: Option<&Latest>) -> bool {
         let table = &mut world.table;
         let request = request_of(&entry.key);
@@ -92,7 +92,7 @@ impl Life {
         true
     }
 
-    /// Notes the answer to a request that has neither an entry nor an answer.
+    /// Records the answer to a request that has neither an entry nor an answer.
     pub fn note(&self, world: &mut World, request: usize, answer: &Answered) {
         let table = &mut world.table;
         let has_entry = table.entry_of(request).is_some() && self.fault != Fault::DeclinedBesideEntry;
@@ -102,7 +102,7 @@ impl Life {
         }
     }
 
-    /// Ends a deployment once, and returns the answer that stands.
+    /// Ends a deployment once, and returns its answer.
     pub fn close(&self, world: &mut World, entry: &Entry, answer: &Answered) -> Answered {
         let table = &mut world.table;
         let place = table.place(&entry.key);
@@ -140,7 +140,7 @@ impl Life {
             Decision::Refused(_) => {
                 world.invocations.remove(place);
                 if !world.is_held(run.id) {
-                    // Its dispatcher finds no record, and writes that it did not begin.
+                    // Its dispatcher finds no record, and records that it did not start.
                     world.write_down(run.id, Status::Failed);
                 }
                 return true;
@@ -170,7 +170,8 @@ impl Life {
         let said = (entry.deployment.previous_version.clone(), entry.deployment.is_first_deploy);
         let is_said =
             |effect: Option<u8>| said == (effect.map(|effect| self.version(effect)), effect.is_none());
-        // A kept deployment may have succeeded after its time: CloudFormation knows nothing of it, and its work is there.
+        // A kept deployment may have succeeded after its time. CloudFormation does not know that, and its
+        // work remains.
         let is_there = |sent: &SentRequest| sent.is_forward() && sent.undone != Undone::RolledBack;
         let since = world.stack.since..run.request;
         let mut kept = since.filter(|it| is_there(&world.sent[*it]) && world.table.has_succeeded(*it));
@@ -182,7 +183,7 @@ impl Life {
 }
 
 impl World {
-    /// Sends an invocation of a task's run, unless it is seen to have begun.
+    /// Sends an invocation of a task's run, unless it has visibly started.
     pub fn invoke(&mut self, entry: &Entry, place: usize, waited: bool) {
         let run = self.run_of(entry, place).clone();
         if run.record.is_some() || self.is_held(run.id) {
@@ -195,7 +196,8 @@ impl World {
         }
     }
 
-    /// Refuses the runs of a deployment from now on, and of those before it. False if they are refused already.
+    /// Prevents the start of a deployment's runs from now on, and of those before it. Returns false if that
+    /// is already done.
     pub fn prevent_start(&mut self, task: &TaskEntry, key: &EntryKey) -> bool {
         let newest = &mut self.claims[usize::from(task.name.as_str() == "b")].newest;
         let is_new = newest.as_ref().is_none_or(|newest| newest < key);
@@ -205,7 +207,7 @@ impl World {
         is_new
     }
 
-    /// Writes the record of a run that did not begin, unless it has one. The one that stands is returned.
+    /// Writes the record of a run that did not start, unless it has one. Returns the status in the table.
     pub fn write_down(&mut self, id: RunId, status: Status) -> Status {
         match self.runs.iter_mut().find(|run| run.id == id) {
             Some(run) => *run.record.get_or_insert(status),
@@ -240,7 +242,7 @@ impl World {
         }
     }
 
-    /// Whether a deployment that is answered FAILED while CloudFormation waits for it has failed.
+    /// Returns whether a deployment that is answered FAILED, while CloudFormation waits for it, has failed.
     pub fn refused_for_a_reason(&mut self, request: usize, answer: &Answered) {
         let sent = &self.sent[request];
         let failed = |run: &Run| run.request == request && run.record == Some(Status::Failed);

@@ -65,7 +65,7 @@ impl<T> Hash for Shared<T> {
     }
 }
 
-/// A state of everything.
+/// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     pub stack: Stack,
@@ -95,7 +95,7 @@ pub struct Table {
     pub noted: Vec<(usize, Answered)>,
 }
 
-/// One delivery of one request, in a process of its own.
+/// A delivery of a request, in a process of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dispatcher {
     pub request: usize,
@@ -111,7 +111,7 @@ pub enum Phase {
     Entries(Shared<Option<Latest>>, Option<usize>),
     /// Reads the stack's status.
     Status(Shared<Ledger>),
-    /// Reads the stack's events, with what was seen of the stack before.
+    /// Read the stack's events, with the status that was read before.
     Events(Shared<Ledger>, Shared<Seen>),
     /// Opens an entry. CloudFormation waited for the request when the status was read, or did not.
     Open(Shared<Entry>, Shared<Option<Latest>>, bool),
@@ -149,13 +149,13 @@ pub enum Phase {
     Answer(Shared<Answered>),
 }
 
-/// What a dispatcher has seen of the stack's status.
+/// The stack's status, as a dispatcher has read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Seen {
     pub phase: StackPhase,
-    /// Whether CloudFormation waited for the request then.
+    /// CloudFormation waited for the request then.
     pub waited: bool,
-    /// When the status was read.
+    /// The time at which the status was read.
     pub at: Timestamp,
 }
 
@@ -186,9 +186,9 @@ pub struct Run {
     /// The forward runs that it undoes.
     pub undoes: Vec<RunId>,
     pub is_undo: bool,
-    /// How often its body was started.
+    /// The number of times that its body started.
     pub started: u8,
-    /// Whether its body has completed.
+    /// Its body has completed.
     pub completed: bool,
     pub record: Option<Status>,
 }
@@ -198,7 +198,7 @@ pub struct Invocation {
     pub run: RunId,
     /// The entry whose key the invocation carries.
     pub entry: usize,
-    /// Whether CloudFormation waited for the request when its dispatcher read the status.
+    /// CloudFormation waited for the request when its dispatcher read the status.
     pub waited: bool,
 }
 
@@ -211,17 +211,17 @@ pub enum Action {
     Copy(usize),
     /// A request comes to its last call.
     LastCall(usize),
-    /// A dispatcher takes its next step. The newest stack events are not there yet, as many as said.
+    /// A dispatcher takes its next step. This many of the newest stack events are not published yet.
     Step(usize, usize),
     Kill(usize),
     /// An invocation arrives at its task.
     Arrive(usize),
-    /// A body ends, well or not.
+    /// A body ends, with or without success.
     End(usize, bool),
 }
 
 impl World {
-    /// The present unit of time: one passes with each request, and each time that the stack turns.
+    /// Returns the current unit of time. One passes with each request, and each time that the stack turns.
     pub fn now(&self) -> usize {
         let turns = self.stack.events.iter().filter(|event| matches!(event, Event::Stack(..)));
         self.sent.len() + turns.count() - 1
@@ -231,7 +231,7 @@ impl World {
         self.runs.iter().find(|run| run.id == id)
     }
 
-    /// Whether CloudFormation undoes a request, or has.
+    /// Returns whether CloudFormation is undoing a request, or has.
     pub fn is_undone(&self, request: usize) -> bool {
         self.sent.get(request).is_some_and(|sent| sent.undone != Undone::No)
     }
@@ -240,7 +240,7 @@ impl World {
         self.claims.iter().any(|claims| claims.held_by == Some(id))
     }
 
-    /// The run of a task in an entry, which is made known if it is not.
+    /// Returns the run of a task in an entry, and adds it if it is new.
     pub fn run_of(&mut self, entry: &Entry, place: usize) -> &mut Run {
         let task = &entry.tasks[place];
         if self.run(task.run_id).is_none() {

@@ -1,8 +1,9 @@
-//! The lock, checked exhaustively: every interleaving of processes that claim, run, record, release, are killed and
-//! delivered twice, each with a clock of its own. `docs/lock.md` says what that proves, and what it does not.
+//! Exhaustive check of the lock: every interleaving of processes that claim, run, record, release, are killed
+//! and delivered twice, each with a clock of its own. `docs/lock.md` says what that proves, and what it does
+//! not.
 //!
-//! What is decided here is decided by `core`'s own functions. [`protocol`] has the order in which a process calls
-//! them and what it writes in between.
+//! `core`'s own functions make the decisions. [`protocol`] has the order in which a process calls them, and
+//! its writes in between.
 
 mod properties;
 mod protocol;
@@ -10,14 +11,14 @@ mod world;
 
 use lamplighter_core::definition::Overlap;
 use properties::{
-    ALL_RECORDED, ALONE, COMMITS_IN_ORDER, NOT_FORGOTTEN, ONE_BODY, ONE_RUN_A_TICK, OWN_HOLD, RECORD_STANDS,
+    ALL_RECORDED, ALONE, COMMITS_IN_ORDER, NOT_FORGOTTEN, ONE_BODY, ONE_RUN_A_TICK, OWN_LEASE, RECORD_STANDS,
 };
 use stateright::{Checker, HasDiscoveries, Model};
 use world::{Delivery, Fault, Lock};
 
 const TICK: i64 = 100;
 
-/// One run of one tick, or of nobody's in particular.
+/// A run of a tick, or of no tick in particular.
 fn tick(run: u128, minute: i64) -> Delivery {
     Delivery { run, tick: Some(TICK + minute) }
 }
@@ -26,7 +27,7 @@ fn wish(run: u128) -> Delivery {
     Delivery { run, tick: None }
 }
 
-/// Clocks as far apart as they may be; one process that dies; one claim that arrives twice.
+/// Clocks at their maximum difference, one process that dies, and one claim that arrives twice.
 fn lock(overlap: Overlap, deliveries: &[Delivery]) -> Lock {
     Lock {
         overlap,
@@ -43,7 +44,7 @@ fn lock(overlap: Overlap, deliveries: &[Delivery]) -> Lock {
     }
 }
 
-/// Checks every state, and says how many there are.
+/// Checks every state, and prints their number.
 #[track_caller]
 fn holds(what: &str, lock: Lock) {
     let checker = lock.checker().threads(2).spawn_bfs().join();
@@ -51,7 +52,7 @@ fn holds(what: &str, lock: Lock) {
     checker.assert_properties();
 }
 
-/// Finds a way to break a property.
+/// Finds a path that breaks a property.
 #[track_caller]
 fn breaks(property: &'static str, lock: Lock) {
     let enough = HasDiscoveries::AnyOf([property].into());
@@ -80,7 +81,7 @@ fn c14_runs_beside_each_other() {
     holds("allow, a tick twice and a wish", Lock { copies: 0, horizon: 3, ..beside });
 }
 
-/// Three million states more: some minutes.
+/// Three million further states, which take some minutes.
 #[test]
 #[ignore = "takes minutes: run it when the claim is changed"]
 fn everything_at_once() {
@@ -102,9 +103,10 @@ fn c15_somebody_looks_for_lost_runs() {
     holds("allow, watched", Lock { watched: true, copies: 0, ..lock(Overlap::Allow, &deliveries) });
 }
 
-/// Beyond the margin two bodies may run at once; the epoch still keeps the effects of the one that was taken for lost out.
+/// Beyond the margin two bodies may run at once. The fencing token still prevents the effects of the one that
+/// counts as lost.
 #[test]
-fn beyond_the_margin_the_epoch_holds() {
+fn beyond_the_margin_the_fencing_token_protects() {
     let skewed = Lock {
         skew: 2,
         copies: 0,
@@ -118,12 +120,12 @@ fn beyond_the_margin_the_epoch_holds() {
     breaks(COMMITS_IN_ORDER, Lock { fault: Fault::CommitAlways, overlaps: true, ..skewed });
 }
 
-/// What would be wrong is found: these are the checks that the checks above can fail.
+/// Each rule is needed: without it a check fails.
 #[test]
 fn each_rule_is_needed() {
     let ticks = lock(Overlap::Skip, &[tick(1, 0), tick(2, 1)]);
     breaks(ALONE, Lock { margin: 0, ..ticks.clone() });
-    breaks(OWN_HOLD, Lock { fault: Fault::ReleaseOfAny, ..ticks.clone() });
+    breaks(OWN_LEASE, Lock { fault: Fault::ReleaseOfAny, ..ticks.clone() });
     let three = lock(Overlap::Skip, &[tick(1, 0), tick(2, 1), tick(3, 2)]);
     breaks(ALONE, Lock { fault: Fault::ReleaseOfAny, kills: 0, copies: 0, ..three });
     breaks(RECORD_STANDS, Lock { fault: Fault::RecordAlways, ..ticks.clone() });

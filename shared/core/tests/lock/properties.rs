@@ -1,4 +1,4 @@
-//! What can happen, and what must hold whatever happens.
+//! The actions of the model, and the properties that must hold after each.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use crate::{
 
 /// Invariant 1.
 pub const ALONE: &str = "no two bodies run at the same time";
-/// A run's body is started once, whoever delivers it how often.
+/// A run's body starts once, however often it is delivered.
 pub const ONE_BODY: &str = "a run has one body";
 /// Invariant 2.
 pub const ONE_RUN_A_TICK: &str = "one scheduled time starts one run";
 /// Invariant 3.
 pub const RECORD_STANDS: &str = "a record never changes";
-/// What invariant 4 lives from: somebody can still find the run.
+/// The condition of invariant 4: a run that started can be found.
 pub const NOT_FORGOTTEN: &str = "a run that started is held or recorded";
 /// Invariant 4.
 pub const ALL_RECORDED: &str = "in the end each run that started is recorded and the task is free";
-/// The fence of the release.
-pub const OWN_HOLD: &str = "a run takes away its own hold only";
+/// The fence of a release.
+pub const OWN_LEASE: &str = "a run releases its own lease only";
 /// The fence of a commit.
-pub const COMMITS_IN_ORDER: &str = "no commit comes after one of a later epoch";
+pub const COMMITS_IN_ORDER: &str = "no commit comes after one with a later fencing token";
 
-/// Long after everything.
+/// A time long after all others.
 const FAR: i64 = 1_000;
 
 impl Model for Lock {
@@ -39,7 +39,7 @@ impl Model for Lock {
         let clocks = 0..1_u32 << processes;
         let world = |fast: u32| {
             let ahead = |process: usize| if fast & (1 << process) == 0 { 0 } else { self.skew };
-            // Who looks for lost runs is the earlier to find them the faster its clock.
+            // The faster its clock, the earlier the watcher finds a lost run.
             let processes = (0..processes).map(ahead).chain([self.skew]);
             let processes = processes.map(|ahead| Process { ahead, request: None, phase: Phase::Idle });
             World {
@@ -61,12 +61,12 @@ impl Model for Lock {
     }
 
     fn actions(&self, world: &World, actions: &mut Vec<Action>) {
-        // A body is over when its time is up by its own clock.
+        // A body ends when its time is over by its own clock.
         let in_time = |process: &Process| match (&process.phase, &process.request) {
             (Phase::Body(_), Some(request)) => process.clock(world.now) < deadline(request),
             _ => true,
         };
-        // What begins later is the same, later.
+        // A later beginning gives the same states.
         let begun = world.processes.iter().any(|it| it.request.is_some() || it.phase == Phase::Over);
         if begun && world.now < self.horizon && world.processes.iter().all(in_time) {
             actions.push(Action::Pass);
@@ -90,7 +90,7 @@ impl Model for Lock {
             if self.commits && matches!(process.phase, Phase::Body(_)) {
                 actions.push(Action::Commit(i));
             }
-            // Who is killed before its claim might as well not have been started.
+            // A process that is killed before its claim has no effect.
             let has_begun = !matches!(process.phase, Phase::Idle | Phase::Claim | Phase::Over);
             if world.kills > 0 && has_begun && world.now <= self.horizon {
                 actions.push(Action::Kill(i));
@@ -117,15 +117,15 @@ impl Model for Lock {
                 world.copies -= 1;
             }
             Action::Commit(i) => {
-                let Process { request: Some(request), phase: Phase::Body(hold), .. } = &before.processes[i]
+                let Process { request: Some(request), phase: Phase::Body(fence), .. } = &before.processes[i]
                 else {
                     return None;
                 };
-                self.commit(&mut world, request, *hold);
+                self.commit(&mut world, request, *fence);
             }
             Action::Kill(i) => {
                 world.kills -= 1;
-                // Another looks for lost runs then; a delivery's process has nobody after it.
+                // Another watcher replaces a killed one; a delivery's process is not replaced.
                 world.processes[i].phase = if i == self.deliveries.len() { Phase::Idle } else { Phase::Over };
             }
         }
@@ -157,7 +157,7 @@ impl Model for Lock {
                 let lost = || world.table.lost(at(FAR));
                 !looked || !lost().is_empty() || (done() && world.table.leases().next().is_none())
             }),
-            Property::always(OWN_HOLD, |_, world: &World| !world.stolen),
+            Property::always(OWN_LEASE, |_, world: &World| !world.stolen),
             Property::always(COMMITS_IN_ORDER, |_, world: &World| !world.disorder),
         ]
     }

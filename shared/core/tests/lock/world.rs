@@ -1,125 +1,125 @@
-//! One task's item and its records, and the processes around it.
+//! The state of the model: one task's item and its records, and the processes.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, Lost, Occasion, Request, SKEW_MARGIN, TaskState},
+    claim::{Fence, LostRun, Occasion, Request, SKEW_MARGIN, TaskState},
     definition::Overlap,
     id::RunId,
     status::Status,
 };
 
-/// How long a body may take, in units of the model's time. A unit is the margin of clocks.
+/// The maximum duration of a body, in units of the model's time. A unit is the margin of clocks.
 pub const BODY: i64 = 1;
-/// What the model is made of.
+/// The parameters of the model.
 #[derive(Clone, Debug)]
 pub struct Lock {
     pub overlap: Overlap,
-    /// Each is an invocation in a process of its own.
+    /// The deliveries, each an invocation in a process of its own.
     pub deliveries: Vec<Delivery>,
-    /// How far a clock may be ahead of another, in units.
+    /// The maximum time that a clock is ahead of another, in units.
     pub skew: i64,
-    /// How far a lease goes beyond the end of its process, in units.
+    /// The time from the end of a process to the end of its lease, in units.
     pub margin: i64,
-    /// Whether somebody looks for lost runs while others claim. In the end somebody always does.
+    /// A watcher ends lost runs while others claim. At the end one always does.
     pub watched: bool,
-    /// How many processes die.
+    /// The number of processes that die.
     pub kills: u8,
-    /// How many claims arrive a second time.
+    /// The number of claims that arrive twice.
     pub copies: u8,
-    /// When time stands still until everyone is done, in units.
+    /// The time at which the clock stops until every process is done, in units.
     pub horizon: i64,
-    /// Whether bodies commit.
+    /// Bodies commit.
     pub commits: bool,
-    /// Whether bodies may run at the same time for all we care.
+    /// Bodies may run at the same time.
     pub overlaps: bool,
     pub fault: Fault,
 }
 
-/// One delivery of a wish to run the task.
+/// A delivery of a request to run the task.
 #[derive(Clone, Copy, Debug)]
 pub struct Delivery {
     pub run: u128,
     pub tick: Option<i64>,
 }
 
-/// What is done wrong, to see that it is noticed.
+/// A rule that is broken, to see that a check fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// A claim replaces a lease that has ended, and the lost run's record is written after it.
+    /// A claim replaces an expired lease before the lost run's record is written.
     RecordAfterTakeover,
-    /// A release takes away whatever lease is there.
+    /// A release removes any lease.
     ReleaseOfAny,
-    /// A record replaces the one before.
+    /// A record replaces an earlier one.
     RecordAlways,
-    /// A scheduled time is not looked at.
+    /// The tick is not checked.
     TickForgotten,
-    /// A wish does not look whether its run has its record.
+    /// A manual request does not check for its run's record.
     NoLook,
-    /// A commit does not look whether the run still has its hold.
+    /// A commit does not check that its run still holds its lease.
     CommitAlways,
 }
 
-/// A state of everything.
+/// A state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     pub now: i64,
     pub table: TaskState,
     pub records: BTreeMap<RunId, Status>,
-    /// One a delivery, and last the one that looks for lost runs.
+    /// One for each delivery, and at last the watcher.
     pub processes: Vec<Process>,
     pub kills: u8,
     pub copies: u8,
-    /// Every claim that was written, and what for.
+    /// Every claim that was written, with its tick.
     pub started: Vec<(RunId, Option<Timestamp>)>,
-    /// The run of every body that was started.
+    /// The run of every body that started.
     pub bodies: Vec<RunId>,
-    /// The epoch of the last commit.
+    /// The fencing token of the last commit.
     pub committed: u64,
     /// A record was changed.
     pub changed: bool,
-    /// A commit came after one of a later epoch.
+    /// A commit came after one with a later token.
     pub disorder: bool,
-    /// A hold was taken away by a run that it was not of.
+    /// A run released the lease of another one.
     pub stolen: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
-    /// How far its clock is ahead, in units.
+    /// The time that its clock is ahead, in units.
     pub ahead: i64,
     pub request: Option<Request>,
     pub phase: Phase,
 }
 
-/// What a process does next.
+/// The next step of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
     Idle,
     Claim,
-    /// Ends lost runs, the first of which may have its record.
+    /// End lost runs, the first of which may already have its record.
     End {
-        lost: Vec<Lost>,
+        lost: Vec<LostRun>,
         recorded: Option<Status>,
         then: Then,
     },
     Skip,
-    /// Looks whether the run is over already.
-    Look(Hold),
-    GiveBack(Hold),
-    Start(Hold),
-    Body(Hold),
-    Record(Hold),
-    Release(Hold, Status),
+    /// Check whether the run is already over.
+    Look(Fence),
+    GiveBack(Fence),
+    Start(Fence),
+    Body(Fence),
+    Record(Fence),
+    Release(Fence, Status),
     Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
     ClaimAgain,
-    Begin(Hold),
+    Begin(Fence),
     Nothing,
 }
 
@@ -127,13 +127,13 @@ pub enum Then {
 pub enum Action {
     /// Time passes.
     Pass,
-    /// Everyone is done, and much time passes.
+    /// Every process is done, and much time passes.
     LongAfter,
     /// A delivery arrives at its process.
     Deliver(usize),
-    /// A process does what it does next.
+    /// A process takes its next step.
     Step(usize),
-    /// A copy of a claim arrives: a retry of the SDK, or the first try late. Nobody hears its response.
+    /// A copy of a claim arrives: a retry of the SDK, or a late first try. Its response is lost.
     Copy(usize),
     /// A body commits.
     Commit(usize),
@@ -147,7 +147,7 @@ pub fn at(unit: i64) -> Timestamp {
 }
 
 impl World {
-    /// Drops what nobody will ask for, so that states which differ in nothing else are one.
+    /// Drops state that no later step reads, so that equal states are one.
     pub fn forget(mut self) -> Self {
         self.table.last_run = None;
         self.table.failure_streak = 0;

@@ -1,4 +1,4 @@
-//! Values against the schemas that schemars makes of Rust's types: the check, overrides and secrets.
+//! Values against the schemas that schemars derives from Rust's types: the check, overrides and secrets.
 
 mod agreement;
 mod overrides;

@@ -11,7 +11,7 @@ use crate::{
     types::{AuthAdjacent, AuthExternal, AuthInternal, AuthUntagged, Flattened, FlattenedInternal, all},
 };
 
-/// Cases of a default, an override, and what comes of them.
+/// Checks cases of a default, an override, and the result.
 fn held<T: JsonSchema, const N: usize>(cases: [(Value, Value, Value); N]) {
     let schema = schemars::schema_for!(T).to_value();
     for (base, over, wanted) in cases {

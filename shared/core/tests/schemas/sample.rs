@@ -1,11 +1,11 @@
-//! Random values of a schema, and values that are nearly such.
+//! Random values of a schema, and values that are nearly valid.
 
 use serde_json::{Map, Value, json};
 
 /// The text in each marked place begins with it.
 pub(crate) const MARKED: &str = "s3cr3t-";
 
-/// Values that stand at the ends of ranges.
+/// Values at the ends of ranges.
 fn leaves() -> Vec<Value> {
     vec![
         json!(null),
@@ -44,7 +44,7 @@ const TEXTS: [&str; 7] = ["", "a", "ż", "ab", "on", "7", "zzz"];
 pub(crate) struct Sample<'a> {
     root: &'a Value,
     state: u64,
-    /// Of how many values one is not what the schema says; none if it is 0.
+    /// One of this many values is invalid; none if it is 0.
     wrong: u64,
     marks: u64,
 }
@@ -98,7 +98,7 @@ impl<'a> Sample<'a> {
         }
         for word in ["anyOf", "oneOf"] {
             if let Some(branches) = schema[word].as_array() {
-                // Deep down one that ends a recursion, if there is one.
+                // In depth, an alternative that ends a recursion is chosen, if there is one.
                 let ends = branches.iter().position(|branch| !branch.to_string().contains("$ref"));
                 let at = self.next(branches.len());
                 let at = if depth == 0 { ends.unwrap_or(at) } else { at };

@@ -1,4 +1,4 @@
-//! Secrets are found wherever schemars can put them.
+//! Masking of secrets wherever schemars can put them.
 
 use lamplighter_core::{
     schema::check,
@@ -25,8 +25,8 @@ proptest! {
             let value = Sample::new(&schema, seed, wrong).value();
             let (secrets, shown) = Secrets::take(&value, &schema);
             prop_assert!(!shown.to_string().contains(MARKED), "{name} {value}: {shown}");
-            let told = format!("{value} {value:?} {:?}", value.to_string());
-            prop_assert!(!secrets.mask(&told).contains(MARKED), "{name} {value}");
+            let shown = format!("{value} {value:?} {:?}", value.to_string());
+            prop_assert!(!secrets.mask(&shown).contains(MARKED), "{name} {value}");
         }
     }
 

@@ -13,7 +13,7 @@ use lamplighter_core::{
     duration,
     name::TaskName,
     notify::Target,
-    pulse::{self, Plan, Planned},
+    pulse::{self, Plan, PlannedTask},
     resolve::{self, Packed},
     schedule::{Driver, driver},
     settings::{DEFAULT_ENVIRONMENT, Settings},
@@ -135,7 +135,7 @@ impl Project {
                 Some(Driver::EventBridge { .. }) => pulse::Driver::Schedule,
                 Some(Driver::Pulse { .. }) => pulse::Driver::Pulse,
             };
-            Planned::new(task.definition.clone(), driver)
+            PlannedTask::new(task.definition.clone(), driver)
         });
         planned.collect::<Vec<_>>().into()
     }

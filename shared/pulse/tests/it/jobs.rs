@@ -160,7 +160,7 @@ async fn q05_an_orphan_whose_enqueuer_died_before_its_message_is_woken_once() {
     let _ = stage.table.end_job(&over, &run).await.unwrap();
     let search_from = async |minutes: u32| {
         let seen = stage.table.pulse_state().await.unwrap();
-        let next = State { heard: Some(ago(minutes)), ..seen.clone() };
+        let next = State { orphans_checked_until: Some(ago(minutes)), ..seen.clone() };
         assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
     };
     search_from(36).await;
@@ -208,7 +208,7 @@ async fn q11_a_job_refused_by_a_limit_gets_a_new_message_or_keeps_its_own() {
     let is_held = matches!(held, Conditional::Refused(JobOutcome::Refused(Refusal::NotBefore { .. })));
     assert!(is_held, "{held:?}");
     stage.queues.down(false);
-    assert_eq!(first.epoch, 1);
+    assert_eq!(first.fencing_token, 1);
     stage.end().await;
 }
 
@@ -228,9 +228,9 @@ fn queue_task(now: Timestamp, task: &str) -> Probe {
 }
 
 /// Makes the next pulse search for orphans enqueued since `heard`.
-async fn search_orphans_from(stage: &Stage, heard: Timestamp) {
+async fn search_orphans_from(stage: &Stage, orphans_checked_until: Timestamp) {
     let seen = stage.table.pulse_state().await.unwrap();
-    let next = State { heard: Some(heard), ..seen.clone() };
+    let next = State { orphans_checked_until: Some(orphans_checked_until), ..seen.clone() };
     assert!(stage.table.keep_pulse_state(&next, &seen).await.unwrap());
 }
 
@@ -299,7 +299,7 @@ async fn q12_a_follower_starts_although_its_waker_died_at_any_step() {
     // The waker died after it sent the message: the worker that receives the message starts the job.
     let worker = Worker::new(later(Timestamp::now(), MINUTE), Retry::default());
     let started = jobs.start(&follower, &worker).await.unwrap().done().unwrap();
-    assert_eq!((started.epoch, started.after.len()), (1, 0));
+    assert_eq!((started.fencing_token, started.after.len()), (1, 0));
     stage.end().await;
 }
 

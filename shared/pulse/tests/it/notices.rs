@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::Known,
+    claim::KnownSchedule,
     pulse::{Record, State},
     status::Status,
 };
@@ -92,7 +92,7 @@ async fn o08_a_tick_from_before_the_task_was_known_is_not_missed() {
     ];
     let stage = Stage::new(now, 9, probes).await;
     stage.forget_the_plan().await;
-    let old = Known {
+    let old = KnownSchedule {
         schedule: format!("{} UTC", minute_of(tick(now, 5))),
         since: tick(now, 60),
         is_changed: false,

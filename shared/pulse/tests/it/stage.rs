@@ -25,10 +25,10 @@ use lamplighter_aws::{
     table::{Table, create},
 };
 use lamplighter_core::{
-    claim::Known,
+    claim::KnownSchedule,
     definition::{Cron, Definition, Kind, Priority, Queue},
     name::TaskName,
-    pulse::{Driver, PLAN, Plan, Planned, State as Remembered, run_id, schedule_word},
+    pulse::{Driver, PLAN, Plan, PlannedTask, State as Remembered, run_id, schedule_word},
     run::Run,
 };
 use lamplighter_local::{Engine, FunctionSpec, HostOptions, LambdaHost, LogLine};
@@ -54,7 +54,7 @@ pub struct Stage {
 
 /// A task of the stack, and the behaviour of its process.
 pub struct Probe {
-    pub planned: Planned,
+    pub planned: PlannedTask,
     pub config: Value,
     pub settings: Value,
 }
@@ -69,14 +69,14 @@ pub fn probe(task: &str, now: Timestamp, minutes_ago: impl IntoIterator<Item = i
     let schedule = format!("{} * * * *", minutes.collect::<Vec<_>>().join(","));
     let cron = Cron::new(Some(schedule.parse().unwrap()));
     let definition = Definition::new(name(task), Kind::Cron(cron));
-    Probe { planned: Planned::new(definition, Driver::Pulse), config: json!({}), settings: json!({}) }
+    Probe { planned: PlannedTask::new(definition, Driver::Pulse), config: json!({}), settings: json!({}) }
 }
 
 /// A queue task.
 pub fn queue(task: &str) -> Probe {
     let queue = Queue { priority: Priority::default(), concurrency: None, arguments_schema: json!(null) };
     let definition = Definition::new(name(task), Kind::Queue(queue));
-    Probe { planned: Planned::new(definition, Driver::Other), config: json!({}), settings: json!({}) }
+    Probe { planned: PlannedTask::new(definition, Driver::Other), config: json!({}), settings: json!({}) }
 }
 
 /// The schedule with one tick an hour, at the minute of `tick`.
@@ -166,8 +166,11 @@ impl Stage {
             stage.install(probe);
         }
         for (planned, cron) in plan.tasks().iter().filter_map(|task| Some((task, task.cron()?))) {
-            let known =
-                Known { schedule: schedule_word(cron), since: Timestamp::UNIX_EPOCH, is_changed: false };
+            let known = KnownSchedule {
+                schedule: schedule_word(cron),
+                since: Timestamp::UNIX_EPOCH,
+                is_changed: false,
+            };
             stage.table.know(planned.name(), &known, None).await.unwrap();
         }
         let last = Remembered {

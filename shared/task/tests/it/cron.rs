@@ -47,7 +47,7 @@ async fn c04_a_failing_schedule_function_is_recorded_and_the_body_does_not_run()
         let error = run.error.unwrap();
         assert_eq!((run.status, error.kind), (Status::Failed, kind), "{says}");
         assert!(error.message.starts_with(wanted), "{}", error.message);
-        assert_eq!((world.bodies(), run.attempts.len(), run.epoch), (0, 0, 0));
+        assert_eq!((world.bodies(), run.attempts.len(), run.fencing_token), (0, 0, 0));
         assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
     }
     let world = dynamic("no").await;

@@ -11,8 +11,8 @@ use lamplighter_core::{
     definition::Priority,
     id::RunId,
     job::{
-        Job, JobKey, NewJob, Tried,
-        attempts::{Attempts, Told},
+        AttemptOutcome, Job, JobKey, NewJob,
+        attempts::{AttemptReport, Attempts},
     },
     retry::Retry,
     run::{ErrorKind, Run},
@@ -196,12 +196,12 @@ fn worker() -> Worker {
 }
 
 /// The payload of a runner for a started job.
-async fn started(world: &World, job: &Job) -> Tried {
+async fn started(world: &World, job: &Job) -> AttemptOutcome {
     let payload = serde_json::to_string(&Attempts { jobs: vec![job.into()] }).unwrap();
     let invocation = world.host.invoke(PROBE, payload).await.unwrap();
     assert!(!invocation.failed, "{}", String::from_utf8_lossy(&invocation.payload));
-    let mut told: Vec<Told> = serde_json::from_slice(&invocation.payload).unwrap();
-    let Some(Told::Tried { tried, .. }) = told.pop() else { panic!("{told:?}") };
+    let mut told: Vec<AttemptReport> = serde_json::from_slice(&invocation.payload).unwrap();
+    let Some(AttemptReport::Attempted { tried, .. }) = told.pop() else { panic!("{told:?}") };
     *tried
 }
 
@@ -210,7 +210,7 @@ async fn a_job_started_by_a_runner_is_attempted_and_not_recorded() {
     let (world, jobs) = world().await;
     let key = enqueue(&jobs, "error").await;
     let JobRecord::Open(job) = jobs.find(&key).await.unwrap().unwrap() else { panic!("it is over") };
-    let tried = started(&world, &Job { epoch: 2, ..*job }).await;
+    let tried = started(&world, &Job { fencing_token: 2, ..*job }).await;
     assert!(tried.retryable);
     assert_eq!((tried.run.status, tried.run.attempts.len()), (Status::Failed, 1));
     assert_eq!(world.marks("bodies"), [format!("{} 2", key.run_id)]);
@@ -224,27 +224,27 @@ async fn waiting(jobs: &Jobs, modes: &[&str]) -> Vec<Job> {
         let JobRecord::Open(job) = jobs.find(&enqueue(jobs, mode).await).await.unwrap().unwrap() else {
             panic!("it is over")
         };
-        open.push(Job { epoch: 1, ..*job });
+        open.push(Job { fencing_token: 1, ..*job });
     }
     open
 }
 
 /// The results of jobs that share an invocation: those during the invocation, and those at its end.
-async fn together(world: &World, jobs: &[Job]) -> (Vec<Told>, Vec<Told>) {
+async fn together(world: &World, jobs: &[Job]) -> (Vec<AttemptReport>, Vec<AttemptReport>) {
     let payload = serde_json::to_vec(&Attempts { jobs: jobs.iter().map(Into::into).collect() }).unwrap();
     let (lines, mut heard) = mpsc::unbounded_channel();
     let invocation = world.host.invoke_by_line(PROBE, payload, None, lines).await.unwrap();
     assert!(!invocation.failed, "{}", String::from_utf8_lossy(&invocation.payload));
     let mut meanwhile = Vec::new();
     while let Ok(line) = heard.try_recv() {
-        meanwhile.push(serde_json::from_slice::<Told>(&line).unwrap());
+        meanwhile.push(serde_json::from_slice::<AttemptReport>(&line).unwrap());
     }
     let at_last = if invocation.payload.is_empty() { b"[]" } else { &invocation.payload[..] };
     (meanwhile, serde_json::from_slice(at_last).unwrap())
 }
 
-fn status(told: &Told) -> (RunId, Status) {
-    let Told::Tried { tried, .. } = told else { panic!("{told:?}") };
+fn status(told: &AttemptReport) -> (RunId, Status) {
+    let AttemptReport::Attempted { tried, .. } = told else { panic!("{told:?}") };
     (tried.run.id, tried.run.status)
 }
 
@@ -259,7 +259,8 @@ async fn jobs_that_share_an_invocation_are_attempted_in_order() {
             break;
         }
         let (meanwhile, at_last) = together(&world, &started[all.len()..]).await;
-        let tried = meanwhile.iter().chain(&at_last).filter(|told| matches!(told, Told::Tried { .. }));
+        let tried =
+            meanwhile.iter().chain(&at_last).filter(|told| matches!(told, AttemptReport::Attempted { .. }));
         all.extend(tried.map(status));
     }
     let wanted = [Status::Completed, Status::Failed, Status::Completed];
@@ -275,17 +276,17 @@ async fn jobs_behind_a_long_attempt_are_returned_unstarted() {
     let (meanwhile, at_last) = together(&world, &started).await;
     assert_eq!(at_last, []);
     let from = meanwhile.iter().find_map(|told| match told {
-        Told::GivenBack { from } => Some(*from),
-        Told::Tried { .. } => None,
+        AttemptReport::GivenBack { from } => Some(*from),
+        AttemptReport::Attempted { .. } => None,
     });
     let kept = started.iter().position(|job| Some(job.id) == from).expect("no job was returned");
     // The third job waits for the second; on a busy machine the second may wait for the first.
     assert!((1..=2).contains(&kept), "{meanwhile:#?}");
-    let tried = meanwhile.iter().filter(|told| matches!(told, Told::Tried { .. }));
+    let tried = meanwhile.iter().filter(|told| matches!(told, AttemptReport::Attempted { .. }));
     let wanted = started[..kept].iter().map(|job| (job.id, Status::Completed));
     assert_eq!(tried.map(status).collect::<Vec<_>>(), wanted.collect::<Vec<_>>());
     // The result was sent before the long attempt ended.
-    assert!(!matches!(meanwhile.last(), Some(Told::GivenBack { .. })), "{meanwhile:#?}");
+    assert!(!matches!(meanwhile.last(), Some(AttemptReport::GivenBack { .. })), "{meanwhile:#?}");
     assert_eq!(world.marks("bodies").len(), kept);
 }
 

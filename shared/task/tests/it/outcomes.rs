@@ -28,14 +28,14 @@ async fn c18_a_runs_record_has_every_column() {
             "duration_ms": run.duration_ms(),
         })
     );
-    assert_eq!((run.status, run.epoch, run.environment.as_str()), (Status::Completed, 1, "dev"));
+    assert_eq!((run.status, run.fencing_token, run.environment.as_str()), (Status::Completed, 1, "dev"));
     assert_eq!(run.config["count"], 7);
     assert!(run.log.unwrap().starts_with("/aws/lambda/probe local/[$LATEST]"));
     let [attempt] = &run.attempts[..] else { panic!("{:?}", run.attempts) };
     assert!(run.started_at <= attempt.started_at && attempt.error.is_none());
 
     let state = world.table.state(&run.task).await.unwrap();
-    assert_eq!((state.lease, state.epoch), (None, 1), "the lease is released");
+    assert_eq!((state.lease, state.fencing_token), (None, 1), "the lease is released");
     let item = world.table.client().get_item().table_name("lamplighter");
     let key = |text: &str| aws_sdk_dynamodb::types::AttributeValue::S(text.to_owned());
     let item = item.key("pk", key("RUNS#probe#0")).key("sk", key(&run.id.to_string()));
@@ -46,7 +46,7 @@ async fn c18_a_runs_record_has_every_column() {
     assert_eq!(number("expires_at"), run.completed_at.as_second() + 30 * 24 * 3600);
 
     world.run().await;
-    assert_eq!(world.last().await.epoch, 2);
+    assert_eq!(world.last().await.fencing_token, 2);
 }
 
 #[tokio::test]

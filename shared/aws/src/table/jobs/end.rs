@@ -52,7 +52,7 @@ impl Table {
             .put(item_of_run(run, self.retention)?)
             .condition_expression(OPEN)
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":epoch", n(job.epoch))
+            .expression_attribute_values(":epoch", n(job.fencing_token))
             .expression_attribute_values(":pending", s(Status::Pending.as_str()))
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .return_values(ReturnValue::AllOld)
@@ -120,7 +120,7 @@ impl Table {
     }
 
     /// Returns true if the end of a running job was requested, or its worker has lost it. One eventually consistent read.
-    pub async fn is_aborted(&self, key: &JobKey, epoch: u64) -> Result<bool, TableError> {
+    pub async fn is_aborted(&self, key: &JobKey, fencing_token: u64) -> Result<bool, TableError> {
         let output = self
             .read(Key::job(key))
             .projection_expression("cancelled, epoch, #status")
@@ -130,8 +130,10 @@ impl Table {
             .map_err(|error| self.failed("read a job", &error))?;
         let item = output.item.unwrap_or_default();
         let asked = item.get("cancelled").and_then(|it| it.as_bool().ok()).copied().unwrap_or_default();
-        let taken =
-            item.get("epoch").and_then(|it| it.as_n().ok()).is_some_and(|it| *it != epoch.to_string());
+        let taken = item
+            .get("epoch")
+            .and_then(|it| it.as_n().ok())
+            .is_some_and(|it| *it != fencing_token.to_string());
         Ok(asked || taken || !is_open(&item))
     }
 }

@@ -45,7 +45,7 @@ pub enum JobStep {
 /// The terminal record of a job.
 #[derive(Clone, Debug)]
 pub struct End {
-    epoch: u64,
+    fencing_token: u64,
     item: Item,
 }
 
@@ -70,7 +70,7 @@ impl Table {
     /// The step that ends a job. The large values of `run` are in the bucket.
     pub fn end_step(&self, job: &Job, run: &Run) -> Result<JobStep, TableError> {
         let item = item_of_run(run, self.retention)?;
-        Ok(JobStep::End(job.key(), End { epoch: job.epoch, item }))
+        Ok(JobStep::End(job.key(), End { fencing_token: job.fencing_token, item }))
     }
 
     /// Takes the steps of different jobs, at most [`MAX_STEPS`], and says of each what became of it. One that was not taken has
@@ -109,8 +109,8 @@ impl Table {
                     )
                 })
             }
-            JobStep::End(_, End { epoch, item }) => {
-                let is_ours = is_open(&record) && record.get("epoch") == Some(&n(epoch));
+            JobStep::End(_, End { fencing_token, item }) => {
+                let is_ours = is_open(&record) && record.get("epoch") == Some(&n(fencing_token));
                 (is_ours && !record.contains_key("followers")).then_some((item, StepOutcome::Ended))
             }
         }
@@ -130,7 +130,7 @@ fn with_start(mut record: Item, started: &Job, request: &StartRequest, transport
     let began = started.started_at.unwrap_or(request.now).to_string();
     record.extend([
         ("status".to_owned(), s(started.status.as_str())),
-        ("epoch".to_owned(), n(started.epoch)),
+        ("epoch".to_owned(), n(started.fencing_token)),
         ("holder".to_owned(), s(request.holder.as_str())),
         ("lease_until".to_owned(), until.clone()),
         ("started_at".to_owned(), s(began)),

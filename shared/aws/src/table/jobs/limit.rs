@@ -102,7 +102,7 @@ impl Table {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":pending", s("PENDING"))
             .expression_attribute_values(":running", s("RUNNING"))
-            .expression_attribute_values(":epoch", n(job.epoch))
+            .expression_attribute_values(":epoch", n(job.fencing_token))
             .expression_attribute_values(":at", n(at.as_millisecond()));
         let update = if index.ends_with(":pk") {
             update.expression_attribute_values(":pk", s(DuePartition::of_queues(job.id).pk()))

@@ -95,7 +95,9 @@ impl Table {
                     }
                 }
                 // This worker's own start, whose response was lost.
-                Start::Granted { epoch, .. } if epoch == job.epoch => return Ok(JobStart::Granted(job)),
+                Start::Granted { fencing_token, .. } if fencing_token == job.fencing_token => {
+                    return Ok(JobStart::Granted(job));
+                }
                 Start::Granted { lost, .. } => lost,
             };
             if let Some(limit) = &job.limit
@@ -114,7 +116,7 @@ impl Table {
                 .start_update(key, request, transport, attempts)
                 .condition_expression("#status = :status AND epoch = :epoch")
                 .expression_attribute_values(":status", s(status.as_str()))
-                .expression_attribute_values(":epoch", n(job.epoch));
+                .expression_attribute_values(":epoch", n(job.fencing_token));
             let update = match lost {
                 Some(lost) => update
                     .expression_attribute_values(":none", AttributeValue::L(Vec::new()))

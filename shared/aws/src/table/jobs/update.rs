@@ -92,6 +92,6 @@ impl Table {
             .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
-            .expression_attribute_values(":epoch", n(job.epoch))
+            .expression_attribute_values(":epoch", n(job.fencing_token))
     }
 }

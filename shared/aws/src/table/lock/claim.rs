@@ -30,11 +30,11 @@ impl Table {
                 Conditional::Done(output) => {
                     let before = self.task_state(task, output.attributes.unwrap_or_default())?;
                     // The condition implements the rule, so the decision is known. Only the details of the grant are computed.
-                    let hold = before.next_hold(request.overlap);
+                    let fence = before.next_fence(request.overlap);
                     let lost = before.lost(request.now);
                     self.end_all(task, &lost, request.now).await?;
                     ended.extend(lost);
-                    return Ok(Decision::Granted(Grant { hold, lost: ended, settings: before.settings }));
+                    return Ok(Decision::Granted(Grant { fence, lost: ended, settings: before.settings }));
                 }
                 Conditional::Refused(item) => match claim(&self.task_state(task, item)?, request) {
                     Decision::Granted(Grant { lost, .. }) if !lost.is_empty() => {
@@ -69,7 +69,7 @@ impl Table {
             Occasion::Deployment { ledger, entry } => {
                 Some((format!("{DEPLOYED}{ledger}"), s(entry.as_str())))
             }
-            Occasion::Wish => None,
+            Occasion::Manual => None,
         }
         .into_iter()
         .fold(update, |update, (newest, value)| {

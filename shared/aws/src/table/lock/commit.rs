@@ -1,7 +1,7 @@
 //! An author's own transaction, which happens only while the run still has its task.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, builders::ConditionCheckBuilder};
-use lamplighter_core::{claim::Hold, id::RunId, job::JobKey, name::TaskName, status::Status};
+use lamplighter_core::{claim::Fence, id::RunId, job::JobKey, name::TaskName, status::Status};
 
 use crate::table::{
     Table,
@@ -19,16 +19,16 @@ impl Table {
         &self,
         task: &TaskName,
         run_id: RunId,
-        hold: Hold,
+        fence: Fence,
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), CommitError> {
         let check = self.check(Key::task(task));
-        let check = match hold {
-            Hold::GroupCommit { epoch } => check
+        let check = match fence {
+            Fence::Exclusive { token: fencing_token } => check
                 .condition_expression(HELD)
-                .expression_attribute_values(":epoch", n(epoch))
+                .expression_attribute_values(":epoch", n(fencing_token))
                 .expression_attribute_values(":run_id", s(run_id.to_string())),
-            Hold::Shared => {
+            Fence::Shared => {
                 check.condition_expression(SHARED_HELD).expression_attribute_names("#lease", shared(run_id))
             }
         };
@@ -39,7 +39,7 @@ impl Table {
     pub async fn commit_job(
         &self,
         key: &JobKey,
-        epoch: u64,
+        fencing_token: u64,
         writes: Vec<TransactWriteItem>,
     ) -> Result<(), CommitError> {
         let check = self
@@ -47,7 +47,7 @@ impl Table {
             .condition_expression(WORKING)
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
-            .expression_attribute_values(":epoch", n(epoch));
+            .expression_attribute_values(":epoch", n(fencing_token));
         self.commit_if(check, writes).await
     }
 

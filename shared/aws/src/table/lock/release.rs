@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::{
 };
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, Lost, Request},
+    claim::{Fence, LostRun, Request},
     id::RunId,
     name::TaskName,
     run::Run,
@@ -36,12 +36,12 @@ impl Table {
     /// Writes the record of a run that is over, then releases the task. Two writes.
     ///
     /// A run that was taken for lost can do neither: the process that found it has written the record and released the task.
-    pub async fn finish(&self, run: &Run, hold: Hold) -> Result<Recorded, TableError> {
+    pub async fn finish(&self, run: &Run, fence: Fence) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
         match &recorded {
-            Recorded::Written => self.release(run, hold).await?,
+            Recorded::Written => self.release(run, fence).await?,
             // The process that found the run lost may have died before the release.
-            Recorded::Before(stands) => self.release(stands, hold).await?,
+            Recorded::Before(stands) => self.release(stands, fence).await?,
         }
         Ok(recorded)
     }
@@ -65,7 +65,7 @@ impl Table {
     }
 
     /// Releases the task, if the run still has its lease. One write.
-    async fn release(&self, run: &Run, hold: Hold) -> Result<(), TableError> {
+    async fn release(&self, run: &Run, fence: Fence) -> Result<(), TableError> {
         // A value that no expression uses is refused, so each way has its own.
         let (streak, by) = match run.status {
             Status::Completed => (":streak", 0),
@@ -73,7 +73,7 @@ impl Table {
         };
         let set = format!("SET last_run = :last_run, last_status = :status, failure_streak = {streak}");
         let update = self
-            .letting_go(&run.task, run.id, hold, &set)
+            .letting_go(&run.task, run.id, fence, &set)
             .expression_attribute_values(":last_run", s(run.id.to_string()))
             .expression_attribute_values(":status", s(run.status.as_str()))
             .expression_attribute_values(":streak", n(by));
@@ -82,16 +82,16 @@ impl Table {
     }
 
     /// The update that removes a run's lease, if it is still there.
-    fn letting_go(&self, task: &TaskName, run: RunId, hold: Hold, set: &str) -> UpdateItemFluentBuilder {
+    fn letting_go(&self, task: &TaskName, run: RunId, fence: Fence, set: &str) -> UpdateItemFluentBuilder {
         let update = self.update(Key::task(task));
-        match hold {
-            Hold::GroupCommit { epoch } => update
+        match fence {
+            Fence::Exclusive { token: fencing_token } => update
                 .update_expression(format!("{RELEASE} {set}"))
                 .condition_expression(HELD)
                 .expression_attribute_names("#trigger", "trigger")
                 .expression_attribute_values(":run_id", s(run.to_string()))
-                .expression_attribute_values(":epoch", n(epoch)),
-            Hold::Shared => update
+                .expression_attribute_values(":epoch", n(fencing_token)),
+            Fence::Shared => update
                 .update_expression(format!("REMOVE #lease {set}"))
                 .condition_expression(SHARED_HELD)
                 .expression_attribute_names("#lease", shared(run)),
@@ -100,12 +100,17 @@ impl Table {
 
     /// Releases a task that was claimed for a run which is over already. The state of the task's last run stays. A switch that
     /// the claim turned off is turned on again. One write.
-    pub async fn give_back(&self, task: &TaskName, request: &Request, hold: Hold) -> Result<(), TableError> {
+    pub async fn give_back(
+        &self,
+        task: &TaskName,
+        request: &Request,
+        fence: Fence,
+    ) -> Result<(), TableError> {
         let update = if request.runs_once {
-            self.letting_go(task, request.run_id, hold, "SET enabled = :true")
+            self.letting_go(task, request.run_id, fence, "SET enabled = :true")
                 .expression_attribute_values(":true", AttributeValue::Bool(true))
         } else {
-            self.letting_go(task, request.run_id, hold, "")
+            self.letting_go(task, request.run_id, fence, "")
         };
         // Taken over, or released by an earlier write whose response was lost: the lease is gone.
         self.applied("release a task", update.send().await).map(drop)
@@ -113,32 +118,32 @@ impl Table {
 
     /// Ends a run that was lost: writes its record and releases its task. A record of its own stays. Returns the record that
     /// the run has then.
-    pub async fn end_lost(&self, task: &TaskName, lost: &Lost, now: Timestamp) -> Result<Run, TableError> {
-        self.end_held(lost.run(task, now), lost.hold).await
+    pub async fn end_lost(&self, task: &TaskName, lost: &LostRun, now: Timestamp) -> Result<Run, TableError> {
+        self.end_held(lost.run(task, now), lost.fence).await
     }
 
     /// Ends a run that holds its task and cannot record its end: writes `run` as its record, with the environment in which it
     /// was claimed, and releases the task. A record of its own stays. Returns the record that the run has then.
-    pub async fn end_held(&self, run: Run, hold: Hold) -> Result<Run, TableError> {
-        let environment = self.environment_of(&run, hold).await?;
+    pub async fn end_held(&self, run: Run, fence: Fence) -> Result<Run, TableError> {
+        let environment = self.environment_of(&run, fence).await?;
         let run = Run { environment, ..run };
         let stands = match self.record(&run).await? {
             Recorded::Written => run,
             Recorded::Before(stands) => *stands,
         };
-        self.release(&stands, hold).await?;
+        self.release(&stands, fence).await?;
         Ok(stands)
     }
 
     /// The environment of a run that holds its task: this process's, or, if it has none, the one that the claim stored.
-    async fn environment_of(&self, run: &Run, hold: Hold) -> Result<String, TableError> {
+    async fn environment_of(&self, run: &Run, fence: Fence) -> Result<String, TableError> {
         if !self.environment.is_empty() {
             return Ok(self.environment.clone());
         }
         let item = self.get(Key::task(&run.task), "read a task").await?.map(to_json).unwrap_or_default();
-        let lease = match hold {
-            Hold::Shared => &item[shared(run.id)],
-            Hold::GroupCommit { .. } => &item,
+        let lease = match fence {
+            Fence::Shared => &item[shared(run.id)],
+            Fence::Exclusive { .. } => &item,
         };
         Ok(lease["environment"].as_str().unwrap_or_default().to_owned())
     }
@@ -147,7 +152,7 @@ impl Table {
     pub(crate) async fn end_all(
         &self,
         task: &TaskName,
-        lost: &[Lost],
+        lost: &[LostRun],
         now: Timestamp,
     ) -> Result<(), TableError> {
         for lost in lost {

@@ -30,7 +30,7 @@ impl Table {
         &self,
         task: &TaskName,
         run_id: RunId,
-        epoch: u64,
+        fencing_token: u64,
         until: Timestamp,
     ) -> Result<Renewed, TableError> {
         let renewed = self
@@ -38,7 +38,7 @@ impl Table {
             .update_expression("SET lease_until = :until")
             .condition_expression(HELD)
             .expression_attribute_values(":run_id", s(run_id.to_string()))
-            .expression_attribute_values(":epoch", n(epoch))
+            .expression_attribute_values(":epoch", n(fencing_token))
             .expression_attribute_values(":until", n(until.as_millisecond()))
             .return_values(ReturnValue::AllNew)
             .send()

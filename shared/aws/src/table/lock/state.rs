@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Hold, Known, LastRun, TaskState},
+    claim::{Fence, KnownSchedule, LastRun, TaskState},
     deployment::{Deployment, EntryKey},
     id::RunId,
     name::TaskName,
@@ -63,21 +63,26 @@ impl Table {
     }
 
     /// Returns true if the end of a run was requested. One eventually consistent read: half a read unit.
-    pub async fn is_cancelled(&self, task: &TaskName, run_id: RunId, hold: Hold) -> Result<bool, TableError> {
+    pub async fn is_cancelled(
+        &self,
+        task: &TaskName,
+        run_id: RunId,
+        fence: Fence,
+    ) -> Result<bool, TableError> {
         let read = self.read(Key::task(task));
-        let read = match hold {
-            Hold::GroupCommit { .. } => read.projection_expression("run_id, cancelled"),
-            Hold::Shared => read
+        let read = match fence {
+            Fence::Exclusive { .. } => read.projection_expression("run_id, cancelled"),
+            Fence::Shared => read
                 .projection_expression("#lease.cancelled")
                 .expression_attribute_names("#lease", shared(run_id)),
         };
         let output = read.send().await.map_err(|error| self.failed("look at a run", &error))?;
         let found = to_json(output.item.unwrap_or_default());
-        Ok(match hold {
-            Hold::GroupCommit { .. } => {
+        Ok(match fence {
+            Fence::Exclusive { .. } => {
                 found["cancelled"] == Value::Bool(true) && found["run_id"] == run_id.to_string()
             }
-            Hold::Shared => found[shared(run_id)]["cancelled"] == Value::Bool(true),
+            Fence::Shared => found[shared(run_id)]["cancelled"] == Value::Bool(true),
         })
     }
 
@@ -98,8 +103,8 @@ impl Table {
     pub async fn know(
         &self,
         task: &TaskName,
-        known: &Known,
-        before: Option<&Known>,
+        known: &KnownSchedule,
+        before: Option<&KnownSchedule>,
     ) -> Result<(), TableError> {
         let value = serde_json::to_value(known).unwrap_or_default();
         let update = self
@@ -153,7 +158,7 @@ impl Table {
             disabled: value["enabled"] == Value::Bool(false),
             lease,
             shared,
-            epoch: value["epoch"].as_u64().unwrap_or(0),
+            fencing_token: value["epoch"].as_u64().unwrap_or(0),
             last_tick: time("last_tick"),
             last_deployments: last_deployments.collect::<BTreeMap<_, _>>(),
             settings: value["settings"].as_str().map(str::to_owned),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    claim::{Lost, TaskState},
+    claim::{LostRun, TaskState},
     id::RunId,
     name::TaskName,
     run::Run,
@@ -18,7 +18,7 @@ pub enum Seen {
     /// The run is over.
     Over(Box<Run>),
     /// The run holds its task.
-    Held(Box<Lost>),
+    Held(Box<LostRun>),
     /// The run has no record and does not hold its task.
     Nowhere,
 }

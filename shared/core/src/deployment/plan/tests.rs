@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    deployment::{Kind, Order, Step, at_last_call, kind, missing_before, next_step, resolve, verdict},
+    deployment::{
+        DeploymentStep, Direction, Kind, at_last_call, kind, missing_before, next_step, resolve, verdict,
+    },
     status::Status,
 };
 
@@ -66,7 +68,7 @@ fn decide(request: &Request, ledger: &Ledger, situation: &Situation<'_>) -> Plan
     plan(request, ledger, situation, at(100), || RANDOM.fetch_add(1, Ordering::Relaxed).into()).unwrap()
 }
 
-/// What a request leads to while its stack waits for it.
+/// The entry of a request while its stack waits for it.
 fn forward_of(request: &Request, ledger: &Ledger) -> Entry {
     let phase = match request.change {
         Change::Create => StackPhase::Creating,
@@ -86,13 +88,13 @@ fn opened(plan: Plan) -> Entry {
     }
 }
 
-/// The ledger while `entry` goes on, as somebody with a new request sees it.
+/// The ledger while `entry` goes on, as a new request sees it.
 fn begun(entry: Entry) -> Ledger {
     let latest = Latest { entry: entry.key.clone(), successful: entry.previous.clone(), deleted: None };
     Ledger { latest: Some(latest), newest: Some(entry), ..Ledger::default() }
 }
 
-/// The ledger after `entry` ended, as somebody with a new request sees it.
+/// The ledger after `entry` ended, as a new request sees it.
 fn closed(mut entry: Entry, status: Status) -> Ledger {
     for task in &mut entry.tasks {
         if task.status == Status::Pending {
@@ -158,7 +160,7 @@ fn l07_first_until_one_succeeded_and_previous_is_the_last_success() {
 #[test]
 fn l14_a_known_request_is_replayed_or_resumed() {
     let r = request(Change::Create, "r1", "1", vec![task("a", &[])]);
-    // What is known of the stack does not matter any more.
+    // The state of the stack no longer matters.
     let late = situation(Course::Deploy, StackPhase::Over);
     let entry = forward_of(&r, &Ledger::default());
     let in_flight = Ledger { own: Some(entry.clone()), ..begun(entry.clone()) };
@@ -202,7 +204,7 @@ fn l18_a_rollback_undoes_what_completed_in_reverse_and_returns_to_the_success_be
 
     let rollback = rollback_of(&request(Change::Update, "r3", "1", tasks.clone()), &undone);
     assert_eq!(statuses(&rollback), [("a", Status::Pending), ("b", Status::Pending), ("c", Status::Skipped)]);
-    assert_eq!(next_step(rollback.course, &rollback.tasks), Step::Run(vec![1]));
+    assert_eq!(next_step(rollback.course, &rollback.tasks), DeploymentStep::Run(vec![1]));
     assert_eq!(rollback.deployment.rolled_back_version.as_deref(), Some("2"));
     assert_eq!(rollback.successful_after(true).unwrap().version, "1");
 
@@ -222,7 +224,7 @@ fn d06_a_further_rollback_goes_on_with_what_is_not_undone() {
         closed(forward_of(&request(Change::Update, "r2", "2", tasks), &at_version_1()), Status::Completed);
     let mut first = rollback_of(&update("r3", "1"), &ledger);
     let ids: Vec<_> = first.tasks.iter().map(|task| task.run_id).collect();
-    // One was undone, one could not be, and one is still on its way.
+    // One was undone, one could not be, and one is in progress.
     for (task, status) in first.tasks.iter_mut().zip([Status::Pending, Status::Failed, Status::Completed]) {
         task.status = status;
     }
@@ -230,7 +232,7 @@ fn d06_a_further_rollback_goes_on_with_what_is_not_undone() {
     assert_eq!(kind(&update("r4", "1"), &ledger), Kind::Rollback);
     let second = rollback_of(&update("r4", "1"), &ledger);
     assert_eq!(statuses(&second), [("a", Status::Pending), ("b", Status::Pending)]);
-    // What is on its way keeps its run; what could not be undone gets a new one.
+    // An undo in progress keeps its run; one that failed gets a new run.
     assert_eq!(second.tasks[0].run_id, ids[0]);
     assert!(!ids.contains(&second.tasks[1].run_id));
     assert_eq!(second.tasks[1].undoes, ledger.newest.as_ref().unwrap().tasks[1].undoes);
@@ -278,16 +280,16 @@ fn d01_what_an_event_is() {
 #[test]
 fn d01_an_undecided_event_follows_the_order_of_events_and_then_the_status() {
     for (order, phase, expected) in [
-        (Order::Forward, StackPhase::RollingBack, Course::Update),
-        (Order::Back, StackPhase::Updating, Course::Rollback),
-        (Order::Unknown, StackPhase::RollingBack, Course::Rollback),
-        (Order::Unknown, StackPhase::RolledBack, Course::Rollback),
-        (Order::Unknown, StackPhase::Updating, Course::Update),
+        (Direction::Forward, StackPhase::RollingBack, Course::Update),
+        (Direction::Back, StackPhase::Updating, Course::Rollback),
+        (Direction::Unknown, StackPhase::RollingBack, Course::Rollback),
+        (Direction::Unknown, StackPhase::RolledBack, Course::Rollback),
+        (Direction::Unknown, StackPhase::Updating, Course::Update),
     ] {
         assert_eq!(resolve(Kind::Undecided, order, phase), expected, "{order:?} {phase:?}");
         assert_eq!(resolve(Kind::Rollback, order, phase), Course::Rollback);
         // One that the stack sent in a rollback is one, whatever the ledger says.
-        let sent_back = if order == Order::Back { Course::Rollback } else { Course::Update };
+        let sent_back = if order == Direction::Back { Course::Rollback } else { Course::Update };
         assert_eq!(resolve(Kind::Forward(Course::Update), order, phase), sent_back);
         assert_eq!(resolve(Kind::Forward(Course::Deploy), order, phase), Course::Deploy);
     }
@@ -300,7 +302,7 @@ fn d01_a_forward_update_of_a_stack_that_rolls_back_runs_nothing() {
     let late = situation(Course::Update, StackPhase::RollingBack);
     let Plan::Decline(verdict) = decide(&update("r2", "2"), &ledger, &late) else { panic!("not declined") };
     assert!(!verdict.success && verdict.reason.contains("it is rolling back"), "{}", verdict.reason);
-    // The ledger stays as it is, so its rollback has nothing to undo, and the next update is told the truth.
+    // The ledger stays as it is, so its rollback has nothing to undo, and the next update has the right context.
     let rollback = rollback_of(&update("r3", "1"), &ledger);
     assert_eq!((statuses(&rollback), &rollback.undoes), (vec![], &None));
     let next = forward_of(&update("r4", "3"), &closed(rollback, Status::Completed));
@@ -443,7 +445,7 @@ fn d06_a_rollback_returns_over_several_deployments_that_were_kept() {
     }
     let back = update("r9", "1");
     assert_eq!(kind(&back, &ledger), Kind::Forward(Course::Update));
-    let course = resolve(kind(&back, &ledger), Order::Back, StackPhase::RollingBack);
+    let course = resolve(kind(&back, &ledger), Direction::Back, StackPhase::RollingBack);
     assert_eq!(course, Course::Rollback);
     while let Some(entry) = missing_before(&back, &ledger).map(|key| entries[key].clone()) {
         ledger.before.push(entry);
@@ -464,10 +466,10 @@ fn l16_dependents_of_a_failure_are_blocked_and_others_not_started() {
     let tasks = vec![task("a", &[]), task("b", &["a"]), task("c", &["b"]), task("x", &[]), task("y", &["x"])];
     let r = request(Change::Create, "r1", "1", tasks);
     let mut entry = forward_of(&r, &Ledger::default());
-    assert_eq!(next_step(entry.course, &entry.tasks), Step::Run(vec![0, 3]));
+    assert_eq!(next_step(entry.course, &entry.tasks), DeploymentStep::Run(vec![0, 3]));
     entry.tasks[0].status = Status::Failed;
     entry.tasks[3].status = Status::Completed;
-    let Step::GiveUp(fates) = next_step(entry.course, &entry.tasks) else { panic!("goes on") };
+    let DeploymentStep::GiveUp(fates) = next_step(entry.course, &entry.tasks) else { panic!("goes on") };
     let fates: Vec<_> = fates.iter().map(|(i, status, _)| (*i, *status)).collect();
     assert_eq!(fates, [(1, Status::Blocked), (2, Status::Blocked), (4, Status::Skipped)]);
 }
@@ -544,7 +546,7 @@ proptest! {
         let mut started = BTreeSet::new();
         for _ in 0..=edges.len() + 1 {
             match next_step(entry.course, &entry.tasks) {
-                Step::Run(indices) => {
+                DeploymentStep::Run(indices) => {
                     prop_assert!(entry.tasks.iter().all(|t| !t.status.is_failure()));
                     for i in indices {
                         prop_assert!(started.insert(i));
@@ -553,11 +555,11 @@ proptest! {
                         entry.tasks[i].status = if luck[i] == 0 { Status::Failed } else { Status::Completed };
                     }
                 }
-                Step::GiveUp(fates) => for (i, status, _) in fates {
+                DeploymentStep::GiveUp(fates) => for (i, status, _) in fates {
                     prop_assert!(!started.contains(&i));
                     entry.tasks[i].status = status;
                 },
-                Step::Done => break,
+                DeploymentStep::Done => break,
             }
         }
         prop_assert!(entry.tasks.iter().all(|t| t.status.is_terminal()));

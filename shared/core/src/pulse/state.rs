@@ -1,71 +1,72 @@
-//! What the pulse remembers from one minute to the next.
+//! The state of the pulse between two pulses.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    record::GivenUp,
-    round::{Pending, Why},
+    record::GivenUpTicks,
+    round::{DueTick, WaitReason},
 };
 use crate::{catch_up::CatchUp, definition::Overlap, name::TaskName};
 
-/// How many ticks may wait. With more the oldest are given up: the state must fit one item of the table.
+/// The maximum number of waiting ticks. Beyond it the oldest are given up, since the state must fit one item
+/// of the table.
 pub const MAX_WAITING: usize = 2000;
 
-/// What the pulse remembers.
+/// The state of the pulse.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// The time up to which every tick has been considered; nothing before the first pulse.
+    /// The time up to which all ticks were handled; none before the first pulse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Timestamp>,
-    /// The ticks up to it that have neither had a run nor been given up.
+    /// The ticks up to that time that have neither had a run nor been given up.
     #[serde(default)]
-    pub waiting: Vec<Waiting>,
-    /// The last of the tasks that were looked at for lost runs.
+    pub waiting: Vec<WaitingTick>,
+    /// The last task that was checked for lost runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<TaskName>,
-    /// The time up to which the records of jobs were looked at for those of which nobody was told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub heard: Option<Timestamp>,
-    /// The plan whose tasks' schedules are known: its digest.
+    /// The time up to which jobs' records were checked for orphans.
+    #[serde(default, rename = "heard", skip_serializing_if = "Option::is_none")]
+    pub orphans_checked_until: Option<Timestamp>,
+    /// The digest of the plan whose schedules are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
-    /// Since when each pulse has had errors; nothing if the last one had none.
+    /// The start of a series of pulses with errors; none if the last one had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing: Option<Timestamp>,
-    /// When the dead letters were counted last.
+    /// The time at which dead letters were last counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub letters: Option<Timestamp>,
 }
 
-/// A tick that waits.
+/// A tick that waits for a later pulse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct WaitingTick {
     /// Its task.
     pub task: TaskName,
     /// The tick.
     pub tick: Timestamp,
-    /// For what.
+    /// The reason.
     #[serde(flatten)]
-    pub why: Why,
-    /// When its invocation was accepted, if one was.
+    pub why: WaitReason,
+    /// The time at which its invocation was accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handed: Option<Timestamp>,
 }
 
-/// Which of a task's ticks are kept until they can run, oldest first, and which are given up: what its policies of
-/// catch-up and overlap say of ticks that could not run at their time.
+/// Splits a task's ticks into those that are kept until they can run, oldest first, and those that are given
+/// up.
 ///
-/// `all within` keeps those of that time. Every other policy keeps the newest one, and `none` only if there was something
-/// to start it, so that it waits for a run or a dependency.
+/// `all within` keeps the ticks of that time. Every other policy keeps the newest tick. `none` keeps it only
+/// if it waits for a run or a dependency, and not if nothing was there to start it.
 pub(super) fn kept(
-    ticks: Vec<(Timestamp, Option<&Waiting>)>,
+    ticks: Vec<(Timestamp, Option<&WaitingTick>)>,
     catch_up: CatchUp,
     overlap: Overlap,
     now: Timestamp,
-) -> (Vec<(Timestamp, Option<&Waiting>)>, Vec<Timestamp>) {
+) -> (Vec<(Timestamp, Option<&WaitingTick>)>, Vec<Timestamp>) {
     let newest = ticks.last().map(|(tick, _)| *tick);
-    let stays = |(tick, waiting): &(Timestamp, Option<&Waiting>)| match catch_up {
+    let stays = |(tick, waiting): &(Timestamp, Option<&WaitingTick>)| match catch_up {
         CatchUp::All { within } if overlap != Overlap::Buffer => {
             tick.saturating_add(within).is_ok_and(|end| end >= now)
         }
@@ -76,16 +77,16 @@ pub(super) fn kept(
     (kept, given_up.into_iter().map(|(tick, _)| tick).collect())
 }
 
-/// What the pulse remembers once it has done all it could by `now`: what is left waits. What there is no room for is
-/// given up.
+/// Builds the state for the next pulse from the ticks that are left. Returns the ticks for which there is no
+/// room too.
 pub fn keep(
-    left: &[(Pending<'_>, Why)],
+    left: &[(DueTick<'_>, WaitReason)],
     cursor: Option<TaskName>,
     watermark: Timestamp,
-) -> (State, Vec<GivenUp>) {
+) -> (State, Vec<GivenUpTicks>) {
     let mut waiting: Vec<_> = left
         .iter()
-        .map(|(pending, why)| Waiting {
+        .map(|(pending, why)| WaitingTick {
             task: pending.task.name().clone(),
             tick: pending.tick,
             why: why.clone(),
@@ -94,6 +95,7 @@ pub fn keep(
         .collect();
     waiting.sort_by(|a, b| (b.tick, &a.task).cmp(&(a.tick, &b.task)));
     let given_up = waiting.split_off(waiting.len().min(MAX_WAITING));
-    let given_up = given_up.into_iter().map(|it| GivenUp { task: it.task, ticks: vec![it.tick] }).collect();
+    let given_up =
+        given_up.into_iter().map(|it| GivenUpTicks { task: it.task, ticks: vec![it.tick] }).collect();
     (State { watermark: Some(watermark), waiting, cursor, ..State::default() }, given_up)
 }

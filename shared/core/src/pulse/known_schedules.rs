@@ -1,52 +1,33 @@
-//! Since when a task's schedule is known. A tick from before that is nobody's: it has no run, and it is not missed.
+//! The time from which each task's schedule is known. Earlier ticks have no run, and are not missed.
 //!
-//! The pulse's plan is the last thing that a deployment changes, after every function and every schedule is in its place.
-//! So a task that a deployment holds back becomes known when the deployment has let it go.
+//! A deployment changes the pulse's plan last, after all functions and schedules. So a schedule becomes known
+//! once its deployment is complete.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::{
-    consider::Considered,
-    keep::Waiting,
-    plan::{Plan, Planned},
+    agenda::Agenda,
+    plan::{Plan, schedule_word},
+    state::WaitingTick,
 };
 use crate::{
-    claim::{Known, TaskState},
-    definition::Cron,
+    claim::{KnownSchedule, TaskState},
     name::TaskName,
 };
 
-/// How long before the first look at it a task is taken to have been there: for the time since the last pulse.
+/// The age that a task has when the pulse first reads it: the time since the pulse before.
 const BEFORE: Duration = Duration::from_secs(60);
 
-/// The word that tells a schedule from another one: its text and its time zone. A schedule function has none.
-pub fn schedule_word(cron: &Cron) -> String {
-    match &cron.schedule {
-        Some(schedule) => format!("{schedule} {}", cron.timezone),
-        None => String::new(),
-    }
-}
-
-/// A digest of every cron task's name and schedule, the same for plans that have the same.
-pub(super) fn digest(tasks: &[Planned]) -> String {
-    let mut digest = Sha256::new();
-    for (task, cron) in tasks.iter().filter_map(|task| Some((task, task.cron()?))) {
-        digest.update(format!("{}\n{}\n", task.name(), schedule_word(cron)));
-    }
-    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
-}
-
-/// The tasks whose schedules are new to the table, and since when each counts as known: since the last pulse, but at
-/// most a minute before now. `watermark` is up to when the last pulse has considered every tick.
+/// Returns the tasks whose schedules are new to the table, with the time from which each is known. It is the
+/// time of the last pulse, at most a minute before `now`. The last pulse handled all ticks up to `watermark`.
 pub fn newly_known(
     plan: &Plan,
     states: &BTreeMap<TaskName, TaskState>,
     watermark: Option<Timestamp>,
     now: Timestamp,
-) -> Vec<(TaskName, Known)> {
+) -> Vec<(TaskName, KnownSchedule)> {
     let earliest = now.saturating_sub(BEFORE).unwrap_or(Timestamp::MIN);
     let since = watermark.map_or(earliest, |watermark| watermark.clamp(earliest, now));
     let cron = plan.tasks().iter().filter_map(|task| Some((task.name(), task.cron()?)));
@@ -56,18 +37,18 @@ pub fn newly_known(
         if before.is_some_and(|known| known.schedule == schedule) {
             return None;
         }
-        Some((name.clone(), Known { schedule, since, is_changed: before.is_some() }))
+        Some((name.clone(), KnownSchedule { schedule, since, is_changed: before.is_some() }))
     });
     new.collect()
 }
 
-impl Considered<'_> {
-    /// Leaves out the ticks from before their tasks' schedules were known. Those that waited stay: they were considered
-    /// under the schedule of their time. Returns how many of the due ones were left out.
+impl Agenda<'_> {
+    /// Removes the ticks from before their tasks' schedules were known. Waiting ticks stay, since they belong
+    /// to the schedule of their time. Returns the number of due ticks that were removed.
     pub fn leave_out_unknown(
         &mut self,
         states: &BTreeMap<TaskName, TaskState>,
-        waiting: &[Waiting],
+        waiting: &[WaitingTick],
     ) -> usize {
         let is_known = |task: &TaskName, tick: Timestamp| {
             let known = states.get(task).and_then(|state| state.known.as_ref());
@@ -93,26 +74,27 @@ mod tests {
     use super::*;
     use crate::{
         catch_up::CatchUp,
-        definition::{Definition, Kind},
-        pulse::{Driver, State, Why, Zones, pulse},
+        definition::{Cron, Definition, Kind},
+        pulse::{Driver, PlannedTask, State, WaitReason, Zones, pulse},
     };
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn task(name: &str, schedule: &str, driver: Driver, catch_up: CatchUp) -> Planned {
+    fn task(name: &str, schedule: &str, driver: Driver, catch_up: CatchUp) -> PlannedTask {
         let cron = Cron { catch_up, ..Cron::new(Some(schedule.parse().unwrap())) };
-        Planned::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), driver)
+        PlannedTask::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), driver)
     }
 
     fn known(schedule: &str, since: i64) -> TaskState {
-        let known = Known { schedule: format!("{schedule} UTC"), since: at(since), is_changed: false };
+        let known =
+            KnownSchedule { schedule: format!("{schedule} UTC"), since: at(since), is_changed: false };
         TaskState { known: Some(known), ..TaskState::default() }
     }
 
-    /// What a pulse at 1230 s does with the ticks of each minute, the last one having been at `watermark`: the ticks that run,
-    /// those that are missed, and those that something else had to start.
+    /// The result of a pulse at 1230 s for ticks of each minute, after one at `watermark`: ticks that run,
+    /// missed ticks, and expected ticks.
     fn pulsed(
         driver: Driver,
         catch_up: &str,
@@ -145,7 +127,7 @@ mod tests {
         let none: Vec<i64> = Vec::new();
         let minutes = |from: i64, to: i64| (from..=to).step_by(60).collect::<Vec<_>>();
         for (what, driver, catch_up, before, watermark, run, missed, expected) in [
-            // The whole table is new, or was made anew.
+            // The table is new, or was created again.
             ("new table", Driver::Pulse, "last", &new, None, vec![1200], none.clone(), none.clone()),
             (
                 "new table, all",
@@ -167,7 +149,7 @@ mod tests {
                 none.clone(),
                 none.clone(),
             ),
-            // The task is new or has a new name, and the pulse was away for ten minutes.
+            // The task is new or renamed, and the pulse was away for ten minutes.
             ("new task", Driver::Pulse, "last", &new, Some(630), vec![1200], none.clone(), none.clone()),
             (
                 "new task, none",
@@ -199,7 +181,7 @@ mod tests {
                 none.clone(),
                 none.clone(),
             ),
-            // It has had another schedule.
+            // The task had another schedule.
             (
                 "changed",
                 Driver::Pulse,
@@ -220,7 +202,7 @@ mod tests {
                 none.clone(),
                 none.clone(),
             ),
-            // It is known for a while, or for long.
+            // The schedule is known for some minutes, or for longer.
             (
                 "known",
                 Driver::Pulse,
@@ -270,7 +252,8 @@ mod tests {
     fn a_tick_that_waits_outlives_a_change_of_its_schedule() {
         let plan = Plan::from(vec![task("a", "0 3 * * *", Driver::Pulse, CatchUp::Last)]);
         let name: TaskName = "a".parse().unwrap();
-        let waiting = vec![Waiting { task: name.clone(), tick: at(600), why: Why::Running, handed: None }];
+        let waiting =
+            vec![WaitingTick { task: name.clone(), tick: at(600), why: WaitReason::Running, handed: None }];
         let state = State { watermark: Some(at(1170)), waiting: waiting.clone(), ..State::default() };
         let zones = Zones::from([("UTC".to_owned(), TimeZone::UTC)]);
         let mut found = pulse(&plan, &zones, &state, at(1230));
@@ -290,7 +273,7 @@ mod tests {
         let states = BTreeMap::from([("a".parse().unwrap(), known("@daily", 7))]);
         assert_eq!(newly_known(&first, &states, None, at(1230)), []);
         let changed = newly_known(&plan("a", "@hourly", Driver::Pulse), &states, Some(at(1200)), at(1230));
-        let wanted = Known { schedule: "@hourly UTC".into(), since: at(1200), is_changed: true };
+        let wanted = KnownSchedule { schedule: "@hourly UTC".into(), since: at(1200), is_changed: true };
         assert_eq!(changed, [("a".parse().unwrap(), wanted)]);
     }
 }

@@ -1,4 +1,5 @@
-//! What there is to look at in a pulse, from the plan, the time, and what the last pulse left.
+//! The agenda of a pulse: what it has to look at, by the plan, the time, and the state that the last pulse
+//! left.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +10,10 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use super::{
     GRACE,
-    keep::{State, Waiting, kept},
-    plan::{Driver, Plan, Planned, run_id},
-    record::GivenUp,
-    round::{Pending, wanted},
+    plan::{Driver, Plan, PlannedTask, run_id},
+    record::GivenUpTicks,
+    round::{DueTick, wanted},
+    state::{State, WaitingTick, kept},
 };
 use crate::{
     catch_up::CatchUp,
@@ -24,42 +25,42 @@ use crate::{
 /// The time zones of a plan, by name.
 pub type Zones = BTreeMap<String, TimeZone>;
 
-/// How far back the first pulse looks: one that nothing was before answers for its own minute.
+/// The range of the first pulse, which covers its own minute only.
 const FIRST: Duration = Duration::from_secs(60);
-/// How many tasks are looked at for lost runs that there is no other reason to look at.
+/// The number of further tasks whose states are read in each pulse, to find lost runs.
 const OTHERS: usize = 100;
 
-/// What there is to look at.
+/// The agenda of a pulse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Considered<'a> {
-    /// The ticks that are due: by priority, then by task, oldest first.
-    pub pending: Vec<Pending<'a>>,
-    /// The tasks whose own schedule function is asked.
-    pub asked: Vec<Pending<'a>>,
-    /// Ticks that something else had to start.
-    pub expected: Vec<Expected<'a>>,
-    /// Ticks that will have no run, unless they have had it.
-    pub given_up: Vec<GivenUp>,
-    /// Tasks that are only looked at for lost runs.
+pub struct Agenda<'a> {
+    /// The due ticks: by priority, then by task, oldest first.
+    pub pending: Vec<DueTick<'a>>,
+    /// The tasks whose own schedule functions are called.
+    pub asked: Vec<DueTick<'a>>,
+    /// Ticks that something else than the pulse had to start.
+    pub expected: Vec<ExpectedTick<'a>>,
+    /// Ticks that will have no run, unless they have already had one.
+    pub given_up: Vec<GivenUpTicks>,
+    /// Tasks that are only checked for lost runs.
     pub others: Vec<&'a TaskName>,
-    /// The last of those that were looked at, for the next pulse.
+    /// The last of those tasks, from which the next pulse continues.
     pub cursor: Option<TaskName>,
-    /// What is wrong with the plan. The tasks at fault are left out.
+    /// Faults of the plan. The tasks at fault are left out.
     pub faults: Vec<String>,
 }
 
-/// A tick that something else had to start.
+/// A tick that something else than the pulse had to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expected<'a> {
+pub struct ExpectedTick<'a> {
     /// Its task.
-    pub task: &'a Planned,
+    pub task: &'a PlannedTask,
     /// The tick.
     pub tick: Timestamp,
 }
 
-impl Considered<'_> {
-    /// The tasks whose items are to be read.
+impl Agenda<'_> {
+    /// Returns the tasks whose states are to be read.
     pub fn tasks(&self) -> BTreeSet<TaskName> {
         let mut tasks: BTreeSet<_> = wanted(&self.pending).into_iter().cloned().collect();
         tasks.extend(self.expected.iter().map(|expected| expected.task.name().clone()));
@@ -68,7 +69,7 @@ impl Considered<'_> {
         tasks
     }
 
-    /// Only what concerns one task.
+    /// Returns the agenda of one task only.
     pub fn only(mut self, task: &TaskName) -> Self {
         self.pending.retain(|tick| tick.task.name() == task);
         self.asked.retain(|tick| tick.task.name() == task);
@@ -79,17 +80,18 @@ impl Considered<'_> {
     }
 }
 
-/// What there is to look at, of the ticks in (watermark, now] and those that wait from before.
+/// Builds the agenda: the ticks in (watermark, now], and those that wait since before.
 ///
-/// Ticks of tasks that EventBridge starts are looked for [`GRACE`] later, when they must have begun. Of all other tasks
-/// at most 100 are looked at, in turn. No task is looked at that is not due, and not in turn.
-pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -> Considered<'a> {
+/// Ticks of tasks that EventBridge starts are checked [`GRACE`] later, when they must have started. Of all
+/// other tasks at most 100 are checked in each pulse, in turn. The states of the remaining tasks are not
+/// read.
+pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -> Agenda<'a> {
     let last = state.watermark.unwrap_or_else(|| now.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
-    let mut waiting: BTreeMap<&TaskName, Vec<&Waiting>> = BTreeMap::new();
+    let mut waiting: BTreeMap<&TaskName, Vec<&WaitingTick>> = BTreeMap::new();
     for tick in &state.waiting {
         waiting.entry(&tick.task).or_default().push(tick);
     }
-    let mut found = Considered {
+    let mut found = Agenda {
         pending: Vec::new(),
         asked: Vec::new(),
         expected: Vec::new(),
@@ -120,12 +122,12 @@ pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -
             Driver::Schedule => {
                 let early = |time: Timestamp| time.saturating_sub(GRACE).unwrap_or(Timestamp::MIN);
                 let tick = newest(cron, task.name(), zone, early(last), early(now));
-                found.expected.extend(tick.map(|tick| Expected { task, tick }));
+                found.expected.extend(tick.map(|tick| ExpectedTick { task, tick }));
             }
             Driver::Other => {}
         }
     }
-    // What waits for a task that is no more, or is not the pulse's any more.
+    // Ticks of a task that no longer exists, or that the pulse no longer starts.
     for (task, ticks) in waiting {
         found.give_up(task, ticks.iter().map(|tick| tick.tick).collect());
     }
@@ -139,16 +141,17 @@ pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -
     found
 }
 
-/// The same for a person who wants tasks to run now, due or not: the one of that name, or all that the pulse starts.
-pub fn forced<'a>(plan: &'a Plan, task: Option<&TaskName>, now: Timestamp) -> Considered<'a> {
+/// Builds the agenda for a person who starts tasks now, due or not: the named task, or all that the pulse
+/// starts.
+pub fn forced<'a>(plan: &'a Plan, task: Option<&TaskName>, now: Timestamp) -> Agenda<'a> {
     let chosen = plan.tasks().iter().filter(|it| match task {
         Some(name) => it.name() == name,
         None => it.driver == Driver::Pulse,
     });
-    let pending = chosen.map(|task| Pending { late: false, ..pending(task, now) });
+    let pending = chosen.map(|task| DueTick { late: false, ..pending(task, now) });
     let mut pending: Vec<_> = pending.collect();
     pending.sort_by_key(|tick| (tick.task.cron().map(|cron| cron.priority), tick.task.name()));
-    Considered {
+    Agenda {
         pending,
         asked: Vec::new(),
         expected: Vec::new(),
@@ -159,8 +162,8 @@ pub fn forced<'a>(plan: &'a Plan, task: Option<&TaskName>, now: Timestamp) -> Co
     }
 }
 
-fn pending(task: &Planned, tick: Timestamp) -> Pending<'_> {
-    Pending {
+fn pending(task: &PlannedTask, tick: Timestamp) -> DueTick<'_> {
+    DueTick {
         task,
         tick,
         run_id: run_id(task.name(), tick),
@@ -171,61 +174,61 @@ fn pending(task: &Planned, tick: Timestamp) -> Pending<'_> {
     }
 }
 
-/// The minute for which a task's own schedule function is asked, once a minute.
-fn question(task: &Planned, last: Timestamp, now: Timestamp) -> Option<Pending<'_>> {
+/// Returns the minute for which a task's own schedule function is called, once each minute.
+fn question(task: &PlannedTask, last: Timestamp, now: Timestamp) -> Option<DueTick<'_>> {
     let minute = Timestamp::from_second(now.as_second().div_euclid(60) * 60).ok()?;
     (minute > last).then(|| pending(task, minute))
 }
 
-impl<'a> Considered<'a> {
+impl<'a> Agenda<'a> {
     fn give_up(&mut self, task: &TaskName, ticks: Vec<Timestamp>) {
         if !ticks.is_empty() {
-            self.given_up.push(GivenUp { task: task.clone(), ticks });
+            self.given_up.push(GivenUpTicks { task: task.clone(), ticks });
         }
     }
 
-    /// Adds a task's ticks: those that have come due, and those that wait.
+    /// Adds the new and the waiting ticks of a task.
     fn add(
         &mut self,
-        task: &'a Planned,
+        task: &'a PlannedTask,
         cron: &Cron,
         ticks: Vec<Timestamp>,
-        waiting: &[&Waiting],
+        waiting: &[&WaitingTick],
         now: Timestamp,
     ) {
         if ticks.is_empty() && waiting.is_empty() {
             return;
         }
-        let mut all: BTreeMap<_, Option<&Waiting>> = ticks.into_iter().map(|tick| (tick, None)).collect();
+        let mut all: BTreeMap<_, Option<&WaitingTick>> = ticks.into_iter().map(|tick| (tick, None)).collect();
         all.extend(waiting.iter().map(|waiting| (waiting.tick, Some(*waiting))));
         let (kept, mut given_up) = kept(all.into_iter().collect(), cron.catch_up, cron.overlap, now);
-        // As in `due`: what gives way to a newer one within the time of a pulse is not missed.
-        if let (Some((heir, _)), CatchUp::None | CatchUp::Last) = (kept.first(), cron.catch_up) {
-            given_up.retain(|tick| heir.duration_since(*tick).unsigned_abs() >= PULSE);
+        // As in `due`: a tick that a newer one replaces within the same pulse is not missed.
+        if let (Some((successor, _)), CatchUp::None | CatchUp::Last) = (kept.first(), cron.catch_up) {
+            given_up.retain(|tick| successor.duration_since(*tick).unsigned_abs() >= PULSE);
         }
         self.give_up(task.name(), given_up);
         let late = kept.len() > 1;
-        self.pending.extend(kept.into_iter().map(|(tick, waiting)| Pending {
+        self.pending.extend(kept.into_iter().map(|(tick, waiting)| DueTick {
             late: late || waiting.is_some(),
             handed: waiting.and_then(|waiting| waiting.handed),
             ..pending(task, tick)
         }));
     }
 
-    /// Chooses the other tasks that are looked at, from where the last pulse stopped.
+    /// Chooses the further tasks to check, from where the last pulse stopped.
     fn look_round(&mut self, plan: &'a Plan) {
         let tasks = plan.tasks();
         let chosen = self.tasks();
         let start = self.cursor.as_ref().map_or(0, |last| tasks.partition_point(|task| task.name() <= last));
         let (before, from) = tasks.split_at(start);
-        let others = from.iter().chain(before).map(Planned::name).filter(|name| !chosen.contains(*name));
+        let others = from.iter().chain(before).map(PlannedTask::name).filter(|name| !chosen.contains(*name));
         self.others = others.take(OTHERS).collect();
         self.cursor = self.others.last().map(|name| (*name).clone());
     }
 }
 
-/// The newest ticks, not after this one, of the tasks it depends on that something else starts.
-fn after(pending: &Pending<'_>, plan: &Plan, zones: &Zones) -> Vec<(TaskName, Timestamp)> {
+/// Returns the newest ticks, up to this one, of the dependencies that something else than the pulse starts.
+fn after(pending: &DueTick<'_>, plan: &Plan, zones: &Zones) -> Vec<(TaskName, Timestamp)> {
     let dependencies = pending.task.depends_on().iter().filter_map(|name| plan.get(name));
     let ticks = dependencies.filter(|task| task.driver == Driver::Schedule).filter_map(|task| {
         let cron = task.cron()?;
@@ -236,7 +239,7 @@ fn after(pending: &Pending<'_>, plan: &Plan, zones: &Zones) -> Vec<(TaskName, Ti
     ticks.collect()
 }
 
-/// The newest tick in (last, now].
+/// Returns the newest tick in (last, now].
 fn newest(
     cron: &Cron,
     name: &TaskName,
@@ -260,10 +263,10 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn task(name: &str, driver: Driver, change: impl FnOnce(&mut Cron)) -> Planned {
+    fn task(name: &str, driver: Driver, change: impl FnOnce(&mut Cron)) -> PlannedTask {
         let mut cron = Cron::new(Some("* * * * *".parse().unwrap()));
         change(&mut cron);
-        Planned::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), driver)
+        PlannedTask::new(Definition::new(name.parse().unwrap(), Kind::Cron(cron)), driver)
     }
 
     fn zones() -> Zones {
@@ -274,7 +277,7 @@ mod tests {
         State { watermark: Some(at(second)), ..State::default() }
     }
 
-    fn ticks(found: &Considered<'_>) -> Vec<i64> {
+    fn ticks(found: &Agenda<'_>) -> Vec<i64> {
         found.pending.iter().map(|tick| tick.tick.as_second()).collect()
     }
 
@@ -301,8 +304,8 @@ mod tests {
             cron.schedule = Some("every 1 seconds".parse().unwrap());
         })]);
         let waits = |tick| {
-            let (why, handed) = (super::super::Why::Handed, Some(at(tick)));
-            let waiting = vec![Waiting { task: "a".parse().unwrap(), tick: at(tick), why, handed }];
+            let (why, handed) = (super::super::WaitReason::Handed, Some(at(tick)));
+            let waiting = vec![WaitingTick { task: "a".parse().unwrap(), tick: at(tick), why, handed }];
             State { waiting, ..since(629) }
         };
         for (tick, missed) in [(629, 0), (560, 1)] {
@@ -346,14 +349,14 @@ mod tests {
     fn an_unknown_zone_and_a_task_that_is_gone_are_told() {
         let lost = task("a", Driver::Pulse, |cron| cron.timezone = "Mars/Olympus".into());
         let (plan, mut state) = (Plan::from(vec![lost]), since(600));
-        state.waiting.push(Waiting {
+        state.waiting.push(WaitingTick {
             task: "gone".parse().unwrap(),
             tick: at(540),
-            why: super::super::Why::Refused,
+            why: super::super::WaitReason::Refused,
             handed: None,
         });
         let found = pulse(&plan, &zones(), &state, at(660));
         assert_eq!(found.faults, ["a: there is no time zone `Mars/Olympus`"]);
-        assert_eq!(found.given_up, [GivenUp { task: "gone".parse().unwrap(), ticks: vec![at(540)] }]);
+        assert_eq!(found.given_up, [GivenUpTicks { task: "gone".parse().unwrap(), ticks: vec![at(540)] }]);
     }
 }
