@@ -110,7 +110,7 @@ fn measure() -> Measured<ExitCode> {
         for run in 0..WARM_UP + RUNS {
             let invocation = Invocation {
                 payload: json!({}),
-                holder: run.to_string(),
+                holder: run.to_string().into(),
                 deadline: (std::time::SystemTime::now() + Duration::from_secs(60)).try_into()?,
             };
             let started = Instant::now();

@@ -237,6 +237,6 @@ fn refused(words: &Words, refusal: &Refusal, run: &Run) -> String {
         Refusal::PreviousInstanceRunning { run_id, until } => {
             tr!(words, "control-is-running", task = task, run = run_id, until = until)
         }
-        other => tr!(words, "control-refused", task = task, reason = words.recorded(&other.to_string())),
+        other => tr!(words, "control-refused", task = task, reason = words.recorded(&other.reason())),
     }
 }

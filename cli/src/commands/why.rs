@@ -277,7 +277,7 @@ fn evidence(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use lamplighter_core::{id::RunId, status::Status};
+    use lamplighter_core::{id::RunId, reason::Reason, status::Status};
 
     use super::*;
     use crate::words::Locale;
@@ -286,7 +286,7 @@ mod tests {
     fn k05_every_answer_is_a_sentence() {
         let at = Timestamp::from_second(1_800_000_000).unwrap();
         let run_id = RunId::new(at, 0);
-        let (status, reason) = (Status::Failed, "the disk is full".to_owned());
+        let (status, reason) = (Status::Failed, Reason::Other { text: "the disk is full".into() });
         let answers = [
             Answer::Ran { run_id, status: Status::Completed, reason: None },
             Answer::Ran { run_id, status, reason: Some(reason.clone()) },

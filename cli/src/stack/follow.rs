@@ -16,7 +16,8 @@ use lamplighter_core::{
     envelope::{Envelope, Report},
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError},
+    reason::Reason,
+    run::Run,
     status::Status,
 };
 
@@ -78,10 +79,9 @@ pub async fn follow(
             let run = table.run(task, id).await?;
             match (report.refused, run) {
                 (Some(refusal), run) => {
-                    let skipped = || Run {
-                        status: Status::Skipped,
-                        skipped_reason: Some(refusal.to_string()),
-                        ..Run::begun(id, task.clone(), trigger, Timestamp::now())
+                    let skipped = || {
+                        let run = Run::begun(id, task.clone(), trigger, Timestamp::now());
+                        Run { status: Status::Skipped, ..run }.because(refusal.reason())
                     };
                     let run = run.unwrap_or_else(skipped);
                     Ok(RunOutcome::Refused(refusal, Box::new(run)))
@@ -110,13 +110,8 @@ async fn record_failure(
         Seen::Held(held) => held,
         Seen::Nowhere => bail!("the function of `{task}` failed: {failure}"),
     };
-    let (status, kind) = if failure.is_timeout() {
-        (Status::Timeout, ErrorKind::Timeout)
-    } else {
-        (Status::Failed, ErrorKind::System)
-    };
-    let why = format!("the function ended before the run did: {failure}");
-    let run = held.run(task, Timestamp::now());
-    let run = Run { status, error: Some(RunError::new(kind, why)), ..run };
+    let status = if failure.is_timeout() { Status::Timeout } else { Status::Failed };
+    let reason = Reason::of_function(failure, failure.is_timeout());
+    let run = Run { status, ..held.run(task, Timestamp::now()).because(reason) };
     Ok(RunOutcome::Over(Box::new(table.end_held(run, held.fence).await?)))
 }

@@ -1,8 +1,11 @@
-//! Why a run did not run, or did not complete, in words. A record keeps the reason as one English sentence, as `--json`
-//! shows it; here the sentences that `core` and the pulse write are known again. What authors and platforms said stays.
+//! Why a run did not run, or did not complete, in words. The fields of a record's reason are put into the language;
+//! sentences without fields, which are an author's, a platform's or an older record's, stay as they are.
 
-use jiff::Timestamp;
-use lamplighter_core::{run::Run, schedule, status::Status};
+use lamplighter_core::{
+    reason::{Moment, Reason},
+    run::Run,
+    schedule,
+};
 
 use super::Words;
 use crate::tr;
@@ -10,15 +13,71 @@ use crate::tr;
 impl Words {
     /// Why a run ended as it did; nothing if its record says nothing.
     pub fn reason(&self, run: &Run) -> Option<String> {
-        run.reason().map(|reason| self.recorded(reason))
+        match &run.why {
+            Some(reason) => Some(self.recorded(reason)),
+            None => run.reason().map(str::to_owned),
+        }
     }
 
     /// A reason as records keep it.
-    pub fn recorded(&self, reason: &str) -> String {
-        self.kept_out(reason)
-            .or_else(|| self.lost(reason))
-            .or_else(|| self.blocked(reason))
-            .unwrap_or_else(|| reason.to_owned())
+    pub fn recorded(&self, reason: &Reason) -> String {
+        match reason {
+            Reason::Disabled => tr!(self, "reason-disabled"),
+            Reason::NotDue => tr!(self, "reason-not-due"),
+            Reason::Held { run_id, until } => tr!(self, "reason-held", run = run_id, until = until),
+            Reason::NotReplaced { run_id, until } => {
+                tr!(self, "reason-would-not-end", run = run_id, until = until)
+            }
+            Reason::AlreadyRunning { run_id } => tr!(self, "reason-begun", run = run_id),
+            Reason::TickRan { scheduled_for } => tr!(self, "reason-tick-ran", at = scheduled_for),
+            Reason::DeploymentRan { entry } => tr!(self, "reason-deployment-ran", deployment = entry),
+            Reason::AlreadyOver { run_id } => tr!(self, "reason-over", run = run_id),
+            Reason::NeverRan { task } => tr!(self, "reason-never-ran", task = task),
+            Reason::DependencyFailed { task, run_id, status } => {
+                tr!(self, "reason-needs", task = task, status = status, run = run_id)
+            }
+            Reason::DependencyIncomplete { task } => tr!(self, "reason-incomplete", task = task),
+            Reason::EarlierFailed { task } => tr!(self, "reason-earlier", task = task),
+            Reason::JobNotCompleted { task, run_id, status } => {
+                tr!(self, "reason-job", task = task, run = run_id, status = status)
+            }
+            Reason::JobMissing { task, run_id } => tr!(self, "reason-no-job", task = task, run = run_id),
+            Reason::Lost { until } => tr!(self, "reason-lost", until = until),
+            Reason::HostEnded => tr!(self, "reason-killed"),
+            Reason::AttemptLost { attempt, until } => {
+                tr!(self, "reason-attempt-lost", attempt = *attempt, until = until)
+            }
+            Reason::LeaseLost => tr!(self, "reason-lease-lost"),
+            Reason::KilledLate => tr!(self, "reason-killed-late"),
+            Reason::Expired { start_by } => tr!(self, "reason-expired", at = start_by),
+            Reason::TimedOut { after_ms, since: Moment::AttemptBegan { attempt } } => {
+                tr!(self, "reason-timed-out", time = self.duration(*after_ms), attempt = *attempt)
+            }
+            Reason::Cancelled { after_ms, since: Moment::AttemptBegan { attempt } } => {
+                tr!(self, "reason-cancelled", time = self.duration(*after_ms), attempt = *attempt)
+            }
+            Reason::CancelledBeforeStart => tr!(self, "reason-cancelled-before"),
+            Reason::CancelledAndLost => tr!(self, "reason-cancelled-lost"),
+            Reason::CancelledOrDisabled => tr!(self, "reason-cancelled-side"),
+            Reason::RunnerStopped => tr!(self, "reason-runner-stopped"),
+            Reason::LaterDeploymentRan => tr!(self, "reason-later-deployment"),
+            Reason::LaterRequest => tr!(self, "reason-later-request"),
+            Reason::LaterUpdate => tr!(self, "reason-later-update"),
+            Reason::RolledBack => tr!(self, "reason-rolled-back"),
+            // Their texts are the platform's, or too rare to be worth a translation.
+            Reason::TimedOut { .. }
+            | Reason::Cancelled { .. }
+            | Reason::AttemptUnanswered { .. }
+            | Reason::ProcessEnded { .. }
+            | Reason::FunctionEnded { .. }
+            | Reason::FunctionTimedOut { .. }
+            | Reason::FunctionNotStarted { .. }
+            | Reason::NotATask { .. }
+            | Reason::Unrecorded
+            | Reason::StackMovedOn { .. }
+            | Reason::Missed { .. }
+            | Reason::Other { .. } => reason.to_string(),
+        }
     }
 
     /// Why the pulse starts a task, and not EventBridge Scheduler.
@@ -36,94 +95,37 @@ impl Words {
             schedule::Reason::Jitter => tr!(self, "reason-jitter"),
         }
     }
-
-    fn kept_out(&self, reason: &str) -> Option<String> {
-        if reason == "disabled" {
-            return Some(tr!(self, "reason-disabled"));
-        }
-        if reason.starts_with("not_due: ") {
-            return Some(tr!(self, "reason-not-due"));
-        }
-        let replace = "; it was asked to end, and did not in time";
-        if let Some([run, until]) =
-            holes(reason, ["previous_instance_running: ", " holds the task until ", replace])
-        {
-            return Some(tr!(self, "reason-would-not-end", run = run, until = self.stamp(until)));
-        }
-        if let Some([run, until]) =
-            holes(reason, ["previous_instance_running: ", " holds the task until ", ""])
-        {
-            return Some(tr!(self, "reason-held", run = run, until = self.stamp(until)));
-        }
-        if let Some([run]) = holes(reason, ["already_running: run ", " has begun already"]) {
-            return Some(tr!(self, "reason-begun", run = run));
-        }
-        if let Some([at]) = holes(reason, ["already_ran: the scheduled time ", " has had its run"]) {
-            return Some(tr!(self, "reason-tick-ran", at = self.stamp(at)));
-        }
-        let [deployment] = holes(reason, ["already_ran: the deployment ", " has had its run"])?;
-        Some(tr!(self, "reason-deployment-ran", deployment = deployment))
-    }
-
-    fn lost(&self, reason: &str) -> Option<String> {
-        if let Some([until]) =
-            holes(reason, ["lost: nothing was heard of the run before its lease ended at ", ""])
-        {
-            return Some(tr!(self, "reason-lost", until = self.stamp(until)));
-        }
-        let killed = reason == "lost: the program that ran its function was ended before it was over";
-        killed.then(|| tr!(self, "reason-killed"))
-    }
-
-    fn blocked(&self, reason: &str) -> Option<String> {
-        if let Some([task]) = holes(reason, ["`", "` has never run, and this task depends on it"]) {
-            return Some(tr!(self, "reason-never-ran", task = task));
-        }
-        let [task, status, run] =
-            holes(reason, ["the last run of `", "` ended ", ", and this task depends on it: run ", ""])?;
-        let status: Status = status.parse().ok()?;
-        Some(tr!(self, "reason-needs", task = task, status = status, run = run))
-    }
-
-    /// An instant of a record, as the language writes it.
-    fn stamp(&self, text: &str) -> String {
-        text.parse::<Timestamp>().map_or_else(|_| text.to_owned(), |at| self.time(at))
-    }
-}
-
-/// What stands between these parts of a text, if they are all there is else: one part more than holes.
-fn holes<'a, const PARTS: usize, const HOLES: usize>(
-    text: &'a str,
-    parts: [&str; PARTS],
-) -> Option<[&'a str; HOLES]> {
-    let mut found = [""; HOLES];
-    let mut rest = text.strip_prefix(parts[0])?;
-    for (i, hole) in found.iter_mut().enumerate() {
-        let part = *parts.get(i + 1)?;
-        let end = if part.is_empty() { rest.len() } else { rest.find(part)? };
-        *hole = &rest[..end];
-        rest = &rest[end + part.len()..];
-    }
-    (rest.is_empty() && !found.contains(&"")).then_some(found)
 }
 
 #[cfg(test)]
 mod tests {
-    use lamplighter_core::{catch_up::CatchUp, claim::Refusal};
+    use jiff::Timestamp;
+    use lamplighter_core::{
+        catch_up::CatchUp,
+        claim::{PastOccasion, Refusal},
+        deployment::EntryKey,
+        name::TaskName,
+        run::Trigger,
+        status::Status,
+    };
 
     use super::*;
     use crate::words::Locale;
 
     const RUN: &str = "01J0000000000000000000000A";
 
-    fn told(reason: &str) -> [String; 3] {
+    fn time() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn said(reason: &Reason) -> [String; 3] {
         Locale::ALL.map(|locale| Words::new(locale).recorded(reason))
     }
 
     #[test]
-    fn k04_every_refusal_of_core_is_known_again() {
-        let until: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
-        let run_id = RUN.parse().unwrap();
+    fn k04_every_refusal_of_core_is_said_in_every_language() {
+        let (run_id, until) = (RUN.parse().unwrap(), time());
+        let entry = EntryKey::new(until, "r");
         for (refusal, expected) in [
             (Refusal::Disabled, ["disabled", "ausgeschaltet", "wyłączone"].map(str::to_owned)),
             (
@@ -152,7 +154,7 @@ mod tests {
                 ],
             ),
             (
-                Refusal::AlreadyRan { occasion: format!("the scheduled time {until}") },
+                Refusal::AlreadyRan { occasion: PastOccasion::Tick(until) },
                 [
                     "the scheduled time 2026-11-21T10:00:00Z has had its run".to_owned(),
                     "für 21.11.2026 10:00:00 UTC gab es schon einen Lauf".to_owned(),
@@ -160,15 +162,15 @@ mod tests {
                 ],
             ),
             (
-                Refusal::AlreadyRan { occasion: "the deployment 7".to_owned() },
+                Refusal::AlreadyRan { occasion: PastOccasion::Deployment(entry.clone()) },
                 [
-                    "the deployment 7 has had its run".to_owned(),
-                    "das Deployment 7 hatte schon seinen Lauf".to_owned(),
-                    "wdrożenie 7 miało już swój przebieg".to_owned(),
+                    format!("the deployment {entry} has had its run"),
+                    format!("das Deployment {entry} hatte schon seinen Lauf"),
+                    format!("wdrożenie {entry} miało już swój przebieg"),
                 ],
             ),
         ] {
-            assert_eq!(told(&refusal.to_string()), expected);
+            assert_eq!(said(&refusal.reason()), expected);
         }
     }
 
@@ -189,19 +191,66 @@ mod tests {
     }
 
     #[test]
-    fn k04_reasons_of_the_pulse_are_known_again_and_others_stay() {
-        let reason = format!("the last run of `a` ended FAILED, and this task depends on it: run {RUN}");
+    fn k04_reasons_are_said_from_their_fields() {
+        let task: TaskName = "a".parse().unwrap();
+        let reason = Reason::DependencyFailed {
+            task: task.clone(),
+            run_id: RUN.parse().unwrap(),
+            status: Status::Failed,
+        };
         assert_eq!(
-            told(&reason)[1],
+            said(&reason)[1],
             format!("a wird gebraucht, und der letzte Lauf davon ist fehlgeschlagen ({RUN})")
         );
-        let reason = "lost: nothing was heard of the run before its lease ended at 2026-11-21T10:00:00Z";
+        let reason = Reason::TimedOut { after_ms: 2_000, since: Moment::AttemptBegan { attempt: 3 } };
         assert_eq!(
-            told(reason)[0],
-            "lost: nothing was heard of the run before its lease ended at 2026-11-21T10:00:00Z"
+            said(&reason),
+            [
+                "timed out: the deadline passed 2.0 s after attempt 3 began",
+                "Zeit abgelaufen: 2,0 s nach dem Beginn von Versuch 3 war die Zeit des Laufs um",
+                "upłynął czas: 2,0 s po rozpoczęciu próby 3 skończył się czas przebiegu",
+            ]
         );
-        for other in ["", "disabled by hand", "`a` said no", "already_ran: the deployment "] {
-            assert_eq!(told(other), [other; 3]);
+    }
+
+    #[test]
+    fn k04_in_english_a_reason_without_shorter_words_is_cores_sentence() {
+        let (task, run_id, until): (TaskName, _, _) = ("a".parse().unwrap(), RUN.parse().unwrap(), time());
+        for reason in [
+            Reason::DependencyIncomplete { task: task.clone() },
+            Reason::EarlierFailed { task: task.clone() },
+            Reason::JobNotCompleted { task: task.clone(), run_id, status: Status::Timeout },
+            Reason::JobMissing { task, run_id },
+            Reason::Lost { until },
+            Reason::HostEnded,
+            Reason::AttemptLost { attempt: 2, until },
+            Reason::LeaseLost,
+            Reason::KilledLate,
+            Reason::Expired { start_by: until },
+            Reason::CancelledBeforeStart,
+            Reason::CancelledAndLost,
+            Reason::CancelledOrDisabled,
+            Reason::RunnerStopped,
+            Reason::LaterDeploymentRan,
+            Reason::LaterRequest,
+            Reason::LaterUpdate,
+            Reason::RolledBack,
+        ] {
+            let [english, german, polish] = said(&reason);
+            assert_eq!(english.replace('`', ""), reason.to_string().replace('`', ""));
+            assert!(german != english && polish != english && german != polish, "{english}");
         }
+    }
+
+    #[test]
+    fn k04_a_sentence_without_fields_stays() {
+        let run = Run::begun(RUN.parse().unwrap(), "a".parse().unwrap(), Trigger::Manual, time());
+        for text in ["", "disabled", "`a` said no", "lost: nothing was heard of the run"] {
+            assert_eq!(said(&Reason::Other { text: text.into() }), [text; 3]);
+            let old = Run { skipped_reason: Some(text.into()), ..run.clone() };
+            let words = Locale::ALL.map(|locale| Words::new(locale).reason(&old));
+            assert_eq!(words, [Some(text); 3].map(|text| text.map(str::to_owned)));
+        }
+        assert_eq!(Words::new(Locale::En).reason(&run), None);
     }
 }

@@ -59,7 +59,7 @@ fn world() -> World {
     let hours_ago = |hours: u64| floor(Timestamp::now()) - Duration::from_secs(hours * 3600);
     let completed = Run { data: Some(large()), ..run(hours_ago(1), Status::Completed) };
     let refusal = Refusal::PreviousInstanceRunning { run_id: completed.id, until: completed.started_at };
-    let skipped = Run { skipped_reason: Some(refusal.to_string()), ..run(hours_ago(2), Status::Skipped) };
+    let skipped = run(hours_ago(2), Status::Skipped).because(refusal.reason());
     let error = Some(RunError::new(ErrorKind::Execution, "the disk is full"));
     let failed = Run { error, ..run(hours_ago(4), Status::Failed) };
     let world = World { workspace, completed, skipped, failed, missed: hours_ago(3) };

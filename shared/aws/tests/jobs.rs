@@ -28,6 +28,7 @@ use lamplighter_core::{
     job::{
         AttemptOutcome, Job, JobKey, Limit, NewJob, OnConflict, Refusal, Scope, StartRequest, Unique, When,
     },
+    reason::Reason,
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
@@ -244,6 +245,7 @@ async fn q05_q08_a_job_starts_neither_before_its_time_nor_after_it_expired() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     let carried = jobs.process(&hasty, &worker("w"), async |_| panic!("it ran")).await.unwrap();
     let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
+    assert!(matches!(run.why, Some(Reason::Expired { .. })), "{run:?}");
     assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
 }
 

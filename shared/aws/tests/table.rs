@@ -15,6 +15,7 @@ use lamplighter_core::{
     id::RunId,
     job::{Limit, OnConflict, Scope, Unique},
     name::TaskName,
+    reason::{Moment, Reason},
     run::{Attempt, Run, Trigger},
     status::Status,
 };
@@ -33,7 +34,7 @@ fn task() -> TaskName {
 fn request(run: u128, now: i64, occasion: Occasion) -> Request {
     Request {
         run_id: RunId::new(at(0), run),
-        holder: format!("holder-{run}-{now}"),
+        holder: format!("holder-{run}-{now}").into(),
         trigger: Trigger::Manual,
         occasion,
         overlap: Overlap::Skip,
@@ -68,6 +69,7 @@ fn run(request: &Request, fence: Fence, status: Status) -> Run {
         data: Some(json!(["V1__users", "V2__orders"])),
         error: None,
         skipped_reason: None,
+        why: None,
         environment: "dev".into(),
         fencing_token: fence.token(),
         log: Some("/aws/lambda/shop-run-migrations 2027/01/15/[$LATEST]5b2f".into()),
@@ -128,6 +130,37 @@ async fn c14_a_run_beside_others_and_with_settings_costs_three_write_units_too()
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
 
+/// The fields take at most 150 bytes of the record, whose fullest kind has its first kilobyte still.
+#[tokio::test]
+async fn k05_a_reason_survives_its_record_and_keeps_it_within_one_write_unit() {
+    let embedded = embedded().await;
+    let request = request(1, 0, Occasion::Tick(at(0)));
+    let (run_id, until) = (RunId::new(at(0), 9), at(60));
+    for (number, reason) in [
+        Reason::Disabled,
+        Reason::NotReplaced { run_id, until },
+        Reason::DependencyFailed { task: task(), run_id, status: Status::Cancelled },
+        Reason::JobNotCompleted { task: task(), run_id, status: Status::Cancelled },
+        Reason::Lost { until },
+        Reason::Expired { start_by: until },
+        Reason::TimedOut { after_ms: 899_000, since: Moment::AttemptBegan { attempt: 3 } },
+        Reason::of_function(&"Runtime.ExitError: Runtime exited with error: signal: killed", false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let fields = serde_json::to_string(&reason).unwrap();
+        assert!(fields.len() <= 150, "{fields}");
+        let run = run(&request, Fence::Exclusive { token: 1 }, Status::Failed);
+        let id = RunId::new(at(0), 100 + u128::try_from(number).unwrap());
+        let run = Run { id, message: None, data: None, ..run }.because(reason);
+        assert_eq!(embedded.table.record(&run).await.unwrap(), Recorded::Written);
+        assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0))], "{fields}");
+        assert_eq!(embedded.table.run(&task(), id).await.unwrap(), Some(run));
+        embedded.meter.spent();
+    }
+}
+
 #[tokio::test]
 async fn c13_of_twenty_racing_claims_one_is_granted() {
     let embedded = embedded().await;
@@ -166,7 +199,7 @@ fn the_tables_condition_is_the_pure_rule() {
                             entry: format!("{:.3}#r", at(nth)).parse().unwrap(),
                         },
                     };
-                    let holder = format!("{i}");
+                    let holder = i.to_string().into();
                     let overlap = if shared { Overlap::Allow } else { Overlap::Skip };
                     let request =
                         Request { holder, overlap, runs_once: then >= 5, ..request(who, now, occasion) };
@@ -238,6 +271,7 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
 
     let lost = embedded.table.run(&task(), first.run_id).await.unwrap().unwrap();
     assert_eq!(lost.status, Status::Failed);
+    assert_eq!(lost.why, Some(Reason::Lost { until: first.until }));
     assert!(lost.reason().unwrap().starts_with("lost: "), "{lost:?}");
 
     let late =

@@ -4,7 +4,7 @@
 //! condition fails, the write returns the old item, and [`claim`] derives the refusal from it. A property
 //! test checks that the two agree.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,9 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     definition::Overlap,
     deployment::EntryKey,
+    holder::Holder,
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     status::Status,
 };
 
@@ -79,7 +81,7 @@ pub struct Lease {
     /// The run that holds the lease.
     pub run_id: RunId,
     /// The invocation that claimed it. It distinguishes a repeated write from the claim of another invocation.
-    pub holder: String,
+    pub holder: Holder,
     /// The time at which the lease expires.
     pub until: Timestamp,
     /// The start of the run.
@@ -116,7 +118,7 @@ pub struct Request {
     /// The id of the new run.
     pub run_id: RunId,
     /// A word that is unique to the invocation.
-    pub holder: String,
+    pub holder: Holder,
     /// The trigger of the new run.
     pub trigger: Trigger,
     /// The occasion of the new run.
@@ -186,14 +188,12 @@ pub struct LostRun {
 }
 
 /// The reason why a run does not start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum Refusal {
     /// The task is disabled.
-    #[error("disabled")]
     Disabled,
     /// Another run holds the lease.
-    #[error("previous_instance_running: {run_id} holds the task until {until}")]
     PreviousInstanceRunning {
         /// The run that holds the lease.
         run_id: RunId,
@@ -201,20 +201,108 @@ pub enum Refusal {
         until: Timestamp,
     },
     /// This run has already started, by another delivery of the same request.
-    #[error("already_running: run {run_id} has begun already")]
     AlreadyRunning {
         /// The run.
         run_id: RunId,
     },
     /// The tick or deployment, or a later one, has had its run.
-    #[error("already_ran: {occasion} has had its run")]
     AlreadyRan {
-        /// The tick or deployment, for people.
-        occasion: String,
+        /// The tick or deployment.
+        #[serde(flatten)]
+        occasion: PastOccasion,
     },
     /// The task's schedule function declined.
-    #[error("not_due: the task's schedule function says so")]
     NotDue,
+}
+
+impl Refusal {
+    /// Returns the reason for the record of the refused run.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Disabled => Reason::Disabled,
+            Self::PreviousInstanceRunning { run_id, until } => {
+                Reason::Held { run_id: *run_id, until: *until }
+            }
+            Self::AlreadyRunning { run_id } => Reason::AlreadyRunning { run_id: *run_id },
+            Self::AlreadyRan { occasion } => occasion.reason(),
+            Self::NotDue => Reason::NotDue,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason().fmt(f)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// An occasion that has had its run. Its JSON form has the words for people in `occasion`, and a field for each
+/// kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OccasionFields", into = "OccasionFields")]
+pub enum PastOccasion {
+    /// A tick.
+    Tick(Timestamp),
+    /// A deployment request.
+    Deployment(EntryKey),
+    /// A run whose id was fixed by the sender.
+    Run(RunId),
+    /// An occasion of which only the words are known.
+    Other(String),
+}
+
+impl PastOccasion {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Tick(tick) => Reason::TickRan { scheduled_for: *tick },
+            Self::Deployment(entry) => Reason::DeploymentRan { entry: entry.to_string() },
+            Self::Run(run_id) => Reason::AlreadyOver { run_id: *run_id },
+            Self::Other(words) => Reason::Other { text: format!("already_ran: {words} has had its run") },
+        }
+    }
+}
+
+/// The JSON form of a [`PastOccasion`].
+#[derive(Default, Serialize, Deserialize)]
+struct OccasionFields {
+    occasion: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scheduled_for: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entry: Option<EntryKey>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    run_id: Option<RunId>,
+}
+
+impl From<PastOccasion> for OccasionFields {
+    fn from(past: PastOccasion) -> Self {
+        match past {
+            PastOccasion::Tick(tick) => {
+                let occasion = format!("the scheduled time {tick}");
+                Self { occasion, scheduled_for: Some(tick), ..Self::default() }
+            }
+            PastOccasion::Deployment(entry) => {
+                Self { occasion: format!("the deployment {entry}"), entry: Some(entry), ..Self::default() }
+            }
+            PastOccasion::Run(run_id) => {
+                Self { occasion: format!("the run {run_id}"), run_id: Some(run_id), ..Self::default() }
+            }
+            PastOccasion::Other(occasion) => Self { occasion, ..Self::default() },
+        }
+    }
+}
+
+impl From<OccasionFields> for PastOccasion {
+    fn from(fields: OccasionFields) -> Self {
+        match fields {
+            OccasionFields { scheduled_for: Some(tick), .. } => Self::Tick(tick),
+            OccasionFields { entry: Some(entry), .. } => Self::Deployment(entry),
+            OccasionFields { run_id: Some(run_id), .. } => Self::Run(run_id),
+            OccasionFields { occasion, .. } => Self::Other(occasion),
+        }
+    }
 }
 
 /// Decides on a request in the state that the table had when the request arrived.
@@ -267,13 +355,13 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
     }
     let had_its_run = match &request.occasion {
         Occasion::Tick(tick) => {
-            state.last_tick.filter(|last| last >= tick).map(|_| format!("the scheduled time {tick}"))
+            state.last_tick.filter(|last| last >= tick).map(|_| PastOccasion::Tick(*tick))
         }
         Occasion::Deployment { ledger, entry } => state
             .last_deployments
             .get(ledger)
             .filter(|last| *last >= entry)
-            .map(|_| format!("the deployment {entry}")),
+            .map(|_| PastOccasion::Deployment(entry.clone())),
         Occasion::Manual => None,
     };
     match had_its_run {
@@ -387,16 +475,14 @@ impl Request {
 impl LostRun {
     /// Returns the record of the lost run, as it is written at `now`.
     pub fn run(&self, task: &TaskName, now: Timestamp) -> Run {
-        let message =
-            format!("lost: nothing was heard of the run before its lease ended at {}", self.lease.until);
-        Run {
+        let run = Run {
             status: Status::Failed,
             completed_at: now,
-            error: Some(RunError::new(ErrorKind::System, message)),
             scheduled_for: self.lease.scheduled_for,
             fencing_token: self.fence.token(),
             ..Run::begun(self.lease.run_id, task.clone(), self.lease.trigger, self.lease.started_at)
-        }
+        };
+        run.because(Reason::Lost { until: self.lease.until })
     }
 }
 
@@ -413,7 +499,7 @@ mod tests {
     fn request(run: u128, now: i64, occasion: Occasion) -> Request {
         Request {
             run_id: RunId::new(at(0), run),
-            holder: format!("holder-{run}-{now}"),
+            holder: format!("holder-{run}-{now}").into(),
             trigger: Trigger::Manual,
             occasion,
             overlap: Overlap::Skip,
@@ -435,6 +521,35 @@ mod tests {
             Decision::Refused(refusal) => refusal,
             Decision::Granted(grant) => panic!("granted: {grant:?}"),
         }
+    }
+
+    #[test]
+    fn a_refusal_survives_its_json_and_one_without_fields_is_read() {
+        let (run_id, until) = (RunId::new(at(0), 1), at(60));
+        let entry = EntryKey::new(at(90), "request");
+        let ran = |occasion| Refusal::AlreadyRan { occasion };
+        for refusal in [
+            Refusal::Disabled,
+            Refusal::PreviousInstanceRunning { run_id, until },
+            Refusal::AlreadyRunning { run_id },
+            ran(PastOccasion::Tick(at(90))),
+            ran(PastOccasion::Deployment(entry)),
+            ran(PastOccasion::Run(run_id)),
+            ran(PastOccasion::Other("the week".to_owned())),
+            Refusal::NotDue,
+        ] {
+            let json = serde_json::to_value(&refusal).unwrap();
+            assert_eq!(serde_json::from_value::<Refusal>(json.clone()).unwrap(), refusal, "{json}");
+        }
+        let json = serde_json::to_value(ran(PastOccasion::Tick(at(90)))).unwrap();
+        let words = "the scheduled time 1970-01-01T00:01:30Z";
+        let expected = serde_json::json!({
+            "reason": "already_ran", "occasion": words, "scheduled_for": "1970-01-01T00:01:30Z"
+        });
+        assert_eq!(json, expected);
+        let old = serde_json::json!({ "reason": "already_ran", "occasion": words });
+        let old: Refusal = serde_json::from_value(old).unwrap();
+        assert_eq!(old.to_string(), format!("already_ran: {words} has had its run"));
     }
 
     #[test]

@@ -9,7 +9,9 @@
 //! - [`definition`]: a task's definition
 //! - [`status`], [`run`]: one execution of a task, and its record
 //! - [`envelope`]: the request to a task's function, and its report
+//! - [`reason`]: the reasons why a run did not start or did not complete
 //! - [`claim`]: the lease of a task
+//! - [`holder`]: the word that distinguishes one claim from every other
 //! - [`retry`]: attempts, and the backoff between them
 //! - [`constraint`]: limits by key, and unique jobs
 //! - [`job`]: a run of a queue task, from its enqueue to its record
@@ -39,12 +41,14 @@ pub mod deployment;
 pub mod duration;
 pub mod envelope;
 pub mod hidden;
+pub mod holder;
 pub mod id;
 pub mod job;
 pub mod name;
 pub mod notify;
 pub mod project;
 pub mod pulse;
+pub mod reason;
 pub mod resolve;
 pub mod retry;
 pub mod run;

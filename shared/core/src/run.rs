@@ -12,6 +12,7 @@ use crate::{
     deployment::Deployment,
     id::RunId,
     name::TaskName,
+    reason::{self, Reason},
     status::Status,
 };
 
@@ -69,6 +70,51 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Returns the kind of error that the reason is; none if the reason is one to skip a run.
+    fn of(reason: &Reason) -> Option<Self> {
+        match reason {
+            Reason::Disabled
+            | Reason::Held { .. }
+            | Reason::NotReplaced { .. }
+            | Reason::AlreadyRunning { .. }
+            | Reason::TickRan { .. }
+            | Reason::DeploymentRan { .. }
+            | Reason::AlreadyOver { .. }
+            | Reason::NotDue
+            | Reason::EarlierFailed { .. }
+            | Reason::StackMovedOn { .. }
+            | Reason::LaterRequest
+            | Reason::LaterUpdate
+            | Reason::RolledBack
+            | Reason::Other { .. } => None,
+            Reason::NeverRan { .. }
+            | Reason::DependencyFailed { .. }
+            | Reason::DependencyIncomplete { .. }
+            | Reason::JobNotCompleted { .. }
+            | Reason::JobMissing { .. } => Some(Self::Dependency),
+            Reason::TimedOut { .. } | Reason::FunctionTimedOut { .. } => Some(Self::Timeout),
+            Reason::Cancelled { .. }
+            | Reason::CancelledBeforeStart
+            | Reason::CancelledAndLost
+            | Reason::CancelledOrDisabled
+            | Reason::RunnerStopped => Some(Self::Execution),
+            Reason::Lost { .. }
+            | Reason::HostEnded
+            | Reason::AttemptLost { .. }
+            | Reason::AttemptUnanswered { .. }
+            | Reason::LeaseLost
+            | Reason::KilledLate
+            | Reason::ProcessEnded { .. }
+            | Reason::FunctionEnded { .. }
+            | Reason::FunctionNotStarted { .. }
+            | Reason::NotATask { .. }
+            | Reason::LaterDeploymentRan
+            | Reason::Unrecorded
+            | Reason::Expired { .. }
+            | Reason::Missed { .. } => Some(Self::System),
+        }
+    }
+
     /// Returns the stored word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -101,6 +147,11 @@ impl RunError {
     /// Creates an error of a kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
+    }
+
+    /// The error of a run that ended for this reason.
+    pub fn of(reason: &Reason) -> Self {
+        Self::new(ErrorKind::of(reason).unwrap_or(ErrorKind::System), reason.to_string())
     }
 }
 
@@ -169,6 +220,9 @@ pub struct Run {
     pub error: Option<RunError>,
     /// The reason why the body did not run.
     pub skipped_reason: Option<String>,
+    /// The typed reason behind the sentence in `error` or `skipped_reason`, if the sentence is one of Lamplighter's own.
+    #[serde(default, deserialize_with = "reason::lenient")]
+    pub why: Option<Reason>,
     /// The environment in which it ran: `dev`, `production`.
     pub environment: String,
     /// The fencing token of its claim; 0 if it had none.
@@ -211,6 +265,7 @@ impl Run {
             data: None,
             error: None,
             skipped_reason: None,
+            why: None,
             environment: String::new(),
             fencing_token: 0,
             log: None,
@@ -221,6 +276,28 @@ impl Run {
     /// Returns the time from claim to end, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         u64::try_from(self.completed_at.duration_since(self.started_at).as_millis()).unwrap_or(0)
+    }
+
+    /// Returns the record of a run that ended for this reason. `why` has the reason, and `error` or
+    /// `skipped_reason` its sentence.
+    #[must_use]
+    pub fn because(self, reason: Reason) -> Self {
+        let error = ErrorKind::of(&reason).map(|_| RunError::of(&reason));
+        let skipped_reason = error.is_none().then(|| reason.to_string());
+        Self { error, skipped_reason, why: Some(reason), ..self }
+    }
+
+    /// Returns the record of a run that failed with this error, in place of any earlier reason.
+    #[must_use]
+    pub fn failed_with(self, error: RunError) -> Self {
+        Self { status: Status::Failed, error: Some(error), why: None, ..self }
+    }
+
+    /// Returns the typed reason why the run did not complete; none if it completed. It is [`Reason::Other`] if the
+    /// record has only a sentence.
+    pub fn typed_reason(&self) -> Option<Reason> {
+        let other = || self.reason().map(|text| Reason::Other { text: text.to_owned() });
+        self.why.clone().or_else(other)
     }
 
     /// Returns the reason why the run did not complete, in one line; none if it completed.

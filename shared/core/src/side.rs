@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    reason::Reason,
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError},
     status::Status,
@@ -78,6 +79,9 @@ pub struct SideTaskEnd {
     /// The configuration, with its secrets masked.
     #[serde(default)]
     pub config: Value,
+    /// Why the runner ended it, or found it ended.
+    #[serde(skip)]
+    pub why: Option<Reason>,
 }
 
 impl SideTaskEnd {
@@ -86,14 +90,19 @@ impl SideTaskEnd {
         Self { error: Some(RunError::new(ErrorKind::System, why)), ..Self::default() }
     }
 
+    /// Returns the end of a process that the runner killed or found ended.
+    pub fn because(reason: Reason) -> Self {
+        Self { error: Some(RunError::of(&reason)), why: Some(reason), ..Self::default() }
+    }
+
     /// Returns the run's record with this end.
     #[must_use]
     pub fn of(self, run: Run) -> Run {
-        let Self { message, data, error, config } = self;
+        let Self { message, data, error, config, why } = self;
         let status = if error.is_some() { Status::Failed } else { Status::Completed };
         let attempt =
             Attempt { started_at: run.started_at, duration_ms: run.duration_ms(), error: error.clone() };
-        Run { status, message, data, error, config, attempts: vec![attempt], ..run }
+        Run { status, message, data, error, config, why, attempts: vec![attempt], ..run }
     }
 }
 

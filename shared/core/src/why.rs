@@ -10,7 +10,8 @@ use crate::{
     definition::{Cron, Definition, Kind},
     id::RunId,
     pulse::schedule_word,
-    run::{ErrorKind, Run},
+    reason::{self, Reason},
+    run::Run,
     status::Status,
 };
 
@@ -61,7 +62,8 @@ pub enum Answer {
         /// How it ended.
         status: Status,
         /// Why it did not complete, if it did not.
-        reason: Option<String>,
+        #[serde(flatten, serialize_with = "reason::beside")]
+        reason: Option<Reason>,
     },
     /// It ran, but later than [`IN_TIME`]: it was caught up.
     CaughtUp {
@@ -84,7 +86,8 @@ pub enum Answer {
         /// The run.
         run_id: RunId,
         /// What its record says.
-        reason: String,
+        #[serde(flatten, serialize_with = "reason::beside")]
+        reason: Reason,
     },
     /// It was switched off, or is now.
     Disabled {
@@ -96,7 +99,8 @@ pub enum Answer {
         /// The record of it.
         run_id: RunId,
         /// What it says.
-        reason: String,
+        #[serde(flatten, serialize_with = "reason::beside")]
+        reason: Reason,
     },
     /// Another run was in progress.
     Skipped {
@@ -105,7 +109,8 @@ pub enum Answer {
         /// The run that was in progress, where the record names it.
         by: Option<RunId>,
         /// What the record says.
-        reason: String,
+        #[serde(flatten, serialize_with = "reason::beside")]
+        reason: Reason,
     },
     /// Nothing started it.
     Missed {
@@ -206,32 +211,25 @@ fn not_there_yet(question: &Question<'_>, cron: &Cron) -> Option<Answer> {
 
 fn of_run(run: &Run, at: Timestamp) -> Answer {
     let (run_id, status) = (run.id, run.status);
-    let reason = run.reason().map(str::to_owned);
-    let is_lost = run.error.as_ref().is_some_and(|error| {
-        error.kind == ErrorKind::System && error.message.starts_with("lost: ") && run.attempts.is_empty()
-    });
-    if is_lost {
-        return Answer::Lost { run_id, reason: reason.unwrap_or_default() };
+    if let Some(reason) = run.why.as_ref().filter(|reason| reason.is_loss()) {
+        return Answer::Lost { run_id, reason: reason.clone() };
     }
     let late = Duration::try_from(run.started_at.duration_since(at)).unwrap_or_default();
     if late > IN_TIME {
         return Answer::CaughtUp { run_id, status, late_ms: crate::duration::millis(late) };
     }
-    Answer::Ran { run_id, status, reason: reason.filter(|_| status != Status::Completed) }
+    Answer::Ran { run_id, status, reason: run.typed_reason().filter(|_| status != Status::Completed) }
 }
 
 /// The answer of a record whose body was not run.
 fn kept_out(run: &Run) -> Answer {
     let run_id = run.id;
-    let reason = run.reason().unwrap_or_default().to_owned();
-    if run.status == Status::Blocked {
-        return Answer::Blocked { run_id, reason };
+    let reason = run.typed_reason().unwrap_or_else(|| Reason::Other { text: String::new() });
+    match (run.status, &reason) {
+        (Status::Blocked, _) => Answer::Blocked { run_id, reason },
+        (_, Reason::Disabled) => Answer::Disabled { run_id: Some(run_id) },
+        _ => Answer::Skipped { run_id, by: reason.kept_out_by(), reason },
     }
-    if reason.to_ascii_lowercase().starts_with("disabled") {
-        return Answer::Disabled { run_id: Some(run_id) };
-    }
-    let by = reason.split(|c: char| !c.is_ascii_alphanumeric()).find_map(|word| word.parse().ok());
-    Answer::Skipped { run_id, by, reason }
 }
 
 impl Answer {
@@ -281,7 +279,8 @@ mod tests {
     use crate::{
         claim::{KnownSchedule, Lease, Refusal, TaskState},
         definition::{Cron, Lifecycle},
-        run::{Attempt, RunError, Trigger},
+        holder::Holder,
+        run::{Attempt, ErrorKind, RunError, Trigger},
     };
 
     const TICK: i64 = 1_800_000_000;
@@ -311,8 +310,12 @@ mod tests {
         }
     }
 
-    fn skipped(number: u128, reason: &str) -> Run {
-        Run { skipped_reason: Some(reason.to_owned()), ..run(number, 1, Status::Skipped) }
+    fn skipped(number: u128, refusal: &Refusal) -> Run {
+        run(number, 1, Status::Skipped).because(refusal.reason())
+    }
+
+    fn other(text: &str) -> Reason {
+        Reason::Other { text: text.to_owned() }
     }
 
     fn ask(runs: &[Run], change: impl FnOnce(&mut Question<'_>)) -> Answer {
@@ -337,7 +340,7 @@ mod tests {
         let ran = Answer::Ran { run_id: id(1), status: Status::Completed, reason: None };
         assert_eq!(ask(&completed, |_| ()), ran);
         // Nineteen others were kept out of the same tick.
-        let crowd = [skipped(2, "previous_instance_running: x"), run(1, 2, Status::Completed)];
+        let crowd = [skipped(2, &Refusal::AlreadyRunning { run_id: id(1) }), run(1, 2, Status::Completed)];
         assert_eq!(ask(&crowd, |_| ()), ran);
         assert_eq!(ask(&completed, |q| q.ticks.exact = false), ran, "the schedule has changed since");
         let late = [run(1, 600, Status::Completed)];
@@ -345,17 +348,20 @@ mod tests {
         assert_eq!(ask(&late, |_| ()), caught_up);
         let error = |message: &str| Some(RunError::new(ErrorKind::System, message));
         let failed = [Run { error: error("no table"), ..run(1, 2, Status::Failed) }];
-        let reason = Some("no table".to_owned());
+        let reason = Some(other("no table"));
         assert_eq!(ask(&failed, |_| ()), Answer::Ran { run_id: id(1), status: Status::Failed, reason });
-        let lost = [Run { error: error("lost: x"), attempts: Vec::new(), ..run(1, 2, Status::Failed) }];
-        assert_eq!(ask(&lost, |_| ()), Answer::Lost { run_id: id(1), reason: "lost: x".into() });
+        for reason in [Reason::Lost { until: at(900) }, Reason::HostEnded] {
+            let run = Run { attempts: Vec::new(), ..run(1, 2, Status::Failed) };
+            let lost = Answer::Lost { run_id: id(1), reason: reason.clone() };
+            assert_eq!(ask(&[run.because(reason)], |_| ()), lost);
+        }
     }
 
     #[test]
     fn k05_why_a_tick_is_running() {
         let lease = Lease {
             run_id: id(3),
-            holder: String::new(),
+            holder: Holder::default(),
             until: at(900),
             started_at: at(2),
             trigger: Trigger::Schedule,
@@ -383,17 +389,52 @@ mod tests {
     #[test]
     fn k05_why_a_tick_was_kept_out() {
         let refusal = Refusal::PreviousInstanceRunning { run_id: id(9), until: at(60) };
-        let runs = [skipped(1, &refusal.to_string())];
+        let runs = [skipped(1, &refusal)];
         assert!(matches!(
             ask(&runs, |_| ()),
             Answer::Skipped { run_id, by: Some(by), .. } if (run_id, by) == (id(1), id(9))
         ));
-        let runs = [skipped(1, &Refusal::Disabled.to_string())];
+        let runs = [skipped(1, &Refusal::Disabled)];
         assert_eq!(ask(&runs, |_| ()), Answer::Disabled { run_id: Some(id(1)) });
-        let error = Some(RunError::new(ErrorKind::Dependency, "run-migrations failed"));
-        let runs = [Run { error, ..run(1, 1, Status::Blocked) }];
-        let reason = "run-migrations failed".to_owned();
+        let reason = Reason::NeverRan { task: "run-migrations".parse().unwrap() };
+        let runs = [run(1, 1, Status::Blocked).because(reason.clone())];
         assert_eq!(ask(&runs, |_| ()), Answer::Blocked { run_id: id(1), reason });
+    }
+
+    #[test]
+    fn k05_the_sentence_of_an_older_record_is_shown_and_not_parsed() {
+        let old = |reason: Reason, status| Run { why: None, ..run(1, 1, status).because(reason) };
+        for reason in [Reason::Disabled, Reason::Held { run_id: id(9), until: at(60) }] {
+            let expected = Answer::Skipped { run_id: id(1), by: None, reason: other(&reason.to_string()) };
+            assert_eq!(ask(&[old(reason, Status::Skipped)], |_| ()), expected);
+        }
+        let reason = Reason::NeverRan { task: "run-migrations".parse().unwrap() };
+        let expected = Answer::Blocked { run_id: id(1), reason: other(&reason.to_string()) };
+        assert_eq!(ask(&[old(reason, Status::Blocked)], |_| ()), expected);
+        let reason = Reason::Lost { until: at(900) };
+        let sentence = Some(other(&reason.to_string()));
+        let expected = Answer::Ran { run_id: id(1), status: Status::Failed, reason: sentence };
+        assert_eq!(ask(&[old(reason, Status::Failed)], |_| ()), expected);
+    }
+
+    #[test]
+    fn k05_an_answer_has_the_sentence_and_the_fields() {
+        let runs = [skipped(1, &Refusal::PreviousInstanceRunning { run_id: id(9), until: at(60) })];
+        let json = serde_json::to_value(ask(&runs, |_| ())).unwrap();
+        let (holder, until) = (id(9).to_string(), at(60).to_string());
+        let expected = serde_json::json!({
+            "answer": "skipped",
+            "run_id": id(1),
+            "by": holder,
+            "reason": format!("previous_instance_running: {holder} holds the task until {until}"),
+            "why": { "kind": "held", "run_id": holder, "until": until },
+        });
+        assert_eq!(json, expected);
+        let json = serde_json::to_value(ask(&[run(1, 2, Status::Completed)], |_| ())).unwrap();
+        let expected = serde_json::json!({
+            "answer": "ran", "run_id": id(1), "status": "COMPLETED", "reason": null, "why": null
+        });
+        assert_eq!(json, expected);
     }
 
     #[test]

@@ -225,7 +225,7 @@ async fn run(
         () = at(times.last_call) => at_last_call(&entry, deploy.service_timeout),
         driven = drive(&services, &mut entry, is_new) => match driven? {
             DriveOutcome::Finished => verdict(&entry),
-            DriveOutcome::Abandoned(why) => abandoned(&entry, &why),
+            DriveOutcome::Abandoned(reason) => abandoned(&entry, &reason.to_string()),
         },
     };
     Ok(Decision::Close(entry, verdict))

@@ -15,7 +15,8 @@ use lamplighter_core::{
     },
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     status::Status,
 };
 use tokio::time::{Duration, sleep};
@@ -49,7 +50,7 @@ pub enum DriveOutcome {
     /// All tasks have ended.
     Finished,
     /// A rollback stopped because the stack no longer waits for it, for this reason. A continued rollback undoes the rest.
-    Abandoned(String),
+    Abandoned(Reason),
 }
 
 /// Runs the remaining tasks of an entry, and writes each task's outcome to it.
@@ -70,8 +71,8 @@ pub async fn drive(
         match next_step(entry.course, &entry.tasks) {
             DeploymentStep::Done => return Ok(DriveOutcome::Finished),
             DeploymentStep::GiveUp(fates) => {
-                for (place, status, why) in fates {
-                    give_up(services.table, entry, place, status, &why).await?;
+                for (place, status, reason) in fates {
+                    give_up(services.table, entry, place, status, &reason).await?;
                 }
             }
             DeploymentStep::Run(places) => {
@@ -79,10 +80,12 @@ pub async fn drive(
                     if is_known_to_wait { None } else { waits_no_longer(services, entry).await? };
                 is_known_to_wait = false;
                 match waits_no_longer {
-                    Some(why) if entry.course == Course::Rollback => return Ok(DriveOutcome::Abandoned(why)),
-                    Some(why) => {
+                    Some(reason) if entry.course == Course::Rollback => {
+                        return Ok(DriveOutcome::Abandoned(reason));
+                    }
+                    Some(reason) => {
                         for place in places {
-                            give_up(services.table, entry, place, Status::Cancelled, &why).await?;
+                            give_up(services.table, entry, place, Status::Cancelled, &reason).await?;
                         }
                     }
                     None => {
@@ -139,10 +142,10 @@ async fn note_progress(table: &Table, entry: &Entry) {
 async fn waits_no_longer(
     services: &DeploymentServices<'_>,
     entry: &Entry,
-) -> Result<Option<String>, TableError> {
+) -> Result<Option<Reason>, TableError> {
     let phase = match services.stacks.status(services.stack_id).await.map(|status| StackPhase::of(&status)) {
         Ok(phase) if !phase.waits_for(entry.course) => {
-            return Ok(Some(format!("the stack no longer waits for it: {phase}")));
+            return Ok(Some(Reason::StackMovedOn { phase: phase.to_string() }));
         }
         Ok(phase) => Some(phase),
         Err(error) => {
@@ -153,7 +156,7 @@ async fn waits_no_longer(
     let latest = services.table.latest(&entry.deployment.ledger).await?;
     let is_current = latest.is_some_and(|latest| latest.entry == entry.key && latest.deleted.is_none());
     if !is_current {
-        return Ok(Some("a later request for this resource has started".to_owned()));
+        return Ok(Some(Reason::LaterRequest));
     }
     let is_dated = services.sent_at.filter(|sent_at| entry.course != Course::Rollback && is_late(*sent_at));
     let (Some(sent_at), Some(phase)) = (is_dated, phase) else { return Ok(None) };
@@ -161,7 +164,7 @@ async fn waits_no_longer(
     let events =
         events_until(services.stacks, services.stack_id, sent_at, |events| shows(events, phase)).await;
     let has_begun = events.is_some_and(|events| went_forward(&events).is_some_and(later));
-    Ok(has_begun.then(|| "another update of the stack has started".to_owned()))
+    Ok(has_begun.then_some(Reason::LaterUpdate))
 }
 
 /// Prevents a task's start and records the reason. If the task has already started, its outcome counts instead.
@@ -170,14 +173,14 @@ async fn give_up(
     entry: &mut Entry,
     place: usize,
     status: Status,
-    why: &str,
+    reason: &Reason,
 ) -> Result<(), TableError> {
     let (task, trigger) = (&entry.tasks[place], entry.course.trigger());
     let (name, run_id, deployment) = (&task.name, task.run_id, &entry.deployment);
     let prevented = table.prevent_start(name, deployment).await?;
     let run = match if prevented { Seen::Nowhere } else { table.look(name, run_id, Timestamp::now()).await? }
     {
-        Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, why).await?,
+        Seen::Nowhere => record_unrun(table, name, run_id, deployment, trigger, status, reason).await?,
         Seen::Held(_) => watch(table, task, SETTLING_PAUSE).await?,
         Seen::Over(run) => *run,
     };
@@ -244,11 +247,11 @@ async fn settled(
                         Seen::Over(_) | Seen::Held(_) => continue,
                     }
                 }
-                let why = "the stack rolled back before it started";
+                let reason = Reason::RolledBack;
                 let (deployment, trigger) = (&undone.deployment, undone.course.trigger());
                 let cancelled = Status::Cancelled;
                 let run =
-                    record_unrun(table, &task.name, run_id, deployment, trigger, cancelled, why).await?;
+                    record_unrun(table, &task.name, run_id, deployment, trigger, cancelled, &reason).await?;
                 return Ok(run.status);
             }
             Seen::Held(_) => {
@@ -274,12 +277,8 @@ async fn record_unrun(
     deployment: &Deployment,
     trigger: Trigger,
     status: Status,
-    why: &str,
+    reason: &Reason,
 ) -> Result<Run, TableError> {
-    let run = unstarted(table, task, run_id, deployment, trigger, status);
-    let run = match status {
-        Status::Blocked => Run { error: Some(RunError::new(ErrorKind::Dependency, why)), ..run },
-        _ => Run { skipped_reason: Some(why.to_owned()), ..run },
-    };
+    let run = unstarted(table, task, run_id, deployment, trigger, status).because(reason.clone());
     Ok(stored_run(table.record(&run).await?, run))
 }

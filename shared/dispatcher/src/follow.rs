@@ -16,7 +16,8 @@ use lamplighter_core::{
     envelope::{Envelope, Report},
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     status::Status,
 };
 use serde_json::Value;
@@ -37,8 +38,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The most bytes that the ledger keeps of a task's message, and of its data. Neither an answer nor the entry's item has
 /// room for more. The run's record has both in full.
 const MAX_IN_LEDGER: usize = 1024;
-/// The most bytes that a record keeps of the error of a function.
-const MAX_FAILURE: usize = 4096;
 
 /// The outcome of a deployment's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +65,7 @@ enum RunState {
 /// The failure of a run that left no record itself.
 struct RunFailure {
     status: Status,
-    why: String,
+    reason: Reason,
 }
 
 /// Runs a task of a deployment and returns its outcome. Returns once the run has a terminal record or the task is found
@@ -195,9 +194,8 @@ async fn end(
 ) -> Result<Run, TableError> {
     let run = Run {
         status: failure.status,
-        error: Some(failure.error()),
         deployment: Some(deployment.clone()),
-        ..held.run(&task.name, Timestamp::now())
+        ..held.run(&task.name, Timestamp::now()).because(failure.reason.clone())
     };
     table.end_held(run, held.fence).await
 }
@@ -218,7 +216,7 @@ async fn record_failure(
         }
     }
     let unstarted = unstarted(table, &task.name, task.run_id, deployment, trigger, failure.status);
-    let run = Run { error: Some(failure.error()), ..unstarted };
+    let run = unstarted.because(failure.reason.clone());
     Ok(stored_run(table.record(&run).await?, run))
 }
 
@@ -251,18 +249,17 @@ impl RunFailure {
     /// The function's process failed.
     fn of(failure: &FunctionFailure) -> Self {
         let status = if failure.is_timeout() { Status::Timeout } else { Status::Failed };
-        Self { status, why: format!("the function ended before the run did: {failure}") }
+        Self { status, reason: Reason::of_function(failure, failure.is_timeout()) }
     }
 
     /// The function could not be invoked on any attempt.
     fn not_started(error: &InvokeError) -> Self {
-        Self { status: Status::Failed, why: format!("the function was not started: {error}") }
+        Self { status: Status::Failed, reason: Reason::not_started(error) }
     }
 
     /// The function exists and is no task.
     fn not_a_task(error: &serde_json::Error) -> Self {
-        let why = format!("the function is not a Lamplighter task; it returned an invalid response: {error}");
-        Self { status: Status::Failed, why }
+        Self { status: Status::Failed, reason: Reason::not_a_task(error) }
     }
 
     /// The function reports that the run is over, but the run has no record. Either a later deployment has run the task, or
@@ -274,17 +271,12 @@ impl RunFailure {
     ) -> Result<Self, TableError> {
         let state = table.state(&task.name).await?;
         let newest = state.last_deployments.get(&deployment.ledger);
-        let why = if newest.is_some_and(|newest| *newest > deployment.entry) {
-            "a later deployment has run the task since"
+        let reason = if newest.is_some_and(|newest| *newest > deployment.entry) {
+            Reason::LaterDeploymentRan
         } else {
-            "the function reports that the run is over, but the table has no record of it"
+            Reason::Unrecorded
         };
-        Ok(Self { status: Status::Failed, why: why.to_owned() })
-    }
-
-    fn error(&self) -> RunError {
-        let kind = if self.status == Status::Timeout { ErrorKind::Timeout } else { ErrorKind::System };
-        RunError::new(kind, shortened(&self.why, MAX_FAILURE))
+        Ok(Self { status: Status::Failed, reason })
     }
 }
 

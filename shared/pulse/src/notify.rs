@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::{
-    functions::FunctionFailure,
     notify::NotifyError,
     table::{Recorded, TableError, Undelivered},
 };
@@ -15,7 +14,8 @@ use lamplighter_core::{
     name::TaskName,
     notify::{Message, Redelivery, after_failure, occasion},
     pulse::MissedTicks,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{ErrorKind, Run, Trigger},
     status::Status,
 };
 
@@ -90,26 +90,20 @@ async fn run_of(
         return Ok(found);
     }
     // No retry follows, so a lease that the invocation still holds is orphaned.
-    let is_of_invocation = |lost: &LostRun| {
-        !failed.request_id.is_empty() && lost.lease.holder.split('#').next() == Some(&failed.request_id)
-    };
+    let is_of_invocation =
+        |lost: &LostRun| !failed.request_id.is_empty() && lost.lease.holder.is_of(&failed.request_id);
     let state = pulse.table.state(task).await?;
     let Some(lost) = state.held().find(is_of_invocation) else { return Ok(None) };
+    let reason = Reason::of_function(&failed.failure, failed.failure.is_timeout());
     let run = Run {
         status: if failed.failure.is_timeout() { Status::Timeout } else { Status::Failed },
-        error: Some(error(&failed.failure)),
         environment: pulse.environment.clone(),
-        ..lost.run(task, Timestamp::now())
+        ..lost.run(task, Timestamp::now()).because(reason)
     };
     Ok(Some(match pulse.table.finish(&run, lost.fence).await? {
         Recorded::Written => run,
         Recorded::Before(stored) => *stored,
     }))
-}
-
-fn error(failure: &FunctionFailure) -> RunError {
-    let kind = if failure.is_timeout() { ErrorKind::Timeout } else { ErrorKind::System };
-    RunError::new(kind, format!("the function ended before the run did: {failure}"))
 }
 
 /// Sends a notification about a failed run that the pulse itself found.
@@ -120,16 +114,13 @@ pub async fn run(pulse: &Pulse, run: &Run) -> Result<(), TableError> {
 
 /// Sends a notification about ticks that have no run.
 pub async fn missed(pulse: &Pulse, missed: &MissedTicks) -> Result<(), TableError> {
-    let text = match missed.ticks {
-        1 => format!("the run scheduled for {} did not begin", missed.last),
-        ticks => format!("{ticks} runs did not begin, scheduled for {} to {}", missed.first, missed.last),
-    };
+    let reason = Reason::Missed { first: missed.first, last: missed.last, ticks: missed.ticks };
     let message = Message {
         task: missed.task.clone(),
         run_id: None,
         status: "MISSED".to_owned(),
         kind: Some(ErrorKind::System),
-        message: text,
+        message: reason.to_string(),
         scheduled_for: Some(missed.last),
         environment: pulse.environment.clone(),
         stack: pulse.stack.clone(),

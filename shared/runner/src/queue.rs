@@ -18,7 +18,8 @@ use lamplighter_core::{
         worker::{JobNews, PAGE, PAUSE, Pass, WakeUp, WorkerAction, WorkerLimits, Workload},
     },
     name::TaskName,
-    run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Attempt, Run, RunError, Trigger},
     status::Status,
 };
 use tokio::{
@@ -226,12 +227,11 @@ async fn process(
 /// The result of an attempt whose process ended before it returned one.
 fn broken(job: &Job, began: Timestamp, why: &str) -> AttemptOutcome {
     let now = Timestamp::now();
-    let error =
-        RunError::new(ErrorKind::System, format!("lost: the function did not end the attempt: {why}"));
+    let reason = Reason::unanswered(&why);
     let took = u64::try_from(now.duration_since(began).as_millis()).unwrap_or(0);
-    let attempt = Attempt { started_at: began, duration_ms: took, error: Some(error.clone()) };
+    let attempt = Attempt { started_at: began, duration_ms: took, error: Some(RunError::of(&reason)) };
     let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, began);
-    let run =
-        Run { status: Status::Failed, completed_at: now, attempts: vec![attempt], error: Some(error), ..run };
+    let run = Run { status: Status::Failed, completed_at: now, attempts: vec![attempt], ..run };
+    let run = run.because(reason);
     AttemptOutcome { run, retryable: true }
 }

@@ -11,7 +11,8 @@ use lamplighter_aws::{
 use lamplighter_core::{
     claim::LostRun,
     name::TaskName,
-    run::{ErrorKind, Run, RunError},
+    reason::Reason,
+    run::Run,
     runner::{HEARTBEAT, Runner},
     status::Status,
 };
@@ -315,15 +316,13 @@ async fn wind_down(
 async fn record_cancelled(it: &Pulse, prefix: &str, invocation: &InProgress) -> Result<(), TableError> {
     let task = invocation.function.strip_prefix(prefix).and_then(|name| name.parse::<TaskName>().ok());
     let Some(task) = task else { return Ok(()) };
-    let is_its_own = |lost: &LostRun| lost.lease.holder.split('#').next() == Some(&invocation.request_id);
+    let is_its_own = |lost: &LostRun| lost.lease.holder.is_of(&invocation.request_id);
     let state = it.table.state(&task).await?;
     let Some(lost) = state.held().find(is_its_own) else { return Ok(()) };
-    let error = RunError::new(ErrorKind::Execution, "cancelled: its runner was stopped before the run ended");
     let run = Run {
         status: Status::Cancelled,
-        error: Some(error),
         environment: it.environment.clone(),
-        ..lost.run(&task, Timestamp::now())
+        ..lost.run(&task, Timestamp::now()).because(Reason::RunnerStopped)
     };
     match it.table.finish(&run, lost.fence).await? {
         Recorded::Written | Recorded::Before(_) => Ok(()),

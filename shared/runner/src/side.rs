@@ -21,9 +21,11 @@ use lamplighter_aws::{
 use lamplighter_core::{
     claim::{Decision, Grant, Occasion, Refusal, Request},
     definition::Overlap,
+    holder::Holder,
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     side::{Next, PARTING, Pace, SideTaskEnd},
     status::Status,
 };
@@ -132,7 +134,7 @@ async fn turn(
     let claimed = Instant::now();
     let request = Request {
         run_id: RunId::new(now, random()),
-        holder: format!("{}#{:016x}", side.runner, random() & u128::from(u64::MAX)),
+        holder: Holder::new(&side.runner, format_args!("{:016x}", random() & u128::from(u64::MAX))),
         trigger: Trigger::Runner,
         occasion: Occasion::Manual,
         overlap: Overlap::Skip,
@@ -171,7 +173,10 @@ async fn turn(
         }
     };
     let run = result.of(Run { completed_at: Timestamp::now(), ..run });
-    let run = if cause == EndCause::Cancelled { cancelled(run) } else { run };
+    let run = match cause {
+        EndCause::Cancelled => Run { status: Status::Cancelled, ..run }.because(Reason::CancelledOrDisabled),
+        EndCause::ByItself | EndCause::ShutDown | EndCause::Killed(_) => run,
+    };
     report(SideEvent::Ended(&run, next));
     // If another runner took the task over, the record that it wrote is kept.
     let _ = table.finish(&run, grant.fence).await?;
@@ -180,11 +185,6 @@ async fn turn(
 
 fn cannot_start(side: &Side, error: &io::Error) -> SideTaskEnd {
     SideTaskEnd::failed(&format!("cannot start {}: {error}", side.command.display()))
-}
-
-fn cancelled(run: Run) -> Run {
-    let message = "cancelled: the run was cancelled, or the task was disabled";
-    Run { status: Status::Cancelled, error: Some(RunError::new(ErrorKind::Execution, message)), ..run }
 }
 
 /// The end of this runner's lease, by two clocks. Timers stop while the machine is suspended. Other runners take the task over by
@@ -209,7 +209,7 @@ impl Lease {
 }
 
 /// The cause of a process's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum EndCause {
     /// The process ended by itself.
     ByItself,
@@ -218,13 +218,8 @@ enum EndCause {
     /// The run was cancelled in the table.
     Cancelled,
     /// It was killed for this reason.
-    Killed(&'static str),
+    Killed(Reason),
 }
-
-/// The reason when another runner may have the task.
-const LEASE_LOST: &str = "the runner lost its lease of the task: the table was not reachable in time, or another runner has the task";
-/// The reason when the process ignored SIGTERM.
-const GRACE_EXCEEDED: &str = "its process did not end in time after SIGTERM, and was killed";
 
 /// A side task's process.
 struct Process {
@@ -311,11 +306,11 @@ impl Process {
                 biased;
                 status = self.child.wait() => break status,
                 () = ours_until.ends(Timestamp::now) => {
-                    cause = EndCause::Killed(LEASE_LOST);
+                    cause = EndCause::Killed(Reason::LeaseLost);
                     break self.kill().await;
                 }
                 () = sleep_until(ends), if ends_at.is_some() => {
-                    cause = EndCause::Killed(GRACE_EXCEEDED);
+                    cause = EndCause::Killed(Reason::KilledLate);
                     break self.kill().await;
                 }
                 () = shutdown.cancelled(), if cause == EndCause::ByItself => {
@@ -337,7 +332,7 @@ impl Process {
                             }
                         }
                         Ok(Ok(Renewed::Lost)) => {
-                            cause = EndCause::Killed(LEASE_LOST);
+                            cause = EndCause::Killed(Reason::LeaseLost);
                             break self.kill().await;
                         }
                         Ok(Err(error)) => report(SideEvent::TableFailed(&error)),
@@ -361,13 +356,13 @@ impl Process {
         if let Some(line) = &last {
             report(SideEvent::Line(run.id, line));
         }
-        let result = match cause {
-            EndCause::Killed(why) => SideTaskEnd::failed(why),
+        let reason = match &cause {
+            EndCause::Killed(reason) => reason.clone(),
             EndCause::ByItself | EndCause::ShutDown | EndCause::Cancelled => {
-                SideTaskEnd::failed(&format!("its process {} without a result", how_it_ended(&status)))
+                Reason::ProcessEnded { how: how_it_ended(&status) }
             }
         };
-        (result, cause)
+        (SideTaskEnd::because(reason), cause)
     }
 
     /// Sends SIGTERM to the process.

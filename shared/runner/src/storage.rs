@@ -14,10 +14,7 @@ use lamplighter_aws::{
     objects::Objects,
     table::{self, GroupCommit, Item, Table},
 };
-use lamplighter_core::{
-    name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
-};
+use lamplighter_core::{name::TaskName, reason::Reason, run::Trigger};
 use lamplighter_local::{Bucket, Endpoint, Engine, Synchronous, TableError};
 use lamplighter_project::config::{self, Config};
 use tokio::time::sleep;
@@ -327,9 +324,7 @@ async fn end_abandoned(table: &Table, tasks: impl IntoIterator<Item = &TaskName>
         // A side task's process may outlive the runner that started it, so its lease must expire by time.
         let state = table.state(task).await?;
         for lost in state.held().filter(|lost| lost.lease.trigger != Trigger::Runner) {
-            let message = "lost: the program that ran its function was ended before it was over";
-            let error = RunError::new(ErrorKind::System, message);
-            table.end_held(Run { error: Some(error), ..lost.run(task, now) }, lost.fence).await?;
+            table.end_held(lost.run(task, now).because(Reason::HostEnded), lost.fence).await?;
         }
     }
     Ok(())

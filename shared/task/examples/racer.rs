@@ -97,7 +97,7 @@ fn main() -> std::io::Result<()> {
         *ORDER.lock().expect("no thread panics with the lock") = Some(order.clone());
         let invocation = Invocation {
             payload: order.payload,
-            holder: format!("{}#{:032x}", process::id(), random()),
+            holder: format!("{}#{:032x}", process::id(), random()).into(),
             deadline: (SystemTime::now() + Duration::from_millis(order.limit_ms))
                 .try_into()
                 .map_err(std::io::Error::other)?,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use lamplighter_aws::random::jitter;
 use lamplighter_core::{
     duration,
+    reason::{Moment, Reason},
     retry::{Next, Retry},
     run::{Attempt, ErrorKind, RunError},
     status::{Event, Status},
@@ -30,6 +31,8 @@ pub(crate) struct Conclusion {
     pub attempts: Vec<Attempt>,
     pub outcome: Option<Outcome>,
     pub error: Option<RunError>,
+    /// The reason of a stopped run.
+    pub why: Option<Reason>,
     /// Another attempt may succeed.
     pub retryable: bool,
     /// The code did not stop in time and still runs: nothing else may run in this process.
@@ -44,9 +47,16 @@ impl Conclusion {
             attempts: Vec::new(),
             outcome: None,
             error: Some(error),
+            why: None,
             retryable: false,
             stuck: false,
         }
+    }
+
+    /// The conclusion of a run that was stopped before its first attempt.
+    pub(crate) fn stopped(reason: Reason) -> Self {
+        let error = RunError::of(&reason);
+        Self { why: Some(reason), ..Self::refused(error) }
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -80,22 +90,14 @@ impl StopCause {
         }
     }
 
-    /// Returns the error of the stopped run. `what` happened at `began`, and the message states the time since then.
-    pub(crate) fn error(self, began: Timestamp, deadline: Timestamp, what: &str) -> RunError {
-        let after = |at: Timestamp| {
-            Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO).as_secs_f64()
+    /// Returns the reason of the stopped run. The moment `since` was at `began`, and the reason states the time since then.
+    pub(crate) fn reason(self, began: Timestamp, deadline: Timestamp, since: Moment) -> Reason {
+        let after_ms = |at: Timestamp| {
+            duration::millis(Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO))
         };
         match self {
-            Self::Deadline => {
-                let after = after(deadline);
-                let message = format!("timed out: the deadline passed {after:.1} s after {what}");
-                RunError::new(ErrorKind::Timeout, message)
-            }
-            Self::Cancelled => {
-                let after = after(Timestamp::now());
-                let message = format!("cancelled on request, {after:.1} s after {what}");
-                RunError::new(ErrorKind::Execution, message)
-            }
+            Self::Deadline => Reason::TimedOut { after_ms: after_ms(deadline), since },
+            Self::Cancelled => Reason::Cancelled { after_ms: after_ms(Timestamp::now()), since },
         }
     }
 }
@@ -178,7 +180,7 @@ pub(crate) fn body_result(result: TaskResult) -> BodyResult {
 enum AttemptResult {
     Succeeded(Outcome),
     Failed { error: RunError, retryable: bool },
-    Stopped { by: StopCause, error: RunError, stuck: bool },
+    Stopped { by: StopCause, reason: Reason, stuck: bool },
 }
 
 /// Attempts a body until it succeeds, fails for good, or is stopped.
@@ -196,7 +198,8 @@ where
         let took = Timestamp::now().duration_since(started_at).unsigned_abs();
         let error = match &ended {
             AttemptResult::Succeeded(_) => None,
-            AttemptResult::Failed { error, .. } | AttemptResult::Stopped { error, .. } => Some(error.clone()),
+            AttemptResult::Failed { error, .. } => Some(error.clone()),
+            AttemptResult::Stopped { reason, .. } => Some(RunError::of(reason)),
         };
         attempts.push(Attempt { started_at, duration_ms: duration::millis(took), error: error.clone() });
         let conclusion = |event, error| Conclusion {
@@ -204,6 +207,7 @@ where
             attempts: Vec::new(),
             outcome: None,
             error,
+            why: None,
             retryable: false,
             stuck: false,
         };
@@ -211,8 +215,9 @@ where
             AttemptResult::Succeeded(outcome) => {
                 return Conclusion { attempts, outcome: Some(outcome), ..conclusion(Event::Complete, None) };
             }
-            AttemptResult::Stopped { by, stuck, .. } => {
-                return Conclusion { attempts, stuck, ..conclusion(by.event(), error) };
+            AttemptResult::Stopped { by, reason, stuck } => {
+                let why = Some(reason);
+                return Conclusion { attempts, stuck, why, ..conclusion(by.event(), error) };
             }
             AttemptResult::Failed { error, retryable } => (error, retryable),
         };
@@ -221,9 +226,10 @@ where
                 let pause_ms = duration::millis(pause);
                 tracing::warn!(pause_ms, "attempt {number} failed and will be retried: {failed}");
                 if timeout(pause, limits.cancel_requested.cancelled()).await.is_ok() {
-                    let what = format!("attempt {number} failed: {failed}");
-                    let error = StopCause::Cancelled.error(Timestamp::now(), limits.deadline, &what);
-                    return Conclusion { attempts, ..conclusion(Event::Cancel, Some(error)) };
+                    let since = Moment::AttemptFailed { attempt: number, failure: failed.message };
+                    let reason = StopCause::Cancelled.reason(Timestamp::now(), limits.deadline, since);
+                    let (error, why) = (Some(RunError::of(&reason)), Some(reason));
+                    return Conclusion { attempts, why, ..conclusion(Event::Cancel, error) };
                 }
             }
             Next::Fatal | Next::Exhausted | Next::OutOfTime => {
@@ -247,8 +253,8 @@ where
         }
         SupervisedResult::Panicked(error) => AttemptResult::Failed { error, retryable: true },
         SupervisedResult::Stopped { by, stuck } => {
-            let what = format!("attempt {number} began");
-            AttemptResult::Stopped { by, error: by.error(started_at, limits.deadline, &what), stuck }
+            let since = Moment::AttemptBegan { attempt: number };
+            AttemptResult::Stopped { by, reason: by.reason(started_at, limits.deadline, since), stuck }
         }
     }
 }

@@ -12,6 +12,7 @@ use lamplighter_core::{
     claim::Request,
     definition::Definition,
     envelope::Envelope,
+    reason::Moment,
     retry::Retry,
     run::{ErrorKind, RunError, Trigger},
     schema,
@@ -117,9 +118,8 @@ pub(crate) async fn admit<T: Task>(
             Err(Conclusion::refused(error))
         }
         SupervisedResult::Stopped { by, stuck } => {
-            let what = "its start, before the body began";
-            let error = by.error(inputs.request.now, inputs.limits.deadline, what);
-            Err(Conclusion { event: by.event(), stuck, ..Conclusion::refused(error) })
+            let reason = by.reason(inputs.request.now, inputs.limits.deadline, Moment::Begin);
+            Err(Conclusion { event: by.event(), stuck, ..Conclusion::stopped(reason) })
         }
     }
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_aws::table::{Table, TableError};
 use lamplighter_core::{
-    claim::{Decision, Fence, Grant, Occasion, REPLACE_WAIT, Refusal, Request},
+    claim::{Decision, Fence, Grant, Occasion, PastOccasion, REPLACE_WAIT, Refusal, Request},
     definition::Overlap,
     envelope::{Envelope, Report},
     id::RunId,
     name::TaskName,
+    reason::Reason,
     run::{Run, Trigger},
     status::Status,
 };
@@ -45,7 +46,7 @@ pub(crate) async fn claim(
         && table.run(task, request.run_id).await?.is_some()
     {
         table.give_back(task, request, grant.fence).await?;
-        let occasion = format!("the run {}", request.run_id);
+        let occasion = PastOccasion::Run(request.run_id);
         return Ok(Decision::Refused(Refusal::AlreadyRan { occasion }));
     }
     Ok(decision)
@@ -87,16 +88,16 @@ async fn replace(
 /// again under the same id: runs of a deployment, and ticks that the pulse buffers.
 pub(crate) async fn record_skip(
     table: Option<&Table>,
-    mut run: Run,
+    run: Run,
     overlap: Overlap,
     refusal: Refusal,
 ) -> Result<Report, TableError> {
-    run.status = Status::Skipped;
     let is_kept_out = matches!(refusal, Refusal::PreviousInstanceRunning { .. });
-    run.skipped_reason = Some(match overlap {
-        Overlap::Replace if is_kept_out => format!("{refusal}; it was asked to end, and did not in time"),
-        _ => refusal.to_string(),
-    });
+    let reason = match (overlap, refusal.reason()) {
+        (Overlap::Replace, Reason::Held { run_id, until }) => Reason::NotReplaced { run_id, until },
+        (_, reason) => reason,
+    };
+    let run = Run { status: Status::Skipped, ..run }.because(reason);
     let is_kept = run.deployment.is_some() || (overlap == Overlap::Buffer && run.trigger == Trigger::Pulse);
     let is_new = (is_kept_out && !is_kept) || refusal == Refusal::Disabled;
     if let Some(table) = table.filter(|_| is_new) {

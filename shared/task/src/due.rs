@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lamplighter_core::{
     definition::Definition,
+    reason::Moment,
     run::{RunError, Trigger},
 };
 
@@ -43,9 +44,8 @@ pub(crate) async fn is_due<T: Task>(
             Err(failed(error, false))
         }
         SupervisedResult::Stopped { by, stuck } => {
-            let error =
-                by.error(inputs.request.now, inputs.limits.deadline, "the schedule function was called");
-            Err(failed(error, stuck))
+            let reason = by.reason(inputs.request.now, inputs.limits.deadline, Moment::ScheduleFunction);
+            Err(failed(RunError::of(&reason), stuck))
         }
     }
 }

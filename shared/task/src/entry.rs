@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
 use lamplighter_aws::{authorities, random::random};
-use lamplighter_core::{run::ErrorKind, status::Status};
+use lamplighter_core::{holder::Holder, run::ErrorKind, status::Status};
 use serde_json::Value;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -167,7 +167,10 @@ async fn invoked<T: Task>(
     let invocation = Invocation {
         payload: event.payload,
         // A retry of an asynchronous invocation has the same request id, so the id alone is not unique.
-        holder: format!("{}#{:016x}", event.context.request_id, random() & u128::from(u64::MAX)),
+        holder: Holder::new(
+            &event.context.request_id,
+            format_args!("{:016x}", random() & u128::from(u64::MAX)),
+        ),
         deadline: deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now),
     };
     if T::TAKES_JOBS && invocation.payload.get("jobs").is_some() {
@@ -229,7 +232,7 @@ fn run<T: Task>(task: T, variables: Variables, payload: &str) -> ExitCode {
     let settings = process.settings(&T::definition()).unwrap_or_default();
     let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
-    let holder = format!("by-hand#{:032x}", random());
+    let holder = Holder::new("by-hand", format_args!("{:032x}", random()));
     let invocation = Invocation { payload, holder, deadline };
     let task = Arc::new(TaskInstance::from(task));
     let executed = runtimes.pipeline.block_on(async {

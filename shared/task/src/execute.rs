@@ -12,6 +12,7 @@ use lamplighter_core::{
     claim::{Decision, Refusal, Request, SKEW_MARGIN},
     definition::{Definition, Kind},
     envelope::{Envelope, InvalidEnvelope, Report},
+    holder::Holder,
     id::RunId,
     settings::Settings,
 };
@@ -163,7 +164,7 @@ async fn not_due<T: Task>(
 fn request(
     envelope: &Envelope,
     definition: &Definition,
-    holder: String,
+    holder: Holder,
     deadline: Timestamp,
 ) -> Result<Request, InvalidEnvelope> {
     let now = Timestamp::now();

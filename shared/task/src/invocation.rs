@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use lamplighter_aws::table::TableError;
 use lamplighter_core::{
     envelope::{InvalidEnvelope, Report},
+    holder::Holder,
     name::TaskName,
 };
 use serde_json::Value;
@@ -14,7 +15,7 @@ pub struct Invocation {
     /// The payload: an [`Envelope`](lamplighter_core::envelope::Envelope) as JSON.
     pub payload: Value,
     /// An identifier that is unique among all invocations.
-    pub holder: String,
+    pub holder: Holder,
     /// The time at which the process is killed.
     pub deadline: Timestamp,
 }

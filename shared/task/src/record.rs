@@ -9,6 +9,7 @@ use lamplighter_core::{
     definition::Definition,
     envelope::Envelope,
     hidden,
+    reason::Reason,
     run::{ErrorKind, Run, RunError},
     secret::Secrets,
     status::Status,
@@ -55,6 +56,8 @@ pub(crate) fn conclude(run: &mut Run, conclusion: &Conclusion, data: Option<Valu
     let shortened = |error: &RunError, most| RunError::new(error.kind, shown(&error.message, most));
     run.status = conclusion.status();
     run.error = conclusion.error.as_ref().map(|error| shortened(error, MAX_MESSAGE));
+    let masked = |reason: Reason| reason.map_texts(|text| shown(text, MAX_ATTEMPT_MESSAGE));
+    run.why = conclusion.why.clone().map(masked);
     run.attempts.clone_from(&conclusion.attempts);
     for attempt in &mut run.attempts {
         attempt.error = attempt.error.as_ref().map(|error| shortened(error, MAX_ATTEMPT_MESSAGE));
@@ -114,6 +117,5 @@ fn without_values(run: Run, kind: ErrorKind, why: String) -> Run {
         tracing::warn!("{why}");
         return run;
     }
-    let error = Some(RunError::new(kind, why));
-    Run { status: Status::Failed, message: None, error, ..run }
+    Run { message: None, ..run }.failed_with(RunError::new(kind, why))
 }

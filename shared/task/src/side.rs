@@ -12,6 +12,7 @@ use lamplighter_core::{
     claim::{Fence, Occasion, Request},
     definition::{Definition, Overlap},
     envelope::Envelope,
+    holder::Holder,
     id::RunId,
     run::{ErrorKind, RunError, Trigger},
     secret::Secrets,
@@ -153,7 +154,7 @@ async fn body<T: Task>(
     let envelope = Envelope::of(Trigger::Runner);
     let request = Request {
         run_id,
-        holder: String::new(),
+        holder: Holder::default(),
         trigger: Trigger::Runner,
         occasion: Occasion::Manual,
         overlap: Overlap::Skip,
@@ -253,12 +254,13 @@ fn not_started() -> RunError {
 }
 
 fn masked(ended: SideTaskEnd, secrets: &Secrets) -> SideTaskEnd {
-    let SideTaskEnd { message, data, error, config } = ended;
+    let SideTaskEnd { message, data, error, config, why } = ended;
     SideTaskEnd {
         message: message.map(|text| secrets.mask(&text)),
         data: data.map(|data| secrets.mask_value(data)),
         error: error.map(|error| RunError::new(error.kind, secrets.mask(&error.message))),
         config,
+        why,
     }
 }
 

@@ -35,7 +35,7 @@ use lamplighter_aws::{
     random::random,
     table::{JobRecord, Table, create},
 };
-use lamplighter_core::{definition::Priority, job::JobKey, name::TaskName, run::Run};
+use lamplighter_core::{definition::Priority, holder::Holder, job::JobKey, name::TaskName, run::Run};
 use lamplighter_local::Engine;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -200,5 +200,5 @@ fn of(config: &impl Serialize) -> Value {
 fn invocation<T: Task>(payload: Value) -> Invocation {
     let limit = T::definition().timeout + MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
-    Invocation { payload, holder: format!("test#{:032x}", random()), deadline }
+    Invocation { payload, holder: Holder::new("test", format_args!("{:032x}", random())), deadline }
 }

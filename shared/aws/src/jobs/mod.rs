@@ -16,7 +16,7 @@ use lamplighter_core::{
     id::RunId,
     job::{InvalidJob, Job, JobKey, NewJob, Predecessor, Readiness, ready},
     name::TaskName,
-    run::{ErrorKind, Run},
+    run::Run,
     status::Status,
 };
 
@@ -350,8 +350,8 @@ impl Jobs {
                     let free = Job { arguments, ..job };
                     self.free(&free, now).await?;
                 }
-                Readiness::Blocked(why) => {
-                    let blocked = job.ended(Status::Blocked, ErrorKind::Dependency, why, now);
+                Readiness::Blocked(reason) => {
+                    let blocked = job.ended(Status::Blocked, reason, now);
                     if let JobEnd::Written(further) = self.table.end_job(&job, &blocked).await? {
                         followers.extend(further);
                     }

@@ -1,14 +1,14 @@
 //! Processing a job: the outer half of the pipeline, around one attempt of its body.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_core::{
-    job::{AttemptOutcome, Job, JobKey, Lease, Next, Refusal, StartRequest, Wait, next},
+    holder::Holder,
+    job::{AttemptOutcome, Job, JobKey, Next, Refusal, StartRequest, Wait, next},
     notify::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
-    status::Status,
 };
 
 use super::Jobs;
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Worker {
     /// An id that no other start has.
-    pub holder: String,
+    pub holder: Holder,
     /// The end of its lease, unless it is renewed.
     pub until: Timestamp,
     /// The retries of the task's body.
@@ -33,13 +33,13 @@ pub struct Worker {
 impl Worker {
     /// A worker with an id of its own.
     pub fn new(until: Timestamp, retry: Retry) -> Self {
-        Self { holder: format!("{:032x}", random()), until, retry, jitter: jitter() }
+        Self { holder: format!("{:032x}", random()).into(), until, retry, jitter: jitter() }
     }
 
     /// Assigns the worker to a runner: if the runner dies, its leases can be revoked at once.
     #[must_use]
-    pub fn of(self, runner: &str) -> Self {
-        Self { holder: Lease::holder_of(runner, &self.holder), ..self }
+    pub fn of(self, runner: impl Display) -> Self {
+        Self { holder: Holder::new(runner, &self.holder), ..self }
     }
 
     /// A request to start a job now.
@@ -177,8 +177,8 @@ impl Jobs {
                 let (ended, run) = match self.end(job, &run).await {
                     // Data that no record can hold fails the job, and says so.
                     Err(error @ TableError::TooLarge { .. }) => {
-                        let error = Some(RunError::new(ErrorKind::Execution, error.to_string()));
-                        let failed = Run { status: Status::Failed, message: None, data: None, error, ..*run };
+                        let run = Run { message: None, data: None, ..*run };
+                        let failed = run.failed_with(RunError::new(ErrorKind::Execution, error.to_string()));
                         (self.end(job, &failed).await?, Box::new(failed))
                     }
                     ended => (ended?, run),

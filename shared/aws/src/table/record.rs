@@ -99,7 +99,7 @@ impl Table {
         read_texts(&mut value).map_err(malformed)?;
         let time = |value: &Value| value.as_i64().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         if let (Some(holder), Some(until)) = (value["holder"].as_str(), time(&value["lease_until"])) {
-            let lease = Lease { holder: holder.to_owned(), until };
+            let lease = Lease { holder: holder.into(), until };
             value["lease"] = serde_json::to_value(lease).map_err(|error| malformed(error.to_string()))?;
         }
         for name in TIMES {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{Course, Entry, TaskEntry, Verdict, shortened};
-use crate::{name::TaskName, status::Status};
+use crate::{name::TaskName, reason::Reason, status::Status};
 
 /// The next step of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum DeploymentStep {
     /// Run these tasks at the same time. Numbers are places in the entry.
     Run(Vec<usize>),
     /// A task failed. These others will not run, each with its status and reason.
-    GiveUp(Vec<(usize, Status, String)>),
+    GiveUp(Vec<(usize, Status, Reason)>),
     /// Nothing is left to do.
     Done,
 }
@@ -31,10 +31,8 @@ pub fn next_step(course: Course, tasks: &[TaskEntry]) -> DeploymentStep {
             let broken = broken(tasks);
             let fate =
                 |(i, task): (usize, &TaskEntry)| match task.depends_on.iter().find(|n| broken.contains(n)) {
-                    Some(name) => {
-                        (i, Status::Blocked, format!("`{name}`, which it depends on, did not complete"))
-                    }
-                    None => (i, Status::Skipped, format!("`{}` failed before it could start", failed.name)),
+                    Some(name) => (i, Status::Blocked, Reason::DependencyIncomplete { task: name.clone() }),
+                    None => (i, Status::Skipped, Reason::EarlierFailed { task: failed.name.clone() }),
                 };
             DeploymentStep::GiveUp(pending().map(fate).collect())
         }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Job, JobKey};
-use crate::{run::Run, status::Status};
+use crate::{reason::Reason, run::Run, status::Status};
 
 /// The decision on a job that waits for others.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,18 +13,20 @@ pub enum Readiness {
     /// The job may start, with these arguments.
     Ready(Value),
     /// A predecessor did not complete, so the job never starts.
-    Blocked(String),
+    Blocked(Reason),
 }
 
 /// Decides whether a job may start, by the state of each of its predecessors.
 pub fn ready(job: &Job, found: &[(&JobKey, Predecessor)]) -> Readiness {
     for (key, before) in found {
-        let why = match before {
-            Predecessor::Over(run) if run.status != Status::Completed => format!("is {}", run.status),
-            Predecessor::Missing => "has no record (any more)".to_owned(),
+        let (task, run_id) = (key.task.clone(), key.run_id);
+        return Readiness::Blocked(match before {
+            Predecessor::Over(run) if run.status != Status::Completed => {
+                Reason::JobNotCompleted { task, run_id, status: run.status }
+            }
+            Predecessor::Missing => Reason::JobMissing { task, run_id },
             Predecessor::Over(_) | Predecessor::Open => continue,
-        };
-        return Readiness::Blocked(format!("{key}, which it comes after, {why}"));
+        });
     }
     if found.iter().any(|(_, before)| matches!(before, Predecessor::Open)) {
         return Readiness::Waits;
@@ -73,11 +75,12 @@ mod tests {
         let done = || over(Status::Completed, Some(json!([1])));
         assert_eq!(two(done(), Predecessor::Open), Readiness::Waits);
         assert_eq!(two(done(), done()), Readiness::Ready(json!({ "to": "x" })));
-        let Readiness::Blocked(why) = two(Predecessor::Open, over(Status::Timeout, None)) else {
-            panic!("not blocked")
-        };
-        assert!(why.contains("TIMEOUT"), "{why}");
-        assert!(matches!(two(Predecessor::Missing, done()), Readiness::Blocked(_)));
+        let JobKey { run_id, .. } = keys[1];
+        let timed_out =
+            Reason::JobNotCompleted { task: keys[1].task.clone(), run_id, status: Status::Timeout };
+        assert_eq!(two(Predecessor::Open, over(Status::Timeout, None)), Readiness::Blocked(timed_out));
+        let missing = Reason::JobMissing { task: keys[0].task.clone(), run_id: keys[0].run_id };
+        assert_eq!(two(Predecessor::Missing, done()), Readiness::Blocked(missing));
         let receiving = Job { receives: Some("receipt".into()), ..job.clone() };
         let given = ready(&receiving, &[(&keys[0], done())]);
         assert_eq!(given, Readiness::Ready(json!({ "to": "x", "receipt": [1] })));

@@ -23,9 +23,11 @@ use serde_json::Value;
 
 use crate::{
     definition::Priority,
+    holder::Holder,
     id::RunId,
     name::TaskName,
-    run::{Attempt, ErrorKind, Run, RunError, Stored, Trigger},
+    reason::Reason,
+    run::{Attempt, Run, Stored, Trigger},
     status::Status,
 };
 
@@ -133,21 +135,9 @@ pub struct Job {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// A word that is unique to one start.
-    pub holder: String,
+    pub holder: Holder,
     /// The time at which the lease expires.
     pub until: Timestamp,
-}
-
-impl Lease {
-    /// Returns the holder for one start by a worker of `runner`. `word` must be unique to the start.
-    pub fn holder_of(runner: &str, word: &str) -> String {
-        format!("{runner}#{word}")
-    }
-
-    /// Returns whether a worker of that runner holds the lease.
-    pub fn is_of(&self, runner: &str) -> bool {
-        self.holder.rsplit_once('#').is_some_and(|(of, _)| of == runner)
-    }
 }
 
 impl Job {
@@ -212,22 +202,14 @@ impl Job {
     }
 
     /// Returns the job's record at an end without a body.
-    pub fn ended(&self, status: Status, kind: ErrorKind, why: impl Into<String>, now: Timestamp) -> Run {
-        Run { status, error: Some(RunError::new(kind, why)), ..self.as_run(now) }
+    pub fn ended(&self, status: Status, reason: Reason, now: Timestamp) -> Run {
+        Run { status, ..self.as_run(now) }.because(reason)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lease_tells_its_runner() {
-        let lease = |holder: &str| Lease { holder: holder.to_owned(), until: Timestamp::UNIX_EPOCH };
-        let theirs = lease(&Lease::holder_of("host-a", "1f"));
-        assert!(theirs.is_of("host-a"));
-        assert!(!theirs.is_of("host") && !theirs.is_of("host-a#1f") && !lease("1f").is_of("1f"));
-    }
 
     #[test]
     fn a_jobs_key_survives_its_text() {

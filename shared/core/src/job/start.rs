@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Job;
 use crate::{
-    run::{Attempt, ErrorKind, Run, RunError},
+    holder::Holder,
+    reason::Reason,
+    run::{Attempt, Run, RunError},
     status::Status,
 };
 
@@ -13,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartRequest {
     /// A word that is unique to this start.
-    pub holder: String,
+    pub holder: Holder,
     /// The time of the request.
     pub now: Timestamp,
     /// The end of the lease.
@@ -90,25 +92,20 @@ pub fn start(job: &Job, request: &StartRequest) -> Start {
         if lease.until >= request.now {
             return Start::Refused(Refusal::Running { until: lease.until });
         }
-        let message = format!(
-            "lost: attempt {} began and nobody wrote its end; its lease ended at {}",
-            job.fencing_token, lease.until
-        );
-        let error = RunError::new(ErrorKind::System, message);
+        let reason = Reason::AttemptLost { attempt: job.fencing_token, until: lease.until };
         let began = job.started_at.unwrap_or(lease.until);
         let took = u64::try_from(lease.until.duration_since(began).as_millis()).unwrap_or(0);
-        let lost = Attempt { started_at: began, duration_ms: took, error: Some(error.clone()) };
-        let ends = |status, error| {
-            let mut run = Run { status, error: Some(error), ..job.as_run(request.now) };
+        let lost = Attempt { started_at: began, duration_ms: took, error: Some(RunError::of(&reason)) };
+        let ends = |status, reason| {
+            let mut run = Run { status, ..job.as_run(request.now) }.because(reason);
             run.attempts.push(lost.clone());
             Start::Ends(Box::new(run))
         };
         if job.cancelled {
-            let why = "cancelled: somebody asked for its end, and its worker was lost";
-            return ends(Status::Cancelled, RunError::new(ErrorKind::Execution, why));
+            return ends(Status::Cancelled, Reason::CancelledAndLost);
         }
         if job.fencing_token >= u64::from(request.max_attempts) {
-            return ends(Status::Failed, error);
+            return ends(Status::Failed, reason);
         }
         return Start::Granted { fencing_token: job.fencing_token + 1, lost: Some(lost) };
     }
@@ -120,8 +117,7 @@ pub fn start(job: &Job, request: &StartRequest) -> Start {
     }
     match job.start_by {
         Some(by) if by < request.now && job.fencing_token == 0 => {
-            let why = format!("expired: it was to start by {by}, and no worker had taken it by then");
-            let ended = job.ended(Status::Failed, ErrorKind::System, why, request.now);
+            let ended = job.ended(Status::Failed, Reason::Expired { start_by: by }, request.now);
             Start::Ends(Box::new(ended))
         }
         _ => Start::Granted { fencing_token: job.fencing_token + 1, lost: None },
@@ -131,7 +127,7 @@ pub fn start(job: &Job, request: &StartRequest) -> Start {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::RunId, job::Lease, job::NewJob};
+    use crate::{id::RunId, job::Lease, job::NewJob, run::ErrorKind};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -166,6 +162,7 @@ mod tests {
         assert!(matches!(start(&hasty, &request(10)), Start::Granted { .. }));
         let Start::Ends(run) = start(&hasty, &request(11)) else { panic!("it did not end") };
         assert_eq!(run.status, Status::Failed);
+        assert_eq!(run.why, Some(Reason::Expired { start_by: at(10) }));
         assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
         // A job that was started in time may be retried later.
         let again = Job { fencing_token: 1, ..hasty };
@@ -191,8 +188,9 @@ mod tests {
     fn q10_a_job_that_kills_each_of_its_workers_ends() {
         let Start::Ends(run) = start(&running(3, "them", 60), &request(61)) else { panic!("it did not end") };
         assert_eq!((run.status, run.attempts.len()), (Status::Failed, 1));
+        assert_eq!(run.why, Some(Reason::AttemptLost { attempt: 3, until: at(60) }));
         let asked = Job { cancelled: true, ..running(1, "them", 60) };
         let Start::Ends(run) = start(&asked, &request(61)) else { panic!("it did not end") };
-        assert_eq!(run.status, Status::Cancelled);
+        assert_eq!((run.status, run.why), (Status::Cancelled, Some(Reason::CancelledAndLost)));
     }
 }

@@ -14,7 +14,8 @@ use crate::{
     definition::{Overlap, Priority},
     id::RunId,
     name::TaskName,
-    run::{ErrorKind, Run, RunError, Trigger},
+    reason::Reason,
+    run::{Run, Trigger},
     settings::Settings,
     status::Status,
 };
@@ -154,17 +155,14 @@ fn step(
         return TickAction::Wait(WaitReason::Turn);
     }
     if state.disabled {
-        let skipped =
-            Run { skipped_reason: Some("disabled".to_owned()), ..run(pending, Status::Skipped, now) };
-        return TickAction::Record(Box::new(skipped));
+        return TickAction::Record(Box::new(run(pending, Status::Skipped, now).because(Reason::Disabled)));
     }
     for dependency in pending.task.depends_on() {
         match needed(dependency, pending, first, seen, now) {
             Needed::Complete => {}
             Needed::Awaited(why) => return TickAction::Wait(why),
             Needed::Blocks(reason) => {
-                let error = Some(RunError::new(ErrorKind::Dependency, reason));
-                return TickAction::Record(Box::new(Run { error, ..run(pending, Status::Blocked, now) }));
+                return TickAction::Record(Box::new(run(pending, Status::Blocked, now).because(reason)));
             }
         }
     }
@@ -186,7 +184,7 @@ fn step(
 enum Needed {
     Complete,
     Awaited(WaitReason),
-    Blocks(String),
+    Blocks(Reason),
 }
 
 /// Returns the state of `dependency` for a tick. Its own ticks up to that one come first, and so does its run
@@ -216,12 +214,13 @@ fn needed(
         return awaited();
     }
     match &state.last_run {
-        None => Needed::Blocks(format!("`{dependency}` has never run, and this task depends on it")),
+        None => Needed::Blocks(Reason::NeverRan { task: dependency.clone() }),
         Some(last) if last.status == Status::Completed => Needed::Complete,
-        Some(last) => Needed::Blocks(format!(
-            "the last run of `{dependency}` ended {}, and this task depends on it: run {}",
-            last.status, last.run_id
-        )),
+        Some(last) => Needed::Blocks(Reason::DependencyFailed {
+            task: dependency.clone(),
+            run_id: last.run_id,
+            status: last.status,
+        }),
     }
 }
 

@@ -198,7 +198,7 @@ impl Life {
         if phase.waits_for(entry.course) || is_unasked {
             Phase::CheckLedger(entry, wave, waited)
         } else {
-            self.stop(entry, &wave, &format!("the stack no longer waits for it, since {phase}"))
+            self.stop(entry, &wave, &format!("the stack no longer waits for it: {phase}"))
         }
     }
 

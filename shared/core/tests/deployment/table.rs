@@ -4,6 +4,7 @@ use lamplighter_core::{
     claim::{Decision, Lease, Occasion, Refusal, Request, TaskState, claim},
     definition::Overlap,
     deployment::{Answered, Course, Entry, EntryKey, Latest, Ledger, TaskEntry},
+    holder::Holder,
     id::RunId,
     run::Trigger,
     status::Status,
@@ -261,7 +262,7 @@ impl Claims {
     fn state(&self) -> TaskState {
         let lease = self.held_by.map(|run_id| Lease {
             run_id,
-            holder: String::new(),
+            holder: Holder::default(),
             until: at(1000),
             started_at: at(0),
             trigger: Trigger::Update,
@@ -276,7 +277,7 @@ impl Claims {
 fn claim_of(run: &Run, entry: &EntryKey, invocation: usize) -> Request {
     Request {
         run_id: run.id,
-        holder: invocation.to_string() + "invocation",
+        holder: format!("{invocation}invocation").into(),
         trigger: if run.is_undo { Course::Rollback } else { Course::Update }.trigger(),
         occasion: Occasion::Deployment { ledger: LEDGER.to_owned(), entry: entry.clone() },
         overlap: Overlap::Skip,

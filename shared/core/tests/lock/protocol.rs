@@ -18,7 +18,7 @@ impl Lock {
         let lease = SKEW_MARGIN * u32::try_from(BODY + self.margin).unwrap();
         Request {
             run_id: RunId::new(at(0), delivery.run),
-            holder: process.to_string(),
+            holder: process.to_string().into(),
             trigger: Trigger::Schedule,
             occasion: match delivery.tick {
                 Some(tick) if self.fault != Fault::TickForgotten => Occasion::Tick(at(tick)),

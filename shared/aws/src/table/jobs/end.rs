@@ -4,6 +4,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use jiff::Timestamp;
 use lamplighter_core::{
     job::{Job, JobKey},
+    reason::Reason,
     run::Run,
     status::Status,
 };
@@ -95,8 +96,7 @@ impl Table {
                 }
                 continue;
             }
-            let why = "cancelled: somebody asked for its end before it was started";
-            let run = job.ended(Status::Cancelled, lamplighter_core::run::ErrorKind::Execution, why, now);
+            let run = job.ended(Status::Cancelled, Reason::CancelledBeforeStart, now);
             let run = Run { environment: self.environment.clone(), ..run };
             match self.end_job(&job, &run).await? {
                 JobEnd::Written(followers) => return Ok(AbortOutcome::Ended(Box::new(run), followers)),

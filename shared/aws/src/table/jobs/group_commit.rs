@@ -131,7 +131,7 @@ fn with_start(mut record: Item, started: &Job, request: &StartRequest, transport
     record.extend([
         ("status".to_owned(), s(started.status.as_str())),
         ("epoch".to_owned(), n(started.fencing_token)),
-        ("holder".to_owned(), s(&request.holder)),
+        ("holder".to_owned(), s(request.holder.as_str())),
         ("lease_until".to_owned(), until.clone()),
         ("started_at".to_owned(), s(began)),
     ]);

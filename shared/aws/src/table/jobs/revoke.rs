@@ -32,7 +32,9 @@ impl Table {
         let mut revoked = Vec::new();
         for priority in Priority::ALL.iter().copied() {
             for job in self.jobs_until(task, priority, now, longest).await? {
-                let Some(lease) = job.lease.as_ref().filter(|lease| lease.is_of(runner)) else { continue };
+                let Some(lease) = job.lease.as_ref().filter(|lease| lease.holder.is_of(runner)) else {
+                    continue;
+                };
                 if job.status == Status::Running && self.end_lease(&job, lease, now).await? {
                     revoked.push(job);
                 }
@@ -74,7 +76,7 @@ impl Table {
             .holding(job)
             .condition_expression(format!("{WORKING} AND holder = :holder"))
             .update_expression("SET lease_until = :now, due_at = :now")
-            .expression_attribute_values(":holder", s(&lease.holder))
+            .expression_attribute_values(":holder", s(lease.holder.as_str()))
             .expression_attribute_values(":now", n(now.as_millisecond()));
         self.applied("end a dead runner's lease", update.send().await)
     }

@@ -149,7 +149,7 @@ impl Table {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":running", s(Status::Running.as_str()))
             .expression_attribute_values(":one", n(1))
-            .expression_attribute_values(":holder", s(&request.holder))
+            .expression_attribute_values(":holder", s(request.holder.as_str()))
             .expression_attribute_values(":until", n(request.until.as_millisecond()))
             .expression_attribute_values(":began", s(request.now.to_string()))
             .return_values(ReturnValue::AllNew)

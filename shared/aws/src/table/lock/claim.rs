@@ -101,7 +101,7 @@ impl Table {
                 .expression_attribute_names("#trigger", "trigger")
                 .expression_attribute_values(":one", n(1))
                 .expression_attribute_values(":run_id", s(lease.run_id.to_string()))
-                .expression_attribute_values(":holder", s(&lease.holder))
+                .expression_attribute_values(":holder", s(lease.holder.as_str()))
                 .expression_attribute_values(":until", n(lease.until.as_millisecond()))
                 .expression_attribute_values(":now", n(lease.started_at.as_millisecond()))
                 .expression_attribute_values(":trigger", s(lease.trigger.as_str()));

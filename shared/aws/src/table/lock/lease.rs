@@ -29,7 +29,7 @@ pub(crate) fn shared(run: RunId) -> String {
 pub(crate) fn shared_item(lease: &Lease, environment: &str) -> Item {
     let mut item = Item::from([
         ("run_id".to_owned(), s(lease.run_id.to_string())),
-        ("holder".to_owned(), s(&lease.holder)),
+        ("holder".to_owned(), s(lease.holder.as_str())),
         ("lease_until".to_owned(), n(lease.until.as_millisecond())),
         ("started_at".to_owned(), n(lease.started_at.as_millisecond())),
         ("trigger".to_owned(), s(lease.trigger.as_str())),

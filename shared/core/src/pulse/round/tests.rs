@@ -10,7 +10,9 @@ use crate::{
     catch_up::CatchUp,
     claim::{Decision, Fence, LastRun, Occasion, Refusal, Request, claim},
     definition::{Cron, Definition, Kind},
+    holder::Holder,
     pulse::{Driver, Plan, State, Zones, keep, pulse, run_id},
+    run::ErrorKind,
 };
 
 fn at(second: i64) -> Timestamp {
@@ -48,7 +50,7 @@ fn last(status: Status) -> TaskState {
 fn running(second: i64) -> TaskState {
     let lease = Lease {
         run_id: RunId::new(at(second), 7),
-        holder: String::new(),
+        holder: Holder::default(),
         until: at(second + 900),
         started_at: at(second),
         trigger: Trigger::Schedule,
@@ -147,6 +149,7 @@ fn c05_a_disabled_tasks_tick_is_skipped_with_its_reason() {
     match only(&tick(&task, 600), &seen([("a", disabled)]), 610) {
         TickAction::Record(run) => {
             assert_eq!((run.status, run.skipped_reason.as_deref()), (Status::Skipped, Some("disabled")));
+            assert_eq!(run.why, Some(Reason::Disabled));
         }
         step => panic!("{step:?}"),
     }
@@ -217,7 +220,7 @@ impl World {
         let name = pending.task.name();
         let request = Request {
             run_id: pending.run_id,
-            holder: format!("{}-{now}", pending.run_id),
+            holder: format!("{}-{now}", pending.run_id).into(),
             trigger: Trigger::Pulse,
             occasion: Occasion::Tick(pending.tick),
             overlap: pending.task.definition.overlap(),
