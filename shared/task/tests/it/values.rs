@@ -58,7 +58,7 @@ async fn l12_a_run_whose_bucket_is_down_is_recorded_with_a_system_error() {
     let run = world.run().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind, run.message), (Status::Failed, ErrorKind::System, None));
-    let said = "what the run leaves could not be stored: bucket `values`: put `runs/probe/";
+    let said = "cannot store the run's values: bucket `values`: put `runs/probe/";
     assert!(error.message.starts_with(said), "{}", error.message);
     assert_eq!(run.config["mode"], "large", "what is small is recorded");
     assert_eq!(world.table.state(&run.task).await.unwrap().lease, None);
@@ -76,5 +76,5 @@ async fn l12_a_bucket_that_never_responds_does_not_prevent_the_record() {
     world.host.register(spec);
     let error = world.run().await.error.unwrap();
     assert_eq!(error.kind, ErrorKind::System);
-    assert!(error.message.ends_with("the time of the function was up before"), "{}", error.message);
+    assert!(error.message.ends_with("the function's time ran out"), "{}", error.message);
 }
