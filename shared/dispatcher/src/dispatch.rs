@@ -432,7 +432,7 @@ async fn record_deletion(dispatcher: &Dispatcher, envelope: &Envelope, received:
             tracing::warn!(request_id = to.request_id, "cannot record the deletion in the ledger: {error}");
         }
         Err(_) => {
-            tracing::warn!(request_id = to.request_id, "cannot record the deletion in the ledger in time")
+            tracing::warn!(request_id = to.request_id, "cannot record the deletion in the ledger in time");
         }
     }
 }

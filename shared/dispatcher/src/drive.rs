@@ -109,7 +109,8 @@ async fn run_wave(
         .map(|place| {
             let (task, deployment) = (entry.tasks[*place].clone(), &deployment);
             async move {
-                let outcome = follow(services.table, services.functions, &task, deployment, trigger).await?;
+                let following = follow(services.table, services.functions, &task, deployment, trigger);
+                let outcome = Box::pin(following).await?;
                 Ok::<_, TableError>((*place, outcome))
             }
         })

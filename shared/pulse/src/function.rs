@@ -32,7 +32,7 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let services = Arc::clone(&services);
         // Boxed, since the compiler limits the depth of nested futures.
-        async move { handle(&services.0, services.1.as_ref(), event).await }.boxed()
+        async move { Box::pin(handle(&services.0, services.1.as_ref(), event)).await }.boxed()
     }))
     .await
 }

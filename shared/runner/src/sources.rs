@@ -327,32 +327,32 @@ mod tests {
         let root = folder.path();
         write(root, "a/lib.rs", "1");
         let sources = sources(root);
-        let (mut changes, refused) = ChangeWatcher::of(root);
+        let (mut watcher, refused) = ChangeWatcher::of(root);
         assert!(refused.is_none(), "{refused:?}");
-        assert!(changes.follow(&sources.scan().folders).unwrap());
-        let changed = |changes: &ChangeWatcher| {
-            let changed = Arc::clone(&changes.changed);
-            async move { tokio::time::timeout(SCAN_PAUSE, changed.notified()).await.is_ok() }
+        assert!(watcher.follow(&sources.scan().folders).unwrap());
+        let has_changed = |watcher: &ChangeWatcher| {
+            let notify = Arc::clone(&watcher.changed);
+            async move { tokio::time::timeout(SCAN_PAUSE, notify.notified()).await.is_ok() }
         };
-        while changed(&changes).await {}
+        while has_changed(&watcher).await {}
         sources.scan();
-        assert!(!changed(&changes).await, "a scan is no change");
+        assert!(!has_changed(&watcher).await, "a scan is no change");
         for path in ["a/lib.rs", "a/new/lib.rs", "a/new/lib.rs", "a/new/er/lib.rs", "a/new/er/lib.rs"] {
             write(root, path, "2");
-            assert!(changed(&changes).await, "{path}");
-            changes.follow(&sources.scan().folders).unwrap();
+            assert!(has_changed(&watcher).await, "{path}");
+            watcher.follow(&sources.scan().folders).unwrap();
         }
-        while changed(&changes).await {}
+        while has_changed(&watcher).await {}
         // Another folder of the same name.
         fs::rename(root.join("a/new"), root.join("a/old")).unwrap();
         write(root, "a/new/lib.rs", "3");
-        assert!(changed(&changes).await);
-        changes.follow(&sources.scan().folders).unwrap();
-        while changed(&changes).await {}
+        assert!(has_changed(&watcher).await);
+        watcher.follow(&sources.scan().folders).unwrap();
+        while has_changed(&watcher).await {}
         for path in ["a/new/lib.rs", "a/old/er/lib.rs"] {
             write(root, path, "4");
-            assert!(changed(&changes).await, "{path}");
-            while changed(&changes).await {}
+            assert!(has_changed(&watcher).await, "{path}");
+            while has_changed(&watcher).await {}
         }
     }
 }

@@ -86,14 +86,14 @@ pub async fn watch(
     stop: CancellationToken,
 ) {
     let cargo = compile::in_own_group();
-    let (mut changes, refused) = ChangeWatcher::of(&it.root);
+    let (mut watcher, refused) = ChangeWatcher::of(&it.root);
     if let Some(why) = refused {
         report_polling(&*reporter, &why);
     }
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = change(&mut it, &mut changes, &*reporter) => {}
+            () = change(&mut it, &mut watcher, &*reporter) => {}
         }
         let (root, variables, environment) = (it.root.clone(), it.variables.clone(), it.environment.clone());
         let secrets = it.secrets.clone();

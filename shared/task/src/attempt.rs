@@ -217,7 +217,7 @@ where
             }
             AttemptResult::Stopped { by, reason, stuck } => {
                 let why = Some(reason);
-                return Conclusion { attempts, stuck, why, ..conclusion(by.event(), error) };
+                return Conclusion { attempts, why, stuck, ..conclusion(by.event(), error) };
             }
             AttemptResult::Failed { error, retryable } => (error, retryable),
         };

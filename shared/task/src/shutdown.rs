@@ -80,7 +80,7 @@ async fn try_to_register() {
         Err(_) => {
             tracing::debug!(
                 "the registration for Lambda's shutdown signal timed out after {REGISTRATION_LIMIT:?}"
-            )
+            );
         }
     }
 }

@@ -556,7 +556,7 @@ mod tests {
                 }
                 if path.is_dir() {
                     folders.push(path);
-                } else if name.ends_with(".rs") {
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
                     read += 1;
                     let text = fs::read_to_string(&path).unwrap();
                     let code = text.split("#[cfg(test)]").next().unwrap();

@@ -33,7 +33,7 @@ async fn l14_an_answer_is_sent_again_after_errors_until_it_is_accepted() {
 
 #[tokio::test]
 async fn l14_an_answer_without_a_reply_is_sent_again_by_the_next_delivery() {
-    let server = AnswerServer::start(&[Reply::NoReply, Reply::Status(200)]).await;
+    let server = AnswerServer::start(&[Reply::Silence, Reply::Status(200)]).await;
     let stage = stage_with(&server, Duration::from_secs(3)).await;
     stage.deliver_to(&event("Create", "r1", "1", &[probe("migrate")]), &server.url());
     eventually("accepted", || !server.accepted().is_empty()).await;

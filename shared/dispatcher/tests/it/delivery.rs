@@ -120,7 +120,7 @@ async fn l19_killed_after_the_tasks_the_next_delivery_answers() {
 #[tokio::test]
 async fn l19_killed_before_a_decided_answer_was_sent_the_next_delivery_sends_it() {
     let stage = Stage::new().await;
-    let server = AnswerServer::start(&[Reply::NoReply, Reply::Status(200)]).await;
+    let server = AnswerServer::start(&[Reply::Silence, Reply::Status(200)]).await;
     stage.dispatcher(TIMEOUT, &[("LAMPLIGHTER_ANSWER_ENDPOINT", &server.endpoint)]);
     let tasks = [probe("migrate")];
     stage.install(&tasks[0]);

@@ -52,7 +52,7 @@ async fn v07_values_that_json_cannot_represent_are_rejected_with_their_path() {
         assert!(matches!(error, EnqueueError::Invalid(InvalidJob::Unwritable(_))), "{error}");
         error.to_string()
     };
-    let said = "the arguments have no JSON: ";
+    let said = "the arguments cannot be written as JSON: ";
     assert_eq!(
         refused(f64::NAN, 1.0, json!(1)).await,
         format!("{said}`wide`: it is NaN, for which JSON has no number")

@@ -82,7 +82,7 @@ impl Table {
         transport: Transport,
     ) -> Result<Vec<Option<StepOutcome>>, TableError> {
         let keys: Vec<_> =
-            steps.iter().map(JobStep::key).map(|key| Key::job(key)).map(|Key { pk, sk }| (pk, sk)).collect();
+            steps.iter().map(JobStep::key).map(Key::job).map(|Key { pk, sk }| (pk, sk)).collect();
         let mut taken = vec![None; steps.len()];
         let mut steps: Vec<_> = steps.into_iter().map(Some).collect();
         let changed = engine.change(&self.name, &keys, &mut |place, item| {

@@ -17,8 +17,8 @@ use tokio::{
 pub enum Reply {
     /// This status.
     Status(u16),
-    /// No reply; the connection stays open.
-    NoReply,
+    /// None; the connection stays open.
+    Silence,
     /// Status 200 after a delay.
     OkAfter(Duration),
     /// A redirect with this status to this URL.
@@ -107,6 +107,6 @@ async fn answer(
             let head = format!("HTTP/1.1 {status} x\r\nlocation: {place}\r\ncontent-length: 0\r\n");
             client.write_all(format!("{head}connection: close\r\n\r\n").as_bytes()).await
         }
-        Reply::NoReply => std::future::pending().await,
+        Reply::Silence => std::future::pending().await,
     }
 }
