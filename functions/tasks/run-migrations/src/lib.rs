@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(migrate(false).await.unwrap().summary(false), "no new migrations");
         lines("V5__windows.sql", "id TEXT", "id BIGINT");
         let error = migrate(false).await.unwrap_err();
-        assert!(error.to_string().starts_with("V5__windows differs from what was applied"), "{error}");
+        assert!(error.to_string().starts_with("V5__windows differs from the applied migration"), "{error}");
         lines("V5__windows.sql", "id BIGINT", "id TEXT");
 
         // An edit of an applied migration is rejected by its name.

@@ -102,7 +102,7 @@ mod tests {
     fn a_conflicting_history_is_rejected_with_the_files_names() {
         for (applied, files, said) in [
             (&[][..], &["V1__a", "V1__b"][..], "V1__a and V1__b have the same version"),
-            (&["V1__a"], &["V1__b"], "V1__b differs from what was applied as V1__a"),
+            (&["V1__a"], &["V1__b"], "V1__b differs from the applied migration V1__a"),
             (&["V1__a", "V2__b"], &["V2__b"], "V1__a was applied, but its file is missing"),
             (&["V2__b"], &["V1__a", "V2__b"], "V1__a is new, but V2__b has already been applied"),
         ] {

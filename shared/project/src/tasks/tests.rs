@@ -298,7 +298,7 @@ fn c02_an_invalid_override_is_reported_with_file_and_key() {
          low, background",
         "lamplighter.toml: tasks.tick.overlap: `wait` is not a policy of overlap: it must be one of skip, allow, buffer, \
          replace",
-        "lamplighter.toml: tasks.tick.catch_up: a policy of catch-up: `soon` is not a duration: write a number with \
+        "lamplighter.toml: tasks.tick.catch_up: the catch-up policy: `soon` is not a duration: write a number with \
          its unit, such as `90s`, `2m` or `1h 30m`",
         "lamplighter.toml: tasks.tick.retention_days: expected at least 1 day",
         "functions/tasks/tick/src/lib.rs: timezone: `Europe/Viena` is not a time zone: did you mean `Europe/Vienna`?",

@@ -349,6 +349,8 @@ proptest! {
             let steps = round(&pending, &seen, now);
             let waiting = pending.into_iter().zip(steps).filter_map(|(tick, step)| match step {
                 TickAction::Wait(why) => Some((tick, why)),
+                // The run before it ended after the last round: the next pulse invokes it.
+                TickAction::Invoke => Some((tick, WaitReason::Running)),
                 _ => None,
             });
             let left: Vec<_> = waiting.collect();
