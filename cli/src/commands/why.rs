@@ -252,7 +252,7 @@ fn sentence(words: &Words, told: &Told) -> String {
     }
 }
 
-/// What the answer is taken from.
+/// The sources of the answer.
 fn evidence(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
     let mut lines: Vec<_> = told
         .records

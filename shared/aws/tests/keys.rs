@@ -1,4 +1,4 @@
-//! What tells jobs apart, on an embedded engine: ids and unique keys, also where DynamoDB answers that transactions met.
+//! Ids and unique keys of jobs, on an embedded engine, also where DynamoDB reports conflicts between transactions.
 
 #[expect(dead_code, reason = "what only the other tests use")]
 mod support;

@@ -19,12 +19,12 @@ use crate::{
 /// minute, and a cold start takes seconds.
 pub const IN_TIME: Duration = Duration::from_secs(150);
 
-/// What is asked, and what is known.
+/// A question about a time, and the facts for its answer.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     /// The task.
     pub definition: &'a Definition,
-    /// What the table holds of it.
+    /// The task's state in the table.
     pub state: &'a TaskState,
     /// The time asked about.
     pub at: Timestamp,
@@ -43,7 +43,7 @@ pub struct Question<'a> {
 /// The ticks around a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Around {
-    /// Whether the time itself is one.
+    /// True if the time itself is a tick.
     pub exact: bool,
     /// The last one before it.
     pub before: Option<Timestamp>,
@@ -85,7 +85,7 @@ pub enum Answer {
     Lost {
         /// The run.
         run_id: RunId,
-        /// What its record says.
+        /// The reason in its record.
         #[serde(flatten, serialize_with = "reason::beside")]
         reason: Reason,
     },
@@ -98,7 +98,7 @@ pub enum Answer {
     Blocked {
         /// The record of it.
         run_id: RunId,
-        /// What it says.
+        /// Its reason.
         #[serde(flatten, serialize_with = "reason::beside")]
         reason: Reason,
     },
@@ -108,7 +108,7 @@ pub enum Answer {
         run_id: RunId,
         /// The run that was in progress, where the record names it.
         by: Option<RunId>,
-        /// What the record says.
+        /// The reason in the record.
         #[serde(flatten, serialize_with = "reason::beside")]
         reason: Reason,
     },
@@ -130,9 +130,9 @@ pub enum Answer {
     NotAsked,
     /// Its time has only just come.
     Waiting,
-    /// That time is yet to come.
+    /// The time is in the future.
     Future {
-        /// Whether it would run, as things stand.
+        /// True if the task would run in its present state.
         disabled: bool,
     },
     /// It is not due at that time.
@@ -144,7 +144,7 @@ pub enum Answer {
     },
     /// It has no schedule: deployments, jobs or the runner start it.
     Unscheduled,
-    /// That is longer ago than records are kept.
+    /// The time is older than the retention of records.
     Forgotten,
 }
 

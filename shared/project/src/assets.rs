@@ -24,7 +24,7 @@ pub enum Content {
     File {
         /// The file that is copied.
         from: PathBuf,
-        /// Whether the file is executable.
+        /// True if the file is executable.
         executable: bool,
     },
     /// A file with this text.

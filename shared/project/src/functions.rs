@@ -61,7 +61,7 @@ pub struct FunctionPlan<'a> {
     pub max_retries: u8,
     /// The receiver of the record of an asynchronous invocation whose retries all failed.
     pub on_failure: Option<Destination<'a>>,
-    /// Whether the stack in AWS has the function. It has the dispatcher only if a deployment starts tasks, and the pulse only if
+    /// True if the stack in AWS has the function. It has the dispatcher only if a deployment starts tasks, and the pulse only if
     /// a task needs it. One machine has all functions.
     pub in_stack: bool,
 }

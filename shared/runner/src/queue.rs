@@ -45,23 +45,23 @@ pub struct Queues {
     pub prefix: String,
 }
 
-/// What takes jobs.
+/// Starts the jobs of the queue tasks.
 pub struct JobWorker {
     /// The jobs of the table.
     pub jobs: Jobs,
-    /// Which runner takes them.
+    /// The name of the runner.
     pub instance: Arc<str>,
-    /// What has their functions make the attempts.
+    /// Invokes the functions for the attempts.
     pub attempts: Arc<Attempts>,
-    /// Where it hears of new ones.
+    /// The socket that receives wake-ups.
     pub waker: WakeSocket,
-    /// The tasks of the moment.
+    /// The current queue tasks.
     pub queues: watch::Receiver<Arc<Queues>>,
-    /// How many jobs run at once, at most.
+    /// The largest number of jobs that run at once.
     pub concurrency: usize,
-    /// Where it is told what goes wrong.
+    /// Receives the warnings.
     pub reporter: Arc<dyn Reporter>,
-    /// The jobs in progress, which go on when no new ones are taken any more.
+    /// The jobs in progress. They continue after no new jobs are started.
     pub running: TaskTracker,
 }
 
@@ -163,7 +163,7 @@ impl JobWorker {
 enum Progress<'a> {
     /// Its attempt is over.
     Attempted,
-    /// What came of it could not be written down, and is tried again.
+    /// Its result could not be recorded; recording is retried.
     Unwritten(&'a TableError),
 }
 

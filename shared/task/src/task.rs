@@ -27,17 +27,17 @@ pub trait Task: Send + Sync + 'static {
     /// The state that is built once per process and shared by its runs, e.g. a connection pool. `()` for none.
     type State: Send + Sync + 'static;
 
-    /// Whether the task has assets. If not, the binary does not link the code that fetches them.
+    /// True if the task has assets. If not, the binary does not link the code that fetches them.
     const COPIES_ASSETS: bool = false;
 
-    /// Whether the task has a [`teardown`](Self::teardown). If not, the binary does not link the code that registers for
+    /// True if the task has a [`teardown`](Self::teardown). If not, the binary does not link the code that registers for
     /// Lambda's shutdown signal.
     const TEARS_DOWN: bool = false;
 
-    /// Whether this is a side task. If not, the binary does not link the code that runs one.
+    /// True for a side task. If not, the binary does not link the code that runs one.
     const IS_SIDE: bool = false;
 
-    /// Whether this is a queue task. If not, the binary does not link the code that processes jobs.
+    /// True for a queue task. If not, the binary does not link the code that processes jobs.
     const TAKES_JOBS: bool = false;
 
     /// Returns the definition. It must not change while the process lives.

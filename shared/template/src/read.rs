@@ -68,7 +68,7 @@ pub(super) struct Entry {
     pub(super) line: usize,
     pub(super) key: Value,
     pub(super) node: Node,
-    /// Whether the entry was merged by `<<`. One that is written in the mapping itself replaces it.
+    /// True if the entry was merged by `<<`. An entry of the mapping itself replaces a merged one.
     is_merged: bool,
 }
 

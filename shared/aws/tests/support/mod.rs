@@ -24,13 +24,13 @@ use aws_sdk_dynamodb::{
 use lamplighter_aws::table::{Table, create};
 use lamplighter_local::Engine;
 
-/// What requests cost: the operation and the units that the engine reports for it.
+/// The cost of requests: the operation and the units that the engine reports for it.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::type_complexity, reason = "it is named here and nowhere else")]
 pub struct Meter(Arc<Mutex<Vec<(String, Option<f64>)>>>);
 
 impl Meter {
-    /// What has been spent since the last call.
+    /// Returns the cost since the last call.
     pub fn spent(&self) -> Vec<(String, Option<f64>)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }

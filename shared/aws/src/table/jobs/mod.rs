@@ -1,6 +1,6 @@
 //! The records of jobs: written when a job is enqueued, and changed by conditional writes when it starts and ends.
 //!
-//! What a job costs, in write units, with an item under 1 KB: 3 (enqueue, start, end), two more for each further attempt.
+//! A job with an item under 1 KB costs 3 write units (enqueue, start, end), and two more for each further attempt.
 //! While a job is in the index `due`, each of these writes the index too, which DynamoDB charges in addition. Under the
 //! runner every job is in it, in AWS only jobs that wait for longer than SQS allows.
 
