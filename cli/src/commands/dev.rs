@@ -4,11 +4,7 @@ use std::sync::Arc;
 
 use lamplighter_project::compile::Profile;
 use lamplighter_runner::{
-    build::build,
-    events::Reporter,
-    service::{StopTokens, serve},
-    sources::Sources,
-    start::ready,
+    build::build, events::Reporter, service::serve, sources::Sources, start::ready, stop_signals::StopTokens,
     watching::WatchedSources,
 };
 

@@ -15,8 +15,9 @@ use lamplighter_runner::{
     build::build,
     events::Reporter,
     location::Location,
-    service::{Service, StopTokens, serve},
+    service::{Service, serve},
     start::{RunnerOptions, ready},
+    stop_signals::StopTokens,
     variables::Variables,
 };
 use serde_json::json;

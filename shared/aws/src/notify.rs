@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use aws_config::SdkConfig;
 use aws_sdk_eventbridge::types::PutEventsRequestEntry;
-use lamplighter_core::notify::{Message, Target};
+use lamplighter_core::notification::{Message, Target};
 
 use crate::{authorities, clients::cause};
 

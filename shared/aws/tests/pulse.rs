@@ -11,7 +11,7 @@ use lamplighter_aws::table::Recorded;
 use lamplighter_core::{
     claim::KnownSchedule,
     name::TaskName,
-    notify::{Message, Redelivery},
+    notification::{Message, Redelivery},
     pulse::{Record, State, Tally, WaitReason, WaitingTick, run_id},
     run::{Run, Trigger},
     status::Status,

@@ -20,7 +20,7 @@
 //! - [`suggest`]: suggestions for a misspelled word
 //! - [`pulse`]: once a minute, the ticks that are due and the action for each
 //! - [`runner`]: the record of a runner
-//! - [`notify`]: notifications about failures
+//! - [`notification`]: notifications about failures, and their redelivery
 //! - [`assets`]: files that go with a task
 //! - [`side`]: the lease of a side task, and its restarts
 //! - [`value`]: JSON values as they are sent and stored
@@ -45,7 +45,7 @@ pub mod holder;
 pub mod id;
 pub mod job;
 pub mod name;
-pub mod notify;
+pub mod notification;
 pub mod project;
 pub mod pulse;
 pub mod reason;

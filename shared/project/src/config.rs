@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
-use lamplighter_core::notify::Target;
+use lamplighter_core::notification::Target;
 use serde::{Deserialize, Serialize};
 
 use crate::{architecture::Architecture, fault::Faults};

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use lamplighter_core::{
     definition::{Cron, Kind, Lifecycle, Queue},
     name::TaskName,
-    notify::Target,
+    notification::Target,
     schedule::{Driver, driver},
 };
 

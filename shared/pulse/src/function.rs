@@ -14,7 +14,7 @@ use lamplighter_aws::{
     notify::Notifier,
 };
 use lamplighter_core::{
-    notify::Target,
+    notification::Target,
     pulse::{PLAN, Plan, Zones},
 };
 use serde_json::Value;

@@ -12,7 +12,7 @@ use lamplighter_core::{
     envelope::Envelope,
     id::RunId,
     name::TaskName,
-    notify::{Message, Redelivery, after_failure, occasion},
+    notification::{Message, Redelivery, after_failure, occasion},
     pulse::MissedTicks,
     reason::Reason,
     run::{ErrorKind, Run, Trigger},

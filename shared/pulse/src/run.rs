@@ -9,7 +9,7 @@ use lamplighter_aws::{
 use lamplighter_core::{
     claim::TaskState,
     name::TaskName,
-    notify::COUNT_LETTERS,
+    notification::COUNT_LETTERS,
     pulse::{
         Agenda, DueTick, GivenUpTicks, MissCandidates, MissedTicks, PlannedTask, Record, Report, State,
         TickOutcome, WaitReason, forced, keep, newly_known,

@@ -22,6 +22,7 @@
 //! - [`build`]: compiles and packages the workspace
 //! - [`start`]: creates a runner from what was built
 //! - [`service`]: the parts of a runner, started and stopped together; read this first
+//! - [`stop_signals`]: the first and the second Ctrl-C
 //! - [`scheduler`]: runs cron tasks at their ticks
 //! - [`queue`]: runs jobs by priority, with `attempts`, which invokes their functions; [`wake`]: the socket for wake-ups
 //! - [`side`]: supervises one side task, and `sides` all of them
@@ -51,6 +52,7 @@ mod sides;
 pub mod sources;
 pub mod stack;
 pub mod start;
+pub mod stop_signals;
 pub mod storage;
 pub mod table_server;
 pub mod variables;

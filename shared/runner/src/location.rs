@@ -10,7 +10,7 @@ use lamplighter_aws::{
     stacks::Stacks,
     table::Table,
 };
-use lamplighter_core::{name::TaskName, notify::Target};
+use lamplighter_core::{name::TaskName, notification::Target};
 use lamplighter_local::Synchronous;
 use lamplighter_project::Project;
 use lamplighter_template::{BUCKET_OUTPUT, TABLE_OUTPUT};

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use lamplighter_core::{name::TaskName, notify::Target, secret::Secrets, side::Pace};
+use lamplighter_core::{name::TaskName, notification::Target, secret::Secrets, side::Pace};
 use lamplighter_local::{
     Answers, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks, Synchronous, mask_keys,
 };

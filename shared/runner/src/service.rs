@@ -5,7 +5,6 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Jobs, Waker},
-    process::EndSignals,
     table::{Recorded, Table, TableError},
 };
 use lamplighter_core::{
@@ -36,6 +35,7 @@ use super::{
     scheduler,
     side::Side,
     sides,
+    stop_signals::StopTokens,
     wake::WakeSocket,
     watching::{CurrentTasks, WatchedSources, watch},
 };
@@ -77,31 +77,6 @@ pub struct Service {
     pub grace: Duration,
     /// The sources, if they are watched.
     pub watched: Option<WatchedSources>,
-}
-
-/// The two ways to stop a runner.
-#[derive(Clone, Debug, Default)]
-pub struct StopTokens {
-    /// Starts nothing new, and lets runs finish within the grace.
-    pub stop: CancellationToken,
-    /// Waits for no run any more.
-    pub at_once: CancellationToken,
-}
-
-impl StopTokens {
-    /// Tokens that fire on SIGTERM, SIGHUP and SIGINT: the first signal fires `stop`, the second `at_once`.
-    pub fn by_signals() -> anyhow::Result<Self> {
-        let tokens = Self::default();
-        let fired = tokens.clone();
-        let mut signals = EndSignals::of_anybody()?;
-        tokio::spawn(async move {
-            for token in [&fired.stop, &fired.at_once] {
-                signals.next().await;
-                token.cancel();
-            }
-        });
-        Ok(tokens)
-    }
 }
 
 /// Runs all parts until a stop, and then until the runs in progress have finished or are cancelled. When this returns, no process

@@ -1,7 +1,7 @@
 //! The pulse and its schedule. The stack has it only if a task needs it.
 
 use lamplighter_core::{
-    notify::Target,
+    notification::Target,
     schedule::{Driver, driver},
 };
 use lamplighter_project::{

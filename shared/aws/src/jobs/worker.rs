@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lamplighter_core::{
     holder::Holder,
     job::{AttemptOutcome, Job, JobKey, Next, Refusal, StartRequest, Wait, next},
-    notify::{Message, occasion},
+    notification::{Message, occasion},
     retry::Retry,
     run::{ErrorKind, Run, RunError},
 };

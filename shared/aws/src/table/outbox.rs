@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use jiff::Timestamp;
 use lamplighter_core::{
     name::TaskName,
-    notify::{Message, Redelivery},
+    notification::{Message, Redelivery},
 };
 use serde_json::Value;
 

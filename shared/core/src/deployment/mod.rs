@@ -6,20 +6,20 @@
 
 mod answer;
 mod deadline;
-mod kind;
 mod ledger;
 mod plan;
 mod properties;
+mod rollback;
 mod stack;
 mod steps;
 mod waves;
 
 pub use answer::{Addressee, MAX_ANSWER_BYTES, Verdict, render, shortened};
 pub use deadline::{Deadline, MAX_SERVICE_TIMEOUT};
-pub use kind::{Kind, kind, missing_before, resolve};
 pub use ledger::{Answered, Course, Entry, EntryKey, Latest, Ledger, Success, TaskEntry, Undone};
 pub use plan::{Change, Plan, PlannedTask, Request, Situation, after_delete, may_be_undone, plan};
 pub use properties::Properties;
+pub use rollback::{Kind, kind, missing_before, resolve};
 pub use stack::{Direction, SentUpdate, StackEvent, StackPhase, direction, rolled_back, shows, went_forward};
 pub use steps::{DeploymentStep, abandoned, at_last_call, next_step, verdict};
 pub use waves::{OrderError, Ordered, waves};

@@ -12,7 +12,7 @@ use lamplighter_core::{
     definition::{Cron, Definition, Lifecycle, Overlap, Phase, Queue},
     duration,
     name::TaskName,
-    notify::Target,
+    notification::Target,
     pulse::{self, Plan, PlannedTask},
     resolve::{self, Packed},
     schedule::{Driver, driver},

@@ -1,19 +1,9 @@
-//! Notifications about failures: their targets, their contents and their redelivery.
+//! Targets of notifications.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    id::RunId,
-    name::TaskName,
-    resolve,
-    retry::Retry,
-    run::{ErrorKind, Run, Trigger},
-    status::Status,
-};
+use crate::resolve;
 
 /// The maximum length of an event bus's name. Source: `EventBridge` API Reference, `PutEventsRequestEntry`.
 const BUS_NAME: usize = 256;
@@ -125,113 +115,6 @@ fn is_safe_url(text: &str) -> bool {
     }
 }
 
-/// The notification about one failure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// The task.
-    pub task: TaskName,
-    /// The run; none if there was none.
-    pub run_id: Option<RunId>,
-    /// The status in which the run ended, such as FAILED; MISSED if there was no run.
-    pub status: String,
-    /// The kind of the error.
-    pub kind: Option<ErrorKind>,
-    /// The reason of the failure.
-    pub message: String,
-    /// The scheduled time of the run.
-    pub scheduled_for: Option<Timestamp>,
-    /// The environment in which it ran.
-    pub environment: String,
-    /// The stack of the task.
-    pub stack: String,
-}
-
-impl Message {
-    /// Creates the notification about a run that did not complete.
-    pub fn of(run: &Run, environment: &str, stack: &str) -> Self {
-        Self {
-            task: run.task.clone(),
-            run_id: Some(run.id),
-            status: run.status.as_str().to_owned(),
-            kind: run.error.as_ref().map(|error| error.kind),
-            message: run.reason().unwrap_or_default().to_owned(),
-            scheduled_for: run.scheduled_for,
-            environment: environment.to_owned(),
-            stack: stack.to_owned(),
-        }
-    }
-
-    /// Creates the notification about the messages in a task's dead-letter queue, with its idempotency key:
-    /// one notification a day while there are messages.
-    pub fn of_dead_letters(
-        task: &TaskName,
-        count: u64,
-        now: Timestamp,
-        environment: &str,
-        stack: &str,
-    ) -> Option<(String, Self)> {
-        let text = match count {
-            0 => return None,
-            1 => "a message is in the dead-letter queue".to_owned(),
-            _ => format!("{count} messages are in the dead-letter queue"),
-        };
-        let message = Self {
-            task: task.clone(),
-            run_id: None,
-            status: Status::Failed.as_str().to_owned(),
-            kind: Some(ErrorKind::System),
-            message: format!("{text}: see `lamplighter jobs dead`"),
-            scheduled_for: None,
-            environment: environment.to_owned(),
-            stack: stack.to_owned(),
-        };
-        Some((format!("dead letters of {}", now.strftime("%Y-%m-%d")), message))
-    }
-
-    /// Returns a one-line summary.
-    pub fn subject(&self) -> String {
-        format!("{} {} in {}", self.task, self.status, self.stack)
-    }
-}
-
-/// The time for which delivery of a message is tried.
-pub const DELIVERY_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// The interval at which messages in dead-letter queues are counted.
-pub const COUNT_LETTERS: Duration = Duration::from_secs(600);
-/// The backoff between two deliveries of a message.
-const PAUSES: Retry =
-    Retry { max_attempts: u32::MAX, initial: Duration::from_secs(60), max: Duration::from_secs(3600) };
-
-/// The decision after a failed delivery.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Redelivery {
-    /// Deliver the message again at this time.
-    At(Timestamp),
-    /// Do not deliver it again.
-    GiveUp,
-}
-
-/// Decides what follows a failed delivery, after `failures` earlier ones, of a message that is kept since
-/// `since`.
-///
-/// Delivery is tried for [`DELIVERY_LIMIT`]: after 1, 2, 4, .. minutes, and then each hour.
-pub fn after_failure(failures: u32, since: Timestamp, now: Timestamp) -> Redelivery {
-    let pause = PAUSES.longest_pause(failures.saturating_add(1));
-    let end = since.saturating_add(DELIVERY_LIMIT).unwrap_or(Timestamp::MAX);
-    match now.saturating_add(pause) {
-        Ok(at) if now < end => Redelivery::At(at),
-        _ => Redelivery::GiveUp,
-    }
-}
-
-/// Returns the idempotency key of a failure's notification: the tick of the run, or else the run's id.
-pub fn occasion(trigger: Trigger, tick: Option<Timestamp>, run_id: RunId) -> String {
-    match (trigger, tick) {
-        (Trigger::Schedule | Trigger::Pulse, Some(tick)) => tick.to_string(),
-        _ => run_id.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,33 +130,6 @@ mod tests {
         let bus = Target::EventBus("default".into());
         let (json, beside) = bus.packed();
         assert_eq!((Target::unpacked(&json.to_string(), None).unwrap(), beside), (bus.clone(), None));
-    }
-
-    #[test]
-    fn o08_dead_letters_are_told_once_a_day_while_there_are_some() {
-        let reported = |count, at: &str| {
-            let task = "mail".parse().unwrap();
-            Message::of_dead_letters(&task, count, at.parse().unwrap(), "dev", "shop")
-        };
-        assert_eq!(reported(0, "2026-11-28T10:00:00Z"), None);
-        let (first, message) = reported(2, "2026-11-28T10:00:00Z").unwrap();
-        assert_eq!(message.message, "2 messages are in the dead-letter queue: see `lamplighter jobs dead`");
-        assert_eq!(reported(5, "2026-11-28T23:59:59Z").unwrap().0, first);
-        assert_ne!(reported(5, "2026-11-29T00:00:00Z").unwrap().0, first);
-    }
-
-    #[test]
-    fn o08_a_message_is_tried_for_a_day_at_longer_and_longer_pauses() {
-        let since = Timestamp::from_second(1_800_000_000).unwrap();
-        let (mut now, mut pauses) = (since, Vec::new());
-        while let Redelivery::At(at) = after_failure(u32::try_from(pauses.len()).unwrap(), since, now) {
-            pauses.push(at.duration_since(now).as_mins());
-            now = at;
-        }
-        assert_eq!(pauses[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
-        let day = i64::try_from(DELIVERY_LIMIT.as_secs() / 60).unwrap();
-        assert!((day..=day + 60).contains(&pauses.iter().sum::<i64>()), "{pauses:?}");
-        assert_eq!(after_failure(u32::MAX, since, since), Redelivery::At(since + Duration::from_secs(3600)));
     }
 
     #[test]
