@@ -33,7 +33,7 @@ use lamplighter_project::{Project, compile, config::Config, describe, workspace:
 
 use crate::{terminal::output, tr, words::Words};
 
-/// How long a service waits at its end for a reader that does not read.
+/// The time that a service waits at its end for a reader that does not read.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A command of the program.
@@ -79,7 +79,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// How long to wait at the end for a reader that does not read; none: until it is gone.
+    /// The time to wait at the end for a reader that does not read; none: until it is gone.
     pub(crate) fn patience(self) -> Option<Duration> {
         (self == Self::Service).then_some(PATIENCE)
     }

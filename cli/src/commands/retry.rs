@@ -20,7 +20,7 @@ use crate::{
     words::Words,
 };
 
-/// How many of a task's newest runs are searched for the last one that began.
+/// The number of a task's newest runs that are searched for the last one that started.
 const LOOKED_AT: u16 = 50;
 
 /// Repeats a failed run.

@@ -27,7 +27,7 @@ use crate::{
     words::Words,
 };
 
-/// How many pulses are looked through for one that noted a missed tick: those of about seventeen hours.
+/// The number of pulse runs that are searched for a missed tick: those of about seventeen hours.
 const PULSES: u16 = 1000;
 
 /// Explains why a task ran at a time, or why it did not.
@@ -44,23 +44,23 @@ pub(crate) struct Arguments {
     /// The environment; goes before `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
-    /// Prints JSON: the question, the answer, and the records that it is taken from.
+    /// Prints JSON: the question, the answer, and the records that support it.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     place: Place,
 }
 
-/// The question, its answer, and what it is taken from.
+/// The answer to `why`, with its evidence.
 #[derive(Debug, Serialize)]
-struct Told {
+struct Explanation {
     task: String,
     at: Timestamp,
     timezone: String,
     #[serde(flatten)]
     answer: Answer,
     ticks: Around,
-    /// The records for that time.
+    /// The records of runs for that time.
     records: Vec<Run>,
     enabled: bool,
     /// The next scheduled time from now on.
@@ -72,30 +72,30 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let name = names::task(words, &workspace, &arguments.task)?;
     let project = super::project(&workspace, arguments.environment.as_deref())?;
     let Some(definition) = super::definitions(project, Some(&name)).pop() else {
-        bail!("the task `{name}` says nothing of itself")
+        bail!("the task `{name}` does not describe itself")
     };
     let now = Timestamp::now();
-    let (told, ignored) = super::runtime()?.block_on(async {
+    let (explanation, ignored) = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
-        let told = answered(&target.table, definition, arguments.time, now).await;
+        let explanation = explain(&target.table, definition, arguments.time, now).await;
         target.close().await;
-        told
+        explanation
     })?;
     unreadable(words, &ignored);
     if arguments.json {
-        output::plain(serde_json::to_string_pretty(&told)?);
+        output::plain(serde_json::to_string_pretty(&explanation)?);
         return Ok(());
     }
-    let (mark, style) = sign(told.answer.status());
+    let (mark, style) = sign(explanation.answer.status());
     // The mark and a space are as wide as the indentation of the lines below.
-    let said = wrapped(words, 0, &format!("  {}", sentence(words, &told)));
-    for (i, line) in said.iter().enumerate() {
+    let sentences = wrapped(words, 0, &format!("  {}", sentence(words, &explanation)));
+    for (i, line) in sentences.iter().enumerate() {
         match i {
             0 => output::line(format!("{style}{mark}{style:#} {}", line.trim_start())),
             _ => output::line(line),
         }
     }
-    for line in evidence(words, &told, now) {
+    for line in evidence(words, &explanation, now) {
         for line in wrapped(words, 2, &format!("  {line}")) {
             output::line(line);
         }
@@ -103,15 +103,15 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn answered(
+async fn explain(
     table: &Table,
     definition: Definition,
     time: Option<When>,
     now: Timestamp,
-) -> anyhow::Result<(Told, Vec<UnreadableItem>)> {
+) -> anyhow::Result<(Explanation, Vec<UnreadableItem>)> {
     let (state, ignored) = each_task::settled(table, &definition.name, now).await?;
     let mut ignored: Vec<_> = ignored.into_iter().collect();
-    // A schedule that was set at run time is the one that counts.
+    // A schedule that was set at run time overrides the task's own.
     let settings = state.settings.as_deref().map(Settings::parse).transpose();
     let definition = settings.unwrap_or_default().unwrap_or_default().applied_to(definition);
     let cron = definition.cron();
@@ -124,10 +124,10 @@ async fn answered(
     };
     let ticks = cron.map(|cron| around(cron, &zone, at)).unwrap_or_default();
     let runs = runs(table, &definition, at, &mut ignored).await?;
-    let given_up = if ticks.exact && at < now { given_up(table, &definition.name, at).await? } else { None };
-    let was_there = ticks.exact && at < now && was_there(table, &definition.name, at).await?;
+    let noted_at = if ticks.exact && at < now { noted_at(table, &definition.name, at).await? } else { None };
+    let existed = ticks.exact && at < now && existed(table, &definition.name, at).await?;
     let question =
-        Question { definition: &definition, state: &state, at, ticks, runs: &runs, given_up, was_there, now };
+        Question { definition: &definition, state: &state, at, ticks, runs: &runs, noted_at, existed, now };
     let answer = why(&question);
     let TaskState { disabled, .. } = state;
     let id = answer.run_id();
@@ -135,10 +135,10 @@ async fn answered(
         runs.into_iter().filter(|run| run.scheduled_for == Some(at) || Some(run.id) == id).collect();
     let timezone = cron.map_or_else(|| "UTC".to_owned(), |cron| cron.timezone.clone());
     let task = definition.name.to_string();
-    Ok((Told { task, at, timezone, answer, ticks, records, enabled: !disabled, next }, ignored))
+    Ok((Explanation { task, at, timezone, answer, ticks, records, enabled: !disabled, next }, ignored))
 }
 
-/// The ticks around a time. A task whose own function is asked has one each minute.
+/// Returns the ticks around a time. A task with a schedule function has one each minute.
 fn around(cron: &Cron, zone: &TimeZone, at: Timestamp) -> Around {
     let moment = SignedDuration::from_millis(1);
     let Some(schedule) = &cron.schedule else {
@@ -159,7 +159,7 @@ fn around(cron: &Cron, zone: &TimeZone, at: Timestamp) -> Around {
     }
 }
 
-/// The runs whose triggers came at the time or in the week after it, those of the first hour for certain.
+/// Returns the runs that were triggered at a time or in the following week. The search stops after the first hour if it finds the tick's run.
 async fn runs(
     table: &Table,
     definition: &Definition,
@@ -167,7 +167,7 @@ async fn runs(
     ignored: &mut Vec<UnreadableItem>,
 ) -> anyhow::Result<Vec<Run>> {
     let later = |hours| at.saturating_add(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MAX);
-    // By how much two machines' clocks may differ.
+    // The clocks of two machines may differ by this much.
     let early = at.saturating_sub(SignedDuration::from_secs(2)).unwrap_or(at);
     let mut all: Vec<Run> = Vec::new();
     for (from, until) in [(early, later(1)), (later(1), later(7 * 24))] {
@@ -183,15 +183,15 @@ async fn runs(
     Ok(all)
 }
 
-/// Returns true if a record of the task is from before a time.
-async fn was_there(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<bool> {
+/// Returns true if the task has a record from before a time.
+async fn existed(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<bool> {
     let before = History { until: Some(at), ..History::of(task.clone(), 1) };
     let page = table.history(&before).await?;
     Ok(!page.runs.is_empty() || !page.unreadable.is_empty())
 }
 
-/// When one of the last pulses noted that the tick will have no run.
-async fn given_up(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+/// Returns when a recent pulse run recorded the tick as missed.
+async fn noted_at(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Result<Option<Timestamp>> {
     let pulses = table.pulses(PULSES).await?.records;
     let noted = pulses.into_iter().find(|pulse| {
         pulse.misses.iter().any(|missed| missed.task == *task && missed.first <= at && at <= missed.last)
@@ -199,10 +199,10 @@ async fn given_up(table: &Table, task: &TaskName, at: Timestamp) -> anyhow::Resu
     Ok(noted.map(|pulse| pulse.started_at))
 }
 
-/// The answer in one sentence.
-fn sentence(words: &Words, told: &Told) -> String {
-    let (task, at) = (&told.task, words.time(told.at));
-    match &told.answer {
+/// Puts the answer into one sentence.
+fn sentence(words: &Words, explanation: &Explanation) -> String {
+    let (task, at) = (&explanation.task, words.time(explanation.at));
+    match &explanation.answer {
         Answer::Ran { status, reason: None, .. } => {
             tr!(words, "why-ran", task = task, at = at, status = *status)
         }
@@ -252,9 +252,9 @@ fn sentence(words: &Words, told: &Told) -> String {
     }
 }
 
-/// The sources of the answer.
-fn evidence(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
-    let mut lines: Vec<_> = told
+/// Lists the evidence for the answer.
+fn evidence(words: &Words, explanation: &Explanation, now: Timestamp) -> Vec<String> {
+    let mut lines: Vec<_> = explanation
         .records
         .iter()
         .map(|run| {
@@ -262,14 +262,14 @@ fn evidence(words: &Words, told: &Told, now: Timestamp) -> Vec<String> {
             tr!(words, "why-record", run = run.id, status = status, trigger = run.trigger, at = at)
         })
         .collect();
-    if let (Answer::Running { run_id, .. }, true) = (&told.answer, told.records.is_empty()) {
+    if let (Answer::Running { run_id, .. }, true) = (&explanation.answer, explanation.records.is_empty()) {
         lines.push(tr!(words, "why-holder", run = *run_id));
     }
-    if let Answer::NotDue { before, after } = &told.answer {
+    if let Answer::NotDue { before, after } = &explanation.answer {
         lines.extend(before.map(|at| tr!(words, "why-before", at = at)));
         lines.extend(after.map(|at| tr!(words, "why-after", at = at)));
     }
-    if let Some(next) = told.next {
+    if let Some(next) = explanation.next {
         lines.push(tr!(words, "why-next", at = next, far = words.from_now(next, now)));
     }
     lines
@@ -313,8 +313,8 @@ mod tests {
             Answer::Forgotten,
         ];
         let words = Words::new(Locale::En);
-        let said = answers.map(|answer| {
-            let told = Told {
+        let sentences = answers.map(|answer| {
+            let explanation = Explanation {
                 task: "purge-expired".into(),
                 at,
                 timezone: "UTC".into(),
@@ -324,32 +324,32 @@ mod tests {
                 enabled: true,
                 next: None,
             };
-            sentence(&words, &told)
+            sentence(&words, &explanation)
         });
-        insta::assert_snapshot!(said.join("\n"), @r"
+        insta::assert_snapshot!(sentences.join("\n"), @r"
         purge-expired ran for 2027-01-15T08:00:00Z: COMPLETED
         purge-expired ran for 2027-01-15T08:00:00Z: FAILED, the disk is full
         purge-expired ran for 2027-01-15T08:00:00Z, caught up 10 min later: COMPLETED
         purge-expired is running for 2027-01-15T08:00:00Z, since 2027-01-15T08:00:00Z
-        purge-expired began for 2027-01-15T08:00:00Z, and nobody heard of its end: the disk is full
+        purge-expired started for 2027-01-15T08:00:00Z but never reported an end: the disk is full
         purge-expired did not run for 2027-01-15T08:00:00Z: it was disabled
-        purge-expired has no record for 2027-01-15T08:00:00Z, and is disabled now
-        purge-expired did not run for 2027-01-15T08:00:00Z: it was blocked: the disk is full
+        purge-expired has no record for 2027-01-15T08:00:00Z, and is now disabled
+        purge-expired did not run for 2027-01-15T08:00:00Z: blocked: the disk is full
         purge-expired did not run for 2027-01-15T08:00:00Z: run 01MCC5RM000000000000000000 was in progress
         purge-expired did not run for 2027-01-15T08:00:00Z: the disk is full
-        purge-expired missed 2027-01-15T08:00:00Z: no trigger came
-        purge-expired missed 2027-01-15T08:00:00Z: no trigger came; its next run was for a later time
-        purge-expired was not there yet at 2027-01-15T08:00:00Z: it has no record from before, and no runner and no pulse has seen its schedule
-        purge-expired did not have this schedule yet at 2027-01-15T08:00:00Z: no runner and no pulse has seen it
-        purge-expired was not there yet at 2027-01-15T08:00:00Z: its schedule is known since 2027-01-15T08:00:00Z
-        purge-expired did not have this schedule yet at 2027-01-15T08:00:00Z: it is known since 2027-01-15T08:00:00Z
-        purge-expired did not run for 2027-01-15T08:00:00Z: its schedule function said no, or was not asked
-        purge-expired is due for 2027-01-15T08:00:00Z, which is just now: its trigger may still come
-        purge-expired is to run for 2027-01-15T08:00:00Z, which is yet to come
+        purge-expired missed 2027-01-15T08:00:00Z: no trigger arrived
+        purge-expired missed 2027-01-15T08:00:00Z: no trigger arrived, and its next run was for a later time
+        purge-expired did not exist yet at 2027-01-15T08:00:00Z: it has no earlier record, and no runner or pulse has seen its schedule
+        purge-expired did not have this schedule yet at 2027-01-15T08:00:00Z: no runner or pulse has seen it
+        purge-expired did not exist yet at 2027-01-15T08:00:00Z: its schedule was first seen at 2027-01-15T08:00:00Z
+        purge-expired did not have this schedule yet at 2027-01-15T08:00:00Z: it was first seen at 2027-01-15T08:00:00Z
+        purge-expired did not run for 2027-01-15T08:00:00Z: its schedule function returned false, or was not called
+        purge-expired is due for 2027-01-15T08:00:00Z, which is now: its trigger may still arrive
+        purge-expired will run for 2027-01-15T08:00:00Z, which is in the future
         purge-expired would be due for 2027-01-15T08:00:00Z, but is disabled
         purge-expired is not due for 2027-01-15T08:00:00Z
         purge-expired has no schedule: deployments, jobs or the runner start it
-        purge-expired was due for 2027-01-15T08:00:00Z, longer ago than its records are kept
+        purge-expired was due for 2027-01-15T08:00:00Z, but its records of that time have expired
         ");
     }
 }

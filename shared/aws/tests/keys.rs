@@ -202,7 +202,7 @@ async fn q07_an_id_that_looks_like_a_replays_is_another_one() {
     assert_eq!(jobs.enqueue(replay).await.unwrap(), Accepted { joined: true, ..first });
 }
 
-/// How many objects have the arguments of jobs; the bucket keeps files of its own beside them.
+/// The number of objects with arguments of jobs. The bucket keeps files of its own beside them.
 fn files(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries

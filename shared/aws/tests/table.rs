@@ -395,7 +395,7 @@ async fn a_lost_run_is_recorded_with_the_environment_that_it_was_claimed_in() {
 }
 
 #[tokio::test]
-async fn l18_a_run_that_is_forestalled_does_not_begin_and_one_that_has_begun_is_not_forestalled() {
+async fn l18_a_run_whose_start_is_prevented_does_not_begin_and_one_that_has_begun_goes_on() {
     let embedded = embedded().await;
     let deployment = |second| Deployment {
         ledger: "shop#Tasks".into(),

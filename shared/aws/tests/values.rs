@@ -43,7 +43,7 @@ fn config(bucket: &Bucket, secret: &str) -> aws_config::SdkConfig {
 }
 
 impl World {
-    /// How many objects the bucket has.
+    /// The number of objects in the bucket.
     fn objects(&self) -> usize {
         let Ok(runs) = std::fs::read_dir(self.folder.path().join("values/runs/digest")) else { return 0 };
         let objects = |run: std::io::Result<std::fs::DirEntry>| std::fs::read_dir(run.unwrap().path());

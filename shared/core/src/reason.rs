@@ -122,7 +122,7 @@ pub enum Reason {
     KilledLate,
     /// A side task's process ended without a result.
     ProcessEnded {
-        /// How it ended, e.g. `ended (exit status: 1)`.
+        /// The end of the process, e.g. `ended (exit status: 1)`.
         how: String,
     },
     /// The function's process failed.

@@ -1,4 +1,4 @@
-//! Why a task ran at some time, or did not: from its definition, its state, the records around that time, and now.
+//! Answers why a task ran at a time, or why it did not: from its definition, its state, and the records around that time.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::{
     status::Status,
 };
 
-/// How long after its time a tick's run may begin and still count as in time: EventBridge's and the pulse's precision is a
-/// minute, and a cold start takes seconds.
+/// The delay up to which a tick's run counts as on time. The precision of EventBridge and the pulse is a minute, and a cold
+/// start takes seconds.
 pub const IN_TIME: Duration = Duration::from_secs(150);
 
 /// A question about a time, and the facts for its answer.
@@ -30,12 +30,12 @@ pub struct Question<'a> {
     pub at: Timestamp,
     /// The task's ticks around that time.
     pub ticks: Around,
-    /// The records of its runs whose triggers came from a little before that time on.
+    /// The records of the runs that were triggered at that time or later.
     pub runs: &'a [Run],
-    /// When a pulse noted that the tick would have no run, if one did.
-    pub given_up: Option<Timestamp>,
-    /// A record of the task is from before that time: it was there then.
-    pub was_there: bool,
+    /// When a pulse run recorded the tick as missed, if one did.
+    pub noted_at: Option<Timestamp>,
+    /// The task has a record from before that time, so it existed then.
+    pub existed: bool,
     /// The time of the question.
     pub now: Timestamp,
 }
@@ -51,7 +51,7 @@ pub struct Around {
     pub after: Option<Timestamp>,
 }
 
-/// Why a task ran, or did not.
+/// The answer: why the task ran, or why it did not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
@@ -59,9 +59,9 @@ pub enum Answer {
     Ran {
         /// The run.
         run_id: RunId,
-        /// How it ended.
+        /// The status in which it ended.
         status: Status,
-        /// Why it did not complete, if it did not.
+        /// The reason, if it did not complete.
         #[serde(flatten, serialize_with = "reason::beside")]
         reason: Option<Reason>,
     },
@@ -69,19 +69,19 @@ pub enum Answer {
     CaughtUp {
         /// The run.
         run_id: RunId,
-        /// How it ended.
+        /// The status in which it ended.
         status: Status,
-        /// How much later.
+        /// The delay, in milliseconds.
         late_ms: u64,
     },
     /// It is running.
     Running {
         /// The run.
         run_id: RunId,
-        /// Since when.
+        /// The time of its start.
         since: Timestamp,
     },
-    /// It began, and nobody heard of its end.
+    /// It started but never reported its end.
     Lost {
         /// The run.
         run_id: RunId,
@@ -89,9 +89,9 @@ pub enum Answer {
         #[serde(flatten, serialize_with = "reason::beside")]
         reason: Reason,
     },
-    /// It was switched off, or is now.
+    /// It was disabled, or is now.
     Disabled {
-        /// The record of it, if the trigger came.
+        /// The record of the trigger, if it arrived.
         run_id: Option<RunId>,
     },
     /// A task that it depends on had not completed.
@@ -112,27 +112,27 @@ pub enum Answer {
         #[serde(flatten, serialize_with = "reason::beside")]
         reason: Reason,
     },
-    /// Nothing started it.
+    /// No trigger arrived.
     Missed {
-        /// When a pulse noted it.
+        /// The time at which a pulse run recorded the miss.
         noted_at: Option<Timestamp>,
-        /// The run of the next tick that had one. Where the policy of catch-up is `last`, it stands for this one too.
+        /// The run of the next tick that had one. With the catch-up policy `last` it covers this tick too.
         instead: Option<RunId>,
     },
-    /// The task, its table or its schedule was not there yet.
+    /// The task, its table or its schedule did not exist yet.
     NotThereYet {
-        /// Since when its schedule is known; nothing if no pulse and no runner has seen it.
+        /// The time at which its schedule was first seen; nothing if no pulse and no runner has seen it.
         since: Option<Timestamp>,
         /// The task had another schedule at that time.
         is_changed: bool,
     },
-    /// Its own schedule function said no, or was not asked.
+    /// Its schedule function returned false, or was not called.
     NotAsked,
-    /// Its time has only just come.
+    /// The time has just come, and its trigger may still arrive.
     Waiting,
     /// The time is in the future.
     Future {
-        /// True if the task would run in its present state.
+        /// The task is disabled at present.
         disabled: bool,
     },
     /// It is not due at that time.
@@ -148,11 +148,11 @@ pub enum Answer {
     Forgotten,
 }
 
-/// Why the task ran at the time asked about, or did not.
+/// Answers why the task ran at the time asked about, or why it did not.
 pub fn why(question: &Question<'_>) -> Answer {
     let Question { definition, state, at, ticks, runs, now, .. } = *question;
     let Kind::Cron(cron) = &definition.kind else { return Answer::Unscheduled };
-    // What was recorded for that time says more than the schedule, which may have been another one then.
+    // Records of that time override the schedule, which may have been another one then.
     let recorded: Vec<_> = runs.iter().filter(|run| run.scheduled_for == Some(at)).collect();
     let began = |run: &&&Run| !matches!(run.status, Status::Skipped | Status::Blocked);
     if let Some(lease) = state.leases().find(|lease| lease.scheduled_for == Some(at)) {
@@ -178,10 +178,10 @@ pub fn why(question: &Question<'_>) -> Answer {
     }
     let put_off = crate::schedule::put_off(cron, &definition.name);
     let age = Duration::try_from(now.duration_since(at)).unwrap_or_default();
-    if age < IN_TIME + put_off && question.given_up.is_none() {
+    if age < IN_TIME + put_off && question.noted_at.is_none() {
         return Answer::Waiting;
     }
-    if state.known.is_none() && !question.was_there && question.given_up.is_none() {
+    if state.known.is_none() && !question.existed && question.noted_at.is_none() {
         return Answer::NotThereYet { since: None, is_changed: false };
     }
     if age > definition.retention {
@@ -192,20 +192,20 @@ pub fn why(question: &Question<'_>) -> Answer {
     }
     let later = runs.iter().filter(|run| began(&run) && run.scheduled_for > Some(at));
     let instead = later.min_by_key(|run| run.scheduled_for).map(|run| run.id);
-    Answer::Missed { noted_at: question.given_up, instead }
+    Answer::Missed { noted_at: question.noted_at, instead }
 }
 
-/// The answer for a tick from before the task's schedule was known. A task that has records from before, and that is not
-/// known to have had another schedule, was there before it was written down since when.
+/// Returns the answer for a tick from before the task's schedule was first seen. A task with earlier records existed before its
+/// schedule was first seen, unless the schedule is known to have changed.
 fn not_there_yet(question: &Question<'_>, cron: &Cron) -> Option<Answer> {
-    let Question { state, at, was_there, .. } = *question;
-    let known = state.known.as_ref().filter(|_| question.given_up.is_none())?;
+    let Question { state, at, existed, .. } = *question;
+    let known = state.known.as_ref().filter(|_| question.noted_at.is_none())?;
     if known.schedule != schedule_word(cron) {
         // Neither a pulse nor a runner has seen the schedule that it has now.
         return Some(Answer::NotThereYet { since: None, is_changed: true });
     }
     let is_changed = known.is_changed;
-    let is_before = at < known.since && (is_changed || !was_there);
+    let is_before = at < known.since && (is_changed || !existed);
     is_before.then_some(Answer::NotThereYet { since: Some(known.since), is_changed })
 }
 
@@ -221,7 +221,7 @@ fn of_run(run: &Run, at: Timestamp) -> Answer {
     Answer::Ran { run_id, status, reason: run.typed_reason().filter(|_| status != Status::Completed) }
 }
 
-/// The answer of a record whose body was not run.
+/// Returns the answer for a record whose body did not run.
 fn kept_out(run: &Run) -> Answer {
     let run_id = run.id;
     let reason = run.typed_reason().unwrap_or_else(|| Reason::Other { text: String::new() });
@@ -233,7 +233,7 @@ fn kept_out(run: &Run) -> Answer {
 }
 
 impl Answer {
-    /// The status that comes nearest to the answer, for its sign and colour.
+    /// Returns the status that is closest to the answer, for its sign and colour.
     pub fn status(&self) -> Status {
         match self {
             Self::Ran { status, .. } | Self::CaughtUp { status, .. } => *status,
@@ -326,8 +326,8 @@ mod tests {
             at: at(0),
             ticks: Around { exact: true, before: Some(at(-86_400)), after: Some(at(86_400)) },
             runs,
-            given_up: None,
-            was_there: true,
+            noted_at: None,
+            existed: true,
             now: at(3600),
         };
         change(&mut question);
@@ -378,8 +378,8 @@ mod tests {
                 at: at(0),
                 ticks: Around { exact: true, ..Around::default() },
                 runs: &[],
-                given_up: None,
-                was_there: true,
+                noted_at: None,
+                existed: true,
                 now: at(60),
             };
             assert_eq!(why(&question), Answer::Running { run_id: id(3), since: at(2) });
@@ -441,7 +441,7 @@ mod tests {
     fn k05_why_a_tick_had_nothing() {
         assert_eq!(ask(&[], |_| ()), Answer::Missed { noted_at: None, instead: None });
         let noted_at = Some(at(180));
-        assert_eq!(ask(&[], |q| q.given_up = noted_at), Answer::Missed { noted_at, instead: None });
+        assert_eq!(ask(&[], |q| q.noted_at = noted_at), Answer::Missed { noted_at, instead: None });
         let next = [Run { scheduled_for: Some(at(86_400)), ..run(4, 86_401, Status::Completed) }];
         assert_eq!(ask(&next, |_| ()), Answer::Missed { noted_at: None, instead: Some(id(4)) });
         let disabled = TaskState { disabled: true, ..TaskState::default() };
@@ -452,8 +452,8 @@ mod tests {
             at: at(0),
             ticks: Around { exact: true, ..Around::default() },
             runs: &[],
-            given_up: None,
-            was_there: true,
+            noted_at: None,
+            existed: true,
             now: at(3600),
         };
         assert_eq!(why(&question), Answer::Disabled { run_id: None });
@@ -478,7 +478,7 @@ mod tests {
         let missed = Answer::Missed { noted_at: None, instead: None };
         let not_yet =
             |since: Option<i64>, is_changed| Answer::NotThereYet { since: since.map(at), is_changed };
-        for (what, state, was_there, answer) in [
+        for (what, state, existed, answer) in [
             ("nobody has seen it", TaskState::default(), false, not_yet(None, false)),
             ("it has records, from a time when nobody noted it", TaskState::default(), true, missed.clone()),
             ("it came later", known(now, 1, false), false, not_yet(Some(1), false)),
@@ -494,18 +494,18 @@ mod tests {
             ),
         ] {
             let found = ask(&[], |question| {
-                (question.state, question.was_there) = (Box::leak(Box::new(state)), was_there);
+                (question.state, question.existed) = (Box::leak(Box::new(state)), existed);
             });
             assert_eq!(found, answer, "{what}");
         }
         // What a pulse noted, or a record says, says more.
         let state = known(now, 1, false);
         let noted = ask(&[], |q| {
-            (q.state, q.was_there, q.given_up) = (Box::leak(Box::new(state.clone())), false, Some(at(180)));
+            (q.state, q.existed, q.noted_at) = (Box::leak(Box::new(state.clone())), false, Some(at(180)));
         });
         assert_eq!(noted, Answer::Missed { noted_at: Some(at(180)), instead: None });
         let ran = [run(1, 2, Status::Completed)];
-        let ran = ask(&ran, |q| (q.state, q.was_there) = (Box::leak(Box::new(state.clone())), false));
+        let ran = ask(&ran, |q| (q.state, q.existed) = (Box::leak(Box::new(state.clone())), false));
         assert_eq!(ran, Answer::Ran { run_id: id(1), status: Status::Completed, reason: None });
     }
 
@@ -520,8 +520,8 @@ mod tests {
                 at: at(0),
                 ticks: Around { exact: true, ..Around::default() },
                 runs: &[],
-                given_up: None,
-                was_there: true,
+                noted_at: None,
+                existed: true,
                 now: at(3600),
             })
         };

@@ -18,7 +18,7 @@ use crate::{architecture::Architecture, workspace::Workspace};
 use cargo_metadata::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How long the rest of the output is waited for once cargo has ended. A process that cargo left behind may still hold the pipe.
+/// The time to wait for the rest of the output once cargo has ended. A process that cargo left behind may still hold the pipe.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 
 /// The prefixes of the variables by which an outer cargo describes the running program's package.

@@ -33,7 +33,7 @@ const DISPATCHER_SECONDS: u64 = 900;
 const FALLBACK_SECONDS: u64 = 60;
 /// The timeout of the pulse. It ends before the next minute's pulse starts.
 const PULSE_SECONDS: u64 = 55;
-/// How often Lambda retries a failed asynchronous invocation unless it is configured otherwise. Source: AWS Lambda Developer
+/// Lambda's default number of retries of a failed asynchronous invocation. Source: AWS Lambda Developer
 /// Guide, "Configuring error handling for asynchronous invocation".
 const DEFAULT_RETRIES: u8 = 2;
 /// The days for which the deployments' ledger keeps its entries at least.
@@ -57,7 +57,7 @@ pub struct FunctionPlan<'a> {
     pub timeout_seconds: u64,
     /// The environment variables, in the order in which they are written.
     pub variables: Vec<Variable<'a>>,
-    /// How often Lambda retries an asynchronous invocation that failed.
+    /// The number of times that Lambda retries a failed asynchronous invocation.
     pub max_retries: u8,
     /// The receiver of the record of an asynchronous invocation whose retries all failed.
     pub on_failure: Option<Destination<'a>>,

@@ -19,7 +19,7 @@ pub fn visibility_seconds(task: &Task) -> u64 {
     VISIBILITY * task.function_seconds()
 }
 
-/// How often a message is delivered before SQS moves it to the dead-letter queue.
+/// The number of deliveries of a message before SQS moves it to the dead-letter queue.
 pub fn deliveries(task: &Task) -> u32 {
     task.definition.retry.max_attempts.saturating_add(SPARE_DELIVERIES).min(MAX_DELIVERIES)
 }

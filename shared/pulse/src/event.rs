@@ -43,7 +43,7 @@ pub struct FailedInvocation {
     pub request_id: String,
     /// Its payload.
     pub payload: Value,
-    /// How it failed.
+    /// The failure.
     pub failure: FunctionFailure,
 }
 

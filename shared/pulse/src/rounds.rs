@@ -28,7 +28,7 @@ use crate::{
 
 /// The most invocations in flight.
 const AT_ONCE: usize = 32;
-/// How long a run is followed that no other tick waits for.
+/// The time for which a run is followed if no other tick waits for it.
 const FOLLOWED: Duration = Duration::from_secs(10);
 /// The first pause between two rounds, doubled while nothing changes.
 const FIRST_PAUSE: Duration = Duration::from_millis(30);

@@ -118,7 +118,7 @@ fn newest_library(dependencies: &Path) -> PathBuf {
         .unwrap_or_else(|| panic!("no `liblamplighter-*.rlib` in {}", dependencies.display()))
 }
 
-/// What the compiler said of a case, without what depends on this machine, on the lines of the library's source, or on how many
+/// The compiler's errors about a case, without the parts that depend on this machine, on the lines of the library's source, or on how many
 /// types its dependencies know.
 fn normalised(said: &str) -> String {
     let of_the_case = concat!(env!("CARGO_MANIFEST_DIR"), "/");
@@ -169,7 +169,7 @@ fn normalised(said: &str) -> String {
     diagnostics.join("\n\n") + "\n"
 }
 
-/// How many digits a text begins with.
+/// The number of digits at the start of a text.
 fn digits(text: &str) -> usize {
     text.bytes().take_while(u8::is_ascii_digit).count()
 }

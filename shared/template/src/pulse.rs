@@ -19,7 +19,8 @@ use super::{
     yaml::{map, mapping},
 };
 
-/// How long EventBridge tries to deliver the event of one minute, in seconds. The next minute's pulse makes up for a lost one.
+/// The time in which EventBridge tries to deliver the event of one minute, in seconds. The next minute's pulse makes up for a lost
+/// one.
 /// Source: EventBridge Scheduler API Reference, `RetryPolicy`.
 const EVENT_SECONDS: u32 = 60;
 

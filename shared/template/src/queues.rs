@@ -22,7 +22,7 @@ pub const OUTPUT: &str = "LamplighterQueues";
 
 /// The values that the maximum concurrency of a mapping can have. Source: AWS Lambda API Reference, `ScalingConfig`.
 const CONCURRENCY: std::ops::RangeInclusive<u32> = 2..=1000;
-/// How long SQS keeps a message, in seconds: the longest that it can.
+/// The retention of messages in SQS, in seconds: the maximum.
 const RETENTION_SECONDS: u32 = 14 * 24 * 3600;
 /// The actions on the table's items of jobs.
 pub(super) const JOBS: [&str; 6] = [

@@ -18,12 +18,12 @@ use super::{
     yaml::map,
 };
 
-/// How long the queue of undelivered ticks keeps them, in seconds: the longest that SQS can.
+/// The retention of the queue of undelivered ticks, in seconds: the maximum of SQS.
 const UNDELIVERED_SECONDS: u32 = 14 * 24 * 3600;
 
 /// The event that a schedule sends. EventBridge inserts the tick, which is part of the run's identity.
 const INPUT: &str = r#"{"trigger":"schedule","scheduled_for":"<aws.scheduler.scheduled-time>"}"#;
-/// How often the delivery of a tick is retried at most: the limit of EventBridge.
+/// The number of retries of a tick's delivery: the maximum of EventBridge.
 const RETRIES: u32 = 185;
 /// The limits of the time for which delivery is retried, in seconds. Source: EventBridge Scheduler API Reference,
 /// `RetryPolicy`.
@@ -94,7 +94,7 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
     vec![(role_id, role), (ids::schedule(task), resource)]
 }
 
-/// How long delivery of a tick is retried, in seconds: until the next tick, which makes it stale. With catch-up `none` it is
+/// Returns the time for which delivery of a tick is retried, in seconds: until the next tick, which makes it stale. With catch-up `none` it is
 /// retried no longer than a late tick is still run.
 fn retry_seconds(schedule: &Schedule, catch_up: CatchUp) -> i64 {
     let longest = match catch_up {

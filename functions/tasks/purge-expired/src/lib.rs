@@ -31,7 +31,7 @@ impl Default for Config {
 pub struct Purged {
     /// The number of deleted sessions.
     pub sessions: u64,
-    /// Whether the purge was cancelled before it was complete.
+    /// True if the purge was cancelled before it was complete.
     pub stopped_early: bool,
 }
 
