@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     net::UdpSocket,
     sync::{
         Arc,
@@ -209,6 +210,39 @@ async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
 }
 
 #[tokio::test]
+async fn q09_the_pauses_of_a_failing_job_double_and_no_attempt_starts_before_their_end() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    let key = enqueue(&jobs, new()).await;
+    let retry = Retry { max_attempts: 4, initial: Duration::from_millis(40), max: Duration::from_millis(80) };
+    let worker = Worker { retry, jitter: 1.0, ..worker("w") };
+    let (mut pauses, mut starts) = (Vec::new(), Vec::new());
+    let over = async {
+        loop {
+            let failed = async |job: &Job| tried(job, Some(failure()));
+            match jobs.process(&key, &worker, failed).await.unwrap() {
+                JobOutcome::Refused(Refusal::NotBefore { .. }) => tokio::task::yield_now().await,
+                JobOutcome::Again { pause, .. } => {
+                    let Some(JobRecord::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("over") };
+                    pauses.push(pause);
+                    starts.push(job.not_before.unwrap());
+                }
+                JobOutcome::Over(run) => break run,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let run = tokio::time::timeout(Duration::from_secs(60), over).await.expect("it does not end");
+    assert_eq!((run.status, run.attempts.len()), (Status::Failed, 4));
+    assert_eq!(pauses, [40, 80, 80].map(Duration::from_millis));
+    for ((attempts, pause), start) in run.attempts.windows(2).zip(pauses).zip(starts) {
+        // The table stores whole milliseconds.
+        assert!(start.as_millisecond() >= (attempts[0].started_at + pause).as_millisecond(), "{run:?}");
+        assert!(attempts[1].started_at.as_millisecond() >= start.as_millisecond(), "{run:?}");
+    }
+}
+
+#[tokio::test]
 async fn q04_a_waiting_a_running_and_a_finished_job_are_aborted_each_in_its_way() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
@@ -287,7 +321,7 @@ async fn q07_twenty_at_once_with_one_key_make_one_job() {
     let jobs = jobs(&embedded);
     let wanted = NewJob { id: Some("order-42".into()), ..new() };
     let all = futures::future::join_all((0..20).map(|_| jobs.enqueue(wanted.clone()))).await;
-    let keys: std::collections::BTreeSet<_> = all.into_iter().map(|it| it.unwrap().key).collect();
+    let keys: BTreeSet<_> = all.into_iter().map(|it| it.unwrap().key).collect();
     assert_eq!(keys.len(), 1);
 }
 
@@ -335,6 +369,22 @@ async fn q06_q13_many_jobs_are_enqueued_at_once_and_found_by_priority() {
     let wrong = NewJob { arguments: json!(1), ..new() };
     let error = jobs.enqueue_many(vec![new(), wrong, new()]).await.unwrap_err();
     assert_eq!((error.accepted.len(), error.failed[0].0), (2, 1));
+}
+
+#[tokio::test]
+async fn q13_ten_thousand_jobs_are_enqueued_by_one_call_in_batches_of_25() {
+    let embedded = embedded().await;
+    let jobs = jobs(&embedded);
+    embedded.meter.spent();
+    let keys = jobs.enqueue_many(vec![new(); 10_000]).await.unwrap();
+    let requests = embedded.meter.spent();
+    assert!(requests.iter().all(|(operation, _)| operation == "BatchWriteItem"), "{requests:?}");
+    assert_eq!(requests.len(), 10_000 / 25);
+    let ids: BTreeSet<_> = keys.iter().map(|key| key.run_id.to_string()).collect();
+    let pages = embedded.table.client().scan().table_name("lamplighter").projection_expression("sk");
+    let stored: Vec<_> = pages.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
+    let stored: BTreeSet<_> = stored.iter().map(|item| item["sk"].as_s().unwrap().clone()).collect();
+    assert_eq!((ids.len(), ids == stored), (10_000, true));
 }
 
 #[tokio::test]
