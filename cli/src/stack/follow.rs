@@ -12,6 +12,7 @@ use lamplighter_aws::{
     table::{Seen, Table},
 };
 use lamplighter_core::{
+    backoff::Backoff,
     claim::Refusal,
     envelope::{Envelope, Report},
     id::RunId,
@@ -95,7 +96,7 @@ pub async fn follow(
 
 /// Polls a run until it has ended.
 pub async fn watch(table: &Table, task: &TaskName, id: RunId, first: Duration) -> anyhow::Result<Run> {
-    Ok(table.follow_run(task, id, (first, LONGEST_PAUSE)).await?)
+    Ok(table.follow_run(task, id, Backoff::new(first, LONGEST_PAUSE)).await?)
 }
 
 /// The outcome of a run whose function failed. If the run still holds its task, this records the failure.

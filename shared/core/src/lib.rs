@@ -12,7 +12,7 @@
 //! - [`reason`]: the reasons why a run did not start or did not complete
 //! - [`claim`]: the lease of a task
 //! - [`holder`]: the word that distinguishes one claim from every other
-//! - [`retry`]: attempts, and the backoff between them
+//! - [`retry`]: attempts, and the backoff between them; [`backoff`]: that of loops
 //! - [`constraint`]: limits by key, and unique jobs
 //! - [`job`]: a run of a queue task, from its enqueue to its record
 //! - [`deployment`]: the tasks that a deployment runs, their order and context, and its answer
@@ -32,6 +32,7 @@
 //! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
 pub mod assets;
+pub mod backoff;
 pub mod catch_up;
 pub mod claim;
 pub mod coming;

@@ -11,6 +11,7 @@ use lamplighter_aws::{
     table::{Recorded, Seen, Table, TableError},
 };
 use lamplighter_core::{
+    backoff::Backoff,
     claim::{LostRun, Refusal},
     deployment::{Deployment, TaskEntry, shortened},
     envelope::{Envelope, Report},
@@ -80,7 +81,7 @@ pub async fn follow(
     let envelope =
         Envelope { run_id: Some(task.run_id), deployment: Some(deployment.clone()), ..Envelope::of(trigger) };
     let payload = serde_json::to_value(&envelope).unwrap_or(Value::Null);
-    let mut pause = FIRST_PAUSE;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut refused_since = None;
     loop {
         let sent = Timestamp::now();
@@ -142,8 +143,7 @@ pub async fn follow(
             RunState::Running => return Ok(outcome(&watch(table, task, NEXT_LOOK).await?)),
             RunState::NotStarted => {}
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        sleep(backoff.pause()).await;
     }
 }
 
@@ -165,23 +165,23 @@ fn run_state(response: Response) -> RunState {
 /// Like [`watch`], for a run whose invocation is in flight. Returns `None` if the run has not started after
 /// [`BEGIN_WITHIN`]. Its invocation may be lost then, and invoking again is safe.
 async fn watch_begin(table: &Table, task: &TaskEntry) -> Result<Option<Run>, TableError> {
-    let (began, mut pause) = (Instant::now(), FIRST_LOOK);
+    let (began, mut backoff) = (Instant::now(), Backoff::new(FIRST_LOOK, BEGIN_WITHIN));
     loop {
-        sleep(pause).await;
+        // The last look is at the end of the time, and not much later.
+        let left = BEGIN_WITHIN.saturating_sub(began.elapsed()).max(NEXT_LOOK);
+        sleep(backoff.pause().min(left)).await;
         match table.look(&task.name, task.run_id, Timestamp::now()).await? {
             Seen::Over(run) => return Ok(Some(*run)),
             Seen::Held(_) => return watch(table, task, NEXT_LOOK).await.map(Some),
             Seen::Nowhere if began.elapsed() >= BEGIN_WITHIN => return Ok(None),
-            Seen::Nowhere => {
-                pause = (pause * 2).min(BEGIN_WITHIN.saturating_sub(began.elapsed()).max(NEXT_LOOK));
-            }
+            Seen::Nowhere => {}
         }
     }
 }
 
 /// Follows a run until it has ended. It does not depend on a response.
 pub async fn watch(table: &Table, task: &TaskEntry, first: Duration) -> Result<Run, TableError> {
-    table.follow_run(&task.name, task.run_id, (first, LONGEST_PAUSE)).await
+    table.follow_run(&task.name, task.run_id, Backoff::new(first, LONGEST_PAUSE)).await
 }
 
 /// Ends a run whose function failed while it held the task's lease.

@@ -12,6 +12,7 @@ use lamplighter_aws::{
     table::{Recorded, TableError},
 };
 use lamplighter_core::{
+    backoff::Backoff,
     claim::TaskState,
     envelope::Envelope,
     name::TaskName,
@@ -30,10 +31,8 @@ use crate::{
 const AT_ONCE: usize = 32;
 /// The time for which a run is followed if no other tick waits for it.
 const FOLLOWED: Duration = Duration::from_secs(10);
-/// The first pause between two rounds, doubled while nothing changes.
-const FIRST_PAUSE: Duration = Duration::from_millis(30);
-/// The longest pause between two rounds.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The pauses between two rounds while nothing changes.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(30), Duration::from_secs(2));
 
 /// The unfinished and finished ticks of one pulse.
 pub struct Rounds<'a, 'r> {
@@ -98,19 +97,18 @@ impl<'a, 'r> Rounds<'a, 'r> {
         mut states: BTreeMap<TaskName, TaskState>,
         end: Timestamp,
     ) -> Result<(), TableError> {
-        let mut pause = FIRST_PAUSE;
+        let mut backoff = BACKOFF;
         let mut progress_at = Timestamp::now();
         while !self.pending.is_empty() {
             let seen = self.seen(states).await?;
             let has_progress = self.round(&seen).await?;
             if has_progress {
-                (pause, progress_at) = (FIRST_PAUSE, Timestamp::now());
+                (backoff, progress_at) = (BACKOFF, Timestamp::now());
             }
             if Timestamp::now() >= end || !(has_progress || self.may_progress(progress_at)) {
                 break;
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(backoff.pause()).await;
             let tasks = wanted(&self.pending).into_iter().cloned().collect();
             states = self.read_states(&tasks).await?;
         }

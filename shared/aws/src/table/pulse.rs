@@ -12,6 +12,7 @@ use lamplighter_core::{
     id::RunId,
     name::TaskName,
     pulse::{Record, State},
+    retry::Retry,
     run::Run,
     status::Status,
 };
@@ -22,15 +23,15 @@ use super::{
     item::{self, Item, n, s, to_item, to_json},
     keys::{Key, Partition, STATE},
 };
+use crate::random::jitter;
 
 /// The retention of records of pulses and of notices, in seconds: 30 days.
 pub(crate) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
-/// The number of requests for keys that the service left unprocessed.
-const ASKED: u32 = 8;
-/// The pause before the next request, doubled each time.
-const PAUSE: Duration = Duration::from_millis(25);
+/// The requests for keys that the service left unprocessed.
+const UNPROCESSED: Retry =
+    Retry { max_attempts: 8, initial: Duration::from_millis(50), max: Duration::from_secs(6) };
 /// The number of a task's runs that are searched for the run of a tick.
 const RUNS_OF_TICK: i32 = 100;
 
@@ -214,8 +215,7 @@ impl Table {
         let mut found = Vec::new();
         for some in keys.chunks(BATCH) {
             let mut open: Vec<Item> = some.iter().cloned().map(Key::attributes).collect();
-            let mut pause = PAUSE;
-            for asked in 1.. {
+            for attempt in 1.. {
                 let wanted = KeysAndAttributes::builder().set_keys(Some(open)).consistent_read(true).build();
                 let wanted = wanted.map_err(|error| self.failed(what, &error))?;
                 let output = self.client.batch_get_item().request_items(&self.name, wanted).send().await;
@@ -226,12 +226,11 @@ impl Table {
                 if open.is_empty() {
                     break;
                 }
-                if asked == ASKED {
-                    let cause = format!("{} keys were left unanswered {ASKED} times", open.len());
+                if attempt == UNPROCESSED.max_attempts {
+                    let cause = format!("{} keys were left unprocessed {attempt} times", open.len());
                     return Err(TableError::Service { table: self.name.clone(), operation: what, cause });
                 }
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                tokio::time::sleep(UNPROCESSED.pause(attempt, jitter())).await;
             }
         }
         Ok(found)

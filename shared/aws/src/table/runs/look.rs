@@ -1,9 +1,9 @@
 //! The state of single runs. A run that was lost is ended by the process that finds it.
 
-use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_core::{
+    backoff::Backoff,
     claim::{LostRun, TaskState},
     id::RunId,
     name::TaskName,
@@ -42,20 +42,18 @@ impl Table {
         Ok(run.map_or(Seen::Nowhere, |run| Seen::Over(Box::new(run))))
     }
 
-    /// Follows a run until it is over. Looks at it after `first`, then with pauses that double up to `longest`.
+    /// Follows a run until it is over. Looks at it after each pause.
     pub async fn follow_run(
         &self,
         task: &TaskName,
         run_id: RunId,
-        (first, longest): (Duration, Duration),
+        mut backoff: Backoff,
     ) -> Result<Run, TableError> {
-        let mut pause = first;
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep(backoff.pause()).await;
             if let Seen::Over(run) = self.look(task, run_id, Timestamp::now()).await? {
                 return Ok(*run);
             }
-            pause = (pause * 2).min(longest);
         }
     }
 
