@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_core::{
+    backoff::Backoff,
     id::RunId,
     job::{InvalidJob, Job, JobKey, NewJob, Predecessor, Readiness, ready},
     name::TaskName,
@@ -35,8 +36,8 @@ use crate::{
     },
 };
 
-/// The first and the longest pause between two reads of a job's record while a caller waits for its end.
-const WAIT_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// The pauses between two reads of a job's record while a caller waits for its end.
+const WAIT_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 /// The number of jobs that are recorded before their wake-ups are sent: the first jobs start while the last ones are recorded.
 const WAKE_BATCH: usize = 500;
 /// The time after which the pulse retries a wake-up that could not be sent.
@@ -271,7 +272,7 @@ impl Jobs {
     pub async fn wait(&self, key: &JobKey, patience: Duration) -> Result<Option<Run>, TableError> {
         // A patience beyond what a clock can show has no end.
         let until = tokio::time::Instant::now().checked_add(patience);
-        let mut pause = WAIT_PAUSES.0;
+        let mut backoff = WAIT_BACKOFF;
         loop {
             if let Some(run) = self.table.run(&key.task, key.run_id).await? {
                 return Ok(Some(run));
@@ -281,8 +282,7 @@ impl Jobs {
             if left.is_zero() {
                 return Ok(None);
             }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 3 / 2).min(WAIT_PAUSES.1);
+            tokio::time::sleep(backoff.pause().min(left)).await;
         }
     }
 

@@ -1,6 +1,5 @@
 //! The state of single runs. A run that was lost is ended by the process that finds it.
 
-
 use jiff::Timestamp;
 use lamplighter_core::{
     backoff::Backoff,
