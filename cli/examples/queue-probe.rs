@@ -34,6 +34,7 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
             Outcome::success("waited").with_data(&mark)
         }
         "fail" => Err(TaskError::new("told to fail")).fatal(),
+        "never" => Err(TaskError::new("never works")),
         "once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "exit" if ctx.attempt() == 1 => std::process::exit(3),
         "trace" => {

@@ -2,13 +2,27 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use lamplighter_core::{
+    id::RunId,
+    job::{JobKey, Limit, NewJob},
+    run::Run,
+    status::Status,
+};
 use lamplighter_runner::queue::LEASE;
 use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use super::stage::{Stage, until};
+use super::stage::{LIMIT, Stage, until};
+
+fn id_of(job: &str) -> RunId {
+    job.split_once('/').unwrap().1.parse().unwrap()
+}
+
+fn time(run: &Value, key: &str) -> Timestamp {
+    run[key].as_str().unwrap().parse().unwrap()
+}
 
 #[test]
 fn q01_q03_waiting_jobs_run_when_a_runner_starts_and_later_ones_at_once() {
@@ -76,7 +90,6 @@ fn q11_one_job_of_a_limited_key_runs_at_a_time_and_other_jobs_are_not_delayed() 
     let free = stage.enqueue("send-mail", "sleep", "free", &["--at-most", "1", "--key", "bob"]);
     let runner = stage.start(&["start"], &[]);
     let mut runs: Vec<_> = limited.iter().map(|job| stage.over(job)).collect();
-    let time = |run: &Value, key: &str| run[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     runs.sort_by_key(|run| time(&run["attempts"][0], "started_at"));
     for pair in runs.windows(2) {
         assert_eq!(pair[1]["status"], "COMPLETED", "{pair:#?}");
@@ -92,15 +105,20 @@ fn q11_one_job_of_a_limited_key_runs_at_a_time_and_other_jobs_are_not_delayed() 
 fn q04_q05_a_delayed_job_starts_at_its_time_and_a_running_job_can_be_aborted() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let runner = stage.start(&["start"], &[]);
-    let delayed = stage.over(&stage.enqueue("send-mail", "", "later", &["--delay", "2s"]));
-    let time = |key: &str| delayed[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-    let id: lamplighter_core::id::RunId = delayed["id"].as_str().unwrap().parse().unwrap();
-    let waited = time("started_at").duration_since(id.made_at()).as_millis();
-    assert!(waited >= 2000, "it started after {waited} ms");
+    let at = Timestamp::now() + Duration::from_secs(2);
+    let timed = stage.enqueue("send-mail", "", "timed", &["--at", &at.to_string()]);
+    let delayed = stage.enqueue("send-mail", "", "later", &["--delay", "2s"]);
+    for (job, start) in [(timed, at), (delayed.clone(), id_of(&delayed).made_at() + Duration::from_secs(2))] {
+        let run = stage.over(&job);
+        let late = time(&run, "started_at").duration_since(start);
+        // On an idle machine it is some milliseconds late.
+        let on_time = SignedDuration::ZERO..SignedDuration::from_secs(10);
+        assert!(on_time.contains(&late), "{late:?} late: {run:#}");
+    }
     let obeying = stage.enqueue("send-mail", "obey", "obeying", &[]);
-    stage.until_noted(2);
-    let (_, id) = obeying.split_once('/').unwrap();
-    let runs = stage.workspace.run(&["jobs", "replay", "send-mail", id]).failed();
+    stage.until_noted(3);
+    let id = id_of(&obeying).to_string();
+    let runs = stage.workspace.run(&["jobs", "replay", "send-mail", &id]).failed();
     assert!(runs.contains("`lamplighter jobs abort` cancels it"), "{runs}");
     stage.workspace.run(&["abort", &obeying]).succeeded();
     assert_eq!(stage.over(&obeying)["status"], "CANCELLED");
@@ -122,6 +140,115 @@ fn q02_q09_a_failed_job_with_large_arguments_is_replayed_with_them() {
     let again = stage.over(replayed[0]["run_id"].as_str().unwrap());
     // The body received the value that makes it fail.
     assert_eq!((&again["error"]["message"], &again["retry_of"]), (&json!("told to fail"), &failed["id"]));
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
+fn q08_a_job_that_no_worker_started_in_time_fails_as_expired() {
+    let stage = Stage::new().queue("send-mail", &json!({}));
+    let job = stage.enqueue("send-mail", "", "expired", &["--expires-in", "1ms"]);
+    let runner = stage.start(&["start"], &[]);
+    let run = stage.over(&job);
+    assert_eq!((&run["status"], &run["why"]["kind"]), (&json!("FAILED"), &json!("expired")), "{run:#}");
+    assert!(run["error"]["message"].as_str().unwrap().starts_with("expired"), "{run:#}");
+    assert!(time(&run["why"], "start_by") <= time(&run, "completed_at"), "{run:#}");
+    assert_eq!(
+        stage.enqueue("send-mail", "", "in time", &["--expires-in", "1h", "--wait", "60s"]),
+        "\"in time\""
+    );
+    assert_eq!(stage.noted(), ["in time"], "the body of the other job did not run");
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+#[test]
+fn q09_a_job_that_keeps_failing_is_listed_as_dead_and_replayed() {
+    let retry = json!({ "max_attempts": 3, "initial_ms": 50, "max_ms": 100 });
+    let stage = Stage::new().queue("send-mail", &json!({ "retry": retry }));
+    let runner = stage.start(&["start"], &[]);
+    let job = stage.enqueue("send-mail", "never", "again", &[]);
+    let failed = stage.over(&job);
+    let attempts = failed["attempts"].as_array().unwrap();
+    assert_eq!((&failed["status"], attempts.len()), (&json!("FAILED"), 3), "{failed:#}");
+    for pair in attempts.windows(2) {
+        assert_eq!(pair[0]["error"]["message"], "never works", "{failed:#}");
+        let ended = time(&pair[0], "started_at")
+            + SignedDuration::from_millis(pair[0]["duration_ms"].as_i64().unwrap());
+        assert!(time(&pair[1], "started_at") >= ended, "{failed:#}");
+    }
+    assert_eq!(stage.noted().len(), 3);
+
+    let dead = stage.workspace.run(&["jobs", "dead", "--json"]).succeeded();
+    let dead: Value = serde_json::from_str(&dead).unwrap();
+    let [letter] = &dead["failed"].as_array().unwrap()[..] else { panic!("{dead:#}") };
+    for key in ["id", "task", "error", "attempts", "completed_at"] {
+        assert_eq!(letter[key], failed[key], "{key} of {letter:#}");
+    }
+    let text = stage.workspace.run(&["jobs", "dead"]).succeeded();
+    let ended = format!("{:.0}", time(&failed, "completed_at"));
+    for part in ["send-mail", &id_of(&job).to_string(), "never works", "3 attempts", &ended] {
+        assert!(text.contains(part), "no `{part}` in {text}");
+    }
+    let replayed = stage.workspace.run(&["jobs", "replay", "send-mail", "--all", "--json"]).succeeded();
+    let replayed: Value = serde_json::from_str(&replayed).unwrap();
+    let again = stage.over(replayed[0]["run_id"].as_str().unwrap());
+    assert_eq!((&again["retry_of"], &again["arguments"]), (&failed["id"], &failed["arguments"]), "{again:#}");
+    assert_eq!(stage.noted().len(), 6, "it ran again");
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
+}
+
+/// The largest number of these runs whose attempts overlap.
+fn most_at_once(runs: &[Run]) -> i32 {
+    let attempts = runs.iter().flat_map(|run| &run.attempts);
+    let mut changes: Vec<_> = attempts
+        .flat_map(|attempt| {
+            let start = attempt.started_at.as_millisecond();
+            let end = start + i64::try_from(attempt.duration_ms).unwrap();
+            // Times are whole milliseconds, so that one that ends as another one starts may seem to end later.
+            [(start, 1), (end - 1, -1)]
+        })
+        .collect();
+    changes.sort_unstable();
+    let running = changes.iter().scan(0, |running, (_, change)| {
+        *running += change;
+        Some(*running)
+    });
+    running.max().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn q11_the_limits_of_process_task_and_key_are_reached_and_not_exceeded() {
+    let stage = Stage::new().queue("mail", &json!({})).queue("press", &json!({ "concurrency": 3 }));
+    let runner = stage.start(&["start", "--concurrency", "16"], &[]);
+    let jobs = stage.jobs();
+    // The bodies wait for the file.
+    let enqueue = async |task: &str, count: usize, file: &str, limit: Option<Limit>| {
+        let arguments = json!({ "mode": "await", "mark": file });
+        let job = NewJob { arguments, limit, ..NewJob::of(task.parse().unwrap()) };
+        jobs.enqueue_many(vec![job; count]).await.unwrap()
+    };
+    let ended = async |keys: Vec<JobKey>| {
+        let mut runs = Vec::new();
+        for key in keys {
+            runs.push(jobs.wait(&key, LIMIT).await.unwrap().expect("it does not end"));
+        }
+        assert!(runs.iter().all(|run| run.status == Status::Completed), "{runs:#?}");
+        runs
+    };
+    let of_process = enqueue("mail", 40, "first", None).await;
+    stage.until_noted(16);
+    stage.workspace.write("first", "");
+    assert_eq!(most_at_once(&ended(of_process).await), 16);
+
+    let of_task = enqueue("press", 7, "second", None).await;
+    let of_key = enqueue("mail", 5, "second", Some(Limit { key: "ada".into(), at_once: 2 })).await;
+    stage.until_noted(40 + 3 + 2);
+    stage.workspace.write("second", "");
+    let (of_task, of_key) = (ended(of_task).await, ended(of_key).await);
+    assert_eq!((most_at_once(&of_task), most_at_once(&of_key)), (3, 2));
+    assert_eq!(stage.noted().len(), 40 + 7 + 5);
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
 }

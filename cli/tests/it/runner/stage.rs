@@ -11,6 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lamplighter_aws::{
+    clients::local_dynamodb,
+    jobs::{Jobs, Waker},
+    table::Table,
+};
+use lamplighter_runner::wake::wake_address;
 use serde_json::{Value, json};
 
 use crate::fixture::{Workspace, definition};
@@ -92,6 +98,18 @@ impl Stage {
         self.config.push_str(&table);
         self.workspace.write("lamplighter.toml", &self.config);
         self
+    }
+
+    /// The table, through the process that serves it.
+    pub(crate) fn table(&self) -> Table {
+        let sign = self.workspace.read(".lamplighter/table.sqlite.endpoint");
+        let sign: Value = serde_json::from_str(&sign).unwrap();
+        Table::new(local_dynamodb(sign["dynamodb"].as_str().unwrap()), "shop-lamplighter")
+    }
+
+    /// The jobs of the table. A new one wakes the runner.
+    pub(crate) fn jobs(&self) -> Jobs {
+        Jobs::new(self.table(), Waker::Runner { to: wake_address(&self.workspace.path(".lamplighter")) })
     }
 
     /// Enqueues a job, and returns its name.
