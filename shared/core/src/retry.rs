@@ -92,13 +92,26 @@ mod tests {
     }
 
     proptest! {
+        /// The bounds are computed here by repeated doubling.
         #[test]
-        fn a_pause_never_exceeds_its_bounds(attempt in 1_u32.., attempts in 1_u32.., jitter in 0.0..=1.0_f64) {
-            let retry = Retry { max_attempts: attempts, ..Retry::default() };
+        fn c16_a_pause_is_its_jitters_part_of_a_bound_that_doubles_up_to_the_maximum(
+            attempt in prop_oneof![1_u32..12, 1_u32..],
+            attempts in prop_oneof![1_u32..12, 1_u32..],
+            (initial, max) in (0_u64..5_000, 0_u64..600_000),
+            jitter in 0.0..=1.0_f64,
+        ) {
+            let (initial, max) = (Duration::from_millis(initial), Duration::from_millis(max));
+            let retry = Retry { max_attempts: attempts, initial, max };
+            let mut bound = initial.min(max);
+            for _ in 1..attempt.min(64) {
+                bound = (bound * 2).min(max);
+            }
             match retry.after_failure(attempt, true, LONG, jitter) {
                 Next::RetryAfter(pause) => {
                     prop_assert!(attempt < attempts);
-                    prop_assert!(pause <= retry.max);
+                    prop_assert_eq!(pause, bound.mul_f64(jitter));
+                    prop_assert_eq!(retry.pause(attempt, 0.0), Duration::ZERO);
+                    prop_assert_eq!(retry.pause(attempt, 1.0), bound);
                 }
                 next => prop_assert_eq!((next, attempt >= attempts), (Next::Exhausted, true)),
             }

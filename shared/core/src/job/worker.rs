@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_query_is_when_the_next_entry_is_due_and_at_most_five_seconds_later() {
+    fn q05_the_next_query_is_when_the_next_entry_is_due_and_at_most_five_seconds_later() {
         let usual = Priority::default();
         let limits = limits(1000, &[("a", None)]);
         for (what, entries, pause) in [
