@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     answer::{NotAccepted, StoredAnswer, deliver, digest, put},
-    classify::{BeginOutcome, Findings, begin, unclassified},
+    begin::{BeginOutcome, Findings, begin, unclassified},
     drive::{DeploymentServices, DriveOutcome, drive},
     event::{Action, Deploy, Envelope, Event, FIRST_DELIVERY, action, envelope},
     services::{DispatchError, Dispatcher},

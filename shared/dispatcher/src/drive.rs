@@ -22,7 +22,7 @@ use lamplighter_core::{
 use tokio::time::{Duration, sleep};
 
 use crate::{
-    classify::{events_until, is_late},
+    begin::{events_until, is_late},
     follow::{follow, stored_run, unstarted, watch},
 };
 

@@ -2,7 +2,7 @@
 //!
 //! - [`event`]: parses events so that a malformed one can still be answered
 //! - [`dispatch`]: the path of an event: parse, plan, run, answer; and the fallback responder
-//! - [`classify`]: classifies a request and plans it
+//! - [`begin`]: begins a request: reads its ledger and its stack, and opens its ledger entry
 //! - [`drive`]: runs a deployment wave by wave
 //! - [`follow`]: starts one task's run and follows it to its record
 //! - [`answer`]: sends an answer once
@@ -12,7 +12,7 @@
 //! be killed: a later one reads which tasks have run, waits for those that are running, and starts the others.
 
 pub mod answer;
-pub mod classify;
+pub mod begin;
 pub mod dispatch;
 pub mod drive;
 pub mod event;

@@ -1,4 +1,4 @@
-//! Classification of a request by its ledger and its stack, and the plan that follows from it.
+//! Beginning of a request: reads its ledger and its stack, makes the plan, and opens the ledger entry.
 
 use std::{
     collections::BTreeMap,
