@@ -131,7 +131,7 @@ mod tests {
             (
                 Refusal::NotDue,
                 [
-                    "its schedule function said no",
+                    "its schedule function returned false",
                     "ihre Zeitplan-Funktion hat nein gesagt",
                     "funkcja harmonogramu zadania odmówiła",
                 ]
@@ -148,7 +148,7 @@ mod tests {
             (
                 Refusal::AlreadyRunning { run_id },
                 [
-                    format!("run {RUN} has begun already"),
+                    format!("run {RUN} has already begun"),
                     format!("der Lauf {RUN} hat schon begonnen"),
                     format!("przebieg {RUN} już się zaczął"),
                 ],
@@ -156,7 +156,7 @@ mod tests {
             (
                 Refusal::AlreadyRan { occasion: PastOccasion::Tick(until) },
                 [
-                    "the scheduled time 2026-11-21T10:00:00Z has had its run".to_owned(),
+                    "the scheduled time 2026-11-21T10:00:00Z has already had its run".to_owned(),
                     "für 21.11.2026 10:00:00 UTC gab es schon einen Lauf".to_owned(),
                     "termin 21.11.2026 10:00:00 UTC miał już swój przebieg".to_owned(),
                 ],
@@ -164,7 +164,7 @@ mod tests {
             (
                 Refusal::AlreadyRan { occasion: PastOccasion::Deployment(entry.clone()) },
                 [
-                    format!("the deployment {entry} has had its run"),
+                    format!("the deployment {entry} has already had its run"),
                     format!("das Deployment {entry} hatte schon seinen Lauf"),
                     format!("wdrożenie {entry} miało już swój przebieg"),
                 ],

@@ -259,7 +259,9 @@ impl PastOccasion {
             Self::Tick(tick) => Reason::TickRan { scheduled_for: *tick },
             Self::Deployment(entry) => Reason::DeploymentRan { entry: entry.to_string() },
             Self::Run(run_id) => Reason::AlreadyOver { run_id: *run_id },
-            Self::Other(words) => Reason::Other { text: format!("already_ran: {words} has had its run") },
+            Self::Other(words) => {
+                Reason::Other { text: format!("already_ran: {words} has already had its run") }
+            }
         }
     }
 }
@@ -549,7 +551,7 @@ mod tests {
         assert_eq!(json, expected);
         let old = serde_json::json!({ "reason": "already_ran", "occasion": words });
         let old: Refusal = serde_json::from_value(old).unwrap();
-        assert_eq!(old.to_string(), format!("already_ran: {words} has had its run"));
+        assert_eq!(old.to_string(), format!("already_ran: {words} has already had its run"));
     }
 
     #[test]

@@ -308,15 +308,15 @@ impl fmt::Display for Reason {
             }
             Self::NotReplaced { run_id, until } => write!(
                 f,
-                "previous_instance_running: {run_id} holds the task until {until}; it was asked to end, and did not in time"
+                "previous_instance_running: {run_id} holds the task until {until}; it was cancelled but did not end in time"
             ),
-            Self::AlreadyRunning { run_id } => write!(f, "already_running: run {run_id} has begun already"),
+            Self::AlreadyRunning { run_id } => write!(f, "already_running: run {run_id} has already begun"),
             Self::TickRan { scheduled_for } => {
-                write!(f, "already_ran: the scheduled time {scheduled_for} has had its run")
+                write!(f, "already_ran: the scheduled time {scheduled_for} has already had its run")
             }
-            Self::DeploymentRan { entry } => write!(f, "already_ran: the deployment {entry} has had its run"),
-            Self::AlreadyOver { run_id } => write!(f, "already_ran: the run {run_id} has had its run"),
-            Self::NotDue => f.write_str("not_due: the task's schedule function says so"),
+            Self::DeploymentRan { entry } => write!(f, "already_ran: the deployment {entry} has already had its run"),
+            Self::AlreadyOver { run_id } => write!(f, "already_ran: run {run_id} has already ended"),
+            Self::NotDue => f.write_str("not_due: the task's schedule function returned false"),
             Self::NeverRan { task } => write!(f, "`{task}` has never run, and this task depends on it"),
             Self::DependencyFailed { task, run_id, status } => {
                 write!(f, "the last run of `{task}` ended {status}, and this task depends on it: run {run_id}")
@@ -326,25 +326,25 @@ impl fmt::Display for Reason {
             }
             Self::EarlierFailed { task } => write!(f, "`{task}` failed before it could start"),
             Self::JobNotCompleted { task, run_id, status } => {
-                write!(f, "{task}/{run_id}, which it comes after, is {status}")
+                write!(f, "the earlier job {task}/{run_id} is {status}")
             }
             Self::JobMissing { task, run_id } => {
-                write!(f, "{task}/{run_id}, which it comes after, has no record (any more)")
+                write!(f, "the earlier job {task}/{run_id} has no record (any more)")
             }
             Self::Lost { until } => {
-                write!(f, "lost: nothing was heard of the run before its lease ended at {until}")
+                write!(f, "lost: the run did not record its end before its lease expired at {until}")
             }
             Self::HostEnded => {
-                f.write_str("lost: the program that ran its function was ended before it was over")
+                f.write_str("lost: the program that hosted its function ended first")
             }
             Self::AttemptLost { attempt, until } => {
-                write!(f, "lost: attempt {attempt} began and nobody wrote its end; its lease ended at {until}")
+                write!(f, "lost: attempt {attempt} did not record its end before its lease expired at {until}")
             }
             Self::AttemptUnanswered { failure } => {
                 write!(f, "lost: the function did not end the attempt: {failure}")
             }
             Self::LeaseLost => f.write_str(
-                "the runner lost its lease of the task: the table was not reachable in time, or another runner has the task",
+                "the runner lost the task's lease: the table was not reachable in time, or another runner has the task",
             ),
             Self::KilledLate => f.write_str("its process did not end in time after SIGTERM, and was killed"),
             Self::ProcessEnded { how } => write!(f, "its process {how} without a result"),
@@ -360,7 +360,7 @@ impl fmt::Display for Reason {
                 f.write_str("the function reports that the run is over, but the table has no record of it")
             }
             Self::Expired { start_by } => {
-                write!(f, "expired: it was to start by {start_by}, and no worker had taken it by then")
+                write!(f, "expired: no worker started the job by {start_by}")
             }
             Self::TimedOut { after_ms, since } => {
                 write!(f, "timed out: the deadline passed {} after {since}", Seconds(*after_ms))
@@ -371,10 +371,10 @@ impl fmt::Display for Reason {
                 Seconds(*after_ms)
             ),
             Self::CancelledBeforeStart => {
-                f.write_str("cancelled: somebody asked for its end before it was started")
+                f.write_str("cancelled before its start")
             }
             Self::CancelledAndLost => {
-                f.write_str("cancelled: somebody asked for its end, and its worker was lost")
+                f.write_str("cancelled on request, and its worker was lost")
             }
             Self::CancelledOrDisabled => {
                 f.write_str("cancelled: the run was cancelled, or the task was disabled")
@@ -383,7 +383,7 @@ impl fmt::Display for Reason {
             Self::StackMovedOn { phase } => write!(f, "the stack no longer waits for it: {phase}"),
             Self::LaterRequest => f.write_str("a later request for this resource has started"),
             Self::LaterUpdate => f.write_str("another update of the stack has started"),
-            Self::RolledBack => f.write_str("the stack rolled back before it started"),
+            Self::RolledBack => f.write_str("the stack rolled back before the run started"),
             Self::Missed { last, ticks: 1, .. } => write!(f, "the run scheduled for {last} did not begin"),
             Self::Missed { first, last, ticks } => {
                 write!(f, "{ticks} runs did not begin, scheduled for {first} to {last}")
@@ -465,31 +465,31 @@ mod tests {
             (
                 Reason::NotReplaced { run_id, until },
                 format!(
-                    "previous_instance_running: {RUN} holds the task until {TIME}; it was asked to end, and did not in time"
+                    "previous_instance_running: {RUN} holds the task until {TIME}; it was cancelled but did not end in time"
                 ),
                 json!({ "kind": "not_replaced", "run_id": RUN, "until": TIME }),
             ),
             (
                 Reason::AlreadyRunning { run_id },
-                format!("already_running: run {RUN} has begun already"),
+                format!("already_running: run {RUN} has already begun"),
                 json!({ "kind": "already_running", "run_id": RUN }),
             ),
             (
                 Reason::TickRan { scheduled_for: until },
-                format!("already_ran: the scheduled time {TIME} has had its run"),
+                format!("already_ran: the scheduled time {TIME} has already had its run"),
                 json!({ "kind": "tick_ran", "scheduled_for": TIME }),
             ),
             (
                 Reason::DeploymentRan { entry: format!("{TIME}#r") },
-                format!("already_ran: the deployment {TIME}#r has had its run"),
+                format!("already_ran: the deployment {TIME}#r has already had its run"),
                 json!({ "kind": "deployment_ran", "entry": format!("{TIME}#r") }),
             ),
             (
                 Reason::AlreadyOver { run_id },
-                format!("already_ran: the run {RUN} has had its run"),
+                format!("already_ran: run {RUN} has already ended"),
                 json!({ "kind": "already_over", "run_id": RUN }),
             ),
-            (Reason::NotDue, "not_due: the task's schedule function says so".into(), kind("not_due")),
+            (Reason::NotDue, "not_due: the task's schedule function returned false".into(), kind("not_due")),
             (
                 Reason::NeverRan { task: task() },
                 "`purge-expired` has never run, and this task depends on it".into(),
@@ -514,27 +514,27 @@ mod tests {
             ),
             (
                 Reason::JobNotCompleted { task: task(), run_id, status },
-                format!("purge-expired/{RUN}, which it comes after, is FAILED"),
+                format!("the earlier job purge-expired/{RUN} is FAILED"),
                 json!({ "kind": "job_not_completed", "task": "purge-expired", "run_id": RUN, "status": "FAILED" }),
             ),
             (
                 Reason::JobMissing { task: task(), run_id },
-                format!("purge-expired/{RUN}, which it comes after, has no record (any more)"),
+                format!("the earlier job purge-expired/{RUN} has no record (any more)"),
                 json!({ "kind": "job_missing", "task": "purge-expired", "run_id": RUN }),
             ),
             (
                 Reason::Lost { until },
-                format!("lost: nothing was heard of the run before its lease ended at {TIME}"),
+                format!("lost: the run did not record its end before its lease expired at {TIME}"),
                 json!({ "kind": "lost", "until": TIME }),
             ),
             (
                 Reason::HostEnded,
-                "lost: the program that ran its function was ended before it was over".into(),
+                "lost: the program that hosted its function ended first".into(),
                 kind("host_ended"),
             ),
             (
                 Reason::AttemptLost { attempt: 2, until },
-                format!("lost: attempt 2 began and nobody wrote its end; its lease ended at {TIME}"),
+                format!("lost: attempt 2 did not record its end before its lease expired at {TIME}"),
                 json!({ "kind": "attempt_lost", "attempt": 2, "until": TIME }),
             ),
             (
@@ -544,7 +544,7 @@ mod tests {
             ),
             (
                 Reason::LeaseLost,
-                "the runner lost its lease of the task: the table was not reachable in time, or another runner has the task"
+                "the runner lost the task's lease: the table was not reachable in time, or another runner has the task"
                     .into(),
                 kind("lease_lost"),
             ),
@@ -590,7 +590,7 @@ mod tests {
             ),
             (
                 Reason::Expired { start_by: until },
-                format!("expired: it was to start by {TIME}, and no worker had taken it by then"),
+                format!("expired: no worker started the job by {TIME}"),
                 json!({ "kind": "expired", "start_by": TIME }),
             ),
             (
@@ -621,12 +621,12 @@ mod tests {
             ),
             (
                 Reason::CancelledBeforeStart,
-                "cancelled: somebody asked for its end before it was started".into(),
+                "cancelled before its start".into(),
                 kind("cancelled_before_start"),
             ),
             (
                 Reason::CancelledAndLost,
-                "cancelled: somebody asked for its end, and its worker was lost".into(),
+                "cancelled on request, and its worker was lost".into(),
                 kind("cancelled_and_lost"),
             ),
             (
@@ -650,7 +650,7 @@ mod tests {
                 kind("later_request"),
             ),
             (Reason::LaterUpdate, "another update of the stack has started".into(), kind("later_update")),
-            (Reason::RolledBack, "the stack rolled back before it started".into(), kind("rolled_back")),
+            (Reason::RolledBack, "the stack rolled back before the run started".into(), kind("rolled_back")),
             (
                 Reason::Missed { first: until, last: until, ticks: 1 },
                 format!("the run scheduled for {TIME} did not begin"),

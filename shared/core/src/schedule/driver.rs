@@ -26,7 +26,7 @@ pub enum Driver {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// It calls no function to find out whether a tick is due.
-    #[error("its own function says when it is due")]
+    #[error("its schedule function decides when it runs")]
     Dynamic,
     /// It has no expression for the schedule.
     #[error(transparent)]
@@ -38,10 +38,10 @@ pub enum Reason {
     #[error("its overlap is `buffer`: a tick waits until the run is over")]
     Buffer,
     /// It retries a tick that it could not deliver only until the next one.
-    #[error("its catch-up is `{0}`: each tick of a pause has its run")]
+    #[error("its catch-up is `{0}`, which may run several late ticks")]
     CatchUpAll(CatchUp),
     /// It has only a time window, in which the delay of each tick differs.
-    #[error("it has jitter: its ticks are put off by its own fixed share")]
+    #[error("it has jitter, which delays its ticks")]
     Jitter,
 }
 
@@ -112,11 +112,11 @@ mod tests {
         assert_eq!(
             reasons(&everything),
             [
-                "its own function says when it is due",
+                "its schedule function decides when it runs",
                 "it depends on other tasks",
                 "its overlap is `buffer`: a tick waits until the run is over",
-                "its catch-up is `all within 1h`: each tick of a pause has its run",
-                "it has jitter: its ticks are put off by its own fixed share",
+                "its catch-up is `all within 1h`, which may run several late ticks",
+                "it has jitter, which delays its ticks",
             ]
         );
         let seconds = Cron::new(Some("every 30 seconds".parse().unwrap()));

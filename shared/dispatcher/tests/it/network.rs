@@ -71,7 +71,7 @@ async fn l21_a_process_that_dies_after_its_connection_is_lost_when_its_lease_end
     proxy.fail("shop-migrate/invocations", 1, Fault::Silence);
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
     let reason = answer["Reason"].as_str().unwrap();
-    assert!(reason.contains("lost: nothing was heard of the run"), "{reason}");
+    assert!(reason.contains("lost: the run did not record its end"), "{reason}");
     let run = stage.run_of(&stage.newest().await, "migrate").await;
     assert_eq!((run.status, run.environment.as_str()), (Status::Failed, "dev"));
     stage.end().await;

@@ -92,5 +92,5 @@ async fn overlap_replace_is_skipped_if_the_run_in_progress_does_not_end() {
     assert_eq!(answer(&second)["refused"]["reason"], "previous_instance_running", "{}", answer(&second));
     let skipped = world.runs().await.into_iter().find(|run| run.status == Status::Skipped).unwrap();
     let reason = skipped.skipped_reason.unwrap();
-    assert!(reason.ends_with("; it was asked to end, and did not in time"), "{reason}");
+    assert!(reason.ends_with("; it was cancelled but did not end in time"), "{reason}");
 }
