@@ -35,13 +35,13 @@ pub(crate) struct Arguments {
     /// A task, or the id of a run.
     #[arg(value_name = "TASK|RUN")]
     what: String,
-    /// The most lines to print, the newest ones.
+    /// The maximum number of lines to print; the newest are printed.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..))]
     limit: u16,
     /// Keeps printing new lines until you stop the command.
     #[arg(long)]
     follow: bool,
-    /// Prints the lines unchanged: a JSON object a line, for lines of tasks.
+    /// Prints the lines unchanged. Lines that a task logs are JSON objects.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// The number of days to look ahead.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=3660))]
     days: u16,
-    /// The most runs to list of each task.
+    /// The maximum number of runs to list for each task.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     limit: u16,
     /// The environment. Overrides `environment` in lamplighter.toml.

@@ -58,7 +58,7 @@ pub(super) struct RunnerArguments {
     /// How long runs in progress may take when the runner stops, before they are cancelled.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = grace)]
     pub(super) grace: Duration,
-    /// The most jobs that run at once.
+    /// The maximum number of jobs that run at once.
     #[arg(long, value_name = "NUMBER", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(super) concurrency: u16,
     #[command(flatten)]
