@@ -46,7 +46,7 @@ pub(crate) struct Arguments {
     /// The time at which the job may start: `2026-11-21T06:00:00Z`.
     #[arg(long, value_name = "WHEN")]
     at: Option<Timestamp>,
-    /// The priority among the jobs that a runner has waiting. Default: the task's.
+    /// The priority among the jobs that wait for a runner. Default: the task's.
     #[arg(long, value_name = "PRIORITY")]
     priority: Option<Priority>,
     /// An idempotency key: a second job with the same key is not enqueued.
@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
     /// Makes the job unique until it ends: per `task`, per `arguments`, or per a key of your own.
     #[arg(long, value_name = "SCOPE", requires = "within")]
     unique: Option<String>,
-    /// How long the uniqueness lasts at most.
+    /// The longest time for which the job is unique.
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "unique")]
     within: Option<Duration>,
     /// If a job with the unique key exists, returns that job instead of failing.

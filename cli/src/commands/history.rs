@@ -31,7 +31,7 @@ use crate::{
 
 /// Lists runs, newest first.
 ///
-/// If the command finds a run that was lost, it records that.
+/// If the command finds a lost run, it writes the record of that run.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  lamplighter history run-migrations --status FAILED --since 2h")]
 pub(crate) struct Arguments {
@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     /// Only runs before this time.
     #[arg(long, value_name = "TIME")]
     until: Option<When>,
-    /// The most runs to list.
+    /// The maximum number of runs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Continues an earlier list, with the cursor that it printed.

@@ -28,10 +28,10 @@ pub(crate) struct Arguments {
     /// The task.
     #[arg(value_name = "TASK")]
     task: String,
-    /// The most time that one run may take, with all its attempts, such as `2m`.
+    /// The longest time for one run, including all its attempts, such as `2m`.
     #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<u64>,
-    /// The most attempts of one run.
+    /// The maximum number of attempts of one run.
     #[arg(long, value_name = "COUNT")]
     attempts: Option<u32>,
     /// Configuration, merged key by key: a JSON object, `@FILE`, or `-` for stdin.

@@ -32,16 +32,16 @@ const PULSES: u16 = 1000;
 
 /// Explains why a task ran at a time, or why it did not.
 ///
-/// Reasons are that it was disabled, blocked, kept out by another run, missed, or not due.
+/// It may have been disabled, blocked, kept out by another run, missed, or not due.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  lamplighter why purge-expired 06:00")]
 pub(crate) struct Arguments {
     /// The task.
     task: String,
-    /// The time: `06:00` of today, `2026-11-21T06:00`, `2h` ago, or with a zone; without one it is the task's. Left out: its last
-    /// scheduled time.
+    /// The time: `06:00` (today), `2026-11-21T06:00`, `2h` (ago), or `2026-11-21T06:00:00Z`. Without a zone, the time is
+    /// in the task's zone. Default: the task's last scheduled time.
     time: Option<When>,
-    /// The environment; goes before `environment` in lamplighter.toml.
+    /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
     environment: Option<String>,
     /// Prints JSON: the question, the answer, and the records that support it.

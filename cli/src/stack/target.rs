@@ -60,7 +60,7 @@ pub struct Place {
     pub region: Option<String>,
     /// The table in AWS, for users who may not read the stack. Default: from the stack's outputs.
     ///
-    /// Its bucket is then read from `LAMPLIGHTER_BUCKET`.
+    /// The name of the stack's bucket is then read from `LAMPLIGHTER_BUCKET`.
     #[arg(long, value_name = "NAME")]
     pub table: Option<String>,
     /// The folder with the table, the bucket and the logs of this machine's stacks.

@@ -35,7 +35,7 @@ use crate::{
 pub(super) struct Arguments {
     /// Only jobs of this task.
     task: Option<String>,
-    /// The most failed jobs, and the most messages, to list for each task.
+    /// The maximum numbers of failed jobs and of messages to list for each task.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Prints JSON: the records of the failed jobs, and the messages.

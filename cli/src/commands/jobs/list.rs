@@ -17,7 +17,7 @@ use crate::{
     words::Words,
 };
 
-/// Lists jobs, newest first, open ones and ended ones.
+/// Lists open and ended jobs, newest first.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  lamplighter jobs list send-receipt --status PENDING")]
 pub(super) struct Arguments {
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Only jobs with this status, such as PENDING. Repeatable.
     #[arg(long)]
     status: Vec<Status>,
-    /// The most jobs to list.
+    /// The maximum number of jobs to list.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
     limit: u16,
     /// Continues an earlier list, with the cursor that it printed.
