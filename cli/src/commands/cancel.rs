@@ -44,7 +44,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let ended = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let ended = cancel(words, &target.table, &workspace, &named, arguments.json).await;
-        target.close().await;
+        target.close(words).await;
         ended
     })?;
     if arguments.json {

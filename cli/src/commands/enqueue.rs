@@ -95,7 +95,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let enqueued = enqueue(words, &target, &definition, new, arguments).await;
-        target.close().await;
+        target.close(words).await;
         enqueued
     })
 }

@@ -94,7 +94,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             Some(run) => read_one(words, &target.table, &workspace, &tasks, run).await,
             None => read(&target.table, &tasks, arguments).await,
         };
-        target.close().await;
+        target.close(words).await;
         list
     })?;
     unreadable(words, &list.unreadable);

@@ -133,7 +133,7 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
             anyhow::Ok(report)
         };
         let report = beside(is_seen(options.json), line, Box::pin(work)).await;
-        target.close().await;
+        target.close(words).await;
         report
     })?;
     if options.json {
@@ -225,7 +225,7 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     let health = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let health = read_health(&target.table, &workspace).await;
-        target.close().await;
+        target.close(words).await;
         health
     })?;
     let well = health.records.iter().filter(|record| record.is_success()).count();

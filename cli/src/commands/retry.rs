@@ -73,7 +73,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             carry_out(words, &target, &functions, &failed.task, envelope, options.json).await
         };
         let ended = Box::pin(ended).await;
-        target.close().await;
+        target.close(words).await;
         print_outcome(words, &ended?, options.json)
     })
 }

@@ -89,7 +89,7 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     let runners = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let runners = target.table.runners().await;
-        target.close().await;
+        target.close(words).await;
         anyhow::Ok(runners?)
     })?;
     let now = Timestamp::now();
@@ -134,7 +134,7 @@ fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let stopped = stop_and_wait(words, &target.table, arguments).await;
-        target.close().await;
+        target.close(words).await;
         let runner = stopped?;
         if arguments.json {
             output::plain(format!("{:#}", with_status(&runner, Timestamp::now())));

@@ -94,7 +94,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
             anyhow::Ok(set)
         };
         let set = Box::pin(set).await;
-        target.close().await;
+        target.close(words).await;
         set
     })?;
     print_settings(words, &name, &set, arguments.json)

@@ -65,7 +65,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let counted = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let counted = each_task::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
-        target.close().await;
+        target.close(words).await;
         anyhow::Ok(counted?)
     })?;
     let listed: Vec<_> = tasks

@@ -60,7 +60,7 @@ fn switch(words: &Words, arguments: &TaskArguments, enabled: bool) -> anyhow::Re
             anyhow::Ok((changed, state.held().next().is_some()))
         };
         let switched = switched.await;
-        target.close().await;
+        target.close(words).await;
         switched
     })?;
     if arguments.json {

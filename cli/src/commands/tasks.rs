@@ -117,7 +117,7 @@ async fn states<'a>(
         anyhow::Ok((task.clone(), state, ignored))
     });
     let states = states.await;
-    target.close().await;
+    target.close(words).await;
     let mut known = States::new();
     for (task, state, ignored) in states? {
         unreadable(words, ignored.as_slice());

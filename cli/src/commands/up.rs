@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::json::Secrets,
-    stack::target::{stack_name, waits},
+    stack::target::{note_table_in_use, stack_name},
     terminal::{
         output,
         show::{sign, signed},
@@ -92,7 +92,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         report.headline(&stack.name, before.as_deref(), &version);
         let started = Instant::now();
         let deployed = deploy(&machine, &mut stack, &project, &version, &mut report).await;
-        machine.stop(waits).await;
+        machine.stop(|| note_table_in_use(words)).await;
         let deployed = deployed?;
         report.summary(&stack, &deployed, duration::millis(started.elapsed()), before.as_deref());
         anyhow::Ok(deployed)

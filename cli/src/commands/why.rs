@@ -78,7 +78,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let (explanation, ignored) = super::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let explanation = explain(&target.table, definition, arguments.time, now).await;
-        target.close().await;
+        target.close(words).await;
         explanation
     })?;
     unreadable(words, &ignored);

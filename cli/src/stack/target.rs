@@ -40,7 +40,7 @@ use lamplighter_runner::{
 use lamplighter_template::QUEUES_OUTPUT;
 use serde_json::Value;
 
-use crate::terminal::output;
+use crate::{terminal::output, tr, words::Words};
 
 /// The options that choose a stack.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -227,18 +227,18 @@ impl Target {
     }
 
     /// Stops the functions of this machine and closes the table.
-    pub async fn close(self) {
+    pub async fn close(self, words: &Words) {
         match self.kind {
-            Kind::Here(storage) => storage.close(waits).await,
-            Kind::Machine(machine) => machine.stop(waits).await,
+            Kind::Here(storage) => storage.close(|| note_table_in_use(words)).await,
+            Kind::Machine(machine) => machine.stop(|| note_table_in_use(words)).await,
             Kind::Aws(_) => {}
         }
     }
 }
 
 /// Prints that another process uses the table through this one.
-pub fn waits() {
-    output::note("waiting for another command that uses the table through this process");
+pub fn note_table_in_use(words: &Words) {
+    output::note(tr!(words, "runner-table-in-use"));
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let (items, letters) = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let read = read(&target, &tasks, arguments.limit).await;
-        target.close().await;
+        target.close(words).await;
         read
     })?;
     if arguments.json {

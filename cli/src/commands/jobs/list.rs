@@ -45,7 +45,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let page = read(&target.table, &tasks, arguments).await;
-        target.close().await;
+        target.close(words).await;
         page
     })?;
     unreadable(words, &page.unreadable);

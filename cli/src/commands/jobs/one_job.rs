@@ -86,7 +86,7 @@ impl JobArguments {
                 Ok((key, found)) => act(&target, key, found).await,
                 Err(error) => Err(error),
             };
-            target.close().await;
+            target.close(words).await;
             done
         })
     }

@@ -62,7 +62,7 @@ pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let replayed = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&workspace).await?;
         let replayed = replay_in(words, &target, &task, arguments).await;
-        target.close().await;
+        target.close(words).await;
         replayed
     })?;
     if arguments.json {
