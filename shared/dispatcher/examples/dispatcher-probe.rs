@@ -1,6 +1,12 @@
 //! A task for the dispatcher's tests. Its environment sets its name and behaviour.
 
-use std::{fs::OpenOptions, io::Write, process::ExitCode, time::Duration};
+use std::{
+    fs::OpenOptions,
+    io::Write,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+    time::Duration,
+};
 
 use lamplighter::{
     definition::{Definition, Kind, Lifecycle},
@@ -11,7 +17,7 @@ use lamplighter::{
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 struct Config {
-    /// `fail`, `panic`, `exit`, `abort`; anything else succeeds.
+    /// `fail`, `error`, `panic`, `exit`, `abort`, `memory`; anything else succeeds.
     mode: String,
     /// `fail`; anything else succeeds.
     rollback_mode: String,
@@ -60,9 +66,16 @@ impl Task for Probe {
             "leak-fail" => Err(TaskError::new(format!("refused {secret:?}"))).fatal(),
             "leak-panic" => panic!("refused {secret}"),
             "fail" => Ok(Outcome::failure(format!("failed on request{text}"))),
+            "error" => Err(TaskError::new("refused on request")),
             "panic" => panic!("panicked on request"),
             "exit" => std::process::exit(7),
             "abort" => std::process::abort(),
+            "memory" => {
+                let mut held = Vec::new();
+                loop {
+                    held.push(Vec::<u8>::with_capacity(64 << 20));
+                }
+            }
             _ => {
                 let data = serde_json::json!({
                     "first": ctx.is_first_deploy(),
@@ -100,6 +113,9 @@ fn note(ctx: &Context<Config>, what: &str) -> Result<(), TaskError> {
 
 fn main() -> ExitCode {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    if let Some(kilobytes) = number("PROBE_MEMORY_KB") {
+        limit_memory(kilobytes);
+    }
     if let Some(ms) = number("PROBE_START_MS") {
         std::thread::sleep(Duration::from_millis(ms));
     }
@@ -108,6 +124,13 @@ fn main() -> ExitCode {
         (Ok(_), bytes) => no_task(Err("no".repeat(usize::try_from(bytes).expect("a size") / 2))),
         (Err(_), _) => lamplighter::start(Probe),
     }
+}
+
+/// Starts this program again with limited memory, as Lambda does.
+fn limit_memory(kilobytes: u64) {
+    let program = std::env::current_exe().expect("the program's path");
+    let limit = format!("unset PROBE_MEMORY_KB; ulimit -v {kilobytes}; exec \"$0\"");
+    panic!("no shell: {}", Command::new("/bin/sh").arg("-c").arg(limit).arg(program).exec());
 }
 
 /// A function that is no task: it returns this text or fails with it.

@@ -1,11 +1,12 @@
 //! Successful deployments: which tasks run, their order and context, and the answer.
 
-use std::time::Duration;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, time::Duration};
 
+use lamplighter_aws::table::History;
 use lamplighter_core::{deployment::MAX_ANSWER_BYTES, run::Run, status::Status};
 use serde_json::{Value, json};
 
-use crate::support::{STACK, Stage, event, probe};
+use crate::support::{STACK, Stage, event, example, probe};
 
 #[tokio::test]
 async fn l04_l07_l12_create_and_update_run_their_tasks_with_their_context() {
@@ -232,6 +233,39 @@ async fn l17_once_per_content_runs_only_when_something_changed() {
 }
 
 #[tokio::test]
+async fn l17_changed_code_and_changed_assets_are_changed_content() {
+    let stage = Stage::new().await;
+    let package = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| std::fs::write(package.path().join(path), text).unwrap();
+    let code = |version: u8| {
+        let probe = example("dispatcher-probe");
+        write("bootstrap", &format!("#!/bin/sh\nexec '{}' # version {version}\n", probe.display()));
+    };
+    code(1);
+    std::fs::set_permissions(package.path().join("bootstrap"), Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(package.path().join("assets")).unwrap();
+    write("assets/V1.sql", "create table a;");
+    let tasks = [probe("assets").once_per_content().packaged(package.path())];
+    let deploy = async |kind: &str, id: &str| {
+        stage.install_all(&tasks);
+        let answer = stage.send(&event(kind, id, id, &tasks)).await;
+        assert_eq!(answer["Status"], "SUCCESS", "{answer}");
+        answer["Data"]["assets.status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(deploy("Create", "r1").await, "COMPLETED");
+    assert_eq!(deploy("Update", "r2").await, "SKIPPED");
+    code(2);
+    assert_eq!(deploy("Update", "r3").await, "COMPLETED", "other code");
+    assert_eq!(deploy("Update", "r4").await, "SKIPPED");
+    write("assets/V1.sql", "create table b;");
+    assert_eq!(deploy("Update", "r5").await, "COMPLETED", "another text of an asset");
+    write("assets/V2.sql", "");
+    assert_eq!(deploy("Update", "r6").await, "COMPLETED", "one more asset");
+    assert_eq!(deploy("Update", "r7").await, "SKIPPED");
+    stage.end().await;
+}
+
+#[tokio::test]
 async fn l26_two_resources_of_a_stack_have_ledgers_of_their_own() {
     let stage = Stage::new().await;
     let (before, after) = ([probe("migrate")], [probe("warm")]);
@@ -272,6 +306,38 @@ async fn l26_two_stacks_do_not_see_each_other() {
     ];
     assert!(runs[0].completed_at <= runs[1].started_at || runs[1].completed_at <= runs[0].started_at);
     assert!(two.newest_of(&mill, "Tasks").await.is_none());
+    one.end().await;
+    two.end().await;
+}
+
+#[tokio::test]
+async fn l26_a_task_that_runs_holds_up_no_other_stack_and_no_other_resource() {
+    let (one, two) = (Stage::new().await, Stage::new().await);
+    let running = [probe("migrate").sleeps(15_000)];
+    one.install_all(&running);
+    two.install(&probe("migrate"));
+    let held = one.deliver(&event("Create", "r1", "1", &running));
+    one.journal_has("run migrate").await;
+
+    assert_eq!(two.send(&event("Create", "r1", "1", &running)).await["Status"], "SUCCESS");
+    let after = [probe("warm")];
+    one.install_all(&after);
+    let mut resource = event("Create", "r2", "1", &after);
+    resource["LogicalResourceId"] = json!("After");
+    assert_eq!(one.send(&resource).await["Status"], "SUCCESS");
+
+    // The first stack's task still holds its lock, and its history has no run of the other stack.
+    let migrate = "migrate".parse().unwrap();
+    assert!(one.table.state(&migrate).await.unwrap().lease.is_some());
+    assert_eq!(two.table.state(&migrate).await.unwrap().lease, None);
+    let history = |stage: &Stage| {
+        let table = stage.table.clone();
+        let migrate = migrate.clone();
+        async move { table.history(&History::of(migrate, 10)).await.unwrap().runs.len() }
+    };
+    assert_eq!((history(&one).await, history(&two).await), (0, 1));
+    one.host.kill("shop-migrate");
+    assert_eq!(one.answer(&held).await["Status"], "FAILED");
     one.end().await;
     two.end().await;
 }

@@ -1,4 +1,7 @@
-//! Tasks that fail: by their result, a panic, an exit, a signal, or a function that is no task.
+//! Tasks that fail: by their result, an error, a panic, an exit, a signal, want of memory, their timeout, or a function that
+//! is no task.
+
+use std::time::{Duration, Instant};
 
 use lamplighter_core::{deployment::MAX_ANSWER_BYTES, status::Status};
 use serde_json::json;
@@ -7,30 +10,53 @@ use crate::support::{Stage, event, probe};
 
 #[tokio::test]
 async fn l13_l16_each_kind_of_failure_is_in_the_answer_and_dependents_are_blocked() {
+    const MODES: [(&str, &str); 6] = [
+        ("fail", "failed on request [execution error, attempt 1]"),
+        ("error", "refused on request [execution error, attempt 3]"),
+        ("panic", "panicked: panicked on request [execution error, attempt 3]"),
+        ("exit", "exit status 7"),
+        ("abort", "signal: aborted"),
+        ("memory", "signal: aborted"),
+    ];
     let stage = Stage::new().await;
-    for (i, (mode, status, expected_text)) in [
-        ("fail", "FAILED", "failed on request [execution error, attempt 1]"),
-        ("panic", "FAILED", "panicked: panicked on request [execution error, attempt 3]"),
-        ("exit", "FAILED", "exit status 7"),
-        ("abort", "FAILED", "signal: aborted"),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let tasks = [probe("migrate").mode(mode), probe("seed").needs(&["migrate"]), probe("other")];
-        stage.install_all(&tasks);
-        let answer = stage.send(&event("Create", &format!("r{i}"), "1", &tasks)).await;
-        let reason = answer["Reason"].as_str().unwrap();
-        assert_eq!(answer["Status"], "FAILED", "{mode}");
-        assert!(
-            reason.starts_with(&format!("migrate {status} (run ")) && reason.contains(expected_text),
-            "{mode}: {reason}"
-        );
-        assert!(reason.contains("seed BLOCKED"), "{mode}: {reason}");
-        let entry = stage.newest().await;
-        assert_eq!(stage.run_of(&entry, "seed").await.status, Status::Blocked);
-        assert_eq!(stage.run_of(&entry, "other").await.status, Status::Completed);
+    let failing = MODES.map(|(mode, _)| probe(mode).mode(mode).with("PROBE_MEMORY_KB", "2000000"));
+    let tasks = [&failing[..], &[probe("seed").needs(&["memory"]), probe("other")]].concat();
+    stage.install_all(&tasks);
+    let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
+    let reason = answer["Reason"].as_str().unwrap();
+    assert_eq!(answer["Status"], "FAILED");
+    assert!(reason.contains("seed BLOCKED (run "), "{reason}");
+    let entry = stage.newest().await;
+    for (mode, expected_text) in MODES {
+        let failure = reason.split("; ").find(|part| part.starts_with(&format!("{mode} FAILED (run ")));
+        assert!(failure.is_some_and(|failure| failure.contains(expected_text)), "{mode}: {reason}");
+        assert_eq!(stage.run_of(&entry, mode).await.status, Status::Failed, "{mode}");
     }
+    assert_eq!(stage.run_of(&entry, "seed").await.status, Status::Blocked);
+    assert_eq!(stage.run_of(&entry, "other").await.status, Status::Completed);
+    assert!(stage.log_text().contains("memory allocation of "), "{}", stage.log_text());
+    let attempts = |mode: &str| stage.journal().iter().filter(|line| **line == format!("run {mode}")).count();
+    assert_eq!(MODES.map(|(mode, _)| attempts(mode)), [1, 3, 3, 1, 1, 1]);
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn l05_a_task_past_its_timeout_fails_the_deployment() {
+    let stage = Stage::new().await;
+    let tasks = [probe("migrate").sleeps(15_000).times_out(1000), probe("seed").needs(&["migrate"])];
+    stage.install_all(&tasks);
+    let started = Instant::now();
+    let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
+    assert!(started.elapsed() < Duration::from_secs(8), "answered at once, not after the body's 15 seconds");
+    assert_eq!(answer["Status"], "FAILED");
+    let reason = answer["Reason"].as_str().unwrap();
+    assert!(reason.starts_with("migrate TIMEOUT (run "), "{reason}");
+    assert!(reason.contains("timed out: the deadline passed "), "{reason}");
+    assert!(reason.contains("seed BLOCKED (run "), "{reason}");
+    let run = stage.run_of(&stage.newest().await, "migrate").await;
+    assert_eq!((run.status, run.attempts.len()), (Status::Timeout, 1));
+    assert!((1000..4000).contains(&run.duration_ms()), "{run:?}");
+    assert_eq!(stage.journal(), ["run migrate"]);
     stage.end().await;
 }
 

@@ -6,7 +6,7 @@ pub use lamplighter_testkit::proxy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -56,6 +56,12 @@ pub struct Probe {
     pub run_on: &'static [&'static str],
     pub once_per: &'static str,
     pub environment: BTreeMap<String, String>,
+    /// The timeout in its settings.
+    pub timeout_ms: Option<u64>,
+    /// Its code, if that is not the probe's binary itself.
+    pub bootstrap: Option<PathBuf>,
+    /// The folder with its code and assets.
+    pub task_root: Option<PathBuf>,
 }
 
 pub fn probe(name: &'static str) -> Probe {
@@ -67,6 +73,9 @@ pub fn probe(name: &'static str) -> Probe {
         run_on: &["deploy", "update"],
         once_per: "deployment",
         environment: BTreeMap::new(),
+        timeout_ms: None,
+        bootstrap: None,
+        task_root: None,
     }
 }
 
@@ -90,6 +99,15 @@ impl Probe {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    pub fn times_out(self, ms: u64) -> Self {
+        Self { timeout_ms: Some(ms), ..self }
+    }
+
+    /// Sets the folder with the file `bootstrap`, which is the function's code, and its assets.
+    pub fn packaged(self, folder: &Path) -> Self {
+        Self { bootstrap: Some(folder.join("bootstrap")), task_root: Some(folder.to_owned()), ..self }
     }
 
     pub fn on(self, run_on: &'static [&'static str]) -> Self {
@@ -212,15 +230,21 @@ impl Stage {
         config["journal"] = json!(self.journal_file());
         let mut environment = self.endpoints.clone();
         environment.insert("PROBE_NAME".into(), probe.name.into());
-        environment.insert("LAMPLIGHTER_SETTINGS".into(), json!({ "config": config }).to_string());
+        let mut settings = json!({ "config": config });
+        if let Some(timeout_ms) = probe.timeout_ms {
+            settings["timeout_ms"] = json!(timeout_ms);
+        }
+        environment.insert("LAMPLIGHTER_SETTINGS".into(), settings.to_string());
         environment.extend(probe.environment.clone());
         if probe.rollback {
             environment.insert("PROBE_ROLLBACK".into(), "yes".into());
         }
+        let code = probe.bootstrap.clone().unwrap_or_else(|| example("dispatcher-probe"));
         self.host.register(FunctionSpec {
             environment,
             timeout: Duration::from_secs(30),
-            ..FunctionSpec::new(format!("shop-{}", probe.name), example("dispatcher-probe"))
+            task_root: probe.task_root.clone(),
+            ..FunctionSpec::new(format!("shop-{}", probe.name), code)
         });
     }
 
@@ -319,7 +343,7 @@ pub fn event(kind: &str, request: &str, version: &str, probes: &[Probe]) -> Valu
                 "DependsOn": probe.needs,
                 "OncePer": probe.once_per,
                 "Rollback": probe.rollback.to_string(),
-                "TimeoutMs": "20000",
+                "TimeoutMs": probe.timeout_ms.unwrap_or(20_000).to_string(),
             })
         })
         .collect();
