@@ -13,11 +13,13 @@ demo:
 	@cargo build --workspace --bin lamplighter
 	@tests/demo
 
-# Runs every check. The tools are pinned, and installed from the registries while the workspace builds.
+# Runs every check. The tools are pinned, and installed from the registries while the workspace builds. The build checks the
+# lints, too. Many tests wait for processes, so more of them run at once than there are processors.
+test: export RUSTC_WORKSPACE_WRAPPER := $(CURDIR)/tests/rustc-with-lints
+test: export RUST_TEST_THREADS ?= 4
 test:
-	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --features lamplighter-benches/run -- --deny warnings
+	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	$(LAMPLIGHTER) generate --check
 	cargo test --workspace
 
@@ -29,15 +31,13 @@ kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
-# Runs the benchmarks, each beside its baseline. A broken promise does not stop the next benchmark. The jobs are compared with
+# Runs the benchmarks, each beside its baseline. Fails if a promise is broken. The jobs are compared with
 # streaq on Redis, so `redis-server` must be installed.
 bench:
 	@tests/setup streaq
-	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins --features lamplighter-benches/run
+	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
 	cargo build --profile server -p lamplighter-cli
-	@broken=0; for bench in due measure latency pulse_decisions history jobs; do \
-		$(or $(CARGO_TARGET_DIR),target)/release/$$bench || broken=1; \
-	done; exit $$broken
+	@$(or $(CARGO_TARGET_DIR),target)/release/bench due measure latency pulse_decisions history jobs
 
 # Writes infra/template.yaml from the tasks.
 generate:

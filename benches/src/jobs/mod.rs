@@ -9,9 +9,12 @@ mod ours;
 mod peer;
 mod process;
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
-use lamplighter_benches::{median, sign};
+use crate::{
+    Measured,
+    figures::{median, sign},
+};
 use ours::Runner;
 use peer::Peer;
 
@@ -21,8 +24,6 @@ const ROUNDS: usize = 3;
 const STARTS: usize = 200;
 /// The number of uncounted jobs at the start.
 const WARM_UP: usize = 500;
-
-type Measured<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The durations of a batch of jobs.
 #[derive(Clone, Copy, Debug)]
@@ -44,20 +45,8 @@ enum Durability {
     Each,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match Box::pin(measure()).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Takes all measurements. Returns whether all promises are kept.
-async fn measure() -> Measured<bool> {
+pub(crate) async fn measure() -> Measured<bool> {
     let (jobs, rounds) = (number("JOBS", JOBS)?, number("ROUNDS", ROUNDS)?);
     println!("{jobs} jobs that do nothing, enqueued and drained, in {rounds} rounds");
     let mut kept = true;

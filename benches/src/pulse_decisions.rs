@@ -1,16 +1,17 @@
 //! Benchmark: a pulse's decisions on 10 000 definitions, of which 100 are due, within 50 ms. Part of `make bench`.
 
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use jiff::{Timestamp, tz::TimeZone};
-use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     claim::TaskState,
     definition::{Cron, Definition, Kind},
     pulse::{Driver, Plan, PlannedTask, Snapshot, State, TickAction, Zones, keep, pulse, round},
+};
+
+use crate::{
+    Measured,
+    figures::{median, sign},
 };
 
 const TASKS: usize = 10_000;
@@ -21,20 +22,7 @@ const ZONES: [&str; 4] = ["UTC", "Europe/Vienna", "America/New_York", "Asia/Kolk
 /// 2026-11-21T12:30:20Z, at which the daily tasks below are not due in any time zone.
 const NOW: i64 = 1_795_264_220;
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
-fn main() -> ExitCode {
-    match measure() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn task(i: usize) -> Outcome<PlannedTask> {
+fn task(i: usize) -> Measured<PlannedTask> {
     let schedule = match i % (TASKS / DUE) {
         0 => "*/10 * * * *".to_owned(),
         n => format!("{} {} * * {}", 31 + n % 29, i % 24, ["*", "mon-fri", "0,6"][i % 3]),
@@ -46,10 +34,10 @@ fn task(i: usize) -> Outcome<PlannedTask> {
     Ok(PlannedTask::new(definition, driver))
 }
 
-fn measure() -> Outcome<bool> {
-    let plan = Plan::from((0..TASKS).map(task).collect::<Outcome<Vec<_>>>()?);
+pub(crate) fn measure() -> Measured<bool> {
+    let plan = Plan::from((0..TASKS).map(task).collect::<Measured<Vec<_>>>()?);
     let zone = |name: &str| Ok((name.to_owned(), TimeZone::get(name)?));
-    let zones = ZONES.into_iter().map(zone).collect::<Outcome<Zones>>()?;
+    let zones = ZONES.into_iter().map(zone).collect::<Measured<Zones>>()?;
     let now = Timestamp::from_second(NOW)?;
     let state = State { watermark: Some(now.checked_sub(Duration::from_secs(60))?), ..State::default() };
     let mut times = Vec::new();

@@ -3,7 +3,6 @@
 
 use std::{
     path::Path,
-    process::ExitCode,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -23,7 +22,6 @@ use lamplighter_aws::{
     clients::local_dynamodb,
     table::{Cursor, History, Recorded, Table, create},
 };
-use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     id::RunId,
     name::TaskName,
@@ -33,6 +31,11 @@ use lamplighter_core::{
 use lamplighter_local::{Engine, Synchronous};
 use serde_json::json;
 
+use crate::{
+    Measured,
+    figures::{median, sign},
+};
+
 const FEW: usize = 1_000;
 const MANY: usize = 1_000_000;
 /// Every tenth run has failed, so a filtered page of 20 reads 200 records, which the smaller table has, too.
@@ -41,8 +44,6 @@ const PAGE: u16 = 20;
 const ROUNDS: usize = 101;
 /// The first run that completed.
 const COMPLETED: usize = 1;
-
-type Measured<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Counts the read units of queries.
 #[derive(Clone, Debug, Default)]
@@ -85,24 +86,7 @@ impl Intercept for Meter {
     }
 }
 
-fn main() -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return told(&error),
-    };
-    match runtime.block_on(measure()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => told(error.as_ref()),
-    }
-}
-
-fn told(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("error: {error}");
-    ExitCode::FAILURE
-}
-
-async fn measure() -> Measured<bool> {
+pub(crate) async fn measure() -> Measured<bool> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("table.db");
     println!("a page of the history on this machine, {PAGE} runs, the median of {ROUNDS}");

@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{ExitCode, Stdio},
+    process::Stdio,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -19,31 +19,21 @@ use axum::{
     routing::{get, post},
 };
 use lamplighter_aws::{clients::local_dynamodb, table::create};
-use lamplighter_benches::{median, sign};
 use lamplighter_local::{Answers, Engine, FunctionSpec, LambdaHost, Stacks};
 use serde_json::json;
 use tokio::sync::mpsc;
+
+use crate::{
+    Measured,
+    figures::{median, sign},
+};
 
 const STARTS: usize = 120;
 const TABLE: &str = "lamplighter";
 const STACK: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/bench/1";
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
-#[tokio::main]
-async fn main() -> ExitCode {
-    match measure().await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 /// Takes all measurements. Returns whether all promises are kept.
-async fn measure() -> Outcome<bool> {
+pub(crate) async fn measure() -> Measured<bool> {
     let folder = std::env::current_exe()?.parent().ok_or("the benchmark has no folder")?.to_owned();
     let engine = Engine::memory()?;
     let dynamodb = engine.serve().await?;
@@ -67,7 +57,7 @@ fn promise(what: &str, ours: f64, baseline: f64, unit: &str, at_most: f64) -> bo
 }
 
 /// The times from the process's start to its first poll, and to the end of the first run.
-async fn starts(folder: &Path, dynamodb: &str) -> Outcome<bool> {
+async fn starts(folder: &Path, dynamodb: &str) -> Measured<bool> {
     let stage = RuntimeApi::serve().await?;
     let mut polls: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let mut runs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
@@ -92,8 +82,8 @@ async fn starts(folder: &Path, dynamodb: &str) -> Outcome<bool> {
         ))
 }
 
-fn sizes(folder: &Path) -> Outcome<bool> {
-    let size = |binary: &str| -> Outcome<f64> {
+fn sizes(folder: &Path) -> Measured<bool> {
+    let size = |binary: &str| -> Measured<f64> {
         let bytes = u32::try_from(std::fs::metadata(folder.join(binary))?.len())?;
         Ok(f64::from(bytes) / 1e6)
     };
@@ -108,7 +98,7 @@ fn sizes(folder: &Path) -> Outcome<bool> {
 }
 
 /// Measures a whole deployment through the real dispatcher.
-async fn deployments(folder: &Path, dynamodb: &str) -> Outcome<bool> {
+async fn deployments(folder: &Path, dynamodb: &str) -> Measured<bool> {
     let host = LambdaHost::start(|_| ()).await?;
     let (stacks, answers) = (Stacks::serve().await?, Answers::serve().await?);
     stacks.set(STACK, "bench", "CREATE_IN_PROGRESS");
@@ -140,7 +130,7 @@ async fn deployments(folder: &Path, dynamodb: &str) -> Outcome<bool> {
             });
         }
     }
-    let deploy = async |request: String, tasks: &[String]| -> Outcome<f64> {
+    let deploy = async |request: String, tasks: &[String]| -> Measured<f64> {
         let expected = answers.expect()?;
         let tasks: Vec<_> =
             tasks.iter().map(|name| json!({ "Name": name, "Function": format!("bench-{name}") })).collect();
@@ -195,7 +185,7 @@ struct Calls {
 }
 
 impl RuntimeApi {
-    async fn serve() -> Outcome<Self> {
+    async fn serve() -> Measured<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let fresh = Arc::new(Mutex::new(false));
         let router = Router::new()
@@ -210,7 +200,7 @@ impl RuntimeApi {
     }
 
     /// Starts a binary for one invocation and ends it. Returns the milliseconds to the first poll and to the response.
-    async fn start(&self, binary: &PathBuf, dynamodb: &str) -> Outcome<(f64, f64)> {
+    async fn start(&self, binary: &PathBuf, dynamodb: &str) -> Measured<(f64, f64)> {
         *self.fresh.lock().map_err(|_| "poisoned")? = true;
         let mut calls = self.calls.lock().await;
         let started = Instant::now();

@@ -4,17 +4,20 @@
 
 use std::{
     hint::black_box,
-    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use croner::parser::CronParser;
 use jiff::{Timestamp, Zoned, tz::TimeZone};
-use lamplighter_benches::{median, sign};
 use lamplighter_core::{
     definition::Cron,
     name::TaskName,
     schedule::{Due, due},
+};
+
+use crate::{
+    Measured,
+    figures::{median, sign},
 };
 
 const TASKS: usize = 10_000;
@@ -45,8 +48,6 @@ const SCHEDULES: [&str; 20] = [
 ];
 const ZONES: [&str; 4] = ["UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata"];
 
-type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
-
 struct Task {
     name: TaskName,
     cron: Cron,
@@ -56,21 +57,10 @@ struct Task {
     last: Zoned,
 }
 
-fn main() -> ExitCode {
-    match measure() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn measure() -> Outcome<bool> {
+pub(crate) fn measure() -> Measured<bool> {
     let last: Timestamp = "2026-11-18T12:39:00Z".parse()?;
     let now: Timestamp = "2026-11-18T12:40:00Z".parse()?;
-    let tasks = (0..TASKS).map(|i| task(i, last)).collect::<Outcome<Vec<_>>>()?;
+    let tasks = (0..TASKS).map(|i| task(i, last)).collect::<Measured<Vec<_>>>()?;
     let ours = || tasks.iter().map(|task| by_us(task, last, now)).collect::<Vec<_>>();
     let croners = || tasks.iter().map(|task| by_croner(task, now)).collect::<Vec<_>>();
     let found = ours();
@@ -95,7 +85,7 @@ fn measure() -> Outcome<bool> {
 }
 
 /// One task in a hundred runs each minute; the others cycle through the schedules and time zones.
-fn task(i: usize, last: Timestamp) -> Outcome<Task> {
+fn task(i: usize, last: Timestamp) -> Measured<Task> {
     let text = if i.is_multiple_of(100) { "* * * * *" } else { SCHEDULES[i % SCHEDULES.len()] };
     let cron = Cron::new(Some(text.parse()?));
     let zone = TimeZone::get(ZONES[i / SCHEDULES.len() % ZONES.len()])?;

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    process::ExitCode,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -24,12 +23,12 @@ use lamplighter_local::Engine;
 use serde_json::json;
 use tokio::runtime::Builder;
 
+use crate::Measured;
+
 const RUNS: usize = 2_000;
 /// The number of uncounted runs at the start.
 const WARM_UP: usize = 100;
 const TABLE: &str = "lamplighter";
-
-type Measured<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The times at which the last body started and ended.
 static BODY: Mutex<Option<(Instant, Instant)>> = Mutex::new(None);
@@ -53,39 +52,27 @@ impl Task for Timed {
     }
 }
 
-fn main() -> ExitCode {
-    // The task's process is a second process of this binary, without the engine, as in a function.
-    let done = if std::env::args().len() > 1 { measure() } else { serve() };
-    match done {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
+/// The name under which the task's process is started: a second process of this program, without the engine, as in a function.
+pub(crate) const TASK: &str = "latency-task";
 
 /// Serves the engine while the task's process measures.
-fn serve() -> Measured<ExitCode> {
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
-        let engine = Engine::memory()?;
-        let endpoint = engine.serve().await?;
-        create(&local_dynamodb(&endpoint), TABLE).await?;
-        let measured = tokio::process::Command::new(std::env::current_exe()?)
-            .arg("measure")
-            .env_clear()
-            .env("AWS_REGION", "us-east-1")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
-            .env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)
-            .status()
-            .await?;
-        Ok(if measured.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    })
+pub(crate) async fn serve() -> Measured<bool> {
+    let engine = Engine::memory()?;
+    let endpoint = engine.serve().await?;
+    create(&local_dynamodb(&endpoint), TABLE).await?;
+    let measured = tokio::process::Command::new(std::env::current_exe()?)
+        .arg(TASK)
+        .env_clear()
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)
+        .status()
+        .await?;
+    Ok(measured.success())
 }
 
-fn measure() -> Measured<ExitCode> {
+pub(crate) fn measure() -> Measured<bool> {
     // The same runtimes as in a task's process.
     let bodies = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let pipeline = Builder::new_current_thread().enable_all().build()?;
@@ -125,13 +112,13 @@ fn measure() -> Measured<ExitCode> {
                 writes.push(bare.elapsed());
             }
         }
-        Ok::<_, Box<dyn std::error::Error>>(())
+        Measured::Ok(())
     })?;
     println!("a run's lock and record on this machine, of {RUNS}");
     tell("order to body: definition, claim (one write), configuration", to_body);
     tell("body to end: record and release (two writes)", to_record);
     tell("for scale: one bare conditional write", writes);
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 /// A conditional write of about the size of a claim.
