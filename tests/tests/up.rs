@@ -139,7 +139,9 @@ fn a_killed_up_leaves_no_process_and_the_next_one_continues() {
 
 fn the_demo_succeeds() {
     lamplighter();
-    let output = Command::new(repository().join("tests/demo")).env("RUST_BACKTRACE", "0").output().unwrap();
+    let home = Home::new();
+    let mut demo = Command::new(repository().join("tests/demo"));
+    let output = demo.env("DEMO_HOME", home.path()).env("RUST_BACKTRACE", "0").output().unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{report}{}", String::from_utf8_lossy(&output.stderr));
     let serving: Vec<_> =
@@ -148,8 +150,8 @@ fn the_demo_succeeds() {
             .map(|word| report.find(word).unwrap_or_else(|| panic!("no `{word}` in:\n{report}")))
             .collect();
     assert!(serving.is_sorted(), "{report}");
-    let history = ["history", "--json", "--limit", "200", "--home", "target/demo"];
-    let history = CommandOutput::of(lamplighter().args(history)).json();
+    let history = ["history", "--json", "--limit", "200", "--home"];
+    let history = CommandOutput::of(lamplighter().args(history).arg(home.path())).json();
     let mut runs: BTreeMap<String, usize> = BTreeMap::new();
     for run in history["runs"].as_array().unwrap() {
         let words = ["task", "trigger", "status"].map(|key| run[key].as_str().unwrap());
