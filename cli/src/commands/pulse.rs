@@ -216,7 +216,10 @@ fn numbers(words: &Words, record: &Record) -> String {
 /// The health of the pulse, and what it is computed from.
 struct PulseHealth {
     state: Health,
-    records: Vec<Record>,
+    /// The newest pulse run. It may be in progress.
+    last: Option<Record>,
+    /// The pulse runs that are not in progress, newest first.
+    over: Vec<Record>,
     streaks: Vec<(TaskName, u64)>,
 }
 
@@ -228,33 +231,33 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
         target.close(words).await;
         health
     })?;
-    let well = health.records.iter().filter(|record| record.is_success()).count();
-    let times = health.records.iter().filter_map(|record| record.duration_ms);
+    let well = health.over.iter().filter(|record| record.is_success()).count();
+    let times = health.over.iter().filter_map(|record| record.duration_ms);
     let slowest = times.clone().max();
     let sum: u64 = times.clone().sum();
     let average = sum.checked_div(u64::try_from(times.count())?);
-    let rate = (well * 100).checked_div(health.records.len());
+    let pulses = health.over.len();
+    let rate = (well * 100).checked_div(pulses);
     if arguments.json {
         let streaks: serde_json::Map<_, _> =
             health.streaks.iter().map(|(task, streak)| (task.to_string(), Value::from(*streak))).collect();
         let answer = json!({
             "status": health.state.as_str(),
-            "pulses": health.records.len(),
+            "pulses": pulses,
             "success_rate": rate,
             "average_ms": average,
             "slowest_ms": slowest,
-            "last": health.records.first(),
+            "last": health.last,
             "failure_streaks": streaks,
         });
         output::plain(format!("{answer:#}"));
         return Ok(());
     }
     output::line(tr!(words, "pulse-health", health = health.state.as_str()));
-    if let (Some(last), Some(rate)) = (health.records.first(), rate) {
+    if let (Some(last), Some(rate)) = (&health.last, rate) {
         output::line(tr!(words, "pulse-last", time = last.started_at, numbers = numbers(words, last)));
         let duration = |ms: Option<u64>| ms.map_or_else(|| "-".to_owned(), |ms| words.duration(ms));
         let (average, slowest) = (duration(average), duration(slowest));
-        let pulses = health.records.len();
         output::line(tr!(
             words,
             "pulse-rate",
@@ -271,7 +274,10 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
 }
 
 async fn read_health(table: &Table, workspace: &Workspace) -> anyhow::Result<PulseHealth> {
-    let records = table.pulses(LOOKED_AT).await?.records;
+    let now = Timestamp::now();
+    let mut records = table.pulses(LOOKED_AT).await?.records;
+    let (state, last) = (health(&records, now), records.first().cloned());
+    records.retain(|record| !record.is_in_progress(now));
     let mut streaks = Vec::new();
     for task in workspace.tasks.iter().map(|task| &task.name) {
         let streak = table.state(task).await?.failure_streak;
@@ -279,5 +285,5 @@ async fn read_health(table: &Table, workspace: &Workspace) -> anyhow::Result<Pul
             streaks.push((task.clone(), streak));
         }
     }
-    Ok(PulseHealth { state: health(&records, Timestamp::now()), records, streaks })
+    Ok(PulseHealth { state, last, over: records, streaks })
 }

@@ -144,6 +144,15 @@ impl Record {
     pub fn is_success(&self) -> bool {
         self.duration_ms.is_some() && self.errors.is_empty() && self.tally.is_success()
     }
+
+    /// Returns whether the pulse is still in progress at `now`. After [`GRACE`](super::GRACE) it was cut off.
+    pub fn is_in_progress(&self, now: Timestamp) -> bool {
+        self.duration_ms.is_none() && self.is_young(now)
+    }
+
+    fn is_young(&self, now: Timestamp) -> bool {
+        now.duration_since(self.started_at) < super::GRACE.try_into().unwrap_or_default()
+    }
 }
 
 /// The report of a pulse to its caller.
@@ -216,12 +225,10 @@ impl Health {
 /// Returns the health of the pulse by its records, newest first. A pulse that is still in progress does not
 /// count.
 pub fn health(records: &[Record], now: Timestamp) -> Health {
-    let young =
-        |record: &Record| now.duration_since(record.started_at) < super::GRACE.try_into().unwrap_or_default();
-    match records.iter().find(|record| record.duration_ms.is_some() || !young(record)) {
+    match records.iter().find(|record| !record.is_in_progress(now)) {
         None if records.is_empty() => Health::Unknown,
         None => Health::Healthy,
-        Some(_) if !records.first().is_some_and(young) => Health::Silent,
+        Some(_) if !records.first().is_some_and(|newest| newest.is_young(now)) => Health::Silent,
         Some(record) if record.is_success() => Health::Healthy,
         Some(_) => Health::Failing,
     }
@@ -254,6 +261,16 @@ mod tests {
             (vec![record(800, None, 0)], Health::Silent),
         ] {
             assert_eq!(health(&records, now), wanted, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn p03_a_pulse_is_in_progress_until_it_ends_or_was_cut_off() {
+        let now = Timestamp::from_second(1000).unwrap();
+        for (record, wanted) in
+            [(record(990, None, 0), true), (record(990, Some(1), 0), false), (record(820, None, 0), false)]
+        {
+            assert_eq!(record.is_in_progress(now), wanted, "{record:?}");
         }
     }
 
