@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use lamplighter_aws::{
     clients::{Clients, local_config},
     functions::Functions,
@@ -15,6 +15,7 @@ use lamplighter_aws::{
     table::Table,
 };
 use lamplighter_core::{
+    definition,
     name::TaskName,
     project::{self, InvalidStackName},
 };
@@ -152,6 +153,15 @@ impl Place {
         let config = Config::load(&workspace.root)?;
         let described = packages.iter().filter_map(|package| package.task.clone()).collect();
         let project = Project::resolve(&workspace.name, described, &config, environment)?;
+        let wanted = only.and_then(|(only, _)| project.tasks.iter().find(|task| task.name() == only));
+        if let Some(task) = wanted
+            && matches!(task.definition.kind, definition::Kind::Side(_))
+        {
+            bail!(
+                "{} is a side task, which only a runner runs: start one with `lamplighter start`",
+                task.name()
+            );
+        }
         let runs = |task: &Task| only.is_none_or(|(only, _)| only == task.name());
         let project = project.with_values(&secrets.read()?, from_environment, runs)?;
         let home = self.home(workspace);
