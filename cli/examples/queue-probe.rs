@@ -1,8 +1,8 @@
 //! A queue task for the runner's tests; its argument `mode` chooses its behaviour.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf, time::Duration};
+use std::{env, fs::OpenOptions, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use lamplighter::prelude::*;
+use lamplighter::{definition::Definition, prelude::*};
 
 /// The file in which each start of a body is noted.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -22,7 +22,7 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
     journal.write_all(line.as_bytes())?;
     match mode.as_str() {
         "where" => {
-            let folder = std::env::current_dir()?;
+            let folder = env::current_dir()?;
             OpenOptions::new().append(true).create(true).open("written")?.write_all(b"queue\n")?;
             Outcome::success("said where it is").with_data(&folder)
         }
@@ -67,4 +67,28 @@ pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> Ta
     }
 }
 
-lamplighter::main!(QueueProbe);
+/// The task under the name that the test gives it.
+struct Named;
+
+impl Task for Named {
+    type Config = Config;
+    type State = ();
+
+    const TAKES_JOBS: bool = true;
+
+    fn definition() -> Definition {
+        let mut definition = QueueProbe::definition();
+        if let Ok(name) = env::var("PROBE_NAME") {
+            definition.name = name.parse().expect("the test gives a task name");
+        }
+        definition
+    }
+
+    async fn run(&self, ctx: Context<Config>) -> TaskResult {
+        QueueProbe.run(ctx).await
+    }
+}
+
+fn main() -> ExitCode {
+    lamplighter::start(Named)
+}

@@ -2,10 +2,12 @@
 
 mod build;
 mod discovery;
+mod documented;
 mod fixture;
 mod generate;
 mod jobs;
 mod manners;
+mod pulse;
 mod reading;
 mod runner;
 mod secrets;

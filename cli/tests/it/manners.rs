@@ -3,10 +3,18 @@
 use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
-use lamplighter_cli::{stack::target::Place, words::Locale};
+use lamplighter_aws::jobs::{JobOutcome, Jobs, Waker, Worker};
+use lamplighter_cli::{
+    stack::target::Place,
+    words::{Locale, Words},
+};
 use lamplighter_core::{
     id::RunId,
+    job::{AttemptOutcome, Job, JobKey, Limit, NewJob},
+    pulse::Record,
+    retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
+    runner::{Runner, Running},
     status::Status,
 };
 use lamplighter_project::workspace::Workspace as Project;
@@ -46,8 +54,8 @@ const COMMANDS: [&[&str]; 26] = [
     &["jobs", "dead"],
 ];
 
-/// Commands that only read, with arguments for the workspace below.
-const READING: [&[&str]; 7] = [
+/// Commands that only read, with arguments for the workspace below. `JOB` is an open job.
+const READING: [&[&str]; 14] = [
     &["tasks"],
     &["history"],
     &["history", "migrate", "--status", "FAILED"],
@@ -55,6 +63,26 @@ const READING: [&[&str]; 7] = [
     &["why", "purge-expired-sessions-and-carts"],
     &["types"],
     &["stats"],
+    &["logs", "migrate"],
+    &["status", "JOB"],
+    &["jobs", "list"],
+    &["jobs", "dead"],
+    &["jobs", "status", "JOB"],
+    &["pulse", "status"],
+    &["runner", "status"],
+];
+
+/// Those that print sentences, or the lines of a log, and no table.
+const SENTENCES: [&[&str]; 4] = [&["logs"], &["status"], &["jobs", "status"], &["pulse", "status"]];
+
+/// The widths in which each of them is shown, with the language.
+const SHOWN: [(Locale, usize); 6] = [
+    (Locale::En, 20),
+    (Locale::De, 20),
+    (Locale::Pl, 20),
+    (Locale::De, 47),
+    (Locale::Pl, 80),
+    (Locale::En, 120),
 ];
 
 /// The commands of the program's help, from its first group to its options.
@@ -65,8 +93,9 @@ fn listed_commands() -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// A workspace whose table has a run of each final status, with long messages, several scripts and control characters.
-fn used() -> Workspace {
+/// A workspace whose table has a run of each final status, with long messages, several scripts and control characters. It also
+/// has a failed job, an open one, a pulse, a dead runner and a log. Returns the open job too.
+pub(crate) fn used() -> (Workspace, JobKey) {
     let workspace = Workspace::new();
     workspace.task("migrate", "migrate", json!({ "description": "Brings the tables of the shop to where the code expects them, whatever they were." }));
     workspace.task(
@@ -74,24 +103,57 @@ fn used() -> Workspace {
         "purge-expired-sessions-and-carts",
         json!({ "kind": "cron", "schedule": "*/15 8-17 * * mon-fri", "timezone": "America/Argentina/ComodRivadavia", "priority": "low" }),
     );
+    let queue = json!({ "kind": "queue", "priority": "medium", "arguments_schema": { "type": "object" } });
+    workspace.task("mail", "mail", queue);
+    let said = "⚠️ \u{1b}[31mthe table 日本語テーブル cannot be read\u{1b}[0m:\r\nno such 👩‍👩‍👧‍👦, which is a \u{202e}pity\u{7}";
+    let line = json!({ "timestamp": "2026-11-21T06:00:00.000Z", "level": "INFO", "run_id": RunId::new(Timestamp::UNIX_EPOCH, 1), "message": said });
+    workspace.write(".lamplighter/logs/shop-migrate.log", &format!("{said}\n{line}\n"));
     let project = Project::discover(&workspace.path("")).unwrap();
     let place = Place { home: HOME.into(), ..Place::default() };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
+    let open = runtime.block_on(async {
         let target = place.open(&project).await.unwrap();
+        let table = &target.table;
+        let now = Timestamp::now();
+        let error = RunError::new(ErrorKind::Execution, said);
         for (i, status) in Status::ALL.into_iter().filter(|status| status.is_terminal()).enumerate() {
-            let at = Timestamp::now() - SignedDuration::from_hours(i64::try_from(i).unwrap());
+            let at = now - SignedDuration::from_hours(i64::try_from(i).unwrap());
             let task = ["migrate", "purge-expired-sessions-and-carts"][i % 2].parse().unwrap();
             let run = Run::begun(RunId::new(at, u128::try_from(i).unwrap()), task, Trigger::Manual, at);
-            let said = "⚠️ \u{1b}[31mthe table 日本語テーブル cannot be read\u{1b}[0m:\r\nno such 👩‍👩‍👧‍👦, which is a \u{202e}pity\u{7}";
-            let error = RunError::new(ErrorKind::Execution, said);
             let attempt = Attempt { started_at: at, duration_ms: 61_000, error: Some(error.clone()) };
-            let run = Run { status, completed_at: at, attempts: vec![attempt], error: Some(error), ..run };
-            let _ = target.table.record(&run).await.unwrap();
+            let error = Some(error.clone());
+            let run = Run { status, completed_at: at, attempts: vec![attempt], error, ..run };
+            let _ = table.record(&run).await.unwrap();
         }
-        target.close().await;
+        let jobs = Jobs::new(table.clone(), Waker::Runner { to: None });
+        let limit = Some(Limit { key: said.to_owned(), at_once: 2 });
+        let job = NewJob { arguments: json!({ "to": said }), limit, ..NewJob::of("mail".parse().unwrap()) };
+        let failed = jobs.enqueue(job.clone()).await.unwrap().key;
+        let worker = Worker::new(now + SignedDuration::from_mins(1), Retry::default());
+        let fail = async |job: &Job| {
+            let attempts = vec![Attempt { started_at: now, duration_ms: 7, error: Some(error.clone()) }];
+            let run = Run::begun(job.id, job.task.clone(), Trigger::Queue, now);
+            let run = Run { status: Status::Failed, attempts, error: Some(error.clone()), ..run };
+            AttemptOutcome { run, retryable: false }
+        };
+        assert!(matches!(jobs.process(&failed, &worker, fail).await.unwrap(), JobOutcome::Over(_)));
+        let pulse = Record { duration_ms: Some(1500), errors: vec![said.to_owned()], ..Record::begun(now) };
+        table.end_pulse(&pulse).await.unwrap();
+        let task = "mail".parse().unwrap();
+        let runner = Runner {
+            instance: "a-machine-in-the-cellar-7".to_owned(),
+            environment: "production".to_owned(),
+            started_at: now,
+            heartbeat_at: now - SignedDuration::from_hours(1),
+            stopping: false,
+            running: vec![Running { task, run_id: None, since: now }],
+        };
+        assert!(!table.heartbeat(&runner).await.unwrap());
+        let open = jobs.enqueue(job).await.unwrap().key;
+        target.close(&Words::new(Locale::En)).await;
+        open
     });
-    workspace
+    (workspace, open)
 }
 
 #[test]
@@ -119,28 +181,27 @@ fn k01_every_command_exits_with_0_for_help_2_for_unknown_options_and_1_for_failu
 
 #[test]
 fn k03_output_fits_the_terminal_has_no_colour_in_a_pipe_and_is_json_on_request() {
-    let workspace = used();
+    let (workspace, job) = used();
+    let job = job.to_string();
     for line in READING {
-        for locale in Locale::ALL {
-            let line = [line, &["--locale", locale.as_str()]].concat();
-            for columns in [20, 47, 80, 120] {
-                let columns = columns.to_string();
-                let text = workspace.run_with(&line, &[("COLUMNS", Path::new(&columns))]).succeeded();
-                assert!(
-                    !text.is_empty()
-                        && !text.contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'),
-                    "{line:?}: {text:?}"
-                );
-                for row in text.lines() {
-                    assert!(row.width() <= columns.parse().unwrap(), "{line:?} in {columns}: {row}");
-                }
+        let line: Vec<_> = line.iter().map(|word| if *word == "JOB" { &job } else { *word }).collect();
+        let is_table = !SENTENCES.iter().any(|command| line.starts_with(command));
+        for (locale, columns) in SHOWN {
+            let line = [&line[..], &["--locale", locale.as_str()]].concat();
+            let text = workspace.run_with(&line, &[("COLUMNS", Path::new(&columns.to_string()))]).succeeded();
+            assert!(
+                !text.is_empty() && !text.contains(|c: char| c != '\n' && c.is_control() || c == '\u{202e}'),
+                "{line:?}: {text:?}"
+            );
+            for row in text.lines().filter(|_| is_table) {
+                assert!(row.width() <= columns, "{line:?} in {columns}: {row}");
             }
         }
-        if line[0] == "stats" {
-            // Its answer contains the current time.
+        if ["stats", "logs"].contains(&line[0]) {
+            // The answer of `stats` contains the current time, and a log has lines that are not JSON.
             continue;
         }
-        let line = [line, &["--json"]].concat();
+        let line = [&line[..], &["--json"]].concat();
         let json = workspace.run_with(&line, &[("CLICOLOR_FORCE", Path::new("1"))]).succeeded();
         let english: Value =
             serde_json::from_str(&json).unwrap_or_else(|error| panic!("{line:?}: {error}\n{json}"));
@@ -155,7 +216,7 @@ fn k03_output_fits_the_terminal_has_no_colour_in_a_pipe_and_is_json_on_request()
 
 #[test]
 fn k03_the_environment_forces_or_disables_colour() {
-    let workspace = used();
+    let (workspace, _) = used();
     let one = Path::new("1");
     let forced = workspace.run_with(&["history"], &[("CLICOLOR_FORCE", one)]).succeeded();
     assert!(forced.contains("\u{1b}["), "{forced}");
@@ -165,7 +226,7 @@ fn k03_the_environment_forces_or_disables_colour() {
 
 #[test]
 fn k04_the_language_comes_from_the_option_then_from_the_environment() {
-    let workspace = used();
+    let (workspace, _) = used();
     let history = |arguments: &[&str], locale: &str| {
         workspace
             .run_with(&[&["history"], arguments].concat(), &[("LAMPLIGHTER_LOCALE", Path::new(locale))])

@@ -1,6 +1,6 @@
 //! The commands that only read, as processes, on a table with known runs.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -63,24 +63,28 @@ fn world() -> World {
     let error = Some(RunError::new(ErrorKind::Execution, "the disk is full"));
     let failed = Run { error, ..run(hours_ago(4), Status::Failed) };
     let world = World { workspace, completed, skipped, failed, missed: hours_ago(3) };
+    record(&world.workspace, &[&world.completed, &world.skipped, &world.failed]);
+    world
+}
+
+/// Creates the table of this machine, with these records.
+fn record(workspace: &Workspace, runs: &[&Run]) {
     tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let engine =
-            Engine::open(&world.workspace.path(".lamplighter/table.sqlite"), Synchronous::Normal).unwrap();
+        let engine = Engine::open(&workspace.path(".lamplighter/table.sqlite"), Synchronous::Normal).unwrap();
         let client = local_dynamodb(&engine.serve().await.unwrap());
         create(&client, "shop-lamplighter").await.unwrap();
-        let folder = world.workspace.path(".lamplighter/bucket");
+        let folder = workspace.path(".lamplighter/bucket");
         let bucket = Bucket::serve(&folder, "shop-lamplighter").await.unwrap();
         let Credentials { access_key_id, secret_access_key } = bucket.credentials();
         let config = signed_config(&bucket.endpoint(), access_key_id, secret_access_key);
         let objects = Objects::new("shop-lamplighter", &config);
         let table = Table::new(client, "shop-lamplighter").with_objects(objects);
-        for run in [&world.completed, &world.skipped, &world.failed] {
+        for run in runs {
             assert_eq!(table.record(run).await.unwrap(), Recorded::Written);
         }
         drop(table);
         engine.close().await;
     });
-    world
 }
 
 impl World {
@@ -108,6 +112,87 @@ fn k01_the_reading_commands_show_the_contents_of_a_table() {
     next_and_why(&world);
     types_and_logs(&world);
     invalid_arguments_are_named(&world);
+}
+
+#[test]
+fn p05_statistics_of_each_window_have_counts_a_rate_and_durations() {
+    let workspace = Workspace::new();
+    workspace.write("lamplighter.toml", "name = \"shop\"\n");
+    workspace.task("sync", "sync", json!({}));
+    let now = Timestamp::now();
+    let ran = |minutes_ago: u64, status: Status, duration_ms: u64| {
+        let started_at = now - Duration::from_secs(60 * minutes_ago);
+        let attempt = Attempt { started_at, duration_ms, error: None };
+        Run {
+            status,
+            completed_at: started_at + Duration::from_millis(duration_ms),
+            attempts: vec![attempt],
+            ..Run::begun(RunId::new(started_at, 7), "sync".parse().unwrap(), Trigger::Manual, started_at)
+        }
+    };
+    const DAY: u64 = 24 * 60;
+    // The durations of less than 64 ms have exact percentiles.
+    let runs = [
+        ran(5, Status::Completed, 10),
+        ran(10, Status::Completed, 20),
+        ran(15, Status::Completed, 30),
+        ran(20, Status::Failed, 60),
+        ran(DAY / 2, Status::Completed, 40),
+        ran(3 * DAY, Status::Failed, 50),
+        ran(20 * DAY, Status::Failed, 60),
+        ran(40 * DAY, Status::Completed, 5),
+    ];
+    record(&workspace, &runs.iter().collect::<Vec<_>>());
+    let of = |window: &str| {
+        let answer = workspace.run(&["stats", "sync", "--window", window, "--json"]).succeeded();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let keys = ["total", "success_rate", "average_ms", "p50_ms", "p99_ms", "min_ms", "max_ms"];
+        json!(keys.map(|key| answer[0][key].clone()))
+    };
+    assert_eq!(of("hour"), json!([4, 75.0, 30, 20, 60, 10, 60]));
+    assert_eq!(of("day"), json!([5, 80.0, 32, 30, 60, 10, 60]));
+    assert_eq!(of("week"), json!([6, 66.6, 35, 30, 60, 10, 60]));
+    // From rollups, which the week's call has made in part.
+    assert_eq!(of("month"), json!([7, 57.1, 38, 40, 60, 10, 60]));
+    assert_eq!(of("month"), json!([7, 57.1, 38, 40, 60, 10, 60]));
+    let text = workspace.run(&["stats", "sync", "--window", "hour"]).succeeded();
+    let cells = text.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(cells, "sync 4 75 % 30 ms 20 ms 60 ms 0 COMPLETED 3, FAILED 1", "{text}");
+}
+
+#[test]
+fn k05_next_marks_the_clock_changes_of_a_year() {
+    let workspace = Workspace::new();
+    workspace.write("lamplighter.toml", "name = \"shop\"\n");
+    let cron = json!({ "kind": "cron", "schedule": "30 2 * * *", "timezone": "Europe/Vienna", "priority": "medium" });
+    workspace.task("purge", "purge", cron);
+    // One more than a year, in which there is one change of each kind at least.
+    let next = ["next", "purge", "--days", "366", "--limit", "1000"];
+    let answer = workspace.run(&[&next[..], &["--json"]].concat()).succeeded();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let coming = answer[0]["coming"].as_array().unwrap();
+    let of = |kind: &str| coming.iter().filter(|it| it["kind"] == kind).collect::<Vec<_>>();
+    let (ticks, forward, back) = (of("tick"), of("forward"), of("back"));
+    assert!((1..=2).contains(&forward.len()) && (1..=2).contains(&back.len()), "{forward:#?} {back:#?}");
+    for (change, key) in forward.iter().map(|it| (it, "left_out")).chain(back.iter().map(|it| (it, "once"))) {
+        assert_eq!(change["minutes"], 60, "{change:#}");
+        let [local] = &change[key].as_array().unwrap()[..] else { panic!("{change:#}") };
+        let local = local.as_str().unwrap();
+        assert!(local.ends_with("T02:30:00"), "{change:#}");
+        let runs = ticks.iter().filter(|tick| tick["local"] == *local).count();
+        assert_eq!(runs, if key == "once" { 1 } else { 0 }, "{change:#}");
+    }
+    let text = workspace.run_with(&next, &[("COLUMNS", Path::new("200"))]).succeeded();
+    for (sentence, changes) in [
+        ("the clocks go forward by 60 minutes: 02:30 does not exist and has no run", forward),
+        ("the clocks go back by 60 minutes: 02:30 occurs twice, and the task runs the first time", back),
+    ] {
+        let lines: Vec<_> = text.lines().filter(|line| line.ends_with(sentence)).collect();
+        assert_eq!(lines.len(), changes.len(), "{text}");
+        for (line, change) in lines.iter().zip(changes) {
+            assert!(line.contains(change["at"].as_str().unwrap()), "{line}: {change:#}");
+        }
+    }
 }
 
 /// The case `born-yesterday`: a tick before the task, its table or its schedule was known is not missed.

@@ -41,6 +41,8 @@ struct Keeper {
     shutdown: CancellationToken,
     kept: JoinHandle<()>,
     answer: Arc<Mutex<Vec<String>>>,
+    /// The decisions after failures: the number of failures in a row, and the pause.
+    pauses: Arc<Mutex<Vec<(u32, Duration)>>>,
 }
 
 impl World {
@@ -95,12 +97,15 @@ impl World {
         let (side, table) = (self.side(mode, pace), self.table.clone());
         let (shutdown, answer) = (CancellationToken::new(), Arc::<Mutex<Vec<String>>>::default());
         let (stop, kept) = (shutdown.clone(), Arc::clone(&answer));
+        let pauses = Arc::<Mutex<Vec<_>>>::default();
+        let decided = Arc::clone(&pauses);
         let kept = tokio::spawn(async move {
             let tell = |it: SideEvent<'_>| {
                 let text = match it {
                     SideEvent::Line(_, line) => line.to_owned(),
                     SideEvent::Ended(run, Next::Rest) => format!("ended {}, rests", run.status),
-                    SideEvent::Ended(run, Next::StartAfter { failures, .. }) => {
+                    SideEvent::Ended(run, Next::StartAfter { failures, pause }) => {
+                        decided.lock().unwrap().push((failures, pause));
                         format!("ended {}, {failures} failures", run.status)
                     }
                     other => format!("{other:?}"),
@@ -109,7 +114,7 @@ impl World {
             };
             supervise(&side, &table, tell, stop).await;
         });
-        Keeper { shutdown, kept, answer }
+        Keeper { shutdown, kept, answer, pauses }
     }
 
     /// A runner in a process of its own.
@@ -219,6 +224,30 @@ async fn s02_a_failure_calls_on_error_once_and_restarts_the_task() {
         assert!(runs.len() >= 3, "{runs:?}");
         let error = runs.last().unwrap().error.clone().unwrap();
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Execution, message));
+    }
+}
+
+#[tokio::test]
+async fn s02_each_restart_waits_for_its_pause_whose_bound_doubles() {
+    let world = World::new().await;
+    let pauses =
+        Retry { max_attempts: u32::MAX, initial: Duration::from_millis(20), max: Duration::from_millis(160) };
+    let keeper = world.keep("fail", Pace { pauses, ..Pace::default() });
+    world.marked("errors", 6).await;
+    let decided = Arc::clone(&keeper.pauses);
+    keeper.stop().await;
+    let (mut runs, decided) = (world.runs().await, decided.lock().unwrap().clone());
+    runs.reverse();
+    assert!(decided.len() >= 5 && decided.len() <= runs.len(), "{decided:?} {runs:?}");
+    for (number, (pair, (failures, pause))) in (1..).zip(runs.windows(2).zip(decided)) {
+        assert_eq!(failures, number);
+        assert!(pause <= pauses.longest_pause(failures), "{pause:?} after {failures} failures");
+        let waited = pair[1].started_at.duration_since(pair[0].completed_at);
+        // Times are stored in whole milliseconds.
+        assert!(
+            waited.as_millis() + 1 >= i128::try_from(pause.as_millis()).unwrap(),
+            "{waited:?} of {pause:?}"
+        );
     }
 }
 

@@ -5,15 +5,22 @@ mod neighbours;
 mod notifications;
 mod output;
 mod queue;
+mod sides;
 pub(crate) mod stage;
 mod started;
 
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
+use lamplighter_core::{
+    claim::{Decision, Occasion, Request},
+    definition::Overlap,
+    id::RunId,
+    run::Trigger,
+};
 use serde_json::{Value, json};
 
-use stage::{Stage, until};
+use stage::{LIMIT, Stage, until};
 
 #[test]
 fn s04_a_runner_starts_due_tasks_to_the_second_and_leaves_no_process_behind() {
@@ -96,6 +103,42 @@ fn s04_a_second_signal_kills_a_body_that_ignores_cancellation_and_records_it() {
 }
 
 #[test]
+fn s04_all_kinds_of_tasks_run_together_and_end_within_the_grace_or_cancelled() {
+    let stage =
+        Stage::new().task("obey", "every 1 seconds", "obey").queue("mail", &json!({})).side("side-probe", "");
+    for (round, command) in [(1, "start"), (2, "dev")] {
+        let mut runner = stage.start(&[command, "--grace", "10m"], &[]);
+        runner.until("the side task", |line| line["message"] == "listening");
+        // It ends once there is a file of that name.
+        let job = stage.enqueue("mail", "await", command, &[]);
+        let is_tick = |note: &&String| note.starts_with("obey ");
+        until("a run of each kind", || {
+            let noted = stage.noted();
+            let ticks = noted.iter().filter(is_tick).count();
+            (ticks == round && noted.iter().any(|note| note == command)).then_some(())
+        });
+        runner.signal("TERM");
+        runner.until("the word that it stops", |line| line["event"] == "stopping");
+        stage.workspace.write(command, "");
+        assert_eq!(stage.over(&job)["status"], "COMPLETED", "{command}");
+        // The other run would take the whole grace period.
+        runner.signal("TERM");
+        let (code, took, said) = runner.ended();
+        assert_eq!(code, Some(0), "{said:#?}");
+        assert!(took < Duration::from_secs(30), "{took:?}");
+        assert_eq!(stage.processes(), 0);
+        assert_eq!(stage.noted().iter().filter(is_tick).count(), round, "nothing began");
+        let began = |run: &&Value| run["status"] != "SKIPPED";
+        let ticks = stage.history("obey");
+        let ticks: Vec<_> = ticks.iter().filter(began).map(|run| &run["status"]).collect();
+        assert_eq!(ticks, vec!["CANCELLED"; round]);
+        let sides: Vec<_> = stage.history("side-probe");
+        assert_eq!(sides.iter().filter(|run| run["status"] == "COMPLETED").count(), round, "{sides:#?}");
+        assert_eq!(stage.workspace.read("shutdowns").lines().count(), round);
+    }
+}
+
+#[test]
 fn s05_after_a_kill_a_new_runner_records_the_lost_runs_and_continues() {
     let stage = Stage::new().task("block", "every 1 seconds", "block");
     let runner = stage.start(&["start"], &[]);
@@ -170,9 +213,14 @@ fn k01_a_runner_is_listed_stopped_and_removed() {
 #[test]
 fn s07_an_invalid_variable_aborts_startup_and_a_disabled_runner_does_not_start() {
     let stage = Stage::new();
-    for (name, value) in
-        [("PULSE_INTERVAL", "never"), ("TASK_DEFAULT_TIMEOUT", "2h"), ("SIDE_TASKS_ENABLED", "?")]
-    {
+    for (name, value) in [
+        ("TASK_RUNNER_ENABLED", "maybe"),
+        ("TASK_DEFAULT_TIMEOUT", "2h"),
+        ("TASK_DEFAULT_RETRIES", "-1"),
+        ("TASK_OVERLAP_PREVENTION", "2"),
+        ("PULSE_INTERVAL", "never"),
+        ("SIDE_TASKS_ENABLED", "?"),
+    ] {
         let output = stage.command(&["start"], &[(name, value)]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
@@ -190,8 +238,6 @@ fn s07_variables_change_the_environment_the_attempts_and_the_overlap() {
         ("TASK_RUNNER_ENVIRONMENT", "staging"),
         ("TASK_DEFAULT_RETRIES", "1"),
         ("TASK_OVERLAP_PREVENTION", "false"),
-        ("TASK_DEFAULT_TIMEOUT", "50"),
-        ("PULSE_INTERVAL", "5"),
     ];
     let runner = stage.start(&["start", "--grace", "0"], &variables);
     assert_eq!(runner.said[0]["environment"], "staging");
@@ -208,6 +254,59 @@ fn s07_variables_change_the_environment_the_attempts_and_the_overlap() {
     assert_eq!(failed["attempts"].as_array().unwrap().len(), 2, "{failed:#}");
     let overlapping = stage.history("obey");
     assert!(overlapping.iter().filter(|run| run["status"] == "CANCELLED").count() >= 2, "{overlapping:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s07_variables_change_the_timeout_and_the_pause_between_searches() {
+    let stage = Stage::new()
+        .queue("usual", &json!({}))
+        .queue("patient", &json!({ "timeout_ms": 600_000 }))
+        .task("rare", "@yearly", "");
+    let variables = [("TASK_DEFAULT_TIMEOUT", "1"), ("PULSE_INTERVAL", "1")];
+    let runner = stage.start(&["start", "--grace", "0"], &variables);
+    let patient = stage.enqueue("patient", "obey", "patient", &[]);
+    let usual = stage.over(&stage.enqueue("usual", "obey", "usual", &[]));
+    assert_eq!(
+        (&usual["status"], &usual["why"]["kind"]),
+        (&json!("TIMEOUT"), &json!("timed_out")),
+        "{usual:#}"
+    );
+    let patient = stage.workspace.run(&["status", &patient, "--json"]).succeeded();
+    let patient: Value = serde_json::from_str(&patient).unwrap();
+    assert_eq!(patient["status"], "RUNNING", "its own timeout is longer: {patient:#}");
+
+    // Each search ends one lost run. Without the variable the second one would end up to a minute after the first.
+    let (table, task) = (stage.table(), "rare".parse().unwrap());
+    let mut ended = Vec::new();
+    for _ in 0..2 {
+        let now = Timestamp::now();
+        let request = Request {
+            run_id: RunId::new(now, 1),
+            holder: "nobody".into(),
+            trigger: Trigger::Manual,
+            occasion: Occasion::Manual,
+            overlap: Overlap::Skip,
+            runs_once: false,
+            now,
+            until: now,
+        };
+        assert!(matches!(table.claim(&task, &request).await.unwrap(), Decision::Granted(_)));
+        let found = async {
+            loop {
+                if let Some(run) = table.run(&task, request.run_id).await.unwrap() {
+                    break run;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let run = tokio::time::timeout(LIMIT, found).await.expect("the run is not searched");
+        assert!(run.error.as_ref().unwrap().message.starts_with("lost: "), "{run:?}");
+        ended.push(run.completed_at);
+    }
+    let pause = ended[1].duration_since(ended[0]);
+    assert!(pause < SignedDuration::from_secs(30), "{pause:?}");
+    runner.signal("TERM");
+    assert_eq!(runner.ended().0, Some(0));
 }
 
 #[test]

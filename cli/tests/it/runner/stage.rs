@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -53,6 +53,13 @@ impl Stage {
         self
     }
 
+    /// Sets a key of a task in `lamplighter.toml`.
+    pub(crate) fn set(mut self, name: &str, line: &str) -> Self {
+        self.config.push_str(&format!("[tasks.{name}]\n{line}\n"));
+        self.workspace.write("lamplighter.toml", &self.config);
+        self
+    }
+
     /// Adds a webhook for failures.
     pub(crate) fn with_webhook(mut self, url: &str) -> Self {
         self.config = format!("{}[notify]\nwebhook = {url:?}\n", self.config);
@@ -87,8 +94,9 @@ impl Stage {
                      println!(\"{{}}\", r####\"{}\"####);\n\
                      return;\n\
                  }}\n\
-                 let arguments = std::env::args().skip(1);\n\
-                 panic!(\"{{}}\", std::process::Command::new(\"{}\").args(arguments).exec());\n\
+                 let mut probe = std::process::Command::new(\"{}\");\n\
+                 probe.args(std::env::args().skip(1)).env(\"PROBE_NAME\", {name:?});\n\
+                 panic!(\"{{}}\", probe.exec());\n\
              }}\n",
             definition(name, keys),
             probe().with_file_name(probe_name).display(),
@@ -117,6 +125,18 @@ impl Stage {
         let arguments = json!({ "mode": mode, "mark": mark }).to_string();
         let line = [&["enqueue", task, arguments.as_str()], options].concat();
         self.workspace.run(&line).succeeded().trim().to_owned()
+    }
+
+    /// Adds the pulse's function, as `lamplighter pulse execute` runs it.
+    pub(crate) fn pulse(self) -> Self {
+        let program = format!(
+            "use std::os::unix::process::CommandExt as _;\n\
+             fn main() {{ panic!(\"{{}}\", std::process::Command::new(\"{}\").exec()); }}\n",
+            probe().with_file_name("pulse-function").display()
+        );
+        self.workspace.package("functions/pulse", "pulse", &program);
+        self.workspace.dispatcher();
+        self
     }
 
     /// Waits for the end of a job, and returns its record.
@@ -220,12 +240,15 @@ impl Stage {
         answer["runs"].as_array().unwrap().clone()
     }
 
-    /// The number of live processes of this stage.
+    /// The number of live processes of this stage, without the host's watchdog. That is a shell, which ends a moment after its
+    /// host.
     pub(crate) fn processes(&self) -> usize {
         let mark = format!("PROBE_STAGE={}", self.workspace.path("").display());
-        let all = fs::read_dir("/proc").unwrap().flatten();
+        let all = fs::read_dir("/proc").unwrap().flatten().map(|process| process.path());
+        let is_watchdog = |process: &Path| fs::read(process.join("comm")).is_ok_and(|name| name == b"sh\n");
         // Some processes end meanwhile.
-        let environments = all.filter_map(|process| fs::read(process.path().join("environ")).ok());
+        let environments = all.filter(|process| !is_watchdog(process));
+        let environments = environments.filter_map(|process| fs::read(process.join("environ")).ok());
         environments.filter(|all| all.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes())).count()
     }
 }

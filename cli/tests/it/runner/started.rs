@@ -84,7 +84,7 @@ fn bytes_that_are_not_utf_8_are_passed_on_unchanged() {
 }
 
 #[test]
-fn a_variable_that_is_read_and_not_utf_8_is_named() {
+fn s07_a_variable_that_is_read_and_not_utf_8_is_named() {
     let stage = Stage::new().task("tick", "@hourly", "");
     for (name, line) in [
         ("LAMPLIGHTER_LOCALE", &["tasks"][..]),

@@ -1,0 +1,114 @@
+//! K03: the JSON of the reading commands has the fields that docs/json.md lists, and no others.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use serde_json::Value;
+
+use crate::manners::used;
+
+/// The sections of the page, by the commands in their headings.
+struct Page(String);
+
+impl Page {
+    fn read() -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/json.md");
+        Self(fs::read_to_string(path).unwrap())
+    }
+
+    /// The text of the section whose heading begins with this command.
+    fn section(&self, command: &str) -> &str {
+        let sections = self.0.split("\n## ");
+        let heading = format!("`lamplighter {command}");
+        let mut found = sections.filter(|section| section.starts_with(&heading));
+        found.next().unwrap_or_else(|| panic!("no section of `{command}`"))
+    }
+
+    /// Checks that an object has only fields that a command's section names.
+    fn names(&self, command: &str, object: &Value) {
+        let named = words(self.section(command));
+        let fields = object.as_object().unwrap_or_else(|| panic!("{command}: {object}"));
+        for field in fields.keys() {
+            assert!(
+                named.contains(field.as_str()),
+                "`{field}` is not in the section of `{command}`: {object:#}"
+            );
+        }
+    }
+
+    /// Checks that an object has exactly the fields of a command's table.
+    fn lists(&self, command: &str, object: &Value) {
+        self.names(command, object);
+        let rows = self.section(command).lines().filter(|line| line.starts_with("| `"));
+        let listed = rows.filter_map(|row| row.split('|').nth(1)).flat_map(words);
+        for field in listed {
+            assert!(object.get(field).is_some(), "no `{field}` in the JSON of `{command}`: {object:#}");
+        }
+    }
+}
+
+/// The words in backquotes.
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn k03_the_json_of_each_reading_command_is_as_documented() {
+    let (workspace, open) = used();
+    let page = Page::read();
+    let json = |arguments: &[&str]| {
+        let text = workspace.run(&[arguments, &["--json"]].concat()).succeeded();
+        serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    };
+    let each = |list: &Value, check: &dyn Fn(&Value)| {
+        let list = list.as_array().unwrap();
+        assert!(!list.is_empty());
+        list.iter().for_each(check);
+    };
+
+    let history = json(&["history", "--totals"]);
+    let top: Value = history.as_object().unwrap().iter().map(|(key, _)| (key.clone(), Value::Null)).collect();
+    page.names("history", &top);
+    for field in ["runs", "unreadable", "next", "totals"] {
+        assert!(history.get(field).is_some(), "{field}");
+    }
+    let is_record = |run: &Value| page.names("history", run);
+    each(&history["runs"], &is_record);
+    each(&json(&["stats"]), &|task| page.lists("stats", task));
+    each(&json(&["tasks"]), &|task| page.names("tasks", &task["state"]));
+    each(&json(&["next"]), &|task| {
+        page.names("next", task);
+        each(&task["coming"], &|coming| page.names("next", coming));
+    });
+    page.names("why", &json(&["why", "purge-expired-sessions-and-carts"]));
+    page.names("enqueue", &json(&["enqueue", "mail", "{}"]));
+
+    let job = open.to_string();
+    let record = json(&["status", &job]);
+    page.names("jobs status", &record);
+    assert_eq!(record, json(&["jobs", "status", &job]));
+    let is_job = |job: &Value| match job["status"].as_str() {
+        Some("PENDING") => page.names("jobs status", job),
+        _ => {
+            let both = [page.section("history"), page.section("jobs status")].concat();
+            let named = words(&both);
+            job.as_object()
+                .unwrap()
+                .keys()
+                .for_each(|field| assert!(named.contains(field.as_str()), "{field}"));
+        }
+    };
+    let list = json(&["jobs", "list"]);
+    page.names("jobs list", &list);
+    each(&list["jobs"], &is_job);
+    let dead = json(&["jobs", "dead"]);
+    page.names("jobs dead", &dead);
+    each(&dead["failed"], &is_job);
+
+    page.lists("pulse status", &json(&["pulse", "status"]));
+    page.names("pulse status", &json(&["pulse", "status"])["last"]);
+    each(&json(&["runner", "status"]), &|runner| {
+        page.lists("runner status", runner);
+        each(&runner["running"], &|run| page.names("runner status", run));
+    });
+    each(&json(&["types"]), &|task| page.names("types", task));
+}

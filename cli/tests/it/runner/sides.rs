@@ -1,0 +1,60 @@
+//! S02, S03: side tasks under `lamplighter start`.
+
+use serde_json::{Value, json};
+
+use super::stage::Stage;
+
+/// Returns true for an event of a side task.
+fn event(name: &'static str, task: &'static str) -> impl Fn(&Value) -> bool {
+    move |line| line["event"] == name && line["task"] == task
+}
+
+#[test]
+fn s02_a_side_task_that_keeps_failing_does_not_affect_another_one() {
+    let stage = Stage::new().side("good", "").side("bad", "fail");
+    let mut runner = stage.start(&["start"], &[]);
+    for _ in 0..3 {
+        runner.until("a failure", event("side-ended", "bad"));
+    }
+    runner.signal("TERM");
+    let (code, _, said) = runner.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    let of = |name, task| said.iter().filter(|line| event(name, task)(line)).count();
+    let failures = of("side-ended", "bad");
+    assert_eq!((of("side-began", "good"), of("side-ended", "good")), (1, 1), "{said:#?}");
+    let stopping = said.iter().position(|line| line["event"] == "stopping").unwrap();
+    assert!(said.iter().position(event("side-ended", "good")) > Some(stopping), "{said:#?}");
+    // The marks of both tasks are in the same files.
+    let marks = |file: &str| stage.workspace.read(file).lines().count();
+    assert_eq!(
+        (marks("begun"), marks("errors")),
+        (failures + 1, failures),
+        "on_error is called once a failure"
+    );
+    assert_eq!((marks("cancelled"), marks("shutdowns")), (1, 1));
+    let statuses =
+        |task: &str| stage.history(task).iter().map(|run| run["status"].clone()).collect::<Vec<_>>();
+    assert_eq!(statuses("good"), ["COMPLETED"]);
+    assert_eq!(statuses("bad"), vec![json!("FAILED"); failures]);
+    assert_eq!(stage.processes(), 0);
+}
+
+#[test]
+fn s03_a_side_task_that_is_running_is_not_started_again() {
+    let stage = Stage::new().side("side-probe", "");
+    stage.workspace.dispatcher();
+    let mut first = stage.start(&["start"], &[]);
+    first.until("its word", |line| line["message"] == "listening");
+    let refused = stage.workspace.run(&["run", "side-probe"]).failed();
+    assert!(refused.contains("side task"), "{refused}");
+    let mut second = stage.start(&["start"], &[]);
+    second.until("that it runs elsewhere", event("side-elsewhere", "side-probe"));
+    for runner in [second, first] {
+        runner.signal("TERM");
+        let (code, _, said) = runner.ended();
+        assert_eq!(code, Some(0), "{said:#?}");
+    }
+    assert_eq!(stage.workspace.read("begun").lines().count(), 1);
+    assert_eq!(stage.history("side-probe").len(), 1);
+    assert_eq!(stage.processes(), 0);
+}
