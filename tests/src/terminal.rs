@@ -79,7 +79,14 @@ impl Terminal {
 
     /// Waits for the program's end. Returns its exit code and the remaining output.
     pub fn end(mut self) -> (Option<i32>, String) {
-        let status = self.program.wait().expect("the program can be waited for");
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = self.program.try_wait().expect("the program can be waited for") {
+                break status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the program does not end: {}", self.shown);
+            std::thread::sleep(Duration::from_millis(20));
+        };
         while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(1)) {
             self.shown.push_str(&String::from_utf8_lossy(&bytes));
         }

@@ -15,6 +15,7 @@ fn k02_the_program_asks_at_a_terminal() {
     it_asks_for_missing_arguments();
     let home = Home::new();
     it_asks_for_a_task_and_runs_it(&home);
+    k03_the_wait_for_a_job_shows_its_progress(&home);
     an_interrupt_cancels_the_run(&home);
     a_second_interrupt_ends_the_program_and_its_functions(&home);
 }
@@ -62,6 +63,20 @@ fn it_asks_for_a_task_and_runs_it(home: &Home) {
     assert!(shown.contains("run-migrations COMPLETED in "), "{shown}");
     let seeded = home.run(&["run", "seed-data"]);
     assert_eq!(seeded.code, Some(0), "{seeded:?}");
+}
+
+fn k03_the_wait_for_a_job_shows_its_progress(home: &Home) {
+    let enqueued = home.run(&["enqueue", "import-users", r#"{"users": []}"#]);
+    let job = enqueued.stdout.trim();
+    // No runner takes it.
+    let mut terminal = Terminal::start(&home.command(&["result", job, "--timeout", "2s"]));
+    terminal.expect(&format!("waiting for {job} to end ("));
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("has not ended yet"), "{shown}");
+    // Elsewhere it prints the outcome only.
+    let piped = home.run(&["result", job, "--timeout", "10ms"]);
+    assert!(piped.code == Some(1) && !piped.stderr.contains("waiting for"), "{piped:?}");
 }
 
 fn an_interrupt_cancels_the_run(home: &Home) {

@@ -35,7 +35,7 @@ use lamplighter_local::{Engine, Synchronous};
 use lamplighter_runner::{queue::LEASE, wake::wake_address};
 use serde_json::{Value, json};
 
-use super::stage::{Stage, until};
+use super::stage::{LIMIT, Stage, until};
 
 const TASK: &str = "send-mail";
 /// More attempts than any job loses by kills.
@@ -143,7 +143,10 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 continue;
             }
-            let Some(jobs) = self.reach() else { continue };
+            let Some(jobs) = self.reach() else {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                continue;
+            };
             let many = (count..self.jobs.min(count + MANY)).map(|mark| NewJob {
                 arguments: json!({ "mode": "trace", "mark": mark.to_string() }),
                 ..NewJob::of(task())
@@ -326,7 +329,8 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
         }
         world.progress.store((runners + processes) * 1000 / kills, Ordering::SeqCst);
     }
-    runtime.block_on(enqueued).unwrap();
+    let enqueued = async { tokio::time::timeout(5 * LIMIT, enqueued).await };
+    runtime.block_on(enqueued).expect("the last jobs are not enqueued").unwrap();
     let keys = world.known().acknowledged.clone();
     // Without a limit of time, as long as there is progress.
     while runtime.block_on(world.is_anything_open()) {

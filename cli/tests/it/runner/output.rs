@@ -156,7 +156,11 @@ fn logs_are_read_and_followed_from_one_file_to_the_next() {
     let size = full.metadata().unwrap().len();
     assert!((9 << 20..=10 << 20).contains(&size), "{size}");
     let poured = |line: &String| ["one ", "two ", "three "].iter().any(|mark| line.starts_with(mark));
-    let lines: Vec<_> = followed.map(|line| message(&line)).filter(poured).take(3 * FLOOD).collect();
+    let reading = thread::spawn(move || {
+        followed.map(|line| message(&line)).filter(poured).take(3 * FLOOD).collect::<Vec<_>>()
+    });
+    until("all lines", || reading.is_finished().then_some(()));
+    let lines = reading.join().unwrap();
     let expected = ["one", "two", "three"]
         .iter()
         .flat_map(|mark| (0..FLOOD).map(move |number| format!("{mark} {number:0590}")));

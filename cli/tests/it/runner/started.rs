@@ -65,7 +65,8 @@ fn bytes_that_are_not_utf_8_are_passed_on_unchanged() {
         let mut runner = runner.spawn().unwrap();
         until("runs", || (stage.noted().len() > before).then_some(()));
         assert!(Command::new("kill").arg(runner.id().to_string()).status().unwrap().success());
-        assert_eq!(runner.wait().unwrap().code(), Some(0), "{command}");
+        let status = until("the end of the runner", || runner.try_wait().unwrap());
+        assert_eq!(status.code(), Some(0), "{command}");
     }
     let root = stage.workspace.path("").canonicalize().unwrap();
     let folder = root.display();

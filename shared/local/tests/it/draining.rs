@@ -8,6 +8,9 @@ use tokio::sync::mpsc;
 
 use crate::probe::{host_with, json, probe, until_gone};
 
+/// Longer than any step takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(10);
+
 #[tokio::test]
 async fn a_function_with_concurrency_1_runs_its_invocations_in_turn_in_one_process() {
     let mut spec = probe("f");
@@ -52,14 +55,14 @@ async fn s04_a_draining_host_starts_no_invocation_and_lets_those_in_progress_fin
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), both).await.expect("both begin");
+    tokio::time::timeout(LIMIT, both).await.expect("both begin");
     let labels: Vec<_> = host.in_progress().into_iter().filter_map(|it| it.label).collect();
     assert!(labels.contains(&slow.to_owned()), "{labels:?}");
-    host.drain().await;
+    tokio::time::timeout(LIMIT, host.drain()).await.expect("the one in progress ends");
     assert!(!running.await.unwrap().unwrap().failed);
     assert!(host.in_progress().is_empty());
     assert!(matches!(host.invoke("f", "").await, Err(LambdaError::ShutDown)));
-    let failure = failures.recv().await.unwrap();
+    let failure = tokio::time::timeout(LIMIT, failures.recv()).await.expect("it is reported").unwrap();
     assert_eq!(failure["requestPayload"], json!({ "op": "fail" }));
     host.shutdown().await;
 }

@@ -1,5 +1,7 @@
 //! O06: requests to each endpoint from a web page, and from another user of the machine.
 
+use std::time::Duration;
+
 use lamplighter_local::{Answers, Bucket, Engine, Key, Stacks, Synchronous};
 
 use crate::{
@@ -132,12 +134,15 @@ async fn o06_no_other_program_takes_an_event_of_a_function_or_answers_it() {
         let host = std::sync::Arc::clone(&host);
         async move { host.invoke("f", r#"{"op":"sleep","ms":300}"#).await.unwrap() }
     });
-    let id = loop {
-        match host.in_progress().first() {
-            Some(running) => break running.request_id.clone(),
-            None => tokio::task::yield_now().await,
+    let begun = async {
+        loop {
+            match host.in_progress().first() {
+                Some(running) => break running.request_id.clone(),
+                None => tokio::task::yield_now().await,
+            }
         }
     };
+    let id = tokio::time::timeout(Duration::from_secs(10), begun).await.expect("it does not begin");
     for (method, path) in [
         ("GET", "invocation/next".to_owned()),
         ("POST", format!("invocation/{id}/response")),
