@@ -32,6 +32,13 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is a folder of the repository")
 }
 
+/// The path of an example of a package of this workspace, which `cargo test` builds beside the test.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let path = test.parent().and_then(Path::parent).map(|folder| folder.join("examples").join(name));
+    path.filter(|path| path.exists()).unwrap_or_else(|| panic!("{name} is missing: run a whole `cargo test`"))
+}
+
 /// The path of a program that `tests/setup` installs.
 pub(crate) fn program(tool: &str, name: &str) -> PathBuf {
     let path = repository().join(".tools").join(tool).join("bin").join(name);
@@ -50,6 +57,23 @@ pub(crate) fn command(program: &Path, home: &Path) -> Command {
         .env("TMPDIR", home)
         .env("AWS_DEFAULT_REGION", "us-east-1");
     command
+}
+
+/// Updates the code of one function of the emulator at `endpoint` with `cargo lambda deploy`, as the README says. `package`
+/// has its binary and its assets.
+pub fn cargo_lambda_deploy(endpoint: &str, function: &str, package: &Path) -> Finished {
+    // Needs the user's cargo, so it has the whole environment.
+    run(Command::new(program("cargo-lambda", "cargo-lambda"))
+        .current_dir(package)
+        .args(["lambda", "deploy", "--binary-path", "bootstrap", "--include", "assets", "--manifest-path"])
+        .arg(repository().join("Cargo.toml"))
+        .arg(function)
+        .env_remove("AWS_PROFILE")
+        .env_remove("AWS_SESSION_TOKEN")
+        .env("AWS_ENDPOINT_URL", endpoint)
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test"))
 }
 
 /// Runs a command to its end.

@@ -88,6 +88,13 @@ fn c24_a_failed_run_is_retried(home: &Home) {
     let migrated = home.run(&["retry", "run-migrations"]);
     assert_eq!(migrated.code, Some(1), "{migrated:?}");
     assert!(migrated.stderr.contains("only a failed run can be retried"), "{migrated:?}");
+    // The oldest failure was for want of tables, which exist now.
+    let failures = home.run(&["history", "purge-expired", "--status", "FAILED", "--json"]).json();
+    let oldest = failures["runs"].as_array().unwrap().last().unwrap()["id"].clone();
+    let completed = home.run(&["retry", oldest.as_str().unwrap(), "--json"]);
+    assert_eq!(completed.code, Some(0), "{completed:?}");
+    let completed = completed.json();
+    assert_eq!((&completed["status"], &completed["retry_of"]), (&json!("COMPLETED"), &oldest));
     let unknown = home.run(&["retry", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]);
     assert_eq!(unknown.code, Some(1), "{unknown:?}");
 }

@@ -65,7 +65,7 @@ pub(super) struct RunOptions {
     pub(super) environment: Option<String>,
     #[command(flatten)]
     pub(super) secrets: Secrets,
-    /// Prints JSON: the run's whole record, as `history` does.
+    /// Prints JSON: the whole record.
     #[arg(long)]
     pub(super) json: bool,
 }

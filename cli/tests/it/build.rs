@@ -118,6 +118,33 @@ fn packages_of_removed_functions_are_deleted_wherever_the_target_folder_is() {
     assert!(!workspace.path("target/lamplighter/gone.zip").exists());
 }
 
+/// A release of a small program, by the cargo-lambda that `tests/setup` installs.
+#[test]
+fn g06_a_release_is_stripped_and_small() {
+    let workspace = Workspace::new();
+    workspace.task("migrate", "migrate", json!({}));
+    workspace.dispatcher();
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/cargo-lambda/bin");
+    assert!(tools.is_dir(), "{} is missing: run tests/setup", tools.display());
+    let path = format!("{}:{}", tools.display(), std::env::var("PATH").unwrap());
+    let build = |arguments: &[&str]| {
+        let ended = workspace.run_with(arguments, &[("PATH", Path::new(&path))]);
+        let packages: Value = serde_json::from_str(&ended.succeeded()).unwrap();
+        let migrate =
+            packages.as_array().unwrap().iter().find(|package| package["name"] == "migrate").unwrap();
+        let entries = unzipped(Path::new(migrate["zip"].as_str().unwrap()));
+        let [(name, mode, binary)] = &entries[..] else { panic!("one file: {entries:?}") };
+        assert_eq!((name.as_str(), mode), ("bootstrap", &0o755));
+        let symbols = String::from_utf8_lossy(binary).contains("\0.symtab\0");
+        (migrate["zip_bytes"].as_u64().unwrap(), symbols)
+    };
+    let (debug, has_symbols) = build(&["build", "--dev", "--json"]);
+    assert!(has_symbols, "a debug build can be debugged");
+    let (release, has_symbols) = build(&["build", "--native", "--json"]);
+    assert!(!has_symbols && release < debug, "{release} of {debug} bytes");
+    assert!(release < 400_000, "the standard library alone: {release} bytes");
+}
+
 /// A `cargo` whose command `lambda` runs a script.
 fn cargo(workspace: &Workspace, lambda: &str) -> PathBuf {
     let cargo = workspace.path("cargo");

@@ -1,10 +1,10 @@
-//! K03: the JSON of the reading commands has the fields that docs/json.md lists, and no others.
+//! K03: the JSON of the commands has the fields that docs/json.md lists, and no others.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::manners::used;
+use crate::{manners::used, runner::stage::Stage};
 
 /// The sections of the page, by the commands in their headings.
 struct Page(String);
@@ -86,16 +86,8 @@ fn k03_the_json_of_each_reading_command_is_as_documented() {
     let record = json(&["status", &job]);
     page.names("jobs status", &record);
     assert_eq!(record, json(&["jobs", "status", &job]));
-    let is_job = |job: &Value| match job["status"].as_str() {
-        Some("PENDING") => page.names("jobs status", job),
-        _ => {
-            let both = [page.section("history"), page.section("jobs status")].concat();
-            let named = words(&both);
-            job.as_object()
-                .unwrap()
-                .keys()
-                .for_each(|field| assert!(named.contains(field.as_str()), "{field}"));
-        }
+    let is_job = |job: &Value| {
+        page.names(if job["status"] == "PENDING" { "jobs status" } else { "history" }, job);
     };
     let list = json(&["jobs", "list"]);
     page.names("jobs list", &list);
@@ -111,4 +103,51 @@ fn k03_the_json_of_each_reading_command_is_as_documented() {
         each(&runner["running"], &|run| page.names("runner status", run));
     });
     each(&json(&["types"]), &|task| page.names("types", task));
+}
+
+#[test]
+fn c24_k01_k03_the_json_of_commands_that_act_is_as_documented() {
+    let stage = Stage::new().task("tick", "@yearly", "");
+    stage.workspace.dispatcher();
+    let page = Page::read();
+    let (_, acting) = page.0.split_once("\n## Commands that act\n").unwrap();
+    let is_documented = |command: &str, value: &Value| {
+        let mut rows = acting.lines().filter(|line| line.starts_with("| `"));
+        let row = rows.find(|row| words(row.split('|').nth(1).unwrap()).contains(command));
+        let named = words(row.unwrap_or_else(|| panic!("no row of `{command}`")));
+        for field in value.as_object().unwrap().keys() {
+            assert!(named.contains(field.as_str()), "`{field}` is not in the row of `{command}`: {value:#}");
+        }
+    };
+    let json = |arguments: &[&str]| {
+        let text = stage.workspace.run(&[arguments, &["--json"]].concat()).succeeded();
+        serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+    };
+    let package = &json(&["build", "--dev"])[0];
+    is_documented("build", package);
+    is_documented("disable", &json(&["disable", "tick"]));
+    is_documented("enable", &json(&["enable", "tick"]));
+    let set = json(&["set", "tick", "--timeout", "2m", "--attempts", "2", "--config", r#"{"mode": ""}"#]);
+    is_documented("set", &set);
+    is_documented("set", &set["settings"]);
+    let generated = json(&["generate"]);
+    is_documented("generate", &generated);
+    is_documented("generate", &generated["schedules"][0]);
+
+    // It fails as long as the folder of its journal is missing.
+    let journal = stage.workspace.path("later/journal");
+    let config = serde_json::json!({ "journal": journal }).to_string();
+    let failed = stage.workspace.run(&["run", "tick", "--config", &config, "--json"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    let failed: Value = serde_json::from_str(&failed.stdout).unwrap();
+    page.names("history", &failed);
+    assert_eq!(failed["attempts"].as_array().unwrap().len(), 2, "{failed:#}");
+    fs::create_dir(journal.parent().unwrap()).unwrap();
+    let retried = json(&["retry", "tick"]);
+    page.names("history", &retried);
+    assert_eq!(
+        (&retried["status"], &retried["retry_of"]),
+        (&"COMPLETED".into(), &failed["id"]),
+        "{retried:#}"
+    );
 }

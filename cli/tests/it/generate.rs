@@ -76,6 +76,40 @@ fn g01_json_lists_the_deployed_tasks() {
 }
 
 #[test]
+fn g04_tasks_of_the_pulse_are_listed_with_the_reasons() {
+    let workspace = Workspace::new();
+    let cron = |schedule: &str| json!({ "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "low" });
+    workspace.task("purge", "purge", cron("@hourly"));
+    let mut refresh = cron("every 30 seconds");
+    refresh["depends_on"] = json!(["purge"]);
+    workspace.task("refresh", "refresh", refresh);
+    let reasons = [
+        "EventBridge Scheduler cannot express `every 30 seconds`: its precision is a minute, and this has seconds",
+        "it depends on other tasks",
+    ];
+    let said = workspace.run(&["generate"]).succeeded();
+    let expected = format!(
+        "purge: EventBridge Scheduler starts it at cron(0 * * * ? *), UTC\n\
+         refresh: the pulse starts it, because {}\n\
+         wrote {TEMPLATE}\n",
+        reasons.join("; ")
+    );
+    assert_eq!(said, expected);
+    let template = workspace.read(TEMPLATE);
+    for (resource, is_there) in
+        [("PurgeSchedule:", true), ("RefreshSchedule:", false), ("LamplighterPulseSchedule:", true)]
+    {
+        assert_eq!(template.contains(&format!("\n  {resource}\n")), is_there, "{resource}");
+    }
+    let report: Value = serde_json::from_str(&workspace.run(&["generate", "--json"]).succeeded()).unwrap();
+    assert_eq!(
+        report["schedules"][1],
+        json!({ "task": "refresh", "driver": "pulse", "reasons": reasons }),
+        "{report:#}"
+    );
+}
+
+#[test]
 fn l02_every_fault_is_reported_and_nothing_is_written() {
     let workspace = shop();
     workspace.task("a", "a", json!({ "depends_on": ["b"], "timeout_ms": 901_000 }));

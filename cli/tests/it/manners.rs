@@ -264,19 +264,31 @@ fn k06_there_is_a_completion_script_for_each_shell() {
 #[test]
 fn k06_bash_completes_commands_and_options() {
     let script = Workspace::empty().run(&["completions", "bash"]).succeeded();
-    let completed = |line: &[&str]| {
-        let words = line.join("' '");
-        let last = line.len() - 1;
-        let (word, previous) = (line[last], line[last - 1]);
-        let ask = format!(
-            "{script}\nCOMP_WORDS=('{words}'); COMP_CWORD={last}; \
-             \"$(complete -p lamplighter | sed 's/.*-F \\([^ ]*\\).*/\\1/')\" lamplighter '{word}' '{previous}'; \
-             printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        );
+    let all_completed = |lines: &[&[&str]]| {
+        let mut ask =
+            format!("{script}\ncompletes=$(complete -p lamplighter | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n");
+        for line in lines {
+            let (last, words) = (line.len() - 1, line.join("' '"));
+            let (word, previous) = (line[last], line[last - 1]);
+            let completion = format!(
+                "COMP_WORDS=('{words}'); COMP_CWORD={last}; $completes lamplighter '{word}' '{previous}'; \
+                 printf '%s ' \"${{COMPREPLY[@]}}\"; echo\n"
+            );
+            ask.push_str(&completion);
+        }
         let output = std::process::Command::new("bash").args(["--norc", "-c", &ask]).output().unwrap();
         let answer = String::from_utf8(output.stdout).unwrap();
-        answer.lines().map(str::to_owned).collect::<Vec<_>>()
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        answer.lines().map(words).collect::<Vec<_>>()
     };
+    let completed = |line: &[&str]| all_completed(&[line]).remove(0);
+    let commands = listed_commands();
+    let lines: Vec<_> = commands.iter().map(|command| ["lamplighter", command, "--"]).collect();
+    let options = all_completed(&lines.iter().map(<[&str; 3]>::as_slice).collect::<Vec<_>>());
+    assert_eq!(options.len(), commands.len());
+    for (command, options) in commands.iter().zip(options) {
+        assert!(options.contains(&"--help".to_owned()), "{command}: {options:?}");
+    }
     assert_eq!(completed(&["lamplighter", "gen"]), ["generate"]);
     assert_eq!(completed(&["lamplighter", "history", "--stat"]), ["--status"]);
     assert!(completed(&["lamplighter", ""]).contains(&"enqueue".to_owned()));

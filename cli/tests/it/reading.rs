@@ -130,17 +130,17 @@ fn p05_statistics_of_each_window_have_counts_a_rate_and_durations() {
             ..Run::begun(RunId::new(started_at, 7), "sync".parse().unwrap(), Trigger::Manual, started_at)
         }
     };
-    const DAY: u64 = 24 * 60;
+    let day = 24 * 60;
     // The durations of less than 64 ms have exact percentiles.
     let runs = [
         ran(5, Status::Completed, 10),
         ran(10, Status::Completed, 20),
         ran(15, Status::Completed, 30),
         ran(20, Status::Failed, 60),
-        ran(DAY / 2, Status::Completed, 40),
-        ran(3 * DAY, Status::Failed, 50),
-        ran(20 * DAY, Status::Failed, 60),
-        ran(40 * DAY, Status::Completed, 5),
+        ran(day / 2, Status::Completed, 40),
+        ran(3 * day, Status::Failed, 50),
+        ran(20 * day, Status::Failed, 60),
+        ran(40 * day, Status::Completed, 5),
     ];
     record(&workspace, &runs.iter().collect::<Vec<_>>());
     let of = |window: &str| {
@@ -180,7 +180,7 @@ fn k05_next_marks_the_clock_changes_of_a_year() {
         let local = local.as_str().unwrap();
         assert!(local.ends_with("T02:30:00"), "{change:#}");
         let runs = ticks.iter().filter(|tick| tick["local"] == *local).count();
-        assert_eq!(runs, if key == "once" { 1 } else { 0 }, "{change:#}");
+        assert_eq!(runs, usize::from(key == "once"), "{change:#}");
     }
     let text = workspace.run_with(&next, &[("COLUMNS", Path::new("200"))]).succeeded();
     for (sentence, changes) in [

@@ -16,6 +16,7 @@ use lamplighter::{
     definition::{Cron, Definition, Kind},
     prelude::*,
 };
+use lamplighter_core::retry::Retry;
 use serde_json::json;
 
 /// A time longer than any test waits.
@@ -290,6 +291,10 @@ fn list(root: &Path, below: &Path, files: &mut Vec<(PathBuf, u32, String)>) -> s
     Ok(())
 }
 
+/// Retries whose longest pauses are 1 ms, 2 ms, 4 ms, to 1024 ms.
+const OFTEN: Retry =
+    Retry { max_attempts: 12, initial: Duration::from_millis(1), max: Duration::from_millis(1024) };
+
 /// The probe as a hand-written cron task. The environment has the rest of its definition.
 struct Scheduled;
 
@@ -303,6 +308,7 @@ impl Task for Scheduled {
         Definition {
             kind: Kind::Cron(Cron { run_once: says("PROBE_RUN_ONCE"), ..Cron::new(schedule) }),
             rollback: false,
+            retry: if says("PROBE_RETRIES") { OFTEN } else { Probe::definition().retry },
             result_schema: json!({
                 "type": ["object", "null"],
                 "properties": { "pid": { "type": "integer" }, "attempt": { "maximum": 1 } },

@@ -10,6 +10,8 @@ use crate::life::{AFTER, BEFORE, Life};
 use crate::processes::kill;
 use crate::world::{Stack, statuses};
 
+/// The secret of a task.
+const SECRET: &str = "correct-horse-battery-staple";
 const TASKS: [&str; 5] = ["run-migrations", "seed-data", "process-assets", "warm-cache", "purge-expired"];
 
 impl Life {
@@ -83,7 +85,7 @@ impl Life {
             () = tokio::time::sleep(Duration::from_secs(90)) => panic!("warm-cache requests nothing"),
         }
         let event = self.last_event(AFTER);
-        assert_ne!(kill(&self.stack.dispatcher()), 0);
+        assert_ne!(kill(&self.stack.world.endpoint(), &self.stack.dispatcher()), 0);
         let again = tokio::spawn(redeliver(self.stack.clone(), event));
         // One event for each phase, and the repeated one.
         let arrived = async {
@@ -158,11 +160,11 @@ impl Life {
         let bucket = self.stack.world.aws.physical_id(&self.stack.name, "LamplighterBucket").await;
         let published = |keys: Vec<String>| keys.into_iter().filter(|key| key.contains("/notice")).count();
         let noticed = self.version().with_public_file("notice.txt", "we are moving");
-        let nobody = "http://127.0.0.1:9/";
-        let (deployed, status) = self.stack.deploy(&noticed.warming(nobody), "7").await;
+        let (deployed, status) = self.stack.deploy(&noticed.leaking(SECRET), "7").await;
         deployed.expect_failure("sam deploy of a version whose cache cannot be warmed");
         assert_eq!(status, "UPDATE_ROLLBACK_COMPLETE", "{:#?}", self.stack.events().await);
-        assert!(self.stack.reason(AFTER, "UPDATE_FAILED").await.contains("warm-cache FAILED"));
+        let reason = self.stack.reason(AFTER, "UPDATE_FAILED").await;
+        assert!(reason.contains("warm-cache FAILED") && reason.contains("refused \"[secret]\""), "{reason}");
         let runs = self.stack.runs("process-assets").await;
         let last: Vec<_> =
             runs.iter().rev().take(2).rev().map(|run| (&run["trigger"], &run["status"])).collect();
@@ -179,7 +181,8 @@ impl Life {
         self.expect_versions("warm-cache", "8", "5").await;
     }
 
-    /// The response URL, which allows to forge the answer, is in no log, item or event.
+    /// The response URL, which allows to forge the answer, is in no log, item or event. Neither is the secret of a task that
+    /// logs it and fails with it.
     pub async fn l23_no_secret_is_logged_or_stored(&self) {
         let mut texts =
             vec![format!("{:?}", self.stack.items().await), format!("{:?}", self.stack.events().await)];
@@ -187,6 +190,8 @@ impl Life {
         for function in functions {
             texts.extend(self.stack.world.aws.logs(&self.stack.function(function)).await);
         }
+        assert!(texts.iter().any(|text| text.contains("the secret is [secret]")));
+        assert!(!texts.iter().any(|text| text.contains(SECRET)));
         let events = self.events();
         assert!(events.len() > 10);
         for event in events {

@@ -1,5 +1,6 @@
 //! The commands of `lamplighter` on a stack in AWS, and the notifications about a failed task.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
-use lamplighter_e2e::{CommandOutput, expire_sessions, lamplighter};
+use lamplighter_e2e::{CommandOutput, cargo_lambda_deploy, expire_sessions, lamplighter, repository};
 use serde_json::{Value, json};
 
 use crate::version::Version;
@@ -57,6 +58,7 @@ async fn k01_the_commands_work_on_a_stack_in_aws() {
         hand.q04_a_job_runs_and_its_result_is_returned();
         hand.q09_a_failed_job_is_replayed();
         hand.p03_the_pulse_status_has_its_success_and_streaks();
+        hand.g05_the_code_of_one_function_is_updated();
         hand.a_missing_stack_log_or_run_is_an_error_that_names_it();
     })
     .await
@@ -273,6 +275,26 @@ impl Hand {
         let report = self.expect(&["pulse", "status", "--json"], 0).json();
         assert!(["HEALTHY", "FAILING"].contains(&report["status"].as_str().unwrap()), "{report:#}");
         assert_eq!(report["failure_streaks"][TASK], 1, "{report:#}");
+    }
+
+    /// The function gets another migration, and keeps its configuration.
+    fn g05_the_code_of_one_function_is_updated(&self) {
+        let package = tempfile::tempdir().unwrap();
+        let built = repository().join("target/lamplighter/run-migrations");
+        let migrations = package.path().join("assets/migrations");
+        fs::create_dir_all(&migrations).unwrap();
+        fs::copy(built.join("bootstrap"), package.path().join("bootstrap")).unwrap();
+        for file in fs::read_dir(built.join("assets/migrations")).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), migrations.join(file.file_name())).unwrap();
+        }
+        fs::write(migrations.join("V3__add_orders.sql"), "CREATE TABLE orders (id INTEGER);").unwrap();
+        let function = format!("{}-run-migrations", self.stack);
+        let deployed = cargo_lambda_deploy(&self.endpoint, &function, package.path());
+        deployed.expect_success("cargo lambda deploy");
+        let run = self.expect(&["run", "run-migrations", "--json"], 0).json();
+        assert!(run["message"].as_str().unwrap().contains("V3__add_orders"), "{run:#}");
+        assert_eq!(run["environment"], "dev", "{run:#}");
     }
 
     fn a_missing_stack_log_or_run_is_an_error_that_names_it(&self) {

@@ -2,20 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lamplighter_e2e::repository;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::pages::{Pages, version};
+use crate::processes::variable;
 use crate::version::Version;
 use crate::world::{Stack, World, statuses};
 
 pub const BEFORE: &str = "LamplighterBefore";
 pub const AFTER: &str = "LamplighterAfter";
+
+/// The path and the text of an executable asset.
+const SCRIPT: (&str, &str) = ("scripts/later/check.sh", "#!/bin/sh\n");
 
 /// A stack in the middle of its life.
 pub struct Life {
@@ -35,7 +41,7 @@ async fn g05_a_stack_is_created_updated_rolled_back_and_deleted() {
     let life = Life { stack, pages, folder };
 
     life.l04_it_is_created().await;
-    life.l10_assets_are_published().await;
+    life.l10_assets_are_in_the_working_directory().await;
     life.l15_it_is_updated().await;
     life.l13_a_failed_migration_rolls_it_back().await;
     life.l07_the_next_update_gets_the_last_successful_version().await;
@@ -83,8 +89,22 @@ impl Life {
         assert_eq!(data["seed-data.message"], "added 2 of 2 initial users");
     }
 
-    /// The migrations and the public files come from the packages' assets, so the working directory had them.
-    async fn l10_assets_are_published(&self) {
+    /// The files in the function's folder are the package's, byte for byte and with their executable bits. The migrations and
+    /// the published files come from there.
+    async fn l10_assets_are_in_the_working_directory(&self) {
+        let function = self.stack.function("process-assets");
+        let root = variable(&self.stack.world.endpoint(), &function, "LAMBDA_TASK_ROOT").unwrap();
+        let assets = Path::new(&root).join("assets");
+        let executable = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o111;
+        let originals = repository().join("functions/tasks/process-assets/public");
+        for name in fs::read_dir(originals).unwrap().map(|file| file.unwrap().path()) {
+            let deployed = assets.join("public").join(name.file_name().unwrap());
+            assert_eq!(fs::read(&deployed).unwrap(), fs::read(&name).unwrap(), "{}", deployed.display());
+            assert_eq!(executable(&deployed), executable(&name), "{}", deployed.display());
+        }
+        let script = assets.join(SCRIPT.0);
+        assert_eq!((fs::read_to_string(&script).unwrap(), executable(&script)), (SCRIPT.1.to_owned(), 0o111));
+
         let migrations = self.message("run-migrations").await;
         assert!(migrations.contains("2 migrations"), "{migrations}");
         let bucket = self.stack.world.aws.physical_id(&self.stack.name, "LamplighterBucket").await;
@@ -167,7 +187,10 @@ impl Life {
 
     pub fn version(&self) -> Version {
         let database = format!("sqlite:{}", self.folder.path().join("app.sqlite").display());
-        Version::new(&database).warming(&self.pages.url).tapped(&self.events_folder())
+        Version::new(&database)
+            .with_asset("process-assets", SCRIPT.0, SCRIPT.1, 0o755)
+            .warming(&self.pages.url)
+            .tapped(&self.events_folder())
     }
 
     fn events_folder(&self) -> std::path::PathBuf {

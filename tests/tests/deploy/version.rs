@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use lamplighter_e2e::repository;
+use lamplighter_e2e::{example, repository};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
-use zip::{ZipArchive, ZipWriter};
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// The functions that use the application's database.
 const WITH_DATABASE: [&str; 5] = [
@@ -57,24 +57,44 @@ impl Version {
         self.with_variable("WarmCacheFunction", "LAMPLIGHTER_SETTINGS", &settings.to_string())
     }
 
+    /// Makes `warm-cache` a task that writes a secret of its configuration to its log and fails with it.
+    pub fn leaking(self, secret: &str) -> Self {
+        let package = self.package("warm-cache");
+        fs::remove_file(&package).unwrap();
+        let mut zip = ZipWriter::new(File::create(&package).unwrap());
+        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        zip.start_file("bootstrap", options.unix_permissions(0o755)).unwrap();
+        zip.write_all(&fs::read(example("dispatcher-probe")).unwrap()).unwrap();
+        zip.finish().unwrap();
+        let settings = json!({ "config": { "mode": "leak-fail", "secret": secret } });
+        self.with_variable("WarmCacheFunction", "PROBE_NAME", "warm-cache").with_variable(
+            "WarmCacheFunction",
+            "LAMPLIGHTER_SETTINGS",
+            &settings.to_string(),
+        )
+    }
+
     /// Adds a migration.
     pub fn with_migration(self, name: &str, sql: &str) -> Self {
-        self.with_asset("run-migrations", &format!("migrations/{name}.sql"), sql)
+        self.with_asset("run-migrations", &format!("migrations/{name}.sql"), sql, 0o644)
     }
 
     /// Adds a file to publish.
     pub fn with_public_file(self, name: &str, text: &str) -> Self {
-        self.with_asset("process-assets", &format!("public/{name}"), text)
+        self.with_asset("process-assets", &format!("public/{name}"), text, 0o644)
     }
 
-    fn with_asset(self, task: &str, path: &str, text: &str) -> Self {
+    /// Adds a file with this mode to a task's assets.
+    pub fn with_asset(self, task: &str, path: &str, text: &str, mode: u32) -> Self {
         let package = self.package(task);
-        let original = fs::canonicalize(&package).unwrap();
-        fs::remove_file(&package).unwrap();
-        fs::copy(original, &package).unwrap();
+        if package.is_symlink() {
+            let original = fs::canonicalize(&package).unwrap();
+            fs::remove_file(&package).unwrap();
+            fs::copy(original, &package).unwrap();
+        }
         let file = File::options().read(true).write(true).open(&package).unwrap();
         let mut zip = ZipWriter::new_append(file).unwrap();
-        let options = SimpleFileOptions::default().unix_permissions(0o644);
+        let options = SimpleFileOptions::default().unix_permissions(mode);
         zip.start_file(format!("assets/{path}"), options).unwrap();
         zip.write_all(text.as_bytes()).unwrap();
         zip.finish().unwrap();

@@ -40,21 +40,29 @@ fn s02_a_side_task_that_keeps_failing_does_not_affect_another_one() {
 }
 
 #[test]
-fn s03_a_side_task_that_is_running_is_not_started_again() {
+fn s03_a_running_side_task_is_not_started_again_and_moves_when_its_runner_is_killed() {
     let stage = Stage::new().side("side-probe", "");
     stage.workspace.dispatcher();
     let mut first = stage.start(&["start"], &[]);
     first.until("its word", |line| line["message"] == "listening");
     let refused = stage.workspace.run(&["run", "side-probe"]).failed();
-    assert!(refused.contains("side task"), "{refused}");
+    assert!(refused.contains("side-probe is a side task"), "{refused}");
     let mut second = stage.start(&["start"], &[]);
     second.until("that it runs elsewhere", event("side-elsewhere", "side-probe"));
-    for runner in [second, first] {
-        runner.signal("TERM");
-        let (code, _, said) = runner.ended();
-        assert_eq!(code, Some(0), "{said:#?}");
-    }
     assert_eq!(stage.workspace.read("begun").lines().count(), 1);
-    assert_eq!(stage.history("side-probe").len(), 1);
+
+    first.signal("KILL");
+    drop(first);
+    // After the end of the lease. The second runner also takes over the table.
+    second.until("that it runs here", event("side-began", "side-probe"));
+    second.until("its word", |line| line["message"] == "listening");
+    second.signal("TERM");
+    let (code, _, said) = second.ended();
+    assert_eq!(code, Some(0), "{said:#?}");
+    assert_eq!(stage.workspace.read("begun").lines().count(), 2);
+    let runs = stage.history("side-probe");
+    let statuses: Vec<_> = runs.iter().map(|run| &run["status"]).collect();
+    assert_eq!(statuses, ["COMPLETED", "FAILED"], "{runs:#?}");
+    assert_eq!(runs[1]["why"]["kind"], "lost", "{runs:#?}");
     assert_eq!(stage.processes(), 0);
 }

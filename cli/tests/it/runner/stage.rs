@@ -55,7 +55,8 @@ impl Stage {
 
     /// Sets a key of a task in `lamplighter.toml`.
     pub(crate) fn set(mut self, name: &str, line: &str) -> Self {
-        self.config.push_str(&format!("[tasks.{name}]\n{line}\n"));
+        let table = format!("[tasks.{name}]\n{line}\n");
+        self.config.push_str(&table);
         self.workspace.write("lamplighter.toml", &self.config);
         self
     }

@@ -82,6 +82,24 @@ async fn c16_a_body_that_fails_once_completes_with_two_attempts() {
 }
 
 #[tokio::test]
+async fn c16_the_pauses_between_attempts_grow_and_have_jitter() {
+    let world = World::cron(json!({ "config": { "mode": "error" } }), &["PROBE_RETRIES"]).await;
+    let run = world.run().await;
+    assert_eq!((run.status, run.attempts.len(), world.bodies()), (Status::Failed, 12, 12));
+    let pauses: Vec<_> = world.logged().iter().filter_map(|line| line["pause_ms"].as_i64()).collect();
+    let bounds: Vec<_> = (0..11).map(|failures| 1 << failures).collect();
+    assert_eq!(pauses.len(), bounds.len(), "{:#?}", world.lines());
+    for (attempts, (pause, bound)) in run.attempts.windows(2).zip(pauses.iter().zip(&bounds)) {
+        assert!(pause <= bound, "{pauses:?}");
+        let waited = attempts[1].started_at.as_millisecond() - attempts[0].started_at.as_millisecond();
+        assert!(waited >= pause - 1, "{waited} ms instead of {pause} ms");
+    }
+    // Both fail by chance in fewer than one of a million runs.
+    assert!(pauses[6..].iter().sum::<i64>() > bounds[..5].iter().sum::<i64>(), "they grow: {pauses:?}");
+    assert_ne!(pauses, bounds, "each is a random part of its bound");
+}
+
+#[tokio::test]
 async fn c16_a_fatal_error_is_not_retried_and_has_its_cause() {
     let (world, status, kind, message) = failure("fatal").await;
     assert_eq!((status, kind, world.bodies()), (Status::Failed, ErrorKind::Execution, 1));
