@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(Some(&arguments.which))?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.which))?;
     let named = names::task_or_run(words, &catalog, &arguments.which)?;
     let ended = super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;

@@ -84,8 +84,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog()?;
-    arguments.place.check(&catalog.workspace)?;
+    let catalog = super::catalog(Some(&arguments.place))?;
     let task = names::task(words, &catalog, &arguments.task)?;
     let project = super::project(&catalog, None)?;
     let Some(definition) = super::definitions(project, Some(&task)).pop() else {

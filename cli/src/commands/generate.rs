@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog()?;
+    let catalog = super::catalog(None)?;
     let project = super::project(&catalog, arguments.environment.as_deref())?;
     let mut faults = project.undeployable(jiff::Timestamp::now());
     let application = faults.take(application(&catalog.workspace.root, &project));

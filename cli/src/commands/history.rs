@@ -80,7 +80,7 @@ struct RunList {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(arguments.which.as_deref())?;
+    let catalog = super::catalog_with(&arguments.place, arguments.which.as_deref())?;
     let all = || catalog.names().cloned().collect();
     let which = arguments.which.as_ref().map(|which| names::task_or_run(words, &catalog, which));
     let (tasks, run): (Vec<_>, _) = match which.transpose()? {

@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(Some(&arguments.what))?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.what))?;
     let (tasks, run) = match names::task_or_run(words, &catalog, &arguments.what)? {
         TaskOrRun::Task(task) => (vec![task], None),
         TaskOrRun::Run(run) => (catalog.names().cloned().collect(), Some(run)),

@@ -55,7 +55,7 @@ struct ComingRuns {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog()?;
+    let catalog = super::catalog(None)?;
     let named = arguments.task.as_deref().map(|task| names::task(words, &catalog, task)).transpose()?;
     let project = super::project(&catalog, arguments.environment.as_deref())?;
     let definitions = super::definitions(project, named.as_ref());

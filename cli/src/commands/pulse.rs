@@ -109,7 +109,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     super::never_wait(words);
-    let catalog = super::catalog_with(arguments.task.as_deref())?;
+    let catalog = super::catalog_with(&arguments.place, arguments.task.as_deref())?;
     let task = arguments.task.as_deref().map(|word| names::task(words, &catalog, word)).transpose()?;
     let Execute { options, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
@@ -224,7 +224,7 @@ struct PulseHealth {
 }
 
 fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(None)?;
+    let catalog = super::catalog_with(&arguments.place, None)?;
     let health = super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;
         let health = read_health(&target.table, &catalog).await;

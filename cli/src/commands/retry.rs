@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
-    let catalog = super::catalog_with(Some(&arguments.which))?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.which))?;
     let named = names::task_or_run(words, &catalog, &arguments.which)?;
     let Arguments { options, place, .. } = arguments;
     let task = match &named {

@@ -72,7 +72,7 @@ pub(super) struct RunOptions {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
-    let catalog = super::catalog()?;
+    let catalog = super::catalog(Some(&arguments.place))?;
     let task = names::task(words, &catalog, &arguments.task)?;
     let Arguments { options, place, .. } = arguments;
     let [config, given] = json::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;

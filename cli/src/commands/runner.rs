@@ -85,7 +85,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(None)?;
+    let catalog = super::catalog_with(&arguments.place, None)?;
     let runners = super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;
         let runners = target.table.runners().await;
@@ -130,7 +130,7 @@ fn row(words: &Words, runner: &Runner, now: Timestamp) -> [String; 4] {
 }
 
 fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(None)?;
+    let catalog = super::catalog_with(&arguments.place, None)?;
     super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;
         let stopped = stop_and_wait(words, &target.table, arguments).await;

@@ -53,8 +53,7 @@ fn time(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog()?;
-    arguments.place.check(&catalog.workspace)?;
+    let catalog = super::catalog(Some(&arguments.place))?;
     let name = names::task(words, &catalog, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,

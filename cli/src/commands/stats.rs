@@ -58,7 +58,7 @@ struct TaskStatistics {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(arguments.task.as_deref())?;
+    let catalog = super::catalog_with(&arguments.place, arguments.task.as_deref())?;
     let tasks = names::tasks(words, &catalog, arguments.task.as_deref())?;
     let now = Timestamp::now();
     let range = arguments.window.before(now);

@@ -47,7 +47,7 @@ impl Disable {
 }
 
 fn switch(words: &Words, arguments: &TaskArguments, enabled: bool) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(Some(&arguments.task))?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.task))?;
     let task = names::task(words, &catalog, &arguments.task)?;
     let (changed, running) = super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;

@@ -55,7 +55,7 @@ pub(crate) struct Arguments {
 type States = BTreeMap<TaskName, TaskState>;
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog()?;
+    let catalog = super::catalog(None)?;
     let mut project = super::project(&catalog, arguments.environment.as_deref())?;
     let is_empty = project.tasks.is_empty();
     project.tasks.retain(|task| is_wanted(&task.definition, arguments));

@@ -68,7 +68,7 @@ struct Explanation {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog()?;
+    let catalog = super::catalog(Some(&arguments.place))?;
     let name = names::task(words, &catalog, &arguments.task)?;
     let project = super::project(&catalog, arguments.environment.as_deref())?;
     let Some(definition) = super::definitions(project, Some(&name)).pop() else {

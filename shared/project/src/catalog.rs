@@ -15,11 +15,14 @@ use lamplighter_core::{definition::Definition, name::TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    compile::Binaries, config, describe::DescribedTask, files::write_atomically, workspace::Workspace,
+    compile::Binaries,
+    config,
+    describe::{DescribedTask, describe},
+    fault::Faults,
+    files::write_atomically,
+    workspace::{CATALOG, Workspace},
 };
 
-/// The name of the file, in the folder `target` of the workspace.
-const FILE: &str = "target/lamplighter-tasks.json";
 /// The version of the file's format. A file of another version is built anew.
 const VERSION: u32 = 1;
 
@@ -54,7 +57,17 @@ impl Stamp {
 }
 
 impl Catalog {
-    /// Creates the catalog of tasks that were just described.
+    /// Describes the tasks of a workspace by their binaries, and keeps the catalog. A binary that has not changed since it was last
+    /// described is not run again.
+    pub fn describe(workspace: Workspace, binaries: &Binaries) -> Result<Self, Faults> {
+        let last = Self::read(&workspace.root);
+        let known = |name: &str, binary: &Path| last.as_ref()?.definition(name, binary);
+        let tasks = describe(&workspace, binaries, known)?;
+        Self::keep(&workspace, &tasks, binaries);
+        Ok(Self::of(workspace, tasks))
+    }
+
+    /// Creates a catalog of tasks that have been described.
     pub fn of(workspace: Workspace, tasks: Vec<DescribedTask>) -> Self {
         Self { version: VERSION, workspace, tasks, binaries: BTreeMap::new(), stamps: BTreeMap::new() }
     }
@@ -76,7 +89,7 @@ impl Catalog {
 
     /// Keeps the tasks of a workspace with the binaries that described them. The catalog only saves time, so it is left out if it
     /// cannot be written.
-    pub(crate) fn keep(workspace: &Workspace, tasks: &[DescribedTask], built: &Binaries) {
+    fn keep(workspace: &Workspace, tasks: &[DescribedTask], built: &Binaries) {
         let is_task = |name: &String| workspace.tasks.iter().any(|task| task.name == *name);
         let of_tasks = built.paths.iter().filter(|(name, _)| is_task(name));
         let binaries: BTreeMap<_, _> = of_tasks.map(|(name, path)| (name.clone(), path.clone())).collect();
@@ -93,12 +106,12 @@ impl Catalog {
         if catalog.newest_source().is_none_or(|changed| changed < built.started)
             && let Ok(text) = serde_json::to_vec(&catalog)
         {
-            let _ = write_atomically(&catalog.workspace.root.join(FILE), &text);
+            let _ = write_atomically(&catalog.workspace.catalog(), &text);
         }
     }
 
     /// Returns the definition that a binary printed when it was last described, if it has not changed since then.
-    pub(crate) fn definition(&self, name: &str, binary: &Path) -> Option<Definition> {
+    fn definition(&self, name: &str, binary: &Path) -> Option<Definition> {
         let is_same = self.binaries.get(name).is_some_and(|path| path == binary)
             && Stamp::of(binary).is_some_and(|stamp| self.stamps.get(binary) == Some(&stamp));
         let task = self.tasks.iter().find(|task| task.binary == name).filter(|_| is_same)?;
@@ -106,8 +119,8 @@ impl Catalog {
     }
 
     /// Reads the catalog in a workspace's folder, current or not.
-    pub(crate) fn read(root: &Path) -> Option<Self> {
-        let catalog: Self = serde_json::from_slice(&fs::read(root.join(FILE)).ok()?).ok()?;
+    fn read(root: &Path) -> Option<Self> {
+        let catalog: Self = serde_json::from_slice(&fs::read(root.join(CATALOG)).ok()?).ok()?;
         // The folder may have been moved or copied.
         (catalog.version == VERSION && catalog.workspace.root == root).then_some(catalog)
     }
@@ -276,7 +289,7 @@ mod tests {
             ("a package", Box::new(|stage| stage.write("functions/tasks/a/Cargo.toml", "[package]"))),
             ("a package that is new", Box::new(|stage| stage.write("functions/tasks/b/Cargo.toml", ""))),
             ("the configuration", Box::new(|stage| stage.write("lamplighter.toml", ""))),
-            ("the catalog", Box::new(|stage| stage.write(FILE, "{}"))),
+            ("the catalog", Box::new(|stage| stage.write(CATALOG, "{}"))),
         ] {
             let stage = Stage::new();
             change(&stage);
@@ -291,7 +304,7 @@ mod tests {
         assert_eq!(Catalog::current(&stage.path("elsewhere")), None);
         let copy = tempfile::tempdir().unwrap();
         fs::create_dir_all(copy.path().join("target")).unwrap();
-        fs::copy(stage.path(FILE), copy.path().join(FILE)).unwrap();
+        fs::copy(stage.path(CATALOG), copy.path().join(CATALOG)).unwrap();
         assert_eq!(Catalog::current(copy.path()), None);
     }
 

@@ -13,7 +13,6 @@ use lamplighter_core::definition::Definition;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    catalog::Catalog,
     compile::Binaries,
     fault::Faults,
     workspace::{TaskBinary, Workspace},
@@ -35,14 +34,17 @@ pub struct DescribedTask {
     pub folder: PathBuf,
 }
 
-/// Runs each task's binary, unless it is the one that was last described, and reads the definition, in the order of the tasks' names. A binary without a valid definition is a fault.
-pub fn describe(workspace: &Workspace, binaries: &Binaries) -> Result<Vec<DescribedTask>, Faults> {
-    let last = Catalog::read(&workspace.root);
+/// Runs each task's binary, unless `known` returns its definition, and reads the definition, in the order of the tasks' names. A binary without a valid definition is a fault.
+pub fn describe(
+    workspace: &Workspace,
+    binaries: &Binaries,
+    known: impl Fn(&str, &Path) -> Option<Definition>,
+) -> Result<Vec<DescribedTask>, Faults> {
     let mut faults = Faults::default();
     let mut described: Vec<DescribedTask> = Vec::new();
     for task in &workspace.tasks {
         let definition = match binaries.paths.get(&task.name) {
-            Some(binary) => match last.as_ref().and_then(|last| last.definition(&task.name, binary)) {
+            Some(binary) => match known(&task.name, binary) {
                 Some(definition) => Ok(definition),
                 None => definition(&workspace.root, task, binary),
             },
@@ -64,9 +66,7 @@ pub fn describe(workspace: &Workspace, binaries: &Binaries) -> Result<Vec<Descri
     }
     described.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
     duplicates(workspace, &described, &mut faults);
-    let described = faults.none_or(described)?;
-    Catalog::keep(workspace, &described, binaries);
-    Ok(described)
+    faults.none_or(described)
 }
 
 /// Adds a fault for each task whose name another task or another function has.

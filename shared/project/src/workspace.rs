@@ -21,6 +21,9 @@ pub const FUNCTIONS: &str = "functions";
 /// The default folders of the packages with tasks, as a glob pattern relative to the workspace's root.
 pub const TASKS: &str = "functions/tasks/**";
 
+/// The file that keeps the tasks as they were last built, from the workspace's root.
+pub(crate) const CATALOG: &str = "target/lamplighter-tasks.json";
+
 /// The name of the dispatcher's binary and package.
 pub const DISPATCHER: &str = "dispatcher";
 /// The name of the pulse's binary and package.
@@ -126,6 +129,11 @@ impl Workspace {
         let manifest = |package: &Package| package.manifest_path.clone().into_std_path_buf();
         let manifests = metadata.packages.iter().map(manifest).collect();
         faults.none_or(Self { root: root.to_owned(), name, cargo_target, manifests, tasks, functions })
+    }
+
+    /// The file that keeps the tasks as they were last built.
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join(CATALOG)
     }
 
     /// The folder of the packaged functions. It does not depend on `CARGO_TARGET_DIR`, since the template refers to it.

@@ -53,7 +53,7 @@ struct DeadItems {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = commands::catalog_with(arguments.task.as_deref())?;
+    let catalog = commands::catalog_with(&arguments.place, arguments.task.as_deref())?;
     let tasks = names::tasks(words, &catalog, arguments.task.as_deref())?;
     let (items, letters) = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;

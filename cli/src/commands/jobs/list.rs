@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = commands::catalog_with(arguments.task.as_deref())?;
+    let catalog = commands::catalog_with(&arguments.place, arguments.task.as_deref())?;
     let tasks = names::tasks(words, &catalog, arguments.task.as_deref())?;
     let page = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;

@@ -78,7 +78,7 @@ impl JobArguments {
         words: &Words,
         act: impl AsyncFnOnce(&Target, JobKey, JobRecord) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let catalog = commands::catalog_with(None)?;
+        let catalog = commands::catalog_with(&self.place, None)?;
         commands::runtime()?.block_on(async {
             let target = self.place.open(&catalog).await?;
             let done = match names::job(words, &target.table, &catalog, &self.job).await {

@@ -57,7 +57,7 @@ enum Replayed {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = commands::catalog_with(Some(&arguments.task))?;
+    let catalog = commands::catalog_with(&arguments.place, Some(&arguments.task))?;
     let task = names::task(words, &catalog, &arguments.task)?;
     let replayed = commands::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;

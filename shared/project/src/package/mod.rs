@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::{
     assets::{self, Content, Entry},
+    catalog::Catalog,
     compile::{self, CompileError, Profile},
     config::Config,
-    describe::{self, DescribedTask},
+    describe::DescribedTask,
     fault::Faults,
     tasks::Project,
     workspace::{PULSE, Workspace},
@@ -72,11 +73,8 @@ pub fn package_all(
     environment: Option<&str>,
 ) -> Result<Vec<Package>, PackageError> {
     let binaries = compile::all(workspace, profile)?;
-    let described = if profile.runs_here() {
-        describe::describe(workspace, &binaries)?
-    } else {
-        describe::describe(workspace, &compile::tasks(workspace)?)?
-    };
+    let described = if profile.runs_here() { binaries.clone() } else { compile::tasks(workspace)? };
+    let described = Catalog::describe(workspace.clone(), &described)?.tasks;
     let mut contents = contents(&binaries.paths, &described)?;
     if let Some(entries) = contents.get_mut(PULSE) {
         let config = Config::load(&workspace.root)?;
