@@ -3,7 +3,7 @@
 use anyhow::bail;
 use lamplighter_aws::table::{JobRecord, Table};
 use lamplighter_core::{id::RunId, job::JobKey, name::TaskName, run::Run, suggest::nearest};
-use lamplighter_project::workspace::Workspace;
+use lamplighter_project::catalog::Catalog;
 
 use crate::{tr, words::Words};
 
@@ -22,8 +22,8 @@ pub enum TaskOrRun {
 }
 
 /// Finds the task of that name.
-pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName, Misuse> {
-    let known = || workspace.tasks.iter().map(|task| &task.name);
+pub fn task(words: &Words, catalog: &Catalog, word: &str) -> Result<TaskName, Misuse> {
+    let known = || catalog.names();
     if let Some(name) = known().find(|name| name.as_str() == word) {
         return Ok(name.clone());
     }
@@ -38,16 +38,16 @@ pub fn task(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskName
 }
 
 /// Finds the task of that name, or all tasks if there is no name.
-pub fn tasks(words: &Words, workspace: &Workspace, word: Option<&str>) -> Result<Vec<TaskName>, Misuse> {
+pub fn tasks(words: &Words, catalog: &Catalog, word: Option<&str>) -> Result<Vec<TaskName>, Misuse> {
     match word {
-        Some(word) => Ok(vec![task(words, workspace, word)?]),
-        None => Ok(workspace.tasks.iter().map(|task| task.name.clone()).collect()),
+        Some(word) => Ok(vec![task(words, catalog, word)?]),
+        None => Ok(catalog.names().cloned().collect()),
     }
 }
 
 /// Finds the task of that name, or takes the word as a run's id.
-pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<TaskOrRun, Misuse> {
-    task(words, workspace, word).map(TaskOrRun::Task).or_else(|unknown| match word.parse() {
+pub fn task_or_run(words: &Words, catalog: &Catalog, word: &str) -> Result<TaskOrRun, Misuse> {
+    task(words, catalog, word).map(TaskOrRun::Task).or_else(|unknown| match word.parse() {
         Ok(run) => Ok(TaskOrRun::Run(run)),
         Err(_) => Err(unknown),
     })
@@ -57,14 +57,12 @@ pub fn task_or_run(words: &Words, workspace: &Workspace, word: &str) -> Result<T
 pub async fn job(
     words: &Words,
     table: &Table,
-    workspace: &Workspace,
+    catalog: &Catalog,
     word: &str,
 ) -> anyhow::Result<(JobKey, JobRecord)> {
     let keys = match (word.parse::<JobKey>(), word.parse::<RunId>()) {
         (Ok(key), _) => vec![key],
-        (_, Ok(run_id)) => {
-            workspace.tasks.iter().map(|task| JobKey { task: task.name.clone(), run_id }).collect()
-        }
+        (_, Ok(run_id)) => catalog.names().map(|task| JobKey { task: task.clone(), run_id }).collect(),
         (Err(invalid), _) => return Err(Misuse(invalid.to_string()).into()),
     };
     for key in keys {
@@ -76,8 +74,8 @@ pub async fn job(
 }
 
 /// Reads the record of the run with that id, of any task.
-pub async fn run(words: &Words, table: &Table, workspace: &Workspace, id: RunId) -> anyhow::Result<Run> {
-    for task in workspace.tasks.iter().map(|task| &task.name) {
+pub async fn run(words: &Words, table: &Table, catalog: &Catalog, id: RunId) -> anyhow::Result<Run> {
+    for task in catalog.names() {
         if let Some(run) = table.run(task, id).await? {
             return Ok(run);
         }

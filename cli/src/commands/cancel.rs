@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::bail;
 use lamplighter_aws::table::Table;
 use lamplighter_core::{id::RunId, name::TaskName, run::Run};
-use lamplighter_project::workspace::Workspace;
+use lamplighter_project::catalog::Catalog;
 
 use super::run::line;
 use crate::{
@@ -39,11 +39,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let named = names::task_or_run(words, &workspace, &arguments.which)?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.which))?;
+    let named = names::task_or_run(words, &catalog, &arguments.which)?;
     let ended = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
-        let ended = cancel(words, &target.table, &workspace, &named, arguments.json).await;
+        let target = arguments.place.open(&catalog).await?;
+        let ended = cancel(words, &target.table, &catalog, &named, arguments.json).await;
         target.close(words).await;
         ended
     })?;
@@ -60,12 +60,12 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 async fn cancel(
     words: &Words,
     table: &Table,
-    workspace: &Workspace,
+    catalog: &Catalog,
     named: &TaskOrRun,
     json: bool,
 ) -> anyhow::Result<Vec<Run>> {
     let mut cancelled = Vec::new();
-    for (task, id) in in_progress(table, workspace, named).await? {
+    for (task, id) in in_progress(table, catalog, named).await? {
         if table.cancel(&task, id).await? {
             if !json {
                 output::line(tr!(words, "control-cancelling", task = task, run = id));
@@ -90,11 +90,11 @@ async fn cancel(
 /// Finds the runs in progress of a task, or the one run.
 async fn in_progress(
     table: &Table,
-    workspace: &Workspace,
+    catalog: &Catalog,
     named: &TaskOrRun,
 ) -> anyhow::Result<Vec<(TaskName, RunId)>> {
     let mut found = Vec::new();
-    for task in workspace.tasks.iter().map(|task| &task.name) {
+    for task in catalog.names() {
         if matches!(named, TaskOrRun::Task(named) if named != task) {
             continue;
         }

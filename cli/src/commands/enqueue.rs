@@ -84,16 +84,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    arguments.place.check(&workspace)?;
-    let task = names::task(words, &workspace, &arguments.task)?;
-    let project = super::project(&workspace, None)?;
+    let catalog = super::catalog(Some(&arguments.place))?;
+    let task = names::task(words, &catalog, &arguments.task)?;
+    let project = super::project(&catalog, None)?;
     let Some(definition) = super::definitions(project, Some(&task)).pop() else {
         bail!(Misuse(tr!(words, "job-no-queue", task = task)))
     };
     let new = wanted(words, &definition, arguments)?;
     super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let enqueued = enqueue(words, &target, &definition, new, arguments).await;
         target.close(words).await;
         enqueued

@@ -38,13 +38,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let catalog = super::catalog(None)?;
+    let project = super::project(&catalog, arguments.environment.as_deref())?;
     let mut faults = project.undeployable(jiff::Timestamp::now());
-    let application = faults.take(application(&workspace.root, &project));
+    let application = faults.take(application(&catalog.workspace.root, &project));
     let template = faults.take(render(&project, application.as_ref().and_then(Option::as_ref)));
     let template = faults.none_or(template)?.unwrap_or_default();
-    let path = workspace.root.join(TEMPLATE);
+    let path = catalog.workspace.root.join(TEMPLATE);
     let committed = match fs::read_to_string(&path) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -11,7 +11,7 @@ use lamplighter_core::{
     statistics::Statistics,
     status::Status,
 };
-use lamplighter_project::workspace::Workspace;
+use lamplighter_project::catalog::Catalog;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -80,18 +80,18 @@ struct RunList {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let all = || workspace.tasks.iter().map(|task| task.name.clone()).collect();
-    let which = arguments.which.as_ref().map(|which| names::task_or_run(words, &workspace, which));
+    let catalog = super::catalog_with(&arguments.place, arguments.which.as_deref())?;
+    let all = || catalog.names().cloned().collect();
+    let which = arguments.which.as_ref().map(|which| names::task_or_run(words, &catalog, which));
     let (tasks, run): (Vec<_>, _) = match which.transpose()? {
         Some(TaskOrRun::Task(task)) => (vec![task], None),
         Some(TaskOrRun::Run(run)) => (all(), Some(run)),
         None => (all(), None),
     };
     let list = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let list = match run {
-            Some(run) => read_one(words, &target.table, &workspace, &tasks, run).await,
+            Some(run) => read_one(words, &target.table, &catalog, &tasks, run).await,
             None => read(&target.table, &tasks, arguments).await,
         };
         target.close(words).await;
@@ -118,7 +118,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 async fn read_one(
     words: &Words,
     table: &Table,
-    workspace: &Workspace,
+    catalog: &Catalog,
     tasks: &[TaskName],
     id: RunId,
 ) -> anyhow::Result<RunList> {
@@ -127,7 +127,7 @@ async fn read_one(
         Ok::<_, TableError>(each_task::settled(table, task, now).await?.1)
     });
     let unreadable = unreadable.await?.into_iter().flatten().collect();
-    let run = table.whole(names::run(words, table, workspace, id).await?).await?;
+    let run = table.whole(names::run(words, table, catalog, id).await?).await?;
     Ok(RunList { runs: vec![run], unreadable, next: None, totals: None })
 }
 

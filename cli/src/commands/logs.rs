@@ -49,16 +49,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let (tasks, run) = match names::task_or_run(words, &workspace, &arguments.what)? {
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.what))?;
+    let (tasks, run) = match names::task_or_run(words, &catalog, &arguments.what)? {
         TaskOrRun::Task(task) => (vec![task], None),
-        TaskOrRun::Run(run) => (workspace.tasks.iter().map(|task| task.name.clone()).collect(), Some(run)),
+        TaskOrRun::Run(run) => (catalog.names().cloned().collect(), Some(run)),
     };
-    let stack = arguments.place.stack(&workspace);
+    let stack = arguments.place.stack(&catalog.workspace);
     if let Some(aws) = arguments.place.in_aws() {
         return super::runtime()?.block_on(in_aws(words, arguments, &aws, stack, tasks, run));
     }
-    let folder = arguments.place.home(&workspace).join("logs");
+    let folder = arguments.place.home(&catalog.workspace).join("logs");
     let files: Vec<_> = tasks.iter().map(|task| path(&folder, &format!("{stack}-{task}"))).collect();
     here(words, arguments, files, run)
 }

@@ -28,10 +28,10 @@ use std::{path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use lamplighter_core::{definition::Definition, name::TaskName};
-use lamplighter_project::{Project, compile, config::Config, describe, workspace::Workspace};
+use lamplighter_core::{definition::Definition, id::RunId, name::TaskName};
+use lamplighter_project::{Project, catalog::Catalog, compile, config::Config, workspace::Workspace};
 
-use crate::{terminal::output, tr, words::Words};
+use crate::{stack::target::Place, terminal::output, tr, words::Words};
 
 /// The time that a service waits at its end for a reader that does not read.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -168,11 +168,38 @@ fn current_folder() -> anyhow::Result<PathBuf> {
     std::env::current_dir().context("cannot find the current folder")
 }
 
-/// Compiles the tasks of a workspace and reads its project.
-fn project(workspace: &Workspace, environment: Option<&str>) -> anyhow::Result<Project> {
-    let config = Config::load(&workspace.root)?;
-    let described = describe::describe(workspace, &compile::tasks(workspace)?)?;
-    Ok(Project::resolve(&workspace.name, described, &config, environment)?)
+/// Finds the tasks of the workspace around the current folder: as they were last built, or else compiled now. Fails before that
+/// if the folder of the place's stacks cannot be written.
+fn catalog(place: Option<&Place>) -> anyhow::Result<Catalog> {
+    let check = |workspace: &Workspace| place.map_or(Ok(()), |place| place.check(workspace));
+    if let Some(catalog) = Catalog::current(&current_folder()?) {
+        check(&catalog.workspace)?;
+        return Ok(catalog);
+    }
+    let workspace = workspace()?;
+    check(&workspace)?;
+    let binaries = compile::tasks(&workspace)?;
+    Ok(Catalog::describe(workspace, &binaries)?)
+}
+
+/// Finds the tasks as they were last built, which need not be how they are now: for a command that reads what has run, and that
+/// must work while the sources do not compile. If `word` is the name of none of them, they are compiled now.
+fn catalog_with(place: &Place, word: Option<&str>) -> anyhow::Result<Catalog> {
+    let is_known = |catalog: &Catalog| {
+        word.is_none_or(|word| {
+            word.parse::<RunId>().is_ok() || catalog.names().any(|name| name.as_str() == word)
+        })
+    };
+    match Catalog::last(&current_folder()?).filter(is_known) {
+        Some(catalog) => Ok(catalog),
+        None => catalog(Some(place)),
+    }
+}
+
+/// Reads the project with these tasks.
+fn project(catalog: &Catalog, environment: Option<&str>) -> anyhow::Result<Project> {
+    let config = Config::load(&catalog.workspace.root)?;
+    Ok(Project::resolve(&catalog.workspace.name, catalog.tasks.clone(), &config, environment)?)
 }
 
 /// The definition of one task, or of all.

@@ -15,7 +15,7 @@ use lamplighter_core::{
     run::Run,
     status,
 };
-use lamplighter_project::workspace::Workspace;
+use lamplighter_project::catalog::Catalog;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -109,13 +109,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 
 fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     super::never_wait(words);
-    let workspace = super::workspace()?;
-    let task = arguments.task.as_deref().map(|word| names::task(words, &workspace, word)).transpose()?;
+    let catalog = super::catalog_with(&arguments.place, arguments.task.as_deref())?;
+    let task = arguments.task.as_deref().map(|word| names::task(words, &catalog, word)).transpose()?;
     let Execute { options, place, .. } = arguments;
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
         let (target, functions) = place
-            .open_to_run(&workspace, options.environment.as_deref(), &options.secrets.file(), None)
+            .open_to_run(&catalog.workspace, options.environment.as_deref(), &options.secrets.file(), None)
             .await?;
         let line = |time| tr!(words, "pulse-running", time = time);
         let work = async {
@@ -224,10 +224,10 @@ struct PulseHealth {
 }
 
 fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
+    let catalog = super::catalog_with(&arguments.place, None)?;
     let health = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
-        let health = read_health(&target.table, &workspace).await;
+        let target = arguments.place.open(&catalog).await?;
+        let health = read_health(&target.table, &catalog).await;
         target.close(words).await;
         health
     })?;
@@ -273,13 +273,13 @@ fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn read_health(table: &Table, workspace: &Workspace) -> anyhow::Result<PulseHealth> {
+async fn read_health(table: &Table, catalog: &Catalog) -> anyhow::Result<PulseHealth> {
     let now = Timestamp::now();
     let mut records = table.pulses(LOOKED_AT).await?.records;
     let (state, last) = (health(&records, now), records.first().cloned());
     records.retain(|record| !record.is_in_progress(now));
     let mut streaks = Vec::new();
-    for task in workspace.tasks.iter().map(|task| &task.name) {
+    for task in catalog.names() {
         let streak = table.state(task).await?.failure_streak;
         if streak > 0 {
             streaks.push((task.clone(), streak));

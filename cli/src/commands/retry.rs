@@ -9,7 +9,7 @@ use lamplighter_core::{
     secret::MASK,
     status::Status,
 };
-use lamplighter_project::workspace::Workspace;
+use lamplighter_project::catalog::Catalog;
 use serde_json::Value;
 
 use super::run::{RunOptions, carry_out, print_outcome};
@@ -40,8 +40,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
-    let workspace = super::workspace()?;
-    let named = names::task_or_run(words, &workspace, &arguments.which)?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.which))?;
+    let named = names::task_or_run(words, &catalog, &arguments.which)?;
     let Arguments { options, place, .. } = arguments;
     let task = match &named {
         TaskOrRun::Task(task) => Some((task, &Value::Null)),
@@ -49,10 +49,10 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     super::runtime()?.block_on(async {
         let (target, functions) = place
-            .open_to_run(&workspace, options.environment.as_deref(), &options.secrets.file(), task)
+            .open_to_run(&catalog.workspace, options.environment.as_deref(), &options.secrets.file(), task)
             .await?;
         let ended = async {
-            let failed = found(words, &target.table, &workspace, &named).await?;
+            let failed = found(words, &target.table, &catalog, &named).await?;
             let failed = target.table.whole(failed).await?;
             if !failed.status.is_failure() {
                 bail!(tr!(
@@ -79,18 +79,13 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// Finds the run: by its id, or the last one of a task that began.
-async fn found(
-    words: &Words,
-    table: &Table,
-    workspace: &Workspace,
-    named: &TaskOrRun,
-) -> anyhow::Result<Run> {
+async fn found(words: &Words, table: &Table, catalog: &Catalog, named: &TaskOrRun) -> anyhow::Result<Run> {
     match named {
         TaskOrRun::Task(task) => match last(table, task).await? {
             Some(run) => Ok(run),
             None => bail!(tr!(words, "control-no-run", task = task)),
         },
-        TaskOrRun::Run(id) => names::run(words, table, workspace, *id).await,
+        TaskOrRun::Run(id) => names::run(words, table, catalog, *id).await,
     }
 }
 

@@ -72,8 +72,8 @@ pub(super) struct RunOptions {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::never_wait(words);
-    let workspace = super::workspace()?;
-    let task = names::task(words, &workspace, &arguments.task)?;
+    let catalog = super::catalog(Some(&arguments.place))?;
+    let task = names::task(words, &catalog, &arguments.task)?;
     let Arguments { options, place, .. } = arguments;
     let [config, given] = json::read([("--config", &arguments.config), ("--arguments", &arguments.given)])?;
     if let Some(found) = resolve::find(&config).first() {
@@ -83,7 +83,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let definition = if envelope.config.is_null() && envelope.arguments.is_null() {
         None
     } else {
-        let project = super::project(&workspace, options.environment.as_deref())?;
+        let project = super::project(&catalog, options.environment.as_deref())?;
         super::definitions(project, Some(&task)).pop()
     };
     if let Some(definition) = &definition {
@@ -92,7 +92,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let (target, functions) = place
             .open_to_run(
-                &workspace,
+                &catalog.workspace,
                 options.environment.as_deref(),
                 &options.secrets.file(),
                 Some((&task, &envelope.config)),

@@ -85,9 +85,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn status(words: &Words, arguments: &Status) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
+    let catalog = super::catalog_with(&arguments.place, None)?;
     let runners = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let runners = target.table.runners().await;
         target.close(words).await;
         anyhow::Ok(runners?)
@@ -130,9 +130,9 @@ fn row(words: &Words, runner: &Runner, now: Timestamp) -> [String; 4] {
 }
 
 fn stop(words: &Words, arguments: &Stop) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
+    let catalog = super::catalog_with(&arguments.place, None)?;
     super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let stopped = stop_and_wait(words, &target.table, arguments).await;
         target.close(words).await;
         let runner = stopped?;

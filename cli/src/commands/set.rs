@@ -53,9 +53,8 @@ fn time(text: &str) -> Result<u64, String> {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    arguments.place.check(&workspace)?;
-    let name = names::task(words, &workspace, &arguments.task)?;
+    let catalog = super::catalog(Some(&arguments.place))?;
+    let name = names::task(words, &catalog, &arguments.task)?;
     let wanted = Settings {
         timeout_ms: arguments.timeout,
         max_attempts: arguments.attempts,
@@ -66,10 +65,10 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         ..Settings::default()
     };
     let changes = wanted != Settings::default();
-    let project = if changes { Some(super::project(&workspace, None)?) } else { None };
+    let project = if changes { Some(super::project(&catalog, None)?) } else { None };
     let task = project.iter().flat_map(|project| &project.tasks).find(|task| *task.name() == name);
     let set = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let set = async {
             let before = target.table.state(&name).await?.settings.filter(|_| !arguments.reset);
             let before = Settings::parse(before.as_deref().unwrap_or("{}"))

@@ -58,12 +58,12 @@ struct TaskStatistics {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
+    let catalog = super::catalog_with(&arguments.place, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &catalog, arguments.task.as_deref())?;
     let now = Timestamp::now();
     let range = arguments.window.before(now);
     let counted = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let counted = each_task::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
         target.close(words).await;
         anyhow::Ok(counted?)

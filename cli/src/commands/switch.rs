@@ -47,10 +47,10 @@ impl Disable {
 }
 
 fn switch(words: &Words, arguments: &TaskArguments, enabled: bool) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let task = names::task(words, &workspace, &arguments.task)?;
+    let catalog = super::catalog_with(&arguments.place, Some(&arguments.task))?;
+    let task = names::task(words, &catalog, &arguments.task)?;
     let (changed, running) = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let switched = async {
             let state = target.table.state(&task).await?;
             let changed = state.disabled == enabled;

@@ -9,7 +9,7 @@ use lamplighter_core::{
     duration,
     name::TaskName,
 };
-use lamplighter_project::{Task, workspace::Workspace};
+use lamplighter_project::{Task, catalog::Catalog};
 use serde_json::{Value, json};
 
 use crate::{
@@ -55,13 +55,13 @@ pub(crate) struct Arguments {
 type States = BTreeMap<TaskName, TaskState>;
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let mut project = super::project(&workspace, arguments.environment.as_deref())?;
+    let catalog = super::catalog(None)?;
+    let mut project = super::project(&catalog, arguments.environment.as_deref())?;
     let is_empty = project.tasks.is_empty();
     project.tasks.retain(|task| is_wanted(&task.definition, arguments));
     let now = Timestamp::now();
     let names = project.tasks.iter().map(Task::name);
-    let states = super::runtime()?.block_on(states(words, &arguments.place, &workspace, names, now))?;
+    let states = super::runtime()?.block_on(states(words, &arguments.place, &catalog, names, now))?;
     if arguments.json {
         let listed = project.tasks.iter().map(|task| json(task, states.get(task.name()), now));
         let listed = listed.collect::<Result<Vec<_>, _>>()?;
@@ -104,14 +104,14 @@ fn is_wanted(definition: &Definition, arguments: &Arguments) -> bool {
 async fn states<'a>(
     words: &Words,
     place: &Place,
-    workspace: &Workspace,
+    catalog: &Catalog,
     tasks: impl Iterator<Item = &'a TaskName>,
     now: Timestamp,
 ) -> anyhow::Result<States> {
-    if !place.is_aws() && !place.home(workspace).join("table.sqlite").exists() {
+    if !place.is_aws() && !place.home(&catalog.workspace).join("table.sqlite").exists() {
         return Ok(States::new());
     }
-    let target = place.open(workspace).await?;
+    let target = place.open(catalog).await?;
     let states = each_task::each(tasks, async |task| {
         let (state, ignored) = each_task::settled(&target.table, task, now).await?;
         anyhow::Ok((task.clone(), state, ignored))

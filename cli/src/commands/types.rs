@@ -27,9 +27,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let named = arguments.task.as_deref().map(|task| names::task(words, &workspace, task)).transpose()?;
-    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let catalog = super::catalog(None)?;
+    let named = arguments.task.as_deref().map(|task| names::task(words, &catalog, task)).transpose()?;
+    let project = super::project(&catalog, arguments.environment.as_deref())?;
     let definitions = super::definitions(project, named.as_ref());
     if arguments.json {
         let types: Vec<_> = definitions

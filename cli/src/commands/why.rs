@@ -68,15 +68,15 @@ struct Explanation {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = super::workspace()?;
-    let name = names::task(words, &workspace, &arguments.task)?;
-    let project = super::project(&workspace, arguments.environment.as_deref())?;
+    let catalog = super::catalog(Some(&arguments.place))?;
+    let name = names::task(words, &catalog, &arguments.task)?;
+    let project = super::project(&catalog, arguments.environment.as_deref())?;
     let Some(definition) = super::definitions(project, Some(&name)).pop() else {
         bail!("the task `{name}` does not describe itself")
     };
     let now = Timestamp::now();
     let (explanation, ignored) = super::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let explanation = explain(&target.table, definition, arguments.time, now).await;
         target.close(words).await;
         explanation

@@ -21,6 +21,7 @@ use lamplighter_core::{
 };
 use lamplighter_project::{
     Project, Task,
+    catalog::Catalog,
     compile::Profile,
     config::Config,
     package::package_all,
@@ -124,11 +125,11 @@ impl Place {
     }
 
     /// Opens the stack's table.
-    pub async fn open(&self, workspace: &Workspace) -> anyhow::Result<Target> {
-        let stack = self.stack(workspace);
+    pub async fn open(&self, catalog: &Catalog) -> anyhow::Result<Target> {
+        let stack = self.stack(&catalog.workspace);
         match self.in_aws() {
             Some(aws) => Ok(open_in_aws(&aws, stack).await?.0),
-            None => self.open_here(workspace, &stack).await,
+            None => self.open_here(catalog, &stack).await,
         }
     }
 
@@ -181,12 +182,11 @@ impl Place {
         Ok((Target { stack, table, waker, kind: Kind::Machine(Box::new(machine)) }, functions))
     }
 
-    async fn open_here(&self, workspace: &Workspace, stack: &str) -> anyhow::Result<Target> {
-        let home = self.home(workspace);
+    async fn open_here(&self, catalog: &Catalog, stack: &str) -> anyhow::Result<Target> {
+        let home = self.home(&catalog.workspace);
         let stack = Stack::open(&home, stack)?.name;
-        let tasks = workspace.tasks.iter().map(|task| &task.name);
-        let synchronous = synchronous(&Config::load(&workspace.root)?);
-        let storage = Storage::open(&home, &stack, synchronous, tasks).await?;
+        let synchronous = synchronous(&Config::load(&catalog.workspace.root)?);
+        let storage = Storage::open(&home, &stack, synchronous, catalog.names()).await?;
         let (table, waker) = (storage.table.clone(), wake::wake_address(&home));
         Ok(Target { stack, table, waker, kind: Kind::Here(Box::new(storage)) })
     }

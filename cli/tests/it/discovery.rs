@@ -28,20 +28,79 @@ fn l01_a_target_folder_elsewhere_is_used() {
     workspace.task("seed", "seed", json!({}));
     let target = tempfile::tempdir().unwrap();
     workspace.run_with(&["tasks"], &[("CARGO_TARGET_DIR", target.path())]).succeeded();
-    assert!(target.path().join("debug/seed").is_file() && !workspace.path("target").exists());
+    assert!(target.path().join("debug/seed").is_file() && !workspace.path("target/debug").exists());
+}
+
+#[test]
+fn l01_a_task_has_the_name_that_it_says_of_itself() {
+    let workspace = Workspace::new();
+    workspace.task("Folder_of_its_own", "some-package", json!({ "name": "tidy" }));
+    workspace.dispatcher();
+    assert_eq!(names(&workspace), ["tidy"]);
+    workspace.run(&["build", "--dev"]).succeeded();
+    let packages = workspace.path("target/lamplighter");
+    assert!(packages.join("tidy.zip").is_file() && !packages.join("some-package.zip").exists());
+    // Without a change nothing is compiled or run again, and a name that is not known is looked for once more.
+    let [first, second] = [(); 2].map(|()| workspace.run(&["tasks"]));
+    assert_eq!((first.succeeded(), second.stderr.as_str()), (second.stdout.clone(), ""));
+    workspace.task("other", "other", json!({}));
+    assert_eq!(workspace.run(&["history", "other"]).succeeded(), "no runs\n");
+}
+
+#[test]
+fn l01_tasks_are_found_wherever_the_project_says() {
+    let workspace = Workspace::new();
+    workspace.package("crates/mail-jobs", "mail-jobs", "fn main() {}");
+    let program = |name: &str| Workspace::program(name, json!({}));
+    workspace.write("crates/mail-jobs/src/bin/receipt.rs", &program("send-receipt"));
+    workspace.write("crates/mail-jobs/src/bin/reminder.rs", &program("send-reminder"));
+    std::fs::remove_file(workspace.path("crates/mail-jobs/src/main.rs")).unwrap();
+    workspace.package("crates/mail", "mail", "fn main() { std::process::exit(1) }");
+    workspace.task("old", "old", json!({}));
+    workspace.members(&["crates/mail", "crates/mail-jobs", "functions/tasks/old"]);
+    workspace.write("lamplighter.toml", "[project]\ntasks = [\"crates/*-jobs\", \"./functions/tasks/*/\"]\n");
+    assert_eq!(names(&workspace), ["old", "send-receipt", "send-reminder"]);
+
+    workspace.write("crates/more-jobs/Cargo.toml", "[package]\nname = \"more-jobs\"\n");
+    workspace.write(
+        "lamplighter.toml",
+        "[project]\ntasks = [\"crates/*-jobs\", \"nowhere/*\", \"/tmp/*\", \"crates/{a\"]\ntask = 1\n",
+    );
+    let error = workspace.run(&["tasks"]).failed();
+    assert!(error.contains("project.task: unknown key: expected one of tasks"), "{error}");
+    let patterns = "[project]\ntasks = [\"crates/*-jobs\", \"/tmp/*\", \"crates/{a\"]\n";
+    workspace.write("lamplighter.toml", patterns);
+    let error = workspace.run(&["tasks"]).failed();
+    for fault in [
+        "lamplighter.toml: project.tasks[1]: `/tmp/*` is not a folder below the workspace",
+        "lamplighter.toml: project.tasks[2]: `crates/{a` is not a pattern",
+    ] {
+        assert!(error.contains(fault), "{error}");
+    }
+    workspace.write("lamplighter.toml", "[project]\ntasks = [\"crates/*-jobs\", \"nowhere/*\"]\n");
+    let error = workspace.run(&["tasks"]).failed();
+    for fault in [
+        "crates/more-jobs/Cargo.toml: is not in the workspace: add `crates/more-jobs` to `members` in Cargo.toml",
+        "lamplighter.toml: project.tasks[1]: `nowhere/*` matches no package of the workspace",
+    ] {
+        assert!(error.contains(fault), "{error}");
+    }
 }
 
 #[test]
 fn l01_a_package_without_a_task_is_named() {
     let workspace = Workspace::new();
-    workspace.package("functions/tasks/other", "something-else", "fn main() {}");
-    workspace.package("functions/tasks/Upper", "upper", "fn main() {}");
+    workspace.package("functions/tasks/other", "other", "");
+    std::fs::rename(
+        workspace.path("functions/tasks/other/src/main.rs"),
+        workspace.path("functions/tasks/other/src/lib.rs"),
+    )
+    .unwrap();
     workspace.write("functions/tasks/db/forgotten/Cargo.toml", "[package]\nname = \"forgotten\"\n");
     let error = workspace.run(&["tasks"]).failed();
-    assert!(error.starts_with("error: 3 faults\n"), "{error}");
+    assert!(error.starts_with("error: 2 faults\n"), "{error}");
     for fault in [
-        "functions/tasks/other/Cargo.toml: bin: package `something-else` has no task: it needs a binary `other`",
-        "functions/tasks/Upper/Cargo.toml: the folder of package `upper`: `Upper` is not a task name",
+        "functions/tasks/other/Cargo.toml: bin: package `other` has no task: it needs a binary",
         "functions/tasks/db/forgotten/Cargo.toml: is not in the workspace: add `functions/tasks/db/forgotten`",
     ] {
         assert!(error.contains(fault), "{error}");
@@ -57,12 +116,12 @@ fn l01_a_binary_that_describes_no_task_is_named() {
         "fn main() { eprintln!(\"no such file\"); std::process::exit(3) }",
     );
     workspace.package("functions/tasks/b", "b", "fn main() { println!(\"hello\") }");
-    workspace.task("c", "c", json!({ "name": "d" }));
     let error = workspace.run(&["tasks"]).failed();
     for fault in [
-        "functions/tasks/a/src/main.rs: package `a` has no task: `a describe` failed with exit status: 3: no such file",
-        "functions/tasks/b/src/main.rs: package `b` has no task: `b describe` printed no definition: expected value",
-        "functions/tasks/c/src/main.rs: package `c` has no task: the task is named `d`, but its folder is named `c`",
+        "functions/tasks/a/src/main.rs: the binary `a` of package `a` has no task: `a describe` failed with exit status: 3: \
+         no such file",
+        "functions/tasks/b/src/main.rs: the binary `b` of package `b` has no task: `b describe` printed no definition: \
+         expected value",
     ] {
         assert!(error.contains(fault), "{error}");
     }
@@ -72,14 +131,24 @@ fn l01_a_binary_that_describes_no_task_is_named() {
 fn l02_an_error_names_both_tasks_with_the_same_name() {
     let workspace = Workspace::new();
     workspace.task("db/migrate", "db-migrate", json!({}));
-    workspace.package("functions/tasks/db-migrate", "twin", "fn main() {}");
-    let binary = "\n[[bin]]\nname = \"db-migrate\"\npath = \"src/main.rs\"\n";
-    let manifest = workspace.read("functions/tasks/db-migrate/Cargo.toml");
-    workspace.write("functions/tasks/db-migrate/Cargo.toml", &format!("{manifest}{binary}"));
+    workspace.task("twin", "twin", json!({ "name": "db-migrate" }));
     let error = workspace.run(&["tasks"]).failed();
-    let expected = "functions/tasks/db/migrate/src/main.rs: name: `db-migrate` is also the name of \
-                    functions/tasks/db-migrate/src/main.rs";
+    let expected = "functions/tasks/twin/src/main.rs: name: `db-migrate` is also the name of \
+                    functions/tasks/db/migrate/src/main.rs";
     assert!(error.contains(expected), "{error}");
+    workspace.remove("functions/tasks/twin");
+
+    workspace.package("functions/tasks/twin", "twin", "fn main() {}");
+    let binary = "\n[[bin]]\nname = \"db-migrate\"\npath = \"src/main.rs\"\n";
+    let manifest = workspace.read("functions/tasks/twin/Cargo.toml");
+    workspace.write("functions/tasks/twin/Cargo.toml", &format!("{manifest}{binary}"));
+    let error = workspace.run(&["tasks"]).failed();
+    assert!(error.contains("the binary `db-migrate` is also that of"), "{error}");
+}
+
+fn names(workspace: &Workspace) -> Vec<String> {
+    let tasks: Vec<Value> = serde_json::from_str(&workspace.run(&["tasks", "--json"]).succeeded()).unwrap();
+    tasks.iter().map(|task| task["name"].as_str().unwrap().to_owned()).collect()
 }
 
 #[test]

@@ -95,8 +95,17 @@ impl Workspace {
 
     /// A task with these keys in its definition, and its name.
     pub(crate) fn task(&self, folder: &str, name: &str, keys: Value) {
-        let program = format!("fn main() {{ println!(\"{{}}\", r####\"{}\"####); }}", definition(name, keys));
-        self.package(&format!("functions/tasks/{folder}"), name, &program);
+        self.package(&format!("functions/tasks/{folder}"), name, &Self::program(name, keys));
+    }
+
+    /// The program of a task with these keys in its definition, and its name.
+    pub(crate) fn program(name: &str, keys: Value) -> String {
+        format!("fn main() {{ println!(\"{{}}\", r####\"{}\"####); }}", definition(name, keys))
+    }
+
+    /// Makes these folders the members.
+    pub(crate) fn members(&self, members: &[&str]) {
+        self.write("Cargo.toml", &format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n"));
     }
 
     /// A dispatcher that does nothing.
@@ -114,6 +123,7 @@ impl Workspace {
             .current_dir(&self.folder)
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
             .env("CARGO_NET_OFFLINE", "true")
             .env("LAMPLIGHTER_LOCALE", "en")
             .envs(environment.iter().copied())

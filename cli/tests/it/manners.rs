@@ -17,7 +17,7 @@ use lamplighter_core::{
     runner::{Runner, Running},
     status::Status,
 };
-use lamplighter_project::workspace::Workspace as Project;
+use lamplighter_project::{catalog::Catalog, workspace::Workspace as Project};
 use lamplighter_runner::home::HOME;
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
@@ -109,10 +109,11 @@ pub(crate) fn used() -> (Workspace, JobKey) {
     let line = json!({ "timestamp": "2026-11-21T06:00:00.000Z", "level": "INFO", "run_id": RunId::new(Timestamp::UNIX_EPOCH, 1), "message": said });
     workspace.write(".lamplighter/logs/shop-migrate.log", &format!("{said}\n{line}\n"));
     let project = Project::discover(&workspace.path("")).unwrap();
+    let catalog = Catalog::of(project, Vec::new());
     let place = Place { home: HOME.into(), ..Place::default() };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let open = runtime.block_on(async {
-        let target = place.open(&project).await.unwrap();
+        let target = place.open(&catalog).await.unwrap();
         let table = &target.table;
         let now = Timestamp::now();
         let error = RunError::new(ErrorKind::Execution, said);

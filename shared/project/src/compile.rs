@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crate::{architecture::Architecture, workspace::Workspace};
@@ -111,13 +111,22 @@ pub enum CompileError {
     },
 }
 
-/// Compiles the tasks of the workspace and no other function. Returns the path of each binary, by name.
-pub fn tasks(workspace: &Workspace) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+/// Compiled binaries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binaries {
+    /// The path of each binary, by its name.
+    pub paths: BTreeMap<String, PathBuf>,
+    /// The start of the compilation. A source file that was changed later may not be part of them.
+    pub started: SystemTime,
+}
+
+/// Compiles the tasks of the workspace and no other function.
+pub fn tasks(workspace: &Workspace) -> Result<Binaries, CompileError> {
     for_this_machine(workspace, &task_binaries(workspace).collect::<Vec<_>>(), false)
 }
 
-/// Compiles all functions of the workspace. Returns the path of each binary, by name.
-pub fn all(workspace: &Workspace, profile: Profile) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+/// Compiles all functions of the workspace.
+pub fn all(workspace: &Workspace, profile: Profile) -> Result<Binaries, CompileError> {
     let others = workspace.functions.iter().map(|f| (f.package.as_str(), f.name.as_str()));
     let binaries: Vec<_> = task_binaries(workspace).chain(others).collect();
     match profile {
@@ -135,9 +144,10 @@ fn for_this_machine(
     workspace: &Workspace,
     binaries: &[(&str, &str)],
     optimised: bool,
-) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+) -> Result<Binaries, CompileError> {
+    let started = SystemTime::now();
     if binaries.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Binaries { paths: BTreeMap::new(), started });
     }
     let program = "cargo build";
     let mut command = cargo(&workspace.root);
@@ -174,7 +184,8 @@ fn for_this_machine(
     if !status.success() {
         return Err(CompileError::Failed { program: program.to_owned(), status });
     }
-    complete(program, binaries, |binary| built.remove(binary))
+    let paths = complete(program, binaries, |binary| built.remove(binary))?;
+    Ok(Binaries { paths, started })
 }
 
 fn for_aws(
@@ -182,7 +193,8 @@ fn for_aws(
     binaries: &[(&str, &str)],
     architecture: Architecture,
     linker: Linker,
-) -> Result<BTreeMap<String, PathBuf>, CompileError> {
+) -> Result<Binaries, CompileError> {
+    let started = SystemTime::now();
     let program = "cargo lambda build";
     let start = |source| CompileError::Start { program: program.to_owned(), source };
     let version = cargo(&workspace.root)
@@ -211,9 +223,10 @@ fn for_aws(
     if !status.success() {
         return Err(CompileError::Failed { program: program.to_owned(), status });
     }
-    complete(program, binaries, |binary| {
+    let paths = complete(program, binaries, |binary| {
         Some(folder.join(binary).join("bootstrap")).filter(|path| path.is_file())
-    })
+    })?;
+    Ok(Binaries { paths, started })
 }
 
 fn cargo(root: &Path) -> Command {

@@ -33,6 +33,8 @@ pub struct Config {
     pub name: Option<String>,
     /// The environment that is used unless the command line names one. Default: `dev`.
     pub environment: Option<String>,
+    /// The place of the tasks in the workspace.
+    pub project: Layout,
     /// Settings for building and deploying.
     pub build: Build,
     /// Settings of the local table.
@@ -45,6 +47,16 @@ pub struct Config {
     pub tasks: BTreeMap<String, TaskConfig>,
     /// Settings and overrides of single environments, by name.
     pub environments: BTreeMap<String, EnvironmentConfig>,
+    #[serde(flatten)]
+    unknown: Unknown,
+}
+
+/// The place of the tasks in the workspace.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Layout {
+    /// The folders of the packages with tasks, as glob patterns relative to the workspace. Default: `functions/tasks/**`.
+    pub tasks: Option<Vec<String>>,
     #[serde(flatten)]
     unknown: Unknown,
 }
@@ -247,7 +259,12 @@ impl Config {
                 faults.add(FILE, format!("{prefix}{key}"), format!("unknown key: expected one of {known}"));
             }
         };
-        report("", &self.unknown, "name, environment, build, table, notify, functions, tasks, environments");
+        report(
+            "",
+            &self.unknown,
+            "name, environment, project, build, table, notify, functions, tasks, environments",
+        );
+        report("project.", &self.project.unknown, "tasks");
         report("build.", &self.build.unknown, "architecture, application, log_retention_days");
         report("table.", &self.table.unknown, "synchronous");
         let targets = Target::KEYS.join(", ");

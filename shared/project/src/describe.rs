@@ -10,53 +10,80 @@ use std::{
 };
 
 use lamplighter_core::definition::Definition;
+use serde::{Deserialize, Serialize};
 
 use crate::{
+    compile::Binaries,
     fault::Faults,
-    workspace::{TaskPackage, Workspace},
+    workspace::{TaskBinary, Workspace},
 };
 
 /// The time within which a task must print its definition. A program that ignores the argument may never end.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A task's definition, and the place where it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DescribedTask {
     /// The definition.
     pub definition: Definition,
+    /// The name of its binary.
+    pub binary: String,
     /// The file that defines it, relative to the workspace.
     pub source: String,
     /// The folder of its package.
     pub folder: PathBuf,
 }
 
-/// Runs each task's binary and reads the definition, in the order of the names. A binary without a valid definition is a fault.
+/// Runs each task's binary, unless `known` returns its definition, and reads the definition, in the order of the tasks' names. A binary without a valid definition is a fault.
 pub fn describe(
     workspace: &Workspace,
-    binaries: &BTreeMap<String, PathBuf>,
+    binaries: &Binaries,
+    known: impl Fn(&str, &Path) -> Option<Definition>,
 ) -> Result<Vec<DescribedTask>, Faults> {
     let mut faults = Faults::default();
-    let mut described = Vec::new();
+    let mut described: Vec<DescribedTask> = Vec::new();
     for task in &workspace.tasks {
-        let definition = match binaries.get(task.name.as_str()) {
-            Some(binary) => definition(&workspace.root, task, binary),
-            None => Err("its binary was not built".to_owned()),
+        let definition = match binaries.paths.get(&task.name) {
+            Some(binary) => match known(&task.name, binary) {
+                Some(definition) => Ok(definition),
+                None => definition(&workspace.root, task, binary),
+            },
+            None => Err("it was not built".to_owned()),
         };
         match definition {
             Ok(definition) => described.push(DescribedTask {
                 definition,
+                binary: task.name.clone(),
                 source: task.source.clone(),
                 folder: task.folder.clone(),
             }),
             Err(reason) => {
-                faults.add(&task.source, "", format!("package `{}` has no task: {reason}", task.package));
+                let reason =
+                    format!("the binary `{}` of package `{}` has no task: {reason}", task.name, task.package);
+                faults.add(&task.source, "", reason);
             }
         }
     }
+    described.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
+    duplicates(workspace, &described, &mut faults);
     faults.none_or(described)
 }
 
-fn definition(folder: &Path, task: &TaskPackage, binary: &Path) -> Result<Definition, String> {
+/// Adds a fault for each task whose name another task or another function has.
+fn duplicates(workspace: &Workspace, described: &[DescribedTask], faults: &mut Faults) {
+    let functions = workspace.functions.iter().map(|function| (function.name.as_str(), &function.manifest));
+    let mut seen: BTreeMap<_, _> = functions.collect();
+    for task in described {
+        let name = task.definition.name.as_str();
+        if let Some(first) = seen.insert(name, &task.source) {
+            let reason =
+                format!("`{name}` is also the name of {first}: each function needs a name of its own");
+            faults.add(&task.source, "name", reason);
+        }
+    }
+}
+
+fn definition(folder: &Path, task: &TaskBinary, binary: &Path) -> Result<Definition, String> {
     let name = &task.name;
     let output =
         run(folder, binary).map_err(|error| format!("`{name} describe` could not be run: {error}"))?;
@@ -68,13 +95,8 @@ fn definition(folder: &Path, task: &TaskPackage, binary: &Path) -> Result<Defini
         let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed no error");
         return Err(format!("`{name} describe` failed with {status}: {last}"));
     }
-    let definition: Definition = serde_json::from_slice(&stdout)
-        .map_err(|error| format!("`{name} describe` printed no definition: {error}"))?;
-    if definition.name == *name {
-        Ok(definition)
-    } else {
-        Err(format!("the task is named `{}`, but its folder is named `{name}`", definition.name))
-    }
+    serde_json::from_slice(&stdout)
+        .map_err(|error| format!("`{name} describe` printed no definition: {error}"))
 }
 
 /// Returns the program's output, or nothing if it did not end in time.

@@ -37,6 +37,7 @@ pub fn definition(name: &str, keys: Value) -> Definition {
 pub fn described(name: &str, keys: Value) -> DescribedTask {
     DescribedTask {
         definition: definition(name, keys),
+        binary: name.to_owned(),
         source: format!("functions/tasks/{name}/src/lib.rs"),
         folder: format!("/shop/functions/tasks/{name}").into(),
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`workspace`]: the tasks and functions of a cargo workspace
 //! - [`config`]: the keys of lamplighter.toml
+//! - [`catalog`]: the tasks as they were last built
 //! - [`architecture`], [`compile`], [`describe`]: the compiled binaries, and the definition that each task prints
 //! - [`tasks`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
 //! - [`functions`]: the Lambda functions of a project, which the template and the local host render
@@ -12,6 +13,7 @@
 
 pub mod architecture;
 pub mod assets;
+pub mod catalog;
 pub mod compile;
 pub mod config;
 pub mod describe;

@@ -1,4 +1,4 @@
-//! The tasks and functions of a workspace: the packages below `functions/`, as cargo lists them.
+//! The tasks and functions of a workspace, as cargo lists them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cargo_metadata::{Metadata, MetadataCommand, Package};
-use lamplighter_core::{name::TaskName, project};
+use cargo_metadata::{Metadata, MetadataCommand, Package, Target};
+use globset::{GlobBuilder, GlobMatcher};
+use lamplighter_core::project;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{self, Config},
@@ -16,8 +18,11 @@ use crate::{
 
 /// The folder of all functions, from the workspace's root.
 pub const FUNCTIONS: &str = "functions";
-/// The folder of all tasks, from the workspace's root.
-pub const TASKS: &str = "functions/tasks";
+/// The default folders of the packages with tasks, as a glob pattern relative to the workspace's root.
+pub const TASKS: &str = "functions/tasks/**";
+
+/// The file that keeps the tasks as they were last built, from the workspace's root.
+pub(crate) const CATALOG: &str = "target/lamplighter-tasks.json";
 
 /// The name of the dispatcher's binary and package.
 pub const DISPATCHER: &str = "dispatcher";
@@ -25,7 +30,7 @@ pub const DISPATCHER: &str = "dispatcher";
 pub const PULSE: &str = "pulse";
 
 /// A workspace with its tasks and functions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Workspace {
     /// The workspace's folder.
     pub root: PathBuf,
@@ -33,17 +38,19 @@ pub struct Workspace {
     pub name: String,
     /// Cargo's target folder, which `CARGO_TARGET_DIR` changes.
     pub cargo_target: PathBuf,
-    /// The tasks, by name.
-    pub tasks: Vec<TaskPackage>,
-    /// The other functions, by name: the dispatcher, the pulse, and any other binary directly below `functions/`.
+    /// The manifests of its packages.
+    pub manifests: Vec<PathBuf>,
+    /// The binaries with tasks, by name.
+    pub tasks: Vec<TaskBinary>,
+    /// The other functions, by name: the dispatcher, the pulse, and any other binary of a package directly below `functions/`.
     pub functions: Vec<FunctionPackage>,
 }
 
-/// A package with a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskPackage {
-    /// The task's name, which is that of its folder and its binary.
-    pub name: TaskName,
+/// A binary with a task. Its name need not be the task's, which the binary itself says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskBinary {
+    /// The binary's name.
+    pub name: String,
     /// The package's name.
     pub package: String,
     /// The package's folder.
@@ -53,7 +60,7 @@ pub struct TaskPackage {
 }
 
 /// A function that is no task.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FunctionPackage {
     /// The binary's name.
     pub name: String,
@@ -92,16 +99,18 @@ impl Workspace {
 
     fn from_metadata(metadata: &Metadata) -> Result<Self, Faults> {
         let root = metadata.workspace_root.as_std_path();
+        let config = Config::load(root)?;
         let mut faults = Faults::default();
-        let name = faults.take(name(root));
+        let name = faults.take(name(root, &config));
+        let patterns = faults.take(Patterns::of(&config)).unwrap_or_default();
         let mut tasks = Vec::new();
         let mut functions = Vec::new();
         let mut folders = BTreeSet::new();
         for package in &metadata.packages {
             let folder = package_folder(package);
-            folders.insert(folder.to_owned());
-            if folder.starts_with(root.join(TASKS)) {
-                tasks.extend(faults.take(task(root, package)));
+            let below = relative(root, folder);
+            if patterns.has(&below) {
+                tasks.extend(faults.take(task_binaries(root, package)).into_iter().flatten());
             } else if folder.parent() == Some(root.join(FUNCTIONS).as_path()) {
                 functions.extend(binaries(package).map(|name| FunctionPackage {
                     name: name.to_owned(),
@@ -109,24 +118,22 @@ impl Workspace {
                     manifest: relative(root, package.manifest_path.as_std_path()),
                 }));
             }
+            folders.insert(below);
         }
-        for folder in packages_below(&root.join(TASKS)) {
-            if !folders.contains(&folder) {
-                let manifest = relative(root, &folder.join("Cargo.toml"));
-                let folder = relative(root, &folder);
-                faults.add(
-                    manifest,
-                    "",
-                    format!("is not in the workspace: add `{folder}` to `members` in Cargo.toml"),
-                );
-            }
-        }
-        tasks.sort_by(|a: &TaskPackage, b| (&a.name, &a.source).cmp(&(&b.name, &b.source)));
+        patterns.check(root, &folders, &mut faults);
+        tasks.sort_by(|a: &TaskBinary, b| (&a.name, &a.source).cmp(&(&b.name, &b.source)));
         functions.sort_by(|a, b| (&a.name, &a.manifest).cmp(&(&b.name, &b.manifest)));
         duplicates(&tasks, &functions, &mut faults);
         let cargo_target = metadata.target_directory.clone().into_std_path_buf();
         let name = name.unwrap_or_default();
-        faults.none_or(Self { root: root.to_owned(), name, cargo_target, tasks, functions })
+        let manifest = |package: &Package| package.manifest_path.clone().into_std_path_buf();
+        let manifests = metadata.packages.iter().map(manifest).collect();
+        faults.none_or(Self { root: root.to_owned(), name, cargo_target, manifests, tasks, functions })
+    }
+
+    /// The file that keeps the tasks as they were last built.
+    pub fn catalog(&self) -> PathBuf {
+        self.root.join(CATALOG)
     }
 
     /// The folder of the packaged functions. It does not depend on `CARGO_TARGET_DIR`, since the template refers to it.
@@ -136,45 +143,100 @@ impl Workspace {
 }
 
 /// The name of the project in `root`, by the rules of [`project::name`].
-fn name(root: &Path) -> Result<String, Faults> {
-    let configured = Config::load(root)?.name;
+fn name(root: &Path, config: &Config) -> Result<String, Faults> {
     let folder = root.file_name().unwrap_or_default().to_string_lossy();
-    project::name(configured.as_deref(), &folder).map_err(|error| {
+    project::name(config.name.as_deref(), &folder).map_err(|error| {
         let mut faults = Faults::default();
         faults.add(config::FILE, "name", error);
         faults
     })
 }
 
-/// Reads the task of a package below `functions/tasks`.
-fn task(root: &Path, package: &Package) -> Result<TaskPackage, Faults> {
-    let folder = package_folder(package);
-    let manifest = relative(root, package.manifest_path.as_std_path());
-    let mut faults = Faults::default();
-    let below = relative(&root.join(TASKS), folder);
-    let name = match TaskName::from_folder(&below) {
-        Ok(name) => name,
-        Err(error) => {
-            faults.add(manifest, "", format!("the folder of package `{}`: {error}", package.name));
-            return Err(faults);
-        }
-    };
-    let library = package.targets.iter().find(|target| target.is_lib());
-    let binary = package.targets.iter().find(|target| target.is_bin() && target.name == name.as_str());
-    let Some(binary) = binary else {
-        let reason = format!(
-            "package `{}` has no task: it needs a binary `{name}`, named like its folder",
-            package.name
-        );
-        faults.add(manifest, "bin", reason);
-        return Err(faults);
-    };
-    let source = relative(root, library.unwrap_or(binary).src_path.as_std_path());
-    Ok(TaskPackage { name, package: package.name.to_string(), folder: folder.to_owned(), source })
+/// The patterns of the folders with tasks.
+#[derive(Debug, Default)]
+struct Patterns {
+    /// Each pattern, as it is written.
+    all: Vec<(String, GlobMatcher)>,
+    /// True if lamplighter.toml has them. Then each of them must match a package.
+    are_configured: bool,
 }
 
-/// Adds a fault for each name that two functions share.
-fn duplicates(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut Faults) {
+impl Patterns {
+    fn of(config: &Config) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let are_configured = config.project.tasks.is_some();
+        let patterns = config.project.tasks.clone().unwrap_or_else(|| vec![TASKS.to_owned()]);
+        let mut all = Vec::new();
+        for (i, pattern) in patterns.into_iter().enumerate() {
+            let key = format!("project.tasks[{i}]");
+            let plain = pattern.trim_start_matches("./").trim_end_matches('/');
+            if plain.is_empty() || plain.starts_with('/') || plain.split('/').any(|part| part == "..") {
+                let reason = format!(
+                    "`{pattern}` is not a folder below the workspace: give a pattern such as `functions/tasks/*`"
+                );
+                faults.add(config::FILE, key, reason);
+                continue;
+            }
+            match GlobBuilder::new(plain).literal_separator(true).build() {
+                Ok(glob) => all.push((pattern, glob.compile_matcher())),
+                Err(error) => {
+                    faults.add(config::FILE, key, format!("`{pattern}` is not a pattern: {}", error.kind()));
+                }
+            }
+        }
+        faults.none_or(Self { all, are_configured })
+    }
+
+    /// Returns true if a folder, relative to the workspace, matches one of them.
+    fn has(&self, folder: &str) -> bool {
+        self.all.iter().any(|(_, pattern)| pattern.is_match(folder))
+    }
+
+    /// Adds a fault for each folder with a package that is not a member of the workspace, and for each pattern of lamplighter.toml
+    /// without a package.
+    fn check(&self, root: &Path, members: &BTreeSet<String>, faults: &mut Faults) {
+        for (i, (pattern, matcher)) in self.all.iter().enumerate() {
+            let fixed = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{']));
+            let base = fixed.fold(root.to_owned(), |base, part| base.join(part));
+            // A pattern for folders anywhere would lead through everything that lies in the workspace, such as `target`.
+            let packages = if base == root { Vec::new() } else { packages_at(&base) };
+            let packages = packages.into_iter().map(|folder| relative(root, &folder));
+            let forgotten = packages.filter(|folder| matcher.is_match(folder) && !members.contains(folder));
+            let mut is_matched = members.iter().any(|folder| matcher.is_match(folder));
+            for folder in forgotten {
+                is_matched = true;
+                let reason = format!("is not in the workspace: add `{folder}` to `members` in Cargo.toml");
+                faults.add(format!("{folder}/Cargo.toml"), "", reason);
+            }
+            if self.are_configured && !is_matched {
+                let reason = format!("`{pattern}` matches no package of the workspace");
+                faults.add(config::FILE, format!("project.tasks[{i}]"), reason);
+            }
+        }
+    }
+}
+
+/// Returns the binaries of a package with tasks. Each of them is a task.
+fn task_binaries(root: &Path, package: &Package) -> Result<Vec<TaskBinary>, Faults> {
+    let binaries: Vec<_> = package.targets.iter().filter(|target| target.is_bin()).collect();
+    let library = package.targets.iter().find(|target| target.is_lib()).filter(|_| binaries.len() == 1);
+    if binaries.is_empty() {
+        let mut faults = Faults::default();
+        let manifest = relative(root, package.manifest_path.as_std_path());
+        faults.add(manifest, "bin", format!("package `{}` has no task: it needs a binary", package.name));
+        return Err(faults);
+    }
+    let task = |binary: &&Target| TaskBinary {
+        name: binary.name.clone(),
+        package: package.name.to_string(),
+        folder: package_folder(package).to_owned(),
+        source: relative(root, library.unwrap_or(binary).src_path.as_std_path()),
+    };
+    Ok(binaries.iter().map(task).collect())
+}
+
+/// Adds a fault for each name that two binaries share.
+fn duplicates(tasks: &[TaskBinary], functions: &[FunctionPackage], faults: &mut Faults) {
     let all = tasks.iter().map(|task| (task.name.as_str(), &task.source));
     let all = all.chain(functions.iter().map(|function| (function.name.as_str(), &function.manifest)));
     let mut seen = BTreeMap::new();
@@ -183,25 +245,25 @@ fn duplicates(tasks: &[TaskPackage], functions: &[FunctionPackage], faults: &mut
             faults.add(
                 file,
                 "name",
-                format!("`{name}` is also the name of {first}: each function needs a name of its own"),
+                format!("the binary `{name}` is also that of {first}: each function needs a binary with a name of its own"),
             );
         }
     }
 }
 
-/// Finds the folders with a manifest, except for those inside another package.
+/// Finds the folders with a manifest below a folder, except for those inside another package.
 fn packages_below(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut found = Vec::new();
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.join("Cargo.toml").is_file() {
-            found.push(path);
-        } else if path.is_dir() && !path.is_symlink() {
-            found.extend(packages_below(&path));
-        }
-    }
+    let folders =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink());
+    let mut found: Vec<_> = folders.flat_map(|folder| packages_at(&folder)).collect();
     found.sort();
     found
+}
+
+/// Returns the folder itself if it has a manifest, or else those below it.
+fn packages_at(folder: &Path) -> Vec<PathBuf> {
+    if folder.join("Cargo.toml").is_file() { vec![folder.to_owned()] } else { packages_below(folder) }
 }
 
 fn binaries(package: &Package) -> impl Iterator<Item = &str> {

@@ -53,7 +53,8 @@ impl Sources {
     pub fn of(workspace: &Workspace, home: &Path) -> Self {
         let packages = workspace.packages();
         let lock = packages.with_extension("lock");
-        let excluded = vec![workspace.cargo_target.clone(), packages, lock, home.to_owned()];
+        let excluded =
+            vec![workspace.cargo_target.clone(), packages, lock, workspace.catalog(), home.to_owned()];
         Self { root: workspace.root.clone(), excluded: Arc::new(excluded) }
     }
 

@@ -40,10 +40,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = commands::workspace()?;
-    let tasks = names::tasks(words, &workspace, arguments.task.as_deref())?;
+    let catalog = commands::catalog_with(&arguments.place, arguments.task.as_deref())?;
+    let tasks = names::tasks(words, &catalog, arguments.task.as_deref())?;
     let page = commands::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let page = read(&target.table, &tasks, arguments).await;
         target.close(words).await;
         page

@@ -13,7 +13,6 @@ use lamplighter_core::{
     run::Run,
     status,
 };
-use lamplighter_project::workspace::Workspace;
 
 use crate::commands::{self, run::line};
 use crate::{
@@ -79,10 +78,10 @@ impl JobArguments {
         words: &Words,
         act: impl AsyncFnOnce(&Target, JobKey, JobRecord) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let workspace: Workspace = commands::workspace()?;
+        let catalog = commands::catalog_with(&self.place, None)?;
         commands::runtime()?.block_on(async {
-            let target = self.place.open(&workspace).await?;
-            let done = match names::job(words, &target.table, &workspace, &self.job).await {
+            let target = self.place.open(&catalog).await?;
+            let done = match names::job(words, &target.table, &catalog, &self.job).await {
                 Ok((key, found)) => act(&target, key, found).await,
                 Err(error) => Err(error),
             };

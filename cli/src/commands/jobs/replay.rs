@@ -57,10 +57,10 @@ enum Replayed {
 }
 
 pub(super) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let workspace = commands::workspace()?;
-    let task = names::task(words, &workspace, &arguments.task)?;
+    let catalog = commands::catalog_with(&arguments.place, Some(&arguments.task))?;
+    let task = names::task(words, &catalog, &arguments.task)?;
     let replayed = commands::runtime()?.block_on(async {
-        let target = arguments.place.open(&workspace).await?;
+        let target = arguments.place.open(&catalog).await?;
         let replayed = replay_in(words, &target, &task, arguments).await;
         target.close(words).await;
         replayed

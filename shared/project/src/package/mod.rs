@@ -14,9 +14,10 @@ use serde::Serialize;
 
 use crate::{
     assets::{self, Content, Entry},
+    catalog::Catalog,
     compile::{self, CompileError, Profile},
     config::Config,
-    describe::{self, DescribedTask},
+    describe::DescribedTask,
     fault::Faults,
     tasks::Project,
     workspace::{PULSE, Workspace},
@@ -72,12 +73,9 @@ pub fn package_all(
     environment: Option<&str>,
 ) -> Result<Vec<Package>, PackageError> {
     let binaries = compile::all(workspace, profile)?;
-    let described = if profile.runs_here() {
-        describe::describe(workspace, &binaries)?
-    } else {
-        describe::describe(workspace, &compile::tasks(workspace)?)?
-    };
-    let mut contents = contents(&binaries, &described)?;
+    let described = if profile.runs_here() { binaries.clone() } else { compile::tasks(workspace)? };
+    let described = Catalog::describe(workspace.clone(), &described)?.tasks;
+    let mut contents = contents(&binaries.paths, &described)?;
     if let Some(entries) = contents.get_mut(PULSE) {
         let config = Config::load(&workspace.root)?;
         let project = Project::resolve(&workspace.name, described.clone(), &config, environment)?;
@@ -85,7 +83,7 @@ pub fn package_all(
     }
     let target = workspace.packages();
     let _lock = exclusive_lock(&target).map_err(failed(&target))?;
-    remove_others(&target, &binaries)?;
+    remove_others(&target, &contents)?;
     let package = |(name, entries): (&String, &Vec<Entry>)| {
         let zip = target.join(format!("{name}.zip"));
         let folder = target.join(name);
@@ -120,17 +118,20 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> PackageError {
     move |source| PackageError::Write { path, source }
 }
 
-/// The content of each package, sorted by destination.
+/// The content of each package by the name of its function, sorted by destination.
 fn contents(
     binaries: &BTreeMap<String, PathBuf>,
     described: &[DescribedTask],
 ) -> Result<BTreeMap<String, Vec<Entry>>, Faults> {
     let mut faults = Faults::default();
+    let names: BTreeMap<_, _> =
+        described.iter().map(|task| (task.binary.as_str(), task.definition.name.as_str())).collect();
     let mut contents: BTreeMap<_, _> = binaries
         .iter()
-        .map(|(name, binary)| {
-            let content = Content::File { from: binary.clone(), executable: true };
-            (name.clone(), vec![Entry { to: BOOTSTRAP.to_owned(), content }])
+        .map(|(binary, path)| {
+            let name = names.get(binary.as_str()).copied().unwrap_or(binary);
+            let content = Content::File { from: path.clone(), executable: true };
+            (name.to_owned(), vec![Entry { to: BOOTSTRAP.to_owned(), content }])
         })
         .collect();
     for task in described {
@@ -160,8 +161,8 @@ fn contents(
 }
 
 /// Removes the packages of functions that no longer exist.
-fn remove_others(target: &Path, binaries: &BTreeMap<String, PathBuf>) -> Result<(), PackageError> {
-    let kept: BTreeSet<_> = binaries.keys().flat_map(|name| [name.clone(), format!("{name}.zip")]).collect();
+fn remove_others(target: &Path, contents: &BTreeMap<String, Vec<Entry>>) -> Result<(), PackageError> {
+    let kept: BTreeSet<_> = contents.keys().flat_map(|name| [name.clone(), format!("{name}.zip")]).collect();
     let entries = match fs::read_dir(target) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -143,7 +143,7 @@ impl Project {
 
 impl Task {
     fn resolve(described: DescribedTask, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
-        let DescribedTask { definition, source, folder } = described;
+        let DescribedTask { definition, source, folder, .. } = described;
         let mut settings = Settings::default();
         let mut memory_mb = DEFAULT_MEMORY_MB;
         let mut permissions = Vec::new();
