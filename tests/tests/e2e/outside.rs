@@ -60,22 +60,28 @@ impl Outside {
         config["profile"]["dev"] = manifest["profile"]["dev"].clone();
         fs::create_dir_all(self.folder.path().join(".cargo")).unwrap();
         fs::write(self.folder.path().join(".cargo/config.toml"), config.to_string()).unwrap();
-        let (ours, theirs) = (self.features(repository()), self.features(&self.root()));
-        let mut text =
-            "[package]\nname = \"shared-features\"\nedition = \"2024\"\n\n[dependencies]\n".to_owned();
+        // A build without tests has the features that the packages themselves ask for.
+        let ours = self.features(repository(), "normal,build,dev");
+        let theirs = self.features(&self.root(), "normal,build");
+        let mut tables = ["\n[dependencies]\n".to_owned(), "\n[build-dependencies]\n".to_owned()];
         let different = theirs
             .iter()
             .filter(|(package, features)| ours.get(*package).is_some_and(|own| own != *features));
         for (i, (package, _)) in different.enumerate() {
             let (name, version) = package.split_once(" v").unwrap();
+            // Macros are compiled with features of their own.
+            let table = &mut tables[usize::from(["syn", "quote", "proc-macro2"].contains(&name))];
             let _ = writeln!(
-                text,
+                table,
                 "d{i} = {{ package = \"{name}\", version = \"={version}\", default-features = false, features = {:?} }}",
                 ours[package]
             );
         }
         fs::create_dir_all(self.root().join("shared-features/src")).unwrap();
-        fs::write(self.root().join("shared-features/Cargo.toml"), text).unwrap();
+        let package = "[package]\nname = \"shared-features\"\nedition = \"2024\"\n";
+        fs::write(self.root().join("shared-features/Cargo.toml"), format!("{package}{}", tables.concat()))
+            .unwrap();
+        fs::write(self.root().join("shared-features/build.rs"), "fn main() {}").unwrap();
         fs::write(self.root().join("shared-features/src/lib.rs"), "").unwrap();
         let manifest = fs::read_to_string(self.root().join("Cargo.toml")).unwrap();
         let members = "members = [";
@@ -85,17 +91,8 @@ impl Outside {
     }
 
     /// The features of each dependency from the registry.
-    fn features(&self, folder: &Path) -> BTreeMap<String, Vec<String>> {
-        let line = [
-            "tree",
-            "--workspace",
-            "--prefix",
-            "none",
-            "--format",
-            "{p} [{f}]",
-            "--edges",
-            "normal,build,dev",
-        ];
+    fn features(&self, folder: &Path, edges: &str) -> BTreeMap<String, Vec<String>> {
+        let line = ["tree", "--workspace", "--prefix", "none", "--format", "{p} [{f}]", "--edges", edges];
         let output = self.cargo(folder, &line).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
