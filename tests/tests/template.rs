@@ -4,6 +4,7 @@ use std::fs;
 
 use lamplighter_e2e::{cfn_lint, checkov, lamplighter, repository, run, sam_validate};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 #[test]
 fn g01_the_committed_template_is_current() {
@@ -23,6 +24,85 @@ fn g02_linters_have_no_findings() {
 
 #[test]
 fn o09_linters_have_no_findings_in_an_applications_part() {
+    let workspace = workspace("", APPLICATION);
+    let template = generated(&workspace);
+    let transforms = json!(["AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"]);
+    assert_eq!(template["Transform"], transforms);
+    let site = &template["Resources"]["SiteFunction"]["Properties"];
+    assert_eq!((&site["Timeout"], &site["CodeUri"]), (&json!(7), &json!("../app/src/")));
+    assert_eq!(site["Environment"]["Variables"], json!({ "STAGE": "dev", "TOPIC": { "Ref": "News" } }));
+    assert_eq!(template["Resources"]["GreetFunction"]["Properties"]["Timeout"], 70);
+}
+
+#[test]
+fn g07_linters_have_no_findings_in_properties() {
+    let workspace = workspace(PROPERTIES, NETWORK);
+    let template = generated(&workspace);
+    checkov(&workspace.path().join("infra/template.yaml")).expect_success("checkov");
+    let greet = &template["Resources"]["GreetFunction"]["Properties"];
+    assert_eq!(greet["VpcConfig"]["SecurityGroupIds"], json!([{ "Fn::GetAtt": ["Group", "GroupId"] }]));
+    assert_eq!(greet["Tags"], json!({ "Team": "shop", "Task": "greet" }));
+    assert!(template["Resources"]["LamplighterDispatcherFunction"]["Properties"]["VpcConfig"].is_null());
+}
+
+/// Every property that can be set, on the functions and the roles of tasks.
+const PROPERTIES: &str = r#"
+[function]
+CodeSigningConfigArn = { Ref = "SigningArn" }
+EphemeralStorage = { Size = 1024 }
+KmsKeyArn = { "Fn::GetAtt" = ["Key", "Arn"] }
+Layers = ["arn:${AWS::Partition}:lambda:${AWS::Region}:123456789012:layer:tools:1"]
+PropagateTags = true
+RuntimeManagementConfig = { UpdateRuntimeOn = "Auto" }
+SourceKMSKeyArn = { "Fn::GetAtt" = ["Key", "Arn"] }
+Tags.Team = "shop"
+Tracing = "Active"
+VpcConfig = { SubnetIds = { Ref = "Subnets" }, SecurityGroupIds = [{ "Fn::GetAtt" = ["Group", "GroupId"] }] }
+
+[role]
+Path = "/shop/"
+PermissionsBoundary = "arn:${AWS::Partition}:iam::${AWS::AccountId}:policy/boundary"
+ManagedPolicyArns = ["arn:${AWS::Partition}:iam::aws:policy/AmazonRDSDataFullAccess"]
+MaxSessionDuration = 3600
+Tags.Team = "shop"
+
+[tasks.greet.function]
+Description = "Greets in a network of its own."
+FileSystemConfigs = [{ Arn = { Ref = "AccessPoint" }, LocalMountPath = "/mnt/shop" }]
+ReservedConcurrentExecutions = 2
+Tags.Task = "greet"
+
+[tasks.greet.role]
+Description = "Of the greeter in ${AWS::StackName}."
+RoleName = "${AWS::StackName}-greet"
+"#;
+
+/// The network, the key and the parameters that the properties refer to.
+const NETWORK: &str = "\
+Parameters:
+  Vpc: { Type: 'AWS::EC2::VPC::Id' }
+  Subnets: { Type: 'List<AWS::EC2::Subnet::Id>' }
+  SigningArn: { Type: String }
+  AccessPoint: { Type: String }
+Resources:
+  Group:
+    Type: AWS::EC2::SecurityGroup
+    Properties: { GroupDescription: Of the tasks., VpcId: !Ref Vpc }
+  Key:
+    Type: AWS::KMS::Key
+    Properties:
+      EnableKeyRotation: true
+      KeyPolicy:
+        Version: 2012-10-17
+        Statement:
+          - Effect: Allow
+            Principal: { AWS: !Sub 'arn:${AWS::Partition}:iam::${AWS::AccountId}:root' }
+            Action: 'kms:*'
+            Resource: '*'
+";
+
+/// Writes a workspace with the task `greet`, these lines of lamplighter.toml, and this application.
+fn workspace(config: &str, application: &str) -> TempDir {
     let workspace = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |path: &str, text: &str| {
         let path = workspace.path().join(path);
@@ -30,7 +110,8 @@ fn o09_linters_have_no_findings_in_an_applications_part() {
         fs::write(path, text).expect("it can be written");
     };
     write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"functions/tasks/greet\"]\n");
-    write("lamplighter.toml", "name = \"shop\"\n[build]\napplication = \"app/template.yaml\"\n");
+    let config = format!("name = \"shop\"\n[build]\napplication = \"app/template.yaml\"\n{config}");
+    write("lamplighter.toml", &config);
     let package = "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
     write("functions/tasks/greet/Cargo.toml", package);
     let definition = json!({
@@ -42,20 +123,19 @@ fn o09_linters_have_no_findings_in_an_applications_part() {
     let program = format!("fn main() {{ println!(\"{{}}\", r####\"{definition}\"####); }}");
     write("functions/tasks/greet/src/main.rs", &program);
     write("app/src/index.mjs", "export const handler = async () => 'hello';\n");
-    write("app/template.yaml", APPLICATION);
+    write("app/template.yaml", application);
+    workspace
+}
+
+/// Generates the template of a workspace, which the linters accept.
+fn generated(workspace: &TempDir) -> Value {
     run(lamplighter().arg("generate").current_dir(workspace.path())).expect_success("lamplighter generate");
     let template = workspace.path().join("infra/template.yaml");
     sam_validate(&template).expect_success("sam validate --lint");
     let found = cfn_lint(&template).expect_success("cfn-lint");
     assert_eq!(found.trim(), "");
     let text = fs::read_to_string(&template).expect("it is written");
-    let template: Value = serde_yaml_ng::from_str(&text).expect("it is YAML");
-    let transforms = json!(["AWS::LanguageExtensions", "AWS::Serverless-2016-10-31"]);
-    assert_eq!(template["Transform"], transforms);
-    let site = &template["Resources"]["SiteFunction"]["Properties"];
-    assert_eq!((&site["Timeout"], &site["CodeUri"]), (&json!(7), &json!("../app/src/")));
-    assert_eq!(site["Environment"]["Variables"], json!({ "STAGE": "dev", "TOPIC": { "Ref": "News" } }));
-    assert_eq!(template["Resources"]["GreetFunction"]["Properties"]["Timeout"], 70);
+    serde_yaml_ng::from_str(&text).expect("it is YAML")
 }
 
 /// An application with Globals, YAML anchors and aliases.

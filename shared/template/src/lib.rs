@@ -5,6 +5,7 @@
 //! - `functions`: a function with its role and its log group, from its plan
 //! - `tasks`, `queues`, `schedules`, `pulse`, `deployment`, `storage`: the groups of resources
 //! - `application`, `globals`, `paths`, `read`, `scalars`: the user's own template, which becomes part of the generated one
+//! - `properties`: properties of functions and roles from lamplighter.toml
 //! - `limits`, `sam`: the limits of CloudFormation, and the resources that SAM adds
 //! - `ids`, `intrinsics`, `roles`, `yaml`: the vocabulary of a template
 
@@ -17,6 +18,7 @@ mod ids;
 mod intrinsics;
 mod limits;
 mod paths;
+mod properties;
 mod pulse;
 mod queues;
 mod read;
