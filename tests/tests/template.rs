@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use lamplighter_e2e::{cfn_lint, checkov, lamplighter, repository, run, sam_validate};
+use lamplighter_e2e::{
+    cfn_lint, checkov, lamplighter, python_runtime, repository, run, sam_build, sam_validate,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -44,6 +46,60 @@ fn g07_linters_have_no_findings_in_properties() {
     assert_eq!(greet["Tags"], json!({ "Team": "shop", "Task": "greet" }));
     assert!(template["Resources"]["LamplighterDispatcherFunction"]["Properties"]["VpcConfig"].is_null());
 }
+
+#[test]
+fn g08_sam_builds_the_functions_of_the_application_and_leaves_the_tasks() {
+    let runtime = python_runtime();
+    let workspace = workspace("", &PYTHON.replace("python3", &runtime));
+    run(lamplighter().arg("generate").current_dir(workspace.path())).expect_success("lamplighter generate");
+    sam_build(workspace.path(), "infra/template.yaml").expect_success("sam build");
+    let built = workspace.path().join(".aws-sam/build");
+    assert!(built.join("HelloFunction/hello.py").exists());
+    let text = fs::read_to_string(built.join("template.yaml")).expect("sam build writes a template");
+    let template: Value = serde_yaml_ng::from_str(&text).expect("it is YAML");
+    let of = |id: &str| &template["Resources"][id]["Properties"];
+    let hello = of("HelloFunction");
+    assert_eq!((&hello["CodeUri"], &hello["Runtime"]), (&json!("HelloFunction"), &json!(runtime)));
+    assert_eq!(hello["VpcConfig"]["SubnetIds"], json!(["subnet-1"]));
+    assert_eq!(template["Resources"]["HelloFunction"]["DependsOn"], "LamplighterBefore");
+    // SAM applies `Globals.Function` to every function of a template, so the generated one has none.
+    let greet = of("GreetFunction");
+    assert_eq!(greet["CodeUri"], "../../target/lamplighter/greet.zip");
+    assert_eq!(greet["Runtime"], "provided.al2023");
+    assert!(greet["VpcConfig"].is_null() && greet["Layers"].is_null(), "{greet}");
+    assert!(greet["Environment"]["Variables"]["STAGE"].is_null(), "{greet}");
+    for (section, name) in
+        [("Parameters", "Stage"), ("Mappings", "Sizes"), ("Conditions", "IsProd"), ("Outputs", "Hello")]
+    {
+        assert!(!template[section][name].is_null(), "{section}.{name}");
+    }
+}
+
+/// An application with a function in Python, and globals that are not for the tasks' functions.
+const PYTHON: &str = "\
+Parameters:
+  Stage: { Type: String, Default: dev }
+Mappings:
+  Sizes: { dev: { Memory: 128 }, prod: { Memory: 512 } }
+Conditions:
+  IsProd: !Equals [!Ref Stage, prod]
+Globals:
+  Function:
+    Runtime: python3
+    Timeout: 7
+    Layers: ['arn:aws:lambda:us-east-1:123456789012:layer:tools:1']
+    VpcConfig: { SubnetIds: [subnet-1], SecurityGroupIds: [sg-1] }
+    Environment: { Variables: { STAGE: !Ref Stage } }
+Resources:
+  HelloFunction:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: src/
+      Handler: hello.handler
+      MemorySize: !FindInMap [Sizes, !Ref Stage, Memory]
+Outputs:
+  Hello: { Value: !Ref HelloFunction, Condition: IsProd }
+";
 
 /// Every property that can be set, on the functions and the roles of tasks.
 const PROPERTIES: &str = r#"
@@ -123,6 +179,8 @@ fn workspace(config: &str, application: &str) -> TempDir {
     let program = format!("fn main() {{ println!(\"{{}}\", r####\"{definition}\"####); }}");
     write("functions/tasks/greet/src/main.rs", &program);
     write("app/src/index.mjs", "export const handler = async () => 'hello';\n");
+    write("app/src/hello.py", "def handler(event, context):\n    return 'hello'\n");
+    write("app/src/requirements.txt", "");
     write("app/template.yaml", application);
     workspace
 }

@@ -8,7 +8,7 @@ use serde_yaml_ng::{Mapping, Value};
 
 use super::{
     group::{Skip, skipping},
-    ids::{ANSWER_ENDPOINT, BUCKET, Ids, TABLE},
+    ids::{ANSWER_ENDPOINT, BUCKET, ENVIRONMENT, Ids, TABLE},
     intrinsics::{attribute, own, queue_url_prefix, reference, sub, sub_if_needed},
     properties, roles,
     storage::NO_OWN_KEY,
@@ -116,6 +116,7 @@ fn value(value: &VariableValue<'_>) -> Value {
         VariableValue::Table => reference(TABLE),
         VariableValue::Bucket => reference(BUCKET),
         VariableValue::QueueUrlPrefix => queue_url_prefix(),
+        VariableValue::Environment(_) => reference(ENVIRONMENT),
         VariableValue::Stack => reference("AWS::StackName"),
         VariableValue::AnswerEndpoint => reference(ANSWER_ENDPOINT),
         VariableValue::NotifyTarget(target) => target.packed().0.to_string().into(),

@@ -50,16 +50,28 @@ pub(super) fn resources(groups: &[Group], application: Option<&Application>, fau
 /// Adds faults for names of a section that are defined twice, and for too many entries.
 pub(super) fn section(
     section: &str,
-    names: impl Iterator<Item = String> + Clone,
+    ours: &[(String, Value)],
+    theirs: &[(String, Value)],
     application: Option<&Application>,
     faults: &mut Faults,
 ) {
-    let count = names.clone().count();
+    let count = ours.len() + theirs.len();
     if let Some((_, most)) = ENTRIES.iter().find(|(name, most)| *name == section && count > *most) {
         let reason = format!("there are {count}, but CloudFormation allows {most}");
         faults.add(TEMPLATE, section, reason);
     }
-    unique(section, names, application, faults);
+    for (name, own) in ours.iter().filter(|(name, _)| theirs.iter().any(|(other, _)| other == name)) {
+        let purpose = own["Description"].as_str().map(|text| format!(" ({text:?})")).unwrap_or_default();
+        let instead = match section {
+            "Parameters" => format!("use `!Ref {name}` for its value, or another name"),
+            _ => "use another name".to_owned(),
+        };
+        let (file, key) = place(application, &format!("{section}.{name}"));
+        let reason = format!(
+            "is defined twice: Lamplighter has an entry of its own under this name{purpose}: {instead}"
+        );
+        faults.add(file, key, reason);
+    }
 }
 
 /// Adds a fault for each export name that two outputs of the application share.

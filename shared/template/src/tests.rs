@@ -364,10 +364,10 @@ fn l02_a_name_that_is_defined_twice_is_reported() {
         faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: is defined twice"),
         "{faults}"
     );
-    assert!(
-        faults.contains("infra/application.yaml: line 1: Parameters.Version: is defined twice"),
-        "{faults}"
-    );
+    let both = "infra/application.yaml: line 1: Parameters.Version: is defined twice: Lamplighter has an entry of its own \
+                under this name (\"What is deployed. Another version runs the tasks again.\"): use `!Ref Version` for its \
+                value, or another name";
+    assert!(faults.contains(both), "{faults}");
 }
 
 #[test]
