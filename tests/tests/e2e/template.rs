@@ -1,9 +1,10 @@
 //! The committed template: it is current, has no findings, and has the properties that the emulator ignores.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use lamplighter_e2e::{
-    cfn_lint, checkov, lamplighter, python_runtime, repository, run, sam_build, sam_validate,
+    Aws, Emulator, OnFailure, Sam, cfn_lint, checkov, lamplighter, python_runtime, repository, run,
+    sam_build, sam_validate,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -73,6 +74,37 @@ fn g08_sam_builds_the_functions_of_the_application_and_leaves_the_tasks() {
     {
         assert!(!template[section][name].is_null(), "{section}.{name}");
     }
+}
+
+#[tokio::test]
+async fn g08_g09_a_built_template_is_deployed_for_an_environment() {
+    // A cron task needs neither the dispatcher nor its package.
+    let cron = json!({ "kind": "cron", "schedule": "@daily", "timezone": "UTC", "priority": "low" });
+    let workspace = workspace_of(cron, "", &PYTHON.replace("python3", &python_runtime()));
+    run(lamplighter().arg("generate").current_dir(workspace.path())).expect_success("lamplighter generate");
+    let packages = workspace.path().join("target/lamplighter");
+    fs::create_dir_all(&packages).expect("a folder can be made");
+    fs::write(packages.join("bootstrap"), "#!/bin/sh\n").expect("it can be written");
+    let zip = run(Command::new("python3")
+        .args(["-m", "zipfile", "-c", "greet.zip", "bootstrap"])
+        .current_dir(&packages));
+    zip.expect_success("python3 -m zipfile");
+    sam_build(workspace.path(), "infra/template.yaml").expect_success("sam build");
+
+    let emulator = Emulator::start();
+    let (sam, aws) = (Sam::new(&emulator.endpoint()), Aws::new(&emulator.endpoint()));
+    let endpoint = emulator.endpoint();
+    let parameters = [("Environment", "prod"), ("Stage", "prod"), ("AnswerEndpoint", endpoint.as_str())];
+    let template = workspace.path().join(".aws-sam/build/template.yaml");
+    let deployed = sam.deploy(&template, "python", &parameters, OnFailure::RollBack);
+    assert!(deployed.success, "{}\n{:#?}", deployed.output, aws.stack_events("python").await);
+    let hello = aws.stack_outputs("python").await["Hello"].clone();
+    assert_eq!(aws.invoke(&hello, &json!({})).await.payload, "hello from prod");
+    let greet = aws.lambda.get_function_configuration().function_name("python-greet").send().await;
+    let greet = greet.expect("the task's function is there");
+    let variables = greet.environment().and_then(|environment| environment.variables()).expect("variables");
+    assert_eq!(variables["LAMPLIGHTER_ENVIRONMENT"], "prod");
+    assert!(!variables.contains_key("STAGE"), "{variables:?}");
 }
 
 /// An application with a function in Python, and globals that are not for the tasks' functions.
@@ -157,8 +189,16 @@ Resources:
             Resource: '*'
 ";
 
-/// Writes a workspace with the task `greet`, these lines of lamplighter.toml, and this application.
+/// Writes a workspace with the lifecycle task `greet`, these lines of lamplighter.toml, and this application.
 fn workspace(config: &str, application: &str) -> TempDir {
+    let lifecycle = json!({
+        "kind": "lifecycle", "run_on": ["deploy"], "phase": "before", "once_per": "deployment", "depends_on": [],
+    });
+    workspace_of(lifecycle, config, application)
+}
+
+/// Writes a workspace with the task `greet` of this kind.
+fn workspace_of(kind: Value, config: &str, application: &str) -> TempDir {
     let workspace = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |path: &str, text: &str| {
         let path = workspace.path().join(path);
@@ -170,16 +210,19 @@ fn workspace(config: &str, application: &str) -> TempDir {
     write("lamplighter.toml", &config);
     let package = "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
     write("functions/tasks/greet/Cargo.toml", package);
-    let definition = json!({
-        "name": "greet", "description": "", "kind": "lifecycle", "run_on": ["deploy"], "phase": "before",
-        "once_per": "deployment", "depends_on": [], "timeout_ms": 60_000,
+    let mut definition = json!({
+        "name": "greet", "description": "", "timeout_ms": 60_000,
         "retry": { "max_attempts": 1, "initial_ms": 1, "max_ms": 1 }, "copy_assets": [], "rollback": false,
         "config": null, "config_schema": {},
     });
+    for (key, value) in kind.as_object().into_iter().flatten() {
+        definition[key] = value.clone();
+    }
     let program = format!("fn main() {{ println!(\"{{}}\", r####\"{definition}\"####); }}");
     write("functions/tasks/greet/src/main.rs", &program);
     write("app/src/index.mjs", "export const handler = async () => 'hello';\n");
-    write("app/src/hello.py", "def handler(event, context):\n    return 'hello'\n");
+    let hello = "import os\n\ndef handler(event, context):\n    return 'hello from ' + os.environ['STAGE']\n";
+    write("app/src/hello.py", hello);
     write("app/src/requirements.txt", "");
     write("app/template.yaml", application);
     workspace
