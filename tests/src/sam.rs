@@ -23,9 +23,13 @@ pub fn sam_build(folder: &Path, template: &str) -> Finished {
 /// Lambda's name for the version of Python with which [`sam_build`] builds, such as `python3.11`.
 pub fn python_runtime() -> String {
     let script = "import sys; print('python%d.%d' % sys.version_info[:2])";
+    sam_python(script, &[]).expect_success("SAM's Python").trim().to_owned()
+}
+
+/// Runs a script with SAM's own Python, which has SAM's packages.
+pub fn sam_python(script: &str, arguments: &[&str]) -> Finished {
     let home = tempfile::tempdir().expect("a temporary folder can be made");
-    let mut command = command(&program("sam", "python"), home.path());
-    run(command.args(["-c", script])).expect_success("SAM's Python").trim().to_owned()
+    run(command(&program("sam", "python"), home.path()).args(["-c", script]).args(arguments))
 }
 
 /// The SAM CLI with an emulator's endpoint.

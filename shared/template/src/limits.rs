@@ -123,17 +123,21 @@ fn place(application: Option<&Application>, key: &str) -> (String, String) {
     }
 }
 
-/// Adds faults for names in the application that are too long, or that a generated resource has too.
+/// Adds faults for names that are too long, or that another resource has too: names in the application, and the names of
+/// roles, which lamplighter.toml can set.
 fn names(all: &[(&str, &Value)], application: Option<&Application>, faults: &mut Faults) {
     let theirs = |id: &str| application.is_some_and(|own| own.resource_ids().any(|own| own == id));
     let mut ours: BTreeMap<(&str, String), &str> = BTreeMap::new();
     let named: Vec<_> = all.iter().filter_map(|(id, resource)| Some((*id, name(resource)?))).collect();
     for (id, (kind, _, name, _)) in named.iter().filter(|(id, _)| !theirs(id)) {
-        ours.insert((*kind, name.clone()), *id);
+        ours.entry((*kind, name.clone())).or_insert(*id);
     }
-    for (id, (kind, property, name, most)) in named.iter().filter(|(id, _)| theirs(id)) {
+    for (id, (kind, property, name, most)) in
+        named.iter().filter(|(id, (kind, ..))| theirs(id) || *kind == "role")
+    {
         let key = format!("Resources.{id}.Properties.{property}");
-        if let Some(other) = ours.get(&(*kind, name.clone())) {
+        let application = application.filter(|_| theirs(id));
+        if let Some(other) = ours.get(&(*kind, name.clone())).filter(|other| *other != id) {
             let (file, key) = place(application, &key);
             faults.add(file, key, format!("the {kind} of `{other}` has the same name: use another name"));
         }

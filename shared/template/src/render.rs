@@ -73,7 +73,7 @@ pub fn render_to(
             "Conditions" => conditions(),
             _ => Vec::new(),
         };
-        write_section(&mut text, section, ours, application, &mut faults);
+        write_section(&mut text, section, &ours, application, &mut faults);
     }
     text.push_str("\nResources:\n");
     for (i, group) in groups.iter().enumerate() {
@@ -82,7 +82,7 @@ pub fn render_to(
         }
         group.write(&mut text);
     }
-    write_section(&mut text, "Outputs", outputs(project), application, &mut faults);
+    write_section(&mut text, "Outputs", &outputs(project), application, &mut faults);
     limits::exports(application, &mut faults);
     limits::length(&text, &mut faults);
     faults.none_or(text)
@@ -174,13 +174,13 @@ fn enqueuing_roles(
 fn write_section(
     text: &mut String,
     section: &str,
-    ours: Vec<(String, Value)>,
+    ours: &[(String, Value)],
     application: Option<&Application>,
     faults: &mut Faults,
 ) {
     let theirs = application.into_iter().flat_map(|own| own.section(section));
     let theirs: Vec<_> = theirs.map(|(name, value)| (name, value.clone())).collect();
-    limits::section(section, &ours, &theirs, application, faults);
+    limits::section(section, ours, &theirs, application, faults);
     let mut entries = ours.iter().chain(&theirs).peekable();
     if entries.peek().is_some() {
         let _ = writeln!(text, "\n{section}:");

@@ -435,6 +435,26 @@ fn o09_a_name_that_sam_or_aws_would_use_twice_is_reported() {
     assert_eq!(faults(fine), Ok(()));
 }
 
+#[test]
+fn g07_the_name_of_a_role_is_unique_and_not_too_long() {
+    let faults = |config: &str| {
+        let config = Config::parse(config).unwrap();
+        let project = Project::resolve("shop", fixtures::tasks(), &config, None).unwrap();
+        render(&project, Some(&fixtures::application())).map(drop).map_err(|faults| faults.to_string())
+    };
+    let role = |task: &str, name: &str| format!("[tasks.{task}.role]\nRoleName = \"{name}\"\n");
+    assert_eq!(faults(&(role("seed-data", "${AWS::StackName}-a") + &role("warm-cache", "b"))), Ok(()));
+    let same = faults(&(role("seed-data", "a") + &role("warm-cache", "a"))).unwrap_err();
+    let expected = "infra/template.yaml: Resources.WarmCacheRole.Properties.RoleName: the role of `SeedDataRole` has the \
+                    same name: use another name";
+    assert_eq!(same, expected);
+    let long = faults(&role("seed-data", &"x".repeat(65))).unwrap_err();
+    assert!(
+        long.contains("Resources.SeedDataRole.Properties.RoleName: is longer than the 64 characters"),
+        "{long}"
+    );
+}
+
 /// Values as they may stand in a template, without what is a function call by its key.
 fn values() -> impl Strategy<Value = Value> {
     let scalars = prop_oneof![

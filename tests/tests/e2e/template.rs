@@ -4,7 +4,7 @@ use std::{fs, process::Command};
 
 use lamplighter_e2e::{
     Aws, Emulator, OnFailure, Sam, cfn_lint, checkov, lamplighter, python_runtime, repository, run,
-    sam_build, sam_validate,
+    sam_build, sam_python, sam_validate,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -76,11 +76,58 @@ fn g08_sam_builds_the_functions_of_the_application_and_leaves_the_tasks() {
     }
 }
 
+#[test]
+fn g08_globals_are_applied_as_sam_applies_them() {
+    let function = |keys: Value| {
+        let mut function =
+            json!({ "Type": "AWS::Serverless::Function", "Properties": { "CodeUri": "s3://b/k" } });
+        for (key, value) in keys.as_object().into_iter().flatten() {
+            function[key] = value.clone();
+        }
+        function
+    };
+    let application = json!({
+        "Globals": { "Function": {
+            "Runtime": "python3.13", "Timeout": 5, "Handler": "h", "Layers": ["a"], "Architectures": ["arm64"],
+            "Tags": { "A": "1", "B": "2" }, "VpcConfig": { "SubnetIds": ["s"], "SecurityGroupIds": ["g"] },
+            "Environment": { "Variables": { "STAGE": { "Ref": "Version" }, "LEVEL": "info" } },
+            "EphemeralStorage": { "Size": 600 }, "Tracing": "Active",
+        } },
+        "Resources": {
+            "Plain": function(json!({})),
+            "Own": function(json!({ "Properties": {
+                "CodeUri": "s3://b/k", "Timeout": 6, "Layers": ["b"], "Architectures": ["x86_64"], "Tags": { "B": "3" },
+                "VpcConfig": { "SubnetIds": ["t"] }, "Environment": { "Variables": { "LEVEL": "debug", "MORE": "1" } },
+                "EphemeralStorage": { "Ref": "Version" },
+            } })),
+            "Without": function(json!({ "IgnoreGlobals": ["VpcConfig", "Layers", "Environment"] })),
+            "None": function(json!({ "IgnoreGlobals": "*" })),
+        },
+    });
+    let workspace = workspace("", &application.to_string());
+    run(lamplighter().arg("generate").current_dir(workspace.path())).expect_success("lamplighter generate");
+    let text = fs::read_to_string(workspace.path().join("infra/template.yaml")).expect("it is written");
+    let template: Value = serde_yaml_ng::from_str(&text).expect("it is YAML");
+    assert!(template["Globals"].is_null());
+
+    let script = "import json, sys\n\
+                  from samtranslator.plugins.globals.globals import Globals\n\
+                  template = json.loads(sys.argv[1])\n\
+                  own = Globals(template)\n\
+                  merged = lambda name, it: own.merge(it['Type'], it['Properties'], name, it.get('IgnoreGlobals'))\n\
+                  print(json.dumps({name: merged(name, it) for name, it in template['Resources'].items()}))\n";
+    let of_sam = sam_python(script, &[&application.to_string()]).expect_success("SAM's translator");
+    let of_sam: Value = serde_json::from_str(&of_sam).expect("it is JSON");
+    for (name, properties) in of_sam.as_object().expect("resources by name") {
+        assert_eq!(&template["Resources"][name]["Properties"], properties, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn g08_g09_a_built_template_is_deployed_for_an_environment() {
     // A cron task needs neither the dispatcher nor its package.
     let cron = json!({ "kind": "cron", "schedule": "@daily", "timezone": "UTC", "priority": "low" });
-    let workspace = workspace_of(cron, "", &PYTHON.replace("python3", &python_runtime()));
+    let workspace = workspace_of(&cron, "", &PYTHON.replace("python3", &python_runtime()));
     run(lamplighter().arg("generate").current_dir(workspace.path())).expect_success("lamplighter generate");
     let packages = workspace.path().join("target/lamplighter");
     fs::create_dir_all(&packages).expect("a folder can be made");
@@ -194,11 +241,11 @@ fn workspace(config: &str, application: &str) -> TempDir {
     let lifecycle = json!({
         "kind": "lifecycle", "run_on": ["deploy"], "phase": "before", "once_per": "deployment", "depends_on": [],
     });
-    workspace_of(lifecycle, config, application)
+    workspace_of(&lifecycle, config, application)
 }
 
 /// Writes a workspace with the task `greet` of this kind.
-fn workspace_of(kind: Value, config: &str, application: &str) -> TempDir {
+fn workspace_of(kind: &Value, config: &str, application: &str) -> TempDir {
     let workspace = tempfile::tempdir().expect("a temporary folder can be made");
     let write = |path: &str, text: &str| {
         let path = workspace.path().join(path);

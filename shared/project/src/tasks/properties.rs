@@ -65,7 +65,7 @@ const VERSIONS: &str =
 const RETRIES: &str = "is part of the task: set `attempts` for retries, and `[notify]` for failures";
 const ONLY_OWN_ROLE: &str = "has no effect, since each function has a role of its own";
 
-/// The properties of a function. Source: AWS SAM Developer Guide, "AWS::Serverless::Function"; the names are those of
+/// The properties of a function. Source: AWS SAM Developer Guide, `AWS::Serverless::Function`; the names are those of
 /// `aws-sam-translator` 1.115.
 const FUNCTION: [(&str, Rule); 48] = [
     ("Architectures", Refused("is the same for all functions: set `architecture` in `[build]`")),
@@ -129,7 +129,7 @@ const FUNCTION: [(&str, Rule); 48] = [
     ("VpcConfig", Tasks(Table)),
 ];
 
-/// The properties of a role. Source: AWS CloudFormation Template Reference, "AWS::IAM::Role".
+/// The properties of a role. Source: AWS CloudFormation Template Reference, `AWS::IAM::Role`.
 const ROLE: [(&str, Rule); 9] = [
     (
         "AssumeRolePolicyDocument",
