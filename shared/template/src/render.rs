@@ -14,7 +14,7 @@ use super::{
     group::Group,
     ids::{self, ANSWER_ENDPOINT, ENVIRONMENT, Ids, ON_AWS},
     intrinsics::{attribute, queue_url_prefix, reference},
-    limits,
+    limits::{self, Sources},
     paths::Paths,
     pulse, queues, schedules, storage, tasks,
     yaml::{self, list, map},
@@ -61,7 +61,8 @@ pub fn render_to(
         queues::groups(project, &enqueuing),
     ];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    limits::resources(&groups, application, &mut faults);
+    let sources = Sources { template: &destination.file, application };
+    limits::resources(&groups, sources, &mut faults);
     let mut text = HEAD.to_owned();
     yaml::entry(&mut text, "Transform", &transform(application), 0);
     let description = application.and_then(Application::description).map(str::to_owned);
@@ -73,7 +74,7 @@ pub fn render_to(
             "Conditions" => conditions(),
             _ => Vec::new(),
         };
-        write_section(&mut text, section, &ours, application, &mut faults);
+        write_section(&mut text, section, &ours, sources, &mut faults);
     }
     text.push_str("\nResources:\n");
     for (i, group) in groups.iter().enumerate() {
@@ -82,9 +83,9 @@ pub fn render_to(
         }
         group.write(&mut text);
     }
-    write_section(&mut text, "Outputs", &outputs(project), application, &mut faults);
-    limits::exports(application, &mut faults);
-    limits::length(&text, &mut faults);
+    write_section(&mut text, "Outputs", &outputs(project), sources, &mut faults);
+    limits::exports(sources, &mut faults);
+    limits::length(&text, sources, &mut faults);
     faults.none_or(text)
 }
 
@@ -175,12 +176,12 @@ fn write_section(
     text: &mut String,
     section: &str,
     ours: &[(String, Value)],
-    application: Option<&Application>,
+    sources: Sources<'_>,
     faults: &mut Faults,
 ) {
-    let theirs = application.into_iter().flat_map(|own| own.section(section));
+    let theirs = sources.application.into_iter().flat_map(|own| own.section(section));
     let theirs: Vec<_> = theirs.map(|(name, value)| (name, value.clone())).collect();
-    limits::section(section, ours, &theirs, application, faults);
+    limits::section(section, ours, &theirs, sources, faults);
     let mut entries = ours.iter().chain(&theirs).peekable();
     if entries.peek().is_some() {
         let _ = writeln!(text, "\n{section}:");

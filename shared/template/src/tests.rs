@@ -448,6 +448,11 @@ fn g07_the_name_of_a_role_is_unique_and_not_too_long() {
     let expected = "infra/template.yaml: Resources.WarmCacheRole.Properties.RoleName: the role of `SeedDataRole` has the \
                     same name: use another name";
     assert_eq!(same, expected);
+    let config = Config::parse(&(role("seed-data", "a") + &role("warm-cache", "a"))).unwrap();
+    let project = Project::resolve("shop", fixtures::tasks(), &config, None).unwrap();
+    let destination = super::Destination { file: "infra/prod.yaml".to_owned(), ..Default::default() };
+    let elsewhere = super::render_to(&destination, &project, None).unwrap_err().to_string();
+    assert!(elsewhere.starts_with("infra/prod.yaml: Resources.WarmCacheRole"), "{elsewhere}");
     let long = faults(&role("seed-data", &"x".repeat(65))).unwrap_err();
     assert!(
         long.contains("Resources.SeedDataRole.Properties.RoleName: is longer than the 64 characters"),
