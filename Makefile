@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine that has cargo and python3.
 
-.PHONY: demo test kill fuzz bench generate deploy dependencies
+.PHONY: demo test outside kill fuzz bench generate deploy dependencies
 
 # A build from nothing is faster without the files for incremental builds, and a quarter smaller.
 export CARGO_INCREMENTAL ?= 0
@@ -22,6 +22,13 @@ test:
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	$(LAMPLIGHTER) generate --check
 	cargo test --workspace
+
+# Builds, tests and deploys a project outside the repository as a stranger would, from packed crates, with nothing compiled
+# before. `make test` does the same with the dependencies that it has compiled already.
+outside: export OUTSIDE_COLD := 1
+outside:
+	@tests/setup emulator sam
+	cargo test --workspace --test e2e -- outside --nocapture
 
 # Runs jobs while their workers and their runner are killed. `make test` does so on a smaller scale. KILL_SEED repeats a run.
 kill: export KILL_JOBS ?= 10000

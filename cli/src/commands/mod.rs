@@ -183,8 +183,12 @@ fn current_folder() -> anyhow::Result<PathBuf> {
 /// Finds the tasks of the workspace around the current folder: as they were last built, or else compiled now. Fails before that
 /// if the folder of the place's stacks cannot be written.
 fn catalog(place: Option<&Place>) -> anyhow::Result<Catalog> {
+    let folder = current_folder()?;
+    if let Some(deployed) = place.map(|place| place.deployed(&folder)).transpose()?.flatten() {
+        return Ok(deployed);
+    }
     let check = |workspace: &Workspace| place.map_or(Ok(()), |place| place.check(workspace));
-    if let Some(catalog) = Catalog::current(&current_folder()?) {
+    if let Some(catalog) = Catalog::current(&folder) {
         check(&catalog.workspace)?;
         return Ok(catalog);
     }
@@ -202,7 +206,11 @@ fn catalog_with(place: &Place, word: Option<&str>) -> anyhow::Result<Catalog> {
             word.parse::<RunId>().is_ok() || catalog.names().any(|name| name.as_str() == word)
         })
     };
-    match Catalog::last(&current_folder()?).filter(is_known) {
+    let folder = current_folder()?;
+    if let Some(deployed) = place.deployed(&folder)? {
+        return Ok(deployed);
+    }
+    match Catalog::last(&folder).filter(is_known) {
         Some(catalog) => Ok(catalog),
         None => catalog(Some(place)),
     }
@@ -210,7 +218,11 @@ fn catalog_with(place: &Place, word: Option<&str>) -> anyhow::Result<Catalog> {
 
 /// Reads the project with these tasks.
 fn project(catalog: &Catalog, environment: Option<&str>) -> anyhow::Result<Project> {
-    let config = Config::load(&catalog.workspace.root)?;
+    let (config, environment) = match &catalog.deployed_to {
+        // The overrides are applied already.
+        Some(deployed_to) => (Config::default(), Some(deployed_to.as_str())),
+        None => (Config::load(&catalog.workspace.root)?, environment),
+    };
     Ok(Project::resolve(&catalog.workspace.name, catalog.tasks.clone(), &config, environment)?)
 }
 

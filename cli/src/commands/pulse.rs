@@ -115,7 +115,7 @@ fn execute(words: &Words, arguments: &Execute) -> anyhow::Result<()> {
     let event = json!({ "dry_run": arguments.dry_run, "force": arguments.force, "task": task });
     let report = super::runtime()?.block_on(async {
         let (target, functions) = place
-            .open_to_run(&catalog.workspace, options.environment.as_deref(), &options.secrets.file(), None)
+            .open_to_run(&catalog, options.environment.as_deref(), &options.secrets.file(), None)
             .await?;
         let line = |time| tr!(words, "pulse-running", time = time);
         let work = async {

@@ -49,7 +49,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     };
     super::runtime()?.block_on(async {
         let (target, functions) = place
-            .open_to_run(&catalog.workspace, options.environment.as_deref(), &options.secrets.file(), task)
+            .open_to_run(&catalog, options.environment.as_deref(), &options.secrets.file(), task)
             .await?;
         let ended = async {
             let failed = found(words, &target.table, &catalog, &named).await?;

@@ -92,7 +92,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     super::runtime()?.block_on(async {
         let (target, functions) = place
             .open_to_run(
-                &catalog.workspace,
+                &catalog,
                 options.environment.as_deref(),
                 &options.secrets.file(),
                 Some((&task, &envelope.config)),

@@ -55,7 +55,9 @@ pub(crate) struct Arguments {
 type States = BTreeMap<TaskName, TaskState>;
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog(None)?;
+    // On this machine no stack need exist.
+    let place = Some(&arguments.place).filter(|place| place.is_aws());
+    let catalog = super::catalog(place)?;
     let mut project = super::project(&catalog, arguments.environment.as_deref())?;
     let is_empty = project.tasks.is_empty();
     project.tasks.retain(|task| is_wanted(&task.definition, arguments));

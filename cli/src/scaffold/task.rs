@@ -138,7 +138,7 @@ impl Kind {
         match self {
             Self::Lifecycle => "prepare",
             Self::Cron => "tidy",
-            Self::Queue => "greet",
+            Self::Queue => "mail",
             Self::Side => "look",
         }
     }

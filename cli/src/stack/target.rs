@@ -4,7 +4,10 @@
 //! (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL`) applies in AWS but never selects it, so that a variable cannot make a
 //! command disable a task of production.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use lamplighter_aws::{
@@ -119,6 +122,43 @@ impl Place {
         self.is_aws().then_some(InAws { profile, region, table })
     }
 
+    /// The access to AWS of a command that has found its tasks.
+    fn reached(&self, catalog: &Catalog) -> Option<InAws> {
+        self.in_aws().or_else(|| catalog.deployed_to.as_ref().map(|_| InAws::default()))
+    }
+
+    /// Finds the tasks of a stack in AWS as its dispatcher has kept them: if the place is in AWS, or if it names a stack and no
+    /// workspace is around the folder. Returns nothing if the place is on this machine, or if the stack keeps no tasks and a
+    /// workspace has them.
+    pub fn deployed(&self, folder: &Path) -> anyhow::Result<Option<Catalog>> {
+        let has_workspace = folder.ancestors().any(|folder| folder.join("Cargo.toml").exists());
+        let aws = match (self.in_aws(), &self.stack) {
+            (Some(aws), _) => aws,
+            (None, Some(_)) if !has_workspace => InAws::default(),
+            _ => return Ok(None),
+        };
+        let stack = match &self.stack {
+            Some(stack) => stack.clone(),
+            None if has_workspace => Workspace::discover(folder)?.name,
+            // The table alone says enough for a command that only reads it.
+            None => self
+                .table
+                .clone()
+                .context("name the stack with --stack: no workspace is around this folder")?,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let deployed =
+            runtime.block_on(async { anyhow::Ok(aws.open(&stack).await?.table.deployed().await?) })?;
+        match deployed {
+            Some(kept) => Ok(Some(Catalog::deployed(folder, &stack, kept.environment, kept.tasks))),
+            None if has_workspace => Ok(None),
+            None => bail!(
+                "stack `{stack}` has not kept the definitions of its tasks: deploy it with this version and a lifecycle task, \
+                 or run the command in the project's folder"
+            ),
+        }
+    }
+
     /// The location of the stack.
     pub fn location(&self, workspace: &Workspace) -> Location {
         Location { stack: self.stack(workspace), home: self.home(workspace), aws: self.in_aws() }
@@ -127,7 +167,7 @@ impl Place {
     /// Opens the stack's table.
     pub async fn open(&self, catalog: &Catalog) -> anyhow::Result<Target> {
         let stack = self.stack(&catalog.workspace);
-        match self.in_aws() {
+        match self.reached(catalog) {
             Some(aws) => Ok(open_in_aws(&aws, stack).await?.0),
             None => self.open_here(catalog, &stack).await,
         }
@@ -138,13 +178,14 @@ impl Place {
     /// the given configuration.
     pub async fn open_to_run(
         &self,
-        workspace: &Workspace,
+        catalog: &Catalog,
         environment: Option<&str>,
         secrets: &SecretsFile,
         only: Option<(&TaskName, &Value)>,
     ) -> anyhow::Result<(Target, Functions)> {
+        let workspace = &catalog.workspace;
         let stack = self.stack(workspace);
-        if let Some(aws) = self.in_aws() {
+        if let Some(aws) = self.reached(catalog) {
             let (target, clients) = open_in_aws(&aws, stack).await?;
             let functions = Functions::new(clients.config().await);
             return Ok((target, functions));

@@ -15,6 +15,7 @@
 //! - [`retry`]: attempts, and the backoff between them; [`backoff`]: that of loops
 //! - [`constraint`]: limits by key, and unique jobs
 //! - [`job`]: a run of a queue task, from its enqueue to its record
+//! - [`deployed`]: the tasks of a stack as they were last deployed
 //! - [`deployment`]: the tasks that a deployment runs, their order and context, and its answer
 //! - [`schedule`], [`catch_up`], [`zone`]: the ticks of a cron task, and the EventBridge form of its schedule
 //! - [`suggest`]: suggestions for a misspelled word
@@ -38,6 +39,7 @@ pub mod claim;
 pub mod coming;
 pub mod constraint;
 pub mod definition;
+pub mod deployed;
 pub mod deployment;
 pub mod duration;
 pub mod envelope;

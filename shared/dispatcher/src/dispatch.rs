@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::table::{Received, RequestKey};
+use lamplighter_core::deployed::DeployedTasks;
 use lamplighter_core::deployment::{
     Addressee, Answered, Course, Deadline, Entry, MAX_SERVICE_TIMEOUT, Plan, StackPhase, Verdict, abandoned,
     after_delete, at_last_call, render, verdict,
@@ -28,6 +29,9 @@ const NOTING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 /// The timeout of the fallback responder's classification of a request.
 const CLASSIFYING: Duration = Duration::from_secs(25);
+
+/// The time limit for keeping the definitions of the tasks.
+const KEEPING: Duration = Duration::from_secs(5);
 
 /// The result of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,11 +101,17 @@ pub async fn dispatch(
                 return Ok(EventOutcome::HandedOver);
             }
         };
+        let live = decided.as_ref().ok().and_then(Decision::live_version);
         let answered = match decided {
             Ok(decided) => answer(dispatcher, &envelope, decided, time).await,
             Err(error) => Err(error),
         };
-        let Err(error) = answered else { return Ok(EventOutcome::Answered) };
+        let Err(error) = answered else {
+            if let (Some(version), Action::Deploy(deploy)) = (live, &action) {
+                keep_deployed(dispatcher, version, &deploy.environment, KEEPING.min(spare)).await;
+            }
+            return Ok(EventOutcome::Answered);
+        };
         let now = Timestamp::now();
         let Action::Deploy(deploy) = &action else {
             return match error {
@@ -134,6 +144,20 @@ pub async fn dispatch(
     }
 }
 
+/// Keeps the definitions of the tasks that are live now. The answer is sent already, and nothing depends on them but commands
+/// without sources, so a failure is only logged.
+async fn keep_deployed(dispatcher: &Dispatcher, version: String, environment: &str, patience: Duration) {
+    let Some(tasks) = dispatcher.definitions.clone() else { return };
+    let environment = environment.to_owned();
+    let deployed = DeployedTasks { version, environment, deployed_at: Timestamp::now(), tasks };
+    let cause = match timeout(patience, dispatcher.table.keep_deployed(&deployed)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the table did not respond within {:.1} s", patience.as_secs_f64()),
+    };
+    tracing::warn!("cannot keep the definitions of the tasks: {cause}");
+}
+
 /// Records a delivery, and returns the stored state of its request. Returns `None` if the table fails; the request is
 /// handled in any case.
 async fn receive(dispatcher: &Dispatcher, request: RequestKey<'_>, patience: Duration) -> Option<Received> {
@@ -164,6 +188,16 @@ enum Decision {
     Replay(Option<Box<Entry>>, Answered),
     /// A verdict on a request without an entry.
     WithoutEntry(Verdict),
+}
+
+impl Decision {
+    /// Returns the version that is live after this answer, if it is a new success.
+    fn live_version(&self) -> Option<String> {
+        match self {
+            Self::Close(entry, verdict) if verdict.success => Some(entry.deployment.version.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the tasks of a request that have not run yet according to its ledger.

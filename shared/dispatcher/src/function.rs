@@ -1,6 +1,6 @@
 //! The dispatcher's process: reads the environment once, then serves CloudFormation's events under Lambda.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use lamplighter_aws::{
     functions::Functions,
     stacks::Stacks,
 };
+use lamplighter_core::{definition::Definition, deployed::DEFINITIONS};
 use serde_json::{Value, json, value::RawValue};
 use tracing::level_filters::LevelFilter;
 
@@ -42,6 +43,7 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
         stacks: Stacks::new(clients.config().await),
         http: crate::answer::client()?,
         local: variable("LAMPLIGHTER_ANSWER_ENDPOINT")?,
+        definitions: definitions()?,
         own_function: required("AWS_LAMBDA_FUNCTION_NAME")?,
         random,
     });
@@ -51,6 +53,19 @@ pub async fn main() -> Result<(), lambda_runtime::Error> {
         async move { handle(&dispatcher, event).await }.boxed()
     }))
     .await
+}
+
+/// Reads the definitions of the tasks from the function's package.
+fn definitions() -> Result<Option<Vec<Definition>>, lambda_runtime::Error> {
+    let file = PathBuf::from(variable("LAMBDA_TASK_ROOT")?.unwrap_or_default()).join(DEFINITIONS);
+    match fs::read(&file) {
+        Ok(text) => {
+            let read = serde_json::from_slice(&text);
+            Ok(Some(read.map_err(|error| format!("{} cannot be read: {error}", file.display()))?))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{} cannot be read: {error}", file.display()).into()),
+    }
 }
 
 async fn handle(dispatcher: &Dispatcher, event: LambdaEvent<Box<RawValue>>) -> Result<Value, Diagnostic> {

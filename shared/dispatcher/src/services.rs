@@ -5,7 +5,7 @@ use lamplighter_aws::{
     stacks::{StackError, Stacks},
     table::{Table, TableError},
 };
-use lamplighter_core::deployment::OrderError;
+use lamplighter_core::{definition::Definition, deployment::OrderError};
 
 use crate::{answer::NotAccepted, event::Unanswerable};
 
@@ -21,6 +21,8 @@ pub struct Dispatcher {
     pub http: reqwest::Client,
     /// The only endpoint without TLS to which answers are sent.
     pub local: Option<String>,
+    /// The definitions of the tasks, which are kept for commands that look at the stack. None in a package without them.
+    pub definitions: Option<Vec<Definition>>,
     /// The name of the dispatcher's own function.
     pub own_function: String,
     /// Returns 128 random bits.

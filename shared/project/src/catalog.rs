@@ -34,6 +34,9 @@ pub struct Catalog {
     pub workspace: Workspace,
     /// The tasks, in the order of their names.
     pub tasks: Vec<DescribedTask>,
+    /// The environment of a stack whose dispatcher has kept these tasks. None if they come from sources.
+    #[serde(skip)]
+    pub deployed_to: Option<String>,
     /// The binaries of the tasks, by their names.
     binaries: BTreeMap<String, PathBuf>,
     /// The files and folders that the catalog comes from.
@@ -69,7 +72,34 @@ impl Catalog {
 
     /// Creates a catalog of tasks that have been described.
     pub fn of(workspace: Workspace, tasks: Vec<DescribedTask>) -> Self {
-        Self { version: VERSION, workspace, tasks, binaries: BTreeMap::new(), stamps: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            workspace,
+            tasks,
+            deployed_to: None,
+            binaries: BTreeMap::new(),
+            stamps: BTreeMap::new(),
+        }
+    }
+
+    /// Creates the catalog of a stack from the definitions that its dispatcher has kept. It needs no sources.
+    pub fn deployed(folder: &Path, stack: &str, environment: String, tasks: Vec<Definition>) -> Self {
+        let workspace = Workspace {
+            root: folder.to_owned(),
+            name: stack.to_owned(),
+            cargo_target: folder.join("target"),
+            manifests: Vec::new(),
+            tasks: Vec::new(),
+            functions: Vec::new(),
+        };
+        let described = |definition: Definition| DescribedTask {
+            binary: definition.name.to_string(),
+            source: format!("stack {stack}"),
+            folder: folder.to_owned(),
+            definition,
+        };
+        let tasks = tasks.into_iter().map(described).collect();
+        Self { deployed_to: Some(environment), ..Self::of(workspace, tasks) }
     }
 
     /// Iterates over the names of the tasks.
@@ -101,7 +131,7 @@ impl Catalog {
         origins.extend(binaries.values().cloned());
         let stamps = origins.into_iter().filter_map(|path| Some((path.clone(), Stamp::of(&path)?))).collect();
         let (workspace, tasks) = (workspace.clone(), tasks.to_vec());
-        let catalog = Self { version: VERSION, workspace, tasks, binaries, stamps };
+        let catalog = Self { version: VERSION, workspace, tasks, deployed_to: None, binaries, stamps };
         // A source that was changed during the build may not be part of the binaries.
         if catalog.newest_source().is_none_or(|changed| changed < built.started)
             && let Ok(text) = serde_json::to_vec(&catalog)

@@ -3,6 +3,7 @@
 //! - [`cron`], [`deploy`], [`queue`]: the example stack in an emulated AWS
 //! - [`control`], [`terminal`]: the commands on one machine
 //! - [`template`]: the generated template, as other tools see it
+//! - [`outside`]: a project outside the repository, with the packed crates
 //! - [`inputs`]: the committed inputs of the fuzz targets
 //! - [`harness`]: the tools that these tests stand on
 
@@ -11,6 +12,7 @@ mod cron;
 mod deploy;
 mod harness;
 mod inputs;
+mod outside;
 mod queue;
 mod template;
 mod terminal;

@@ -52,6 +52,8 @@ pub(crate) enum Partition<'a> {
     Ledger(&'a str),
     /// The requests that a ledger has received.
     Requests(&'a str),
+    /// The tasks as they were last deployed.
+    Deployed,
     /// The pulse's records and its state.
     Pulse,
     /// The runners.
@@ -81,6 +83,7 @@ impl fmt::Display for Partition<'_> {
             Self::Outbox => f.write_str("OUTBOX"),
             Self::Ledger(ledger) => write!(f, "DEPLOYMENT#{ledger}"),
             Self::Requests(ledger) => write!(f, "REQUEST#{ledger}"),
+            Self::Deployed => f.write_str("DEPLOYED"),
             Self::Pulse => f.write_str("PULSE"),
             Self::Runners => f.write_str("RUNNERS"),
         }
@@ -117,6 +120,16 @@ impl Key {
     /// [`SHARDS`]: lamplighter_core::id::SHARDS
     pub(crate) fn run(task: &TaskName, id: RunId) -> Self {
         Self::new(Partition::Runs { task, shard: id.shard() }, id.to_string())
+    }
+
+    /// The names of the deployed tasks.
+    pub(crate) fn deployed() -> Self {
+        Self::new(Partition::Deployed, STATE)
+    }
+
+    /// The definition of a deployed task.
+    pub(crate) fn deployed_task(task: &TaskName) -> Self {
+        Self::new(Partition::Deployed, format!("TASK#{task}"))
     }
 
     /// The record of a job.

@@ -5,6 +5,7 @@
 //! Costs of a run in write units, with items under 1 KB: 3 (claim, record, release), and 1 for a refused claim.
 
 mod conditional;
+mod deployed;
 mod deployments;
 mod item;
 mod jobs;

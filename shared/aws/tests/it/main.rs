@@ -1,5 +1,6 @@
 //! The table, the queues and the bucket on the embedded engine.
 
+mod deployed;
 mod history;
 mod jobs;
 mod keys;

@@ -171,6 +171,7 @@ async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
         stacks: Stacks::new(&local_config(&stage.stacks.endpoint())),
         http: answer::client().unwrap(),
         local: Some(endpoint.clone()),
+        definitions: None,
         own_function: "none".into(),
         random: lamplighter::random,
     });

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lamplighter_core::{pulse::PLAN, value::sorted};
+use lamplighter_core::{deployed::DEFINITIONS, pulse::PLAN, value::sorted};
 use serde::Serialize;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     describe::DescribedTask,
     fault::Faults,
     tasks::Project,
-    workspace::{PULSE, Workspace},
+    workspace::{DISPATCHER, PULSE, Workspace},
 };
 
 /// The name of the binary in a package.
@@ -76,10 +76,14 @@ pub fn package_all(
     let described = if profile.runs_here() { binaries.clone() } else { compile::tasks(workspace)? };
     let described = Catalog::describe(workspace.clone(), &described)?.tasks;
     let mut contents = contents(&binaries.paths, &described)?;
-    if let Some(entries) = contents.get_mut(PULSE) {
-        let config = Config::load(&workspace.root)?;
-        let project = Project::resolve(&workspace.name, described.clone(), &config, environment)?;
-        entries.push(Entry { to: PLAN.to_owned(), content: Content::Text(plan(&project)) });
+    let config = Config::load(&workspace.root)?;
+    let project = Project::resolve(&workspace.name, described.clone(), &config, environment)?;
+    for (function, file, text) in
+        [(PULSE, PLAN, plan(&project)), (DISPATCHER, DEFINITIONS, definitions(&project))]
+    {
+        if let Some(entries) = contents.get_mut(function) {
+            entries.push(Entry { to: file.to_owned(), content: Content::Text(text) });
+        }
     }
     let target = workspace.packages();
     let _lock = exclusive_lock(&target).map_err(failed(&target))?;
@@ -103,6 +107,12 @@ pub fn package_all(
 fn plan(project: &Project) -> String {
     // A plan consists of lists and records, which can always be JSON.
     serde_json::to_value(project.plan()).map(|plan| sorted(&plan)).unwrap_or_default()
+}
+
+/// The definitions of a project's tasks, as text that is the same for the same tasks.
+fn definitions(project: &Project) -> String {
+    let definitions: Vec<_> = project.tasks.iter().map(|task| &task.definition).collect();
+    serde_json::to_value(definitions).map(|definitions| sorted(&definitions)).unwrap_or_default()
 }
 
 /// Waits until no other process writes packages here. Others wait until the returned file is dropped.
