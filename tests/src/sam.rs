@@ -7,6 +7,31 @@ use tempfile::TempDir;
 
 use crate::tools::{Finished, command, program, run};
 
+/// Runs `sam build` in a folder with the template at this path below it. The functions are built on this machine.
+pub fn sam_build(folder: &Path, template: &str) -> Finished {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    let sam = program("sam", "sam");
+    let mut command = command(&sam, home.path());
+    // SAM's own Python builds the functions in Python.
+    let mut path = sam.parent().expect("a program is in a folder").as_os_str().to_owned();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    command.env("PATH", path);
+    run(command.current_dir(folder).env("SAM_CLI_TELEMETRY", "0").args(["build", "--template", template]))
+}
+
+/// Lambda's name for the version of Python with which [`sam_build`] builds, such as `python3.11`.
+pub fn python_runtime() -> String {
+    let script = "import sys; print('python%d.%d' % sys.version_info[:2])";
+    sam_python(script, &[]).expect_success("SAM's Python").trim().to_owned()
+}
+
+/// Runs a script with SAM's own Python, which has SAM's packages.
+pub fn sam_python(script: &str, arguments: &[&str]) -> Finished {
+    let home = tempfile::tempdir().expect("a temporary folder can be made");
+    run(command(&program("sam", "python"), home.path()).args(["-c", script]).args(arguments))
+}
+
 /// The SAM CLI with an emulator's endpoint.
 #[derive(Debug)]
 pub struct Sam {

@@ -7,6 +7,7 @@ generate-more-lines = { $count ->
     [one] ({ $count } weitere Zeile)
    *[other] ({ $count } weitere Zeilen)
 }
+generate-environment = Hinweis: Das Template gilt nicht für die Umgebung { $environment }, deren Werte abweichen: `lamplighter generate --environment { $environment } --output DATEI` schreibt eines für sie
 generate-side-task = Hinweis: { $task } wird ausgelassen, weil nur ein Runner Nebenaufgaben ausführt
 generate-eventbridge = { $task }: gestartet von EventBridge Scheduler nach { $expression }, { $zone }
 generate-pulse = { $task }: gestartet vom Puls; Grund: { $reasons }

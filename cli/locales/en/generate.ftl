@@ -4,6 +4,7 @@ generate-missing = { $file } is missing: run `lamplighter generate` and commit t
 generate-differs = { $file } is out of date: run `lamplighter generate` and commit the file
 generate-from-line = from line { $line }:
 generate-more-lines = ({ $count } more lines)
+generate-environment = note: the template is not for the environment { $environment }, whose values differ: `lamplighter generate --environment { $environment } --output FILE` writes one for it
 generate-side-task = note: { $task } is left out, since only a runner runs side tasks
 generate-eventbridge = { $task }: EventBridge Scheduler starts it at { $expression }, { $zone }
 generate-pulse = { $task }: the pulse starts it, because { $reasons }

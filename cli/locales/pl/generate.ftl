@@ -8,6 +8,7 @@ generate-more-lines = { $count ->
     [few] (jeszcze { $count } wiersze)
    *[other] (jeszcze { $count } wierszy)
 }
+generate-environment = uwaga: szablon nie jest dla środowiska { $environment }, którego wartości są inne: `lamplighter generate --environment { $environment } --output PLIK` zapisuje szablon dla niego
 generate-side-task = uwaga: pominięto { $task }, bo zadania poboczne wykonuje tylko runner
 generate-eventbridge = { $task }: uruchamia je EventBridge Scheduler według { $expression }, { $zone }
 generate-pulse = { $task }: uruchamia je puls; powód: { $reasons }

@@ -1,6 +1,9 @@
 //! `lamplighter generate`: writes the stack's template, or checks that the committed one is up to date.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Component, Path, PathBuf},
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use lamplighter_core::{
@@ -10,21 +13,27 @@ use lamplighter_core::{
 };
 use lamplighter_project::{
     Project,
+    config::Config,
+    environments::Environments,
     fault::Faults,
     files::write_atomically,
     queues::{deliveries, visibility_seconds},
 };
-use lamplighter_template::{Application, TEMPLATE, render};
+use lamplighter_template::{Application, Destination, TEMPLATE, render_to};
 use serde_json::json;
 
-use crate::{terminal::output, tr, words::Words};
+use crate::{arguments::names::Misuse, terminal::output, tr, words::Words};
 
 /// The most lines that are shown of each side of a difference.
 const SHOWN: usize = 8;
 
 /// Writes infra/template.yaml, the stack's SAM template.
+///
+/// One template serves all environments whose values in lamplighter.toml are the same. An environment with values of its own
+/// needs a template of its own, which `--environment` and `--output` write.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  lamplighter generate --check")]
+#[command(after_long_help = "Examples:\n  lamplighter generate --check\n  \
+                            lamplighter generate --environment prod --output infra/prod.yaml")]
 pub(crate) struct Arguments {
     /// The environment. Overrides `environment` in lamplighter.toml.
     #[arg(long)]
@@ -32,6 +41,9 @@ pub(crate) struct Arguments {
     /// Writes nothing, and fails if the file is out of date.
     #[arg(long)]
     check: bool,
+    /// The file to write, in the workspace's folder or below. The paths in it are relative to it. Default: infra/template.yaml.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Prints JSON.
     #[arg(long)]
     json: bool,
@@ -39,49 +51,95 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let catalog = super::catalog(None)?;
+    let root = &catalog.workspace.root;
+    let file = match &arguments.output {
+        Some(path) => output_file(root, &super::current_folder()?.join(path))?,
+        None => TEMPLATE.to_owned(),
+    };
+    let config = Config::load(root)?;
     let project = super::project(&catalog, arguments.environment.as_deref())?;
+    let environments = Environments::of(&project, &catalog.tasks, &config);
+    let destination = Destination { file, environments };
+    let file = destination.file.as_str();
     let mut faults = project.undeployable(jiff::Timestamp::now());
-    let application = faults.take(application(&catalog.workspace.root, &project));
-    let template = faults.take(render(&project, application.as_ref().and_then(Option::as_ref)));
+    let application = faults.take(application(root, file, &project));
+    let application = application.as_ref().and_then(Option::as_ref);
+    let template = faults.take(render_to(&destination, &project, application));
     let template = faults.none_or(template)?.unwrap_or_default();
-    let path = catalog.workspace.root.join(TEMPLATE);
+    let path = root.join(file);
     let committed = match fs::read_to_string(&path) {
         Ok(text) => Some(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("cannot read {TEMPLATE}")),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {file}")),
     };
     let changed = committed.as_deref() != Some(template.as_str());
     if changed && !arguments.check {
-        write_atomically(&path, template.as_bytes()).with_context(|| format!("cannot write {TEMPLATE}"))?;
+        write_atomically(&path, template.as_bytes()).with_context(|| format!("cannot write {file}"))?;
     }
     if arguments.json {
-        output::plain(report(&project, changed));
+        output::plain(report(&project, &destination, changed));
     } else {
+        // A template of another file is for the environment that it names.
+        if arguments.output.is_none() {
+            for environment in destination.environments.not_served(&config) {
+                output::note(tr!(words, "generate-environment", environment = environment));
+            }
+        }
         left_out(words, &project);
         drivers(words, &project);
         queues(words, &project);
         match (changed, arguments.check) {
             (true, true) => {}
-            (true, false) => output::line(tr!(words, "generate-written", file = TEMPLATE)),
-            (false, _) => output::line(tr!(words, "generate-current", file = TEMPLATE)),
+            (true, false) => output::line(tr!(words, "generate-written", file = file)),
+            (false, _) => output::line(tr!(words, "generate-current", file = file)),
         }
     }
     match (changed && arguments.check, committed) {
         (false, _) => Ok(()),
-        (true, None) => bail!(tr!(words, "generate-missing", file = TEMPLATE)),
+        (true, None) => bail!(tr!(words, "generate-missing", file = file)),
         (true, Some(committed)) => Err(anyhow!(
             "{}\n{}",
-            tr!(words, "generate-differs", file = TEMPLATE),
+            tr!(words, "generate-differs", file = file),
             difference(words, &committed, &template)
         )),
     }
 }
 
-/// Reads the user's own resources, if the project has any.
-fn application(root: &Path, project: &Project) -> Result<Option<Application>, Faults> {
+/// The path of the file to write, from the workspace's folder. The packages that a template names are in that folder, so the
+/// file must be there, too.
+fn output_file(root: &Path, path: &Path) -> Result<String, Misuse> {
+    let inside = |root: &Path, path: &Path| Some(path.strip_prefix(root).ok()?.to_str()?.to_owned());
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let file = inside(&root, &real(path)).filter(|file| !file.is_empty() && !path.is_dir());
+    file.ok_or_else(|| {
+        Misuse(format!("--output: `{}` is not a file below {}", path.display(), root.display()))
+    })
+}
+
+/// The path without symbolic links, `.` and `..`. Its last parts need not exist.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(path) = path.canonicalize() {
+        return path;
+    }
+    let (Some(parent), Some(last)) = (path.parent(), path.components().next_back()) else {
+        return path.to_owned();
+    };
+    let mut folder = real(parent);
+    match last {
+        Component::ParentDir => {
+            folder.pop();
+        }
+        Component::Normal(name) => folder.push(name),
+        Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+    }
+    folder
+}
+
+/// Reads the user's own resources, if the project has any, for the template `destination`.
+fn application(root: &Path, destination: &str, project: &Project) -> Result<Option<Application>, Faults> {
     let Some(file) = &project.build.application else { return Ok(None) };
     match fs::read_to_string(root.join(file)) {
-        Ok(text) => Application::parse(file, &text).map(Some),
+        Ok(text) => Application::parse_for(destination, file, &text).map(Some),
         Err(error) => {
             let mut faults = Faults::default();
             let reason = format!("cannot read `{file}`: {error}");
@@ -143,7 +201,7 @@ fn cron_tasks(project: &Project) -> impl Iterator<Item = (&TaskName, &Cron)> {
     project.tasks.iter().filter_map(|task| Some((task.name(), task.definition.cron()?)))
 }
 
-fn report(project: &Project, changed: bool) -> serde_json::Value {
+fn report(project: &Project, destination: &Destination, changed: bool) -> serde_json::Value {
     let side = side_tasks(project);
     let tasks: Vec<_> = project.tasks.iter().map(|task| task.name().as_str()).collect();
     let deployed: Vec<_> = tasks.into_iter().filter(|name| !side.contains(name)).collect();
@@ -163,8 +221,12 @@ fn report(project: &Project, changed: bool) -> serde_json::Value {
         })
     });
     json!({
-        "template": TEMPLATE,
+        "template": destination.file,
         "environment": project.environment,
+        "environments": match &destination.environments {
+            Environments::AllBut(names) => json!({ "all_but": names }),
+            Environments::Only(names) => json!({ "only": names }),
+        },
         "changed": changed,
         "tasks": deployed,
         "left_out": side,

@@ -56,7 +56,7 @@ fn g01_json_lists_the_deployed_tasks() {
     workspace.write("lamplighter.toml", "environment = \"staging\"");
     let report: Value = serde_json::from_str(&workspace.run(&["generate", "--json"]).succeeded()).unwrap();
     let expected = json!({
-        "template": TEMPLATE, "environment": "staging", "changed": true,
+        "template": TEMPLATE, "environment": "staging", "environments": { "all_but": [] }, "changed": true,
         "tasks": ["migrate", "purge"], "left_out": ["stream"],
         "schedules": [
             { "task": "purge", "driver": "eventbridge", "expression": "cron(0 * * * ? *)", "timezone": "UTC" },
@@ -73,6 +73,65 @@ fn g01_json_lists_the_deployed_tasks() {
     let expected = "mail: SQS passes its function up to 5 jobs at a time, in up to 4 concurrent invocations; \
                     a message becomes a dead letter after 8 deliveries\n";
     assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn g09_an_environment_with_values_of_its_own_has_a_template_of_its_own() {
+    let workspace = shop();
+    workspace.write(
+        "lamplighter.toml",
+        "[build]\napplication = \"app/own.yaml\"\n[environments.staging]\n[environments.prod.tasks.migrate]\n\
+         memory_mb = 512\n[environments.prod.role]\nPath = \"/prod/\"\n",
+    );
+    let own = "Resources:\n  Site:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: src/, Handler: h}\n";
+    workspace.write("app/own.yaml", own);
+    let ended = workspace.run(&["generate"]);
+    let note = "note: the template is not for the environment prod, whose values differ: `lamplighter generate --environment prod";
+    assert!(ended.stderr.contains(note) && !ended.stderr.contains("staging"), "{}", ended.stderr);
+    ended.succeeded();
+    let pattern = "AllowedPattern: \"^(?!(?:prod)$)[-_0-9A-Za-z]+$\"";
+    assert!(workspace.read(TEMPLATE).contains(pattern), "{}", workspace.read(TEMPLATE));
+
+    let of_prod = ["generate", "--environment", "prod", "--output", "deploy/prod/template.yaml"];
+    let ended = workspace.run(&of_prod);
+    assert!(!ended.stderr.contains("values differ"), "{}", ended.stderr);
+    assert!(ended.succeeded().ends_with("wrote deploy/prod/template.yaml\n"));
+    let template = workspace.read("deploy/prod/template.yaml");
+    for part in [
+        "Default: prod\n",
+        "AllowedValues: [prod]",
+        "CodeUri: ../../target/lamplighter/migrate.zip",
+        "CodeUri: ../../app/src/",
+        "MemorySize: 512",
+        "Path: /prod/",
+    ] {
+        assert!(template.contains(part), "{part}\n{template}");
+    }
+    assert!(!workspace.read(TEMPLATE).contains("MemorySize: 512"), "the other template stays");
+    workspace.run(&[&of_prod[..], &["--check"]].concat()).succeeded();
+    workspace.run(&["generate", "--check"]).succeeded();
+
+    // The paths are relative to the template also in the workspace's own folder.
+    let report =
+        workspace.run(&["generate", "--environment", "prod", "--output", "./app/../t.yaml", "--json"]);
+    let report: Value = serde_json::from_str(&report.succeeded()).unwrap();
+    assert_eq!(
+        (&report["template"], &report["environments"]),
+        (&json!("t.yaml"), &json!({ "only": ["prod"] }))
+    );
+    assert!(workspace.read("t.yaml").contains("CodeUri: target/lamplighter/migrate.zip"));
+}
+
+#[test]
+fn g09_a_template_is_written_only_in_the_workspace() {
+    let workspace = shop();
+    symlink("/", workspace.path("root")).unwrap();
+    for output in ["/tmp/lamplighter-outside.yaml", "../outside.yaml", "a/../../b.yaml", ".", "root/x.yaml"] {
+        let ended = workspace.run(&["generate", "--output", output]);
+        assert_eq!(ended.code, 2, "{output}: {}", ended.stderr);
+        assert!(ended.stderr.contains("is not a file below"), "{output}: {}", ended.stderr);
+    }
+    assert!(!workspace.path("infra").exists());
 }
 
 #[test]

@@ -41,6 +41,10 @@ pub struct Config {
     pub table: Table,
     /// The target of failure notifications. Default: none.
     pub notify: Option<Notify>,
+    /// Properties of the functions of all tasks, by their names in a template.
+    pub function: toml::Table,
+    /// Properties of their roles.
+    pub role: toml::Table,
     /// Settings of the application's functions, by their logical ids.
     pub functions: BTreeMap<String, FunctionConfig>,
     /// Overrides, by task.
@@ -126,6 +130,10 @@ pub struct FunctionConfig {
 pub struct EnvironmentConfig {
     /// The target of failure notifications, instead of the project's.
     pub notify: Option<Notify>,
+    /// Properties of the functions of all tasks, in addition to the project's.
+    pub function: toml::Table,
+    /// Properties of their roles, in addition to the project's.
+    pub role: toml::Table,
     /// Overrides by task. They take precedence over those of the project.
     pub tasks: BTreeMap<String, TaskConfig>,
     #[serde(flatten)]
@@ -160,6 +168,10 @@ pub struct TaskConfig {
     pub permissions: Vec<Permission>,
     /// Further environment variables.
     pub environment: BTreeMap<String, String>,
+    /// Properties of its function, by their names in a template.
+    pub function: toml::Table,
+    /// Properties of its function's role.
+    pub role: toml::Table,
     #[serde(flatten)]
     unknown: Unknown,
 }
@@ -262,7 +274,7 @@ impl Config {
         report(
             "",
             &self.unknown,
-            "name, environment, project, build, table, notify, functions, tasks, environments",
+            "name, environment, project, build, table, notify, function, role, functions, tasks, environments",
         );
         report("project.", &self.project.unknown, "tasks");
         report("build.", &self.build.unknown, "architecture, application, log_retention_days");
@@ -283,7 +295,7 @@ impl Config {
             for (task, config) in tasks {
                 let prefix = format!("{prefix}tasks.{task}.");
                 let known = "timeout, attempts, schedule, timezone, priority, overlap, catch_up, retention_days, \
-                             memory_mb, config, permissions, environment";
+                             memory_mb, config, permissions, environment, function, role";
                 report(&prefix, &config.unknown, known);
                 for (i, permission) in config.permissions.iter().enumerate() {
                     report(&format!("{prefix}permissions[{i}]."), &permission.unknown, "actions, resources");
@@ -297,7 +309,7 @@ impl Config {
         for (environment, config) in &self.environments {
             for key in config.unknown.keys() {
                 let key = format!("environments.{environment}.{key}");
-                faults.add(FILE, key, "unknown key: expected one of notify, tasks");
+                faults.add(FILE, key, "unknown key: expected one of notify, function, role, tasks");
             }
         }
     }

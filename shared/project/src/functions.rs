@@ -115,6 +115,8 @@ pub enum VariableValue<'a> {
     Bucket,
     /// The beginning of the URL of each queue. The task's name follows it.
     QueueUrlPrefix,
+    /// The environment. A stack may serve another one than the project was resolved for.
+    Environment(&'a str),
     /// The stack's name.
     Stack,
     /// The endpoint for CloudFormation's answers, where that is an emulator; else empty.
@@ -288,7 +290,7 @@ fn dispatcher_variables(project: &Project) -> Vec<Variable<'_>> {
 }
 
 fn environment(project: &Project) -> Variable<'_> {
-    variable("LAMPLIGHTER_ENVIRONMENT", VariableValue::Text(project.environment.clone()))
+    variable("LAMPLIGHTER_ENVIRONMENT", VariableValue::Environment(&project.environment))
 }
 
 fn queues<'a>() -> Variable<'a> {

@@ -5,6 +5,7 @@
 //! - [`catalog`]: the tasks as they were last built
 //! - [`architecture`], [`compile`], [`describe`]: the compiled binaries, and the definition that each task prints
 //! - [`tasks`]: the tasks with the overrides of lamplighter.toml applied, checked as a whole
+//! - [`environments`]: the environments that one template serves
 //! - [`functions`]: the Lambda functions of a project, which the template and the local host render
 //! - [`phases`], [`queues`], [`variables`]: the limits of CloudFormation, SQS and Lambda that a project is checked against
 //! - [`assets`], [`package`]: the files beside a binary, and the packages of the functions
@@ -17,6 +18,7 @@ pub mod catalog;
 pub mod compile;
 pub mod config;
 pub mod describe;
+pub mod environments;
 pub mod fault;
 pub mod files;
 #[cfg(any(test, feature = "testing"))]

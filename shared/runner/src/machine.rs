@@ -273,6 +273,7 @@ impl Machine {
                 let bucket = self.storage.variables.iter().find(|(name, _)| name == BUCKET);
                 bucket.map(|(_, value)| value.clone())
             }
+            VariableValue::Environment(name) => Some((*name).to_owned()),
             VariableValue::Stack => Some(self.stack.clone()),
             VariableValue::AnswerEndpoint => Some(self.answers.endpoint()),
             // Without credentials only a webhook can be reached from here.

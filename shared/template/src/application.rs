@@ -11,7 +11,7 @@ use lamplighter_project::{
 use serde_yaml_ng::{Mapping, Value};
 
 use super::{
-    functions, globals,
+    TEMPLATE, functions, globals,
     ids::BEFORE,
     intrinsics::reference,
     paths::Paths,
@@ -50,8 +50,14 @@ pub struct Application {
 }
 
 impl Application {
-    /// Parses a template. `file` is its path from the workspace's folder.
+    /// Parses a template for the committed template. `file` is its path from the workspace's folder.
     pub fn parse(file: &str, text: &str) -> Result<Self, Faults> {
+        Self::parse_for(TEMPLATE, file, text)
+    }
+
+    /// Parses a template for the template `destination`, to whose folder its paths become relative. Both paths are from the
+    /// workspace's folder.
+    pub fn parse_for(destination: &str, file: &str, text: &str) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let template = match read::read(text) {
             Ok(template) => template,
@@ -81,7 +87,7 @@ impl Application {
         }
         if faults.iter().next().is_none() {
             own.apply_globals(&mut faults);
-            own.rewrite_paths();
+            own.rewrite_paths(destination);
             own.variables(&template, &mut faults);
         }
         faults.none_or(own)
@@ -185,8 +191,8 @@ impl Application {
     }
 
     /// Rewrites relative paths for the generated template's folder.
-    fn rewrite_paths(&mut self) {
-        let paths = Paths::of(&self.file);
+    fn rewrite_paths(&mut self, destination: &str) {
+        let paths = Paths::between(&self.file, destination);
         self.each_resource(&|resource| paths.of_resource(resource));
         for (section, entries) in &mut self.sections {
             *entries = match *section {

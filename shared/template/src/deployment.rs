@@ -14,10 +14,10 @@ use super::{
     application::Application,
     functions::{self, Additions},
     group::Group,
-    ids::{BEFORE, DISPATCHER_RETRIES, Ids, TABLE, logical_id},
+    ids::{BEFORE, DISPATCHER_RETRIES, ENVIRONMENT, Ids, TABLE, logical_id},
     intrinsics::{attribute, function_arn, reference, sub},
     roles,
-    yaml::map,
+    yaml::{map, mapping},
 };
 
 /// The plans and the table mean the same retention of the ledger.
@@ -123,7 +123,8 @@ fn resource(project: &Project, phase: Phase, application: Option<&Application>) 
     let dispatcher = Ids::of_dispatcher();
     let token = attribute(&dispatcher.function, "Arn");
     let function = |task: &Task| reference(&Ids::of_task(task.name()).function);
-    let properties = properties(project, phase, token, reference("Version"), function)?;
+    let mut properties = mapping(properties(project, phase, token, reference("Version"), function)?);
+    properties.insert("Environment".into(), reference(ENVIRONMENT));
     let mut needed =
         vec![TABLE.to_owned(), dispatcher.role, dispatcher.log_group, DISPATCHER_RETRIES.to_owned()];
     needed.push(Ids::of_fallback().role);

@@ -8,9 +8,9 @@ use serde_yaml_ng::{Mapping, Value};
 
 use super::{
     group::{Skip, skipping},
-    ids::{ANSWER_ENDPOINT, BUCKET, Ids, TABLE},
+    ids::{ANSWER_ENDPOINT, BUCKET, ENVIRONMENT, Ids, TABLE},
     intrinsics::{attribute, own, queue_url_prefix, reference, sub, sub_if_needed},
-    roles,
+    properties, roles,
     storage::NO_OWN_KEY,
     yaml::{list, map, mapping},
 };
@@ -36,8 +36,10 @@ pub(super) fn resources(
     ids: &Ids,
     additions: Additions,
 ) -> [(String, Value); 3] {
+    let further = plan.kind.task().map_or(&project.framework, |task| &task.properties);
     let mut statements = vec![roles::own_log(&ids.log_group)];
     statements.extend(additions.statements);
+    statements.extend(properties::statements(&further.function, plan.name));
     let log_group = map! {
         "Type" => "AWS::Logs::LogGroup",
         "DeletionPolicy" => "Delete",
@@ -47,7 +49,7 @@ pub(super) fn resources(
             "RetentionInDays" => project.build.log_retention_days,
         },
     };
-    let mut properties = mapping(map! {
+    let mut own_properties = mapping(map! {
         "FunctionName" => sub(own(plan.name)),
         "CodeUri" => format!("../target/lamplighter/{}.zip", plan.package),
         "Handler" => "bootstrap",
@@ -61,26 +63,44 @@ pub(super) fn resources(
         "Environment" => map! { "Variables" => variables(&plan.variables) },
     });
     if !plan.description.trim().is_empty() {
-        properties.insert("Description".into(), shortened(plan.description).into());
+        own_properties.insert("Description".into(), shortened(plan.description).into());
     }
-    properties.extend(additions.properties);
+    own_properties.extend(additions.properties);
+    own_properties.extend(properties::of_function(&further.function));
     let mut resource = mapping(map! { "Type" => "AWS::Serverless::Function" });
     resource.extend(additions.attributes);
-    resource.insert("Properties".into(), properties.into());
-    let checked = [
-        Skip(
-            "CKV_AWS_115",
-            "never runs more often at once than it is triggered, and takes nothing from others",
-        ),
-        Skip("CKV_AWS_116", "a failure is recorded in the table and told to whoever triggered it"),
-        Skip("CKV_AWS_117", "needs no network of one's own; in one it could not answer CloudFormation"),
-        Skip("CKV_AWS_173", NO_OWN_KEY),
-    ];
+    resource.insert("Properties".into(), own_properties.into());
+    let mut role = roles::role(roles::trusts_lambda(), statements, properties::of_role(&further.role));
+    if further.function.contains_key("VpcConfig") {
+        let reason =
+            "lets Lambda attach the function to its network, and denies the same to the function's code";
+        role = skipping(role, &[Skip("CKV_AWS_111", reason)]);
+    }
     [
-        (ids.role.clone(), roles::role(roles::trusts_lambda(), statements)),
+        (ids.role.clone(), role),
         (ids.log_group.clone(), skipping(log_group, &[Skip("CKV_AWS_158", NO_OWN_KEY)])),
-        (ids.function.clone(), skipping(resource.into(), &checked)),
+        (ids.function.clone(), skipping(resource.into(), &skips(&further.function))),
     ]
+}
+
+/// The checks that do not apply to a function without the property that they ask for.
+fn skips(further: &serde_json::Map<String, serde_json::Value>) -> Vec<Skip> {
+    let all = [
+        (
+            "ReservedConcurrentExecutions",
+            Skip(
+                "CKV_AWS_115",
+                "never runs more often at once than it is triggered, and takes nothing from others",
+            ),
+        ),
+        ("", Skip("CKV_AWS_116", "a failure is recorded in the table and told to whoever triggered it")),
+        (
+            "VpcConfig",
+            Skip("CKV_AWS_117", "needs no network of one's own; in one it could not answer CloudFormation"),
+        ),
+        ("KmsKeyArn", Skip("CKV_AWS_173", NO_OWN_KEY)),
+    ];
+    all.into_iter().filter(|(property, _)| !further.contains_key(*property)).map(|(_, skip)| skip).collect()
 }
 
 /// Renders environment variables, in their order.
@@ -96,6 +116,7 @@ fn value(value: &VariableValue<'_>) -> Value {
         VariableValue::Table => reference(TABLE),
         VariableValue::Bucket => reference(BUCKET),
         VariableValue::QueueUrlPrefix => queue_url_prefix(),
+        VariableValue::Environment(_) => reference(ENVIRONMENT),
         VariableValue::Stack => reference("AWS::StackName"),
         VariableValue::AnswerEndpoint => reference(ANSWER_ENDPOINT),
         VariableValue::NotifyTarget(target) => target.packed().0.to_string().into(),

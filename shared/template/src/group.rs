@@ -27,6 +27,13 @@ impl Group {
         self
     }
 
+    /// Changes each resource.
+    pub(super) fn changed(mut self, change: impl Fn(Value) -> Value) -> Self {
+        let resources = std::mem::take(&mut self.resources).into_iter();
+        self.resources = resources.map(|(id, resource)| (id, change(resource))).collect();
+        self
+    }
+
     pub(super) fn write(&self, text: &mut String) {
         let _ = writeln!(text, "  # {}", self.comment);
         for (i, (id, resource)) in self.resources.iter().enumerate() {

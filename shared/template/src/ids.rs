@@ -16,6 +16,8 @@ pub(super) const DISPATCHER_RETRIES: &str = "LamplighterDispatcherRetries";
 pub(super) const PULSE_RETRIES: &str = "LamplighterPulseRetries";
 /// The queue of the ticks that EventBridge Scheduler could not deliver.
 pub(super) const UNDELIVERED_TICKS: &str = "LamplighterUndeliveredTicks";
+/// The parameter with the environment.
+pub(super) const ENVIRONMENT: &str = "Environment";
 /// The parameter with an emulator's endpoint for CloudFormation's answers.
 pub(super) const ANSWER_ENDPOINT: &str = "AnswerEndpoint";
 /// The condition that holds in AWS, where everything is reached by TLS.

@@ -5,11 +5,14 @@
 //! - `functions`: a function with its role and its log group, from its plan
 //! - `tasks`, `queues`, `schedules`, `pulse`, `deployment`, `storage`: the groups of resources
 //! - `application`, `globals`, `paths`, `read`, `scalars`: the user's own template, which becomes part of the generated one
+//! - `destination`: the file of a template, and the environments that it serves
+//! - `properties`: properties of functions and roles from lamplighter.toml
 //! - `limits`, `sam`: the limits of CloudFormation, and the resources that SAM adds
 //! - `ids`, `intrinsics`, `roles`, `yaml`: the vocabulary of a template
 
 mod application;
 mod deployment;
+mod destination;
 mod functions;
 mod globals;
 mod group;
@@ -17,6 +20,7 @@ mod ids;
 mod intrinsics;
 mod limits;
 mod paths;
+mod properties;
 mod pulse;
 mod queues;
 mod read;
@@ -36,9 +40,10 @@ mod tests;
 
 pub use application::Application;
 pub use deployment::properties;
+pub use destination::Destination;
 pub use ids::{AFTER, BEFORE, logical_id};
 pub use queues::OUTPUT as QUEUES_OUTPUT;
-pub use render::{BUCKET_OUTPUT, TABLE_OUTPUT, render};
+pub use render::{BUCKET_OUTPUT, TABLE_OUTPUT, render, render_to};
 
 /// The generated template's path, from the workspace's folder.
 pub const TEMPLATE: &str = "infra/template.yaml";

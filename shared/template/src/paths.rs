@@ -1,11 +1,8 @@
-//! Rewrites the relative paths in the application's template for the folder of the generated one.
+//! Rewrites the relative paths in a template for the folder of another one.
 
 use serde_yaml_ng::{Mapping, Value};
 
 use super::yaml::mapping;
-
-/// The folder of the generated template.
-const INFRA: &str = "infra";
 
 /// The properties that can be a path of a file or a folder, by type. Each is a list of nested keys; `*` is any key. Source:
 /// the properties that `aws cloudformation package` and `sam package` upload.
@@ -45,21 +42,26 @@ const METADATA_PATHS: [&[&str]; 2] =
 /// Rewrites paths relative to one folder.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
-    /// The folder of the application's template, from the workspace's.
-    folder: Vec<String>,
+    /// The folder of the template that is read, from the workspace's.
+    from: Vec<String>,
+    /// The folder of the template that is written.
+    to: Vec<String>,
 }
 
 impl Paths {
-    /// For the application's template `file`, relative to the workspace.
-    pub(super) fn of(file: &str) -> Self {
-        let mut folder = parts(file, &[]);
-        folder.pop();
-        Self { folder }
+    /// Rewrites paths in the template `from` for the template `to`. Both are relative to the workspace.
+    pub(super) fn between(from: &str, to: &str) -> Self {
+        let [from, to] = [from, to].map(|file| {
+            let mut folder = parts(file, &[]);
+            folder.pop();
+            folder
+        });
+        Self { from, to }
     }
 
     /// Returns true if both templates are in the same folder.
     fn are_kept(&self) -> bool {
-        self.folder == [INFRA]
+        self.from == self.to
     }
 
     /// Rewrites the paths of a resource.
@@ -157,13 +159,12 @@ impl Paths {
     }
 
     fn rewritten(&self, path: &str) -> String {
-        let parts = parts(path, &self.folder);
-        let from_infra: Vec<_> = match parts.split_first() {
-            Some((first, rest)) if first == INFRA => rest.to_vec(),
-            _ => std::iter::once("..".to_owned()).chain(parts).collect(),
-        };
+        let parts = parts(path, &self.from);
+        let common = parts.iter().zip(&self.to).take_while(|(part, folder)| part == folder).count();
+        let up = self.to[common..].iter().map(|_| "..");
+        let relative: Vec<_> = up.chain(parts[common..].iter().map(String::as_str)).collect();
         let folder = if path.ends_with('/') { "/" } else { "" };
-        match from_infra.as_slice() {
+        match relative.as_slice() {
             [] => format!(".{folder}"),
             parts => format!("{}{folder}", parts.join("/")),
         }
@@ -193,7 +194,7 @@ fn is_local(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::TEMPLATE, *};
 
     #[test]
     fn paths_are_relative_to_the_generated_template() {
@@ -208,7 +209,17 @@ mod tests {
             ("infra/site/template.yaml", "code.zip", "site/code.zip"),
             ("./app/../infra/site/t.yaml", "../../x", "../x"),
         ] {
-            assert_eq!(Paths::of(file).rewritten(path), wanted, "{file}: {path}");
+            assert_eq!(Paths::between(file, TEMPLATE).rewritten(path), wanted, "{file}: {path}");
+        }
+        for (to, path, wanted) in [
+            ("template.yaml", "../target/a.zip", "target/a.zip"),
+            ("infra/prod/t.yaml", "../target/a.zip", "../../target/a.zip"),
+            ("target/t.yaml", "../target/a.zip", "a.zip"),
+            ("target/prod/t.yaml", "src/", "../../infra/src/"),
+            ("template.yaml", "..", "."),
+            ("infra/prod/t.yaml", "../../other", "../../../other"),
+        ] {
+            assert_eq!(Paths::between(TEMPLATE, to).rewritten(path), wanted, "{to}: {path}");
         }
         for remote in
             ["s3://b/k", "https://x.example/t", "/opt/x", "arn:aws:s3:::b", "{{resolve:ssm:x}}", "${X}/y", ""]
@@ -221,7 +232,7 @@ mod tests {
     fn every_property_that_is_uploaded_is_rewritten() {
         let rewritten = |text: &str| {
             let read = super::super::read::read(text).unwrap().value();
-            Paths::of("app/t.yaml").of_resource(read)
+            Paths::between("app/t.yaml", TEMPLATE).of_resource(read)
         };
         for (kind, properties) in LOCAL {
             for keys in properties {
@@ -246,6 +257,6 @@ mod tests {
         let kept = super::super::read::read("Type: AWS::Serverless::Function\nProperties: {CodeUri: ./x}")
             .unwrap()
             .value();
-        assert_eq!(Paths::of("infra/application.yaml").of_resource(kept.clone()), kept);
+        assert_eq!(Paths::between("infra/application.yaml", TEMPLATE).of_resource(kept.clone()), kept);
     }
 }

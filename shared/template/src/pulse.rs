@@ -15,7 +15,7 @@ use super::{
     group::Group,
     ids::{self, Ids, PULSE_RETRIES},
     intrinsics::{attribute, dead_letters_arn, function_arn, own, queue_arn, reference, sub, sub_if_needed},
-    roles,
+    properties, roles,
     yaml::{map, mapping},
 };
 
@@ -62,7 +62,7 @@ fn group(project: &Project, plan: &FunctionPlan<'_>) -> Group {
     Group::new(comment)
         .with_all(functions::resources(project, plan, &ids, additions))
         .with(PULSE_RETRIES, map! { "Type" => "AWS::Lambda::EventInvokeConfig", "Properties" => invoked })
-        .with_all(schedule(&ids))
+        .with_all(schedule(project, &ids))
 }
 
 fn statements(project: &Project) -> Vec<Value> {
@@ -116,7 +116,7 @@ fn waits(project: &Project) -> Mapping {
 }
 
 /// Renders the schedule of the pulse, and the role that lets it invoke the pulse and nothing else.
-fn schedule(ids: &Ids) -> [(String, Value); 2] {
+fn schedule(project: &Project, ids: &Ids) -> [(String, Value); 2] {
     let arn = attribute(&ids.function, "Arn");
     let invoke = roles::allow(&["lambda:InvokeFunction"], vec![arn.clone()]);
     let schedule = map! {
@@ -137,10 +137,9 @@ fn schedule(ids: &Ids) -> [(String, Value); 2] {
             },
         },
     };
-    [
-        ("LamplighterPulseScheduleRole".to_owned(), roles::role(roles::trusts_scheduler(), vec![invoke])),
-        ("LamplighterPulseSchedule".to_owned(), schedule),
-    ]
+    let role =
+        roles::role(roles::trusts_scheduler(), vec![invoke], properties::of_role(&project.framework.role));
+    [("LamplighterPulseScheduleRole".to_owned(), role), ("LamplighterPulseSchedule".to_owned(), schedule)]
 }
 
 /// Returns the action that sends a message to the target, and the target's ARN. A webhook needs no permission.

@@ -7,12 +7,16 @@ use lamplighter_project::{Project, config, fault::Faults, functions::functions};
 use serde_yaml_ng::Value;
 
 use super::{
+    TEMPLATE,
     application::Application,
     deployment,
+    destination::{self, Destination},
     group::Group,
-    ids::{self, ANSWER_ENDPOINT, Ids, ON_AWS},
+    ids::{self, ANSWER_ENDPOINT, ENVIRONMENT, Ids, ON_AWS},
     intrinsics::{attribute, queue_url_prefix, reference},
-    limits, pulse, queues, schedules, storage, tasks,
+    limits::{self, Sources},
+    paths::Paths,
+    pulse, queues, schedules, storage, tasks,
     yaml::{self, list, map},
 };
 
@@ -28,22 +32,37 @@ AWSTemplateFormatVersion: \"2010-09-09\"
 /// The transform that expands SAM's resources.
 const SAM: &str = "AWS::Serverless-2016-10-31";
 
-/// Renders the template of the project's stack, or returns all of its conflicts.
+/// Renders the template of the project's stack, as it is committed, or returns all of its conflicts.
 pub fn render(project: &Project, application: Option<&Application>) -> Result<String, Faults> {
+    render_to(&Destination::default(), project, application)
+}
+
+/// Renders the template of the project's stack for a destination. The application must be parsed for the same one.
+pub fn render_to(
+    destination: &Destination,
+    project: &Project,
+    application: Option<&Application>,
+) -> Result<String, Faults> {
     let mut faults = Faults::default();
     let enqueuing = enqueuing_roles(project, application, &mut faults);
     let plans = functions(project);
-    let groups = [
+    let own = [
         storage::groups(project),
         schedules::groups(project),
         tasks::groups(project, &plans),
         pulse::groups(project, &plans),
         deployment::groups(project, &plans, application),
+    ];
+    let paths = Paths::between(TEMPLATE, &destination.file);
+    let own = own.into_iter().flatten().map(|group| group.changed(|resource| paths.of_resource(resource)));
+    let groups = [
+        own.collect(),
         application.map(|own| application_group(project, own)).into_iter().collect(),
         queues::groups(project, &enqueuing),
     ];
     let groups: Vec<_> = groups.into_iter().flatten().collect();
-    limits::resources(&groups, application, &mut faults);
+    let sources = Sources { template: &destination.file, application };
+    limits::resources(&groups, sources, &mut faults);
     let mut text = HEAD.to_owned();
     yaml::entry(&mut text, "Transform", &transform(application), 0);
     let description = application.and_then(Application::description).map(str::to_owned);
@@ -51,11 +70,11 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
     yaml::entry(&mut text, "Description", &description.into(), 0);
     for section in ["Metadata", "Parameters", "Rules", "Mappings", "Conditions", "Globals", "Hooks"] {
         let ours = match section {
-            "Parameters" => parameters(),
+            "Parameters" => parameters(project, destination),
             "Conditions" => conditions(),
             _ => Vec::new(),
         };
-        write_section(&mut text, section, ours, application, &mut faults);
+        write_section(&mut text, section, &ours, sources, &mut faults);
     }
     text.push_str("\nResources:\n");
     for (i, group) in groups.iter().enumerate() {
@@ -64,9 +83,9 @@ pub fn render(project: &Project, application: Option<&Application>) -> Result<St
         }
         group.write(&mut text);
     }
-    write_section(&mut text, "Outputs", outputs(project), application, &mut faults);
-    limits::exports(application, &mut faults);
-    limits::length(&text, &mut faults);
+    write_section(&mut text, "Outputs", &outputs(project), sources, &mut faults);
+    limits::exports(sources, &mut faults);
+    limits::length(&text, sources, &mut faults);
     faults.none_or(text)
 }
 
@@ -82,7 +101,7 @@ fn transform(application: Option<&Application>) -> Value {
     }
 }
 
-fn parameters() -> Vec<(String, Value)> {
+fn parameters(project: &Project, destination: &Destination) -> Vec<(String, Value)> {
     let version = map! {
         "Type" => "String",
         "Default" => "1",
@@ -93,7 +112,12 @@ fn parameters() -> Vec<(String, Value)> {
         "Default" => "",
         "Description" => "Only for an emulator: where CloudFormation is answered without TLS.",
     };
-    vec![("Version".to_owned(), version), (ANSWER_ENDPOINT.to_owned(), endpoint)]
+    let environment = destination::parameter(&project.environment, &destination.environments);
+    vec![
+        ("Version".to_owned(), version),
+        (ENVIRONMENT.to_owned(), environment),
+        (ANSWER_ENDPOINT.to_owned(), endpoint),
+    ]
 }
 
 fn conditions() -> Vec<(String, Value)> {
@@ -151,18 +175,18 @@ fn enqueuing_roles(
 fn write_section(
     text: &mut String,
     section: &str,
-    ours: Vec<(String, Value)>,
-    application: Option<&Application>,
+    ours: &[(String, Value)],
+    sources: Sources<'_>,
     faults: &mut Faults,
 ) {
-    let theirs = application.into_iter().flat_map(|own| own.section(section));
-    let theirs = theirs.map(|(name, value)| (name, value.clone()));
-    let entries: Vec<_> = ours.into_iter().chain(theirs).collect();
-    limits::section(section, entries.iter().map(|(name, _)| name.clone()), application, faults);
-    if !entries.is_empty() {
+    let theirs = sources.application.into_iter().flat_map(|own| own.section(section));
+    let theirs: Vec<_> = theirs.map(|(name, value)| (name, value.clone())).collect();
+    limits::section(section, ours, &theirs, sources, faults);
+    let mut entries = ours.iter().chain(&theirs).peekable();
+    if entries.peek().is_some() {
         let _ = writeln!(text, "\n{section}:");
     }
-    for (name, value) in &entries {
+    for (name, value) in entries {
         yaml::entry(text, name, value, 2);
     }
 }

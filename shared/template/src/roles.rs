@@ -3,7 +3,7 @@
 use lamplighter_aws::table::{JOBS_FOLDER, RUNS_FOLDER};
 use lamplighter_core::name::TaskName;
 use lamplighter_project::config::Permission;
-use serde_yaml_ng::Value;
+use serde_yaml_ng::{Mapping, Value};
 
 use super::{
     ids::{BUCKET, TABLE},
@@ -11,18 +11,17 @@ use super::{
     yaml::{list, map, mapping},
 };
 
-/// Renders a role that the service assumes, with these statements.
-pub(super) fn role(trust: Value, statements: Vec<Value>) -> Value {
-    map! {
-        "Type" => "AWS::IAM::Role",
-        "Properties" => map! {
-            "AssumeRolePolicyDocument" => map! { "Version" => "2012-10-17", "Statement" => list![trust] },
-            "Policies" => list![map! {
-                "PolicyName" => "own",
-                "PolicyDocument" => map! { "Version" => "2012-10-17", "Statement" => statements },
-            }],
-        },
-    }
+/// Renders a role that the service assumes, with these statements and these further properties.
+pub(super) fn role(trust: Value, statements: Vec<Value>, further: Mapping) -> Value {
+    let mut properties = mapping(map! {
+        "AssumeRolePolicyDocument" => map! { "Version" => "2012-10-17", "Statement" => list![trust] },
+        "Policies" => list![map! {
+            "PolicyName" => "own",
+            "PolicyDocument" => map! { "Version" => "2012-10-17", "Statement" => statements },
+        }],
+    });
+    properties.extend(further);
+    map! { "Type" => "AWS::IAM::Role", "Properties" => properties }
 }
 
 /// Lets Lambda assume the role.

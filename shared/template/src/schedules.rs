@@ -14,7 +14,7 @@ use super::{
     group::{Group, Skip, skipping},
     ids::{self, Ids, UNDELIVERED_TICKS},
     intrinsics::{attribute, own, sub},
-    roles,
+    properties, roles,
     yaml::map,
 };
 
@@ -61,7 +61,7 @@ pub(super) fn groups(project: &Project) -> Vec<Group> {
 
 /// Renders the schedule of a task and its role. The role allows invoking the task's function and storing an undelivered tick.
 /// A task that the pulse drives has neither.
-pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
+pub(super) fn resources(project: &Project, task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
     let (Some(schedule), Driver::EventBridge { expression }) = (&cron.schedule, driver(cron)) else {
         return Vec::new();
     };
@@ -69,7 +69,11 @@ pub(super) fn resources(task: &TaskName, cron: &Cron) -> Vec<(String, Value)> {
     let prefix = task.to_pascal_case();
     let invoke = roles::allow(&["lambda:InvokeFunction"], vec![attribute(&function, "Arn")]);
     let set_aside = roles::allow(&["sqs:SendMessage"], vec![attribute(UNDELIVERED_TICKS, "Arn")]);
-    let role = roles::role(roles::trusts_scheduler(), vec![invoke, set_aside]);
+    let role = roles::role(
+        roles::trusts_scheduler(),
+        vec![invoke, set_aside],
+        properties::of_role(&project.framework.role),
+    );
     let role_id = format!("{prefix}ScheduleRole");
     let resource = map! {
         "Type" => "AWS::Scheduler::Schedule",

@@ -65,7 +65,7 @@ fn cron_group(project: &Project, plan: &FunctionPlan<'_>, task: &Task, cron: &Cr
     };
     Group::new(comment)
         .with_all(functions::resources(project, plan, &Ids::of_task(task.name()), additions))
-        .with_all(schedules::resources(task.name(), cron))
+        .with_all(schedules::resources(project, task.name(), cron))
 }
 
 fn queue_group(project: &Project, plan: &FunctionPlan<'_>, task: &Task, queue: &Queue) -> Group {

@@ -271,6 +271,72 @@ fn g06_a_function_has_its_memory_timeout_log_retention_and_architecture() {
     assert_eq!(template["Resources"]["WarmCacheLogGroup"]["Properties"]["RetentionInDays"], 14);
 }
 
+/// The shop with properties of functions and roles.
+fn connected() -> Project {
+    let config = format!(
+        r#"
+        [function]
+        Tracing = "Active"
+        KmsKeyArn = {{ Ref = "KeyArn" }}
+        Layers = [{{ Ref = "Layer" }}, "arn:${{AWS::Partition}}:lambda:${{AWS::Region}}:1:layer:l:1"]
+        Tags = {{ Team = "shop" }}
+        [role]
+        Path = "/shop/"
+        PermissionsBoundary = "arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:policy/boundary"
+        Tags.Team = "shop"
+        [tasks.purge-expired.function]
+        VpcConfig = {{ SubnetIds = {{ "Fn::Split" = [",", {{ Ref = "Subnets" }}] }}, SecurityGroupIds = ["sg-1"] }}
+        [tasks.purge-expired.role]
+        ManagedPolicyArns = ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+        {}"#,
+        fixtures::CONFIG
+    );
+    Project::resolve("shop", fixtures::tasks(), &Config::parse(&config).unwrap(), None).unwrap()
+}
+
+#[test]
+fn g07_properties_are_in_the_template_with_the_permissions_that_they_need() {
+    let text = render(&connected(), Some(&fixtures::application())).unwrap();
+    let resources = &read(&text)["Resources"];
+    let part = |id: &str| serde_yaml_ng::to_string(&resources[id]["Properties"]).unwrap();
+    insta::assert_snapshot!("connected", part("PurgeExpiredFunction") + &part("PurgeExpiredRole"));
+    let of_type = |kind: &'static str| {
+        let all = resources.as_mapping().unwrap().iter();
+        all.filter(move |(id, resource)| {
+            resource["Type"] == kind && !id.as_str().unwrap().starts_with("Site")
+        })
+    };
+    for (id, role) in of_type("AWS::IAM::Role") {
+        let properties = &role["Properties"];
+        assert_eq!(
+            (&properties["Path"], &properties["Tags"][0]["Value"]),
+            (&"/shop/".into(), &"shop".into()),
+            "{id:?}"
+        );
+        assert!(!properties["PermissionsBoundary"]["Fn::Sub"].is_null(), "{id:?}");
+        let statements = serde_yaml_ng::to_string(&properties["Policies"]).unwrap();
+        let (has_network, is_function) =
+            (id.as_str() == Some("PurgeExpiredRole"), !id.as_str().unwrap().ends_with("ScheduleRole"));
+        for (action, is_allowed) in
+            [("ec2:", has_network), ("xray:PutTraceSegments", is_function), ("kms:Decrypt", is_function)]
+        {
+            assert_eq!(statements.contains(action), is_allowed, "{id:?}: {action}");
+        }
+    }
+    for (id, function) in of_type("AWS::Serverless::Function") {
+        let properties = &function["Properties"];
+        assert_eq!(
+            (&properties["Tracing"], &properties["KmsKeyArn"]["Ref"]),
+            (&"Active".into(), &"KeyArn".into())
+        );
+        let of_task = !id.as_str().unwrap().starts_with("Lamplighter");
+        assert_eq!(!properties["Layers"].is_null(), of_task, "{id:?}");
+        let skipped = serde_yaml_ng::to_string(&function["Metadata"]).unwrap();
+        assert!(!skipped.contains("CKV_AWS_173"), "the key is the user's own: {skipped}");
+        assert_eq!(skipped.contains("CKV_AWS_117"), id != "PurgeExpiredFunction", "{skipped}");
+    }
+}
+
 #[test]
 fn l24_the_application_waits_for_the_tasks_before_it_and_those_after_wait_for_the_application() {
     let template = read(&template());
@@ -298,10 +364,10 @@ fn l02_a_name_that_is_defined_twice_is_reported() {
         faults.contains("infra/application.yaml: line 2: Resources.SeedDataFunction: is defined twice"),
         "{faults}"
     );
-    assert!(
-        faults.contains("infra/application.yaml: line 1: Parameters.Version: is defined twice"),
-        "{faults}"
-    );
+    let both = "infra/application.yaml: line 1: Parameters.Version: is defined twice: Lamplighter has an entry of its own \
+                under this name (\"What is deployed. Another version runs the tasks again.\"): use `!Ref Version` for its \
+                value, or another name";
+    assert!(faults.contains(both), "{faults}");
 }
 
 #[test]
@@ -367,6 +433,31 @@ fn o09_a_name_that_sam_or_aws_would_use_twice_is_reported() {
     let fine = "  Own: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${AWS::StackName}-seed-data'}}\n  \
                 Site: {Type: AWS::Serverless::Function, Properties: {Role: !Ref Own, FunctionName: !Ref Own}}";
     assert_eq!(faults(fine), Ok(()));
+}
+
+#[test]
+fn g07_the_name_of_a_role_is_unique_and_not_too_long() {
+    let faults = |config: &str| {
+        let config = Config::parse(config).unwrap();
+        let project = Project::resolve("shop", fixtures::tasks(), &config, None).unwrap();
+        render(&project, Some(&fixtures::application())).map(drop).map_err(|faults| faults.to_string())
+    };
+    let role = |task: &str, name: &str| format!("[tasks.{task}.role]\nRoleName = \"{name}\"\n");
+    assert_eq!(faults(&(role("seed-data", "${AWS::StackName}-a") + &role("warm-cache", "b"))), Ok(()));
+    let same = faults(&(role("seed-data", "a") + &role("warm-cache", "a"))).unwrap_err();
+    let expected = "infra/template.yaml: Resources.WarmCacheRole.Properties.RoleName: the role of `SeedDataRole` has the \
+                    same name: use another name";
+    assert_eq!(same, expected);
+    let config = Config::parse(&(role("seed-data", "a") + &role("warm-cache", "a"))).unwrap();
+    let project = Project::resolve("shop", fixtures::tasks(), &config, None).unwrap();
+    let destination = super::Destination { file: "infra/prod.yaml".to_owned(), ..Default::default() };
+    let elsewhere = super::render_to(&destination, &project, None).unwrap_err().to_string();
+    assert!(elsewhere.starts_with("infra/prod.yaml: Resources.WarmCacheRole"), "{elsewhere}");
+    let long = faults(&role("seed-data", &"x".repeat(65))).unwrap_err();
+    assert!(
+        long.contains("Resources.SeedDataRole.Properties.RoleName: is longer than the 64 characters"),
+        "{long}"
+    );
 }
 
 /// Values as they may stand in a template, without what is a function call by its key.

@@ -3,6 +3,7 @@
 mod checks;
 pub mod local_values;
 mod overrides;
+pub mod properties;
 pub mod secrets;
 
 use std::{collections::BTreeMap, path::PathBuf};
@@ -21,7 +22,7 @@ use lamplighter_core::{
 };
 use serde_json::Value;
 
-use self::local_values::LocalValues;
+use self::{local_values::LocalValues, properties::Properties};
 use crate::{
     config::{Build, Config, Permission, TaskConfig},
     describe::DescribedTask,
@@ -53,6 +54,8 @@ pub struct Project {
     pub build: Build,
     /// The target of failure notifications.
     pub notify: Option<Target>,
+    /// The properties of the framework's own functions and their roles. The roles of schedules have those of roles, too.
+    pub framework: Properties,
     /// The queue tasks for which the application's functions enqueue jobs, by the functions' logical ids.
     pub functions: BTreeMap<String, Vec<TaskName>>,
     /// The tasks, by name.
@@ -70,6 +73,8 @@ pub struct Task {
     pub memory_mb: u32,
     /// Further statements of its function's role.
     pub permissions: Vec<Permission>,
+    /// Further properties of its function and of its role.
+    pub properties: Properties,
     /// Further environment variables.
     pub environment: BTreeMap<String, String>,
     /// The keys in lamplighter.toml that set these variables, by the variables' names.
@@ -97,10 +102,12 @@ impl Project {
             environment.or(config.environment.as_deref()).unwrap_or(DEFAULT_ENVIRONMENT).to_owned();
         checks::environment(&environment, &mut faults);
         checks::named_tasks(config, &described, &mut faults);
+        let of_all = Properties::of_all(config, &environment, &mut faults);
         let mut tasks = Vec::new();
         for described in described {
             let layers = config.layers(described.definition.name.as_str(), &environment);
-            let task = Task::resolve(described, &layers, &mut faults);
+            let properties = of_all.clone().with_task(&described.definition, &layers, &mut faults);
+            let task = Task::resolve(described, &layers, properties, &mut faults);
             checks::task(&task, &layers, &mut faults);
             tasks.push(task);
         }
@@ -108,7 +115,8 @@ impl Project {
         let name = name.to_owned();
         let notify = config.notify(&environment, &mut faults);
         let functions = checks::functions(config, &tasks, &mut faults);
-        faults.none_or(Self { name, environment, build: config.build.clone(), notify, functions, tasks })
+        let (build, framework) = (config.build.clone(), of_all.of_framework());
+        faults.none_or(Self { name, environment, build, notify, framework, functions, tasks })
     }
 
     /// The lifecycle tasks of a phase.
@@ -142,7 +150,12 @@ impl Project {
 }
 
 impl Task {
-    fn resolve(described: DescribedTask, layers: &[(String, &TaskConfig)], faults: &mut Faults) -> Self {
+    fn resolve(
+        described: DescribedTask,
+        layers: &[(String, &TaskConfig)],
+        properties: Properties,
+        faults: &mut Faults,
+    ) -> Self {
         let DescribedTask { definition, source, folder, .. } = described;
         let mut settings = Settings::default();
         let mut memory_mb = DEFAULT_MEMORY_MB;
@@ -164,6 +177,7 @@ impl Task {
             settings,
             memory_mb,
             permissions,
+            properties,
             environment,
             environment_keys,
             source,
