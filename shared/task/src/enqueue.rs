@@ -1,6 +1,7 @@
 //! Typed jobs of queue tasks.
 
 use std::{
+    borrow::Cow,
     future::{Future, IntoFuture},
     marker::PhantomData,
     pin::Pin,
@@ -48,7 +49,7 @@ pub struct Enqueue<T> {
     new: NewJob,
     fault: Option<InvalidJob>,
     result: PhantomData<fn() -> T>,
-    schema: Option<&'static Value>,
+    schema: Option<Cow<'static, Value>>,
 }
 
 impl<T> Enqueue<T> {
@@ -68,7 +69,7 @@ impl<T> Enqueue<T> {
 
     /// Rejects arguments that `schema` marks as secret, unless they are empty.
     #[doc(hidden)]
-    pub fn checked(mut self, schema: &'static Value) -> Self {
+    pub fn checked(mut self, schema: Cow<'static, Value>) -> Self {
         self.schema = Some(schema);
         self
     }
@@ -148,7 +149,7 @@ impl<T> Enqueue<T> {
     pub fn into_new(self) -> Result<NewJob, InvalidJob> {
         match (self.fault, self.schema) {
             (Some(fault), _) => Err(fault),
-            (None, Some(schema)) => self.new.without_secrets(schema).map(|()| self.new),
+            (None, Some(schema)) => self.new.without_secrets(&schema).map(|()| self.new),
             (None, None) => Ok(self.new),
         }
     }

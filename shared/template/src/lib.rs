@@ -37,8 +37,7 @@ mod tests;
 pub use application::Application;
 pub use deployment::properties;
 pub use ids::{AFTER, BEFORE, logical_id};
-pub use queues::OUTPUT as QUEUES_OUTPUT;
-pub use render::{BUCKET_OUTPUT, TABLE_OUTPUT, render};
+pub use render::render;
 
 /// The generated template's path, from the workspace's folder.
 pub const TEMPLATE: &str = "infra/template.yaml";
