@@ -181,6 +181,7 @@ fn tasks() -> Vec<DescribedTask> {
             serde_json::from_value(Value::Object(definition.clone())).expect("it is a task");
         DescribedTask {
             definition,
+            binary: name.to_owned(),
             source: format!("functions/tasks/{name}/src/lib.rs"),
             folder: name.into(),
         }

@@ -75,6 +75,11 @@ pub(super) fn items(actions: &[&str], partitions: Vec<String>) -> Value {
     statement.into()
 }
 
+/// Allows writing the large values of a task's runs. Only the command line reads those of a task that is no queue task.
+pub(super) fn written_values(task: &TaskName) -> Value {
+    folders(&["s3:PutObject"], RUNS_FOLDER, [task])
+}
+
 /// Allows reading and writing the large values of these tasks' runs.
 pub(super) fn values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
     folders(&["s3:GetObject", "s3:PutObject"], RUNS_FOLDER, tasks)

@@ -97,9 +97,10 @@ fn statements(project: &Project, task: &Task) -> Vec<Value> {
             ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
         roles::items(&actions, vec![own.task, own.runs])
     }];
-    statements.push(roles::values([name]));
     if is_queue {
-        statements.push(roles::job_values([name]));
+        statements.extend([roles::values([name]), roles::job_values([name])]);
+    } else {
+        statements.push(roles::written_values(name));
     }
     let reachable = reachable_queues(project, task);
     if !reachable.is_empty() {

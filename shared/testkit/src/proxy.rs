@@ -90,7 +90,7 @@ type Rule = Arc<Mutex<Box<dyn FnMut(&str) -> Fault + Send>>>;
 
 /// A proxy in front of an endpoint. Its rule decides on each request by the head.
 pub struct Proxy {
-    /// The proxy's URL, with the endpoint's key.
+    /// The proxy's URL, with the endpoint's key if it has one.
     pub endpoint: String,
     rule: Rule,
     accepting: AbortHandle,
@@ -99,10 +99,11 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy that passes everything.
     pub async fn before(endpoint: &str) -> Self {
-        let (upstream, key) = endpoint.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let address = endpoint.strip_prefix("http://").unwrap();
+        let (upstream, key) = address.split_at(address.find('/').unwrap_or(address.len()));
         let upstream = upstream.to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}/{key}", listener.local_addr().unwrap());
+        let endpoint = format!("http://{}{key}", listener.local_addr().unwrap());
         let rule: Rule = Arc::new(Mutex::new(Box::new(|_: &str| Fault::None)));
         let own = Arc::clone(&rule);
         let accepting = tokio::spawn(async move {

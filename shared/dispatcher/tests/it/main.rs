@@ -11,6 +11,7 @@ mod faults;
 mod fuzz;
 mod network;
 mod once;
+mod permissions;
 mod races;
 mod rollback;
 mod secrets;

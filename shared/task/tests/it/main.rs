@@ -12,6 +12,7 @@ mod jobs;
 mod marked;
 mod once;
 mod outcomes;
+mod permissions;
 mod refusals;
 mod resolved;
 mod secrecy;

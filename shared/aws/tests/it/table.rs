@@ -1,10 +1,8 @@
 //! The table on a real engine: the lease under races and lost responses, and what it all costs.
 
-#[expect(dead_code, reason = "what only the other tests use")]
-mod support;
-
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::support::{Embedded, embedded};
 use aws_sdk_dynamodb::types::{AttributeValue, Put};
 use jiff::Timestamp;
 use lamplighter_aws::table::{CommitError, Recorded, Seen, TransactWriteItem};
@@ -21,7 +19,6 @@ use lamplighter_core::{
 };
 use proptest::{prelude::*, test_runner::TestRunner};
 use serde_json::json;
-use support::{Embedded, embedded};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -6,9 +6,9 @@ use std::time::Duration;
 use lamplighter_e2e::Aws;
 use serde_json::{Value, json};
 
-use crate::life::{AFTER, BEFORE, Life};
-use crate::processes::kill;
-use crate::world::{Stack, statuses};
+use super::life::{AFTER, BEFORE, Life};
+use super::processes::kill;
+use super::world::{Stack, statuses};
 
 /// The secret of a task.
 const SECRET: &str = "correct-horse-battery-staple";

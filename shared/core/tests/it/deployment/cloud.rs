@@ -2,7 +2,7 @@
 
 use lamplighter_core::deployment::StackEvent;
 
-use crate::{
+use super::{
     life::{Life, OnFailure, Start, at, properties},
     properties::STACK_MOVES,
     status::StackStatus,

@@ -1,10 +1,8 @@
 //! Ids and unique keys of jobs, on an embedded engine, also where DynamoDB reports conflicts between transactions.
 
-#[expect(dead_code, reason = "what only the other tests use")]
-mod support;
-
 use std::{path::Path, sync::Arc, time::Duration};
 
+use crate::support::{Embedded, embedded};
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -23,7 +21,6 @@ use lamplighter_core::{
 use lamplighter_local::Bucket;
 use lamplighter_testkit::proxy::{CONFLICT, Fault, Proxy, WRITE_CONFLICT};
 use serde_json::json;
-use support::{Embedded, embedded};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -10,7 +10,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::{
+use super::{
     cloud::{SentRequest, Undone},
     life::{Fault, LEDGER, Life, at},
     properties::{FORWARD_ONCE, REASON, TRUTH, UNDO_ONCE, UNDO_RIGHT, WAITED},

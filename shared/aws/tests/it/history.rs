@@ -1,10 +1,8 @@
 //! The history on a real engine: pages and their cost, filters, cursors, what cannot be read, and statistics.
 
-#[expect(dead_code, reason = "what only the other tests use")]
-mod support;
-
 use std::{collections::HashMap, time::Duration};
 
+use crate::support::{Embedded, embedded};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use jiff::Timestamp;
 use lamplighter_aws::table::{Cursor, History, LOOKED_AT, Page, Recorded};
@@ -18,7 +16,6 @@ use lamplighter_core::{
     status::Status,
 };
 use serde_json::json;
-use support::{Embedded, embedded};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -12,8 +12,8 @@ use jiff::{Timestamp, ToSpan as _};
 use lamplighter_e2e::{CommandOutput, cargo_lambda_deploy, expire_sessions, lamplighter, repository};
 use serde_json::{Value, json};
 
-use crate::version::Version;
-use crate::world::{Stack, World};
+use super::version::Version;
+use super::world::{Stack, World};
 
 const TASK: &str = "purge-expired";
 /// A configuration that the task refuses.

@@ -17,7 +17,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::{
+use super::{
     cloud::Way,
     life::{Condition, Fault, Life, MOST_KEPT, PROMPT, at, clock, properties},
     properties::ONE_ANSWER,

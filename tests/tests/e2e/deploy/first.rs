@@ -3,9 +3,9 @@
 use database::testing::Postgres;
 use serde_json::json;
 
-use crate::pages::version;
-use crate::version::Version;
-use crate::world::{World, statuses};
+use super::pages::version;
+use super::version::Version;
+use super::world::{World, statuses};
 
 const BEFORE: &str = "LamplighterBefore";
 const BEFORE_THE_APPLICATION: [&str; 3] = ["process-assets", "run-migrations", "seed-data"];

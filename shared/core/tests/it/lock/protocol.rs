@@ -10,7 +10,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::world::{BODY, Fault, Lock, Phase, Process, Then, World, at};
+use super::world::{BODY, Fault, Lock, Phase, Process, Then, World, at};
 
 impl Lock {
     pub fn request(&self, process: usize, now: Timestamp) -> Request {

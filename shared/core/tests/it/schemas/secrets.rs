@@ -7,7 +7,7 @@ use lamplighter_core::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     sample::{MARKED, Sample},
     types::{AuthExternal, AuthUntagged, Everywhere, Flattened, FlattenedOption, Holder, secretive},
 };
@@ -32,7 +32,7 @@ proptest! {
 
     #[test]
     fn l23_what_is_not_marked_is_shown(seed: u64) {
-        for (name, schema, _) in crate::types::all() {
+        for (name, schema, _) in super::types::all() {
             let value = Sample::new(&schema, seed, 10).value();
             prop_assert_eq!(&Secrets::take(&value, &schema).1, &value, "{}", name);
         }

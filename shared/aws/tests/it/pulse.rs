@@ -1,10 +1,8 @@
 //! The pulse's items on a real engine: one worker a minute, what is remembered, and many tasks at once.
 
-#[expect(dead_code, reason = "the tests of the lease need more of it")]
-mod support;
-
 use std::collections::BTreeMap;
 
+use crate::support::{Embedded, embedded};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::table::Recorded;
@@ -16,7 +14,6 @@ use lamplighter_core::{
     run::{Run, Trigger},
     status::Status,
 };
-use support::{Embedded, embedded};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     sample::Sample,
     types::{AuthAdjacent, AuthExternal, AuthInternal, AuthUntagged, Flattened, FlattenedInternal, all},
 };

@@ -4,7 +4,7 @@ use lamplighter_core::schema::{check, normalised};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     sample::Sample,
     types::{Defaults, External2, Filter, all},
 };

@@ -8,7 +8,7 @@ use lamplighter_core::{
 };
 use stateright::{Model, Property};
 
-use crate::{
+use super::{
     cloud::{SentRequest, Stack, Undone, Way},
     life::{Condition, Life, Start, at, properties},
     protocol::answered,

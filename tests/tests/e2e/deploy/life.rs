@@ -12,10 +12,10 @@ use lamplighter_e2e::repository;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::pages::{Pages, version};
-use crate::processes::variable;
-use crate::version::Version;
-use crate::world::{Stack, World, statuses};
+use super::pages::{Pages, version};
+use super::processes::variable;
+use super::version::Version;
+use super::world::{Stack, World, statuses};
 
 pub const BEFORE: &str = "LamplighterBefore";
 pub const AFTER: &str = "LamplighterAfter";

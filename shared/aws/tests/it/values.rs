@@ -1,10 +1,8 @@
 //! Large values on a real engine and a real bucket: they come back equal, stay what they were, and are said to be missing.
 
-#[expect(dead_code, reason = "what only the other tests use")]
-mod support;
-
 use std::time::Duration;
 
+use crate::support::{Embedded, embedded};
 use jiff::Timestamp;
 use lamplighter_aws::{
     clients::{local_dynamodb, signed_config},
@@ -19,7 +17,6 @@ use lamplighter_core::{
 };
 use lamplighter_local::{Bucket, Engine};
 use serde_json::{Value, json};
-use support::{Embedded, embedded};
 use tempfile::TempDir;
 
 /// A table with a bucket.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lamplighter_core::{claim::TaskState, id::RunId};
 use stateright::{Model, Property};
 
-use crate::{
+use super::{
     protocol::deadline,
     world::{Action, Lock, Phase, Process, World, at},
 };

@@ -14,7 +14,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::{
+use super::{
     cloud::{Event, SentRequest, Stack, Undone},
     life::Limits,
 };
@@ -204,7 +204,7 @@ pub struct Invocation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    Cloud(crate::cloud::Move),
+    Cloud(super::cloud::Move),
     /// A request is delivered.
     Deliver(usize),
     /// A request is delivered once more.

@@ -1,7 +1,7 @@
 //! Runs the fuzz targets on the committed corpus, so that fixed faults stay fixed.
 
-#[path = "../../fuzz/inputs.rs"]
-mod inputs;
+#[path = "../../../fuzz/inputs.rs"]
+mod targets;
 
 use std::{fs, path::Path};
 
@@ -20,30 +20,30 @@ fn over_corpus(target: &str, run: fn(&[u8])) {
 
 #[test]
 fn schedules_of_the_corpus() {
-    over_corpus("schedules", inputs::schedules);
+    over_corpus("schedules", targets::schedules);
 }
 
 #[test]
 fn envelopes_of_the_corpus() {
-    over_corpus("envelopes", inputs::envelopes);
+    over_corpus("envelopes", targets::envelopes);
 }
 
 #[test]
 fn messages_of_the_corpus() {
-    over_corpus("messages", inputs::messages);
+    over_corpus("messages", targets::messages);
 }
 
 #[test]
 fn project_files_of_the_corpus() {
-    over_corpus("project_file", inputs::project_file);
+    over_corpus("project_file", targets::project_file);
 }
 
 #[test]
 fn applications_of_the_corpus() {
-    over_corpus("application", inputs::application);
+    over_corpus("application", targets::application);
 }
 
 #[test]
 fn items_of_the_corpus() {
-    over_corpus("items", inputs::items);
+    over_corpus("items", targets::items);
 }

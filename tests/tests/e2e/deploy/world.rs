@@ -7,7 +7,7 @@ use std::time::Instant;
 use lamplighter_e2e::{Aws, Emulator, Finished, OnFailure, Sam, StackEvent, lamplighter, run};
 use serde_json::Value;
 
-use crate::version::Version;
+use super::version::Version;
 
 /// The emulator and its clients.
 pub struct World {

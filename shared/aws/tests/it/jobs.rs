@@ -1,8 +1,5 @@
 //! Jobs on an embedded engine: their records from the enqueue to the end.
 
-#[expect(dead_code, reason = "what only the other tests use")]
-mod support;
-
 use std::{
     collections::BTreeSet,
     net::UdpSocket,
@@ -13,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use crate::support::{Embedded, embedded};
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
@@ -36,7 +34,6 @@ use lamplighter_core::{
 };
 use lamplighter_local::LocalCommit;
 use serde_json::json;
-use support::{Embedded, embedded};
 
 fn new() -> NewJob {
     NewJob {

@@ -1,0 +1,9 @@
+//! The table, the queues and the bucket on the embedded engine.
+
+mod history;
+mod jobs;
+mod keys;
+mod pulse;
+mod support;
+mod table;
+mod values;
