@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn q22_arguments_are_read_or_refused_by_name() {
+    fn q16_arguments_are_read_or_refused_by_name() {
         assert_eq!(Import::from_json(r#"{"users":["a"]}"#).unwrap(), Import { users: vec!["a".into()] });
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         for (text, wanted) in [
@@ -108,7 +108,7 @@ mod tests {
             ("[]", "the arguments are invalid: it must be an object, and is a list"),
             ("{}", "the arguments are invalid: `users` is missing"),
             (r#"{"users":[1]}"#, "the arguments are invalid: `users[0]` must be a text, and is a number"),
-            (r#"{"users":[],"x":1}"#, "the arguments are invalid: `x` is unknown"),
+            (r#"{"users":[],"x":1}"#, "the arguments are invalid: `x` is not known"),
             (&deep, "the arguments are not JSON: recursion limit exceeded at line 1 column 128"),
         ] {
             assert_eq!(Import::from_json(text).unwrap_err().to_string(), wanted, "{text:.20}");

@@ -2,6 +2,7 @@
 //!
 //! - [`cron`], [`deploy`], [`queue`]: the example stack in an emulated AWS
 //! - [`control`], [`terminal`]: the commands on one machine
+//! - [`site`]: the example application beside a runner
 //! - [`template`]: the generated template, as other tools see it
 //! - [`inputs`]: the committed inputs of the fuzz targets
 //! - [`harness`]: the tools that these tests stand on
@@ -12,5 +13,6 @@ mod deploy;
 mod harness;
 mod inputs;
 mod queue;
+mod site;
 mod template;
 mod terminal;

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn q22_an_application_needs_a_table_and_a_queue_or_a_runner() {
+    async fn q16_an_application_needs_a_table_and_a_queue_or_a_runner() {
         let (table, queues) = (("LAMPLIGHTER_TABLE", "shop"), ("LAMPLIGHTER_QUEUES", "https://sqs/1/shop-"));
         let runner = ("LAMPLIGHTER_WAKE_SOCKET", "127.0.0.1:4000/key-3f");
         for good in
