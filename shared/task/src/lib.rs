@@ -38,12 +38,12 @@ mod runtime;
 mod secret;
 
 pub use arguments::{Arguments, InvalidArguments};
-pub use enqueue::{Enqueue, Job, JobError, enqueue_many};
+pub use enqueue::{Enqueue, Job, JobError, PreparedJob, enqueue_many};
 pub use lamplighter_aws::{
     authorities,
     jobs::{EnqueueError, Jobs, NotAccepted, Waker},
     random::random,
-    table::{CommitError, TransactWriteItem},
+    table::{CommitError, TransactWriteItem, transact},
 };
 pub use lamplighter_core::{
     definition,

@@ -3,6 +3,7 @@
 mod history;
 mod jobs;
 mod keys;
+mod prepared;
 mod pulse;
 mod support;
 mod table;
