@@ -41,7 +41,7 @@ pub fn complete(
         ErrorKind::MissingRequiredArgument if lacks_task(refusal) => {
             let workspace = Workspace::discover(&std::env::current_dir().ok()?).ok()?;
             let tasks: Vec<_> =
-                workspace.tasks.iter().map(|task| (task.name.to_string(), String::new())).collect();
+                workspace.tasks.iter().map(|task| (task.name.clone(), String::new())).collect();
             choose(words, &tr!(words, "ask-task"), &tasks)?
         }
         _ => return None,
