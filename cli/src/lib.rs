@@ -8,6 +8,7 @@
 
 mod arguments;
 mod commands;
+mod scaffold;
 pub mod stack;
 mod terminal;
 pub mod words;

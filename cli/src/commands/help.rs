@@ -11,7 +11,7 @@ use super::Command;
 
 /// The commands by group, in the order of the help. A test holds the names to the real subcommands.
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
-    ("Project", &["tasks", "types", "generate", "build", "completions"]),
+    ("Project", &["new", "init", "add", "tasks", "types", "generate", "build", "completions"]),
     ("Deploy", &["up"]),
     ("Observe", &["history", "stats", "next", "why", "logs"]),
     ("Operate", &["run", "retry", "cancel", "enable", "disable", "set", "pulse"]),

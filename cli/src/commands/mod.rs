@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod add;
 mod build;
 mod cancel;
 mod completions;
@@ -8,8 +9,10 @@ mod enqueue;
 mod generate;
 pub(crate) mod help;
 mod history;
+mod init;
 mod jobs;
 mod logs;
+mod new;
 mod next;
 mod pulse;
 mod retry;
@@ -39,6 +42,9 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// A command of the program.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    New(new::Arguments),
+    Init(init::Arguments),
+    Add(add::Arguments),
     Generate(generate::Arguments),
     Build(build::Arguments),
     Tasks(tasks::Arguments),
@@ -102,7 +108,10 @@ impl Command {
             Self::Jobs(arguments) => arguments.purpose(),
             Self::Pulse(arguments) => arguments.purpose(),
             Self::Runner(arguments) => arguments.purpose(),
-            Self::Generate(_)
+            Self::New(_)
+            | Self::Init(_)
+            | Self::Add(_)
+            | Self::Generate(_)
             | Self::Build(_)
             | Self::Up(_)
             | Self::Run(_)
@@ -120,6 +129,9 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self, words: &Words) -> anyhow::Result<()> {
         match self {
+            Self::New(arguments) => new::run(words, &arguments),
+            Self::Init(arguments) => init::run(words, &arguments),
+            Self::Add(arguments) => add::run(words, &arguments),
             Self::Generate(arguments) => generate::run(words, &arguments),
             Self::Build(arguments) => build::run(words, &arguments),
             Self::Tasks(arguments) => tasks::run(words, &arguments),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use lamplighter_project::workspace::Workspace;
+use lamplighter_project::{catalog::Catalog, workspace::Workspace};
 
 use crate::{terminal::output, tr, words::Words};
 
@@ -39,9 +39,14 @@ pub fn complete(
             choose(words, &tr!(words, "ask-command"), &all)?
         }
         ErrorKind::MissingRequiredArgument if lacks_task(refusal) => {
-            let workspace = Workspace::discover(&std::env::current_dir().ok()?).ok()?;
-            let tasks: Vec<_> =
-                workspace.tasks.iter().map(|task| (task.name.clone(), String::new())).collect();
+            let folder = std::env::current_dir().ok()?;
+            let names: Vec<_> = if let Some(catalog) = Catalog::last(&folder) {
+                catalog.names().map(ToString::to_string).collect()
+            } else {
+                // Before the first build only the binaries are known, which usually have the tasks' names.
+                Workspace::discover(&folder).ok()?.tasks.into_iter().map(|task| task.name).collect()
+            };
+            let tasks: Vec<_> = names.into_iter().map(|name| (name, String::new())).collect();
             choose(words, &tr!(words, "ask-task"), &tasks)?
         }
         _ => return None,

@@ -42,8 +42,9 @@ macro_rules! tr {
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
 const FILES: &[[&str; 3]] = &files![
-    "ask", "build", "control", "deploy", "generate", "history", "job", "jobs", "lookup", "logs", "main",
-    "next", "pulse", "reason", "runner", "schedule", "stats", "status", "tasks", "time", "types", "why"
+    "add", "ask", "build", "control", "deploy", "generate", "history", "init", "job", "jobs", "lookup",
+    "logs", "main", "new", "next", "pulse", "reason", "runner", "schedule", "stats", "status", "tasks",
+    "time", "types", "why"
 ];
 
 macro_rules! files {

@@ -118,9 +118,18 @@ impl Workspace {
     }
 
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> CommandOutput {
+        Self::output(&self.folder, arguments, environment)
+    }
+
+    /// Runs a command in another folder.
+    pub(crate) fn run_in(&self, folder: &Path, arguments: &[&str]) -> CommandOutput {
+        Self::output(&self.folder.join(folder), arguments, &[])
+    }
+
+    fn output(folder: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> CommandOutput {
         let output = Command::new(env!("CARGO_BIN_EXE_lamplighter"))
             .args(arguments)
-            .current_dir(&self.folder)
+            .current_dir(folder)
             .env_remove("CARGO_TARGET_DIR")
             .env_remove("RUSTFLAGS")
             .env_remove("RUSTC_WORKSPACE_WRAPPER")

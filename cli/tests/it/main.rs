@@ -10,6 +10,7 @@ mod manners;
 mod pulse;
 mod reading;
 mod runner;
+mod scaffold;
 mod secrets;
 mod side;
 mod values;

@@ -26,11 +26,6 @@ pub struct InvalidName {
 }
 
 impl TaskName {
-    /// Returns the name of the task in a folder below the tasks' folder: `db/migrate` is `db-migrate`.
-    pub fn from_folder(folder: &str) -> Result<Self, InvalidName> {
-        folder.trim_matches('/').replace(['/', '_'], "-").parse()
-    }
-
     /// Returns the name of the task that a function defines: `run_migrations` is `run-migrations`.
     pub fn from_function(function: &str) -> Result<Self, InvalidName> {
         function.replace('_', "-").parse()
@@ -89,12 +84,6 @@ impl fmt::Display for TaskName {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn l01_a_folder_gives_the_name() {
-        assert_eq!(TaskName::from_folder("db/migrate").unwrap().as_str(), "db-migrate");
-        assert_eq!(TaskName::from_folder("run-migrations").unwrap().as_str(), "run-migrations");
-    }
 
     #[test]
     fn a_function_gives_the_name_and_the_name_its_type() {

@@ -46,8 +46,11 @@ pub use tokio_util::sync::CancellationToken;
 
 /// The imports of a task's source file.
 pub mod prelude {
+    pub use std::time::Duration;
+
     pub use schemars::{self, JsonSchema};
     pub use serde::{self, Deserialize, Serialize};
+    pub use tracing;
 
     pub use crate::{
         Context, Due, Fatal, Outcome, RunError, Secret, Task, TaskError, TaskResult, Trigger, Validity, task,

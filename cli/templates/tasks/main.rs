@@ -1,0 +1,3 @@
+//! The process of the task `{{task}}`.
+
+lamplighter::main!({{module}}::{{type}});
