@@ -3,11 +3,12 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     process::Child,
     time::{Duration, Instant},
 };
 
-use lamplighter_e2e::{Home, site, wait_until};
+use lamplighter_e2e::{Home, site};
 use lamplighter_local::{FunctionSpec, LambdaHost};
 use serde_json::{Value, json};
 
@@ -54,11 +55,15 @@ impl Server {
         let home = Home::new();
         let migrated = home.run(&["run", "run-migrations"]);
         assert_eq!(migrated.code, Some(0), "{migrated:?}");
-        let runner = home.begin(&["start", "--json"]);
+        let mut runner = home.begin(&["start", "--json"]);
+        // It compiles the tasks first, which may take long beside other builds. The rest of its output is not read.
+        let events = BufReader::new(runner.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let is_started =
+            events.inspect(|event| eprintln!("{event}")).any(|event| event.contains("\"started\""));
+        assert!(is_started, "the runner ended");
         let address = home.path().join("wake-up");
-        let endpoint = home.path().join("table.sqlite.endpoint");
-        wait_until("the runner has started", || address.exists() && endpoint.exists());
-        let endpoint: Value = serde_json::from_str(&fs::read_to_string(endpoint).unwrap()).unwrap();
+        let endpoint = fs::read_to_string(home.path().join("table.sqlite.endpoint")).unwrap();
+        let endpoint: Value = serde_json::from_str(&endpoint).unwrap();
 
         let host = LambdaHost::start(|line| eprintln!("{}", line.line)).await.unwrap();
         let mut spec = FunctionSpec::new("site", site());
