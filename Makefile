@@ -61,7 +61,10 @@ deploy:
 fuzz:
 	@fuzz/run
 
-# Checks the dependencies: advisories, licences, sources, and unused ones. Needs cargo-deny and cargo-machete.
+# Checks the dependencies: advisories, licences, sources, and unused ones. Needs cargo-deny and cargo-machete. The crate for
+# applications must compile without the runtime of tasks, which a build of the whole workspace does not show.
 dependencies:
 	cargo deny check advisories bans licenses sources
 	cargo machete
+	cargo check -p lamplighter --no-default-features
+	cargo check -p lamplighter --no-default-features --features stacks

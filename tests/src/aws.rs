@@ -168,11 +168,13 @@ impl Aws {
     /// Requests `path` (with its leading slash) from a function URL of the stack's outputs. Returns status and body. The
     /// emulator answers `/health` itself on every host.
     pub async fn get(&self, function_url: &str, path: &str) -> (u16, String) {
-        // The emulator serves all hosts on its one port.
-        let host = function_url.trim_start_matches("https://").trim_end_matches('/');
-        let request = self.http.get(format!("{}{path}", self.endpoint)).header("host", host);
-        let answer = or_panic("GET of a function URL", request.send().await);
-        (answer.status().as_u16(), or_panic("the body of a function URL", answer.text().await))
+        answer(function_url, self.http.get(format!("{}{path}", self.endpoint))).await
+    }
+
+    /// Posts JSON to a function URL, as [`get`](Self::get).
+    pub async fn post(&self, function_url: &str, path: &str, body: &str) -> (u16, String) {
+        let request = self.http.post(format!("{}{path}", self.endpoint)).body(body.to_owned());
+        answer(function_url, request.header("content-type", "application/json")).await
     }
 
     /// The physical id of a resource of a stack.
@@ -284,6 +286,14 @@ fn plain(value: AttributeValue) -> Value {
         AttributeValue::Null(_) => Value::Null,
         other => panic!("no JSON for {other:?}"),
     }
+}
+
+/// Sends a request to a function URL. Returns status and body.
+async fn answer(function_url: &str, request: reqwest::RequestBuilder) -> (u16, String) {
+    // The emulator serves all hosts on its one port.
+    let host = function_url.trim_start_matches("https://").trim_end_matches('/');
+    let answer = or_panic("a request to a function URL", request.header("host", host).send().await);
+    (answer.status().as_u16(), or_panic("the body of a function URL", answer.text().await))
 }
 
 fn or_panic<T, E: Error>(what: &str, result: Result<T, E>) -> T {

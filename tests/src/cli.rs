@@ -113,6 +113,11 @@ pub fn lamplighter() -> Command {
     command
 }
 
+/// The program of the example application.
+pub fn site() -> PathBuf {
+    Path::new(lamplighter().get_program()).with_file_name("site")
+}
+
 /// Builds the program and returns its path.
 fn build() -> PathBuf {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -126,7 +131,16 @@ fn build() -> PathBuf {
     }
     // Builds the workspace and an example, so that the features are those of the tests. With others cargo would compile the
     // program and its dependencies again.
-    command.args(["build", "--workspace", "--bin", "lamplighter", "--example", "queue-probe"]);
+    command.args([
+        "build",
+        "--workspace",
+        "--bin",
+        "lamplighter",
+        "--bin",
+        "site",
+        "--example",
+        "queue-probe",
+    ]);
     command.args(["--message-format", "json"]);
     let output = command.output().expect("cargo can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

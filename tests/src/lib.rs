@@ -13,7 +13,7 @@ mod terminal;
 mod tools;
 
 pub use aws::{Aws, Invocation, StackEvent};
-pub use cli::{CommandOutput, Home, lamplighter};
+pub use cli::{CommandOutput, Home, lamplighter, site};
 pub use emulator::Emulator;
 pub use example::expire_sessions;
 pub use lint::{cfn_lint, checkov, sam_validate};

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use lamplighter_aws::{
     clients::{Clients, local_config},
+    environment::QUEUES_OUTPUT,
     functions::Functions,
     jobs::{DeadLetters, Jobs, RunnerAddress, Waker},
     stacks::Stacks,
@@ -42,7 +43,6 @@ use lamplighter_runner::{
     storage::synchronous,
     wake,
 };
-use lamplighter_template::QUEUES_OUTPUT;
 use serde_json::Value;
 
 use crate::{terminal::output, tr, words::Words};

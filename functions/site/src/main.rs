@@ -1,36 +1,38 @@
-//! The application: a function that responds with its version.
+//! The application: a function that responds with its version, and enqueues imports of users.
+//!
+//! - `GET /` returns the version.
+//! - `POST /import` enqueues a job of the task `import-users`.
+//! - `GET /imports/<id>` returns the job's status and result.
+
+mod import;
+mod response;
+mod route;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
+use lamplighter::Jobs;
 use serde_json::{Value, json};
+
+use response::Response;
+use route::{Request, Route, route};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let [version, environment] = ["VERSION", "LAMPLIGHTER_ENVIRONMENT"].map(|name| std::env::var(name).ok());
-    let answer = answer(version.as_deref(), environment.as_deref());
-    lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| Ok::<_, Error>(answer.clone()))).await
+    let version = json!({ "version": version, "environment": environment });
+    let jobs = Jobs::from_environment().await?;
+    let (version, jobs) = (&version, &jobs);
+    let serve = async |event: LambdaEvent<Value>| {
+        let response = answer(&Request::of(&event.payload), version, jobs).await;
+        Ok::<_, Error>(Value::from(response))
+    };
+    lambda_runtime::run(service_fn(serve)).await
 }
 
-/// Creates the response of a function URL. Missing environment variables become null.
-fn answer(version: Option<&str>, environment: Option<&str>) -> Value {
-    json!({
-        "statusCode": 200,
-        "headers": { "content-type": "application/json", "cache-control": "no-store" },
-        "body": json!({ "version": version, "environment": environment }).to_string(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_response_has_the_version_and_the_environment() {
-        let answered = answer(Some("2"), Some("production"));
-        assert_eq!(answered["statusCode"], 200);
-        assert_eq!(answered["headers"]["content-type"], "application/json");
-        let body: Value = serde_json::from_str(answered["body"].as_str().unwrap()).unwrap();
-        assert_eq!(body, json!({ "version": "2", "environment": "production" }));
-        let unknown: Value = serde_json::from_str(answer(None, None)["body"].as_str().unwrap()).unwrap();
-        assert_eq!(unknown, json!({ "version": null, "environment": null }));
+async fn answer(request: &Request, version: &Value, jobs: &Jobs) -> Response {
+    match route(request) {
+        Route::Version => Response::of(200, version.clone()),
+        Route::Import(import) => import::enqueue(&import, jobs).await,
+        Route::Imported(job) => import::look(job, jobs).await,
+        Route::Refused(response) => response,
     }
 }

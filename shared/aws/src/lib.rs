@@ -10,7 +10,7 @@
 //! - [`environment`]: the variables of a process
 //! - [`process`]: the end signals of a process
 //! - [`functions`]: invoking a task's function (feature `deployments`)
-//! - [`stacks`]: the status and events of stacks (feature `deployments`)
+//! - [`stacks`]: the status, events and outputs of stacks (feature `stacks`)
 //! - [`logs`]: the logs of functions, in CloudWatch Logs (feature `logs`)
 //! - [`notify`]: sending messages about failures (feature `notify`)
 //! - [`assets`]: a task's files in S3 (feature `s3`)
@@ -30,7 +30,7 @@ pub mod notify;
 pub mod objects;
 pub mod process;
 pub mod random;
-#[cfg(feature = "deployments")]
+#[cfg(feature = "stacks")]
 pub mod stacks;
 pub mod table;
 

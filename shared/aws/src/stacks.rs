@@ -1,13 +1,17 @@
 //! The status, events and outputs of stacks, in CloudFormation.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_cloudformation::{Client, types::Stack};
 use jiff::Timestamp;
 use lamplighter_core::deployment::{Properties, StackEvent};
 
-use crate::clients::cause;
+use crate::{
+    clients::{Clients, cause},
+    environment::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT, open_table},
+    jobs::{Jobs, Waker},
+};
 
 /// The timeout of one attempt of a request to CloudFormation.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -81,6 +85,38 @@ impl Stacks {
         let output = self.client.describe_stacks().stack_name(stack).send().await;
         let stacks = output.map_err(|error| failed(stack, cause(&error)))?.stacks.unwrap_or_default();
         stacks.into_iter().next().ok_or_else(|| failed(stack, "no such stack"))
+    }
+}
+
+impl Jobs {
+    /// Connects to the jobs of a stack in AWS, by its name: from a server or a script that has nothing but credentials. One
+    /// request to CloudFormation reads the stack's outputs. Create it once per process and clone it.
+    ///
+    /// Region and credentials come from the SDK's own variables and files. The credentials must allow
+    /// `cloudformation:DescribeStacks`, and access to the table and the queues.
+    ///
+    /// ```no_run
+    /// # use lamplighter_aws::jobs::Jobs;
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let jobs = Jobs::of_stack("shop").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The stack cannot be read, or it has no queue task.
+    pub async fn of_stack(name: &str) -> Result<Self, StackError> {
+        let clients = Arc::new(Clients::default());
+        let outputs = Stacks::new(clients.config().await).outputs(name).await?;
+        let output = |key: &str, missing: &str| {
+            outputs.get(key).ok_or_else(|| failed(name, format!("it has no output {key}: {missing}")))
+        };
+        let table = output(TABLE_OUTPUT, "name a stack that Lamplighter deployed")?;
+        let queues = output(QUEUES_OUTPUT, "it has no queue task")?;
+        let bucket = outputs.get(BUCKET_OUTPUT).map(String::as_str);
+        let table = open_table(&clients, table, bucket).await;
+        Ok(Self::new(table, Waker::queues(queues, Arc::clone(&clients))))
     }
 }
 

@@ -89,8 +89,14 @@ pub(crate) fn enqueue(
                     ::lamplighter::definition::Priority::#priority,
                     &#all { #(#names),* },
                 )
-                .checked(SCHEMA.get_or_init(::lamplighter::generated::schema::<#all>))
+                .checked(::std::borrow::Cow::Borrowed(SCHEMA.get_or_init(::lamplighter::generated::schema::<#all>)))
             }
+        }
+
+        impl ::lamplighter::Arguments for #all {
+            const TASK: &'static str = #name;
+            const PRIORITY: ::lamplighter::definition::Priority = ::lamplighter::definition::Priority::#priority;
+            type Result = #promised;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
-    environment::{BUCKET, NotText, open_table, text, variable},
+    environment::{BUCKET, BUCKET_OUTPUT, NotText, TABLE_OUTPUT, open_table, text, variable},
     notify::Notifier,
     stacks::Stacks,
     table::Table,
@@ -13,7 +13,6 @@ use lamplighter_aws::{
 use lamplighter_core::{name::TaskName, notification::Target};
 use lamplighter_local::Synchronous;
 use lamplighter_project::Project;
-use lamplighter_template::{BUCKET_OUTPUT, TABLE_OUTPUT};
 
 use super::{stack::Stack, storage::Storage};
 

@@ -1,6 +1,7 @@
 //! Typed jobs of queue tasks.
 
 use std::{
+    borrow::Cow,
     future::{Future, IntoFuture},
     marker::PhantomData,
     pin::Pin,
@@ -10,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Accepted, EnqueueError, Jobs, NotAccepted},
-    table::{AbortOutcome, JobRecord, TableError},
+    table::{AbortOutcome, JobRecord, TableError, TransactWriteItem},
 };
 use lamplighter_core::{
     definition::Priority,
@@ -48,7 +49,7 @@ pub struct Enqueue<T> {
     new: NewJob,
     fault: Option<InvalidJob>,
     result: PhantomData<fn() -> T>,
-    schema: Option<&'static Value>,
+    schema: Option<Cow<'static, Value>>,
 }
 
 impl<T> Enqueue<T> {
@@ -68,7 +69,7 @@ impl<T> Enqueue<T> {
 
     /// Rejects arguments that `schema` marks as secret, unless they are empty.
     #[doc(hidden)]
-    pub fn checked(mut self, schema: &'static Value) -> Self {
+    pub fn checked(mut self, schema: Cow<'static, Value>) -> Self {
         self.schema = Some(schema);
         self
     }
@@ -140,6 +141,38 @@ impl<T> Enqueue<T> {
         self
     }
 
+    /// Prepares the job for a DynamoDB transaction of the application's own, which enqueues it together with the
+    /// application's items: all of them or none. Stores nothing yet, except arguments of more than 100 KB, as an object.
+    ///
+    /// ```no_run
+    /// # use aws_sdk_dynamodb::types::{AttributeValue, Put};
+    /// # use lamplighter::{Arguments, Enqueue, Jobs, TransactWriteItem, transact};
+    /// # async fn example(jobs: &Jobs, receipt: Enqueue<()>) -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = jobs.table().client();
+    /// let prepared = receipt.in_transaction().await?;
+    /// let order = Put::builder().table_name("orders").item("id", AttributeValue::S("42".into())).build()?;
+    /// let order = TransactWriteItem::builder().put(order).build();
+    /// transact(client, [&[order], prepared.writes()].concat()).await?;
+    /// let job = prepared.wake().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// If the process dies before [`wake`](PreparedJob::wake), the job starts later: the pulse finds it among the orphans
+    /// within 35 minutes, and a runner within 5 s. Commit within minutes: the pulse counts from this call.
+    ///
+    /// A transaction has at most 100 writes, of which the job has one, and one more for an id and for `unique`. If another
+    /// job takes one of these keys after this call, the transaction is cancelled: prepare the job again.
+    ///
+    /// # Errors
+    ///
+    /// As an ordinary enqueue: an option or argument is invalid, a job with the same unique key exists, or the table fails.
+    pub async fn in_transaction(self) -> Result<PreparedJob<T>, EnqueueError> {
+        let jobs = self.jobs.clone();
+        let prepared = jobs.prepare(self.into_new()?).await?;
+        Ok(PreparedJob { jobs, prepared, result: PhantomData })
+    }
+
     /// Returns the untyped job without enqueuing it.
     ///
     /// # Errors
@@ -148,7 +181,7 @@ impl<T> Enqueue<T> {
     pub fn into_new(self) -> Result<NewJob, InvalidJob> {
         match (self.fault, self.schema) {
             (Some(fault), _) => Err(fault),
-            (None, Some(schema)) => self.new.without_secrets(schema).map(|()| self.new),
+            (None, Some(schema)) => self.new.without_secrets(&schema).map(|()| self.new),
             (None, None) => Ok(self.new),
         }
     }
@@ -193,6 +226,37 @@ pub async fn enqueue_many<T>(many: impl IntoIterator<Item = Enqueue<T>>) -> Resu
     let Some(jobs) = jobs else { return Ok(Vec::new()) };
     let keys = jobs.enqueue_many(new).await?;
     Ok(keys.into_iter().map(|key| Job::of(jobs.clone(), key)).collect())
+}
+
+/// A job that a transaction of the application enqueues. See [`Enqueue::in_transaction`].
+#[derive(Debug)]
+pub struct PreparedJob<T> {
+    jobs: Jobs,
+    prepared: lamplighter_aws::jobs::PreparedJob,
+    result: PhantomData<fn() -> T>,
+}
+
+impl<T> PreparedJob<T> {
+    /// Returns the key that the job will have.
+    pub fn id(&self) -> &JobKey {
+        self.prepared.key()
+    }
+
+    /// Returns the writes that enqueue the job. Empty if an existing job is returned instead, as with
+    /// [`or_join`](Enqueue::or_join) and [`id`](Enqueue::id).
+    pub fn writes(&self) -> &[TransactWriteItem] {
+        self.prepared.writes()
+    }
+
+    /// Wakes a worker for the job. Call it after the transaction is committed.
+    ///
+    /// # Errors
+    ///
+    /// [`EnqueueError::UnknownTask`] if the task has no queue: the job is withdrawn, and the application's items stay.
+    pub async fn wake(self) -> Result<Job<T>, EnqueueError> {
+        let Accepted { key, joined } = self.prepared.wake().await?;
+        Ok(Job { joined, ..Job::of(self.jobs, key) })
+    }
 }
 
 /// An enqueued job. `T` is the type of its result.

@@ -42,8 +42,7 @@ pub use application::Application;
 pub use deployment::properties;
 pub use destination::Destination;
 pub use ids::{AFTER, BEFORE, logical_id};
-pub use queues::OUTPUT as QUEUES_OUTPUT;
-pub use render::{BUCKET_OUTPUT, TABLE_OUTPUT, render, render_to};
+pub use render::{render, render_to};
 
 /// The generated template's path, from the workspace's folder.
 pub const TEMPLATE: &str = "infra/template.yaml";

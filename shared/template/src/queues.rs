@@ -17,9 +17,6 @@ use super::{
     yaml::{list, map, mapping},
 };
 
-/// The output with the beginning of the URL of each queue.
-pub const OUTPUT: &str = "LamplighterQueues";
-
 /// The values that the maximum concurrency of a mapping can have. Source: AWS Lambda API Reference, `ScalingConfig`.
 const CONCURRENCY: std::ops::RangeInclusive<u32> = 2..=1000;
 /// The retention of messages in SQS, in seconds: the maximum.

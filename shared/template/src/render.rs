@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use lamplighter_aws::environment::{BUCKET_OUTPUT, QUEUES_OUTPUT, TABLE_OUTPUT};
 use lamplighter_core::definition::Phase;
 use lamplighter_project::{Project, config, fault::Faults, functions::functions};
 use serde_yaml_ng::Value;
@@ -19,11 +20,6 @@ use super::{
     pulse, queues, schedules, storage, tasks,
     yaml::{self, list, map},
 };
-
-/// The output with the table's name.
-pub const TABLE_OUTPUT: &str = "LamplighterTableName";
-/// The output with the bucket's name.
-pub const BUCKET_OUTPUT: &str = "LamplighterBucketName";
 
 const HEAD: &str = "\
 # Written by `lamplighter generate` from the tasks of this workspace and lamplighter.toml. Not edited by hand.
@@ -143,7 +139,7 @@ fn outputs(project: &Project) -> Vec<(String, Value)> {
     }
     if project.queues().next().is_some() {
         let description = "What the URLs of the tasks' queues begin with.";
-        outputs.push(output(queues::OUTPUT, description, queue_url_prefix()));
+        outputs.push(output(QUEUES_OUTPUT, description, queue_url_prefix()));
     }
     outputs
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`cron`], [`deploy`], [`queue`]: the example stack in an emulated AWS
 //! - [`control`], [`terminal`]: the commands on one machine
+//! - [`site`]: the example application beside a runner
 //! - [`template`]: the generated template, as other tools see it
 //! - [`outside`]: a project outside the repository, with the packed crates
 //! - [`inputs`]: the committed inputs of the fuzz targets
@@ -14,5 +15,6 @@ mod harness;
 mod inputs;
 mod outside;
 mod queue;
+mod site;
 mod template;
 mod terminal;

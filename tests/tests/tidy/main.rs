@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
@@ -105,6 +106,36 @@ fn dependencies_point_one_way() {
             below.iter().map(|name| (*name).to_owned()).collect(),
             "{package}"
         );
+    }
+}
+
+#[test]
+fn q16_an_application_that_enqueues_jobs_depends_on_no_runtime() {
+    let tree = |more: &[&str]| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args([
+            "tree",
+            "--locked",
+            "--package",
+            "lamplighter",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ]);
+        let output = command.args(more).current_dir(repository()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let of_tasks = ["lambda_runtime", "lamplighter-macros", "reqwest", "rustix", "tracing-subscriber"];
+    let (all, jobs) = (tree(&[]), tree(&["--no-default-features"]));
+    for package in of_tasks {
+        assert!(all.contains(package) && !jobs.contains(package), "{package}: {jobs:?}");
+    }
+    for package in ["aws-sdk-dynamodb", "aws-sdk-sqs", "lamplighter-aws"] {
+        assert!(jobs.contains(package), "{package}: {jobs:?}");
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A variable that is missing or empty has no value. One that is not UTF-8 is an error that names it.
 
+mod jobs;
 pub(crate) mod single;
 
 use std::{env, ffi::OsString, sync::Arc};
@@ -30,6 +31,13 @@ pub const NOTIFIES: &str = "LAMPLIGHTER_NOTIFIES";
 /// The address at which a runner listens for wake-ups.
 pub const WAKE_SOCKET: &str = "LAMPLIGHTER_WAKE_SOCKET";
 
+/// The stack's output with the table's name.
+pub const TABLE_OUTPUT: &str = "LamplighterTableName";
+/// The stack's output with the bucket's name.
+pub const BUCKET_OUTPUT: &str = "LamplighterBucketName";
+/// The stack's output with the prefix of the queues' URLs.
+pub const QUEUES_OUTPUT: &str = "LamplighterQueues";
+
 /// A variable without a valid value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
@@ -39,6 +47,24 @@ pub enum VariableError {
     /// A variable that is required has no value.
     #[error("{0} is not set")]
     Missing(&'static str),
+    /// Variables of which one is required have no value.
+    #[error("{names} is not set: expected {expected}")]
+    Unset {
+        /// The variable, or the variables.
+        names: String,
+        /// The valid values.
+        expected: String,
+    },
+    /// A variable has another form.
+    #[error("{name} is `{value}`: expected {expected}")]
+    Unfit {
+        /// The variable.
+        name: String,
+        /// Its value.
+        value: String,
+        /// The valid values.
+        expected: String,
+    },
     /// The address of the runner has another form. The value is a secret, so it is not repeated.
     #[error("{WAKE_SOCKET}: {0}")]
     WakeSocket(#[from] NoRunnerAddress),

@@ -6,6 +6,7 @@
 mod dead;
 mod due;
 mod group_commit;
+mod prepared;
 mod wake;
 mod worker;
 
@@ -23,6 +24,7 @@ use lamplighter_core::{
 
 pub use dead::{DeadLetter, DeadLetterError, DeadLetters};
 pub use due::WakeReport;
+pub use prepared::PreparedJob;
 pub use wake::{NoRunnerAddress, RunnerAddress, Sqs, WakeError, Waker, split_datagram};
 pub use worker::{JobOutcome, Worker};
 
@@ -133,8 +135,7 @@ impl Jobs {
     /// pulse sends it within two minutes.
     pub async fn enqueue(&self, new: NewJob) -> Result<Accepted, EnqueueError> {
         let now = Timestamp::now();
-        let replay_of = new.retry_of.filter(|_| new.is_replay);
-        let keys = JobKeys { id: new.id.clone(), replay_of, unique: new.unique.clone() };
+        let keys = JobKeys::of(&new);
         let job = new.job(RunId::of_job(now, random()), now)?;
         match self.table.enqueue(&job, &keys, self.transport(), now).await? {
             EnqueueOutcome::New => {}
@@ -145,9 +146,15 @@ impl Jobs {
                 return Err(EnqueueError::NotUnique(JobKey { task: job.task, run_id: twin }));
             }
         }
+        self.wake_new(&job, &keys, now).await?;
+        Ok(Accepted { key: job.key(), joined: false })
+    }
+
+    /// Wakes a worker for a job that has just got its record, or checks the jobs that it waits for.
+    async fn wake_new(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Result<(), EnqueueError> {
         if job.after.is_empty() {
-            if let Err(error) = self.waker.wake(&job, now).await {
-                self.wake_failed(&job, &keys, error, now).await?;
+            if let Err(error) = self.waker.wake(job, now).await {
+                self.wake_failed(job, keys, error, now).await?;
             }
         } else {
             // It is accepted even if this fails: it is in the index, and is checked within two minutes.
@@ -157,7 +164,7 @@ impl Jobs {
             }
             let _ = self.wake_followers(vec![job.key()]).await;
         }
-        Ok(Accepted { key: job.key(), joined: false })
+        Ok(())
     }
 
     /// Handles a wake-up that failed: the job waits for the pulse, or is withdrawn if it has no queue. If the job cannot be

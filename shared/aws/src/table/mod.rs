@@ -35,8 +35,8 @@ pub use conditional::Conditional;
 pub use deployments::{LEDGER_RETENTION, Opened, Received, RequestKey};
 pub use item::Item;
 pub use jobs::{
-    AbortOutcome, DuePage, EnqueueOutcome, GroupCommit, JobEnd, JobKeys, JobStart, JobStep, LOOK_AGAIN,
-    MAX_DELAY, MAX_STEPS, StepOutcome, Transport,
+    AbortOutcome, DuePage, EnqueueOutcome, GroupCommit, JobEnd, JobKeys, JobStart, JobStep, JobWrites,
+    LOOK_AGAIN, MAX_DELAY, MAX_STEPS, StepOutcome, Transport,
 };
 pub use keys::LeadingKeys;
 pub use lock::{Recorded, Renewed};

@@ -4,6 +4,7 @@ mod deployed;
 mod history;
 mod jobs;
 mod keys;
+mod prepared;
 mod pulse;
 mod support;
 mod table;

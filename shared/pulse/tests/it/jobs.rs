@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{JobOutcome, Worker},
-    table::{Conditional, EnqueueOutcome, JobKeys, JobRecord, Transport},
+    table::{Conditional, EnqueueOutcome, JobKeys, JobRecord, JobWrites, Transport, transact},
 };
 use lamplighter_core::{
     definition::{Kind, Priority, Queue},
@@ -179,6 +179,23 @@ async fn q05_an_orphan_whose_enqueuer_died_before_its_message_is_woken_once() {
     search_from(36).await;
     stage.next_minute(0).await;
     assert_eq!(stage.pulse().await["rung"], 2, "the records still show that both were never started");
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn q17_a_job_of_a_transaction_whose_wake_up_was_lost_is_woken_by_the_pulse() {
+    let now = Timestamp::now();
+    let stage = Stage::new(now, 0, vec![queue_task(now, "mail")]).await;
+    let at = now.checked_sub(30 * MINUTE).unwrap();
+    let job = NewJob::of(name("mail")).job(RunId::of_job(at, 3 << 70), at).unwrap();
+    let prepared = stage.table.prepare_job(&job, &JobKeys::default(), Transport::Queue, at).await.unwrap();
+    let JobWrites::New(writes) = prepared else { panic!("{prepared:?}") };
+    // The process dies after the commit, before it wakes a worker.
+    transact(stage.table.client(), writes).await.unwrap();
+    search_orphans_from(&stage, now.checked_sub(36 * MINUTE).unwrap()).await;
+    let report = stage.pulse().await;
+    assert_eq!((&report["rung"], &report["errors"]), (&json!(1), &json!([])), "{report}");
+    assert_eq!(stage.queues.sent()[0].run_id, job.id.to_string());
     stage.end().await;
 }
 

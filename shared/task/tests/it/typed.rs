@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lamplighter::{EnqueueError, JobError, Unique, enqueue_many, prelude::*, testing::World};
+use lamplighter::{
+    Arguments as _, EnqueueError, JobError, Unique, enqueue_many, prelude::*, testing::World, transact,
+};
 use lamplighter_core::{run::ErrorKind, status::Status};
 use serde_json::json;
 
@@ -54,6 +56,28 @@ fn a_queue_task_has_a_schema_of_its_arguments() {
     assert_eq!(schema["required"], json!(["jobs", "priority", "ctx"]));
     assert_eq!(schema["additionalProperties"], false);
     const { assert!(WriteLetter::TAKES_JOBS && !WriteLetter::IS_SIDE) };
+}
+
+#[tokio::test]
+async fn q17_a_typed_job_is_enqueued_by_a_transaction() {
+    let world = World::new().await;
+    let prepared = Post::enqueue(&world.jobs(), letter("a")).in_transaction().await.unwrap();
+    assert_eq!(world.enqueued("post").await, []);
+    transact(world.table().client(), prepared.writes().to_vec()).await.unwrap();
+    let job = prepared.wake().await.unwrap();
+    world.drain(Post).await;
+    assert_eq!(job.result(Duration::ZERO).await.unwrap(), json!(letter("a")));
+}
+
+#[tokio::test]
+async fn q16_generated_arguments_are_enqueued_as_they_are() {
+    let world = World::new().await;
+    let arguments = PostArguments::from_json(r#"{"letter":{"text":"a","pages":[1]}}"#).unwrap();
+    let job = arguments.enqueue(&world.jobs()).await.unwrap();
+    world.drain(Post).await;
+    assert_eq!(job.result(Duration::ZERO).await.unwrap(), json!({ "text": "a", "pages": [1] }));
+    let error = PostArguments::from_json(r#"{"letter":{"text":1}}"#).err().unwrap();
+    assert_eq!(error.to_string(), "the arguments are invalid: `letter.pages` is missing");
 }
 
 #[tokio::test]

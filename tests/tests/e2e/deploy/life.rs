@@ -42,6 +42,7 @@ async fn g05_a_stack_is_created_updated_rolled_back_and_deleted() {
 
     life.l04_it_is_created().await;
     life.l10_assets_are_in_the_working_directory().await;
+    life.q16_its_site_enqueues_jobs().await;
     life.l15_it_is_updated().await;
     life.l13_a_failed_migration_rolls_it_back().await;
     life.l07_the_next_update_gets_the_last_successful_version().await;

@@ -41,8 +41,19 @@ impl Version {
         }
         let template = fs::read_to_string(repository().join("infra/template.yaml")).unwrap();
         let template = serde_yaml_ng::from_str(&template).unwrap();
-        let version = Self { folder, template };
+        let version = Self { folder, template }.sending_batches();
         WITH_DATABASE.iter().fold(version, |version, id| version.with_variable(id, "DATABASE_URL", database))
+    }
+
+    /// Lets the site send batches of messages. For AWS they need the permission `sqs:SendMessage`, but the emulator expects one
+    /// with the name of the operation, which AWS does not know.
+    fn sending_batches(mut self) -> Self {
+        let policy = &mut self.template["Resources"]["SiteFunctionEnqueues"]["Properties"]["PolicyDocument"];
+        let statements = policy["Statement"].as_array_mut().unwrap().iter_mut();
+        let mut lists = statements.map(|statement| statement["Action"].as_array_mut().unwrap());
+        let sqs = lists.find(|actions| actions.contains(&json!("sqs:SendMessage"))).unwrap();
+        sqs.push(json!("sqs:SendMessageBatch"));
+        self
     }
 
     /// Adds a variable to a function's environment.

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, PutRequest, TransactWriteItem
 use jiff::Timestamp;
 use lamplighter_core::{
     id::RunId,
-    job::{Job, JobKey, LONGEST_LIFE, OnConflict, Scope, Unique},
+    job::{Job, JobKey, LONGEST_LIFE, NewJob, OnConflict, Scope, Unique},
     retry::Retry,
     status::Status,
     value::sorted,
@@ -43,6 +43,14 @@ pub struct JobKeys {
     pub unique: Option<Unique>,
 }
 
+impl JobKeys {
+    /// The keys of a new job.
+    pub(crate) fn of(new: &NewJob) -> Self {
+        let replay_of = new.retry_of.filter(|_| new.is_replay);
+        Self { id: new.id.clone(), replay_of, unique: new.unique.clone() }
+    }
+}
+
 /// The result of enqueuing a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -56,13 +64,25 @@ pub enum EnqueueOutcome {
 }
 
 /// The claim of a unique key.
-struct KeyClaim {
+pub(super) struct KeyClaim {
     key: Key,
     /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
     until: Option<Timestamp>,
     /// When its item may be deleted.
     expires: Timestamp,
-    on_twin: OnConflict,
+    pub(super) on_twin: OnConflict,
+}
+
+/// The state of a key for a job that claims it.
+pub(super) enum KeyState {
+    /// No job has it.
+    Free,
+    /// The job itself has it.
+    Own,
+    /// Another job has it, and keeps this one out.
+    Held(RunId),
+    /// Another job has it that is over, or whose time is.
+    Ended(RunId),
 }
 
 /// The job that has a key.
@@ -135,28 +155,19 @@ impl Table {
                     });
                 }
             };
-            if let Some(taking) = refused
-                && let Some(twin) = self.holder_of(taking.key.clone()).await?
-            {
-                if twin.run_id == job.id {
-                    return Ok(EnqueueOutcome::New);
+            if let Some(taking) = refused {
+                match self.key_state(job, taking, now).await? {
+                    KeyState::Own => return Ok(EnqueueOutcome::New),
+                    KeyState::Held(twin) => {
+                        return Ok(match taking.on_twin {
+                            OnConflict::Refuse => EnqueueOutcome::Refused(twin),
+                            OnConflict::Join => EnqueueOutcome::Joined(twin),
+                        });
+                    }
+                    KeyState::Ended(twin) => drop(taken_from.insert(&taking.key.sk, twin)),
+                    // It was freed meanwhile.
+                    KeyState::Free => drop(taken_from.remove(taking.key.sk.as_str())),
                 }
-                let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
-                let keeps_out = match self.job(&key).await? {
-                    None => false,
-                    Some(JobRecord::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
-                    Some(JobRecord::Over(_)) => taking.until.is_none(),
-                };
-                if keeps_out {
-                    return Ok(match taking.on_twin {
-                        OnConflict::Refuse => EnqueueOutcome::Refused(twin.run_id),
-                        OnConflict::Join => EnqueueOutcome::Joined(twin.run_id),
-                    });
-                }
-                taken_from.insert(&taking.key.sk, twin.run_id);
-            } else if let Some(taking) = refused {
-                // It was freed meanwhile.
-                taken_from.remove(taking.key.sk.as_str());
             }
             tokio::time::sleep(ROUNDS.pause(round, jitter())).await;
         }
@@ -164,7 +175,27 @@ impl Table {
         Err(TableError::Service { table: self.name.clone(), operation: "enqueue a job", cause })
     }
 
-    fn key_claims(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<KeyClaim> {
+    /// The state of a key, by one or two reads.
+    pub(super) async fn key_state(
+        &self,
+        job: &Job,
+        taking: &KeyClaim,
+        now: Timestamp,
+    ) -> Result<KeyState, TableError> {
+        let Some(twin) = self.holder_of(taking.key.clone()).await? else { return Ok(KeyState::Free) };
+        if twin.run_id == job.id {
+            return Ok(KeyState::Own);
+        }
+        let key = JobKey { task: job.task.clone(), run_id: twin.run_id };
+        let keeps_out = match self.job(&key).await? {
+            None => false,
+            Some(JobRecord::Open(_)) => taking.until.is_none() || twin.until >= Some(now),
+            Some(JobRecord::Over(_)) => taking.until.is_none(),
+        };
+        Ok(if keeps_out { KeyState::Held(twin.run_id) } else { KeyState::Ended(twin.run_id) })
+    }
+
+    pub(super) fn key_claims(&self, job: &Job, keys: &JobKeys, now: Timestamp) -> Vec<KeyClaim> {
         let later = |wait: Duration| now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         let id = keys.id.iter().map(|id| UniqueItem::Id(id));
         let ids = id.chain(keys.replay_of.map(UniqueItem::Replay)).map(|item| KeyClaim {
@@ -190,7 +221,7 @@ impl Table {
     }
 
     /// The write that claims a key, which must be free or that of a job which no longer holds it.
-    fn taking_of(
+    pub(super) fn taking_of(
         &self,
         job: &Job,
         taking: &KeyClaim,

@@ -10,6 +10,7 @@ mod enqueue;
 mod group_commit;
 mod limit;
 mod orphans;
+mod prepare;
 mod revoke;
 mod start;
 mod transport;
@@ -19,6 +20,7 @@ pub use due::DuePage;
 pub use end::{AbortOutcome, JobEnd};
 pub use enqueue::{EnqueueOutcome, JobKeys};
 pub use group_commit::{GroupCommit, JobStep, MAX_STEPS, StepOutcome};
+pub use prepare::JobWrites;
 pub use start::JobStart;
 pub use transport::{LOOK_AGAIN, MAX_DELAY, Transport};
 

@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::{
     operation::{
         put_item::{PutItemInput, PutItemOutput},
         query::{QueryInput, QueryOutput},
+        transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput},
         update_item::{UpdateItemInput, UpdateItemOutput},
     },
     types::ReturnConsumedCapacity,
@@ -54,6 +55,8 @@ impl Intercept for Meter {
             input.return_consumed_capacity = total;
         } else if let Some(input) = context.input_mut().downcast_mut::<QueryInput>() {
             input.return_consumed_capacity = total;
+        } else if let Some(input) = context.input_mut().downcast_mut::<TransactWriteItemsInput>() {
+            input.return_consumed_capacity = total;
         }
         Ok(())
     }
@@ -81,10 +84,13 @@ impl Intercept for Meter {
             let update = output.downcast_ref::<UpdateItemOutput>().and_then(|o| o.consumed_capacity());
             let put = output.downcast_ref::<PutItemOutput>().and_then(|o| o.consumed_capacity());
             let query = output.downcast_ref::<QueryOutput>().and_then(|o| o.consumed_capacity());
+            let transaction = output.downcast_ref::<TransactWriteItemsOutput>();
+            let transaction = transaction.and_then(|output| output.consumed_capacity().first());
             if let Some(last) = self.0.lock().unwrap().last_mut() {
                 last.1 = update
                     .or(put)
                     .or(query)
+                    .or(transaction)
                     .and_then(aws_sdk_dynamodb::types::ConsumedCapacity::capacity_units);
             }
         }

@@ -17,7 +17,7 @@ use lamplighter_core::{
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{attempt::Conclusion, process::ProcessEnvironment};
+use crate::runtime::{attempt::Conclusion, process::ProcessEnvironment};
 
 /// The maximum length of a run's message, in bytes.
 const MAX_MESSAGE: usize = 8192;

@@ -41,7 +41,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::{
+use crate::runtime::{
     AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, Task, TaskInstance, execute::execute, job,
 };
 

@@ -16,7 +16,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
+use crate::runtime::{
     Context, Outcome, TaskResult,
     limits::{Limits, time_left},
     log,

@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use crate::runtime::{
     TaskError,
     http::Http,
     limits::{Limits, time_left},

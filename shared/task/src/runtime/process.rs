@@ -19,7 +19,7 @@ use lamplighter_core::{
 use serde_json::Value;
 use tokio::runtime::Handle;
 
-use crate::{assets, http::Http};
+use crate::runtime::{assets, http::Http};
 
 /// The time before the process's end that is reserved for the record.
 pub(crate) const RESERVE: Duration = Duration::from_millis(1500);

@@ -17,7 +17,7 @@ use lamplighter_core::{
     settings::Settings,
 };
 
-use crate::{
+use crate::runtime::{
     ExecuteError, Executed, Invocation, Task,
     body::RunInputs,
     claim::{claim, record_skip},

@@ -12,7 +12,7 @@ use tokio::{
     sync::{Mutex, OwnedMutexGuard},
 };
 
-use crate::{
+use crate::runtime::{
     ExecuteError, Executed, Invocation, ProcessEnvironment, Task, TaskInstance,
     answer::{Answer, Answered},
     execute::execute,

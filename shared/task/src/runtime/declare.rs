@@ -14,7 +14,7 @@ use lamplighter_core::{
 use schemars::JsonSchema;
 use serde_json::Value;
 
-use crate::Task;
+use crate::runtime::Task;
 
 /// The values of a task's attribute. The macro has checked each with the same parser.
 #[expect(missing_docs, reason = "each is the attribute's key of the same name")]

@@ -9,7 +9,7 @@ use lamplighter_core::{definition::Definition, run::RunError};
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Context, Outcome, TaskError, TaskResult};
+use crate::runtime::{Context, Outcome, TaskError, TaskResult};
 
 /// The result of a validation. The text of `Err` is the reason why the run must not start.
 pub type Validity = Result<(), String>;

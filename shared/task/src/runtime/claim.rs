@@ -15,7 +15,7 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::log;
+use crate::runtime::log;
 
 /// The pause between claims while another run is being cancelled.
 const BETWEEN_CLAIMS: Duration = Duration::from_secs(1);

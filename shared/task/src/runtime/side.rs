@@ -23,7 +23,7 @@ use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
+use crate::runtime::{
     Context, Outcome, ProcessEnvironment, Task, TaskInstance,
     attempt::{BodyResult, body_result, panicked},
     body::{RunInputs, admit},

@@ -21,7 +21,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
 
-use crate::{
+use crate::runtime::{
     Context, Task,
     attempt::{BodyResult, Conclusion, SupervisedResult, attempts, body_result, supervise},
     context::{RunEnvironment, RunLease},

@@ -4,7 +4,7 @@ use lamplighter_core::value::written;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Fatal as _, TaskError};
+use crate::runtime::{Fatal as _, TaskError};
 
 /// The result of a body: an outcome, or an error, which is retried unless it is fatal.
 pub type TaskResult = Result<Outcome, TaskError>;

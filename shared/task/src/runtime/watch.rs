@@ -7,7 +7,7 @@ use lamplighter_core::{id::RunId, job::JobKey, name::TaskName};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::RunLease;
+use crate::runtime::context::RunLease;
 
 /// The time until the first check. Shorter runs, which are most, cost no read.
 const FIRST_CHECK: Duration = Duration::from_secs(10);

@@ -16,7 +16,7 @@ use lamplighter_core::resolve::{PARAMETER_VARIABLE, SECRET_VARIABLE};
 use tokio::{runtime::Handle, sync::OnceCell};
 use tracing::level_filters::LevelFilter;
 
-use crate::{
+use crate::runtime::{
     assets::Source,
     process::{BodyRuntime, ProcessEnvironment},
     side::RunnerVariables,

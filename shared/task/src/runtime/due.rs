@@ -8,7 +8,7 @@ use lamplighter_core::{
     run::{RunError, Trigger},
 };
 
-use crate::{
+use crate::runtime::{
     Task,
     attempt::{Conclusion, SupervisedResult, supervise},
     body::{RunInputs, configured, run_environment},

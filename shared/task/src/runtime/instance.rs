@@ -9,7 +9,7 @@ use std::{
 use lamplighter_core::{definition::Definition, run::ErrorKind};
 use tokio::{runtime::Handle, sync::OnceCell, time::timeout};
 
-use crate::{Context, ExecuteError, Task, TaskError, log};
+use crate::runtime::{Context, ExecuteError, Task, TaskError, log};
 
 /// The time limit of a teardown. Lambda itself only grants 0.5 s.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);

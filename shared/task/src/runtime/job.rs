@@ -32,7 +32,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::{
+use crate::runtime::{
     ExecuteError, Invocation, ProcessEnvironment, Task, TaskInstance,
     answer::{Answer, Answered},
     claimed::{ClaimedRun, ClaimedRunResult, run_claimed},

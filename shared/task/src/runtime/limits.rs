@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lamplighter_core::{claim::Request, definition::Definition};
 use tokio_util::sync::CancellationToken;
 
-use crate::{process::RESERVE, shutdown};
+use crate::runtime::{process::RESERVE, shutdown};
 
 /// The limits of a piece of the author's code.
 #[derive(Clone, Debug)]

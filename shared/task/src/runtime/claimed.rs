@@ -13,7 +13,7 @@ use lamplighter_core::{
     settings::Settings,
 };
 
-use crate::{
+use crate::runtime::{
     Task,
     attempt::Conclusion,
     body::{RunInputs, admit, run_body},

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::Task;
+use crate::runtime::Task;
 
 /// The time limit of the registration with Lambda.
 const REGISTRATION_LIMIT: Duration = Duration::from_secs(1);
