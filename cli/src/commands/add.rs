@@ -26,7 +26,7 @@ use crate::{
 
 /// Adds a task: a package with its source and a test.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  lamplighter add cron tidy --schedule \"every day\"")]
+#[command(after_long_help = "Example:\n  lamplighter add cron tidy --schedule @daily")]
 pub(crate) struct Arguments {
     /// The kind of the task.
     kind: Kind,

@@ -25,7 +25,10 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Every command, with its required arguments.
-const COMMANDS: [&[&str]; 26] = [
+const COMMANDS: [&[&str]; 29] = [
+    &["new", "x", "--source=path:nowhere"],
+    &["init"],
+    &["add", "cron", "x"],
     &["generate"],
     &["enqueue", "send-mail"],
     &["status", "send-mail/01ARZ3NDEKTSV4RRFFQ69G5FAV"],
