@@ -201,6 +201,7 @@ impl Stage {
             .args(arguments)
             .current_dir(self.workspace.path(""))
             .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTC_WORKSPACE_WRAPPER")
             .env_remove("RUSTFLAGS")
             .env("CARGO_NET_OFFLINE", "true")
             .env("LAMPLIGHTER_LOCALE", "en")
