@@ -77,6 +77,8 @@ impl Aws {
             dynamodb: dynamodb::Client::from_conf(config!(dynamodb, endpoint).build()),
             http: reqwest::Client::builder()
                 .no_proxy()
+                // A test may have several runtimes, and a connection ends with its own.
+                .pool_max_idle_per_host(0)
                 .timeout(Duration::from_secs(60))
                 .build()
                 .expect("an HTTP client can be made"),

@@ -27,7 +27,10 @@ mod types;
 mod up;
 mod why;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -180,15 +183,20 @@ fn current_folder() -> anyhow::Result<PathBuf> {
     std::env::current_dir().context("cannot find the current folder")
 }
 
-/// Finds the tasks of the workspace around the current folder: as they were last built, or else compiled now. Fails before that
-/// if the folder of the place's stacks cannot be written.
+/// Finds the tasks with their definitions: those that a stack in AWS has kept, or those of the workspace around the current folder.
+/// Fails before it compiles anything if the folder of the place's stacks cannot be written.
 fn catalog(place: Option<&Place>) -> anyhow::Result<Catalog> {
     let folder = current_folder()?;
     if let Some(deployed) = place.map(|place| place.deployed(&folder)).transpose()?.flatten() {
         return Ok(deployed);
     }
+    compiled(place, &folder)
+}
+
+/// Finds the tasks of the workspace around a folder: as they were last built, or else compiled now.
+fn compiled(place: Option<&Place>, folder: &Path) -> anyhow::Result<Catalog> {
     let check = |workspace: &Workspace| place.map_or(Ok(()), |place| place.check(workspace));
-    if let Some(catalog) = Catalog::current(&folder) {
+    if let Some(catalog) = Catalog::current(folder) {
         check(&catalog.workspace)?;
         return Ok(catalog);
     }
@@ -207,12 +215,14 @@ fn catalog_with(place: &Place, word: Option<&str>) -> anyhow::Result<Catalog> {
         })
     };
     let folder = current_folder()?;
-    if let Some(deployed) = place.deployed(&folder)? {
-        return Ok(deployed);
-    }
-    match Catalog::last(&folder).filter(is_known) {
-        Some(catalog) => Ok(catalog),
-        None => catalog(Some(place)),
+    let last = Catalog::last(&folder).filter(is_known);
+    match (word, last) {
+        // The name is all that the command needs, so no stack is asked for it.
+        (Some(_), Some(catalog)) => Ok(catalog),
+        (_, last) => match (place.deployed(&folder)?, last) {
+            (Some(catalog), _) | (None, Some(catalog)) => Ok(catalog),
+            (None, None) => compiled(Some(place), &folder),
+        },
     }
 }
 
