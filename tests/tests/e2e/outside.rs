@@ -38,7 +38,7 @@ impl Outside {
         let new = [&["new", "shop"][..], &kinds, &[&source]].concat();
         let created = CommandOutput::of(&mut outside.command(outside.folder.path(), &new));
         assert_eq!(created.code, Some(0), "{created:?}");
-        // The versions that this machine has already, so that the test needs no network.
+        // The versions that are compiled already.
         fs::copy(repository().join("Cargo.lock"), outside.root().join("Cargo.lock")).unwrap();
         if !is_cold {
             outside.share();
@@ -115,7 +115,7 @@ impl Outside {
         let published = metadata.packages.iter().filter(|package| package.publish.is_none());
         let names: Vec<_> = published.map(|package| package.name.to_string()).collect();
         assert!(names.iter().any(|name| name == "lamplighter-cli") && names.len() >= 10, "{names:?}");
-        let mut package = self.cargo(repository(), &["package", "--offline", "--no-verify", "--allow-dirty"]);
+        let mut package = self.cargo(repository(), &["package", "--no-verify", "--allow-dirty"]);
         package.args(names.iter().flat_map(|name| ["--package", name]));
         let packed = run(package.arg("--target-dir").arg(self.folder.path().join("packed")));
         packed.expect_success("cargo package");
@@ -146,7 +146,6 @@ impl Outside {
     fn compile(&self, command: &mut Command) {
         command
             .env("CARGO_TARGET_DIR", &self.target)
-            .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_INCREMENTAL", "0")
             // The lints are those of the repository.
             .env_remove("RUSTC_WORKSPACE_WRAPPER");
