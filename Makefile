@@ -28,7 +28,7 @@ test:
 outside: export OUTSIDE_COLD := 1
 outside:
 	@tests/setup emulator sam
-	cargo test --workspace --test e2e -- outside --nocapture
+	cargo test --workspace --test outside -- --nocapture
 
 # Runs jobs while their workers and their runner are killed. `make test` does so on a smaller scale. KILL_SEED repeats a run.
 kill: export KILL_JOBS ?= 10000

@@ -4,7 +4,6 @@
 //! - [`control`], [`terminal`]: the commands on one machine
 //! - [`site`]: the example application beside a runner
 //! - [`template`]: the generated template, as other tools see it
-//! - [`outside`]: a project outside the repository, with the packed crates
 //! - [`inputs`]: the committed inputs of the fuzz targets
 //! - [`harness`]: the tools that these tests stand on
 
@@ -13,7 +12,6 @@ mod cron;
 mod deploy;
 mod harness;
 mod inputs;
-mod outside;
 mod queue;
 mod site;
 mod template;

@@ -1,4 +1,6 @@
 //! A stranger's project: outside the repository, with the packed crates only.
+//!
+//! It is a program of its own, since other tests would wait for cargo's lock while it compiles.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -140,6 +142,13 @@ impl Outside {
     fn cargo(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         self.compile(command.current_dir(folder).args(arguments).stdin(Stdio::null()));
+        // Build scripts that read these variables would run again, and what depends on them would be compiled again.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| text.starts_with(prefix)) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 
