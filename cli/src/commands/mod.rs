@@ -200,7 +200,7 @@ fn compiled(place: Option<&Place>, folder: &Path) -> anyhow::Result<Catalog> {
         check(&catalog.workspace)?;
         return Ok(catalog);
     }
-    let workspace = workspace()?;
+    let workspace = Workspace::discover(folder)?;
     check(&workspace)?;
     let binaries = compile::tasks(&workspace)?;
     Ok(Catalog::describe(workspace, &binaries)?)

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of the file's format. A file of another version is built anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The tasks of a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,11 +39,11 @@ pub struct Catalog {
     pub deployed_to: Option<String>,
     /// The binaries of the tasks, by their names.
     binaries: BTreeMap<String, PathBuf>,
-    /// The files and folders that the catalog comes from.
-    stamps: BTreeMap<PathBuf, Stamp>,
+    /// The files and folders that the catalog comes from. A missing one has no stamp.
+    stamps: BTreeMap<PathBuf, Option<Stamp>>,
 }
 
-/// The size and the time of a file's last change. A missing file has none.
+/// The size and the time of a file's last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     bytes: u64,
@@ -109,7 +109,7 @@ impl Catalog {
 
     /// Finds the catalog of the workspace around a folder. Returns nothing unless it is current.
     pub fn current(folder: &Path) -> Option<Self> {
-        Self::last(folder).filter(|catalog| catalog.has_changed().is_none())
+        Self::last(folder).filter(Self::is_current)
     }
 
     /// Finds the catalog of the workspace around a folder, current or not.
@@ -129,7 +129,7 @@ impl Catalog {
         // A folder changes with a package that is added or removed.
         origins.extend(workspace.tasks.iter().filter_map(|task| Some(task.folder.parent()?.to_owned())));
         origins.extend(binaries.values().cloned());
-        let stamps = origins.into_iter().filter_map(|path| Some((path.clone(), Stamp::of(&path)?))).collect();
+        let stamps = origins.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect();
         let (workspace, tasks) = (workspace.clone(), tasks.to_vec());
         let catalog = Self { version: VERSION, workspace, tasks, deployed_to: None, binaries, stamps };
         // A source that was changed during the build may not be part of the binaries.
@@ -143,7 +143,7 @@ impl Catalog {
     /// Returns the definition that a binary printed when it was last described, if it has not changed since then.
     fn definition(&self, name: &str, binary: &Path) -> Option<Definition> {
         let is_same = self.binaries.get(name).is_some_and(|path| path == binary)
-            && Stamp::of(binary).is_some_and(|stamp| self.stamps.get(binary) == Some(&stamp));
+            && Stamp::of(binary).is_some_and(|stamp| self.stamps.get(binary) == Some(&Some(stamp)));
         let task = self.tasks.iter().find(|task| task.binary == name).filter(|_| is_same)?;
         Some(task.definition.clone())
     }
@@ -164,23 +164,13 @@ impl Catalog {
         })
     }
 
-    /// Returns a file or folder that has changed since the catalog was written, if there is one.
-    fn has_changed(&self) -> Option<PathBuf> {
+    /// Returns true if nothing that the catalog comes from has changed since it was written.
+    fn is_current(&self) -> bool {
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-        if target.is_some_and(|target| self.workspace.root.join(target) != self.workspace.cargo_target) {
-            return Some(self.workspace.cargo_target.clone());
-        }
-        if !self.stamps.contains_key(&self.workspace.root.join(config::FILE))
-            && self.workspace.root.join(config::FILE).exists()
-        {
-            return Some(self.workspace.root.join(config::FILE));
-        }
-        let changed =
-            |(path, stamp): (&PathBuf, &Stamp)| (Stamp::of(path) != Some(*stamp)).then(|| path.clone());
-        self.stamps.iter().find_map(changed).or_else(|| {
-            let mut times = BTreeMap::new();
-            self.binaries.values().find_map(|binary| newer_source(binary, &mut times))
-        })
+        let mut times = BTreeMap::new();
+        target.is_none_or(|target| self.workspace.root.join(target) == self.workspace.cargo_target)
+            && self.stamps.iter().all(|(path, stamp)| Stamp::of(path) == *stamp)
+            && self.binaries.values().all(|binary| is_newest(binary, &mut times))
     }
 
     fn newest_source(&self) -> Option<SystemTime> {
@@ -190,17 +180,13 @@ impl Catalog {
     }
 }
 
-/// Returns a source file that is newer than its binary or missing, or the list of sources if it cannot be read.
-fn newer_source(binary: &Path, times: &mut BTreeMap<PathBuf, Option<SystemTime>>) -> Option<PathBuf> {
-    let Some(built) = fs::metadata(binary).ok().and_then(|metadata| metadata.modified().ok()) else {
-        return Some(binary.to_owned());
-    };
-    let Some(sources) = sources(binary) else { return Some(binary.with_extension("d")) };
-    sources.into_iter().find(|source| {
-        let changed = times
-            .entry(source.clone())
-            .or_insert_with(|| fs::metadata(source).and_then(|metadata| metadata.modified()).ok());
-        changed.is_none_or(|changed| changed > built)
+/// Returns true if a binary is at least as new as each of its sources. A missing source, or a missing list of them, is newer.
+fn is_newest(binary: &Path, times: &mut BTreeMap<PathBuf, Option<SystemTime>>) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let (Some(built), Some(sources)) = (modified(binary), sources(binary)) else { return false };
+    sources.into_iter().all(|source| {
+        let changed = *times.entry(source).or_insert_with_key(|source| modified(source));
+        changed.is_some_and(|changed| changed <= built)
     })
 }
 

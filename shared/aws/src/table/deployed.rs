@@ -28,7 +28,8 @@ impl Table {
             definitions.push((&task.name, text));
         }
         let digest = format!("{:x}", digest.finalize());
-        if self.deployed_item().await?["digest"] == digest {
+        let kept = self.get(Key::deployed(), "read the deployed tasks").await?;
+        if kept.map(to_json).unwrap_or_default()["digest"] == digest {
             return Ok(());
         }
         for (name, text) in &definitions {
@@ -87,19 +88,5 @@ impl Table {
             deployed_at,
             tasks,
         }))
-    }
-
-    async fn deployed_item(&self) -> Result<Value, TableError> {
-        let key = Key::deployed().attributes();
-        let get = self
-            .client
-            .get_item()
-            .table_name(&self.name)
-            .set_key(Some(key))
-            .consistent_read(true)
-            .send()
-            .await;
-        let output = get.map_err(|error| self.failed("read the deployed tasks", &error))?;
-        Ok(output.item.map(to_json).unwrap_or_default())
     }
 }
