@@ -4,5 +4,4 @@ init-name = { $error }; geben Sie mit --name einen anderen an
 init-no-template = { $file } ist keine SAM-Vorlage: `Resources` fehlt
 init-template-taken = { $file } ist die Datei, die `lamplighter generate` schreibt: verschieben Sie Ihre Vorlage, zum Beispiel nach infra/application.yaml, und rufen Sie `lamplighter init` erneut auf
 init-application = { $file } ist die Anwendung: `lamplighter generate` übernimmt sie in { $template } und lässt sie, wie sie ist
-init-dry-run = nichts wurde geschrieben
 init-next = weiter: lamplighter add cron tidy --schedule "every day", dann lamplighter up

@@ -4,5 +4,4 @@ init-name = { $error }; give another one with --name
 init-no-template = { $file } is not a SAM template: it has no `Resources`
 init-template-taken = { $file } is the file that `lamplighter generate` writes: move your template, for example to infra/application.yaml, and run `lamplighter init` again
 init-application = { $file } is the application: `lamplighter generate` merges it into { $template }, and leaves it as it is
-init-dry-run = nothing was written
 init-next = next: lamplighter add cron tidy --schedule "every day", then lamplighter up

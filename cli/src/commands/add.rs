@@ -11,7 +11,6 @@ use lamplighter_project::{config::Config, workspace::Workspace};
 
 use crate::{
     arguments::names::Misuse,
-    commands::new::list,
     scaffold::{
         changes::Changes,
         manifest,
@@ -57,14 +56,9 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let before = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let after = members(&workspace, arguments, &before, &folder)?;
     changes.edit("Cargo.toml", before, after);
+    changes.make(words, &workspace.root, arguments.dry_run)?;
     if arguments.dry_run {
-        changes.check(&workspace.root)?;
-    } else {
-        changes.apply(&workspace.root)?;
-    }
-    list(words, &changes);
-    if arguments.dry_run {
-        output::line(tr!(words, "init-dry-run"));
+        output::line(tr!(words, "new-dry-run"));
     } else {
         output::line(tr!(words, "add-next", task = task.name));
     }
@@ -81,7 +75,7 @@ fn task(words: &Words, arguments: &Arguments) -> anyhow::Result<NewTask> {
             schedule.parse::<Schedule>().map_err(|error| Misuse(format!("--schedule: {error}")))?;
             schedule.clone()
         }
-        None => "0 3 * * *".to_owned(),
+        None => task::SCHEDULE.to_owned(),
     };
     Ok(NewTask { name, kind: arguments.kind, schedule })
 }

@@ -13,10 +13,9 @@ use lamplighter_template::TEMPLATE;
 
 use crate::{
     arguments::names::Misuse,
-    commands::new::list,
     scaffold::{
         changes::Changes,
-        project::{CRATES, functions, of_project, settings, workspace},
+        project::{APPLICATION, CRATES, functions, of_project, settings, workspace},
         source::Source,
     },
     terminal::output,
@@ -30,8 +29,6 @@ const FOLDERS: [&str; 6] = ["", "infra", "sam", "deploy", "aws", "cloudformation
 const NAMES: [&str; 4] = ["template.yaml", "template.yml", "sam.yaml", "sam.yml"];
 /// The transform that makes a template a SAM template.
 const SAM: &str = "AWS::Serverless-2016-10-31";
-/// The file with the application's own resources, if there is no template.
-const APPLICATION: &str = "infra/application.yaml";
 
 /// Adds Lamplighter to an existing workspace.
 ///
@@ -83,16 +80,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
         changes.create("samconfig.toml", of_project(include_str!("../../templates/samconfig.toml"), &name));
     }
     ignored(root, &mut changes)?;
-    if arguments.dry_run {
-        changes.check(root)?;
-    } else {
-        changes.apply(root)?;
-    }
-    list(words, &changes);
+    changes.make(words, root, arguments.dry_run)?;
     if let Some(file) = application {
         output::line(tr!(words, "init-application", file = file, template = TEMPLATE));
     }
-    output::line(if arguments.dry_run { tr!(words, "init-dry-run") } else { tr!(words, "init-next") });
+    output::line(if arguments.dry_run { tr!(words, "new-dry-run") } else { tr!(words, "init-next") });
     Ok(())
 }
 

@@ -13,7 +13,6 @@ use lamplighter_core::project;
 use crate::{
     arguments::names::Misuse,
     scaffold::{
-        changes::Changes,
         project::{CRATES, new},
         source::Source,
         task::Kind,
@@ -51,8 +50,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     }
     let crates = arguments.source.crates(&current, &CRATES)?;
     let changes = new(&name, &kinds(words, arguments)?, &crates)?;
-    changes.apply(&root)?;
-    list(words, &changes);
+    changes.make(words, &root, false)?;
     output::line(tr!(words, "new-next", folder = arguments.folder.display().to_string()));
     Ok(())
 }
@@ -90,16 +88,4 @@ fn kinds(words: &Words, arguments: &Arguments) -> anyhow::Result<Vec<Kind>> {
     kinds.sort_unstable();
     kinds.dedup();
     Ok(kinds)
-}
-
-/// Prints the files that were written.
-pub(crate) fn list(words: &Words, changes: &Changes) {
-    for change in changes.iter() {
-        let path = change.path.display().to_string();
-        output::line(if change.before.is_none() {
-            tr!(words, "new-created", file = path)
-        } else {
-            tr!(words, "new-changed", file = path)
-        });
-    }
 }

@@ -1,4 +1,4 @@
-//! What will be written, and writing it as a whole: nothing is written over, and after an error nothing is left.
+//! Changes of a project's files. All of them are made, or none. No existing file is replaced by a new one.
 
 use std::{
     fs, io,
@@ -6,6 +6,8 @@ use std::{
 };
 
 use lamplighter_project::files::write_atomically;
+
+use crate::{terminal::output, tr, words::Words};
 
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +62,26 @@ impl Changes {
         self.0.iter()
     }
 
+    /// Writes all files and lists them. A dry run only lists them, and fails as the other would if a new file exists already.
+    pub(crate) fn make(&self, words: &Words, root: &Path, dry_run: bool) -> Result<(), ChangeError> {
+        if dry_run {
+            self.check(root)?;
+        } else {
+            self.apply(root)?;
+        }
+        for change in self.iter() {
+            let path = change.path.display().to_string();
+            output::line(if change.before.is_none() {
+                tr!(words, "new-created", file = path)
+            } else {
+                tr!(words, "new-changed", file = path)
+            });
+        }
+        Ok(())
+    }
+
     /// Fails if a new file exists already.
-    pub(crate) fn check(&self, root: &Path) -> Result<(), ChangeError> {
+    fn check(&self, root: &Path) -> Result<(), ChangeError> {
         let new = self.0.iter().filter(|change| change.before.is_none());
         let existing: Vec<_> = new
             .map(|change| &change.path)
@@ -72,7 +92,7 @@ impl Changes {
     }
 
     /// Writes all files, or none.
-    pub(crate) fn apply(&self, root: &Path) -> Result<(), ChangeError> {
+    fn apply(&self, root: &Path) -> Result<(), ChangeError> {
         self.check(root)?;
         let mut created = Vec::new();
         for (i, change) in self.0.iter().enumerate() {

@@ -25,7 +25,7 @@ const MEMBERS: [&str; 2] = ["functions/dispatcher", "functions/pulse"];
 /// The default folder of new tasks.
 pub(crate) const TASKS: &str = "functions/tasks";
 /// The file with the application's own resources in a new project.
-const APPLICATION: &str = "infra/application.yaml";
+pub(crate) const APPLICATION: &str = "infra/application.yaml";
 
 /// Adds the files of a new project with one task of each kind.
 pub(crate) fn new(name: &str, kinds: &[Kind], crates: &Crates) -> anyhow::Result<Changes> {
@@ -71,7 +71,7 @@ pub(crate) fn settings(name: &str, application: &str, changes: &mut Changes) {
     changes.create(config::FILE, filled(include_str!("../../templates/lamplighter.toml"), &values));
 }
 
-/// Adds samconfig.toml and the application's template.
+/// Fills a template with the project's name.
 pub(crate) fn of_project(template: &str, name: &str) -> String {
     filled(template, &[("project", name)])
 }

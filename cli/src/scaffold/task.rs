@@ -6,6 +6,9 @@ use lamplighter_core::name::TaskName;
 
 use super::{changes::Changes, filled};
 
+/// The default schedule of a cron task: each night at three.
+pub(crate) const SCHEDULE: &str = "0 3 * * *";
+
 /// A kind of task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Kind {
@@ -172,7 +175,7 @@ pub(crate) fn name(word: &str) -> Result<TaskName, NameError> {
 impl NewTask {
     /// The example of a kind in a new project.
     pub(crate) fn example(kind: Kind) -> Result<Self, NameError> {
-        Ok(Self { name: name(kind.example())?, kind, schedule: "0 3 * * *".to_owned() })
+        Ok(Self { name: name(kind.example())?, kind, schedule: SCHEDULE.to_owned() })
     }
 
     /// Adds the files of its package in `folder`.

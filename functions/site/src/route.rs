@@ -1,4 +1,4 @@
-//! What a request asks for. Nothing here does I/O.
+//! Routing of requests, without I/O.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use lamplighter::{Arguments as _, JobKey};
