@@ -23,6 +23,10 @@ const NETWORK: [&str; 6] = [
 /// The actions by which a function sends its traces. Source: AWS Managed Policy Reference, `AWSXRayDaemonWriteAccess`.
 const TRACES: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
 
+/// The actions by which a function uses a file system. Source: AWS Lambda Developer Guide, "Configuring Amazon EFS file system
+/// access".
+const FILES: [&str; 2] = ["elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"];
+
 /// Renders properties of a function.
 pub(super) fn of_function(properties: &Map<String, Json>) -> Mapping {
     properties.iter().map(|(name, value)| (name.as_str().into(), rendered(value))).collect()
@@ -50,6 +54,7 @@ pub(super) fn statements(properties: &Map<String, Json>, name: &str) -> Vec<Valu
     if properties.get("Tracing").is_some_and(is_active) {
         statements.push(roles::allow(&TRACES, vec!["*".into()]));
     }
+    statements.extend(properties.get("FileSystemConfigs").and_then(mounts));
     statements.extend(properties.get("KmsKeyArn").map(|key| decrypts(rendered(key))));
     statements
 }
@@ -64,6 +69,18 @@ fn network(name: &str) -> [Value; 2] {
     let by_itself = map! { "ArnEquals" => map! { "lambda:SourceFunctionArn" => list![function_arn(name)] } };
     denied.insert("Condition".into(), by_itself);
     [allowed, denied.into()]
+}
+
+/// Allows the function to use the file systems of the account through its access points. Returns nothing if the list is a call of
+/// an intrinsic function, whose access points are not known here.
+fn mounts(file_systems: &Json) -> Option<Value> {
+    let access_points: Vec<_> =
+        file_systems.as_array()?.iter().filter_map(|one| one.get("Arn")).map(rendered).collect();
+    let any = "arn:${AWS::Partition}:elasticfilesystem:${AWS::Region}:${AWS::AccountId}:file-system/*";
+    let mut allowed = mapping(roles::allow(&FILES, vec![sub_if_needed(any)]));
+    let through = map! { "elasticfilesystem:AccessPointArn" => access_points };
+    allowed.insert("Condition".into(), map! { "StringEquals" => through });
+    Some(allowed.into())
 }
 
 /// Allows decrypting the function's environment variables. A key that depends on a condition makes the statement depend on it.
@@ -97,21 +114,7 @@ fn rendered(value: &Json) -> Value {
 
 /// The value with the same content.
 fn kept(value: &Json) -> Value {
-    match value {
-        Json::Null => Value::Null,
-        Json::Bool(word) => (*word).into(),
-        Json::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
-            (Some(number), ..) => number.into(),
-            (_, Some(number), _) => number.into(),
-            (.., number) => number.unwrap_or_default().into(),
-        },
-        Json::String(text) => text.as_str().into(),
-        Json::Array(items) => items.iter().map(kept).collect::<Vec<_>>().into(),
-        Json::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| (key.as_str().into(), kept(value)));
-            Value::Mapping(entries.collect())
-        }
-    }
+    serde_yaml_ng::to_value(value).expect("each value of JSON is one of YAML")
 }
 
 fn is_call(entries: &Mapping) -> bool {
@@ -182,6 +185,21 @@ mod tests {
             "Fn::If" => list!["Own", allowed("{Fn::GetAtt: [Key, Arn]}"), yaml("{Ref: AWS::NoValue}")],
         };
         assert_eq!(statements(conditional), [wanted]);
+    }
+
+    #[test]
+    fn g07_a_file_system_is_allowed_through_its_access_point() {
+        let statements = |files: Json| statements(&object(json!({ "FileSystemConfigs": files })), "a");
+        let files = json!([{ "Arn": "${Uploads.Arn}", "LocalMountPath": "/mnt/uploads" }]);
+        let wanted = yaml(
+            "Effect: Allow\n\
+             Action: [elasticfilesystem:ClientMount, elasticfilesystem:ClientWrite]\n\
+             Resource:\n  \
+             - Fn::Sub: arn:${AWS::Partition}:elasticfilesystem:${AWS::Region}:${AWS::AccountId}:file-system/*\n\
+             Condition: {StringEquals: {elasticfilesystem:AccessPointArn: [{Fn::Sub: '${Uploads.Arn}'}]}}\n",
+        );
+        assert_eq!(statements(files), [wanted]);
+        assert_eq!(statements(json!({ "Fn::If": ["Has", [], []] })), Vec::<Value>::new());
     }
 
     #[test]
