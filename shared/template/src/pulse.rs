@@ -86,7 +86,7 @@ fn statements(project: &Project) -> Vec<Value> {
             roles::due(),
             roles::allow(&["sqs:SendMessage"], queues),
             roles::values(queue_tasks.iter().copied()),
-            roles::job_values(queue_tasks.iter().copied()),
+            roles::follower_values(queue_tasks.iter().copied()),
         ]);
         if project.notify.is_some() {
             let dead_letters = queue_tasks.iter().map(|task| dead_letters_arn(task)).collect();

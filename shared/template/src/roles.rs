@@ -89,6 +89,11 @@ pub(super) fn job_values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> V
     folders(&["s3:DeleteObject", "s3:GetObject", "s3:PutObject"], JOBS_FOLDER, tasks)
 }
 
+/// Allows passing on large arguments to the jobs of these tasks that wait for other jobs.
+pub(super) fn follower_values<'a>(tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
+    folders(&["s3:GetObject", "s3:PutObject"], JOBS_FOLDER, tasks)
+}
+
 fn folders<'a>(actions: &[&str], of: &str, tasks: impl IntoIterator<Item = &'a TaskName>) -> Value {
     let folder = |task: &TaskName| sub(format!("${{{BUCKET}.Arn}}/{of}/{task}/*"));
     allow(actions, tasks.into_iter().map(folder).collect())

@@ -62,7 +62,13 @@ fn actions_of(service: &str, request: &str) -> Vec<String> {
         "LAMBDA" if request.starts_with("GET ") => vec!["lambda:GetFunctionConfiguration".to_owned()],
         "LAMBDA" => vec!["lambda:InvokeFunction".to_owned()],
         "S3" if request.starts_with("GET ") => vec!["s3:GetObject".to_owned()],
+        "S3" if request.starts_with("DELETE ") => vec!["s3:DeleteObject".to_owned()],
         "S3" => vec!["s3:PutObject".to_owned()],
+        // IAM has no action of its own for a batch. Source: Service Authorization Reference, Amazon SQS.
+        "SQS" => {
+            let operation = after("AmazonSQS.", &['\r']).expect(request);
+            vec![format!("sqs:{}", operation.trim_end_matches("Batch"))]
+        }
         "CLOUDFORMATION" => {
             vec![format!("cloudformation:{}", after("Action=", &['&', '\r']).expect(request))]
         }
@@ -79,5 +85,5 @@ pub fn allowed(role: &str) -> BTreeSet<String> {
     let words =
         resource.split(|c: char| !c.is_alphanumeric() && c != ':').filter(|word| !word.ends_with(':'));
     let of = |service| words.clone().filter(move |word| word.starts_with(service)).map(str::to_owned);
-    ["dynamodb:", "s3:", "lambda:", "cloudformation:"].into_iter().flat_map(of).collect()
+    ["dynamodb:", "s3:", "lambda:", "cloudformation:", "sqs:"].into_iter().flat_map(of).collect()
 }

@@ -7,5 +7,6 @@ mod due;
 mod failures;
 mod jobs;
 mod notices;
+mod permissions;
 mod queues;
 mod stage;

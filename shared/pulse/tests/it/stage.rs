@@ -147,21 +147,7 @@ impl Stage {
         let stage = Self { table, host, hook, queues, log, throttled, endpoints, engine, folder };
         let plan = Plan::from(probes.iter().map(|probe| probe.planned.clone()).collect::<Vec<_>>());
         std::fs::write(stage.folder.path().join(PLAN), serde_json::to_string(&plan).unwrap()).unwrap();
-        let mut environment = stage.endpoints.clone();
-        let own = [
-            ("LAMPLIGHTER_STACK", "shop".to_owned()),
-            ("LAMPLIGHTER_ENVIRONMENT", "test".to_owned()),
-            ("LAMPLIGHTER_NOTIFY", json!({ "webhook": stage.hook.url }).to_string()),
-            ("LAMPLIGHTER_QUEUES", crate::queues::PREFIX.to_owned()),
-            ("AWS_ENDPOINT_URL_SQS", stage.queues.url.clone()),
-        ];
-        environment.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        stage.host.register(FunctionSpec {
-            environment,
-            timeout: Duration::from_secs(55),
-            task_root: Some(stage.folder.path().to_owned()),
-            ..FunctionSpec::new(PULSE, example("pulse-function"))
-        });
+        stage.install_pulse(&[]);
         for probe in &probes {
             stage.install(probe);
         }
@@ -180,6 +166,31 @@ impl Stage {
         };
         assert!(stage.table.keep_pulse_state(&last, &Remembered::default()).await.unwrap());
         stage
+    }
+
+    /// Installs the pulse, with these variables instead of its own.
+    pub fn install_pulse(&self, variables: &[(&str, &str)]) {
+        let mut environment = self.endpoints.clone();
+        let own = [
+            ("LAMPLIGHTER_STACK", "shop"),
+            ("LAMPLIGHTER_ENVIRONMENT", "test"),
+            ("LAMPLIGHTER_NOTIFY", &json!({ "webhook": self.hook.url }).to_string()),
+            ("LAMPLIGHTER_QUEUES", crate::queues::PREFIX),
+            ("AWS_ENDPOINT_URL_SQS", &self.queues.url),
+        ];
+        let all = own.iter().chain(variables);
+        environment.extend(all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.host.register(FunctionSpec {
+            environment,
+            timeout: Duration::from_secs(55),
+            task_root: Some(self.folder.path().to_owned()),
+            ..FunctionSpec::new(PULSE, example("pulse-function"))
+        });
+    }
+
+    /// The endpoint of a service, such as `DYNAMODB`.
+    pub fn endpoint(&self, service: &str) -> &str {
+        &self.endpoints[&format!("AWS_ENDPOINT_URL_{service}")]
     }
 
     /// Installs a task's function, or its new version.
