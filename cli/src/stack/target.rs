@@ -15,7 +15,6 @@ use lamplighter_aws::{
     environment::QUEUES_OUTPUT,
     functions::Functions,
     jobs::{DeadLetters, Jobs, RunnerAddress, Waker},
-    stacks::Stacks,
     table::Table,
 };
 use lamplighter_core::{
@@ -35,7 +34,7 @@ use lamplighter_project::{
 use lamplighter_runner::{
     home,
     home::HOME,
-    location::{InAws, Location, TableInAws},
+    location::{InAws, KnownOutputs, Location, TableInAws},
     machine::Machine,
     process_environment::ProcessEnvironment,
     stack::Stack,
@@ -71,6 +70,9 @@ pub struct Place {
     /// The folder with the table, the bucket and the logs of this machine's stacks.
     #[arg(long, value_name = "FOLDER", default_value = HOME, conflicts_with_all = ["aws", "profile", "region", "table"])]
     pub home: PathBuf,
+    /// The outputs of the stack in AWS, once they have been read.
+    #[arg(skip)]
+    pub outputs: KnownOutputs,
 }
 
 /// Reads a stack's name from the command line.
@@ -92,7 +94,7 @@ pub struct Target {
 enum Kind {
     Here(Box<Storage>),
     Machine(Box<Machine>),
-    Aws(Arc<Clients>),
+    Aws(InAws, Arc<Clients>),
 }
 
 impl Place {
@@ -118,13 +120,22 @@ impl Place {
 
     /// The access to AWS, if the stack is there.
     pub fn in_aws(&self) -> Option<InAws> {
-        let (profile, region, table) = (self.profile.clone(), self.region.clone(), self.table.clone());
-        self.is_aws().then_some(InAws { profile, region, table })
+        self.is_aws().then(|| self.reached())
+    }
+
+    /// The access to AWS by the options that are given.
+    fn reached(&self) -> InAws {
+        InAws {
+            profile: self.profile.clone(),
+            region: self.region.clone(),
+            table: self.table.clone(),
+            outputs: self.outputs.clone(),
+        }
     }
 
     /// The access to AWS of a command that has found its tasks.
-    fn reached(&self, catalog: &Catalog) -> Option<InAws> {
-        self.in_aws().or_else(|| catalog.deployed_to.as_ref().map(|_| InAws::default()))
+    fn of_catalog(&self, catalog: &Catalog) -> Option<InAws> {
+        self.in_aws().or_else(|| catalog.deployed_to.as_ref().map(|_| self.reached()))
     }
 
     /// Finds the tasks of a stack in AWS as its dispatcher has kept them: if the place is in AWS, or if it names a stack and no
@@ -134,7 +145,7 @@ impl Place {
         let has_workspace = folder.ancestors().any(|folder| folder.join("Cargo.toml").exists());
         let aws = match (self.in_aws(), &self.stack) {
             (Some(aws), _) => aws,
-            (None, Some(_)) if !has_workspace => InAws::default(),
+            (None, Some(_)) if !has_workspace => self.reached(),
             _ => return Ok(None),
         };
         let stack = match &self.stack {
@@ -167,8 +178,8 @@ impl Place {
     /// Opens the stack's table.
     pub async fn open(&self, catalog: &Catalog) -> anyhow::Result<Target> {
         let stack = self.stack(&catalog.workspace);
-        match self.reached(catalog) {
-            Some(aws) => Ok(open_in_aws(&aws, stack).await?.0),
+        match self.of_catalog(catalog) {
+            Some(aws) => Ok(open_in_aws(aws, stack).await?.0),
             None => self.open_here(catalog, &stack).await,
         }
     }
@@ -185,8 +196,8 @@ impl Place {
     ) -> anyhow::Result<(Target, Functions)> {
         let workspace = &catalog.workspace;
         let stack = self.stack(workspace);
-        if let Some(aws) = self.reached(catalog) {
-            let (target, clients) = open_in_aws(&aws, stack).await?;
+        if let Some(aws) = self.of_catalog(catalog) {
+            let (target, clients) = open_in_aws(aws, stack).await?;
             let functions = Functions::new(clients.config().await);
             return Ok((target, functions));
         }
@@ -234,9 +245,9 @@ impl Place {
 }
 
 /// Opens the table of a stack in AWS.
-async fn open_in_aws(aws: &InAws, stack: String) -> anyhow::Result<(Target, Arc<Clients>)> {
+async fn open_in_aws(aws: InAws, stack: String) -> anyhow::Result<(Target, Arc<Clients>)> {
     let TableInAws { table, clients, .. } = aws.open(&stack).await?;
-    Ok((Target { stack, table, waker: None, kind: Kind::Aws(Arc::clone(&clients)) }, clients))
+    Ok((Target { stack, table, waker: None, kind: Kind::Aws(aws, Arc::clone(&clients)) }, clients))
 }
 
 impl Target {
@@ -244,14 +255,14 @@ impl Target {
     pub async fn jobs(&self) -> anyhow::Result<Jobs> {
         let waker = match &self.kind {
             Kind::Here(_) | Kind::Machine(_) => Waker::Runner { to: self.waker.clone() },
-            Kind::Aws(clients) => {
+            Kind::Aws(aws, clients) => {
                 let missing = || {
                     format!(
                         "stack `{}` has no output {QUEUES_OUTPUT}: does it have a queue task?",
                         self.stack
                     )
                 };
-                let prefix = self.queues(clients).await?.with_context(missing)?;
+                let prefix = self.queues(aws, clients).await?.with_context(missing)?;
                 Waker::queues(prefix, Arc::clone(clients))
             }
         };
@@ -260,16 +271,15 @@ impl Target {
 
     /// The dead-letter queues of the stack, if it has any. This machine has none.
     pub async fn dead_letters(&self) -> anyhow::Result<Option<DeadLetters>> {
-        let Kind::Aws(clients) = &self.kind else { return Ok(None) };
-        let prefix = self.queues(clients).await?;
+        let Kind::Aws(aws, clients) = &self.kind else { return Ok(None) };
+        let prefix = self.queues(aws, clients).await?;
         let config = clients.config().await;
         Ok(prefix.map(|prefix| DeadLetters::new(config, prefix)))
     }
 
     /// The prefix of the URLs of the stack's queues.
-    async fn queues(&self, clients: &Clients) -> anyhow::Result<Option<String>> {
-        let outputs = Stacks::new(clients.config().await).outputs(&self.stack).await?;
-        Ok(outputs.get(QUEUES_OUTPUT).cloned())
+    async fn queues(&self, aws: &InAws, clients: &Clients) -> anyhow::Result<Option<String>> {
+        Ok(aws.outputs(clients, &self.stack).await?.get(QUEUES_OUTPUT).cloned())
     }
 
     /// The name of a function of the stack.
@@ -282,7 +292,7 @@ impl Target {
         match self.kind {
             Kind::Here(storage) => storage.close(|| note_table_in_use(words)).await,
             Kind::Machine(machine) => machine.stop(|| note_table_in_use(words)).await,
-            Kind::Aws(_) => {}
+            Kind::Aws(..) => {}
         }
     }
 }

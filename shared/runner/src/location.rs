@@ -1,13 +1,18 @@
 //! The location of a stack, for a runner or a command: on this machine or in AWS.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use anyhow::Context as _;
 use lamplighter_aws::{
     clients::{Account, Clients, local_config},
     environment::{BUCKET, BUCKET_OUTPUT, NotText, TABLE_OUTPUT, open_table, text, variable},
     notify::Notifier,
-    stacks::Stacks,
+    stacks::{StackError, Stacks},
     table::Table,
 };
 use lamplighter_core::{name::TaskName, notification::Target};
@@ -36,7 +41,13 @@ pub struct InAws {
     pub region: Option<String>,
     /// The table's name. Without one, the stack's outputs name it.
     pub table: Option<String>,
+    /// The outputs of the stack, once they have been read.
+    pub outputs: KnownOutputs,
 }
+
+/// The outputs of a stack, which all clones read once.
+#[derive(Clone, Debug, Default)]
+pub struct KnownOutputs(Arc<OnceLock<BTreeMap<String, String>>>);
 
 /// A table in AWS.
 pub struct TableInAws {
@@ -87,6 +98,19 @@ impl InAws {
         Clients::of(Account { profile: self.profile.clone(), region: self.region.clone() })
     }
 
+    /// Returns the outputs of the stack, by key.
+    pub async fn outputs(
+        &self,
+        clients: &Clients,
+        stack: &str,
+    ) -> Result<&BTreeMap<String, String>, StackError> {
+        if let Some(known) = self.outputs.0.get() {
+            return Ok(known);
+        }
+        let read = Stacks::new(clients.config().await).outputs(stack).await?;
+        Ok(self.outputs.0.get_or_init(|| read))
+    }
+
     /// Opens the table of a stack.
     pub async fn open(&self, stack: &str) -> anyhow::Result<TableInAws> {
         of_aws(std::env::vars_os())?;
@@ -94,7 +118,7 @@ impl InAws {
         let (name, bucket) = if let Some(name) = &self.table {
             (name.clone(), variable(BUCKET)?)
         } else {
-            let outputs = Stacks::new(clients.config().await).outputs(stack).await?;
+            let outputs = self.outputs(&clients, stack).await?;
             let missing = || {
                 format!(
                     "stack `{stack}` has no output {TABLE_OUTPUT}: name a stack that Lamplighter deployed"
