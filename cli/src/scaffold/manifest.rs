@@ -1,6 +1,6 @@
 //! Edits of a workspace's manifest that keep its comments and its order.
 
-use globset::{GlobBuilder, GlobMatcher};
+use lamplighter_project::folder_pattern::FolderPattern;
 use toml_edit::{Array, DocumentMut, Item, Table, TableLike, Value};
 
 use super::source::Crates;
@@ -30,7 +30,7 @@ pub(crate) fn add_members(text: &str, folders: &[&str]) -> Result<String, Manife
     let members = members
         .as_array_mut()
         .ok_or(ManifestError::Type { key: "workspace.members", expected: "an array" })?;
-    let patterns: Vec<_> = members.iter().filter_map(Value::as_str).filter_map(matcher).collect();
+    let patterns: Vec<_> = members.iter().filter_map(Value::as_str).filter_map(pattern).collect();
     let new: Vec<_> = folders.iter().filter(|folder| !is_covered(folder, &patterns)).collect();
     if new.is_empty() {
         return Ok(text.to_owned());
@@ -57,20 +57,18 @@ pub(crate) fn is_member(text: &str, folder: &str) -> Result<bool, ManifestError>
     let document: DocumentMut = text.parse()?;
     let members = document.get("workspace").and_then(|workspace| workspace.get("members"));
     let patterns = members.and_then(Item::as_array).into_iter().flatten().filter_map(Value::as_str);
-    Ok(is_covered(folder, &patterns.filter_map(matcher).collect::<Vec<_>>()))
+    Ok(is_covered(folder, &patterns.filter_map(pattern).collect::<Vec<_>>()))
 }
 
 /// Returns true if one of the patterns has the folder. A folder with a `*` must stand among them as it is.
-fn is_covered(folder: &str, patterns: &[(String, GlobMatcher)]) -> bool {
-    patterns
-        .iter()
-        .any(|(pattern, matcher)| pattern == folder || (!folder.contains('*') && matcher.is_match(folder)))
+fn is_covered(folder: &str, patterns: &[FolderPattern]) -> bool {
+    let covers = |pattern: &FolderPattern| !folder.contains('*') && pattern.matches(folder);
+    patterns.iter().any(|pattern| pattern.text() == folder || covers(pattern))
 }
 
-fn matcher(pattern: &str) -> Option<(String, GlobMatcher)> {
-    let plain = pattern.trim_start_matches("./").trim_end_matches('/');
-    let glob = GlobBuilder::new(plain).literal_separator(true).build().ok()?;
-    Some((plain.to_owned(), glob.compile_matcher()))
+/// Reads a pattern in `members`. An invalid one has no folder.
+fn pattern(text: &str) -> Option<FolderPattern> {
+    FolderPattern::new(text).ok()
 }
 
 /// Adds the crates to `[workspace.dependencies]`, and replaces the registry's by those of folders. A crate that is there already

@@ -118,13 +118,40 @@ fn l01_a_binary_that_describes_no_task_is_named() {
     workspace.package("functions/tasks/b", "b", "fn main() { println!(\"hello\") }");
     let error = workspace.run(&["tasks"]).failed();
     for fault in [
-        "functions/tasks/a/src/main.rs: the binary `a` of package `a` has no task: `a describe` failed with exit status: 3: \
+        "functions/tasks/a/src/main.rs: the binary `a` of package `a` has no usable task: `a describe` failed with exit status: 3: \
          no such file",
-        "functions/tasks/b/src/main.rs: the binary `b` of package `b` has no task: `b describe` printed no definition: \
+        "functions/tasks/b/src/main.rs: the binary `b` of package `b` has no usable task: `b describe` printed no definition: \
          expected value",
     ] {
         assert!(error.contains(fault), "{error}");
     }
+}
+
+#[test]
+fn n05_a_package_of_another_version_is_refused_with_the_command_that_mends_it() {
+    let workspace = Workspace::new();
+    workspace.task("old", "old", json!({ "lamplighter": "0.0.3" }));
+    workspace.task("new", "new", json!({ "lamplighter": "99.1.2" }));
+    let error = workspace.run(&["tasks"]).failed();
+    for expected in [
+        "functions/tasks/old/src/main.rs: the binary `old` of package `old` has no usable task: it was built with `lamplighter` \
+         0.0.3, but this program is lamplighter 0.1.0: run `cargo add --package old lamplighter@0.1`",
+        "it was built with `lamplighter` 99.1.2, but this program is lamplighter 0.1.0: run `cargo install lamplighter-cli@99`",
+    ] {
+        assert!(error.contains(expected), "{error}");
+    }
+    // What a manifest says is refused before anything is compiled.
+    workspace.task("old", "old", json!({}));
+    workspace.remove("functions/tasks/new");
+    let manifest = "functions/tasks/old/Cargo.toml";
+    workspace
+        .write(manifest, &format!("{}[dependencies]\nlamplighter = \"0.0.3\"\n", workspace.read(manifest)));
+    let error = workspace.run(&["tasks"]).failed();
+    assert_eq!(
+        error,
+        "error: functions/tasks/old/Cargo.toml: dependencies: depends on `lamplighter` 0.0.3, but this program is lamplighter \
+         0.1.0: run `cargo add --package old lamplighter@0.1`\n"
+    );
 }
 
 #[test]

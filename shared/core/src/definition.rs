@@ -56,6 +56,16 @@ pub struct Definition {
     pub result_schema: Value,
 }
 
+/// What a task's binary prints when it is run with `describe`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The version of the crate `lamplighter` that it was built with.
+    pub lamplighter: String,
+    /// The task's definition.
+    #[serde(flatten)]
+    pub definition: Definition,
+}
+
 fn default_retention() -> Duration {
     DEFAULT_RETENTION
 }

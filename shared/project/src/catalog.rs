@@ -23,13 +23,13 @@ use crate::{
     workspace::{CATALOG, Workspace},
 };
 
-/// The version of the file's format. A file of another version is built anew.
-const VERSION: u32 = 2;
+/// The version of the file's format, and of the program that has checked the tasks. A file of another version is built anew.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " format 3");
 
 /// The tasks of a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Catalog {
-    version: u32,
+    version: String,
     /// The workspace.
     pub workspace: Workspace,
     /// The tasks, in the order of their names.
@@ -73,7 +73,7 @@ impl Catalog {
     /// Creates a catalog of tasks that have been described.
     pub fn of(workspace: Workspace, tasks: Vec<DescribedTask>) -> Self {
         Self {
-            version: VERSION,
+            version: VERSION.to_owned(),
             workspace,
             tasks,
             deployed_to: None,
@@ -131,7 +131,8 @@ impl Catalog {
         origins.extend(binaries.values().cloned());
         let stamps = origins.into_iter().map(|path| (path.clone(), Stamp::of(&path))).collect();
         let (workspace, tasks) = (workspace.clone(), tasks.to_vec());
-        let catalog = Self { version: VERSION, workspace, tasks, deployed_to: None, binaries, stamps };
+        let version = VERSION.to_owned();
+        let catalog = Self { version, workspace, tasks, deployed_to: None, binaries, stamps };
         // A source that was changed during the build may not be part of the binaries.
         if catalog.newest_source().is_none_or(|changed| changed < built.started)
             && let Ok(text) = serde_json::to_vec(&catalog)

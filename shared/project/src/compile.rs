@@ -229,9 +229,10 @@ fn for_aws(
     Ok(Binaries { paths, started })
 }
 
-fn cargo(root: &Path) -> Command {
+/// Returns a command of cargo in a folder, without the variables of a cargo that has started this process.
+pub fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root).stdin(Stdio::null());
+    command.current_dir(folder).stdin(Stdio::null());
     // `cargo run` and `cargo test` set these variables for the program that they start. Build scripts watch them, so a cargo
     // that inherits them compiles much of the workspace again, and so does the next one that does not.
     for (name, _) in std::env::vars_os() {

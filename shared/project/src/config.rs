@@ -73,6 +73,8 @@ pub struct Build {
     pub architecture: Architecture,
     /// The SAM template with the user's own resources, relative to the workspace.
     pub application: Option<String>,
+    /// The file to which the stack's template is written, relative to the workspace. None for `infra/template.yaml`.
+    pub template: Option<String>,
     /// The retention of logs, in days.
     pub log_retention_days: u32,
     #[serde(flatten)]
@@ -84,6 +86,7 @@ impl Default for Build {
         Self {
             architecture: Architecture::default(),
             application: None,
+            template: None,
             log_retention_days: 30,
             unknown: Unknown::new(),
         }
@@ -277,7 +280,7 @@ impl Config {
             "name, environment, project, build, table, notify, function, role, functions, tasks, environments",
         );
         report("project.", &self.project.unknown, "tasks");
-        report("build.", &self.build.unknown, "architecture, application, log_retention_days");
+        report("build.", &self.build.unknown, "architecture, application, template, log_retention_days");
         report("table.", &self.table.unknown, "synchronous");
         let targets = Target::KEYS.join(", ");
         if let Some(notify) = &self.notify {

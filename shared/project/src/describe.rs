@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lamplighter_core::definition::Definition;
+use lamplighter_core::definition::{Definition, Description};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     compile::Binaries,
     fault::Faults,
+    versions,
     workspace::{TaskBinary, Workspace},
 };
 
@@ -58,8 +59,10 @@ pub fn describe(
                 folder: task.folder.clone(),
             }),
             Err(reason) => {
-                let reason =
-                    format!("the binary `{}` of package `{}` has no task: {reason}", task.name, task.package);
+                let reason = format!(
+                    "the binary `{}` of package `{}` has no usable task: {reason}",
+                    task.name, task.package
+                );
                 faults.add(&task.source, "", reason);
             }
         }
@@ -95,8 +98,18 @@ fn definition(folder: &Path, task: &TaskBinary, binary: &Path) -> Result<Definit
         let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it printed no error");
         return Err(format!("`{name} describe` failed with {status}: {last}"));
     }
-    serde_json::from_slice(&stdout)
-        .map_err(|error| format!("`{name} describe` printed no definition: {error}"))
+    let none = |error| format!("`{name} describe` printed no definition: {error}");
+    // A definition of another version may have another form, so the version is checked first.
+    let Built { lamplighter } = serde_json::from_slice(&stdout).map_err(none)?;
+    versions::check_task(&task.package, &lamplighter)?;
+    let Description { definition, .. } = serde_json::from_slice(&stdout).map_err(none)?;
+    Ok(definition)
+}
+
+/// The version that a task was built with, whatever else it prints.
+#[derive(Deserialize)]
+struct Built {
+    lamplighter: String,
 }
 
 /// Returns the program's output, or nothing if it did not end in time.

@@ -7,13 +7,14 @@ use std::{
 };
 
 use cargo_metadata::{Metadata, MetadataCommand, Package, Target};
-use globset::{GlobBuilder, GlobMatcher};
 use lamplighter_core::project;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{self, Config},
     fault::Faults,
+    folder_pattern::FolderPattern,
+    versions,
 };
 
 /// The folder of all functions, from the workspace's root.
@@ -109,6 +110,9 @@ impl Workspace {
         for package in &metadata.packages {
             let folder = package_folder(package);
             let below = relative(root, folder);
+            if let Err(reason) = versions::check_dependencies(package) {
+                faults.add(relative(root, package.manifest_path.as_std_path()), "dependencies", reason);
+            }
             if patterns.has(&below) {
                 tasks.extend(faults.take(task_binaries(root, package)).into_iter().flatten());
             } else if folder.parent() == Some(root.join(FUNCTIONS).as_path()) {
@@ -155,8 +159,8 @@ fn name(root: &Path, config: &Config) -> Result<String, Faults> {
 /// The patterns of the folders with tasks.
 #[derive(Debug, Default)]
 struct Patterns {
-    /// Each pattern, as it is written.
-    all: Vec<(String, GlobMatcher)>,
+    /// The patterns, in the order of lamplighter.toml.
+    all: Vec<FolderPattern>,
     /// True if lamplighter.toml has them. Then each of them must match a package.
     are_configured: bool,
 }
@@ -169,19 +173,15 @@ impl Patterns {
         let mut all = Vec::new();
         for (i, pattern) in patterns.into_iter().enumerate() {
             let key = format!("project.tasks[{i}]");
-            let plain = pattern.trim_start_matches("./").trim_end_matches('/');
-            if plain.is_empty() || plain.starts_with('/') || plain.split('/').any(|part| part == "..") {
-                let reason = format!(
-                    "`{pattern}` is not a folder below the workspace: give a pattern such as `functions/tasks/*`"
-                );
-                faults.add(config::FILE, key, reason);
-                continue;
-            }
-            match GlobBuilder::new(plain).literal_separator(true).build() {
-                Ok(glob) => all.push((pattern, glob.compile_matcher())),
-                Err(error) => {
-                    faults.add(config::FILE, key, format!("`{pattern}` is not a pattern: {}", error.kind()));
+            match FolderPattern::new(&pattern) {
+                Ok(known) if is_below_the_workspace(known.text()) => all.push(known),
+                Ok(_) => {
+                    let reason = format!(
+                        "`{pattern}` is not a folder below the workspace: give a pattern such as `functions/tasks/*`"
+                    );
+                    faults.add(config::FILE, key, reason);
                 }
+                Err(error) => faults.add(config::FILE, key, format!("`{pattern}` is not a pattern: {error}")),
             }
         }
         faults.none_or(Self { all, are_configured })
@@ -189,31 +189,35 @@ impl Patterns {
 
     /// Returns true if a folder, relative to the workspace, matches one of them.
     fn has(&self, folder: &str) -> bool {
-        self.all.iter().any(|(_, pattern)| pattern.is_match(folder))
+        self.all.iter().any(|pattern| pattern.matches(folder))
     }
 
     /// Adds a fault for each folder with a package that is not a member of the workspace, and for each pattern of lamplighter.toml
     /// without a package.
     fn check(&self, root: &Path, members: &BTreeSet<String>, faults: &mut Faults) {
-        for (i, (pattern, matcher)) in self.all.iter().enumerate() {
-            let fixed = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{']));
+        for (i, pattern) in self.all.iter().enumerate() {
+            let fixed = pattern.text().split('/').take_while(|part| !part.contains(['*', '?', '[', '{']));
             let base = fixed.fold(root.to_owned(), |base, part| base.join(part));
             // A pattern for folders anywhere would lead through everything that lies in the workspace, such as `target`.
             let packages = if base == root { Vec::new() } else { packages_at(&base) };
             let packages = packages.into_iter().map(|folder| relative(root, &folder));
-            let forgotten = packages.filter(|folder| matcher.is_match(folder) && !members.contains(folder));
-            let mut is_matched = members.iter().any(|folder| matcher.is_match(folder));
+            let forgotten = packages.filter(|folder| pattern.matches(folder) && !members.contains(folder));
+            let mut is_matched = members.iter().any(|folder| pattern.matches(folder));
             for folder in forgotten {
                 is_matched = true;
                 let reason = format!("is not in the workspace: add `{folder}` to `members` in Cargo.toml");
                 faults.add(format!("{folder}/Cargo.toml"), "", reason);
             }
             if self.are_configured && !is_matched {
-                let reason = format!("`{pattern}` matches no package of the workspace");
+                let reason = format!("`{}` matches no package of the workspace", pattern.text());
                 faults.add(config::FILE, format!("project.tasks[{i}]"), reason);
             }
         }
     }
+}
+
+fn is_below_the_workspace(pattern: &str) -> bool {
+    !pattern.is_empty() && !pattern.starts_with('/') && pattern.split('/').all(|part| part != "..")
 }
 
 /// Returns the binaries of a package with tasks. Each of them is a task.

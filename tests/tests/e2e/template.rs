@@ -258,7 +258,7 @@ fn workspace_of(kind: &Value, config: &str, application: &str) -> TempDir {
     let package = "[package]\nname = \"greet\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
     write("functions/tasks/greet/Cargo.toml", package);
     let mut definition = json!({
-        "name": "greet", "description": "", "timeout_ms": 60_000,
+        "lamplighter": env!("CARGO_PKG_VERSION"), "name": "greet", "description": "", "timeout_ms": 60_000,
         "retry": { "max_attempts": 1, "initial_ms": 1, "max_ms": 1 }, "copy_assets": [], "rollback": false,
         "config": null, "config_schema": {},
     });

@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use lambda_runtime::{Diagnostic, FunctionResponse, LambdaEvent, service_fn, streaming::Body};
 use lamplighter_aws::{authorities, random::random};
-use lamplighter_core::{holder::Holder, run::ErrorKind, status::Status};
+use lamplighter_core::{definition::Description, holder::Holder, run::ErrorKind, status::Status};
 use serde_json::Value;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -83,7 +83,9 @@ fn usage<T: Task>() -> ExitCode {
 }
 
 fn describe<T: Task>() -> ExitCode {
-    let described = serde_json::to_string_pretty(&T::definition()).map_err(|error| error.to_string());
+    let description =
+        Description { lamplighter: env!("CARGO_PKG_VERSION").to_owned(), definition: T::definition() };
+    let described = serde_json::to_string_pretty(&description).map_err(|error| error.to_string());
     // `println!` would panic if the reader is gone.
     let printed = described.and_then(|json| writeln!(std::io::stdout(), "{json}").map_err(|e| e.to_string()));
     match printed {
