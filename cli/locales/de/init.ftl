@@ -2,6 +2,6 @@ init-no-workspace = um { $folder } gibt es weder einen Workspace noch ein Paket 
 init-done = { $file } gibt es schon, also ist dies bereits ein Projekt: fügen Sie Aufgaben mit `lamplighter add` hinzu
 init-name = { $error }; geben Sie mit --name einen anderen an
 init-no-template = { $file } ist keine SAM-Vorlage: `Resources` fehlt
-init-template-taken = { $file } ist die Datei, die `lamplighter generate` schreibt: verschieben Sie Ihre Vorlage, zum Beispiel nach infra/application.yaml, und rufen Sie `lamplighter init` erneut auf
 init-application = { $file } ist die Anwendung: `lamplighter generate` übernimmt sie in { $template } und lässt sie, wie sie ist
+init-sam-settings = setzen Sie `template_file = "{ $template }"` in { $file }: `lamplighter generate` schreibt, was `sam deploy` verteilt
 init-next = weiter: lamplighter add cron tidy --schedule "every day", dann lamplighter up

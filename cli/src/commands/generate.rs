@@ -27,8 +27,9 @@ use crate::{arguments::names::Misuse, terminal::output, tr, words::Words};
 /// The most lines that are shown of each side of a difference.
 const SHOWN: usize = 8;
 
-/// Writes infra/template.yaml, the stack's SAM template.
+/// Writes the stack's SAM template.
 ///
+/// The file is infra/template.yaml, unless `build.template` in lamplighter.toml names another one.
 /// One template serves all environments whose values in lamplighter.toml are the same. An environment with values of its own
 /// needs a template of its own, which `--environment` and `--output` write.
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ pub(crate) struct Arguments {
     /// Writes nothing, and fails if the file is out of date.
     #[arg(long)]
     check: bool,
-    /// The file to write, in the workspace's folder or below. The paths in it are relative to it. Default: infra/template.yaml.
+    /// The file to write, in the workspace's folder or below. The paths in it are relative to it. Default: the stack's template.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Prints JSON.
@@ -52,11 +53,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let catalog = super::catalog(None)?;
     let root = &catalog.workspace.root;
-    let file = match &arguments.output {
-        Some(path) => output_file(root, &super::current_folder()?.join(path))?,
-        None => TEMPLATE.to_owned(),
-    };
     let config = Config::load(root)?;
+    let file = file(root, &config, arguments.output.as_deref())?;
     let project = super::project(&catalog, arguments.environment.as_deref())?;
     let environments = Environments::of(&project, &catalog.tasks, &config);
     let destination = Destination { file, environments };
@@ -105,15 +103,34 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// The path of the file to write, from the workspace's folder. The packages that a template names are in that folder, so the
-/// file must be there, too.
-fn output_file(root: &Path, path: &Path) -> Result<String, Misuse> {
-    let inside = |root: &Path, path: &Path| Some(path.strip_prefix(root).ok()?.to_str()?.to_owned());
-    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
-    let file = inside(&root, &real(path)).filter(|file| !file.is_empty() && !path.is_dir());
-    file.ok_or_else(|| {
-        Misuse(format!("--output: `{}` is not a file below {}", path.display(), root.display()))
+/// The path of the file to write, from the workspace's folder: that of the command line, of lamplighter.toml, or the default.
+fn file(root: &Path, config: &Config, output: Option<&Path>) -> anyhow::Result<String> {
+    let application = config.build.application.as_ref().map(|file| real(&root.join(file)));
+    let checked = |path: &Path| match output_file(root, path) {
+        Some(_) if application == Some(real(path)) => {
+            Err(format!("`{}` is the application's template, which it would replace", path.display()))
+        }
+        Some(file) => Ok(file),
+        None => Err(format!("`{}` is not a file below {}", path.display(), root.display())),
+    };
+    if let Some(path) = output {
+        let file = checked(&super::current_folder()?.join(path));
+        return Ok(file.map_err(|reason| Misuse(format!("--output: {reason}")))?);
+    }
+    let path = config.build.template.as_deref().unwrap_or(TEMPLATE);
+    checked(&root.join(path)).map_err(|reason| {
+        let mut faults = Faults::default();
+        faults.add(lamplighter_project::config::FILE, "build.template", reason);
+        faults.into()
     })
+}
+
+/// The path of a file from the workspace's folder. The packages that a template names are in that folder, so the file must be
+/// there, too.
+fn output_file(root: &Path, path: &Path) -> Option<String> {
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+    let file = real(path).strip_prefix(&root).ok()?.to_str()?.to_owned();
+    (!file.is_empty() && !path.is_dir()).then_some(file)
 }
 
 /// The path without symbolic links, `.` and `..`. Its last parts need not exist.

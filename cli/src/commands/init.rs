@@ -15,7 +15,7 @@ use crate::{
     arguments::names::Misuse,
     scaffold::{
         changes::Changes,
-        project::{APPLICATION, CRATES, functions, of_project, settings, workspace},
+        project::{APPLICATION, CRATES, functions, sam_settings, settings, workspace},
         source::Source,
     },
     terminal::output,
@@ -27,6 +27,8 @@ use crate::{
 const FOLDERS: [&str; 6] = ["", "infra", "sam", "deploy", "aws", "cloudformation"];
 /// The names of SAM templates.
 const NAMES: [&str; 4] = ["template.yaml", "template.yml", "sam.yaml", "sam.yml"];
+/// The stack's template where the application's has the default path.
+const BESIDE_THE_APPLICATION: &str = "infra/lamplighter.yaml";
 /// The transform that makes a template a SAM template.
 const SAM: &str = "AWS::Serverless-2016-10-31";
 
@@ -75,14 +77,19 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     if application.is_none() {
         changes.create(APPLICATION, include_str!("../../templates/application.yaml"));
     }
-    settings(&name, application.as_deref().unwrap_or(APPLICATION), &mut changes);
-    if !root.join("samconfig.toml").exists() {
-        changes.create("samconfig.toml", of_project(include_str!("../../templates/samconfig.toml"), &name));
+    let template = if application.as_deref() == Some(TEMPLATE) { BESIDE_THE_APPLICATION } else { TEMPLATE };
+    settings(&name, application.as_deref().unwrap_or(APPLICATION), template, &mut changes);
+    let has_sam_settings = root.join("samconfig.toml").exists();
+    if !has_sam_settings {
+        changes.create("samconfig.toml", sam_settings(&name, template));
     }
     ignored(root, &mut changes)?;
     changes.make(words, root, arguments.dry_run)?;
     if let Some(file) = application {
-        output::line(tr!(words, "init-application", file = file, template = TEMPLATE));
+        output::line(tr!(words, "init-application", file = file, template = template));
+    }
+    if has_sam_settings {
+        output::line(tr!(words, "init-sam-settings", file = "samconfig.toml", template = template));
     }
     output::line(if arguments.dry_run { tr!(words, "new-dry-run") } else { tr!(words, "init-next") });
     Ok(())
@@ -103,10 +110,7 @@ fn application(words: &Words, root: &Path, arguments: &Arguments) -> anyhow::Res
         let is_sam = |text: String| is_template(&text) && text.contains(SAM);
         files.find(|file| fs::read_to_string(root.join(file)).is_ok_and(is_sam))
     };
-    match found.map(|file| file.to_string_lossy().into_owned()) {
-        Some(file) if file == TEMPLATE => bail!(tr!(words, "init-template-taken", file = file)),
-        found => Ok(found),
-    }
+    Ok(found.map(|file| file.to_string_lossy().into_owned()))
 }
 
 /// Returns true if a text has the resources of a template.

@@ -39,13 +39,13 @@ pub(crate) fn new(name: &str, kinds: &[Kind], crates: &Crates) -> anyhow::Result
         task.write(Path::new(TASKS), &mut changes);
         tasks.push(task);
     }
-    settings(name, APPLICATION, &mut changes);
-    changes.create("samconfig.toml", of_project(include_str!("../../templates/samconfig.toml"), name));
+    settings(name, APPLICATION, TEMPLATE, &mut changes);
+    changes.create("samconfig.toml", sam_settings(name, TEMPLATE));
     let application = include_str!("../../templates/application.yaml");
     changes.create(APPLICATION, application);
     changes.create(TEMPLATE, template(name, &tasks, application)?);
     changes.create(".gitignore", include_str!("../../templates/gitignore"));
-    changes.create("README.md", of_project(include_str!("../../templates/README.md"), name));
+    changes.create("README.md", filled(include_str!("../../templates/README.md"), &[("project", name)]));
     changes.create(".github/workflows/deploy.yml", include_str!("../../templates/deploy.yml"));
     Ok(changes)
 }
@@ -65,15 +65,16 @@ pub(crate) fn functions(changes: &mut Changes) {
     }
 }
 
-/// Adds lamplighter.toml.
-pub(crate) fn settings(name: &str, application: &str, changes: &mut Changes) {
-    let values = [("project", name), ("application", application)];
+/// Adds lamplighter.toml. It names the stack's template only if that is not the default.
+pub(crate) fn settings(name: &str, application: &str, template: &str, changes: &mut Changes) {
+    let template = if template == TEMPLATE { String::new() } else { format!("template = \"{template}\"\n") };
+    let values = [("project", name), ("application", application), ("template", &template)];
     changes.create(config::FILE, filled(include_str!("../../templates/lamplighter.toml"), &values));
 }
 
-/// Fills a template with the project's name.
-pub(crate) fn of_project(template: &str, name: &str) -> String {
-    filled(template, &[("project", name)])
+/// The settings of `sam deploy`.
+pub(crate) fn sam_settings(name: &str, template: &str) -> String {
+    filled(include_str!("../../templates/samconfig.toml"), &[("project", name), ("template", template)])
 }
 
 /// Edits the manifest of a workspace, or of a package that becomes one.

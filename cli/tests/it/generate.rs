@@ -208,6 +208,38 @@ fn l02_unknown_keys_are_reported_before_anything_is_compiled() {
 }
 
 #[test]
+fn g09_the_template_is_written_where_the_project_says_but_not_over_the_application() {
+    let workspace = Workspace::new();
+    workspace.task("migrate", "migrate", json!({}));
+    workspace.write("lamplighter.toml", "[build]\ntemplate = \"infra/../sam/stack.yaml\"\n");
+    assert!(workspace.run(&["generate"]).succeeded().contains("wrote sam/stack.yaml\n"));
+    let template = workspace.read("sam/stack.yaml");
+    assert!(!workspace.path(TEMPLATE).exists() && template.contains("../target/lamplighter/"), "{template}");
+    for (settings, key, reason) in [
+        ("template = \"../stack.yaml\"", "build.template", "is not a file below"),
+        ("template = \"infra\"", "build.template", "is not a file below"),
+        (
+            "template = \"a.yaml\"\napplication = \"./a.yaml\"",
+            "build.template",
+            "is the application's template",
+        ),
+        ("application = \"infra/template.yaml\"", "build.template", "is the application's template"),
+    ] {
+        workspace.write("infra/template.yaml", "Resources: {}\n");
+        workspace.write("lamplighter.toml", &format!("[build]\n{settings}\n"));
+        let error = workspace.run(&["generate"]).failed();
+        assert!(
+            error.starts_with(&format!("error: lamplighter.toml: {key}: ")) && error.contains(reason),
+            "{error}"
+        );
+        assert_eq!(workspace.read("infra/template.yaml"), "Resources: {}\n");
+    }
+    workspace.write("lamplighter.toml", "[build]\napplication = \"infra/template.yaml\"\n");
+    let error = workspace.run(&["generate", "--output", "infra/template.yaml"]).stderr;
+    assert!(error.contains("--output: ") && error.contains("is the application's template"), "{error}");
+}
+
+#[test]
 fn undeployable_tasks_are_refused() {
     let workspace = Workspace::new();
     let often = json!({ "max_attempts": 996, "initial_ms": 1, "max_ms": 1 });

@@ -157,6 +157,27 @@ fn n03_an_existing_workspace_takes_it_in_without_moving_a_file() {
 }
 
 #[test]
+fn n03_a_template_at_the_default_path_stays_and_another_is_written() {
+    let place = Workspace::empty();
+    existing(&place);
+    std::fs::create_dir(place.path("infra")).unwrap();
+    std::fs::rename(place.path("template.yaml"), place.path("infra/template.yaml")).unwrap();
+    place.write("samconfig.toml", "version = 0.1\n");
+    let own = place.read("infra/template.yaml");
+    let said = place.run(&["init", SOURCE]).succeeded();
+    assert!(said.contains("set `template_file = \"infra/lamplighter.yaml\"` in samconfig.toml"), "{said}");
+    let settings = place.read("lamplighter.toml");
+    let expected = "application = \"infra/template.yaml\"\ntemplate = \"infra/lamplighter.yaml\"\n";
+    assert!(settings.contains(expected), "{settings}");
+    // Without its packages the rest of the project needs no crate.
+    std::fs::remove_dir_all(place.path("functions")).unwrap();
+    place.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"lambdas/*\"]\n");
+    place.run(&["generate"]).succeeded();
+    assert_eq!(place.read("infra/template.yaml"), own);
+    assert!(place.read("infra/lamplighter.yaml").contains("Api:"));
+}
+
+#[test]
 fn n03_a_single_package_becomes_a_workspace() {
     let place = Workspace::empty();
     place.write("Cargo.toml", "[package]\nname = \"api\"\nversion = \"1.0.0\"\nedition = \"2024\"\n");
@@ -177,12 +198,6 @@ fn n03_what_cannot_be_taken_in_is_named_and_nothing_is_written() {
     assert!(error.contains("there is no cargo workspace or package around"), "{error}");
     for (file, text, line, expected) in [
         ("Cargo.toml", "[workspace", &["init"][..], "there is no cargo workspace"),
-        (
-            "infra/template.yaml",
-            "Transform: AWS::Serverless-2016-10-31\nResources: {}\n",
-            &["init", SOURCE],
-            "is the file that `lamplighter generate` writes",
-        ),
         (
             "notes.yaml",
             "a: 1\n",
