@@ -260,6 +260,21 @@ impl<T> PreparedJob<T> {
 }
 
 /// An enqueued job. `T` is the type of its result.
+///
+/// ```no_run
+/// # use std::time::Duration;
+/// # use lamplighter::{Job, JobError, Jobs};
+/// # async fn example(jobs: Jobs, key: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// // Another process may have kept the text of the job's id.
+/// let job = Job::<u64>::of(jobs, key.parse()?);
+/// match job.result(Duration::from_secs(30)).await {
+///     Ok(imported) => println!("{imported} users were imported"),
+///     Err(JobError::TimedOut(_)) => println!("the import is {}", job.status().await?),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Job<T> {
     jobs: Jobs,
