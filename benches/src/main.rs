@@ -1,5 +1,6 @@
 //! The benchmarks: `bench NAME..` runs each of them beside its baseline, and fails if a promise is broken.
 
+mod cold_build;
 mod due;
 mod figures;
 mod history;
@@ -7,6 +8,7 @@ mod jobs;
 mod latency;
 mod measure;
 mod pulse_decisions;
+mod reading;
 
 use std::process::ExitCode;
 
@@ -16,7 +18,8 @@ use tokio::runtime::Builder;
 type Measured<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// The names of the benchmarks.
-const NAMES: [&str; 6] = ["due", "measure", "latency", "pulse_decisions", "history", "jobs"];
+const NAMES: [&str; 8] =
+    ["due", "measure", "latency", "pulse_decisions", "history", "reading", "cold_build", "jobs"];
 
 fn main() -> ExitCode {
     let names: Vec<_> = std::env::args().skip(1).collect();
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
 fn run(name: &str) -> Measured<bool> {
     let runtime = || Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match name {
+        "cold_build" => cold_build::measure(),
         "due" => due::measure(),
         "history" => runtime()?.block_on(history::measure()),
         "jobs" => runtime()?.block_on(Box::pin(jobs::measure())),
@@ -49,6 +53,7 @@ fn run(name: &str) -> Measured<bool> {
         latency::TASK => latency::measure(),
         "measure" => runtime()?.block_on(measure::measure()),
         "pulse_decisions" => pulse_decisions::measure(),
+        "reading" => runtime()?.block_on(reading::measure()),
         _ => Err(format!("there is no such benchmark: give one of {}", NAMES.join(", ")).into()),
     }
 }
