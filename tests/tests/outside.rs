@@ -14,8 +14,52 @@ use std::{
 
 use cargo_metadata::{Metadata, MetadataCommand};
 use lamplighter_e2e::{Aws, CommandOutput, Emulator, OnFailure, Sam, lamplighter, repository, run};
+use lamplighter_project::compile::cargo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// A program with credentials of the account and nothing else.
+const SCRIPT: &str = r#"
+use std::{error::Error, time::Duration};
+
+use lamplighter::{Enqueue, Jobs, definition::Priority};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let jobs = Jobs::of_stack("shop").await?;
+    let arguments = serde_json::json!({ "name": "Grace" });
+    let job = Enqueue::<String>::new(&jobs, "mail", Priority::Medium, &arguments).await?;
+    println!("{}", job.result(Duration::from_secs(60)).await?);
+    Ok(())
+}
+"#;
+
+/// A workspace as many are: a Lambda function, a library, and a SAM template with `Globals` at the root.
+const EXISTING: [(&str, &str); 6] = [
+    (
+        "Cargo.toml",
+        "# The shop.\n[workspace]\nmembers = [\n    \"lambdas/*\", # each is a function\n    \"libs/prices\",\n]\n\
+         resolver = \"3\"\n",
+    ),
+    (
+        "lambdas/api/Cargo.toml",
+        "[package]\nname = \"api\"\nversion = \"1.0.0\"\nedition = \"2024\"\n\n\
+         [dependencies]\nprices = { path = \"../../libs/prices\" }\n",
+    ),
+    ("lambdas/api/src/main.rs", "fn main() {\n    println!(\"{}\", prices::PRICE);\n}\n"),
+    ("libs/prices/Cargo.toml", "[package]\nname = \"prices\"\nversion = \"1.0.0\"\nedition = \"2024\"\n"),
+    ("libs/prices/src/lib.rs", "pub const PRICE: u32 = 7;\n"),
+    (
+        "template.yaml",
+        "AWSTemplateFormatVersion: \"2010-09-09\"\nTransform: AWS::Serverless-2016-10-31\n\
+         Globals:\n  Function:\n    Timeout: 5\n\
+         Resources:\n  Api:\n    Type: AWS::Serverless::Function\n    Metadata: { BuildMethod: rust-cargolambda }\n    \
+         Properties: { CodeUri: lambdas/api, Handler: bootstrap, Runtime: provided.al2023 }\n",
+    ),
+];
+
+/// Held by the test that compiles: the functions of all projects have the same names in the shared folder of cargo.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A project and the crates that it is built from.
 struct Outside {
@@ -28,24 +72,51 @@ struct Outside {
 impl Outside {
     /// Packs and unpacks the crates, and starts a project.
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let is_cold = std::env::var_os("OUTSIDE_COLD").is_some();
-        let metadata = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
-        let ours = metadata.target_directory.clone().into_std_path_buf();
-        let target = if is_cold { folder.path().join("target") } else { ours };
-        let outside = Self { folder, target };
-        outside.unpack(&metadata);
-        let kinds = ["--no-input", "--kinds", "lifecycle,cron,queue,side"];
-        let source = format!("--source=path:{}", outside.crates().display());
+        let outside = Self::empty();
+        let (kinds, source) = (["--no-input", "--kinds", "lifecycle,cron,queue,side"], outside.source());
         let new = [&["new", "shop"][..], &kinds, &[&source]].concat();
         let created = CommandOutput::of(&mut outside.command(outside.folder.path(), &new));
         assert_eq!(created.code, Some(0), "{created:?}");
-        // The versions that are compiled already.
-        fs::copy(repository().join("Cargo.lock"), outside.root().join("Cargo.lock")).unwrap();
-        if !is_cold {
-            outside.share();
-        }
+        outside.prepare();
         outside
+    }
+
+    /// Packs and unpacks the crates, and takes them into a workspace that exists.
+    fn existing() -> Self {
+        let outside = Self::empty();
+        for (file, text) in EXISTING {
+            let path = outside.root().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        outside.lamplighter(&["init", &outside.source()]);
+        outside.prepare();
+        outside
+    }
+
+    /// Packs and unpacks the crates.
+    fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
+        let ours = metadata.target_directory.clone().into_std_path_buf();
+        let target = if is_cold() { folder.path().join("target") } else { ours };
+        let outside = Self { folder, target };
+        outside.unpack(&metadata);
+        outside
+    }
+
+    /// The option that names the crates.
+    fn source(&self) -> String {
+        format!("--source=path:{}", self.crates().display())
+    }
+
+    /// Lets a project without compiled dependencies use those of the repository.
+    fn prepare(&self) {
+        // The versions that are compiled already.
+        fs::copy(repository().join("Cargo.lock"), self.root().join("Cargo.lock")).unwrap();
+        if !is_cold() {
+            self.share();
+        }
     }
 
     /// The unpacked crates. Their path stays, so that they are compiled once for several runs.
@@ -62,10 +133,19 @@ impl Outside {
         config["profile"]["dev"] = manifest["profile"]["dev"].clone();
         fs::create_dir_all(self.folder.path().join(".cargo")).unwrap();
         fs::write(self.folder.path().join(".cargo/config.toml"), config.to_string()).unwrap();
-        // A build without tests has the features that the packages themselves ask for.
+        let folder = self.root().join("shared-features");
+        fs::create_dir_all(folder.join("src")).unwrap();
+        fs::write(folder.join("build.rs"), "fn main() {}").unwrap();
+        fs::write(folder.join("src/lib.rs"), "").unwrap();
+        // With the features of all builds below, so that the crate is compiled once.
+        let own = "[package]\nname = \"shared-features\"\nedition = \"2024\"\n\n\
+                   [dependencies]\nlamplighter = { workspace = true, features = [\"stacks\", \"testing\"] }\n";
+        fs::write(folder.join("Cargo.toml"), own).unwrap();
+        self.add_member("shared-features");
+
         let ours = self.features(repository(), "normal,build,dev");
-        let theirs = self.features(&self.root(), "normal,build");
-        let mut tables = ["\n[dependencies]\n".to_owned(), "\n[build-dependencies]\n".to_owned()];
+        let theirs = self.features(&self.root(), "normal,build,dev");
+        let mut tables = [own.to_owned(), "\n[build-dependencies]\n".to_owned()];
         let different = theirs
             .iter()
             .filter(|(package, features)| ours.get(*package).is_some_and(|own| own != *features));
@@ -79,17 +159,16 @@ impl Outside {
                 ours[package]
             );
         }
-        fs::create_dir_all(self.root().join("shared-features/src")).unwrap();
-        let package = "[package]\nname = \"shared-features\"\nedition = \"2024\"\n";
-        fs::write(self.root().join("shared-features/Cargo.toml"), format!("{package}{}", tables.concat()))
-            .unwrap();
-        fs::write(self.root().join("shared-features/build.rs"), "fn main() {}").unwrap();
-        fs::write(self.root().join("shared-features/src/lib.rs"), "").unwrap();
-        let manifest = fs::read_to_string(self.root().join("Cargo.toml")).unwrap();
+        fs::write(folder.join("Cargo.toml"), tables.concat()).unwrap();
+    }
+
+    /// Makes a folder of the project a member of its workspace.
+    fn add_member(&self, folder: &str) {
+        let path = self.root().join("Cargo.toml");
+        let manifest = fs::read_to_string(&path).unwrap();
         let members = "members = [";
         assert!(manifest.contains(members), "{manifest}");
-        let manifest = manifest.replacen(members, &format!("{members}\"shared-features\", "), 1);
-        fs::write(self.root().join("Cargo.toml"), manifest).unwrap();
+        fs::write(path, manifest.replacen(members, &format!("{members}\"{folder}\", "), 1)).unwrap();
     }
 
     /// The features of each dependency from the registry.
@@ -140,15 +219,8 @@ impl Outside {
     }
 
     fn cargo(&self, folder: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        self.compile(command.current_dir(folder).args(arguments).stdin(Stdio::null()));
-        // Build scripts that read these variables would run again, and what depends on them would be compiled again.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| text.starts_with(prefix)) {
-                command.env_remove(name);
-            }
-        }
+        let mut command = cargo(folder);
+        self.compile(command.args(arguments));
         command
     }
 
@@ -182,11 +254,27 @@ impl Outside {
         fs::write(folder.join("src/lib.rs"), code.join("\n")).unwrap();
     }
 
+    /// Adds a program that enqueues a job of the deployed stack and prints its result.
+    fn add_script(&self) {
+        let folder = self.root().join("scripts/welcome");
+        fs::create_dir_all(folder.join("src")).unwrap();
+        let manifest = "[package]\nname = \"welcome\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
+                        [dependencies]\nlamplighter = { workspace = true, features = [\"stacks\"] }\nserde_json = \"1\"\n\
+                        tokio = { version = \"1\", features = [\"macros\", \"rt-multi-thread\"] }\n";
+        fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        fs::write(folder.join("src/main.rs"), SCRIPT).unwrap();
+        self.add_member("scripts/welcome");
+    }
+
     fn lamplighter(&self, arguments: &[&str]) -> CommandOutput {
         let output = CommandOutput::of(&mut self.command(&self.root(), arguments));
         assert_eq!(output.code, Some(0), "{arguments:?}: {output:?}");
         output
     }
+}
+
+fn is_cold() -> bool {
+    std::env::var_os("OUTSIDE_COLD").is_some()
 }
 
 /// Makes `to` like `from`. A file that is the same stays as old as it is, so that cargo compiles only what has changed.
@@ -210,7 +298,8 @@ fn replace(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn n01_n02_n04_a_project_outside_the_repository_is_built_tested_deployed_and_used() {
+async fn n01_n02_n04_q16_a_project_outside_the_repository_is_built_tested_deployed_and_used() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let started = Instant::now();
     let outside = Outside::new();
     let (root, lamplighter) = (outside.root(), |arguments: &[&str]| outside.lamplighter(arguments));
@@ -240,7 +329,10 @@ async fn n01_n02_n04_a_project_outside_the_repository_is_built_tested_deployed_a
         .unwrap();
     assert!(runner.wait().unwrap().success());
 
+    outside.add_script();
     run(&mut outside.cargo(&root, &["test", "--workspace"])).expect_success("cargo test");
+    run(&mut outside.cargo(&root, &["build", "--workspace", "--bin", "welcome"]))
+        .expect_success("cargo build");
 
     lamplighter(&["generate"]);
     lamplighter(&["build", "--dev"]);
@@ -250,20 +342,23 @@ async fn n01_n02_n04_a_project_outside_the_repository_is_built_tested_deployed_a
     let parameters = [("Version", "1"), ("AnswerEndpoint", endpoint.as_str())];
     let deployed = sam.deploy(&root.join("infra/template.yaml"), "shop", &parameters, OnFailure::Stop);
     assert!(deployed.success, "{deployed:?} {:#?}", aws.stack_events("shop").await);
-    let stack = |folder: &Path, arguments: &[&str]| {
-        let mut command = outside.command(folder, arguments);
-        let command = command
+    let in_account = |command: &mut Command| {
+        command
             .env("AWS_ENDPOINT_URL", &endpoint)
             .env("AWS_REGION", "us-east-1")
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test");
         CommandOutput::of(command)
     };
+    let stack = |folder: &Path, arguments: &[&str]| in_account(&mut outside.command(folder, arguments));
     let history: Value = stack(&root, &["history", "--aws", "--json"]).json();
     let runs = history["runs"].as_array().unwrap();
     let completed: Vec<_> =
         runs.iter().filter(|run| run["status"] == "COMPLETED").map(|run| &run["task"]).collect();
     assert!(completed.contains(&&json!("prepare")) && completed.contains(&&json!("greet")), "{history:#}");
+
+    let result = in_account(&mut Command::new(outside.target.join("debug/welcome")));
+    assert_eq!((result.code, result.stdout.as_str()), (Some(0), "hello, Grace\n"), "{result:?}");
 
     let elsewhere = tempfile::tempdir().unwrap();
     let tasks: Value = stack(elsewhere.path(), &["tasks", "--aws", "--stack", "shop", "--json"]).json();
@@ -275,4 +370,27 @@ async fn n01_n02_n04_a_project_outside_the_repository_is_built_tested_deployed_a
     assert_eq!(none.code, Some(1));
     assert!(none.stderr.contains("nobody"), "{none:?}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[tokio::test]
+async fn n03_an_existing_application_is_taken_in_built_and_deployed() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let outside = Outside::existing();
+    let (root, lamplighter) = (outside.root(), |arguments: &[&str]| outside.lamplighter(arguments));
+    lamplighter(&["add", "lifecycle", "load-prices"]);
+    lamplighter(&["add", "cron", "tidy", "--schedule", "every day"]);
+    lamplighter(&["generate"]);
+    lamplighter(&["generate", "--check"]);
+    let template = fs::read_to_string(root.join("infra/template.yaml")).unwrap();
+    for part in ["  Api:", "CodeUri: ../lambdas/api", "  LoadPricesFunction:", "  TidyFunction:"] {
+        assert!(template.contains(part), "{part}: {template}");
+    }
+    let up = lamplighter(&["up", "--version", "1", "--json"]).json();
+    assert_eq!(up["status"], "CREATE_COMPLETE", "{up:#}");
+    let history = lamplighter(&["history", "load-prices", "--json"]).json();
+    assert_eq!(history["runs"][0]["status"], "COMPLETED", "{history:#}");
+    run(&mut outside.cargo(&root, &["run", "--package", "api", "--offline"])).expect_success("cargo run");
+    for (file, text) in EXISTING.iter().filter(|(file, _)| *file != "Cargo.toml") {
+        assert_eq!(fs::read_to_string(root.join(file)).unwrap(), *text, "{file}");
+    }
 }
