@@ -14,14 +14,17 @@ demo:
 	@tests/demo
 
 # Runs every check. The tools are pinned, and installed from the registries while the workspace builds. The build checks the
-# lints, too. Many tests wait for processes, so more of them run at once than there are processors.
+# lints, too. Many tests wait for processes, so more of them run at once than there are processors, and the end-to-end tests
+# run beside the others. `make test TEST='cargo test --workspace --no-fail-fast'` goes on after a failure.
+TEST = cargo test --workspace
 test: export RUSTC_WORKSPACE_WRAPPER := $(CURDIR)/tests/rustc-with-lints
 test: export RUST_TEST_THREADS ?= 4
 test:
 	cargo fmt --all --check
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	$(LAMPLIGHTER) generate --check
-	cargo test --workspace
+	@tests/side-by-side '$(TEST) --lib --bins --test it --test race --test compile_errors --test tidy && $(TEST) --doc' \
+	    '$(TEST) --test e2e --test outside --test up'
 
 # Builds, tests and deploys a project outside the repository as a stranger would, from packed crates, with nothing compiled
 # before. `make test` does the same with the dependencies that it has compiled already.
@@ -44,7 +47,7 @@ bench:
 	@tests/setup streaq
 	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
 	cargo build --profile server -p lamplighter-cli
-	@$(or $(CARGO_TARGET_DIR),target)/release/bench due measure latency pulse_decisions history jobs
+	@$(or $(CARGO_TARGET_DIR),target)/release/bench due measure latency pulse_decisions history reading cold_build jobs
 
 # Writes infra/template.yaml from the tasks.
 generate:

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use lamplighter_project::compile::cargo;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -41,7 +42,9 @@ impl CommandOutput {
     pub fn wait(child: Child) -> Self {
         let output = child.wait_with_output().expect("a child can be waited for");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let own = stderr.lines().filter(|line| !line.trim_start().starts_with("Finished"));
+        let is_cargos =
+            |line: &str| ["Finished", "Blocking"].iter().any(|verb| line.trim_start().starts_with(verb));
+        let own = stderr.lines().filter(|line| !is_cargos(line));
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -120,15 +123,7 @@ pub fn site() -> PathBuf {
 
 /// Builds the program and returns its path.
 fn build() -> PathBuf {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(repository());
-    // Removes cargo's variables for tests, since build scripts that read them would run again.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|prefix| text.starts_with(prefix)) {
-            command.env_remove(name);
-        }
-    }
+    let mut command = cargo(repository());
     // Builds the workspace and an example, so that the features are those of the tests. With others cargo would compile the
     // program and its dependencies again.
     command.args([

@@ -56,6 +56,21 @@ fn built_from(metadata: &Metadata, name: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn make_test_runs_each_test_program() {
+    let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
+    let (_, recipe) = makefile.split_once("\ntest:\n").unwrap();
+    let (recipe, _) = recipe.split_once("\n\n").unwrap();
+    let metadata = metadata();
+    let targets = metadata.workspace_packages().into_iter().flat_map(|package| &package.targets);
+    let programs: BTreeSet<_> =
+        targets.filter(|target| target.is_test()).map(|target| &target.name).collect();
+    assert!(programs.iter().any(|name| *name == "tidy"), "{programs:?}");
+    for program in programs {
+        assert!(recipe.contains(&format!("--test {program}")), "`make test` does not run {program}");
+    }
+}
+
+#[test]
 fn core_depends_on_nothing_that_does_io() {
     let packages = built_from(&metadata(), "lamplighter-core");
     assert!(packages.contains("serde_json"), "the search finds dependencies: {packages:?}");
