@@ -173,7 +173,8 @@ fn find_packages(folder: &Path, found: &mut Vec<PathBuf>) {
 
 pub(crate) fn definition(name: &str, keys: Value) -> Value {
     let mut definition = json!({
-        "lamplighter": env!("CARGO_PKG_VERSION"), "name": name, "description": "", "kind": "lifecycle", "run_on": ["deploy", "update"], "phase": "before",
+        "lamplighter": env!("CARGO_PKG_VERSION"), "name": name, "description": "", "kind": "lifecycle",
+        "run_on": ["deploy", "update"], "phase": "before",
         "once_per": "deployment", "depends_on": [], "timeout_ms": 300_000,
         "retry": { "max_attempts": 3, "initial_ms": 500, "max_ms": 30_000 }, "copy_assets": [], "rollback": false,
         "config": null, "config_schema": {},

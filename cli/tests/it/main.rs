@@ -1,6 +1,7 @@
 //! The `lamplighter` program on small workspaces, whose tasks print a fixed definition.
 
 mod build;
+mod credentials;
 mod discovery;
 mod documented;
 mod fixture;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, timeout::TimeoutConfig};
+use aws_credential_types::provider::error::CredentialsError;
 pub use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::config::{
     Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig, retry::RetryConfig,
@@ -163,15 +164,22 @@ pub fn direct_dynamodb(http: SharedHttpClient) -> aws_sdk_dynamodb::Client {
 }
 
 /// The sentence in which an SDK error says what happened: the service's own message and code, where it sent one, else the
-/// error with those of its causes that it does not say already.
+/// error with those of its causes that it does not say already. Where the credentials are at fault, it says what to do.
 ///
 /// The SDK's texts of errors that it does not know (`unhandled error (AccessDenied): Error { .. }`) are left out, and so is
 /// `DisplayErrorContext`, which adds the whole response: both are unreadable in a stack's event.
 pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = || std::iter::successors(Some(error), |error| error.source());
+    if let Some(error) = chain().find_map(|error| error.downcast_ref::<CredentialsError>()) {
+        return missing_credentials(error);
+    }
     let metadata = chain().find_map(|error| error.downcast_ref::<ErrorMetadata>());
     if let Some((message, code)) = metadata.and_then(|it| Some((it.message()?, it.code()?))) {
-        return format!("{} ({code})", message.trim_end_matches('.'));
+        let said = format!("{} ({code})", message.trim_end_matches('.'));
+        return match remedy(code) {
+            Some(remedy) => format!("{said}: {remedy}"),
+            None => said,
+        };
     }
     if let Some(code) = metadata.and_then(ErrorMetadata::code) {
         return code.to_owned();
@@ -185,6 +193,37 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
         said = if said.is_empty() { message } else { format!("{said}: {message}") };
     }
     said
+}
+
+/// Says that no credentials were found, or why they cannot be loaded, and what to do.
+fn missing_credentials(error: &CredentialsError) -> String {
+    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
+        return format!("no AWS credentials were found: set AWS_PROFILE, or {SIGN_IN}");
+    }
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    let first = chain.last().unwrap_or(error).to_string();
+    format!(
+        "the AWS credentials cannot be loaded: {}: check AWS_PROFILE, or {SIGN_IN}",
+        first.trim_end_matches('.')
+    )
+}
+
+/// How to get credentials.
+const SIGN_IN: &str = "sign in, for example with `aws sso login`";
+
+/// Returns what to do about a refusal of the credentials. Sources: the "Common Errors" of the services' API References, and the
+/// error responses of Amazon S3.
+fn remedy(code: &str) -> Option<&'static str> {
+    match code {
+        "ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" => Some(SIGN_IN),
+        "InvalidAccessKeyId"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "UnrecognizedClientException" => Some("check AWS_PROFILE and the credentials"),
+        "RequestExpired" | "RequestTimeTooSkewed" => Some("set this machine's clock"),
+        _ => None,
+    }
 }
 
 /// Returns true if the environment names an endpoint without TLS for the service, as local ones are.
@@ -247,6 +286,26 @@ impl HttpConnector for Refusing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_credentials_are_named_with_what_to_do() {
+        let refused = |code: &str| {
+            let metadata = ErrorMetadata::builder().code(code).message("The token is expired.").build();
+            cause(&metadata)
+        };
+        let expected = "The token is expired (ExpiredToken): sign in, for example with `aws sso login`";
+        assert_eq!(refused("ExpiredToken"), expected);
+        assert!(refused("UnrecognizedClientException").ends_with(": check AWS_PROFILE and the credentials"));
+        assert_eq!(refused("AccessDenied"), "The token is expired (AccessDenied)");
+        let missing = cause(&CredentialsError::not_loaded("none of the providers has any"));
+        assert_eq!(
+            missing,
+            "no AWS credentials were found: set AWS_PROFILE, or sign in, for example with `aws sso login`"
+        );
+        let broken = CredentialsError::invalid_configuration("the profile `x` refers to itself.");
+        let expected = "the AWS credentials cannot be loaded: the profile `x` refers to itself: check AWS_PROFILE, or sign in";
+        assert!(cause(&broken).starts_with(expected), "{}", cause(&broken));
+    }
 
     #[tokio::test]
     async fn authorities_that_cannot_be_read_are_named_by_each_request() {
