@@ -13,7 +13,7 @@ use super::Command;
 pub(crate) const GROUPS: [(&str, &[&str]); 6] = [
     ("Project", &["new", "init", "add", "tasks", "types", "generate", "build", "completions"]),
     ("Deploy", &["up"]),
-    ("Observe", &["history", "stats", "next", "why", "logs"]),
+    ("Observe", &["history", "stats", "cost", "next", "why", "logs"]),
     ("Operate", &["run", "retry", "cancel", "enable", "disable", "set", "pulse"]),
     ("Jobs", &["enqueue", "status", "result", "abort", "jobs"]),
     ("Runner", &["start", "dev", "runner"]),

@@ -4,6 +4,7 @@ mod add;
 mod build;
 mod cancel;
 mod completions;
+mod cost;
 mod dev;
 mod enqueue;
 mod generate;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Up(up::Arguments),
     History(history::Arguments),
     Stats(stats::Arguments),
+    Cost(cost::Arguments),
     Next(next::Arguments),
     Why(why::Arguments),
     Types(types::Arguments),
@@ -141,6 +143,7 @@ impl Command {
             Self::Up(arguments) => up::run(words, &arguments),
             Self::History(arguments) => history::run(words, &arguments),
             Self::Stats(arguments) => stats::run(words, &arguments),
+            Self::Cost(arguments) => cost::run(words, &arguments),
             Self::Next(arguments) => next::run(words, &arguments),
             Self::Why(arguments) => why::run(words, &arguments),
             Self::Types(arguments) => types::run(words, &arguments),

@@ -42,9 +42,9 @@ macro_rules! tr {
 
 /// The files of the catalogue, each in the order of [`Locale::ALL`].
 const FILES: &[[&str; 3]] = &files![
-    "add", "ask", "build", "control", "deploy", "generate", "history", "init", "job", "jobs", "lookup",
-    "logs", "main", "new", "next", "pulse", "reason", "runner", "schedule", "stats", "status", "tasks",
-    "time", "types", "why"
+    "add", "ask", "build", "control", "cost", "deploy", "generate", "history", "init", "job", "jobs",
+    "lookup", "logs", "main", "new", "next", "pulse", "reason", "runner", "schedule", "stats", "status",
+    "tasks", "time", "types", "why"
 ];
 
 macro_rules! files {

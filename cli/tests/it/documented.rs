@@ -74,6 +74,10 @@ fn k03_the_json_of_each_reading_command_is_as_documented() {
     let is_record = |run: &Value| page.names("history", run);
     each(&history["runs"], &is_record);
     each(&json(&["stats"]), &|task| page.lists("stats", task));
+    let cost = json(&["cost"]);
+    page.names("cost", &cost);
+    page.names("cost", &cost["prices"]);
+    each(&cost["functions"], &|function| page.lists("cost", function));
     each(&json(&["tasks"]), &|task| page.names("tasks", &task["state"]));
     each(&json(&["next"]), &|task| {
         page.names("next", task);

@@ -49,6 +49,7 @@ const COMMANDS: [&[&str]; 29] = [
     &["enable", "migrate"],
     &["disable", "migrate"],
     &["stats"],
+    &["cost"],
     &["next"],
     &["why", "migrate"],
     &["types"],
@@ -58,7 +59,7 @@ const COMMANDS: [&[&str]; 29] = [
 ];
 
 /// Commands that only read, with arguments for the workspace below. `JOB` is an open job.
-const READING: [&[&str]; 14] = [
+const READING: [&[&str]; 15] = [
     &["tasks"],
     &["history"],
     &["history", "migrate", "--status", "FAILED"],
@@ -66,6 +67,7 @@ const READING: [&[&str]; 14] = [
     &["why", "purge-expired-sessions-and-carts"],
     &["types"],
     &["stats"],
+    &["cost"],
     &["logs", "migrate"],
     &["status", "JOB"],
     &["jobs", "list"],
@@ -201,8 +203,8 @@ fn k03_output_fits_the_terminal_has_no_colour_in_a_pipe_and_is_json_on_request()
                 assert!(row.width() <= columns, "{line:?} in {columns}: {row}");
             }
         }
-        if ["stats", "logs"].contains(&line[0]) {
-            // The answer of `stats` contains the current time, and a log has lines that are not JSON.
+        if ["stats", "cost", "logs"].contains(&line[0]) {
+            // The answers of `stats` and `cost` depend on the current time, and a log has lines that are not JSON.
             continue;
         }
         let line = [&line[..], &["--json"]].concat();

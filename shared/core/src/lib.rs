@@ -29,7 +29,7 @@
 //! - [`settings`]: overrides of a project or an environment
 //! - [`secret`], [`hidden`]: masking of secrets
 //! - [`resolve`]: references that CloudFormation resolves, and how their values reach a task
-//! - [`statistics`]: figures about many runs, and how long they are kept
+//! - [`statistics`]: figures about many runs, and how long they are kept; [`cost`]: what a month costs
 //! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
 pub mod assets;
@@ -38,6 +38,7 @@ pub mod catch_up;
 pub mod claim;
 pub mod coming;
 pub mod constraint;
+pub mod cost;
 pub mod definition;
 pub mod deployed;
 pub mod deployment;

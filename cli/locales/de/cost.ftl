@@ -1,0 +1,9 @@
+cost-function = Funktion
+cost-total = USD
+cost-runs = Läufe
+cost-average = Mittel
+cost-lambda = Lambda
+cost-table = Tabelle
+cost-trigger = Auslöser
+cost-assumed = { $duration } (angenommen)
+cost-sum = { $amount } USD in 30 Tagen, zu den Listenpreisen von { $region }, ohne Freikontingent, Speicher, Logs und Deployments

@@ -1,0 +1,9 @@
+cost-function = function
+cost-total = USD
+cost-runs = runs
+cost-average = average
+cost-lambda = Lambda
+cost-table = table
+cost-trigger = trigger
+cost-assumed = { $duration } (assumed)
+cost-sum = { $amount } USD in 30 days, at the list prices of { $region }, without the free tier, storage, logs and deployments

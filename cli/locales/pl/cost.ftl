@@ -1,0 +1,9 @@
+cost-function = funkcja
+cost-total = USD
+cost-runs = przebiegi
+cost-average = średnio
+cost-lambda = Lambda
+cost-table = tabela
+cost-trigger = wyzwalacz
+cost-assumed = { $duration } (założenie)
+cost-sum = { $amount } USD w 30 dni, według cennika { $region }, bez darmowego limitu, przechowywania, logów i wdrożeń
