@@ -23,7 +23,7 @@ test:
 	cargo fmt --all --check
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	$(LAMPLIGHTER) generate --check
-	@tests/side-by-side '$(TEST) --lib --bins --test it --test race --test compile_errors --test tidy && $(TEST) --doc' \
+	@tests/side-by-side '$(TEST) --lib --bins --test it --test race --test compile_errors --test tidy; code=$$?; $(TEST) --doc && exit $$code' \
 	    '$(TEST) --test e2e --test outside --test up'
 
 # Builds, tests and deploys a project outside the repository as a stranger would, from packed crates, with nothing compiled

@@ -45,11 +45,8 @@ pub(crate) async fn measure() -> Measured<bool> {
     write_runs(&folder.path().join(HOME)).await?;
     let run = |arguments: &[&str]| -> Measured<f64> {
         let mut command = Command::new(&lamplighter);
-        command
-            .args(arguments)
-            .current_dir(folder.path())
-            .env("LAMPLIGHTER_HOME", folder.path().join("home"));
-        command.env_remove("CARGO_TARGET_DIR").stdin(Stdio::null()).stdout(Stdio::null());
+        command.args(arguments).current_dir(folder.path()).env_remove("CARGO_TARGET_DIR");
+        command.stdin(Stdio::null()).stdout(Stdio::null());
         let started = Instant::now();
         let status = command.status()?;
         let elapsed = started.elapsed().as_secs_f64() * 1e3;

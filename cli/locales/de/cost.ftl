@@ -6,4 +6,4 @@ cost-lambda = Lambda
 cost-table = Tabelle
 cost-trigger = Auslöser
 cost-assumed = { $duration } (angenommen)
-cost-sum = { $amount } USD in 30 Tagen, zu den Listenpreisen von { $region }, ohne Freikontingent, Speicher, Logs und Deployments
+cost-sum = { $amount } USD in 30 Tagen, zu den Listenpreisen von { $region }, ohne Freikontingent, Speicher, Logs und Dispatcher

@@ -6,4 +6,4 @@ cost-lambda = Lambda
 cost-table = table
 cost-trigger = trigger
 cost-assumed = { $duration } (assumed)
-cost-sum = { $amount } USD in 30 days, at the list prices of { $region }, without the free tier, storage, logs and deployments
+cost-sum = { $amount } USD in 30 days, at the list prices of { $region }, without the free tier, storage, logs and the dispatcher

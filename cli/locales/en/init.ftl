@@ -3,5 +3,5 @@ init-done = { $file } exists, so this is a project already: add tasks with `lamp
 init-name = { $error }; give another one with --name
 init-no-template = { $file } is not a SAM template: it has no `Resources`
 init-application = { $file } is the application: `lamplighter generate` merges it into { $template }, and leaves it as it is
-init-sam-settings = set `template_file = "{ $template }"` in { $file }: `lamplighter generate` writes what `sam deploy` deploys
+init-sam-settings = set `template_file = "{ $template }"` in { $file }, so that `sam deploy` deploys the file that `lamplighter generate` writes
 init-next = next: lamplighter add cron tidy --schedule "every day", then lamplighter up

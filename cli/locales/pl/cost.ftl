@@ -6,4 +6,4 @@ cost-lambda = Lambda
 cost-table = tabela
 cost-trigger = wyzwalacz
 cost-assumed = { $duration } (założenie)
-cost-sum = { $amount } USD w 30 dni, według cennika { $region }, bez darmowego limitu, przechowywania, logów i wdrożeń
+cost-sum = { $amount } USD w 30 dni, według cennika { $region }, bez darmowego limitu, przechowywania, logów i dispatchera

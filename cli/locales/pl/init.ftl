@@ -3,5 +3,5 @@ init-done = { $file } istnieje, więc to już jest projekt: dodawaj zadania pole
 init-name = { $error }; podaj inną opcją --name
 init-no-template = { $file } nie jest szablonem SAM: brakuje `Resources`
 init-application = { $file } jest aplikacją: `lamplighter generate` włącza ją do { $template } i pozostawia bez zmian
-init-sam-settings = ustaw `template_file = "{ $template }"` w { $file }: `lamplighter generate` zapisuje to, co wdraża `sam deploy`
+init-sam-settings = ustaw `template_file = "{ $template }"` w { $file }, aby `sam deploy` wdrażał plik, który zapisuje `lamplighter generate`
 init-next = dalej: lamplighter add cron tidy --schedule "every day", potem lamplighter up

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lamplighter_aws::table::{Counted, Pulses};
 use lamplighter_core::{
-    cost::{Cost, MONTH, PRICES, Prices, Starter, Usage, ticks_of_month},
+    cost::{Cost, MONTH, PRICES, Prices, Starter, Usage, runs_of_month},
     definition::Cron,
     duration,
     name::TaskName,
@@ -21,7 +21,10 @@ use serde::Serialize;
 use crate::{
     arguments::time::{duration as time, zone_of},
     stack::{each_task, target::Place},
-    terminal::{output, show::table},
+    terminal::{
+        output,
+        show::{table, wrapped},
+    },
     tr,
     words::Words,
 };
@@ -33,10 +36,10 @@ const PULSES_OF_MONTH: u64 = MONTH.as_secs() / 60;
 
 /// Estimates what the functions cost in AWS in a month.
 ///
-/// The runs of a cron task are those of its schedule. Those of any other task are the runs of the last 30 days. The time of a run is
-/// the average of the last 30 days, or what --assume says. The estimate has invocations, their time, writes to the table,
-/// EventBridge Scheduler and SQS, at the list prices of us-east-1 without the free tier. It has no storage, no logs and no
-/// deployments.
+/// The runs of a cron task are those of its schedule. For any other task, and for a schedule function, they are the recorded runs of
+/// the last 30 days; calls of a schedule function that declined are not counted. The time of a run is the average of the last 30
+/// days, or that of --assume. The estimate has invocations, their time, writes to the table, EventBridge Scheduler and SQS, at the
+/// list prices of us-east-1. It leaves out storage, logs, the free tier and the dispatcher.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  lamplighter cost --assume 5s")]
 pub(crate) struct Arguments {
@@ -88,7 +91,8 @@ struct Measured {
 }
 
 pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
-    let catalog = super::catalog_with(&arguments.place, None)?;
+    // A stack keeps neither the memory nor the architecture of its functions, so the sources decide.
+    let catalog = super::compiled(Some(&arguments.place), &super::current_folder()?)?;
     let project = super::project(&catalog, arguments.environment.as_deref())?;
     let now = Timestamp::now();
     let plans: Vec<_> = functions(&project).into_iter().filter(|plan| plan.in_stack).collect();
@@ -147,7 +151,9 @@ fn cost_of(
     now: Timestamp,
 ) -> anyhow::Result<FunctionCost> {
     let (starter, runs) = match plan.kind {
-        FunctionKind::Cron(_, cron) => (starter_of(cron), runs_of(cron, now)?.unwrap_or(measured.runs)),
+        FunctionKind::Cron(_, cron) => {
+            (starter_of(cron), runs_of_month(cron, &zone_of(cron)?, now).unwrap_or(measured.runs))
+        }
         FunctionKind::Queue(..) => (Starter::Queue, measured.runs),
         FunctionKind::Pulse => (Starter::Schedule, measured.runs),
         FunctionKind::Lifecycle(..) | FunctionKind::Dispatcher | FunctionKind::Fallback => {
@@ -182,12 +188,6 @@ fn starter_of(cron: &Cron) -> Starter {
     }
 }
 
-/// The runs of a month by the task's schedule; none if a function of the task decides.
-fn runs_of(cron: &Cron, now: Timestamp) -> anyhow::Result<Option<u64>> {
-    let zone = zone_of(cron)?;
-    Ok(cron.schedule.as_ref().map(|schedule| ticks_of_month(schedule, &zone, now)))
-}
-
 /// A line of headings, a line for each function, and the sum.
 fn lines(words: &Words, estimate: &Estimate) -> Vec<String> {
     let dollars = |amount: f64| {
@@ -217,7 +217,8 @@ fn lines(words: &Words, estimate: &Estimate) -> Vec<String> {
     }));
     let mut lines = table(words, 0, &rows);
     let region = estimate.prices.region;
-    lines.push(tr!(words, "cost-sum", amount = dollars(estimate.total), region = region));
+    let sum = tr!(words, "cost-sum", amount = dollars(estimate.total), region = region);
+    lines.extend(wrapped(words, 2, &sum));
     lines
 }
 
@@ -242,6 +243,12 @@ mod tests {
         ];
         let total = functions.iter().map(|function| function.total).sum();
         let estimate = Estimate { days: 30, prices: PRICES, functions, total };
-        insta::assert_snapshot!(lines(&Words::new(Locale::En), &estimate).join("\n"));
+        insta::assert_snapshot!(lines(&Words::new(Locale::En), &estimate).join("\n"), @"
+        function       USD     runs     average          Lambda  table   trigger
+        purge-expired  0.0002  30       1.0 s (assumed)  0.0001  0.0001  0.0000
+        send-mail      7.26    2000000  85 ms            1.11    3.75    2.40
+        seed-data      0.00    0        1.0 s (assumed)  0.00    0.00    0.00
+        7.26 USD in 30 days, at the list prices of us-east-1, without the free tier, storage, logs and the dispatcher
+        ");
     }
 }

@@ -107,9 +107,11 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
 fn file(root: &Path, config: &Config, output: Option<&Path>) -> anyhow::Result<String> {
     let application = config.build.application.as_ref().map(|file| real(&root.join(file)));
     let checked = |path: &Path| match output_file(root, path) {
-        Some(_) if application == Some(real(path)) => {
-            Err(format!("`{}` is the application's template, which it would replace", path.display()))
-        }
+        Some(_) if application == Some(real(path)) => Err(format!(
+            "`{}` is the application's template, which `generate` never replaces: name another file, such as \
+                 `infra/lamplighter.yaml`",
+            path.display()
+        )),
         Some(file) => Ok(file),
         None => Err(format!("`{}` is not a file below {}", path.display(), root.display())),
     };

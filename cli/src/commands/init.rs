@@ -27,7 +27,7 @@ use crate::{
 const FOLDERS: [&str; 6] = ["", "infra", "sam", "deploy", "aws", "cloudformation"];
 /// The names of SAM templates.
 const NAMES: [&str; 4] = ["template.yaml", "template.yml", "sam.yaml", "sam.yml"];
-/// The stack's template where the application's has the default path.
+/// The file of the stack's template if the default file exists already.
 const BESIDE_THE_APPLICATION: &str = "infra/lamplighter.yaml";
 /// The transform that makes a template a SAM template.
 const SAM: &str = "AWS::Serverless-2016-10-31";
@@ -77,7 +77,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     if application.is_none() {
         changes.create(APPLICATION, include_str!("../../templates/application.yaml"));
     }
-    let template = if application.as_deref() == Some(TEMPLATE) { BESIDE_THE_APPLICATION } else { TEMPLATE };
+    let template = if root.join(TEMPLATE).exists() { BESIDE_THE_APPLICATION } else { TEMPLATE };
     settings(&name, application.as_deref().unwrap_or(APPLICATION), template, &mut changes);
     let has_sam_settings = root.join("samconfig.toml").exists();
     if !has_sam_settings {

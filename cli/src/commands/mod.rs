@@ -103,6 +103,7 @@ impl Command {
             Self::Tasks(_)
             | Self::History(_)
             | Self::Stats(_)
+            | Self::Cost(_)
             | Self::Next(_)
             | Self::Why(_)
             | Self::Types(_)

@@ -7,6 +7,7 @@ use lamplighter_project::{
     Project,
     config::{self, Config},
     describe::DescribedTask,
+    versions,
 };
 use lamplighter_template::{Application, TEMPLATE, render};
 
@@ -46,7 +47,7 @@ pub(crate) fn new(name: &str, kinds: &[Kind], crates: &Crates) -> anyhow::Result
     changes.create(TEMPLATE, template(name, &tasks, application)?);
     changes.create(".gitignore", include_str!("../../templates/gitignore"));
     changes.create("README.md", filled(include_str!("../../templates/README.md"), &[("project", name)]));
-    changes.create(".github/workflows/deploy.yml", include_str!("../../templates/deploy.yml"));
+    changes.create(".github/workflows/deploy.yml", deploy_workflow());
     Ok(changes)
 }
 
@@ -70,6 +71,11 @@ pub(crate) fn settings(name: &str, application: &str, template: &str, changes: &
     let template = if template == TEMPLATE { String::new() } else { format!("template = \"{template}\"\n") };
     let values = [("project", name), ("application", application), ("template", &template)];
     changes.create(config::FILE, filled(include_str!("../../templates/lamplighter.toml"), &values));
+}
+
+/// The workflow that tests and deploys the project, with this version of the program.
+fn deploy_workflow() -> String {
+    filled(include_str!("../../templates/deploy.yml"), &[("version", versions::OURS)])
 }
 
 /// The settings of `sam deploy`.

@@ -150,7 +150,7 @@ impl Place {
         };
         let stack = match &self.stack {
             Some(stack) => stack.clone(),
-            None if has_workspace => Workspace::discover(folder)?.name,
+            None if has_workspace => Workspace::project_name(folder)?,
             // The table alone says enough for a command that only reads it.
             None => self
                 .table

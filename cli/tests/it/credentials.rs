@@ -59,7 +59,8 @@ fn n04_missing_and_refused_credentials_are_an_error_that_says_what_to_do() {
     for (output, expected) in [
         (
             history(&[]),
-            "no AWS credentials were found: set AWS_PROFILE, or sign in, for example with `aws sso login`",
+            "no AWS credentials were found: name a profile of ~/.aws/config with --profile or AWS_PROFILE, or sign in, for example \
+             with `aws sso login`",
         ),
         (
             refused("ExpiredToken", "The security token included in the request is expired"),
@@ -67,7 +68,7 @@ fn n04_missing_and_refused_credentials_are_an_error_that_says_what_to_do() {
         ),
         (
             refused("InvalidClientTokenId", "The security token included in the request is invalid."),
-            "The security token included in the request is invalid (InvalidClientTokenId): check AWS_PROFILE and the \
+            "The security token included in the request is invalid (InvalidClientTokenId): check the profile and its \
              credentials",
         ),
         (

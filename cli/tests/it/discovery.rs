@@ -128,15 +128,15 @@ fn l01_a_binary_that_describes_no_task_is_named() {
 }
 
 #[test]
-fn n05_a_package_of_another_version_is_refused_with_the_command_that_mends_it() {
+fn n05_a_package_of_another_version_is_refused_with_what_to_do() {
     let workspace = Workspace::new();
     workspace.task("old", "old", json!({ "lamplighter": "0.0.3" }));
     workspace.task("new", "new", json!({ "lamplighter": "99.1.2" }));
     let error = workspace.run(&["tasks"]).failed();
     for expected in [
         "functions/tasks/old/src/main.rs: the binary `old` of package `old` has no usable task: it was built with `lamplighter` \
-         0.0.3, but this program is lamplighter 0.1.0: run `cargo add --package old lamplighter@0.1`",
-        "it was built with `lamplighter` 99.1.2, but this program is lamplighter 0.1.0: run `cargo install lamplighter-cli@99`",
+         0.0.3, but this program is lamplighter 0.1.0: set the version of `lamplighter` to `0.1` in `[workspace.dependencies]`, or in the manifest of `old`",
+        "it was built with `lamplighter` 99.1.2, but this program is lamplighter 0.1.0: run `cargo install 'lamplighter-cli@^99'`",
     ] {
         assert!(error.contains(expected), "{error}");
     }
@@ -150,7 +150,7 @@ fn n05_a_package_of_another_version_is_refused_with_the_command_that_mends_it() 
     assert_eq!(
         error,
         "error: functions/tasks/old/Cargo.toml: dependencies: depends on `lamplighter` 0.0.3, but this program is lamplighter \
-         0.1.0: run `cargo add --package old lamplighter@0.1`\n"
+         0.1.0: set the version of `lamplighter` to `0.1` in `[workspace.dependencies]`, or in the manifest of `old`\n"
     );
 }
 

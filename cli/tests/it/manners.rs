@@ -25,7 +25,7 @@ use unicode_width::UnicodeWidthStr;
 use crate::fixture::Workspace;
 
 /// Every command, with its required arguments.
-const COMMANDS: [&[&str]; 29] = [
+const COMMANDS: [&[&str]; 30] = [
     &["new", "x", "--source=path:nowhere"],
     &["init"],
     &["add", "cron", "x"],

@@ -198,16 +198,18 @@ pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
 /// Says that no credentials were found, or why they cannot be loaded, and what to do.
 fn missing_credentials(error: &CredentialsError) -> String {
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
-        return format!("no AWS credentials were found: set AWS_PROFILE, or {SIGN_IN}");
+        return format!("no AWS credentials were found: {PROFILE}, or {SIGN_IN}");
     }
     let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     let first = chain.last().unwrap_or(error).to_string();
     format!(
-        "the AWS credentials cannot be loaded: {}: check AWS_PROFILE, or {SIGN_IN}",
+        "the AWS credentials cannot be loaded: {}: check the profile, or {SIGN_IN}",
         first.trim_end_matches('.')
     )
 }
 
+/// How to choose credentials.
+const PROFILE: &str = "name a profile of ~/.aws/config with --profile or AWS_PROFILE";
 /// How to get credentials.
 const SIGN_IN: &str = "sign in, for example with `aws sso login`";
 
@@ -220,7 +222,7 @@ fn remedy(code: &str) -> Option<&'static str> {
         | "InvalidClientTokenId"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
-        | "UnrecognizedClientException" => Some("check AWS_PROFILE and the credentials"),
+        | "UnrecognizedClientException" => Some("check the profile and its credentials"),
         "RequestExpired" | "RequestTimeTooSkewed" => Some("set this machine's clock"),
         _ => None,
     }
@@ -295,15 +297,12 @@ mod tests {
         };
         let expected = "The token is expired (ExpiredToken): sign in, for example with `aws sso login`";
         assert_eq!(refused("ExpiredToken"), expected);
-        assert!(refused("UnrecognizedClientException").ends_with(": check AWS_PROFILE and the credentials"));
+        assert!(refused("UnrecognizedClientException").ends_with(": check the profile and its credentials"));
         assert_eq!(refused("AccessDenied"), "The token is expired (AccessDenied)");
         let missing = cause(&CredentialsError::not_loaded("none of the providers has any"));
-        assert_eq!(
-            missing,
-            "no AWS credentials were found: set AWS_PROFILE, or sign in, for example with `aws sso login`"
-        );
+        assert_eq!(missing, format!("no AWS credentials were found: {PROFILE}, or {SIGN_IN}"));
         let broken = CredentialsError::invalid_configuration("the profile `x` refers to itself.");
-        let expected = "the AWS credentials cannot be loaded: the profile `x` refers to itself: check AWS_PROFILE, or sign in";
+        let expected = "the AWS credentials cannot be loaded: the profile `x` refers to itself: check the profile, or sign in";
         assert!(cause(&broken).starts_with(expected), "{}", cause(&broken));
     }
 

@@ -1,21 +1,19 @@
 //! An estimate of what a stack's functions cost in AWS in a month of 30 days: their invocations, their time, their writes to the
 //! table, and what triggers them.
 //!
-//! It leaves out what depends on little else: storage, logs, reads, the empty polls of a queue, retries, and the free tier.
+//! It leaves out storage, logs, reads, the empty polls of a queue, retries, and the free tier.
 
-use std::time::Duration;
+use std::{iter, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use crate::schedule::Schedule;
+use crate::{catch_up::CatchUp, definition::Cron};
 
 /// The length of a month.
 pub const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The write units of a run, of a job, and of a pulse in which nothing is due, with items under 1 KB. Tests measure the first two.
 pub const WRITE_UNITS: u32 = 3;
-/// The most ticks that are counted one by one. The rate of a schedule with more in a month is taken from them.
-const MAX_TICKS: usize = 50_000;
 
 /// The list prices of one region in US dollars, without the free tier.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -24,7 +22,7 @@ pub struct Prices {
     pub region: &'static str,
     /// A million invocations of functions.
     pub invocations: f64,
-    /// A million GB-seconds on x86_64.
+    /// A million GB-seconds on `x86_64`.
     pub x86_64: f64,
     /// A million GB-seconds on arm64.
     pub arm64: f64,
@@ -96,7 +94,7 @@ impl Cost {
 }
 
 impl Usage {
-    /// Returns what it costs.
+    /// Returns the cost of this usage.
     pub fn cost(&self, prices: &Prices) -> Cost {
         // Exact up to 2^53, which no month has.
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
@@ -117,15 +115,20 @@ impl Usage {
     }
 }
 
-/// Returns the number of ticks of a schedule in the month after `now`.
-pub fn ticks_of_month(schedule: &Schedule, zone: &TimeZone, now: Timestamp) -> u64 {
+/// Returns the number of runs that the schedule of a cron task starts in the month after `now`; none if a function of the task
+/// decides. Within a minute the pulse starts only the newest tick, unless the catch-up policy is `all`.
+pub fn runs_of_month(cron: &Cron, zone: &TimeZone, now: Timestamp) -> Option<u64> {
+    let schedule = cron.schedule.as_ref()?;
     let end = now.saturating_add(MONTH).unwrap_or(Timestamp::MAX);
-    let (mut count, mut last) = (0, now);
-    for tick in schedule.ticks(zone, now).take_while(|tick| *tick <= end).take(MAX_TICKS) {
-        (count, last) = (count + 1, tick);
-    }
-    let counted = last.duration_since(now).unsigned_abs().as_secs();
-    if count < MAX_TICKS as u64 || counted == 0 { count } else { count * MONTH.as_secs() / counted }
+    let is_each = matches!(cron.catch_up, CatchUp::All { .. });
+    let end_of_minute = |tick: Timestamp| {
+        let second = tick.as_second().div_euclid(60) * 60 + 59;
+        Timestamp::from_second(second).unwrap_or(tick).max(tick)
+    };
+    let next =
+        |tick: &Timestamp| schedule.next_after(zone, if is_each { *tick } else { end_of_minute(*tick) });
+    let runs = iter::successors(schedule.next_after(zone, now), next).take_while(|tick| *tick <= end);
+    Some(runs.count() as u64)
 }
 
 #[cfg(test)]
@@ -155,18 +158,25 @@ mod tests {
     }
 
     #[test]
-    fn k05_the_ticks_of_a_month_are_counted_or_taken_from_the_first_ones() {
+    fn k05_the_runs_of_a_month_are_those_that_the_schedule_starts() {
         let now = "2027-03-01T00:00:30Z".parse().unwrap();
-        let ticks = |text: &str| ticks_of_month(&text.parse().unwrap(), &TimeZone::UTC, now);
+        let runs = |schedule: &str, catch_up: &str| {
+            let cron =
+                Cron { catch_up: catch_up.parse().unwrap(), ..Cron::new(Some(schedule.parse().unwrap())) };
+            runs_of_month(&cron, &TimeZone::UTC, now)
+        };
         for (schedule, expected) in [
             ("@daily", 30),
             ("0 3 * * mon", 5),
             ("*/5 * * * *", 8640),
             ("* * * * *", 43_200),
             ("0 0 1 1 *", 0),
-            ("* * * * * *", 2_592_000),
+            ("*/20 0 3 * * *", 30),
+            ("* * * * * *", 43_201),
         ] {
-            assert_eq!(ticks(schedule), expected, "{schedule}");
+            assert_eq!(runs(schedule, "last"), Some(expected), "{schedule}");
         }
+        assert_eq!(runs("*/20 0 3 * * *", "all within 1h"), Some(90));
+        assert_eq!(runs_of_month(&Cron::new(None), &TimeZone::UTC, now), None);
     }
 }

@@ -51,9 +51,12 @@ pub(crate) fn check_task(package: &str, theirs: &str) -> Result<(), String> {
 /// Returns what mends a mismatch. The older of the two is to be replaced.
 fn remedy(name: &str, package: &str, theirs: &Version) -> String {
     if *theirs > ours() {
-        format!("run `cargo install lamplighter-cli@{}`", line(theirs))
+        format!("run `cargo install 'lamplighter-cli@^{}'`", line(theirs))
     } else {
-        format!("run `cargo add --package {package} {name}@{}`", line(&ours()))
+        format!(
+            "set the version of `{name}` to `{}` in `[workspace.dependencies]`, or in the manifest of `{package}`",
+            line(&ours())
+        )
     }
 }
 
@@ -75,7 +78,8 @@ fn agrees(requirement: &VersionReq, ours: &Version) -> bool {
     let may_be = |comparator: &Comparator| {
         let theirs = version_of(comparator);
         match comparator.op {
-            Op::Less | Op::LessEq => theirs > *ours || is_compatible(&theirs, ours),
+            Op::Less => theirs > *ours || (is_compatible(&theirs, ours) && theirs != first(ours)),
+            Op::LessEq => theirs > *ours || is_compatible(&theirs, ours),
             Op::Greater | Op::GreaterEq => theirs <= *ours || is_compatible(&theirs, ours),
             // `1` and `0` name all minor versions.
             _ => match comparator.minor {
@@ -85,6 +89,15 @@ fn agrees(requirement: &VersionReq, ours: &Version) -> bool {
         }
     };
     requirement.matches(ours) || requirement.comparators.iter().all(may_be)
+}
+
+/// The lowest version that is compatible with this one.
+fn first(version: &Version) -> Version {
+    match (version.major, version.minor) {
+        (0, 0) => Version::new(0, 0, version.patch),
+        (0, minor) => Version::new(0, minor, 0),
+        (major, _) => Version::new(major, 0, 0),
+    }
 }
 
 fn version_of(comparator: &Comparator) -> Version {
@@ -119,7 +132,9 @@ mod tests {
             ("1", false),
             ("=0.2.2", false),
             (">=0.4", false),
-            (">=0.1, <0.3.0-beta", true),
+            (">=0.1, <0.3.0-beta", false),
+            (">=0.2, <0.3", false),
+            (">=0.2, <0.3.1", true),
             ("<0.2", false),
         ] {
             assert_eq!(agrees(&requirement.parse().unwrap(), &ours), expected, "{requirement}");
@@ -135,14 +150,15 @@ mod tests {
         assert_eq!(check_task("tidy", OURS), Ok(()));
         let error = check_task("tidy", "99.1.0").unwrap_err();
         let expected = format!(
-            "it was built with `lamplighter` 99.1.0, but this program is lamplighter {OURS}: run `cargo install lamplighter-cli@99`"
+            "it was built with `lamplighter` 99.1.0, but this program is lamplighter {OURS}: run `cargo install 'lamplighter-cli@^99'`"
         );
         assert_eq!(error, expected);
         let error = check_task("tidy", "0.0.7").unwrap_err();
-        assert!(
-            error.ends_with(&format!("`cargo add --package tidy lamplighter@{}`", line(&ours()))),
-            "{error}"
+        let expected = format!(
+            "set the version of `lamplighter` to `{}` in `[workspace.dependencies]`, or in the manifest of `tidy`",
+            line(&ours())
         );
+        assert!(error.ends_with(&expected), "{error}");
         assert!(check_task("tidy", "soon").unwrap_err().contains("is no version"));
     }
 }

@@ -90,12 +90,14 @@ pub enum WorkspaceError {
 impl Workspace {
     /// Finds the workspace that contains `folder`, with `cargo metadata`. Needs no network.
     pub fn discover(folder: &Path) -> Result<Self, WorkspaceError> {
-        let metadata = MetadataCommand::new()
-            .current_dir(folder)
-            .no_deps()
-            .exec()
-            .map_err(|source| WorkspaceError::Metadata { folder: folder.to_owned(), source })?;
-        Ok(Self::from_metadata(&metadata)?)
+        Ok(Self::from_metadata(&metadata(folder)?)?)
+    }
+
+    /// Returns the name of the project around a folder. Its packages may be invalid.
+    pub fn project_name(folder: &Path) -> Result<String, WorkspaceError> {
+        let metadata = metadata(folder)?;
+        let root = metadata.workspace_root.as_std_path();
+        Ok(name(root, &Config::load(root)?)?)
     }
 
     fn from_metadata(metadata: &Metadata) -> Result<Self, Faults> {
@@ -144,6 +146,11 @@ impl Workspace {
     pub fn packages(&self) -> PathBuf {
         self.root.join("target/lamplighter")
     }
+}
+
+fn metadata(folder: &Path) -> Result<Metadata, WorkspaceError> {
+    let metadata = MetadataCommand::new().current_dir(folder).no_deps().exec();
+    metadata.map_err(|source| WorkspaceError::Metadata { folder: folder.to_owned(), source })
 }
 
 /// The name of the project in `root`, by the rules of [`project::name`].

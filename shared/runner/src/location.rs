@@ -45,7 +45,7 @@ pub struct InAws {
     pub outputs: KnownOutputs,
 }
 
-/// The outputs of a stack, which all clones read once.
+/// The outputs of one stack. They are read once for all clones.
 #[derive(Clone, Debug, Default)]
 pub struct KnownOutputs(Arc<OnceLock<BTreeMap<String, String>>>);
 
@@ -98,7 +98,7 @@ impl InAws {
         Clients::of(Account { profile: self.profile.clone(), region: self.region.clone() })
     }
 
-    /// Returns the outputs of the stack, by key.
+    /// Returns the outputs of the stack, by key. Each call must name the same stack.
     pub async fn outputs(
         &self,
         clients: &Clients,

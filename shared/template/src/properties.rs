@@ -71,11 +71,14 @@ fn network(name: &str) -> [Value; 2] {
     [allowed, denied.into()]
 }
 
-/// Allows the function to use the file systems of the account through its access points. Returns nothing if the list is a call of
-/// an intrinsic function, whose access points are not known here.
+/// Allows the function to use the file systems of the account through its access points. Returns nothing if no access point is
+/// known: the list or its elements may be calls of intrinsic functions.
 fn mounts(file_systems: &Json) -> Option<Value> {
     let access_points: Vec<_> =
         file_systems.as_array()?.iter().filter_map(|one| one.get("Arn")).map(rendered).collect();
+    if access_points.is_empty() {
+        return None;
+    }
     let any = "arn:${AWS::Partition}:elasticfilesystem:${AWS::Region}:${AWS::AccountId}:file-system/*";
     let mut allowed = mapping(roles::allow(&FILES, vec![sub_if_needed(any)]));
     let through = map! { "elasticfilesystem:AccessPointArn" => access_points };
@@ -199,7 +202,10 @@ mod tests {
              Condition: {StringEquals: {elasticfilesystem:AccessPointArn: [{Fn::Sub: '${Uploads.Arn}'}]}}\n",
         );
         assert_eq!(statements(files), [wanted]);
-        assert_eq!(statements(json!({ "Fn::If": ["Has", [], []] })), Vec::<Value>::new());
+        for unknown in [json!([]), json!({ "Fn::If": ["Has", [], []] }), json!([{ "Fn::If": ["Has", 1, 2] }])]
+        {
+            assert_eq!(statements(unknown), Vec::<Value>::new());
+        }
     }
 
     #[test]
