@@ -101,7 +101,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let (counted, pulses) = super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;
         let range = Window::Month.before(now);
-        let counted = each_task::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
+        let counted = each_task::statistics(&target.table, &tasks, &range, now).await;
         let pulses = target.table.pulses(PULSES).await;
         target.close(words).await;
         anyhow::Ok((counted?, pulses?))

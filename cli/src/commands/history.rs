@@ -158,7 +158,7 @@ async fn read(table: &Table, tasks: &[TaskName], arguments: &Arguments) -> anyho
     if arguments.totals {
         let month = lamplighter_core::statistics::Window::Month.before(now);
         let range = from.unwrap_or(month.start)..until.unwrap_or(month.end);
-        let counted = each_task::each(tasks, |task| table.statistics(task, &range, now)).await?;
+        let counted = each_task::statistics(table, tasks, &range, now).await?;
         let all = counted.iter().fold(Statistics::default(), |all, one| all.merged(&one.statistics));
         list.totals = Some(all.by_status);
     }

@@ -64,7 +64,7 @@ pub(crate) fn run(words: &Words, arguments: &Arguments) -> anyhow::Result<()> {
     let range = arguments.window.before(now);
     let counted = super::runtime()?.block_on(async {
         let target = arguments.place.open(&catalog).await?;
-        let counted = each_task::each(&tasks, |task| target.table.statistics(task, &range, now)).await;
+        let counted = each_task::statistics(&target.table, &tasks, &range, now).await;
         target.close(words).await;
         anyhow::Ok(counted?)
     })?;

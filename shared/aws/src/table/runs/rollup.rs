@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_core::{
+    claim::TaskState,
     id::RunId,
     id::SHARDS,
     name::TaskName,
@@ -51,7 +52,19 @@ impl Table {
         wanted: &Range<Timestamp>,
         now: Timestamp,
     ) -> Result<Counted, TableError> {
-        let state = self.settle(task, self.state(task).await?, now).await?;
+        let state = self.state(task).await?;
+        self.statistics_of(task, state, wanted, now).await
+    }
+
+    /// Counts the runs of a task as [`statistics`](Self::statistics) does. Its state has been read.
+    pub async fn statistics_of(
+        &self,
+        task: &TaskName,
+        state: TaskState,
+        wanted: &Range<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Counted, TableError> {
+        let state = self.settle(task, state, now).await?;
         let mut counted = Counted { failure_streak: state.failure_streak, ..Counted::default() };
         let mut covered = self.covered(task, &mut counted.unreadable).await?;
         let plan = plan(wanted, covered.as_ref(), now);
