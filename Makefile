@@ -41,11 +41,13 @@ kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
 
-# Runs the benchmarks, each beside its baseline. Fails if a promise is broken. The jobs are compared with
-# streaq on Redis, so `redis-server` must be installed.
+# Runs the benchmarks, each beside its baseline. Fails if a promise is broken. The functions are built apart from the
+# programs, whose features they would have otherwise. The jobs are compared with streaq on Redis, so `redis-server` must
+# be installed.
 bench:
 	@tests/setup streaq
-	cargo build --release -p lamplighter-benches -p lamplighter-cli -p dispatcher --bins
+	cargo build --release -p bench-functions -p dispatcher --bins
+	cargo build --release -p lamplighter-benches -p lamplighter-cli --bins
 	cargo build --profile server -p lamplighter-cli
 	@$(or $(CARGO_TARGET_DIR),target)/release/bench due measure latency pulse_decisions history reading cold_build jobs
 

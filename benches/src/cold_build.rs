@@ -126,7 +126,7 @@ fn write_baseline(folder: &Path, repository: &Path) -> Measured<()> {
     let mut manifest =
         "[workspace]\nresolver = \"3\"\nmembers = [\"functions/*\"]\n\n[workspace.dependencies]\n".to_owned();
     for name in CRATES.iter().chain(&["serde_json"]) {
-        manifest += &format!("{}\n", line(name)?);
+        manifest.extend([line(name)?, "\n"]);
     }
     fs::create_dir_all(folder)?;
     fs::write(folder.join("Cargo.toml"), manifest)?;
@@ -138,7 +138,7 @@ fn write_baseline(folder: &Path, repository: &Path) -> Measured<()> {
             "[package]\nname = \"{function}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\n"
         );
         for name in CRATES.iter().chain(&["serde_json"]) {
-            manifest += &format!("{name}.workspace = true\n");
+            manifest.extend([name, ".workspace = true\n"]);
         }
         fs::write(package.join("Cargo.toml"), manifest)?;
         fs::write(package.join("src/main.rs"), HANDWRITTEN)?;
