@@ -18,7 +18,7 @@ demo:
 # run beside the others. `make test TEST='cargo test --workspace --no-fail-fast'` goes on after a failure.
 TEST = cargo test --workspace
 test: export RUSTC_WORKSPACE_WRAPPER := $(CURDIR)/tests/rustc-with-lints
-test: export RUST_TEST_THREADS ?= 4
+test: export RUST_TEST_THREADS ?= 3
 test:
 	cargo fmt --all --check
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup

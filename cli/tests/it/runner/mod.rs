@@ -42,12 +42,27 @@ fn s04_a_runner_starts_due_tasks_to_the_second_and_leaves_no_process_behind() {
     assert_eq!(ends[ends.len() - 2..], ["stopping", "stopped"]);
 
     let runs = stage.history("tick");
-    assert!(runs.iter().all(|run| run["status"] == "COMPLETED" && run["trigger"] == "pulse"), "{runs:#?}");
+    assert!(runs.iter().all(|run| run["trigger"] == "pulse"), "{runs:#?}");
     let ticks: BTreeSet<_> = runs.iter().map(|run| run["scheduled_for"].to_string()).collect();
-    assert_eq!((ticks.len(), runs.len()), (stage.noted().len(), stage.noted().len()), "one run a tick");
+    assert_eq!(ticks.len(), runs.len(), "one run a tick");
+    // On a busy machine a process may take longer to start than until the next tick.
+    let started: Vec<_> = runs.into_iter().filter(|run| !is_held(run)).collect();
+    assert!(started.iter().all(|run| run["status"] == "COMPLETED"), "{started:#?}");
+    assert_eq!(started.len(), stage.noted().len());
     let run = printed["run_id"].as_str().unwrap();
     let log = stage.workspace.run(&["logs", run, "--json"]).succeeded();
     assert!(log.contains("\"first\"") && log.contains("COMPLETED"), "{log}");
+}
+
+/// Returns true if another run held the task.
+fn is_held(run: &Value) -> bool {
+    run["status"] == "SKIPPED" && run["why"]["kind"] == "held"
+}
+
+/// Checks that one run was cancelled, and that it kept out all others.
+fn assert_only_cancelled(runs: &[Value]) {
+    let started: Vec<_> = runs.iter().filter(|run| !is_held(run)).collect();
+    assert!(started.len() == 1 && started[0]["status"] == "CANCELLED", "{runs:#?}");
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn s04_a_run_longer_than_the_grace_is_cancelled_and_recorded() {
     let noted = stage.noted();
     assert_eq!(noted[1], "cancelled", "its cancellation fired: {noted:?}");
     let runs = stage.history("obey");
-    assert_eq!(runs.last().unwrap()["status"], "CANCELLED", "{runs:#?}");
+    assert_only_cancelled(&runs);
 }
 
 #[test]
@@ -99,7 +114,7 @@ fn s04_a_second_signal_kills_a_body_that_ignores_cancellation_and_records_it() {
     assert!(took < Duration::from_secs(30), "{took:?}");
     assert_eq!(stage.processes(), 0);
     let runs = stage.history("block");
-    assert_eq!(runs.last().unwrap()["status"], "CANCELLED", "{runs:#?}");
+    assert_only_cancelled(&runs);
 }
 
 #[test]
