@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Measured, figures::sign};
+use crate::{Measured, figures::sign, jobs::process::processor_of_ended_children};
 
 /// The most that a project may take, as a ratio of the baseline's time.
 const AT_MOST: f64 = 1.1;
@@ -81,11 +81,11 @@ pub(crate) fn measure() -> Measured<bool> {
 
 /// Builds a workspace in a new target folder. Returns the processor's time and the time that passed, in seconds.
 fn build(workspace: &Path) -> Measured<[f64; 2]> {
-    // What is not downloaded yet is no part of the build.
+    // The build does not include downloads.
     run(cargo(workspace).arg("fetch"))?;
-    let (started, before) = (Instant::now(), children()?);
+    let (started, before) = (Instant::now(), processor_of_ended_children()?);
     run(cargo(workspace).args(["build", "--workspace", "--bins"]))?;
-    Ok([children()? - before, started.elapsed().as_secs_f64()])
+    Ok([processor_of_ended_children()? - before, started.elapsed().as_secs_f64()])
 }
 
 fn cargo(workspace: &Path) -> Command {
@@ -103,16 +103,6 @@ fn run(command: &mut Command) -> Measured<()> {
         return Ok(());
     }
     Err(format!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)).into())
-}
-
-/// The processor's time of all children that have ended, in seconds. Source: proc(5), `cutime` and `cstime`.
-fn children() -> Measured<f64> {
-    let text = fs::read_to_string("/proc/self/stat")?;
-    let (_, rest) = text.rsplit_once(')').ok_or("unexpected format of stat")?;
-    let ticks: u32 =
-        rest.split_whitespace().skip(13).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
-    // Linux reports hundredths of a second on every machine.
-    Ok(f64::from(ticks) / 100.0)
 }
 
 /// Writes the handwritten functions, with the versions and features of the repository.

@@ -7,7 +7,7 @@
 mod memory;
 mod ours;
 mod peer;
-mod process;
+pub(crate) mod process;
 
 use std::time::Duration;
 

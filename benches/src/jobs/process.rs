@@ -4,6 +4,11 @@ use std::{fs, time::Duration};
 
 use super::Measured;
 
+/// The field `utime` of `stat`, counted from the state; `stime` follows it. Source: proc(5).
+const OWN: usize = 11;
+/// The field `cutime`; `cstime` follows it.
+const ENDED_CHILDREN: usize = 13;
+
 /// Returns all descendants of a process.
 pub(crate) fn children(of: u32) -> Measured<Vec<u32>> {
     let mut all = Vec::new();
@@ -21,16 +26,24 @@ pub(crate) fn children(of: u32) -> Measured<Vec<u32>> {
 
 /// Returns the CPU time of a process and its descendants, in seconds.
 pub(crate) fn processor(of: u32) -> Measured<f64> {
-    let mut ticks = 0;
-    for process in children(of)?.into_iter().chain([of]) {
-        let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
-        // The program's name in parentheses may have spaces.
-        let (_, rest) = text.rsplit_once(')').ok_or("unexpected format of stat")?;
-        let fields = rest.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
-        ticks += fields.sum::<Result<u64, _>>()?;
-    }
+    let processes = children(of)?.into_iter().chain([of]);
+    processes.map(|process| seconds(&process.to_string(), OWN)).sum()
+}
+
+/// Returns the CPU time of all children of this process that have ended, in seconds.
+pub(crate) fn processor_of_ended_children() -> Measured<f64> {
+    seconds("self", ENDED_CHILDREN)
+}
+
+/// Returns the sum of two adjacent times in a process's `stat`, in seconds. `field` is the number of the first, counted from
+/// the state.
+fn seconds(process: &str, field: usize) -> Measured<f64> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The program's name in parentheses may have spaces.
+    let (_, rest) = text.rsplit_once(')').ok_or("unexpected format of stat")?;
+    let fields = rest.split_whitespace().skip(field).take(2).map(str::parse::<u64>);
     // Linux reports hundredths of a second on every machine.
-    Ok(Duration::from_millis(ticks * 10).as_secs_f64())
+    Ok(Duration::from_millis(fields.sum::<Result<u64, _>>()? * 10).as_secs_f64())
 }
 
 /// Returns the resident memory of a process, and its proportional share of it, in MB.

@@ -65,7 +65,7 @@ struct Estimate {
     total: f64,
 }
 
-/// What one function costs.
+/// The cost of one function.
 #[derive(Debug, Serialize)]
 struct FunctionCost {
     /// The name behind the stack's.
@@ -81,7 +81,7 @@ struct FunctionCost {
     total: f64,
 }
 
-/// What is known of a function's runs.
+/// The measured runs of a function.
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
     /// The runs of the last 30 days.

@@ -140,7 +140,7 @@ fn n05_a_package_of_another_version_is_refused_with_what_to_do() {
     ] {
         assert!(error.contains(expected), "{error}");
     }
-    // What a manifest says is refused before anything is compiled.
+    // A dependency in a manifest is refused before anything is compiled.
     workspace.task("old", "old", json!({}));
     workspace.remove("functions/tasks/new");
     let manifest = "functions/tasks/old/Cargo.toml";

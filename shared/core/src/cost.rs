@@ -46,7 +46,7 @@ pub const PRICES: Prices = Prices {
     scheduled: 1.00,
 };
 
-/// What starts the runs of a function.
+/// The trigger of a function's runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Starter {
@@ -60,10 +60,10 @@ pub enum Starter {
     Queue,
 }
 
-/// What a function uses in a month.
+/// The usage of a function in a month.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
-    /// What starts its runs.
+    /// The trigger of its runs.
     pub starter: Starter,
     /// The number of runs.
     pub runs: u64,
@@ -82,7 +82,7 @@ pub struct Cost {
     pub lambda: f64,
     /// Its writes to the table.
     pub table: f64,
-    /// What triggers it: EventBridge Scheduler, or the requests to its queue.
+    /// Its trigger: EventBridge Scheduler, or the requests to its queue.
     pub trigger: f64,
 }
 

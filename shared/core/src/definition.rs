@@ -56,7 +56,7 @@ pub struct Definition {
     pub result_schema: Value,
 }
 
-/// What a task's binary prints when it is run with `describe`.
+/// The output of a task's binary that is run with `describe`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// The version of the crate `lamplighter` that it was built with.

@@ -2,7 +2,7 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
-/// A pattern of folders, relative to the workspace. `*` stands for any text within one folder's name, and `**` for any folders.
+/// A pattern of folders, relative to the workspace. `*` matches any text in one folder's name. `**` matches any number of folders.
 #[derive(Clone, Debug)]
 pub struct FolderPattern {
     text: String,
