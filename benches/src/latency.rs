@@ -101,7 +101,7 @@ pub(crate) fn measure() -> Measured<bool> {
                 deadline: (std::time::SystemTime::now() + Duration::from_secs(60)).try_into()?,
             };
             let started = Instant::now();
-            execute(Arc::new(TaskInstance::from(Timed)), invocation, &process).await?;
+            execute(&TaskInstance::from(Timed), invocation, &process).await?;
             let over = Instant::now();
             let (began, ended) = BODY.lock().map_err(|_| "poisoned")?.take().ok_or("the body did not run")?;
             let bare = Instant::now();

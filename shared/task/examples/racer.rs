@@ -102,7 +102,7 @@ fn main() -> std::io::Result<()> {
                 .try_into()
                 .map_err(std::io::Error::other)?,
         };
-        tell(&match pipeline.block_on(execute(Arc::new(TaskInstance::from(Racer)), invocation, &process)) {
+        tell(&match pipeline.block_on(execute(&TaskInstance::from(Racer), invocation, &process)) {
             Ok(executed) => json!({ "report": executed.report }),
             Err(error) => json!({ "error": error.to_string() }),
         });

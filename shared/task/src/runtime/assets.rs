@@ -9,6 +9,8 @@ use lamplighter_aws::{
 use lamplighter_core::run::{ErrorKind, RunError};
 use tokio::sync::OnceCell;
 
+use crate::runtime::{ProcessEnvironment, erased::BoxFuture};
+
 /// The source of a task's assets.
 #[derive(Debug)]
 pub enum Source {
@@ -42,4 +44,9 @@ impl Source {
             }
         }
     }
+}
+
+/// Returns the folder of the process's assets, fetching them if necessary.
+pub(crate) fn fetch_assets(process: &ProcessEnvironment) -> BoxFuture<'_, Result<PathBuf, RunError>> {
+    Box::pin(process.assets.folder(&process.clients))
 }

@@ -184,10 +184,11 @@ enum AttemptResult {
 }
 
 /// Attempts a body until it succeeds, fails for good, or is stopped.
-pub(crate) async fn attempts<C, F>(retry: Retry, ctx: &Context<C>, body: F) -> Conclusion
-where
-    F: Fn(Context<C>) -> JoinHandle<BodyResult>,
-{
+pub(crate) async fn attempts(
+    retry: Retry,
+    ctx: &Context,
+    body: impl Fn(Context) -> JoinHandle<BodyResult>,
+) -> Conclusion {
     let limits = &ctx.run.limits;
     let mut attempts = Vec::new();
     let mut number = ctx.attempt;
@@ -240,10 +241,12 @@ where
     }
 }
 
-async fn attempt<C, F>(ctx: &Context<C>, number: u32, started_at: Timestamp, body: &F) -> AttemptResult
-where
-    F: Fn(Context<C>) -> JoinHandle<BodyResult>,
-{
+async fn attempt(
+    ctx: &Context,
+    number: u32,
+    started_at: Timestamp,
+    body: impl Fn(Context) -> JoinHandle<BodyResult>,
+) -> AttemptResult {
     let limits = &ctx.run.limits;
     let code = body(Context { attempt: number, ..ctx.clone() });
     match supervise(code, limits).await {

@@ -1,11 +1,6 @@
 //! The body of a run: its context, its attempts, and its rollback.
 
-use std::{
-    future::{Future, ready},
-    path::PathBuf,
-    pin::Pin,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use lamplighter_core::{
@@ -17,29 +12,23 @@ use lamplighter_core::{
     run::{ErrorKind, RunError, Trigger},
     schema,
 };
-use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::runtime::{
-    Context, Task,
+    Context, TaskInstance,
     attempt::{BodyResult, Conclusion, SupervisedResult, attempts, body_result, supervise},
     context::{RunEnvironment, RunLease},
-    instance::TaskInstance,
+    erased::{ConfiguredTask, ErasedTask},
     limits::{Limits, time_left},
     process::{BodyRuntime, ProcessEnvironment, RESERVE},
 };
 
 /// Returns the folder of the task's assets.
-///
-/// Not an `async fn`: its state machine would link the S3 client into the binary of every task.
-fn working_directory<T: Task>(
-    process: &ProcessEnvironment,
-) -> Pin<Box<dyn Future<Output = Result<PathBuf, RunError>> + Send + '_>> {
-    if T::COPIES_ASSETS {
-        Box::pin(process.assets.folder(&process.clients))
-    } else {
-        Box::pin(ready(Ok(PathBuf::from("."))))
+async fn working_directory(task: &TaskInstance, process: &ProcessEnvironment) -> Result<PathBuf, RunError> {
+    match task.parts.assets {
+        Some(fetch) => fetch(process).await,
+        None => Ok(PathBuf::from(".")),
     }
 }
 
@@ -54,7 +43,8 @@ pub(crate) struct RunInputs<'a> {
 }
 
 /// Prepares the run's environment. `lease` is `None` before the claim.
-pub(crate) async fn run_environment<T: Task>(
+pub(crate) async fn run_environment(
+    task: &TaskInstance,
     inputs: &RunInputs<'_>,
     lease: Option<RunLease>,
 ) -> Result<RunEnvironment, Conclusion> {
@@ -63,7 +53,7 @@ pub(crate) async fn run_environment<T: Task>(
         return Err(Conclusion::refused(refused(fault.to_string())));
     }
     let late = |_| RunError::new(ErrorKind::System, "assets: not available before the deadline");
-    let fetched = timeout(time_left(limits.deadline), working_directory::<T>(process)).await;
+    let fetched = timeout(time_left(limits.deadline), working_directory(task, process)).await;
     let working_directory = fetched.map_err(late).flatten().map_err(Conclusion::refused)?;
     Ok(RunEnvironment {
         task: definition.name.clone(),
@@ -85,35 +75,38 @@ pub(crate) async fn run_environment<T: Task>(
     })
 }
 
-/// Creates the context for the author's code. Runs in the author's runtime: deserializing the configuration may panic.
-pub(crate) fn configured<T: Task>(
+/// A run that may start: the context of its first attempt, and the configured task.
+pub(crate) struct Admitted {
+    pub ctx: Context,
+    pub task: Arc<dyn ConfiguredTask>,
+}
+
+/// Configures the task. Runs in the author's runtime: deserializing the configuration may panic.
+pub(crate) fn configured(
+    task: Arc<dyn ErasedTask>,
     definition: &Definition,
-    run: RunEnvironment,
-) -> Result<Context<T::Config>, RunError> {
+) -> Result<Arc<dyn ConfiguredTask>, RunError> {
     let Definition { config, config_schema, .. } = definition;
     let unfit = |why: String| refused(format!("invalid configuration: {why}"));
     schema::check(config, config_schema).map_err(|violation| unfit(violation.to_string()))?;
-    let config = T::Config::deserialize(config).map_err(|error| unfit(error.to_string()))?;
-    let attempt = run.lease.map_or(1, RunLease::attempt);
-    let (config, run) = (Arc::new(config), Arc::new(run));
-    Ok(Context { config, state: Arc::new(()), run, attempt })
+    task.with_config(config).map_err(|error| unfit(error.to_string()))
 }
 
-/// Creates the body's context, and validates it with the task's `validate`.
-pub(crate) async fn admit<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+/// Configures the task, and validates the run with its `validate`.
+pub(crate) async fn admit(
+    task: &TaskInstance,
     inputs: &RunInputs<'_>,
     lease: RunLease,
-) -> Result<Context<T::Config>, Conclusion> {
-    let run = run_environment::<T>(inputs, Some(lease)).await?;
-    let (task, definition) = (Arc::clone(task), inputs.definition.clone());
+) -> Result<Admitted, Conclusion> {
+    let ctx = Context::from(run_environment(task, inputs, Some(lease)).await?);
+    let (task, definition) = (Arc::clone(&task.task), inputs.definition.clone());
     let checking = inputs.process.body_runtime.handle.spawn(async move {
-        let ctx = configured::<T>(&definition, run)?;
-        task.validate(&ctx).map_err(|why| refused(format!("validation failed: {why}")))?;
-        Ok(ctx)
+        let task = configured(task, &definition)?;
+        task.validate(ctx.clone()).map_err(|why| refused(format!("validation failed: {why}")))?;
+        Ok(Admitted { ctx, task })
     });
     match supervise(checking, &inputs.limits).await {
-        SupervisedResult::Returned(Ok(ctx)) => Ok(ctx),
+        SupervisedResult::Returned(Ok(admitted)) => Ok(admitted),
         SupervisedResult::Returned(Err(error)) | SupervisedResult::Panicked(error) => {
             Err(Conclusion::refused(error))
         }
@@ -130,32 +123,22 @@ fn refused(message: String) -> RunError {
 
 /// Runs the body with its attempts, and once its rollback if it fails for good. When the stack is rolled back, only
 /// the rollback runs, with one attempt.
-pub(crate) async fn run_body<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+pub(crate) async fn run_body(
+    Admitted { ctx, task }: Admitted,
     definition: &Definition,
-    ctx: Context<T::Config>,
     process_ends: Timestamp,
     body_runtime: &BodyRuntime,
 ) -> Conclusion {
     let result_schema = Arc::new(definition.result_schema.clone());
-    let body = |ctx: Context<T::Config>| {
-        let task = Arc::clone(task);
+    let body = |ctx: Context| {
+        let task = Arc::clone(&task);
         let result_schema = Arc::clone(&result_schema);
-        body_runtime.handle.spawn(async move {
-            match task.with_state(ctx).await {
-                Ok(ctx) => check_result(&result_schema, body_result(task.run(ctx).await)),
-                Err(error) => body_result(Err(error)),
-            }
-        })
+        let run = async move { check_result(&result_schema, body_result(task.run(ctx).await)) };
+        body_runtime.handle.spawn(run)
     };
-    let undo = |ctx: Context<T::Config>| {
-        let task = Arc::clone(task);
-        body_runtime.handle.spawn(async move {
-            match task.with_state(ctx).await {
-                Ok(ctx) => body_result(task.rollback(ctx).await),
-                Err(error) => body_result(Err(error)),
-            }
-        })
+    let undo = |ctx: Context| {
+        let task = Arc::clone(&task);
+        body_runtime.handle.spawn(async move { body_result(task.rollback(ctx).await) })
     };
     let once = Retry { max_attempts: 1, ..definition.retry };
     let conclusion = if ctx.trigger() == Trigger::Rollback {
@@ -179,7 +162,7 @@ pub(crate) async fn run_body<T: Task>(
         }
     };
     // The configuration's `Drop` is the author's code, too.
-    body_runtime.handle.spawn(async move { drop(ctx) });
+    body_runtime.handle.spawn(async move { drop(task) });
     conclusion
 }
 
@@ -201,10 +184,12 @@ fn check_result(result_schema: &Value, result: BodyResult) -> BodyResult {
 /// Runs the rollback after the final failure, if the process has time left. Returns whether that code is stuck.
 ///
 /// The result is only logged, since the run's record describes the body.
-async fn roll_back<C, F>(ctx: &Context<C>, once: Retry, process_ends: Timestamp, undo: F) -> bool
-where
-    F: Fn(Context<C>) -> JoinHandle<BodyResult>,
-{
+async fn roll_back(
+    ctx: &Context,
+    once: Retry,
+    process_ends: Timestamp,
+    undo: impl Fn(Context) -> JoinHandle<BodyResult>,
+) -> bool {
     let deadline = process_ends.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
     if time_left(deadline).is_zero() {
         tracing::error!("rollback skipped: no time is left");

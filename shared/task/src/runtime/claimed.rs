@@ -1,7 +1,5 @@
 //! A claimed run: everything between its claim and its record.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use lamplighter_aws::table::Table;
 use lamplighter_core::{
@@ -14,11 +12,10 @@ use lamplighter_core::{
 };
 
 use crate::runtime::{
-    Task,
+    TaskInstance,
     attempt::Conclusion,
     body::{RunInputs, admit, run_body},
     context::RunLease,
-    instance::TaskInstance,
     limits::{Limits, deadline},
     log,
     process::{ProcessEnvironment, applied},
@@ -51,8 +48,8 @@ pub(crate) struct ClaimedRunResult {
 }
 
 /// Runs the body of a claimed run, and writes its result into `run`. The caller stores the record.
-pub(crate) async fn run_claimed<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+pub(crate) async fn run_claimed(
+    task: &TaskInstance,
     claimed: ClaimedRun<'_>,
     run: &mut Run,
 ) -> ClaimedRunResult {
@@ -65,8 +62,8 @@ pub(crate) async fn run_claimed<T: Task>(
 
     let executing = async {
         settings.map_err(Conclusion::refused)?;
-        let ctx = admit(task, &inputs, lease).await?;
-        Ok(run_body(task, &definition, ctx, process_ends, &process.body_runtime).await)
+        let admitted = admit(task, &inputs, lease).await?;
+        Ok(run_body(admitted, &definition, process_ends, &process.body_runtime).await)
     };
     let conclusion: Result<_, Conclusion> = tokio::select! {
         conclusion = executing => conclusion,

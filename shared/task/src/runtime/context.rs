@@ -271,8 +271,20 @@ impl<C, S> Context<C, S> {
         self.run.http.client()
     }
 
+    pub(crate) fn with_config<T>(self, config: Arc<T>) -> Context<T, S> {
+        let Self { state, run, attempt, .. } = self;
+        Context { config, state, run, attempt }
+    }
+
     pub(crate) fn with_state<T>(self, state: Arc<T>) -> Context<C, T> {
         let Self { config, run, attempt, .. } = self;
         Context { config, state, run, attempt }
+    }
+}
+
+impl From<RunEnvironment> for Context {
+    fn from(run: RunEnvironment) -> Self {
+        let attempt = run.lease.map_or(1, RunLease::attempt);
+        Self { config: Arc::new(()), state: Arc::new(()), run: Arc::new(run), attempt }
     }
 }

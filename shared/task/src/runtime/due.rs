@@ -9,10 +9,9 @@ use lamplighter_core::{
 };
 
 use crate::runtime::{
-    Task,
+    Context, TaskInstance,
     attempt::{Conclusion, SupervisedResult, supervise},
     body::{RunInputs, configured, run_environment},
-    instance::TaskInstance,
 };
 
 /// Returns whether the task's schedule function decides on this run: only for timed triggers of a task without a cron
@@ -24,15 +23,13 @@ pub(crate) fn has_due_function(definition: &Definition, trigger: Trigger) -> boo
 
 /// Calls the schedule function, with the deadline and the configuration of the body. Settings in the table are not
 /// applied, since they are only read with the claim. A function that fails or does not return fails the run.
-pub(crate) async fn is_due<T: Task>(
-    task: &Arc<TaskInstance<T>>,
-    inputs: &RunInputs<'_>,
-) -> Result<bool, Conclusion> {
-    let run = run_environment::<T>(inputs, None).await?;
-    let (task, config) = (Arc::clone(task), inputs.definition.clone());
+pub(crate) async fn is_due(task: &TaskInstance, inputs: &RunInputs<'_>) -> Result<bool, Conclusion> {
+    let ctx = Context::from(run_environment(task, inputs, None).await?);
+    let (task, definition) = (Arc::clone(&task.task), inputs.definition.clone());
     let call = inputs.process.body_runtime.handle.spawn(async move {
-        let ctx = configured::<T>(&config, run)?;
-        task.due(ctx).await.map_err(|error| RunError::new(error.kind(), error.to_string()))
+        configured(task, &definition)?
+            .due(ctx)
+            .await.map_err(|error| RunError::new(error.kind(), error.to_string()))
     });
     let failed = |error: RunError, stuck| {
         let message = format!("the schedule function failed: {}", error.message);

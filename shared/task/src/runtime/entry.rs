@@ -16,10 +16,11 @@ use crate::runtime::{
     ExecuteError, Executed, Invocation, ProcessEnvironment, Task, TaskInstance,
     answer::{Answer, Answered},
     execute::execute,
-    job,
+    instance::RunSide,
+    job::is_message_batch,
     log::{self, Output},
     output::{DetachedOutputs, print_error},
-    shutdown, side,
+    shutdown,
     variables::Variables,
 };
 
@@ -37,6 +38,10 @@ const BY_HAND_MARGIN: Duration = Duration::from_secs(10);
 ///
 /// The exit code is 0 on success, 1 on failure, and 2 on wrong usage.
 pub fn start<T: Task>(task: T) -> ExitCode {
+    start_instance(task.into())
+}
+
+fn start_instance(task: TaskInstance) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     // An argument that is not UTF-8 matches no command.
     let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_str().unwrap_or_default()).collect();
@@ -45,19 +50,19 @@ pub fn start<T: Task>(task: T) -> ExitCode {
         Err(message) => return failed(&message),
     };
     if arguments == ["describe"] {
-        return describe::<T>();
+        return describe(&task);
     }
     // An invalid certificate file fails the process before its first request.
     if let Err(error) = authorities::named() {
         return failed(&error.to_string());
     }
-    match arguments[..] {
-        [] if variables.in_lambda => serve(task, variables),
-        ["run"] => detached(|| run(task, variables, "{}")),
-        ["run", payload] => detached(|| run(task, variables, payload)),
-        ["side"] if T::IS_SIDE && variables.runner.is_by_runner() => run_side(task, variables),
-        ["side"] if T::IS_SIDE => detached(|| run_side(task, variables)),
-        _ => usage::<T>(),
+    match (&arguments[..], task.parts.side) {
+        ([], _) if variables.in_lambda => serve(task, variables),
+        (["run"], _) => detached(|| run(&task, variables, "{}")),
+        (["run", payload], _) => detached(|| run(&task, variables, payload)),
+        (["side"], Some(side)) if variables.runner.is_by_runner() => run_side(task, side, variables),
+        (["side"], Some(side)) => detached(|| run_side(task, side, variables)),
+        _ => usage(&task),
     }
 }
 
@@ -67,9 +72,12 @@ fn detached(act: impl FnOnce() -> ExitCode) -> ExitCode {
     act()
 }
 
-fn usage<T: Task>() -> ExitCode {
-    let name = T::definition().name;
-    let what = if T::IS_SIDE {
+fn usage(task: &TaskInstance) -> ExitCode {
+    let name = match task.definition() {
+        Ok(definition) => &definition.name,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let what = if task.parts.side.is_some() {
         format!("{name} side            run the side task until SIGTERM or Ctrl-C")
     } else {
         format!("{name} run [PAYLOAD]   execute the task once; PAYLOAD is JSON, {{}} by default")
@@ -82,9 +90,12 @@ fn usage<T: Task>() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn describe<T: Task>() -> ExitCode {
-    let description =
-        Description { lamplighter: env!("CARGO_PKG_VERSION").to_owned(), definition: T::definition() };
+fn describe(task: &TaskInstance) -> ExitCode {
+    let definition = match task.definition() {
+        Ok(definition) => definition.clone(),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let description = Description { lamplighter: env!("CARGO_PKG_VERSION").to_owned(), definition };
     let described = serde_json::to_string_pretty(&description).map_err(|error| error.to_string());
     // `println!` would panic if the reader is gone.
     let printed = described.and_then(|json| writeln!(std::io::stdout(), "{json}").map_err(|e| e.to_string()));
@@ -115,11 +126,11 @@ impl Runtimes {
 }
 
 /// Serves invocations.
-fn serve<T: Task>(task: T, variables: Variables) -> ExitCode {
+fn serve(task: TaskInstance, variables: Variables) -> ExitCode {
     log::start(variables.level, Output::Stdout);
     let served = Runtimes::start().map_err(|error| error.to_string()).and_then(|runtimes| {
         let process = Arc::new(variables.into_process(runtimes.body.handle()));
-        let task = Arc::new(TaskInstance::from(task));
+        let task = Arc::new(task);
         // Locked by each run, and at the end by the shutdown.
         let turn = Arc::new(Mutex::new(()));
         let handler = {
@@ -135,7 +146,9 @@ fn serve<T: Task>(task: T, variables: Variables) -> ExitCode {
         let served = runtimes.pipeline.block_on(async {
             // Install the handler first: without it the signal kills the process at once.
             let signals = shutdown::signals();
-            shutdown::register::<T>().await;
+            if let Some(register) = task.parts.shutdown_signal {
+                register().await;
+            }
             let served = tokio::select! {
                 served = lambda_runtime::run(handler) => served,
                 _turn = shutdown::wait_until_idle(signals, &turn) => Ok(()),
@@ -159,8 +172,8 @@ fn failed(message: &str) -> ExitCode {
 }
 
 /// Handles one invocation. A failed run fails the invocation, so that the function's error metric and alarms count it.
-async fn invoked<T: Task>(
-    task: Arc<TaskInstance<T>>,
+async fn invoked(
+    task: Arc<TaskInstance>,
     event: LambdaEvent<Value>,
     process: Arc<ProcessEnvironment>,
     turn: OwnedMutexGuard<()>,
@@ -175,21 +188,22 @@ async fn invoked<T: Task>(
         ),
         deadline: deadline.and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_else(Timestamp::now),
     };
-    if T::TAKES_JOBS && invocation.payload.get("jobs").is_some() {
-        let answer = job::attempt_jobs(task, invocation, process, turn).await;
-        return answer.map_err(|error| diagnostic_of(&error));
-    }
-    let answered = if T::TAKES_JOBS && job::is_message_batch(&invocation.payload) {
-        Box::pin(job::process_messages(&task, invocation, &process)).await
-    } else {
-        execute(task, invocation, &process).await.map(|Executed { report, stuck }| Answered {
+    let answered = match task.parts.jobs {
+        Some(handlers) if invocation.payload.get("jobs").is_some() => {
+            let answer = (handlers.attempt_jobs)(task, invocation, process, turn).await;
+            return answer.map_err(|error| diagnostic_of(&error));
+        }
+        Some(handlers) if is_message_batch(&invocation.payload) => {
+            (handlers.process_messages)(&task, invocation, &process).await
+        }
+        _ => execute(&task, invocation, &process).await.map(|Executed { report, stuck }| Answered {
             failed: report
                 .status
                 .is_failure()
                 .then(|| (report.status.as_str(), report.message.clone().unwrap_or_default())),
             payload: serde_json::to_value(&report).unwrap_or_default(),
             stuck,
-        })
+        }),
     };
     if let Ok(Answered { stuck: true, .. }) | Err(ExecuteError::Record { stuck: true, .. }) = answered {
         // Only the end of the process stops the body, which must not run beside the next run.
@@ -217,7 +231,7 @@ fn diagnostic(kind: &str, message: String) -> Diagnostic {
 }
 
 /// Executes the task once, by hand.
-fn run<T: Task>(task: T, variables: Variables, payload: &str) -> ExitCode {
+fn run(task: &TaskInstance, variables: Variables, payload: &str) -> ExitCode {
     let payload = match serde_json::from_str(payload) {
         Ok(payload) => payload,
         Err(error) => return misused(&format!("the payload is not JSON: {error}")),
@@ -227,18 +241,21 @@ fn run<T: Task>(task: T, variables: Variables, payload: &str) -> ExitCode {
         Ok(runtimes) => runtimes,
         Err(error) => return failed(&error.to_string()),
     };
+    let definition = match task.definition() {
+        Ok(definition) => definition.clone(),
+        Err(error) => return failed(&error.to_string()),
+    };
     let process = variables.into_process(runtimes.body.handle());
     if process.table.is_none() {
         print_error("note: LAMPLIGHTER_TABLE is not set: this run has neither a lock nor history");
     }
-    let settings = process.settings(&T::definition()).unwrap_or_default();
-    let limit = settings.applied_to(T::definition()).timeout + BY_HAND_MARGIN;
+    let settings = process.settings(&definition).unwrap_or_default();
+    let limit = settings.applied_to(definition).timeout + BY_HAND_MARGIN;
     let deadline = Timestamp::now().saturating_add(limit).unwrap_or(Timestamp::MAX);
     let holder = Holder::new("by-hand", format_args!("{:032x}", random()));
     let invocation = Invocation { payload, holder, deadline };
-    let task = Arc::new(TaskInstance::from(task));
     let executed = runtimes.pipeline.block_on(async {
-        let executed = execute(Arc::clone(&task), invocation, &process).await;
+        let executed = execute(task, invocation, &process).await;
         task.tear_down(runtimes.body.handle()).await;
         executed
     });
@@ -258,8 +275,8 @@ fn run<T: Task>(task: T, variables: Variables, payload: &str) -> ExitCode {
     code
 }
 
-/// Runs a side task until it is stopped.
-fn run_side<T: Task>(task: T, mut variables: Variables) -> ExitCode {
+/// Runs a side task until it is stopped, with `run_to_end` of its parts.
+fn run_side(task: TaskInstance, run_to_end: RunSide, mut variables: Variables) -> ExitCode {
     log::start(variables.level, Output::Stderr);
     let runtimes = match Runtimes::start() {
         Ok(runtimes) => runtimes,
@@ -267,7 +284,7 @@ fn run_side<T: Task>(task: T, mut variables: Variables) -> ExitCode {
     };
     let runner = std::mem::take(&mut variables.runner);
     let process = variables.into_process(runtimes.body.handle());
-    let code = runtimes.pipeline.block_on(side::run_to_end(task, runner, &process));
+    let code = runtimes.pipeline.block_on(run_to_end(task, runner, &process));
     runtimes.body.shutdown_background();
     code
 }

@@ -4,8 +4,6 @@
 //! The author's code runs in a runtime of its own, and the pipeline only waits for it. It therefore writes the run's
 //! record in time even if that code blocks.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use lamplighter_aws::{random::random, table::Table};
 use lamplighter_core::{
@@ -18,13 +16,12 @@ use lamplighter_core::{
 };
 
 use crate::runtime::{
-    ExecuteError, Executed, Invocation, Task,
+    ExecuteError, Executed, Invocation, TaskInstance,
     body::RunInputs,
     claim::{claim, record_skip},
     claimed::{ClaimedRun, ClaimedRunResult, run_claimed},
     context::RunLease,
     due::{has_due_function, is_due},
-    instance::TaskInstance,
     limits::{Limits, deadline},
     log,
     process::{ProcessEnvironment, RECORDING, RESERVE, applied, nothing_unresolved, settings_at_run_time},
@@ -44,8 +41,8 @@ use crate::runtime::{
 ///
 /// An error means that nothing was claimed, or that the table failed. In the second case the run is recorded as lost
 /// once its lease has expired. Errors are logged here and nowhere else.
-pub async fn execute<T: Task>(
-    task: Arc<TaskInstance<T>>,
+pub async fn execute(
+    task: &TaskInstance,
     invocation: Invocation,
     process: &ProcessEnvironment,
 ) -> Result<Executed, ExecuteError> {
@@ -58,8 +55,8 @@ pub async fn execute<T: Task>(
     executed
 }
 
-async fn pipeline<T: Task>(
-    task: Arc<TaskInstance<T>>,
+async fn pipeline(
+    task: &TaskInstance,
     invocation: Invocation,
     process: &ProcessEnvironment,
 ) -> Result<Executed, ExecuteError> {
@@ -78,7 +75,7 @@ async fn pipeline<T: Task>(
         let limits = Limits::until(deadline(&definition, &request, invocation.deadline));
         let inputs =
             RunInputs { definition: &definition, envelope: &envelope, request: &request, limits, process };
-        if let Some(executed) = not_due(&task, &inputs, table.as_ref()).await? {
+        if let Some(executed) = not_due(task, &inputs, table.as_ref()).await? {
             return Ok(executed);
         }
         request.now = Timestamp::now();
@@ -114,7 +111,7 @@ async fn pipeline<T: Task>(
         table: table.as_ref(),
         process,
     };
-    let ClaimedRunResult { definition, stuck, .. } = run_claimed(&task, claimed, &mut run).await;
+    let ClaimedRunResult { definition, stuck, .. } = run_claimed(task, claimed, &mut run).await;
     let table = table.map(|table| table.with_retention(definition.retention));
     let latest = invocation.deadline.saturating_sub(RECORDING).unwrap_or(Timestamp::MIN);
     let run = finish(table.as_ref(), run, grant.fence, latest)
@@ -127,8 +124,8 @@ async fn pipeline<T: Task>(
 /// Calls the task's schedule function. Returns `None` if the run is due, otherwise its result.
 ///
 /// A run that is not due is not recorded. A failure of the function is recorded as FAILED.
-async fn not_due<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+async fn not_due(
+    task: &TaskInstance,
     inputs: &RunInputs<'_>,
     table: Option<&Table>,
 ) -> Result<Option<Executed>, ExecuteError> {

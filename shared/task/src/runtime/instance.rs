@@ -1,86 +1,97 @@
-//! A task instance: the task in its process, with its state.
+//! A task instance: the task in its process.
 
 use std::{
-    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    process::ExitCode,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use lamplighter_core::{definition::Definition, run::ErrorKind};
-use tokio::{runtime::Handle, sync::OnceCell, time::timeout};
+use lamplighter_core::{definition::Definition, run::RunError};
+use tokio::{runtime::Handle, time::timeout};
 
-use crate::runtime::{Context, ExecuteError, Task, TaskError, log};
+use crate::runtime::{
+    ExecuteError, ProcessEnvironment, Task,
+    assets::fetch_assets,
+    erased::{BoxFuture, ErasedTask, TaskWithState},
+    job::JobHandlers,
+    log,
+    shutdown::register_for_shutdown,
+    side::{RunnerVariables, run_to_end},
+};
 
 /// The time limit of a teardown. Lambda itself only grants 0.5 s.
 const TEARDOWN_LIMIT: Duration = Duration::from_secs(2);
 
-/// A task in its process. The first run that reaches its body builds the state, and later runs share it.
-pub struct TaskInstance<T: Task> {
-    task: T,
-    state: OnceCell<Arc<T::State>>,
+/// A task in its process, with the state that its runs share.
+pub struct TaskInstance {
+    pub(crate) task: Arc<dyn ErasedTask>,
+    pub(crate) parts: Parts,
     /// The definition, built once.
     definition: OnceLock<Definition>,
 }
 
-impl<T: Task> Deref for TaskInstance<T> {
-    type Target = T;
+/// The code that only some tasks need. It is reached through these pointers alone, so that a binary links no more of it
+/// than its task uses.
+pub(crate) struct Parts {
+    /// Fetches the assets and returns their folder.
+    pub assets: Option<FetchAssets>,
+    /// Registers for Lambda's shutdown signal, for the teardown.
+    pub shutdown_signal: Option<fn() -> BoxFuture<'static, ()>>,
+    /// Processes the jobs of a queue task.
+    pub jobs: Option<JobHandlers>,
+    /// Runs a side task.
+    pub side: Option<RunSide>,
+}
 
-    fn deref(&self) -> &T {
-        &self.task
+type FetchAssets = for<'a> fn(&'a ProcessEnvironment) -> BoxFuture<'a, Result<PathBuf, RunError>>;
+/// Runs a side task until it is stopped.
+pub(crate) type RunSide =
+    for<'a> fn(TaskInstance, RunnerVariables, &'a ProcessEnvironment) -> BoxFuture<'a, ExitCode>;
+
+impl Parts {
+    /// Returns the code that the task needs.
+    const fn of<T: Task>() -> Self {
+        Self {
+            assets: if T::COPIES_ASSETS { Some(fetch_assets) } else { None },
+            shutdown_signal: if T::TEARS_DOWN { Some(register_for_shutdown) } else { None },
+            jobs: if T::TAKES_JOBS { Some(JobHandlers::ALL) } else { None },
+            side: if T::IS_SIDE { Some(run_to_end) } else { None },
+        }
     }
 }
 
-impl<T: Task> From<T> for TaskInstance<T> {
+impl<T: Task> From<T> for TaskInstance {
     fn from(task: T) -> Self {
-        Self { task, state: OnceCell::new(), definition: OnceLock::new() }
+        Self {
+            task: Arc::new(TaskWithState::from(task)),
+            parts: const { Parts::of::<T>() },
+            definition: OnceLock::new(),
+        }
     }
 }
 
-impl<T: Task> TaskInstance<T> {
+impl TaskInstance {
     /// Returns the task's definition, and logs under its name from here on.
     pub(crate) fn definition(&self) -> Result<&Definition, ExecuteError> {
         if let Some(definition) = self.definition.get() {
             log::task(&definition.name);
             return Ok(definition);
         }
-        let definition = declared::<T>()?;
+        let built = catch_unwind(AssertUnwindSafe(|| self.task.definition()));
+        let definition = built.map_err(|_| ExecuteError::Definition)?;
+        log::task(&definition.name);
         Ok(self.definition.get_or_init(|| definition))
     }
 
-    /// Adds the task's state to the context, building it if necessary. An error counts as one of the body's attempt, and
-    /// the next attempt builds the state again.
-    pub(crate) async fn with_state(
-        &self,
-        ctx: Context<T::Config>,
-    ) -> Result<Context<T::Config, T::State>, TaskError> {
-        let state =
-            self.state.get_or_try_init(async || self.task.init(ctx.clone()).await.map(Arc::new)).await;
-        let state = state.map_err(|error| {
-            // Most states are connections to a dependency. Authors mark configuration errors themselves.
-            let kind = match error.kind() {
-                ErrorKind::Execution => ErrorKind::Dependency,
-                kind => kind,
-            };
-            error.in_context("cannot build the task's state", kind)
-        })?;
-        Ok(ctx.with_state(Arc::clone(state)))
-    }
-
-    /// Adds the task's state to the context, if it was built.
-    pub(crate) fn with_built_state(&self, ctx: Context<T::Config>) -> Option<Context<T::Config, T::State>> {
-        Some(ctx.with_state(Arc::clone(self.state.get()?)))
-    }
-
     /// Tears the state down, if it was built, in the body runtime, for at most [`TEARDOWN_LIMIT`].
-    pub(crate) async fn tear_down(self: Arc<Self>, body_runtime: &Handle) {
-        if !T::TEARS_DOWN || !self.state.initialized() {
+    pub(crate) async fn tear_down(&self, body_runtime: &Handle) {
+        if self.parts.shutdown_signal.is_none() || !self.task.has_state() {
             return;
         }
-        let tearing = body_runtime.spawn(async move {
-            if let Some(state) = self.state.get() {
-                self.task.teardown(state).await;
-            }
-        });
+        let task = Arc::clone(&self.task);
+        let tearing = body_runtime.spawn(async move { task.teardown().await });
         match timeout(TEARDOWN_LIMIT, tearing).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::error!("the teardown of the task's state panicked"),
@@ -89,11 +100,4 @@ impl<T: Task> TaskInstance<T> {
             }
         }
     }
-}
-
-/// Builds the task's definition, and logs under its name from here on.
-pub(crate) fn declared<T: Task>() -> Result<Definition, ExecuteError> {
-    let declared = std::panic::catch_unwind(T::definition).map_err(|_| ExecuteError::Definition)?;
-    log::task(&declared.name);
-    Ok(declared)
 }

@@ -33,10 +33,11 @@ use tokio::{
 };
 
 use crate::runtime::{
-    ExecuteError, Invocation, ProcessEnvironment, Task, TaskInstance,
+    ExecuteError, Invocation, ProcessEnvironment, TaskInstance,
     answer::{Answer, Answered},
     claimed::{ClaimedRun, ClaimedRunResult, run_claimed},
     context::RunLease,
+    erased::BoxFuture,
     limits::time_left,
     log,
     process::{RECORDING, applied},
@@ -46,6 +47,35 @@ use crate::runtime::{
 
 /// The time for the last response to leave the process before it exits.
 const RESPONSE_GRACE: Duration = Duration::from_millis(50);
+
+/// The functions of this module that a queue task's process calls, as pointers: a binary without them does not link their
+/// code.
+#[derive(Clone, Copy)]
+pub(crate) struct JobHandlers {
+    /// See [`process_messages`].
+    pub process_messages: ProcessMessages,
+    /// See [`attempt_jobs`].
+    pub attempt_jobs: AttemptJobs,
+}
+
+type ProcessMessages = for<'a> fn(
+    &'a TaskInstance,
+    Invocation,
+    &'a ProcessEnvironment,
+) -> BoxFuture<'a, Result<Answered, ExecuteError>>;
+type AttemptJobs = fn(
+    Arc<TaskInstance>,
+    Invocation,
+    Arc<ProcessEnvironment>,
+    OwnedMutexGuard<()>,
+) -> BoxFuture<'static, Result<FunctionResponse<Answer, Body>, ExecuteError>>;
+
+impl JobHandlers {
+    pub(crate) const ALL: Self = Self {
+        process_messages: |task, invocation, process| Box::pin(process_messages(task, invocation, process)),
+        attempt_jobs: |task, invocation, process, turn| Box::pin(attempt_jobs(task, invocation, process, turn)),
+    };
+}
 
 /// An SQS message in Lambda's event.
 #[derive(Deserialize)]
@@ -67,8 +97,8 @@ pub(crate) fn is_message_batch(payload: &Value) -> bool {
 /// - messages whose job waits for a retry or is held by another worker, after the matching pause;
 /// - messages for which no time is left, at once;
 /// - messages that name no job, until SQS moves them to the dead-letter queue.
-pub(crate) async fn process_messages<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+async fn process_messages(
+    task: &TaskInstance,
     invocation: Invocation,
     process: &ProcessEnvironment,
 ) -> Result<Answered, ExecuteError> {
@@ -124,8 +154,8 @@ struct MessageResult {
     stuck: bool,
 }
 
-async fn process_message<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+async fn process_message(
+    task: &TaskInstance,
     declared: &Definition,
     definition: &Definition,
     message: &Message,
@@ -188,8 +218,8 @@ async fn hold_back(jobs: &Jobs, definition: &Definition, message: &Message, paus
 ///
 /// If an attempt takes long, the response starts with the results so far and returns the jobs that have not begun; the
 /// result of the long attempt follows in the same response. `turn` is released after the last attempt.
-pub(crate) async fn attempt_jobs<T: Task>(
-    task: Arc<TaskInstance<T>>,
+async fn attempt_jobs(
+    task: Arc<TaskInstance>,
     mut invocation: Invocation,
     process: Arc<ProcessEnvironment>,
     turn: OwnedMutexGuard<()>,
@@ -243,8 +273,8 @@ fn line(result: &AttemptReport) -> Vec<u8> {
 }
 
 /// Attempts all jobs, and sends their results. Returns whether a body is stuck.
-async fn attempt_all<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+async fn attempt_all(
+    task: &TaskInstance,
     declared: &Definition,
     jobs: Vec<StartedJob>,
     invocation: &Invocation,
@@ -290,8 +320,8 @@ fn return_unstarted(jobs: &mut VecDeque<StartedJob>, sender: &mpsc::UnboundedSen
 }
 
 /// Makes one attempt at a job. Returns its result, and whether the body is stuck.
-async fn attempt<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+async fn attempt(
+    task: &TaskInstance,
     declared: &Definition,
     job: &Job,
     in_runner: bool,

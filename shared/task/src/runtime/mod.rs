@@ -10,6 +10,7 @@ mod context;
 mod declare;
 mod due;
 mod entry;
+mod erased;
 mod error;
 mod execute;
 mod http;

@@ -3,12 +3,7 @@
 //! A run in progress is cancelled, as if on request, and recorded. Once the process is idle it tears down the task's state
 //! and exits.
 
-use std::{
-    future::{Future, pending, ready},
-    pin::Pin,
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{future::pending, sync::LazyLock, time::Duration};
 
 use http::{Method, Request};
 use lambda_runtime_api_client::{BoxError, PooledClient, body::Body};
@@ -19,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::Task;
+use crate::runtime::erased::BoxFuture;
 
 /// The time limit of the registration with Lambda.
 const REGISTRATION_LIMIT: Duration = Duration::from_secs(1);
@@ -65,11 +60,9 @@ pub(crate) async fn wait_until_idle(signals: Option<EndSignals>, turn: &Mutex<()
     }
 }
 
-/// Registers for Lambda's shutdown signal, if the task has a teardown. Await it before the first event is requested.
-///
-/// Not an `async fn`: its state machine would link the code into the binary of every task.
-pub(crate) fn register<T: Task>() -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    if T::TEARS_DOWN { Box::pin(try_to_register()) } else { Box::pin(ready(())) }
+/// Registers for Lambda's shutdown signal. Await it before the first event is requested.
+pub(crate) fn register_for_shutdown() -> BoxFuture<'static, ()> {
+    Box::pin(try_to_register())
 }
 
 async fn try_to_register() {

@@ -24,11 +24,11 @@ use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::runtime::{
-    Context, Outcome, ProcessEnvironment, Task, TaskInstance,
+    Outcome, ProcessEnvironment, TaskInstance,
     attempt::{BodyResult, body_result, panicked},
-    body::{RunInputs, admit},
+    body::{Admitted, RunInputs, admit},
     context::RunLease,
-    instance::declared,
+    erased::BoxFuture,
     limits::Limits,
     log, output,
     process::settings_at_run_time,
@@ -68,14 +68,17 @@ impl RunnerVariables {
 }
 
 /// Runs the task's body to its end, and prints the result.
-pub(crate) async fn run_to_end<T: Task>(
-    task: T,
+pub(crate) fn run_to_end(
+    task: TaskInstance,
     runner: RunnerVariables,
     process: &ProcessEnvironment,
-) -> ExitCode {
-    let Ok(declared) = declared::<T>() else { return ExitCode::FAILURE };
+) -> BoxFuture<'_, ExitCode> {
+    Box::pin(run(task, runner, process))
+}
+
+async fn run(task: TaskInstance, runner: RunnerVariables, process: &ProcessEnvironment) -> ExitCode {
+    let Ok(declared) = task.definition().cloned() else { return ExitCode::FAILURE };
     let stop = stop_token(runner.run_id.is_some());
-    let task = Arc::new(TaskInstance::from(task));
     let now = Timestamp::now();
     let run_id = runner.run_id.unwrap_or_else(|| RunId::new(now, random()));
     log::begin(run_id, Trigger::Runner);
@@ -137,8 +140,8 @@ fn stop_token(has_runner: bool) -> CancellationToken {
 }
 
 /// Runs the body, then the author's `on_shutdown` or `on_error`.
-async fn body<T: Task>(
-    task: &Arc<TaskInstance<T>>,
+async fn body(
+    task: &TaskInstance,
     definition: &Definition,
     run_id: RunId,
     fencing_token: u64,
@@ -164,8 +167,9 @@ async fn body<T: Task>(
     };
     let inputs =
         RunInputs { definition, envelope: &envelope, request: &request, limits: limits.clone(), process };
-    let ctx = match admit(task, &inputs, RunLease::Task(Fence::Exclusive { token: fencing_token })).await {
-        Ok(ctx) => ctx,
+    let lease = RunLease::Task(Fence::Exclusive { token: fencing_token });
+    let Admitted { ctx, task } = match admit(task, &inputs, lease).await {
+        Ok(admitted) => admitted,
         Err(_) if stop.is_cancelled() => return stopped(),
         Err(conclusion) => return failed(conclusion.error.unwrap_or_else(not_started)),
     };
@@ -173,13 +177,8 @@ async fn body<T: Task>(
     tracing::info!("{} started", definition.name);
     let runtime = &process.body_runtime.handle;
     let mut code = {
-        let (task, ctx) = (Arc::clone(task), ctx.clone());
-        runtime.spawn(async move {
-            match task.with_state(ctx).await {
-                Ok(ctx) => body_result(task.run(ctx).await),
-                Err(error) => body_result(Err(error)),
-            }
-        })
+        let (task, ctx) = (Arc::clone(&task), ctx.clone());
+        runtime.spawn(async move { body_result(task.run(ctx).await) })
     };
     let result = tokio::select! {
         biased;
@@ -187,7 +186,7 @@ async fn body<T: Task>(
         () = stop.cancelled() => {
             limits.cancellation.cancel();
             wait_for_body(code).await;
-            run_hook("on_shutdown", runtime.spawn(shut_down(Arc::clone(task), ctx))).await;
+            run_hook("on_shutdown", runtime.spawn(async move { task.on_shutdown(ctx).await })).await;
             return stopped();
         }
     };
@@ -199,17 +198,10 @@ async fn body<T: Task>(
         }
         BodyResult::Failed { error, .. } => {
             tracing::error!("{} failed: {error}", definition.name);
-            let (task, of) = (Arc::clone(task), error.clone());
+            let of = error.clone();
             run_hook("on_error", runtime.spawn(async move { task.on_error(ctx, of).await })).await;
             failed(error)
         }
-    }
-}
-
-/// Calls the author's `on_shutdown` with the body's state. Without a state nothing is called.
-async fn shut_down<T: Task>(task: Arc<TaskInstance<T>>, ctx: Context<T::Config>) {
-    if let Some(ctx) = task.with_built_state(ctx) {
-        task.on_shutdown(ctx).await;
     }
 }
 

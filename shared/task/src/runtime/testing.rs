@@ -42,7 +42,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::runtime::{
-    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, Task, TaskInstance, execute::execute, job,
+    AssetsSource, BodyRuntime, Invocation, ProcessEnvironment, Task, TaskInstance, execute::execute,
 };
 
 /// The time a run has beyond its task's timeout, as by hand.
@@ -137,8 +137,8 @@ impl World {
     }
 
     async fn execute<T: Task>(&self, task: T, payload: Value) -> Run {
-        let task = Arc::new(TaskInstance::from(task));
-        let executed = Box::pin(execute(Arc::clone(&task), invocation::<T>(payload), &self.process)).await;
+        let task = TaskInstance::from(task);
+        let executed = Box::pin(execute(&task, invocation::<T>(payload), &self.process)).await;
         task.tear_down(&self.process.body_runtime.handle).await;
         let report = executed.expect("the run is recorded").report;
         let run = self.table.run(&report.task, report.run_id).await.expect("the table responds");
@@ -161,7 +161,8 @@ impl World {
     /// jobs that ended. A job whose attempt failed waits for its retry.
     pub async fn drain<T: Task>(&self, task: T) -> Vec<Run> {
         let name = T::definition().name;
-        let task = Arc::new(TaskInstance::from(task));
+        let task = TaskInstance::from(task);
+        let handlers = task.parts.jobs.expect("the task is a queue task");
         let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
         loop {
             let due = self.due(&name, Timestamp::now()).await;
@@ -173,7 +174,7 @@ impl World {
                 let record =
                     json!({ "messageId": "1", "receiptHandle": "1", "body": json!(key).to_string() });
                 let invocation = invocation::<T>(json!({ "Records": [record] }));
-                let taken = Box::pin(job::process_messages(&task, invocation, &self.process)).await;
+                let taken = (handlers.process_messages)(&task, invocation, &self.process).await;
                 assert!(taken.is_ok_and(|taken| !taken.stuck), "the body of job {key} did not stop");
                 runs.extend(self.table.run(&key.task, key.run_id).await.expect("the table responds"));
             }
