@@ -6,7 +6,7 @@ use std::{
 };
 
 use aws_sdk_s3::{Client, primitives::ByteStream};
-use sha2::{Digest, Sha256};
+use lamplighter_core::digest::sha256;
 
 use crate::clients::cause;
 
@@ -51,7 +51,7 @@ pub async fn publish(
     files: &Path,
 ) -> Result<String, AssetsError> {
     let archive = archive(files).map_err(|cause| AssetsError::File { path: files.to_path_buf(), cause })?;
-    let key = format!("{folder}/{}.tar", hash(&archive));
+    let key = format!("{folder}/{}.tar", sha256(&archive));
     let url = format!("s3://{bucket}/{key}");
     let put = client.put_object().bucket(bucket).key(key).body(ByteStream::from(archive)).send().await;
     put.map_err(|error| service(&url, &error))?;
@@ -68,7 +68,7 @@ pub async fn fetch(client: &Client, url: &str, cache: &Path) -> Result<PathBuf, 
     }
     let object = client.get_object().bucket(bucket).key(key).send().await.map_err(|e| service(url, &e))?;
     let archive = object.body.collect().await.map_err(|e| service(url, &e))?.into_bytes();
-    let found = hash(&archive);
+    let found = sha256(&archive);
     if found != name {
         return Err(AssetsError::Corrupt { url: url.to_owned(), found });
     }
@@ -116,10 +116,6 @@ fn archive(files: &Path) -> io::Result<Vec<u8>> {
         }
     }
     builder.into_inner()
-}
-
-fn hash(bytes: &[u8]) -> String {
-    crate::hex(&Sha256::digest(bytes))
 }
 
 fn service<E: std::error::Error + 'static>(url: &str, error: &E) -> AssetsError {

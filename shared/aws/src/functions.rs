@@ -7,8 +7,8 @@ use aws_config::{
     timeout::TimeoutConfig,
 };
 use aws_sdk_lambda::{Client, primitives::Blob, types::InvocationType};
+use lamplighter_core::digest::sha256;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::clients::cause;
 
@@ -124,10 +124,7 @@ impl Functions {
         let output = output.map_err(|error| failed(function, &error))?;
         let variables = output.environment.and_then(|e| e.variables).unwrap_or_default();
         let configuration = CONFIGURATION.map(|name| variables.get(name));
-        let mut digest = Sha256::new();
-        digest.update(output.code_sha256.unwrap_or_default());
-        digest.update(format!("{configuration:?}"));
-        Ok(crate::hex(&digest.finalize()))
+        Ok(sha256(format!("{}{configuration:?}", output.code_sha256.unwrap_or_default())))
     }
 }
 

@@ -33,13 +33,3 @@ pub mod random;
 #[cfg(feature = "stacks")]
 pub mod stacks;
 pub mod table;
-
-/// Bytes as lowercase hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}

@@ -24,7 +24,7 @@
 //! - [`notification`]: notifications about failures, and their redelivery
 //! - [`assets`]: files that go with a task
 //! - [`side`]: the lease of a side task, and its restarts
-//! - [`value`]: JSON values as they are sent and stored
+//! - [`value`]: JSON values as they are sent and stored; [`digest`]: digests of them
 //! - [`schema`]: checks of a value against a JSON Schema, and overrides
 //! - [`settings`]: overrides of a project or an environment
 //! - [`secret`], [`hidden`]: masking of secrets
@@ -42,6 +42,7 @@ pub mod cost;
 pub mod definition;
 pub mod deployed;
 pub mod deployment;
+pub mod digest;
 pub mod duration;
 pub mod envelope;
 pub mod hidden;

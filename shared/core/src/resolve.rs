@@ -6,12 +6,11 @@
 //! ([`pack`]), and the settings name its place in the configuration. The task's process puts it back at its
 //! start ([`unpack`]), whatever characters it contains.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
-use crate::{schema, settings::Settings};
+use crate::{digest::sha256, schema, settings::Settings};
 
 /// The prefix of variables for texts that contain a value of Secrets Manager.
 pub const SECRET_VARIABLE: &str = "LAMPLIGHTER_SECRET_";
@@ -220,12 +219,8 @@ impl Packed {
 /// Returns the name of a text's variable: 48 bits of its digest, enough to distinguish the few of a task.
 fn variable(text: &str) -> String {
     let of_secrets = references(text).is_ok_and(|found| found.into_iter().any(is_secret));
-    let mut name = if of_secrets { SECRET_VARIABLE } else { PARAMETER_VARIABLE }.to_owned();
-    for byte in &Sha256::digest(text)[..6] {
-        // Writing to a String does not fail.
-        let _ = write!(name, "{byte:02x}");
-    }
-    name
+    let prefix = if of_secrets { SECRET_VARIABLE } else { PARAMETER_VARIABLE };
+    format!("{prefix}{}", &sha256(text)[..12])
 }
 
 /// The error of settings that cannot be unpacked. It never contains a value.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lamplighter_aws::table::{RequestKey, Table, TableError};
-use lamplighter_core::deployment::{Answered, EntryKey};
-use sha2::{Digest, Sha256};
+use lamplighter_core::{
+    deployment::{Answered, EntryKey},
+    digest::sha256,
+};
 
 use crate::event::ResponseUrl;
 
@@ -141,7 +143,9 @@ async fn arrived(stored: StoredAnswer<'_>, decided: &Answered, digest: &str) -> 
 
 /// Returns a digest that identifies a URL without revealing it.
 pub fn digest(url: &ResponseUrl) -> String {
-    format!("{:x}", Sha256::digest(url.expose())).chars().take(32).collect()
+    let mut digest = sha256(url.expose());
+    digest.truncate(32);
+    digest
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

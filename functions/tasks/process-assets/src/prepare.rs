@@ -44,8 +44,8 @@ pub enum AssetsError {
     },
 }
 
-/// The number of hexadecimal digits of the SHA-256 in a name.
-const HASH_DIGITS: usize = 12;
+/// The number of bytes of the SHA-256 in a name, each with two digits.
+const HASHED: usize = 6;
 /// Brotli's quality, at most 11. The two highest levels take ten times as long and save a few percent.
 const QUALITY: i32 = 9;
 
@@ -101,8 +101,8 @@ fn compress(content: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
 }
 
 fn hashed(name: &str, content: &[u8]) -> String {
-    let mut hash = format!("{:x}", Sha256::digest(content));
-    hash.truncate(HASH_DIGITS);
+    let digest = Sha256::digest(content);
+    let hash = digest[..HASHED].iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
     let folder = name.rfind('/').map_or(0, |slash| slash + 1);
     match name[folder..].rfind('.') {
         Some(dot) => {

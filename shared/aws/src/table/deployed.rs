@@ -4,9 +4,8 @@
 //! finds the names of before.
 
 use jiff::Timestamp;
-use lamplighter_core::{definition::Definition, deployed::DeployedTasks, name::TaskName};
+use lamplighter_core::{definition::Definition, deployed::DeployedTasks, digest::sha256, name::TaskName};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     Table, TableError,
@@ -18,16 +17,15 @@ impl Table {
     /// Keeps the tasks of the stack. One read, and if they differ from those that are kept, a write a task and one more.
     pub async fn keep_deployed(&self, deployed: &DeployedTasks) -> Result<(), TableError> {
         let mut definitions = Vec::new();
-        let mut digest = Sha256::new();
-        digest.update(format!("{}\n{}\n", deployed.version, deployed.environment));
+        let mut whole = format!("{}\n{}\n", deployed.version, deployed.environment);
         for task in &deployed.tasks {
             let text = serde_json::to_string(task);
             let text =
                 text.map_err(|error| self.malformed(Key::deployed_task(&task.name).to_string(), &error))?;
-            digest.update(&text);
+            whole.push_str(&text);
             definitions.push((&task.name, text));
         }
-        let digest = format!("{:x}", digest.finalize());
+        let digest = sha256(whole);
         let kept = self.get(Key::deployed(), "read the deployed tasks").await?;
         if kept.map(to_json).unwrap_or_default()["digest"] == digest {
             return Ok(());

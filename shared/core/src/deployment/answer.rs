@@ -1,7 +1,8 @@
 //! The answer to a custom resource's request, within CloudFormation's limit of 4096 bytes.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 /// The maximum length of an answer's body. Source: CloudFormation User Guide, "Custom resource response
 /// objects".
@@ -39,7 +40,7 @@ impl Addressee {
     pub fn ledger(&self) -> String {
         let escaped = |id: &str| id.replace('%', "%25").replace('#', "%23");
         let whole = format!("{}#{}", escaped(&self.stack_id), escaped(&self.logical_resource_id));
-        if whole.len() <= MAX_KEY { whole } else { format!("sha256:{}", digest(&whole)) }
+        if whole.len() <= MAX_KEY { whole } else { format!("sha256:{}", sha256(&whole)) }
     }
 
     /// Returns the name of the ledger in earlier versions: the stack's name and the logical id.
@@ -57,7 +58,7 @@ impl Addressee {
         if id.len() <= MAX_PHYSICAL_ID && escaped_len(&id) <= MAX_ESCAPED_ID {
             return id;
         }
-        let digest = digest(&id);
+        let digest = sha256(&id);
         let fits = |text: &str| {
             text.len() + 1 + digest.len() <= MAX_PHYSICAL_ID
                 && escaped_len(text) + 1 + digest.len() <= MAX_ESCAPED_ID
@@ -67,10 +68,6 @@ impl Addressee {
         let beginning = beginning.into_iter().find(|text| fits(text)).unwrap_or_default();
         format!("{beginning}-{digest}")
     }
-}
-
-fn digest(text: &str) -> String {
-    format!("{:x}", Sha256::digest(text))
 }
 
 /// Returns the length of a text in JSON, without its quotes.

@@ -1,10 +1,11 @@
 //! The identity of a custom resource's properties, by which a return to earlier ones is recognised.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+
+use crate::digest::sha256;
 
 /// The property that names the function. CloudFormation adds it everywhere, and it is not part of the
 /// deployment.
@@ -33,11 +34,9 @@ impl Properties {
 
     /// Computes the digest of properties that are not valid JSON. It equals only that of the same text.
     pub fn of_text(text: &str) -> Self {
-        let digest = Sha256::digest(text);
-        Self(digest.iter().take(16).fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        }))
+        let mut digest = sha256(text);
+        digest.truncate(32);
+        Self(digest)
     }
 }
 

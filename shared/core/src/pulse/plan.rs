@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::{
     definition::{Cron, Definition, Kind, Queue},
+    digest::sha256,
     id::RunId,
     name::TaskName,
 };
@@ -140,11 +140,13 @@ pub fn schedule_word(cron: &Cron) -> String {
 
 /// Returns a digest of every cron task's name and schedule.
 fn digest(tasks: &[PlannedTask]) -> String {
-    let mut digest = Sha256::new();
+    let mut text = String::new();
     for (task, cron) in tasks.iter().filter_map(|task| Some((task, task.cron()?))) {
-        digest.update(format!("{}\n{}\n", task.name(), schedule_word(cron)));
+        text.extend([task.name().as_str(), "\n", &schedule_word(cron), "\n"]);
     }
-    digest.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+    let mut digest = sha256(text);
+    digest.truncate(32);
+    digest
 }
 
 /// Returns the id of a tick's run, the same in every pulse. Ids sort by the tick, as the history does.

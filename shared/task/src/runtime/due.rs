@@ -29,7 +29,8 @@ pub(crate) async fn is_due(task: &TaskInstance, inputs: &RunInputs<'_>) -> Resul
     let call = inputs.process.body_runtime.handle.spawn(async move {
         configured(task, &definition)?
             .due(ctx)
-            .await.map_err(|error| RunError::new(error.kind(), error.to_string()))
+            .await
+            .map_err(|error| RunError::new(error.kind(), error.to_string()))
     });
     let failed = |error: RunError, stuck| {
         let message = format!("the schedule function failed: {}", error.message);

@@ -73,7 +73,9 @@ type AttemptJobs = fn(
 impl JobHandlers {
     pub(crate) const ALL: Self = Self {
         process_messages: |task, invocation, process| Box::pin(process_messages(task, invocation, process)),
-        attempt_jobs: |task, invocation, process, turn| Box::pin(attempt_jobs(task, invocation, process, turn)),
+        attempt_jobs: |task, invocation, process, turn| {
+            Box::pin(attempt_jobs(task, invocation, process, turn))
+        },
     };
 }
 

@@ -5,6 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, PutRequest, TransactWriteItem, WriteRequest};
 use jiff::Timestamp;
 use lamplighter_core::{
+    digest::sha256,
     id::RunId,
     job::{Job, JobKey, LONGEST_LIFE, NewJob, OnConflict, Scope, Unique},
     retry::Retry,
@@ -12,8 +13,7 @@ use lamplighter_core::{
     value::sorted,
 };
 
-use sha2::{Digest as _, Sha256};
-
+use crate::random::jitter;
 use crate::table::{
     Table, TableError,
     item::{Item, n, s, to_item},
@@ -22,7 +22,6 @@ use crate::table::{
     record::JobRecord,
     transaction::{CommitError, transact},
 };
-use crate::{hex, random::jitter};
 
 /// The number of records in one request.
 const BATCH: usize = 25;
@@ -208,7 +207,7 @@ impl Table {
             key: match &unique.scope {
                 Scope::Task => Key::unique(&job.task, UniqueItem::Only),
                 Scope::Arguments => {
-                    let hash = hex(&Sha256::digest(sorted(&job.arguments)));
+                    let hash = sha256(sorted(&job.arguments));
                     Key::unique(&job.task, UniqueItem::Arguments(&hash))
                 }
                 Scope::Key(key) => Key::unique(&job.task, UniqueItem::Key(key)),

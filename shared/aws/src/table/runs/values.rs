@@ -6,13 +6,13 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use lamplighter_core::{
+    digest::sha256,
     id::RunId,
     job::Job,
     name::TaskName,
     run::{Run, Stored},
 };
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::table::{Table, TableError};
 
@@ -50,7 +50,7 @@ impl Table {
         if text.len() <= LARGE {
             return Ok(None);
         }
-        let hash = crate::hex(&Sha256::digest(&text));
+        let hash = sha256(&text);
         let key = format!("{folder}/{task}/{run}/{which}-{}.json", &hash[..DIGITS]);
         let bytes = text.len() as u64;
         objects.put(&key, text.into_bytes()).await?;
