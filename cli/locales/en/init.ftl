@@ -1,4 +1,4 @@
-init-no-workspace = there is no cargo workspace or package around { $folder }: begin a new project with `lamplighter new`
+init-no-workspace = there is no cargo workspace or package in { $folder } or in a folder above it: create a new project with `lamplighter new`
 init-done = { $file } exists, so this is a project already: add tasks with `lamplighter add`
 init-name = { $error }; give another one with --name
 init-no-template = { $file } is not a SAM template: it has no `Resources`

@@ -1,7 +1,7 @@
 why-ran = { $task } ran for { $at }: { $status }
 why-ran-but = { $task } ran for { $at }: { $status }, { $reason }
 why-caught-up = { $task } ran for { $at }, caught up { $late } later: { $status }
-why-running = { $task } is running for { $at }, since { $since }
+why-running = { $task } is in progress for the scheduled time { $at }: it started at { $since }
 why-lost = { $task } started for { $at } but never reported an end: { $reason }
 why-disabled = { $task } did not run for { $at }: it was disabled
 why-disabled-now = { $task } has no record for { $at }, and is now disabled

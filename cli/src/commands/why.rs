@@ -330,7 +330,7 @@ mod tests {
         purge-expired ran for 2027-01-15T08:00:00Z: COMPLETED
         purge-expired ran for 2027-01-15T08:00:00Z: FAILED, the disk is full
         purge-expired ran for 2027-01-15T08:00:00Z, caught up 10 min later: COMPLETED
-        purge-expired is running for 2027-01-15T08:00:00Z, since 2027-01-15T08:00:00Z
+        purge-expired is in progress for the scheduled time 2027-01-15T08:00:00Z: it started at 2027-01-15T08:00:00Z
         purge-expired started for 2027-01-15T08:00:00Z but never reported an end: the disk is full
         purge-expired did not run for 2027-01-15T08:00:00Z: it was disabled
         purge-expired has no record for 2027-01-15T08:00:00Z, and is now disabled

@@ -195,7 +195,7 @@ fn n03_a_single_package_becomes_a_workspace() {
 fn n03_what_cannot_be_taken_in_is_named_and_nothing_is_written() {
     let nowhere = Workspace::empty();
     let error = nowhere.run(&["init"]).stderr;
-    assert!(error.contains("there is no cargo workspace or package around"), "{error}");
+    assert!(error.contains("there is no cargo workspace or package in"), "{error}");
     for (file, text, line, expected) in [
         ("Cargo.toml", "[workspace", &["init"][..], "there is no cargo workspace"),
         (

@@ -90,13 +90,16 @@ fn skips(further: &serde_json::Map<String, serde_json::Value>) -> Vec<Skip> {
             "ReservedConcurrentExecutions",
             Skip(
                 "CKV_AWS_115",
-                "never runs more often at once than it is triggered, and takes nothing from others",
+                "its triggers limit its concurrency, and other functions need no protection from it",
             ),
         ),
-        ("", Skip("CKV_AWS_116", "a failure is recorded in the table and told to whoever triggered it")),
+        ("", Skip("CKV_AWS_116", "a failure is recorded in the table and returned to the caller")),
         (
             "VpcConfig",
-            Skip("CKV_AWS_117", "needs no network of one's own; in one it could not answer CloudFormation"),
+            Skip(
+                "CKV_AWS_117",
+                "needs no VPC, in which it could answer CloudFormation only with a route to the internet",
+            ),
         ),
         ("KmsKeyArn", Skip("CKV_AWS_173", NO_OWN_KEY)),
     ];
