@@ -27,7 +27,7 @@ const NONE: &str = "-";
 pub(crate) struct Arguments {
     /// Only this task.
     task: Option<String>,
-    /// The time range: the last hour, day, week (7 days) or month (30 days).
+    /// The time range: the last hour, day, week (7 days) or month (30 days). All but the hour begin with a full hour.
     #[arg(long, default_value_t = Window::Day)]
     window: Window,
     /// Prints JSON.
