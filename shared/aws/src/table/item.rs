@@ -1,7 +1,9 @@
-//! Between items of the table and JSON.
+//! Conversion between items of the table and JSON.
 //!
-//! Our own records become maps, lists, texts and numbers as anyone would read them in the console. What users
-//! bring (configuration, data) is kept as JSON text: their numbers may exceed DynamoDB's, their nesting its depth.
+//! Lamplighter's own records become maps, lists, texts and numbers, which are readable in AWS's console. Values of users
+//! (configuration, data) are stored as JSON text, since their numbers may exceed DynamoDB's and their nesting its depth.
+//!
+//! The crate `serde_dynamo` is not used: it writes an attribute for each null, which costs write units, and 1.0 as 1.
 
 use std::collections::HashMap;
 
