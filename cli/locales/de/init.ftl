@@ -1,4 +1,4 @@
-init-no-workspace = um { $folder } gibt es weder einen Workspace noch ein Paket von Cargo: beginnen Sie ein neues Projekt mit `lamplighter new`
+init-no-workspace = in { $folder } und den Ordnern darüber gibt es weder einen Workspace noch ein Paket von Cargo: beginnen Sie ein neues Projekt mit `lamplighter new`
 init-done = { $file } gibt es schon, also ist dies bereits ein Projekt: fügen Sie Aufgaben mit `lamplighter add` hinzu
 init-name = { $error }; geben Sie mit --name einen anderen an
 init-no-template = { $file } ist keine SAM-Vorlage: `Resources` fehlt

@@ -1,7 +1,7 @@
 why-ran = { $task } ist für { $at } gelaufen: { $status }
 why-ran-but = { $task } ist für { $at } gelaufen: { $status }, { $reason }
 why-caught-up = { $task } wurde für { $at } nachgeholt, { $late } später: { $status }
-why-running = { $task } läuft gerade für { $at }, seit { $since }
+why-running = { $task }, Termin { $at }: der Lauf ist im Gange, seit { $since }
 why-lost = { $task } hat für { $at } begonnen, und von einem Ende war nichts zu hören: { $reason }
 why-disabled = { $task } ist für { $at } nicht gelaufen: die Aufgabe war ausgeschaltet
 why-disabled-now = für { $at } gibt es keinen Eintrag von { $task }; die Aufgabe ist jetzt ausgeschaltet

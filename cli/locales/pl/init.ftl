@@ -1,4 +1,4 @@
-init-no-workspace = wokół { $folder } nie ma ani workspace'u, ani pakietu cargo: zacznij nowy projekt poleceniem `lamplighter new`
+init-no-workspace = w { $folder } ani w folderach nadrzędnych nie ma ani workspace'u, ani pakietu cargo: zacznij nowy projekt poleceniem `lamplighter new`
 init-done = { $file } istnieje, więc to już jest projekt: dodawaj zadania poleceniem `lamplighter add`
 init-name = { $error }; podaj inną opcją --name
 init-no-template = { $file } nie jest szablonem SAM: brakuje `Resources`

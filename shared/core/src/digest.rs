@@ -4,14 +4,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-/// Returns the SHA-256 digest of `content`, in hexadecimal.
+/// Returns the SHA-256 digest of `content`, as 64 lowercase hexadecimal digits.
 pub fn sha256(content: impl AsRef<[u8]>) -> String {
-    hex(&Sha256::digest(content))
-}
-
-/// Writes bytes as lowercase hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut digits, byte| {
+    Sha256::digest(content).iter().fold(String::with_capacity(64), |mut digits, byte| {
         // Writing to a String does not fail.
         let _ = write!(digits, "{byte:02x}");
         digits
@@ -27,6 +22,5 @@ mod tests {
     fn a_digest_is_lowercase_hexadecimal() {
         let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256("abc"), of_abc);
-        assert_eq!(hex(&[0, 10, 255]), "000aff");
     }
 }

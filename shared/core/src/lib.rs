@@ -24,7 +24,7 @@
 //! - [`notification`]: notifications about failures, and their redelivery
 //! - [`assets`]: files that go with a task
 //! - [`side`]: the lease of a side task, and its restarts
-//! - [`value`]: JSON values as they are sent and stored; [`digest`]: digests of them
+//! - [`value`]: JSON values as they are sent and stored; [`digest`]: digests of content
 //! - [`schema`]: checks of a value against a JSON Schema, and overrides
 //! - [`settings`]: overrides of a project or an environment
 //! - [`secret`], [`hidden`]: masking of secrets

@@ -343,10 +343,21 @@ mod kept {
 
     use super::{Config, Duration, append, fs, json, mode, process};
     use lamplighter::prelude::*;
+    use tokio::runtime::Handle;
 
     pub struct Kept {
         uses: AtomicU32,
         folder: std::path::PathBuf,
+        is_brittle: bool,
+    }
+
+    /// Needs a runtime, as the connections of a pool do.
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            let place = Handle::try_current().map_or("outside", |_| "inside");
+            append(&self.folder, "dropped", place).expect("the folder exists");
+            assert!(!self.is_brittle, "dropped badly");
+        }
     }
 
     #[task(timeout = "20s", attempts = 2, state = open, teardown = close, rollback = undo)]
@@ -378,7 +389,11 @@ mod kept {
             "away-at-first" if opened == 1 => Err(TaskError::new("the database is down")),
             "no-password" => Err(TaskError::configuration("nobody said the password")),
             "panic" => panic!("no database"),
-            _ => Ok(Kept { uses: AtomicU32::new(0), folder: ctx.config.folder.clone() }),
+            mode => Ok(Kept {
+                uses: AtomicU32::new(0),
+                folder: ctx.config.folder.clone(),
+                is_brittle: mode == "panic-in-drop",
+            }),
         }
     }
 

@@ -93,14 +93,8 @@ fn skips(further: &serde_json::Map<String, serde_json::Value>) -> Vec<Skip> {
                 "its triggers limit its concurrency, and other functions need no protection from it",
             ),
         ),
-        ("", Skip("CKV_AWS_116", "a failure is recorded in the table and returned to the caller")),
-        (
-            "VpcConfig",
-            Skip(
-                "CKV_AWS_117",
-                "needs no VPC, in which it could answer CloudFormation only with a route to the internet",
-            ),
-        ),
+        ("", Skip("CKV_AWS_116", "a failure is recorded in the table")),
+        ("VpcConfig", Skip("CKV_AWS_117", "needs no VPC")),
         ("KmsKeyArn", Skip("CKV_AWS_173", NO_OWN_KEY)),
     ];
     all.into_iter().filter(|(property, _)| !further.contains_key(*property)).map(|(_, skip)| skip).collect()

@@ -45,7 +45,7 @@ pub enum AssetsError {
 }
 
 /// The number of bytes of the SHA-256 in a name, each with two digits.
-const HASHED: usize = 6;
+const HASH_BYTES: usize = 6;
 /// Brotli's quality, at most 11. The two highest levels take ten times as long and save a few percent.
 const QUALITY: i32 = 9;
 
@@ -102,7 +102,7 @@ fn compress(content: &[u8]) -> std::io::Result<Option<Vec<u8>>> {
 
 fn hashed(name: &str, content: &[u8]) -> String {
     let digest = Sha256::digest(content);
-    let hash = digest[..HASHED].iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+    let hash = digest[..HASH_BYTES].iter().fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
     let folder = name.rfind('/').map_or(0, |slash| slash + 1);
     match name[folder..].rfind('.') {
         Some(dot) => {

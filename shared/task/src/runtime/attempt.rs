@@ -1,6 +1,6 @@
 //! Attempts: runs the author's code until it succeeds, fails for good, or is stopped.
 
-use std::time::Duration;
+use std::{any::Any, time::Duration};
 
 use jiff::Timestamp;
 use lamplighter_aws::random::jitter;
@@ -144,14 +144,17 @@ async fn wait_until(at: Timestamp, now: impl Fn() -> Timestamp) {
 /// Converts a panic into an error with its message.
 pub(crate) fn panicked(join: JoinError) -> RunError {
     let message = match join.try_into_panic() {
-        Ok(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            format!("panicked: {}", text.as_deref().unwrap_or("without a message"))
-        }
+        Ok(panic) => format!("panicked: {}", panic_text(&*panic)),
         Err(_) => "the body was aborted".to_owned(),
     };
     RunError::new(ErrorKind::Execution, message)
+}
+
+/// Returns the message of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "without a message".to_owned())
 }
 
 /// The result of a body, with its error as text. The conversion happens in the author's runtime, since the error's

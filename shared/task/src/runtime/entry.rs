@@ -58,8 +58,8 @@ fn start_instance(task: TaskInstance) -> ExitCode {
     }
     match (&arguments[..], task.parts.side) {
         ([], _) if variables.in_lambda => serve(task, variables),
-        (["run"], _) => detached(|| run(&task, variables, "{}")),
-        (["run", payload], _) => detached(|| run(&task, variables, payload)),
+        (["run"], _) => detached(|| run(task, variables, "{}")),
+        (["run", payload], _) => detached(|| run(task, variables, payload)),
         (["side"], Some(side)) if variables.runner.is_by_runner() => run_side(task, side, variables),
         (["side"], Some(side)) => detached(|| run_side(task, side, variables)),
         _ => usage(&task),
@@ -220,7 +220,7 @@ async fn invoked(
 fn diagnostic_of(error: &ExecuteError) -> Diagnostic {
     let kind = match error {
         ExecuteError::Envelope(_) | ExecuteError::Side { .. } => ErrorKind::Configuration,
-        ExecuteError::Definition => ErrorKind::Execution,
+        ExecuteError::Definition(_) => ErrorKind::Execution,
         ExecuteError::Claim(_) | ExecuteError::Record { .. } => ErrorKind::System,
     };
     diagnostic(kind.as_str(), error.to_string())
@@ -231,7 +231,7 @@ fn diagnostic(kind: &str, message: String) -> Diagnostic {
 }
 
 /// Executes the task once, by hand.
-fn run(task: &TaskInstance, variables: Variables, payload: &str) -> ExitCode {
+fn run(task: TaskInstance, variables: Variables, payload: &str) -> ExitCode {
     let payload = match serde_json::from_str(payload) {
         Ok(payload) => payload,
         Err(error) => return misused(&format!("the payload is not JSON: {error}")),
@@ -255,8 +255,8 @@ fn run(task: &TaskInstance, variables: Variables, payload: &str) -> ExitCode {
     let holder = Holder::new("by-hand", format_args!("{:032x}", random()));
     let invocation = Invocation { payload, holder, deadline };
     let executed = runtimes.pipeline.block_on(async {
-        let executed = execute(task, invocation, &process).await;
-        task.tear_down(runtimes.body.handle()).await;
+        let executed = execute(&task, invocation, &process).await;
+        Arc::new(task).tear_down(runtimes.body.handle()).await;
         executed
     });
     let code = match executed {

@@ -22,10 +22,7 @@ pub(crate) trait ErasedTask: Send + Sync {
     /// Deserializes the configuration of a run.
     fn with_config(self: Arc<Self>, config: &Value) -> Result<Arc<dyn ConfiguredTask>, serde_json::Error>;
 
-    /// Returns whether the state was built.
-    fn has_state(&self) -> bool;
-
-    /// Tears the state down, if it was built.
+    /// Returns at once if the task has no teardown, or the state was not built.
     fn teardown(self: Arc<Self>) -> BoxFuture<'static, ()>;
 }
 
@@ -73,13 +70,11 @@ impl<T: Task> ErasedTask for TaskWithState<T> {
         Ok(Arc::new(TaskWithConfig { task: self, config }))
     }
 
-    fn has_state(&self) -> bool {
-        self.state.initialized()
-    }
-
     fn teardown(self: Arc<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            if let Some(state) = self.state.get() {
+            if T::TEARS_DOWN
+                && let Some(state) = self.state.get()
+            {
                 self.task.teardown(state).await;
             }
         })

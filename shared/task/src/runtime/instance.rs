@@ -14,6 +14,7 @@ use tokio::{runtime::Handle, time::timeout};
 use crate::runtime::{
     ExecuteError, ProcessEnvironment, Task,
     assets::fetch_assets,
+    attempt::panic_text,
     erased::{BoxFuture, ErasedTask, TaskWithState},
     job::JobHandlers,
     log,
@@ -37,7 +38,7 @@ pub struct TaskInstance {
 pub(crate) struct Parts {
     /// Fetches the assets and returns their folder.
     pub assets: Option<FetchAssets>,
-    /// Registers for Lambda's shutdown signal, for the teardown.
+    /// Registers for Lambda's shutdown signal, which the teardown needs.
     pub shutdown_signal: Option<fn() -> BoxFuture<'static, ()>>,
     /// Processes the jobs of a queue task.
     pub jobs: Option<JobHandlers>,
@@ -80,18 +81,18 @@ impl TaskInstance {
             return Ok(definition);
         }
         let built = catch_unwind(AssertUnwindSafe(|| self.task.definition()));
-        let definition = built.map_err(|_| ExecuteError::Definition)?;
+        let definition = built.map_err(|panic| ExecuteError::Definition(panic_text(&*panic)))?;
         log::task(&definition.name);
         Ok(self.definition.get_or_init(|| definition))
     }
 
-    /// Tears the state down, if it was built, in the body runtime, for at most [`TEARDOWN_LIMIT`].
-    pub(crate) async fn tear_down(&self, body_runtime: &Handle) {
-        if self.parts.shutdown_signal.is_none() || !self.task.has_state() {
-            return;
-        }
-        let task = Arc::clone(&self.task);
-        let tearing = body_runtime.spawn(async move { task.teardown().await });
+    /// Calls the task's teardown, if it has one and the state was built, and drops the state. Both are the author's code, so
+    /// they run in the body runtime, for at most [`TEARDOWN_LIMIT`].
+    pub(crate) async fn tear_down(self: Arc<Self>, body_runtime: &Handle) {
+        let tearing = body_runtime.spawn(async move {
+            Arc::clone(&self.task).teardown().await;
+            drop(self);
+        });
         match timeout(TEARDOWN_LIMIT, tearing).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => tracing::error!("the teardown of the task's state panicked"),

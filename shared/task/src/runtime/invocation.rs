@@ -24,8 +24,8 @@ pub struct Invocation {
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError {
     /// The task's definition panicked. Nothing was claimed.
-    #[error("the task's definition panicked; the log line before this one has the message")]
-    Definition,
+    #[error("the task's definition panicked: {0}")]
+    Definition(String),
     /// A side task cannot be invoked. Nothing was claimed.
     #[error("`{task}` is a side task: it runs in a runner (`lamplighter start`), not in Lambda")]
     Side {

@@ -93,7 +93,7 @@ async fn run(task: TaskInstance, runner: RunnerVariables, process: &ProcessEnvir
         Ok(_) => body(&task, &definition, run_id, runner.fencing_token, &stop, process).await,
         Err(error) => failed(error),
     };
-    task.tear_down(&process.body_runtime.handle).await;
+    Arc::new(task).tear_down(&process.body_runtime.handle).await;
     let (secrets, shown) = process.separate_secrets(&definition, &Value::Null, ended.data.as_ref());
     print_result(masked(SideTaskEnd { config: shown.config, data: shown.data, ..ended }, &secrets));
     log::over();

@@ -139,7 +139,7 @@ impl World {
     async fn execute<T: Task>(&self, task: T, payload: Value) -> Run {
         let task = TaskInstance::from(task);
         let executed = Box::pin(execute(&task, invocation::<T>(payload), &self.process)).await;
-        task.tear_down(&self.process.body_runtime.handle).await;
+        Arc::new(task).tear_down(&self.process.body_runtime.handle).await;
         let report = executed.expect("the run is recorded").report;
         let run = self.table.run(&report.task, report.run_id).await.expect("the table responds");
         run.unwrap_or_else(|| panic!("the run has no record: {report:?}"))
@@ -162,7 +162,6 @@ impl World {
     pub async fn drain<T: Task>(&self, task: T) -> Vec<Run> {
         let name = T::definition().name;
         let task = TaskInstance::from(task);
-        let handlers = task.parts.jobs.expect("the task is a queue task");
         let (mut seen, mut runs) = (BTreeSet::new(), Vec::new());
         loop {
             let due = self.due(&name, Timestamp::now()).await;
@@ -174,12 +173,13 @@ impl World {
                 let record =
                     json!({ "messageId": "1", "receiptHandle": "1", "body": json!(key).to_string() });
                 let invocation = invocation::<T>(json!({ "Records": [record] }));
+                let handlers = task.parts.jobs.expect("the task's `TAKES_JOBS` is true");
                 let taken = (handlers.process_messages)(&task, invocation, &self.process).await;
                 assert!(taken.is_ok_and(|taken| !taken.stuck), "the body of job {key} did not stop");
                 runs.extend(self.table.run(&key.task, key.run_id).await.expect("the table responds"));
             }
         }
-        task.tear_down(&self.process.body_runtime.handle).await;
+        Arc::new(task).tear_down(&self.process.body_runtime.handle).await;
         runs
     }
 

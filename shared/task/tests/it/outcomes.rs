@@ -190,10 +190,7 @@ async fn a_definition_that_panics_fails_the_invocation_and_claims_nothing() {
     world.host.register(spec);
     let invocation = world.invoke(json!({})).await;
     assert!(invocation.failed);
-    assert_eq!(
-        answer(&invocation)["errorMessage"],
-        "the task's definition panicked; the log line before this one has the message"
-    );
+    assert_eq!(answer(&invocation)["errorMessage"], "the task's definition panicked: no default today");
     assert!(world.line("no default today").await["message"].as_str().unwrap().starts_with("panicked at "));
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
 }

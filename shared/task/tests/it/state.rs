@@ -109,6 +109,18 @@ async fn q03_a_run_by_hand_tears_its_state_down() {
 }
 
 #[tokio::test]
+async fn q03_a_state_is_dropped_in_the_bodys_runtime_where_a_panic_does_no_harm() {
+    for mode in ["", "panic-in-drop"] {
+        let world = world(json!({})).await;
+        let mut by_hand = command(&world, &json!({ "mode": mode }));
+        by_hand.env("PROBE_STATE", "yes").arg("run");
+        let output = tokio::task::spawn_blocking(move || by_hand.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "{mode}: {output:?}");
+        assert_eq!(marked(&world, "dropped").await, ["inside"], "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn q03_building_the_state_is_retried() {
     let world = world(json!({ "mode": "away-at-first" })).await;
     let run = world.run().await;
