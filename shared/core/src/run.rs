@@ -19,15 +19,22 @@ use crate::{
 /// The trigger of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the words are the design's, and say themselves")]
 pub enum Trigger {
+    /// A deployment that creates the resource of the tasks.
     Deploy,
+    /// A deployment that updates the resource.
     Update,
+    /// The rollback of a deployment.
     Rollback,
+    /// A tick that EventBridge Scheduler started.
     Schedule,
+    /// A tick that the pulse or a runner started.
     Pulse,
+    /// A request by hand.
     Manual,
+    /// A job of the task's queue.
     Queue,
+    /// A runner that starts its side tasks.
     Runner,
 }
 

@@ -7,15 +7,22 @@ use serde::{Deserialize, Serialize};
 /// The status of a run. The last six are terminal and never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(missing_docs, reason = "the words are the design's, and say themselves")]
 pub enum Status {
+    /// The run has not started.
     Pending,
+    /// The run is in progress.
     Running,
+    /// The body returned a success.
     Completed,
+    /// The body failed, or the run was lost.
     Failed,
+    /// The body did not return before its deadline.
     Timeout,
+    /// The run was cancelled.
     Cancelled,
+    /// The run did not start, since another run was in progress or the task was disabled.
     Skipped,
+    /// The run did not start, since a task or a job that it depends on did not complete.
     Blocked,
 }
 

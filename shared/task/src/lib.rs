@@ -28,6 +28,8 @@
 //!
 //! One pipeline executes every task, [`execute()`]: claim, validate, attempt, record, release.
 
+#![deny(missing_docs)]
+
 #[cfg(test)]
 extern crate self as lamplighter;
 
