@@ -13,6 +13,13 @@ pub fn sha256(content: impl AsRef<[u8]>) -> String {
     })
 }
 
+/// Returns the first 128 bits of the SHA-256 digest of `content`, as 32 digits.
+pub fn short_digest(content: impl AsRef<[u8]>) -> String {
+    let mut digest = sha256(content);
+    digest.truncate(32);
+    digest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -22,5 +29,6 @@ mod tests {
     fn a_digest_is_lowercase_hexadecimal() {
         let of_abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(sha256("abc"), of_abc);
+        assert_eq!(short_digest("abc"), of_abc[..32]);
     }
 }

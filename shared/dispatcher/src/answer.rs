@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lamplighter_aws::table::{RequestKey, Table, TableError};
 use lamplighter_core::{
     deployment::{Answered, EntryKey},
-    digest::sha256,
+    digest::short_digest,
 };
 
 use crate::event::ResponseUrl;
@@ -143,9 +143,7 @@ async fn arrived(stored: StoredAnswer<'_>, decided: &Answered, digest: &str) -> 
 
 /// Returns a digest that identifies a URL without revealing it.
 pub fn digest(url: &ResponseUrl) -> String {
-    let mut digest = sha256(url.expose());
-    digest.truncate(32);
-    digest
+    short_digest(url.expose())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::digest::sha256;
+use crate::digest::short_digest;
 
 /// The property that names the function. CloudFormation adds it everywhere, and it is not part of the
 /// deployment.
@@ -34,9 +34,7 @@ impl Properties {
 
     /// Computes the digest of properties that are not valid JSON. It equals only that of the same text.
     pub fn of_text(text: &str) -> Self {
-        let mut digest = sha256(text);
-        digest.truncate(32);
-        Self(digest)
+        Self(short_digest(text))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     definition::{Cron, Definition, Kind, Queue},
-    digest::sha256,
+    digest::short_digest,
     id::RunId,
     name::TaskName,
 };
@@ -144,9 +144,7 @@ fn digest(tasks: &[PlannedTask]) -> String {
     for (task, cron) in tasks.iter().filter_map(|task| Some((task, task.cron()?))) {
         text.extend([task.name().as_str(), "\n", &schedule_word(cron), "\n"]);
     }
-    let mut digest = sha256(text);
-    digest.truncate(32);
-    digest
+    short_digest(text)
 }
 
 /// Returns the id of a tick's run, the same in every pulse. Ids sort by the tick, as the history does.

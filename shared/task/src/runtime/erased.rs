@@ -86,7 +86,7 @@ impl<T: Task> TaskWithConfig<T> {
         ctx.with_config(Arc::clone(&self.config))
     }
 
-    /// Adds the state to the context, building it if necessary. An error counts as one of the body's attempt, and the next
+    /// Adds the state to the context, building it if necessary. An error counts as one of the body's attempts, and the next
     /// attempt builds the state again.
     async fn context_with_state(&self, ctx: Context) -> Result<Context<T::Config, T::State>, TaskError> {
         let TaskWithState { task, state } = &*self.task;

@@ -13,14 +13,16 @@ use lamplighter_core::{
     value::sorted,
 };
 
-use crate::random::jitter;
-use crate::table::{
-    Table, TableError,
-    item::{Item, n, s, to_item},
-    jobs::transport::Transport,
-    keys::{Key, UniqueItem},
-    record::JobRecord,
-    transaction::{CommitError, transact},
+use crate::{
+    random::jitter,
+    table::{
+        Table, TableError,
+        item::{Item, n, s, to_item},
+        jobs::transport::Transport,
+        keys::{Key, UniqueItem},
+        record::JobRecord,
+        transaction::{CommitError, transact},
+    },
 };
 
 /// The number of records in one request.
