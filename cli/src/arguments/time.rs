@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_read_as_people_write_them() {
+    fn times_are_parsed_as_people_write_them() {
         let now = "2026-11-21T12:00:00Z".parse().unwrap();
         let vienna = TimeZone::get("Europe/Vienna").unwrap();
         for (text, utc) in [
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_named() {
+    fn an_invalid_time_is_rejected_with_its_text() {
         for text in ["", "yesterday", "12", "2026-13-01", "2026-02-30", "25:00", "2026-11-20T06:00Zz", "-2h"]
         {
             let error = text.parse::<When>().unwrap_err().to_string();

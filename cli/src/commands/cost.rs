@@ -228,7 +228,7 @@ mod tests {
     use crate::words::Locale;
 
     #[test]
-    fn k05_the_table_of_costs_reads_well() {
+    fn k05_the_table_of_costs_is_aligned_and_rounded() {
         let function = |name: &str, starter, runs, average_ms, is_assumed| {
             let duration = Duration::from_millis(average_ms);
             let cost = Usage { starter, runs, duration, memory_mb: 256, is_arm: false }.cost(&PRICES);

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_is_told_in_a_few_words() {
+    fn a_schema_is_summarised_in_a_few_words() {
         let schema = json!({
             "properties": {
                 "batch": { "type": "integer", "description": "How many at once.\nMore." },

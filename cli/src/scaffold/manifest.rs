@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn crates_are_added_beside_those_that_are_there() {
+    fn new_crates_are_added_beside_existing_ones() {
         let text = "[workspace]\n\n[workspace.dependencies]\nserde = \"1\"\nlamplighter = \"0.0.1\"\n";
         let edited = add_crates(text, &Crates::Registry, &["lamplighter", "lamplighter-pulse"]).unwrap();
         assert_eq!(edited, format!("{text}lamplighter-pulse = \"{}\"\n", env!("CARGO_PKG_VERSION")));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_another_shape_is_refused() {
+    fn an_invalid_manifest_is_refused_with_its_fault() {
         for (text, error) in [
             ("[workspace", "Cargo.toml is not valid: TOML parse error"),
             ("workspace = 1\n", "`workspace` in Cargo.toml is not a table"),

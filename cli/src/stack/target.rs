@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_in_aws_if_the_line_says_so() {
+    fn a_target_is_in_aws_if_an_option_says_so() {
         for here in [&[][..], &["--stack", "shop"], &["--home", "x"]] {
             assert!(!place(here).unwrap().is_aws(), "{here:?}");
         }

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_output_is_no_failure_and_nothing_waits_for_it() {
+    fn a_closed_output_is_no_failure_and_delays_nothing() {
         for waits in [true, false] {
             let (reader, writer) = piped();
             let printer = if waits { Printer::new(Some(writer), false) } else { beside(writer) };

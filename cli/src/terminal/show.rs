@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn k03_columns_are_aligned_by_what_is_seen() {
+    fn k03_columns_are_aligned_by_their_visible_width() {
         let words = Words::new(Locale::En);
         assert_eq!(
             table(&words, 0, &rows()),
@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_row_fits_and_its_columns_stay_below_each_other(
+        fn any_row_fits_and_its_columns_stay_aligned(
             cells in proptest::collection::vec(proptest::array::uniform6(text()), 1..5),
             columns in 20_usize..300,
             indent in select(&[0_usize, 2, 6][..]),

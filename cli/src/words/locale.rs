@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_not_utf_8_is_named_if_it_would_decide() {
+    fn a_variable_that_is_not_utf_8_is_named_if_it_has_precedence() {
         let not_text = |name: &str| NotText { name: name.to_owned() };
         let of = |bad: &'static str| {
             Locale::of_environment(|name| match name {

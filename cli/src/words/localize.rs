@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn k04_durations_are_said_as_people_say_them() {
+    fn k04_durations_are_written_in_the_units_people_use() {
         let said = |locale, ms: [u64; 7]| ms.map(|ms| Words::new(locale).duration(ms));
         let ms = [85, 1_250, 125_000, 3_600_000, 11_999_000, 86_400_000, 187_200_000];
         assert_eq!(
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_relative_times_are_said_in_the_largest_unit() {
+    fn k04_relative_times_are_written_in_the_largest_unit() {
         let now: Timestamp = "2026-11-03T12:00:00Z".parse().unwrap();
         for (seconds, en, de, pl) in [
             (0, "now", "jetzt", "teraz"),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_numbers_have_the_signs_of_the_language() {
+    fn k04_numbers_have_the_separators_of_the_language() {
         let said = |locale, n: f64| number(&FluentValue::from(n), locale).unwrap();
         for (n, en, de, pl) in [
             (7.0, "7", "7", "7"),
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_local_times_say_their_day() {
+    fn k04_local_times_include_their_day() {
         let at = jiff::civil::date(2026, 11, 25).at(6, 5, 0, 0);
         assert_eq!(
             Locale::ALL.map(|locale| Words::new(locale).local(at)),

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_every_refusal_of_core_is_said_in_every_language() {
+    fn k04_every_refusal_of_core_is_translated() {
         let (run_id, until) = (RUN.parse().unwrap(), time());
         let entry = EntryKey::new(until, "r");
         for (refusal, expected) in [
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_in_english_the_pulse_is_needed_for_what_core_says() {
+    fn k04_in_english_the_reason_for_the_pulse_is_cores_sentence() {
         let refused = "*/10 * * * * *".parse::<schedule::Schedule>().unwrap().to_eventbridge().unwrap_err();
         let all = CatchUp::All { within: std::time::Duration::from_secs(3600) };
         for reason in [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_reasons_are_said_from_their_fields() {
+    fn k04_reasons_are_written_from_their_fields() {
         let task: TaskName = "a".parse().unwrap();
         let reason = Reason::DependencyFailed {
             task: task.clone(),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn k04_a_sentence_without_fields_stays() {
+    fn k04_a_sentence_without_fields_is_unchanged() {
         let run = Run::begun(RUN.parse().unwrap(), "a".parse().unwrap(), Trigger::Manual, time());
         for text in ["", "disabled", "`a` said no", "lost: nothing was heard of the run"] {
             assert_eq!(said(&Reason::Other { text: text.into() }), [text; 3]);

@@ -130,7 +130,7 @@ mod tests {
     use crate::words::Locale;
 
     #[test]
-    fn k04_schedules_are_said_in_three_languages() {
+    fn k04_schedules_are_described_in_three_languages() {
         let words = Locale::ALL.map(Words::new);
         let lines = include_str!("schedules.txt").lines().filter(|line| !line.starts_with('#'));
         let mut count = 0;

@@ -99,7 +99,7 @@ fn k04_every_language_has_the_same_keys_and_variables() {
 }
 
 #[test]
-fn k04_the_catalogue_has_the_texts_of_the_code_and_no_others() {
+fn k04_the_catalogue_has_exactly_the_texts_that_the_code_uses() {
     let catalogue = catalogue(Locale::En);
     let mut files = Vec::new();
     rust_files(&folder("src"), &mut files);
@@ -119,7 +119,7 @@ fn k04_the_catalogue_has_the_texts_of_the_code_and_no_others() {
 }
 
 #[test]
-fn k04_values_have_no_marks_around_them() {
+fn k04_values_have_no_isolation_marks() {
     for locale in Locale::ALL {
         let text = tr!(&Words::new(locale), "tasks-none", folder = "here");
         assert!(text.contains("here") && !text.contains(['\u{2068}', '\u{2069}', '{', '$']), "{text:?}");

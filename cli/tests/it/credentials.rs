@@ -50,7 +50,7 @@ fn history(variables: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn n04_missing_and_refused_credentials_are_an_error_that_says_what_to_do() {
+fn n04_missing_and_refused_credentials_are_an_error_with_a_remedy() {
     let keys = [("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"), ("AWS_SECRET_ACCESS_KEY", "example")];
     let refused = |code: &str, message: &str| {
         let url = server("403 Forbidden", refusal(code, message));

@@ -32,7 +32,7 @@ fn l01_a_target_folder_elsewhere_is_used() {
 }
 
 #[test]
-fn l01_a_task_has_the_name_that_it_says_of_itself() {
+fn l01_a_task_has_the_name_of_its_definition() {
     let workspace = Workspace::new();
     workspace.task("Folder_of_its_own", "some-package", json!({ "name": "tidy" }));
     workspace.dispatcher();
@@ -48,7 +48,7 @@ fn l01_a_task_has_the_name_that_it_says_of_itself() {
 }
 
 #[test]
-fn l01_tasks_are_found_wherever_the_project_says() {
+fn l01_tasks_are_found_in_the_projects_configured_folders() {
     let workspace = Workspace::new();
     workspace.package("crates/mail-jobs", "mail-jobs", "fn main() {}");
     let program = |name: &str| Workspace::program(name, json!({}));
@@ -128,7 +128,7 @@ fn l01_a_binary_that_describes_no_task_is_named() {
 }
 
 #[test]
-fn n05_a_package_of_another_version_is_refused_with_what_to_do() {
+fn n05_a_package_of_another_version_is_refused_with_a_remedy() {
     let workspace = Workspace::new();
     workspace.task("old", "old", json!({ "lamplighter": "0.0.3" }));
     workspace.task("new", "new", json!({ "lamplighter": "99.1.2" }));

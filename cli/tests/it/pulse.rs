@@ -73,7 +73,7 @@ fn pulse(ago: u64, duration_ms: Option<u64>, tally: Tally) -> Record {
 }
 
 #[test]
-fn p03_the_pulse_status_tells_its_health_success_rate_and_times() {
+fn p03_the_pulse_status_shows_its_health_success_rate_and_times() {
     let workspace = Workspace::new();
     workspace.write("lamplighter.toml", "name = \"shop\"\n");
     workspace.task(

@@ -71,7 +71,7 @@ fn n01_a_new_project_has_what_it_needs_and_its_own_name() {
 }
 
 #[test]
-fn n02_a_task_is_added_and_nothing_is_written_over() {
+fn n02_a_task_is_added_and_nothing_is_overwritten() {
     let place = Workspace::empty();
     place.run(&["new", "cart", "--no-input", "--kinds", "cron", SOURCE]).succeeded();
     let before = place.read("cart/Cargo.toml");
@@ -125,7 +125,7 @@ fn existing(place: &Workspace) {
 }
 
 #[test]
-fn n03_an_existing_workspace_takes_it_in_without_moving_a_file() {
+fn n03_init_adds_to_an_existing_workspace_without_moving_a_file() {
     let place = Workspace::empty();
     existing(&place);
     let before = files(&place.path(""));
@@ -192,7 +192,7 @@ fn n03_a_single_package_becomes_a_workspace() {
 }
 
 #[test]
-fn n03_what_cannot_be_taken_in_is_named_and_nothing_is_written() {
+fn n03_an_unsuitable_project_is_named_and_nothing_is_written() {
     let nowhere = Workspace::empty();
     let error = nowhere.run(&["init"]).stderr;
     assert!(error.contains("there is no cargo workspace or package in"), "{error}");

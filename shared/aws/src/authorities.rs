@@ -91,7 +91,7 @@ mod tests {
     const AMAZON: &str = include_str!("amazon-trust-services.pem");
 
     #[test]
-    fn each_variable_is_read_and_what_is_wrong_is_named_with_its_path() {
+    fn each_variable_is_read_and_an_error_names_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         fs::create_dir(path("folder")).unwrap();

@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refused_credentials_are_named_with_what_to_do() {
+    fn refused_credentials_are_reported_with_a_remedy() {
         let refused = |code: &str| {
             let metadata = ErrorMetadata::builder().code(code).message("The token is expired.").build();
             cause(&metadata)

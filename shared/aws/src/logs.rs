@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_has_said_nothing_before_it_was_decided_on() {
+    fn the_lines_of_a_run_begin_a_minute_before_its_id() {
         let made: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let run = RunId::new(made, 7);
         let [part] = parts(Some(run), Timestamp::MAX)[..] else { panic!("one part") };

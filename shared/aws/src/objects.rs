@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_where_its_region_or_its_own_endpoint_is() {
+    fn a_buckets_address_comes_from_its_region_or_endpoint() {
         for (bucket, region, endpoint, expected) in [
             ("shop", "eu-west-1", None, "https://shop.s3.eu-west-1.amazonaws.com "),
             ("shop", "cn-north-1", None, "https://shop.s3.cn-north-1.amazonaws.com.cn "),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_s3_says_is_told() {
+    fn an_error_of_s3_is_passed_on() {
         let said = |status: u16, body: &'static str| {
             let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
             answer(&response).unwrap_err().as_operation_error().unwrap().to_string()

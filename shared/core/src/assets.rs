@@ -74,14 +74,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l10_to_left_out_is_the_base_name() {
+    fn l10_the_default_of_to_is_the_base_name() {
         assert_eq!(Asset::new("scripts/setup.sql", None).unwrap().to, "setup.sql");
         assert_eq!(Asset::new("./migrations/", None).unwrap().to, "migrations");
         assert_eq!(Asset::new("a", Some("b/./c")).unwrap().to, "b/c");
     }
 
     #[test]
-    fn l11_a_path_that_leads_out_is_named() {
+    fn l11_a_path_that_leaves_the_folder_is_named() {
         for (from, to, role) in [
             ("../shared", None, "from"),
             ("/etc/passwd", None, "from"),

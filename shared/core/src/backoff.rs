@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_from_the_first_to_the_longest() {
+    fn pauses_double_from_the_initial_one_to_the_maximum() {
         let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(1));
         let pauses: Vec<_> = (0..5).map(|_| backoff.pause().as_millis()).collect();
         assert_eq!(pauses, [300, 600, 1000, 1000, 1000]);

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c21_a_policy_is_read_as_it_is_written() {
+    fn c21_a_policy_survives_its_text() {
         for text in ["none", "last", "all within 1h", "all within 1h 30m"] {
             assert_eq!(text.parse::<CatchUp>().unwrap().to_string(), text);
         }

@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_survives_its_json_and_one_without_fields_is_read() {
+    fn a_refusal_survives_its_json_and_an_older_one_without_fields_is_read() {
         let (run_id, until) = (RunId::new(at(0), 1), at(60));
         let entry = EntryKey::new(at(90), "request");
         let ran = |occasion| Refusal::AlreadyRan { occasion };
@@ -555,7 +555,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_lease_keeps_others_out_and_names_its_run() {
+    fn a_live_lease_refuses_other_claims_and_names_its_run() {
         let first = request(1, 100, Occasion::Manual);
         let state = granted(TaskState::default(), &first);
         assert_eq!(
@@ -575,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_response_is_told_from_another_delivery() {
+    fn a_lost_response_is_distinguished_from_another_delivery() {
         let first = request(1, 100, Occasion::Manual);
         let state = granted(TaskState::default(), &first);
         assert_eq!(
@@ -627,13 +627,13 @@ mod tests {
     }
 
     #[test]
-    fn c05_disabled_keeps_everyone_out() {
+    fn c05_a_disabled_task_refuses_every_claim() {
         let state = TaskState { disabled: true, ..TaskState::default() };
         assert_eq!(refusal(&state, &request(1, 1, Occasion::Manual)), Refusal::Disabled);
     }
 
     #[test]
-    fn c23_a_task_that_runs_once_is_disabled_from_its_claim_on() {
+    fn c23_a_run_once_task_is_disabled_by_its_claim() {
         for overlap in [Overlap::Skip, Overlap::Allow, Overlap::Replace] {
             let once = |run, now, tick| Request {
                 runs_once: true,

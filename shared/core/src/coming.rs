@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn k05_what_is_left_out_and_what_comes_again_is_marked() {
+    fn k05_skipped_and_repeated_times_are_marked() {
         let days = ("2026-03-28T00:00:00Z", "2026-03-30T12:00:00Z");
         assert_eq!(
             upcoming("30 2 * * *", "Europe/Vienna", days.0, days.1),

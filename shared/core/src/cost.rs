@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn k05_a_function_costs_its_invocations_its_time_its_writes_and_its_trigger() {
+    fn k05_the_cost_of_a_function_includes_invocations_time_writes_and_trigger() {
         let usage = Usage {
             starter: Starter::Schedule,
             runs: 1_000_000,

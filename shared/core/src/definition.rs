@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn l02_what_cannot_stand_names_its_key() {
+    fn l02_an_invalid_value_is_reported_with_its_key() {
         assert_eq!(definition().faults(), []);
         let faulty = Definition {
             timeout: Duration::from_secs(901),
@@ -481,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn l02_an_unknown_word_is_named_with_what_may_stand_there() {
+    fn l02_an_unknown_word_is_reported_with_the_allowed_ones() {
         let error = "delete".parse::<RunOn>().unwrap_err();
         assert_eq!(error.to_string(), "`delete` is not a change to run on: it must be one of deploy, update");
     }

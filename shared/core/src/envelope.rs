@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_empty_payload_is_a_wish_and_a_schedules_one_a_tick() {
+    fn an_empty_payload_is_a_manual_run_and_a_schedules_one_is_a_tick() {
         let wish = Envelope::parse(json!({})).unwrap();
         assert_eq!(wish.occasion(), Ok(Occasion::Manual));
         assert_eq!(Envelope::parse(Value::Null), Ok(wish));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_of_something_else_is_refused() {
+    fn a_foreign_payload_is_refused() {
         let records = Envelope::parse(json!({ "Records": [] })).unwrap_err().to_string();
         assert!(records.contains("unknown field `Records`"), "{records}");
         for payload in [json!([]), json!(["manual"]), json!(1), json!("x"), json!(false)] {

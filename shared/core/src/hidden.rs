@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_what_is_marked_and_not_empty_is_found() {
+    fn o04_marked_values_that_are_not_empty_are_found() {
         let schema = json!({ "properties": {
             "token": { "writeOnly": true },
             "hooks": { "items": { "properties": { "key": { "writeOnly": true } } } },

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_without_a_claimant_is_nobodys() {
+    fn a_text_without_a_claimant_matches_no_claimant() {
         for word in ["", "1f"] {
             let holder = Holder::from(word);
             assert_eq!(holder.claimant(), None);

@@ -86,14 +86,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_function_gives_the_name_and_the_name_its_type() {
+    fn a_function_name_becomes_the_task_name_and_its_type_name() {
         let name = TaskName::from_function("run_migrations_2").unwrap();
         assert_eq!(name.as_str(), "run-migrations-2");
         assert_eq!(name.to_pascal_case(), "RunMigrations2");
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn an_invalid_name_is_refused() {
         let long = "a".repeat(MAX_LEN + 1);
         for word in ["", "-", "a-", "-a", "a--b", "A", "1a", "ä", "a b", long.as_str()] {
             assert_eq!(word.parse::<TaskName>(), Err(InvalidName { word: word.to_owned() }), "{word}");

@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_project_has_the_name_that_it_is_given_else_its_folders() {
+    fn a_project_has_its_configured_name_or_else_its_folders() {
         let long = "a".repeat(MAX_LEN);
         for (given, folder, wanted) in [
             (None, "shop", "shop"),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_gives_no_name_is_refused_with_one_that_is_like_it() {
+    fn a_folder_with_an_unusable_name_is_refused_with_a_suggestion() {
         let long = "a".repeat(MAX_LEN + 1);
         for (folder, suggestion) in [
             ("my_shop", "my-shop"),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_name_that_is_none_is_refused_whatever_the_folder_is() {
+    fn an_invalid_configured_name_is_refused_although_the_folders_is_valid() {
         for given in ["", "my_shop", "1a", "a b", "../x", "ünï"] {
             let refused = name(Some(given), "shop").unwrap_err();
             assert_eq!(refused, Nameless::Given(InvalidStackName { word: given.to_owned() }));

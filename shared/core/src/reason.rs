@@ -679,7 +679,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_of_a_later_version_and_none_are_no_reason() {
+    fn an_unknown_or_missing_kind_is_no_reason() {
         #[derive(Deserialize)]
         struct Record {
             #[serde(default, deserialize_with = "lenient")]

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_references_are_read_as_cloudformation_reads_them() {
+    fn o04_references_are_parsed_as_cloudformation_parses_them() {
         let found = |text| references(text);
         assert_eq!(found("plain {{resolve}} {{other:x}}"), Ok(vec![]));
         assert_eq!(found(TOKEN), Ok(vec![TOKEN]));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_value_is_put_in_the_place_of_its_reference_and_not_looked_into() {
+    fn o04_a_value_replaces_its_reference_and_is_not_resolved_again() {
         let text = "{{resolve:ssm:a}}-{{resolve:ssm:b}}-{{resolve:ssm:a}}";
         let values = BTreeMap::from([("{{resolve:ssm:a}}", "{{resolve:ssm:b}}"), ("{{resolve:ssm:b}}", "")]);
         let replaced =
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_the_place_of_a_reference_is_a_path_and_a_pointer() {
+    fn o04_the_location_of_a_reference_is_a_path_and_a_pointer() {
         let config = json!({ "a": [{ "x/y~z": TOKEN }], "b": "plain", TOKEN: 1 });
         let found = find(&config);
         let places: Vec<_> =
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_text_that_is_empty_needs_no_variable() {
+    fn o04_an_empty_text_needs_no_variable() {
         let settings = settings(json!({ "token": TOKEN, "url": "{{resolve:ssm:/url}}" }));
         let Packed { settings, variables } =
             pack(&settings).mapped(|text| if text == TOKEN { String::new() } else { text });
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_variable_that_is_missing_is_named() {
+    fn o04_a_missing_variable_is_named() {
         let packed = pack(&settings(json!({ "token": TOKEN })));
         let error = unpack(&packed.settings.to_string(), |_| None).unwrap_err().to_string();
         let name = packed.variables.keys().next().unwrap();
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_text_becomes_what_its_place_is_for() {
+    fn o04_a_text_is_converted_to_the_type_of_its_location() {
         let schema = json!({
             "properties": {
                 "text": { "type": "string" }, "maybe": { "type": ["string", "null"] },
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_what_is_not_resolved_yet_is_not_judged() {
+    fn o04_an_unresolved_reference_is_not_validated() {
         let schema = json!({ "properties": { "pin": { "type": "integer" }, "n": { "type": "integer" } } });
         assert!(check(&json!({ "pin": TOKEN, "n": 1 }), &schema).is_ok());
         assert_eq!(check(&json!({ "n": "x" }), &schema).unwrap_err().path, "n");
@@ -483,7 +483,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn o04_any_text_arrives_as_it_is_wherever_it_stands(config in configs(), value in ".*") {
+        fn o04_any_text_arrives_unchanged_in_any_location(config in configs(), value in ".*") {
             let mut expected = config.clone();
             for place in find(&config) {
                 let text = replaced(place.text, |_| Some(&value)).unwrap();
@@ -494,7 +494,7 @@ mod tests {
         }
 
         #[test]
-        fn o04_no_text_is_too_strange_to_be_looked_at(text in "[{}a-z:\\n]{0,40}|(\\{\\{resolve:[a-z-]{0,15}:?[^{]{0,5}(\\}\\})?){0,3}") {
+        fn o04_no_text_panics(text in "[{}a-z:\\n]{0,40}|(\\{\\{resolve:[a-z-]{0,15}:?[^{]{0,5}(\\}\\})?){0,3}") {
             if let Ok(found) = references(&text) {
                 prop_assert_eq!(found.is_empty(), !has_reference(&text));
                 prop_assert_eq!(replaced(&text, |_| Some("")).is_some(), true);

@@ -94,7 +94,7 @@ mod tests {
     proptest! {
         /// The bounds are computed here by repeated doubling.
         #[test]
-        fn c16_a_pause_is_its_jitters_part_of_a_bound_that_doubles_up_to_the_maximum(
+        fn c16_a_pause_is_a_random_part_of_a_bound_that_doubles_up_to_the_maximum(
             attempt in prop_oneof![1_u32..12, 1_u32..],
             attempts in prop_oneof![1_u32..12, 1_u32..],
             (initial, max) in (0_u64..5_000, 0_u64..600_000),

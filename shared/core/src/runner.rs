@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runner_that_says_nothing_is_dead_whatever_it_said_last() {
+    fn a_runner_without_heartbeats_is_dead_whatever_its_last_state() {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let runner = |stopping| Runner {
             instance: "a".to_owned(),

@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn l09_overrides_go_key_by_key_and_keep_their_types() {
+    fn l09_overrides_merge_key_by_key_and_keep_their_types() {
         let base =
             Settings { config: json!({ "a": 1, "b": { "c": true, "d": "x" } }), ..Settings::default() };
         let over =

@@ -152,12 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_came_to_its_end_rests() {
+    fn a_side_task_that_returned_is_not_restarted() {
         assert_eq!(Pace::default().after_end(&SideTaskEnd::default(), Duration::ZERO, 3, 0.5), Next::Rest);
     }
 
     #[test]
-    fn s03_a_process_whose_runner_died_is_gone_before_another_may_have_the_task() {
+    fn s03_the_process_of_a_dead_runner_ends_before_another_may_take_the_task() {
         let Pace { lease, heartbeat, .. } = Pace::default();
         assert!(PARTING + heartbeat <= lease);
     }

@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn v07_what_json_has_no_number_for_is_named_with_its_place() {
+    fn v07_a_number_that_json_lacks_is_named_with_its_location() {
         let route = |lat, more, shape| Route {
             name: "x",
             points: vec![
@@ -472,7 +472,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn v08_each_float_has_the_same_bits_after_its_way_through_text(bits: u64) {
+        fn v08_each_float_keeps_its_bits_through_text(bits: u64) {
             let float = f64::from_bits(bits);
             prop_assume!(float.is_finite());
             let text = written(&[float]).unwrap().to_string();
@@ -484,7 +484,7 @@ mod tests {
         }
 
         #[test]
-        fn written_values_are_those_of_serde_json(number: i64, wide: u64, text: String, list: Vec<Option<u8>>) {
+        fn written_values_equal_those_of_serde_json(number: i64, wide: u64, text: String, list: Vec<Option<u8>>) {
             let value = (number, wide, text, list, BTreeMap::from([(number, Some('x'))]), ());
             prop_assert_eq!(written(&value).unwrap(), serde_json::to_value(&value).unwrap());
         }

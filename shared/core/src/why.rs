@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn k05_why_a_tick_was_kept_out() {
+    fn k05_why_a_tick_was_refused() {
         let refusal = Refusal::PreviousInstanceRunning { run_id: id(9), until: at(60) };
         let runs = [skipped(1, &refusal)];
         assert!(matches!(
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn k05_why_a_tick_had_nothing() {
+    fn k05_why_a_tick_has_no_run() {
         assert_eq!(ask(&[], |_| ()), Answer::Missed { noted_at: None, instead: None });
         let noted_at = Some(at(180));
         assert_eq!(ask(&[], |q| q.noted_at = noted_at), Answer::Missed { noted_at, instead: None });

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_itself_and_nothing_else() {
+    fn a_key_equals_only_itself() {
         let (key, other) = (Key::new().unwrap(), Key::new().unwrap());
         assert!(key.is(key.as_str().as_bytes()));
         assert_eq!(Key::parse(key.as_str()), Some(key.clone()));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_masked_wherever_they_stand_and_all_else_is_left() {
+    fn keys_are_masked_in_any_position_and_the_rest_is_unchanged() {
         let keys = [Key::new().unwrap(), Key::new().unwrap()];
         let [one, two] = [keys[0].as_str(), keys[1].as_str()];
         for (text, wanted) in [

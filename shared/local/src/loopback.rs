@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_is_read_as_it_is_written_and_keeps_its_key_to_itself() {
+    fn an_endpoint_survives_its_text_and_hides_its_key() {
         let endpoint = Endpoint::new(([127, 0, 0, 1], 4000).into()).unwrap();
         let url = endpoint.to_string();
         assert_eq!(Endpoint::parse(&url), Some(endpoint.clone()));

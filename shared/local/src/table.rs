@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_engine_fails_and_names_the_process_that_has_the_file() {
+    fn a_second_engine_fails_and_names_the_process_that_holds_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/table.db");
         let first = Engine::open(&path, Synchronous::Normal).unwrap();

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn l11_a_missing_asset_and_a_bad_link_are_named() {
+    fn l11_a_missing_asset_and_a_broken_link_are_named() {
         let folder = package();
         let missing = files(&folder.path().join("package"), &Asset::new("sql", None).unwrap()).unwrap_err();
         assert!(missing.to_string().starts_with("`sql` is missing"), "{missing}");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn l11_an_asset_that_is_itself_a_link_to_the_outside_is_named() {
+    fn l11_an_asset_that_links_to_the_outside_is_named() {
         let folder = package();
         symlink("../outside", folder.path().join("package/sneaky")).unwrap();
         let error = files(&folder.path().join("package"), &Asset::new("sneaky", None).unwrap()).unwrap_err();

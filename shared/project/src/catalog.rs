@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_is_current_until_something_that_it_comes_from_changes() {
+    fn a_catalog_is_current_until_one_of_its_sources_changes() {
         assert!(Stage::new().is_current());
         for (what, change) in [
             (
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_catalog_is_that_of_its_own_folder_only() {
+    fn a_catalog_of_another_folder_is_not_used() {
         let stage = Stage::new();
         stage.write("elsewhere/Cargo.toml", "[workspace]");
         assert_eq!(Catalog::current(&stage.path("elsewhere")), None);

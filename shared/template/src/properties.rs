@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn g07_texts_are_substituted_and_calls_are_kept() {
+    fn g07_texts_are_substituted_and_function_calls_are_kept() {
         for (value, expected) in [
             (json!("a"), "a"),
             (json!("${Net}-a"), "{Fn::Sub: '${Net}-a'}"),

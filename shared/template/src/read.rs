@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_around_it_do_not_matter() {
+    fn line_endings_document_marks_and_json_are_read_alike() {
         let text = "A:\n  - b: |\n      one\n      two\n  - \"c\"\n";
         for other in [text.replace('\n', "\r\n"), format!("\u{feff}{text}"), format!("---\n{text}...\n")] {
             assert_eq!(value(&other), value(text), "{other:?}");
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_reported_with_its_line() {
+    fn an_unreadable_template_is_reported_with_its_line() {
         let mut laughs = "a: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
         for i in 1..12 {
             let aliases = vec![format!("*a{}", i - 1); 9].join(", ");

@@ -1,7 +1,9 @@
 //! The whole template of a fixed project.
 
+mod roles;
+
 use lamplighter_core::definition::Kind;
-use lamplighter_project::{Project, config::Config, functions::reachable_queues};
+use lamplighter_project::{Project, config::Config};
 use proptest::prelude::*;
 use serde_json::json;
 use serde_yaml_ng::Value;
@@ -38,59 +40,7 @@ fn g01_side_tasks_are_not_in_the_template() {
 }
 
 #[test]
-fn g03_no_role_allows_anything_on_everything() {
-    let template = read(&template());
-    let roles =
-        template["Resources"].as_mapping().unwrap().iter().filter(|(_, r)| r["Type"] == "AWS::IAM::Role");
-    let mut statements = 0;
-    for (id, role) in roles.filter(|(id, _)| *id != "SiteRole") {
-        for statement in
-            role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"].as_sequence().unwrap()
-        {
-            statements += 1;
-            let actions: Vec<_> =
-                statement["Action"].as_sequence().unwrap().iter().filter_map(Value::as_str).collect();
-            assert!(
-                !actions.is_empty() && actions.iter().all(|action| !action.contains('*')),
-                "{id:?} {actions:?}"
-            );
-            for resource in statement["Resource"].as_sequence().unwrap() {
-                assert_ne!(resource, "*", "{id:?} {actions:?}");
-            }
-        }
-    }
-    assert!(statements > 10);
-}
-
-#[test]
-fn g03_a_role_has_what_is_declared_for_its_task_and_for_no_other() {
-    let template = read(&template());
-    let statements = |role: &str| {
-        let statements =
-            &template["Resources"][role]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"];
-        serde_yaml_ng::to_string(statements).unwrap()
-    };
-    assert!(statements("ProcessAssetsRole").contains("${LamplighterBucket.Arn}/public/*"));
-    let seed = statements("SeedDataRole");
-    assert_eq!((seed.matches("s3:").count(), seed.matches("LamplighterBucket").count()), (1, 1), "{seed}");
-    assert!(seed.contains("${LamplighterBucket.Arn}/runs/seed-data/*"), "its own large values: {seed}");
-    for role in ["LamplighterDispatcherRole", "LamplighterFallbackRole"] {
-        assert!(!statements(role).contains("s3:"), "{role} needs none of the values");
-    }
-    // What one job returned may be what the next one is given.
-    let pulse = statements("LamplighterPulseRole");
-    assert!(pulse.contains("/runs/send-receipt/*") && !pulse.contains("/runs/seed-data/*"), "{pulse}");
-    let dispatcher = statements("LamplighterDispatcherRole");
-    for name in ["run-migrations", "seed-data", "process-assets", "warm-cache"] {
-        assert!(dispatcher.contains(&format!(":function:${{AWS::StackName}}-{name}")), "{name}");
-    }
-    assert!(!dispatcher.contains("purge-expired"), "no deployment starts it");
-    let schedule = statements("PurgeExpiredScheduleRole");
-    assert!(schedule.contains("PurgeExpiredFunction") && schedule.matches("lambda:").count() == 1);
-}
-
-#[test]
-fn g04_a_cron_task_has_a_schedule_of_its_own() {
+fn g04_each_cron_task_has_its_own_schedule() {
     let schedule = &read(&template())["Resources"]["PurgeExpiredSchedule"]["Properties"];
     assert_eq!(schedule["ScheduleExpression"], "cron(0/5 * * * ? *)");
     assert_eq!(schedule["ScheduleExpressionTimezone"], "Europe/Berlin");
@@ -98,7 +48,7 @@ fn g04_a_cron_task_has_a_schedule_of_its_own() {
 }
 
 #[test]
-fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
+fn g04_schedules_beyond_eventbridge_go_to_the_pulse() {
     let described = |keys| {
         let tasks = vec![fixtures::described("close-month", keys)];
         let project = Project::resolve("shop", tasks, &Config::default(), None).unwrap();
@@ -120,7 +70,7 @@ fn g04_what_eventbridge_cannot_express_goes_to_the_pulse() {
 }
 
 #[test]
-fn q15_a_queue_delivers_batches_and_redelivers_what_failed() {
+fn q15_a_queue_delivers_batches_and_redelivers_failed_messages() {
     let template = read(&template());
     let of = |id: &str| template["Resources"][id]["Properties"].clone();
     let mapping = of("SendReceiptQueueMapping");
@@ -141,20 +91,6 @@ fn q15_a_queue_delivers_batches_and_redelivers_what_failed() {
 }
 
 #[test]
-fn q11_only_functions_of_queue_tasks_may_send_messages_in_a_loop() {
-    let template = read(&template());
-    for (id, resource) in template["Resources"].as_mapping().unwrap() {
-        if resource["Type"] != "AWS::Serverless::Function" {
-            continue;
-        }
-        // The functions whose messages lead back to them: a job wakes or enqueues others.
-        let is_of_queue = ["SendReceiptFunction", "WriteInvoiceFunction"].contains(&id.as_str().unwrap());
-        let wanted = if is_of_queue { Value::from("Allow") } else { Value::Null };
-        assert_eq!(resource["Properties"]["RecursiveLoop"], wanted, "{id:?}");
-    }
-}
-
-#[test]
 fn q02_arguments_live_as_long_as_their_job_may_run_or_be_replayed() {
     let rules = |project: &Project| {
         let template = read(&render(project, Some(&fixtures::application())).unwrap());
@@ -170,45 +106,7 @@ fn q02_arguments_live_as_long_as_their_job_may_run_or_be_replayed() {
 }
 
 #[test]
-fn g03_only_who_enqueues_may_send() {
-    let template = read(&template());
-    let resources = template["Resources"].as_mapping().unwrap();
-    let may_send = |of: &Value| serde_yaml_ng::to_string(of).unwrap().contains("sqs:SendMessage");
-    let senders = resources.iter().filter(|(_, resource)| may_send(resource));
-    let senders: Vec<_> = senders.map(|(id, _)| id.as_str().unwrap()).collect();
-    // The schedule's role may set ticks aside, and a job may wake one of its own task that comes after it.
-    let wanted = [
-        "PurgeExpiredScheduleRole",
-        "SendReceiptRole",
-        "WriteInvoiceRole",
-        "LamplighterPulseRole",
-        "SiteFunctionEnqueues",
-    ];
-    assert_eq!(senders, wanted);
-    let role = |id: &str| serde_yaml_ng::to_string(&resources[id]["Properties"]["Policies"]).unwrap();
-    assert!(role("SendReceiptRole").contains("RUNS#write-invoice#*"));
-    assert!(!role("WriteInvoiceRole").contains("send-receipt"), "no function enqueues for both");
-    let site = &resources["SiteFunctionEnqueues"]["Properties"];
-    assert_eq!(site["Roles"][0]["Ref"], "SiteRole");
-    let statements = serde_yaml_ng::to_string(&site["PolicyDocument"]).unwrap();
-    assert!(statements.contains("RUNS#send-receipt#*") && !statements.contains("write-invoice"));
-    let variables = &resources["SiteFunction"]["Properties"]["Environment"]["Variables"];
-    assert!(!variables["LAMPLIGHTER_QUEUES"].is_null() && !variables["VERSION"].is_null());
-}
-
-#[test]
-fn q12_a_job_may_wake_what_can_come_after_it() {
-    let mut project = fixtures::shop();
-    let both = ["send-receipt", "write-invoice"].map(|name| name.parse().unwrap()).to_vec();
-    project.functions.insert("SiteFunction".to_owned(), both);
-    let invoice = project.tasks.iter().find(|task| task.name().as_str() == "write-invoice").unwrap();
-    assert_eq!(reachable_queues(&project, invoice), ["send-receipt".parse().unwrap()]);
-    let purge = project.tasks.iter().find(|task| task.name().as_str() == "purge-expired").unwrap();
-    assert_eq!(reachable_queues(&project, purge), []);
-}
-
-#[test]
-fn what_sqs_does_not_support_is_reported_with_its_place() {
+fn a_value_that_sqs_does_not_support_is_reported_with_its_key() {
     let faults = |tasks: Vec<_>, config: &str| {
         let config = Config::parse(config).unwrap();
         match Project::resolve("shop", tasks, &config, None) {
@@ -433,31 +331,6 @@ fn o09_a_name_that_sam_or_aws_would_use_twice_is_reported() {
     let fine = "  Own: {Type: AWS::SQS::Queue, Properties: {QueueName: !Sub '${AWS::StackName}-seed-data'}}\n  \
                 Site: {Type: AWS::Serverless::Function, Properties: {Role: !Ref Own, FunctionName: !Ref Own}}";
     assert_eq!(faults(fine), Ok(()));
-}
-
-#[test]
-fn g07_the_name_of_a_role_is_unique_and_not_too_long() {
-    let faults = |config: &str| {
-        let config = Config::parse(config).unwrap();
-        let project = Project::resolve("shop", fixtures::tasks(), &config, None).unwrap();
-        render(&project, Some(&fixtures::application())).map(drop).map_err(|faults| faults.to_string())
-    };
-    let role = |task: &str, name: &str| format!("[tasks.{task}.role]\nRoleName = \"{name}\"\n");
-    assert_eq!(faults(&(role("seed-data", "${AWS::StackName}-a") + &role("warm-cache", "b"))), Ok(()));
-    let same = faults(&(role("seed-data", "a") + &role("warm-cache", "a"))).unwrap_err();
-    let expected = "infra/template.yaml: Resources.WarmCacheRole.Properties.RoleName: the role of `SeedDataRole` has the \
-                    same name: use another name";
-    assert_eq!(same, expected);
-    let config = Config::parse(&(role("seed-data", "a") + &role("warm-cache", "a"))).unwrap();
-    let project = Project::resolve("shop", fixtures::tasks(), &config, None).unwrap();
-    let destination = super::Destination { file: "infra/prod.yaml".to_owned(), ..Default::default() };
-    let elsewhere = super::render_to(&destination, &project, None).unwrap_err().to_string();
-    assert!(elsewhere.starts_with("infra/prod.yaml: Resources.WarmCacheRole"), "{elsewhere}");
-    let long = faults(&role("seed-data", &"x".repeat(65))).unwrap_err();
-    assert!(
-        long.contains("Resources.SeedDataRole.Properties.RoleName: is longer than the 64 characters"),
-        "{long}"
-    );
 }
 
 /// Values as they may stand in a template, without what is a function call by its key.

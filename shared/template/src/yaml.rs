@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_well() {
+    fn a_value_is_written_readably() {
         let value = map! {
             "Type" => "AWS::IAM::Role",
             "Actions" => list!["logs:PutLogEvents", "${x}"],
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_written_is_read_back() {
+    fn any_value_is_read_back() {
         for text in [
             "",
             " ",

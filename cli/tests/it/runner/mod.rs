@@ -1,5 +1,6 @@
 //! S04 to S07, K01: `lamplighter start`, `dev` and `runner` as processes, with tasks that really run.
 
+mod disk;
 mod killed;
 mod neighbours;
 mod notifications;

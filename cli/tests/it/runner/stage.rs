@@ -296,6 +296,22 @@ impl Drop for Runner {
     }
 }
 
+/// `command`, started by the program and arguments `words`, such as `unshare -r`.
+pub(super) fn within(words: &[&str], command: &Command) -> Command {
+    let mut within = Command::new(words[0]);
+    within.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        within.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => within.env(name, value),
+            None => within.env_remove(name),
+        };
+    }
+    within
+}
+
 /// The binary of `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
 pub(crate) fn probe() -> PathBuf {
     let test = std::env::current_exe().unwrap();

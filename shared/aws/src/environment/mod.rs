@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_variables_of_a_stack_have_one_rule() {
+    fn the_variables_of_a_stack_follow_one_rule() {
         let none = StackVariables::of(|_| None).unwrap();
         assert_eq!((none.table.as_deref(), none.environment.as_str()), (None, DEFAULT_ENVIRONMENT));
         assert_eq!(StackVariables::of(|_| Some(OsString::new())), Ok(none), "empty is as if it were not set");

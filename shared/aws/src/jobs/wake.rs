@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runners_address_is_read_as_it_is_written_and_keeps_its_key_to_itself() {
+    fn a_runners_address_survives_its_text_and_hides_its_key() {
         let address: RunnerAddress = "127.0.0.1:4000/key-3f".parse().unwrap();
         assert_eq!(address.to_string(), "127.0.0.1:4000/key-3f");
         assert_eq!(format!("{address:?}"), "RunnerAddress(127.0.0.1:4000, ..)");

@@ -469,13 +469,13 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
 
         #[test]
-        fn two_different_things_never_have_one_key(one in thing(), other in thing()) {
+        fn two_different_items_never_share_a_key(one in thing(), other in thing()) {
             prop_assert_eq!(one == other, one.key() == other.key(), "{:?} {:?}", one, other);
         }
 
         /// A role's conditions let it at its own task's partitions and at no other's.
         #[test]
-        fn a_tasks_partitions_are_no_other_tasks(task in name(), other in name(), thing in thing(), id in run()) {
+        fn no_two_tasks_share_a_partition(task in name(), other in name(), thing in thing(), id in run()) {
             let LeadingKeys { task: own, runs, jobs, messages: [notices, _] } = LeadingKeys::of(&task);
             let runs = runs.strip_suffix('*').unwrap();
             prop_assert_eq!(task == other, Key::run(&other, id).pk.starts_with(runs));
@@ -490,7 +490,7 @@ mod tests {
         }
 
         #[test]
-        fn a_jobs_key_is_read_from_its_items(task in name(), run_id in run()) {
+        fn a_jobs_key_is_parsed_from_its_items(task in name(), run_id in run()) {
             let key = JobKey { task, run_id };
             prop_assert_eq!(Key::job(&key).parse_job(), Some(key.clone()));
             prop_assert_eq!(Key::of(&Key::job(&key).attributes()), Some(Key::job(&key)));
@@ -498,7 +498,7 @@ mod tests {
 
         /// The queues' partitions of the index are no task's, whatever its name; the old ones are that of one task only.
         #[test]
-        fn no_task_has_the_queues_partitions(task in name()) {
+        fn no_task_shares_a_partition_with_the_queues(task in name()) {
             let of_task: BTreeSet<_> =
                 Priority::ALL.iter().map(|priority| DuePartition::Runner(&task, *priority).pk()).collect();
             prop_assert_eq!(of_task.len(), Priority::ALL.len());
@@ -513,7 +513,7 @@ mod tests {
 
     /// Tables that exist have these keys.
     #[test]
-    fn stored_keys_are_as_they_always_were() {
+    fn stored_keys_have_not_changed() {
         let task: TaskName = "send-mail".parse().unwrap();
         let at: Timestamp = "2026-11-21T13:14:15Z".parse().unwrap();
         let (id, job) = (RunId::new(at, 7), RunId::of_job(at, 5 << 76));
@@ -553,7 +553,7 @@ mod tests {
 
     /// Only this file spells keys: a string literal elsewhere that begins like one is a mistake.
     #[test]
-    fn no_other_file_of_the_workspace_spells_a_key() {
+    fn no_other_file_of_the_workspace_contains_a_key() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let prefixes =
             ["TASK#", "RUNS#", "JOBS#", "STATS#", "NOTICES#", "DEPLOYMENT#", "REQUEST#", "DUE#", "LIMIT#"];

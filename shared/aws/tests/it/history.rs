@@ -101,7 +101,7 @@ async fn seconds(embedded: &Embedded, wanted: &History) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn p04_history_is_newest_first_by_status_trigger_and_time_and_goes_on_where_a_page_ended() {
+async fn p04_history_is_newest_first_filtered_and_continues_after_each_page() {
     let embedded = embedded().await;
     record(
         &embedded,
@@ -131,7 +131,7 @@ async fn p04_history_is_newest_first_by_status_trigger_and_time_and_goes_on_wher
 }
 
 #[tokio::test]
-async fn p04_a_page_costs_the_same_however_many_runs_there_are() {
+async fn p04_the_cost_of_a_page_does_not_depend_on_the_number_of_runs() {
     let embedded = embedded().await;
     let newest = History::of(task(), 20);
     let failed = History { statuses: vec![Status::Failed], ..newest.clone() };
@@ -152,7 +152,7 @@ async fn p04_a_page_costs_the_same_however_many_runs_there_are() {
 }
 
 #[tokio::test]
-async fn an_item_that_does_not_parse_is_told_by_its_key_and_the_others_are_shown() {
+async fn an_item_that_does_not_parse_is_reported_with_its_key_and_the_others_are_shown() {
     let embedded = embedded().await;
     record(&embedded, (0..3).map(|i| run(i, Status::Completed, Trigger::Schedule))).await;
     let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -218,7 +218,7 @@ async fn p05_statistics_are_the_same_before_and_after_their_rollups() {
 }
 
 #[tokio::test]
-async fn p05_statistics_count_a_lost_run_and_tell_the_failure_streak() {
+async fn p05_statistics_count_a_lost_run_and_the_failure_streak() {
     let embedded = embedded().await;
     let none = embedded.table.statistics(&task(), &Window::Month.before(at(0)), at(0)).await.unwrap();
     assert_eq!((none.statistics.total(), none.failure_streak), (0, 0));

@@ -1,39 +1,28 @@
 //! Jobs on an embedded engine: their records from the enqueue to the end.
 
-use std::{
-    collections::BTreeSet,
-    net::UdpSocket,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+mod enqueue;
+mod group_commit;
+mod limit;
 
-use crate::support::{Embedded, embedded};
-use aws_sdk_dynamodb::types::AttributeValue;
+use std::time::Duration;
+
 use jiff::Timestamp;
 use lamplighter_aws::{
-    clients::Clients,
-    jobs::{Accepted, EnqueueError, JobOutcome, Jobs, RunnerAddress, Waker, Worker},
-    table::{
-        AbortOutcome, Conditional, GroupCommit, History, Item, JobEnd, JobKeys, JobRecord, JobStart, JobStep,
-        StepOutcome, Transport,
-    },
+    jobs::{JobOutcome, Jobs, Waker, Worker},
+    table::{AbortOutcome, Conditional, History, JobKeys, JobRecord, JobStart, Transport},
 };
 use lamplighter_core::{
     definition::Priority,
     id::RunId,
-    job::{
-        AttemptOutcome, Job, JobKey, Limit, NewJob, OnConflict, Refusal, Scope, StartRequest, Unique, When,
-    },
+    job::{AttemptOutcome, Job, JobKey, NewJob, Refusal, StartRequest, When},
     reason::Reason,
     retry::Retry,
     run::{Attempt, ErrorKind, Run, RunError, Trigger},
     status::Status,
 };
-use lamplighter_local::LocalCommit;
 use serde_json::json;
+
+use crate::support::{Embedded, embedded};
 
 fn new() -> NewJob {
     NewJob {
@@ -65,8 +54,8 @@ fn failure() -> RunError {
 }
 
 async fn succeed(jobs: &Jobs, key: &JobKey) -> Run {
-    let carried = jobs.process(key, &worker("w"), async |job| tried(job, None)).await.unwrap();
-    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
+    let outcome = jobs.process(key, &worker("w"), async |job| tried(job, None)).await.unwrap();
+    let JobOutcome::Over(run) = outcome else { panic!("{outcome:?}") };
     *run
 }
 
@@ -82,7 +71,7 @@ async fn enqueue(jobs: &Jobs, new: NewJob) -> JobKey {
 }
 
 #[tokio::test]
-async fn q01_q02_a_job_waits_from_its_enqueue_and_its_values_come_back() {
+async fn q01_q02_an_enqueued_job_is_pending_and_its_values_return_unchanged() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     embedded.meter.spent();
@@ -94,13 +83,13 @@ async fn q01_q02_a_job_waits_from_its_enqueue_and_its_values_come_back() {
     assert_eq!(run.arguments, new().arguments);
     assert_eq!(run.data, Some(json!({ "sent": "żółw" })));
     assert_eq!(jobs.wait(&key, Duration::ZERO).await.unwrap(), Some(run.clone()));
-    // A delivery that comes again finds it over, and runs nothing.
+    // A repeated delivery finds the job over and runs nothing.
     let again = jobs.process(&key, &worker("v"), async |_| panic!("it ran twice")).await.unwrap();
     assert_eq!(again, JobOutcome::Over(Box::new(run)));
 }
 
 #[tokio::test]
-async fn a_job_costs_three_write_units_and_under_a_runner_the_indexs_besides() {
+async fn a_job_costs_three_write_units_plus_those_of_the_index_under_a_runner() {
     let embedded = embedded().await;
     for (transport, units) in [(Transport::Queue, [1.0, 1.0, 1.0]), (Transport::Runner, [2.0, 3.0, 2.0])] {
         let now = Timestamp::now();
@@ -117,20 +106,20 @@ async fn a_job_costs_three_write_units_and_under_a_runner_the_indexs_besides() {
 }
 
 #[tokio::test]
-async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() {
+async fn q10_a_zombie_can_neither_end_nor_release_a_job_that_was_taken_over() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     let key = enqueue(&jobs, new()).await;
     let past = Timestamp::now().saturating_sub(Duration::from_secs(1)).unwrap();
     let zombie = Worker { until: past, ..worker("zombie") };
     let theirs = jobs.start(&key, &zombie).await.unwrap().done().unwrap();
-    let mine = jobs.start(&key, &worker("heir")).await.unwrap().done().unwrap();
+    let mine = jobs.start(&key, &worker("successor")).await.unwrap().done().unwrap();
     assert_eq!((theirs.fencing_token, mine.fencing_token, mine.attempts.len()), (1, 2, 1));
     for error in [None, Some(failure())] {
         let late = jobs.conclude(&theirs, tried(&theirs, error), &zombie).await.unwrap();
         assert_eq!(late, JobOutcome::Lost);
     }
-    let JobOutcome::Over(run) = jobs.conclude(&mine, tried(&mine, None), &worker("heir")).await.unwrap()
+    let JobOutcome::Over(run) = jobs.conclude(&mine, tried(&mine, None), &worker("successor")).await.unwrap()
     else {
         panic!("it is not over")
     };
@@ -140,7 +129,7 @@ async fn q10_a_zombie_can_neither_end_nor_give_back_a_job_that_was_taken_over() 
 }
 
 #[tokio::test]
-async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
+async fn q10_the_leases_of_a_dead_runner_are_revoked_and_no_others() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     let task = "send-mail".parse().unwrap();
@@ -154,24 +143,24 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
     }
     assert_eq!(jobs.revoke_leases(&task, "dea", longest).await.unwrap(), 0);
     assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 2);
-    assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 0, "nothing is left to do");
+    assert_eq!(jobs.revoke_leases(&task, "dead", longest).await.unwrap(), 0, "no lease is left to revoke");
     for key in &keys[..2] {
         let run = succeed(&jobs, key).await;
         assert_eq!((run.fencing_token, run.attempts.len()), (2, 2));
         assert!(run.attempts[0].error.as_ref().unwrap().message.starts_with("lost: "), "{run:?}");
     }
-    let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
+    let refused = jobs.start(&keys[2], &worker("successor")).await.unwrap();
     assert!(
         matches!(refused, Conditional::Refused(JobOutcome::Refused(Refusal::Running { .. }))),
         "{refused:?}"
     );
     assert_eq!(status(&jobs, &waiting).await, Status::Pending);
-    // One that was only taken for dead ends nothing that was started since, and keeps what was not.
+    // A runner wrongly taken for dead cannot end a job that was started since, and keeps one that was not.
     let late = jobs.conclude(&theirs[0], tried(&theirs[0], None), &worker("w").of("dead")).await.unwrap();
     assert!(matches!(late, JobOutcome::Over(run) if run.fencing_token == 2));
     assert_eq!(jobs.revoke_leases(&task, "alive", longest).await.unwrap(), 1);
     assert!(jobs.renew(&theirs[2], worker("w").until).await.unwrap());
-    let refused = jobs.start(&keys[2], &worker("heir")).await.unwrap();
+    let refused = jobs.start(&keys[2], &worker("successor")).await.unwrap();
     assert!(
         matches!(refused, Conditional::Refused(JobOutcome::Refused(Refusal::Running { .. }))),
         "{refused:?}"
@@ -179,21 +168,21 @@ async fn q10_a_dead_runners_jobs_are_free_at_once_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
+async fn q09_a_failed_attempt_is_retried_and_the_last_one_ends_the_job() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded).with_failure_messages("shop");
     let key = enqueue(&jobs, new()).await;
     let messages = async || embedded.table.outbox(Timestamp::now(), 10).await.unwrap();
     for _ in 0..2 {
-        let carried =
+        let outcome =
             jobs.process(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
-        assert!(matches!(carried, JobOutcome::Again { .. }), "{carried:?}");
+        assert!(matches!(outcome, JobOutcome::Again { .. }), "{outcome:?}");
         assert_eq!(status(&jobs, &key).await, Status::Pending);
     }
-    let carried = jobs.process(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
-    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
+    let outcome = jobs.process(&key, &worker("w"), async |job| tried(job, Some(failure()))).await.unwrap();
+    let JobOutcome::Over(run) = outcome else { panic!("{outcome:?}") };
     assert_eq!((run.status, run.attempts.len()), (Status::Failed, 3));
-    // It leaves one message to people, however often it is delivered, and what completes leaves none.
+    // A failed job leaves one notification, however often it is delivered. A completed job leaves none.
     let [message] = &messages().await[..] else { panic!("no message, or several") };
     let message = &message.message;
     assert_eq!((message.run_id, message.status.as_str()), (Some(key.run_id), "FAILED"));
@@ -201,8 +190,8 @@ async fn q09_a_failed_attempt_is_made_again_and_the_last_one_ends_the_job() {
     let again = jobs.process(&key, &worker("w"), async |_| panic!("it ran again")).await.unwrap();
     assert!(matches!(again, JobOutcome::Over(_)), "{again:?}");
     let good = enqueue(&jobs, new()).await;
-    let carried = jobs.process(&good, &worker("w"), async |job| tried(job, None)).await.unwrap();
-    assert!(matches!(carried, JobOutcome::Over(_)), "{carried:?}");
+    let outcome = jobs.process(&good, &worker("w"), async |job| tried(job, None)).await.unwrap();
+    assert!(matches!(outcome, JobOutcome::Over(_)), "{outcome:?}");
     assert_eq!(messages().await, []);
 }
 
@@ -240,7 +229,7 @@ async fn q09_the_pauses_of_a_failing_job_double_and_no_attempt_starts_before_the
 }
 
 #[tokio::test]
-async fn q04_a_waiting_a_running_and_a_finished_job_are_aborted_each_in_its_way() {
+async fn q04_an_abort_ends_a_pending_job_cancels_a_running_one_and_leaves_a_finished_one() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     let delayed = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
@@ -258,8 +247,8 @@ async fn q04_a_waiting_a_running_and_a_finished_job_are_aborted_each_in_its_way(
     assert!(
         matches!(jobs.abort(&done).await.unwrap(), AbortOutcome::Over(run) if run.status == Status::Completed)
     );
-    let nobody = JobKey { run_id: RunId::new(Timestamp::now(), 1), ..done };
-    assert_eq!(jobs.abort(&nobody).await.unwrap(), AbortOutcome::Unknown);
+    let unknown = JobKey { run_id: RunId::new(Timestamp::now(), 1), ..done };
+    assert_eq!(jobs.abort(&unknown).await.unwrap(), AbortOutcome::Unknown);
 }
 
 #[tokio::test]
@@ -267,152 +256,17 @@ async fn q05_q08_a_job_starts_neither_before_its_time_nor_after_it_expired() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded);
     let delayed = enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
-    let carried = jobs.process(&delayed, &worker("w"), async |_| panic!("it ran")).await.unwrap();
-    assert!(matches!(carried, JobOutcome::Refused(Refusal::NotBefore { .. })), "{carried:?}");
+    let outcome = jobs.process(&delayed, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    assert!(matches!(outcome, JobOutcome::Refused(Refusal::NotBefore { .. })), "{outcome:?}");
     let due = jobs.table().due_for_runner(&delayed.task, Priority::Medium, 10).await.unwrap();
     assert!(matches!(&due[..], [(key, at)] if *key == delayed && *at > Timestamp::now()), "{due:?}");
 
     let hasty = enqueue(&jobs, NewJob { expires_in: Some(Duration::from_millis(1)), ..new() }).await;
     tokio::time::sleep(Duration::from_millis(5)).await;
-    let carried = jobs.process(&hasty, &worker("w"), async |_| panic!("it ran")).await.unwrap();
-    let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
+    let outcome = jobs.process(&hasty, &worker("w"), async |_| panic!("it ran")).await.unwrap();
+    let JobOutcome::Over(run) = outcome else { panic!("{outcome:?}") };
     assert!(matches!(run.why, Some(Reason::Expired { .. })), "{run:?}");
     assert!(run.reason().unwrap().starts_with("expired"), "{run:?}");
-}
-
-#[tokio::test]
-async fn q07_of_two_jobs_with_one_key_there_is_one() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    let named = NewJob { id: Some("order-42".into()), ..new() };
-    let first = jobs.enqueue(named.clone()).await.unwrap();
-    assert_eq!(jobs.enqueue(named.clone()).await.unwrap(), Accepted { joined: true, ..first.clone() });
-    succeed(&jobs, &first.key).await;
-    // An id is the job's own for as long as its record is kept.
-    assert_eq!(jobs.enqueue(named).await.unwrap().key, first.key);
-
-    let within = Duration::from_secs(60);
-    for scope in [Scope::Task, Scope::Arguments, Scope::Key("k".into())] {
-        let only =
-            |on_twin| NewJob { unique: Some(Unique { scope: scope.clone(), within, on_twin }), ..new() };
-        let first = enqueue(&jobs, only(OnConflict::Refuse)).await;
-        match jobs.enqueue(only(OnConflict::Refuse)).await {
-            Err(EnqueueError::NotUnique(twin)) => assert_eq!(twin, first),
-            other => panic!("{other:?}"),
-        }
-        assert_eq!(enqueue(&jobs, only(OnConflict::Join)).await, first);
-        if scope == Scope::Arguments {
-            assert_ne!(
-                enqueue(&jobs, NewJob { arguments: json!({}), ..only(OnConflict::Refuse) }).await,
-                first
-            );
-        }
-        succeed(&jobs, &first).await;
-        assert_ne!(enqueue(&jobs, only(OnConflict::Refuse)).await, first);
-    }
-}
-
-#[tokio::test]
-async fn q07_twenty_at_once_with_one_key_make_one_job() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    let wanted = NewJob { id: Some("order-42".into()), ..new() };
-    let all = futures::future::join_all((0..20).map(|_| jobs.enqueue(wanted.clone()))).await;
-    let keys: BTreeSet<_> = all.into_iter().map(|it| it.unwrap().key).collect();
-    assert_eq!(keys.len(), 1);
-}
-
-#[tokio::test]
-async fn q12_a_job_starts_after_all_others_and_is_blocked_by_a_failure() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    let (one, two) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);
-    let both = enqueue(&jobs, NewJob { after: vec![one.clone(), two.clone()], ..new() }).await;
-    let carried = jobs.process(&both, &worker("w"), async |_| panic!("it ran")).await.unwrap();
-    assert_eq!(carried, JobOutcome::Refused(Refusal::Waits));
-    succeed(&jobs, &one).await;
-    succeed(&jobs, &two).await;
-    let run = succeed(&jobs, &both).await;
-    assert_eq!(run.status, Status::Completed);
-    let receives = Some("receipt".to_owned());
-    let then = enqueue(&jobs, NewJob { after: vec![both], receives, ..new() }).await;
-    assert_eq!(succeed(&jobs, &then).await.arguments["receipt"], run.data.unwrap());
-
-    let bad = enqueue(&jobs, new()).await;
-    let next = enqueue(&jobs, NewJob { after: vec![bad.clone()], ..new() }).await;
-    let last = enqueue(&jobs, NewJob { after: vec![next.clone()], ..new() }).await;
-    assert!(matches!(jobs.abort(&bad).await.unwrap(), AbortOutcome::Ended(..)));
-    assert_eq!(status(&jobs, &next).await, Status::Blocked);
-    assert_eq!(status(&jobs, &last).await, Status::Blocked);
-}
-
-#[tokio::test]
-async fn q06_q13_many_jobs_are_enqueued_at_once_and_found_by_priority() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    let low = NewJob { priority: Priority::Low, ..new() };
-    let keys = jobs.enqueue_many(vec![low; 130]).await.unwrap();
-    assert_eq!(keys.len(), 130);
-    let high = enqueue(&jobs, NewJob { priority: Priority::High, ..new() }).await;
-    let due = async |priority| {
-        let due = jobs.table().due_for_runner(&high.task, priority, 200).await.unwrap();
-        due.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
-    };
-    assert_eq!(due(Priority::Low).await.len(), 130);
-    assert_eq!(due(Priority::High).await, std::slice::from_ref(&high));
-    succeed(&jobs, &high).await;
-    assert_eq!(due(Priority::High).await, []);
-
-    let wrong = NewJob { arguments: json!(1), ..new() };
-    let error = jobs.enqueue_many(vec![new(), wrong, new()]).await.unwrap_err();
-    assert_eq!((error.accepted.len(), error.failed[0].0), (2, 1));
-}
-
-#[tokio::test]
-async fn q13_ten_thousand_jobs_are_enqueued_by_one_call_in_batches_of_25() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    embedded.meter.spent();
-    let keys = jobs.enqueue_many(vec![new(); 10_000]).await.unwrap();
-    let requests = embedded.meter.spent();
-    assert!(requests.iter().all(|(operation, _)| operation == "BatchWriteItem"), "{requests:?}");
-    assert_eq!(requests.len(), 10_000 / 25);
-    let ids: BTreeSet<_> = keys.iter().map(|key| key.run_id.to_string()).collect();
-    let pages = embedded.table.client().scan().table_name("lamplighter").projection_expression("sk");
-    let stored: Vec<_> = pages.into_paginator().items().send().collect::<Result<_, _>>().await.unwrap();
-    let stored: BTreeSet<_> = stored.iter().map(|item| item["sk"].as_s().unwrap().clone()).collect();
-    assert_eq!((ids.len(), ids == stored), (10_000, true));
-}
-
-#[tokio::test]
-async fn q13_a_runner_is_told_which_job_can_start_and_of_many_before_the_last_is_written() {
-    let embedded = embedded().await;
-    let waker = UdpSocket::bind("127.0.0.1:0").unwrap();
-    waker.set_nonblocking(true).unwrap();
-    let to = RunnerAddress::new(waker.local_addr().unwrap(), "key-3f");
-    let jobs = Jobs::new(embedded.table.clone(), Waker::Runner { to: Some(to) });
-    let heard = || {
-        let mut text = [0; 512];
-        let length = waker.recv(&mut text).ok()?;
-        let text = String::from_utf8_lossy(&text[..length]);
-        Some(text.strip_prefix("key-3f ").expect("it has the runner's key").to_owned())
-    };
-    let key = enqueue(&jobs, new()).await;
-    assert_eq!(heard(), Some(key.to_string()));
-    enqueue(&jobs, NewJob { when: When::In(Duration::from_secs(60)), ..new() }).await;
-    assert_eq!(heard(), Some("send-mail".to_owned()), "this one cannot start");
-
-    let many = jobs.enqueue_many(vec![new(); 1100]);
-    tokio::pin!(many);
-    let mut told_before_the_end = 0;
-    loop {
-        tokio::select! {
-            biased;
-            keys = &mut many => break assert_eq!(keys.unwrap().len(), 1100),
-            () = tokio::task::yield_now() => told_before_the_end += usize::from(heard().is_some()),
-        }
-    }
-    assert!(told_before_the_end > 0, "nothing is heard before all are written");
 }
 
 #[tokio::test]
@@ -434,257 +288,4 @@ async fn p04_the_history_has_jobs_of_every_partition_newest_first() {
     assert_eq!(seen, keys.into_iter().map(|key| key.run_id).collect::<Vec<_>>());
     let completed = History { statuses: vec![Status::Completed], ..History { cursor: None, ..wanted } };
     assert_eq!(jobs.table().history(&completed).await.unwrap().runs.len(), 1);
-}
-
-#[tokio::test]
-async fn q11_so_many_jobs_with_a_key_run_at_once_and_the_others_find_a_place_later() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    let of = |key: &str| NewJob { limit: Some(Limit { key: key.into(), at_once: 2 }), ..new() };
-    let keys = jobs.enqueue_many(vec![of("a"), of("a"), of("a"), of("b")]).await.unwrap();
-    let one = jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap();
-    let two = jobs.start(&keys[1], &worker("two")).await.unwrap().done().unwrap();
-    let full = jobs.start(&keys[2], &worker("three")).await.unwrap();
-    let Conditional::Refused(JobOutcome::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
-    let Some(JobRecord::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
-    assert_eq!((waits.status, waits.fencing_token), (Status::Pending, 0));
-    assert_eq!(waits.not_before.unwrap().as_millisecond(), until.as_millisecond());
-    succeed(&jobs, &keys[3]).await;
-
-    // A lost response: who has it already has its place, and starts it again.
-    assert_eq!(
-        jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap().fencing_token,
-        one.fencing_token
-    );
-    assert!(jobs.renew(&two, until + Duration::from_secs(3600)).await.unwrap());
-    let over = jobs.conclude(&one, tried(&one, None), &worker("one")).await.unwrap();
-    assert!(matches!(over, JobOutcome::Over(_)), "{over:?}");
-    tokio::time::sleep_until(tokio::time::Instant::now() + until_then(until)).await;
-    assert_eq!(succeed(&jobs, &keys[2]).await.status, Status::Completed);
-
-    // An attempt that failed gives its place back, until the next one.
-    let again = jobs.conclude(&two, tried(&two, Some(failure())), &worker("two")).await.unwrap();
-    assert!(matches!(again, JobOutcome::Again { .. }), "{again:?}");
-    let alone = NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
-    let alone = jobs.enqueue(alone).await.unwrap().key;
-    assert_eq!(succeed(&jobs, &alone).await.status, Status::Completed);
-}
-
-#[tokio::test]
-async fn q02_q11_what_cannot_be_told_to_a_queue_is_kept_for_whoever_looks() {
-    let embedded = embedded().await;
-    // Nobody listens there.
-    let clients = Arc::new(Clients::local("http://127.0.0.1:1"));
-    let jobs =
-        Jobs::new(embedded.table.clone(), Waker::queues("http://127.0.0.1:1/123456789012/shop-", clients));
-    let limited = || NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
-    let (one, two) = tokio::join!(enqueue(&jobs, limited()), enqueue(&jobs, limited()));
-    let mut parked = Vec::new();
-    for partition in 0..8 {
-        let later = Timestamp::now().saturating_add(Duration::from_secs(60)).unwrap();
-        parked.extend(jobs.table().due_for_queues(partition, later, None).await.unwrap().keys);
-    }
-    parked.sort();
-    assert_eq!(
-        parked,
-        [one.clone().min(two.clone()), one.clone().max(two.clone())],
-        "the pulse tells of both"
-    );
-
-    let _ = jobs.start(&one, &worker("one")).await.unwrap().done().unwrap();
-    let refused = jobs.start(&two, &worker("two")).await.unwrap();
-    let message_comes_again =
-        matches!(refused, Conditional::Refused(JobOutcome::Refused(Refusal::NotBefore { .. })));
-    assert!(message_comes_again, "no other message was sent: {refused:?}");
-}
-
-fn until_then(at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default() + Duration::from_millis(1)
-}
-
-#[tokio::test]
-async fn q11_sixteen_workers_that_race_never_have_more_places_than_there_are() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded);
-    let limited = NewJob { limit: Some(Limit { key: "a".into(), at_once: 3 }), ..new() };
-    let keys = jobs.enqueue_many(vec![limited; 16]).await.unwrap();
-    let mut race = tokio::task::JoinSet::new();
-    for (i, key) in keys.into_iter().enumerate() {
-        let jobs = jobs.clone();
-        race.spawn(async move { jobs.start(&key, &worker(&i.to_string())).await.unwrap().is_done() });
-    }
-    let started = race.join_all().await.into_iter().filter(|started| *started).count();
-    assert_eq!(started, 3);
-}
-
-/// An engine that counts its changes.
-struct Counted {
-    engine: LocalCommit,
-    changes: AtomicUsize,
-}
-
-impl Counted {
-    fn of(embedded: &Embedded) -> Arc<Self> {
-        Arc::new(Self { engine: embedded.engine.local_commit(), changes: AtomicUsize::new(0) })
-    }
-}
-
-impl GroupCommit for Counted {
-    fn change(
-        &self,
-        table: &str,
-        keys: &[(String, String)],
-        decide: &mut dyn FnMut(usize, Option<Item>) -> Option<Item>,
-    ) -> Result<(), String> {
-        self.changes.fetch_add(1, Relaxed);
-        self.engine.change(table, keys, decide)
-    }
-}
-
-#[tokio::test]
-async fn starts_and_ends_that_wait_share_changes_and_each_job_has_one_record() {
-    let embedded = embedded().await;
-    let counted = Counted::of(&embedded);
-    let jobs = jobs(&embedded).with_group_commit(Arc::clone(&counted) as Arc<dyn GroupCommit>);
-    let keys = jobs.enqueue_many((0..60).map(|_| new()).collect()).await.unwrap();
-    embedded.meter.spent();
-    let carrying = keys.iter().enumerate().map(async |(i, key)| {
-        let worker = worker(&format!("w{i}"));
-        jobs.process(key, &worker, async |job| {
-            tokio::task::yield_now().await;
-            tried(job, None)
-        })
-        .await
-        .unwrap()
-    });
-    for (carried, key) in futures::future::join_all(carrying).await.into_iter().zip(&keys) {
-        let JobOutcome::Over(run) = carried else { panic!("{carried:?}") };
-        assert_eq!((run.id, run.status, run.fencing_token), (key.run_id, Status::Completed, 1));
-        assert_eq!(jobs.wait(key, Duration::ZERO).await.unwrap().as_ref(), Some(&*run));
-    }
-    let spent = embedded.meter.spent();
-    let count = |of: &str| spent.iter().filter(|(operation, _)| operation == of).count();
-    let changes = counted.changes.load(Relaxed);
-    assert!((2..20).contains(&changes), "{changes}");
-    assert!(count("UpdateItem") + count("PutItem") < 4, "{spent:?}");
-    assert!(jobs.table().due_for_runner(&keys[0].task, Priority::default(), 1).await.unwrap().is_empty());
-}
-
-#[tokio::test]
-async fn a_step_that_cannot_be_taken_does_not_keep_the_others_from_theirs() {
-    let embedded = embedded().await;
-    let jobs = jobs(&embedded).with_group_commit(Counted::of(&embedded));
-    let usual = enqueue(&jobs, new()).await;
-    let aborted = enqueue(&jobs, new()).await;
-    assert!(matches!(jobs.abort(&aborted).await.unwrap(), AbortOutcome::Ended(..)));
-    let later = NewJob { when: When::In(Duration::from_secs(60)), ..new() };
-    let later = enqueue(&jobs, later).await;
-    let limit = Limit { key: "ada".into(), at_once: 1 };
-    let limited = enqueue(&jobs, NewJob { limit: Some(limit), ..new() }).await;
-    let first = enqueue(&jobs, new()).await;
-    let second = enqueue(&jobs, NewJob { after: vec![first.clone()], ..new() }).await;
-    let unknown = JobKey { run_id: RunId::new(Timestamp::now(), 7), ..usual.clone() };
-    let carry_all = async |keys: &[&JobKey]| {
-        let carrying = keys.iter().map(async |key| {
-            jobs.process(key, &worker(&key.to_string()), async |job| tried(job, None)).await.unwrap()
-        });
-        futures::future::join_all(carrying).await
-    };
-    let carried = carry_all(&[&usual, &aborted, &later, &limited, &second, &unknown]).await;
-    let statuses: Vec<_> = carried
-        .iter()
-        .map(|carried| match carried {
-            JobOutcome::Over(run) => run.status.as_str(),
-            JobOutcome::Refused(Refusal::NotBefore { .. }) => "not before",
-            JobOutcome::Refused(Refusal::Waits) => "waits",
-            JobOutcome::Unknown => "unknown",
-            other => panic!("{other:?}"),
-        })
-        .collect();
-    assert_eq!(statuses, ["COMPLETED", "CANCELLED", "not before", "COMPLETED", "waits", "unknown"]);
-    // The end of the first wakes what comes after it, which nobody would know from a transaction.
-    let beside = enqueue(&jobs, new()).await;
-    let carried = carry_all(&[&beside, &first]).await;
-    assert!(carried.iter().all(|carried| matches!(carried, JobOutcome::Over(_))), "{carried:?}");
-    let Some(JobRecord::Open(woken)) = jobs.find(&second).await.unwrap() else { panic!("it is over") };
-    assert_eq!(woken.after, []);
-    assert_eq!(succeed(&jobs, &second).await.status, Status::Completed);
-}
-
-#[tokio::test]
-async fn a_step_is_taken_once_whatever_became_of_its_answer() {
-    let embedded = embedded().await;
-    let engine = Counted::of(&embedded);
-    let jobs = jobs(&embedded);
-    let table = jobs.table();
-    let take = |steps| table.commit_steps(&*engine, steps, Transport::Runner);
-    let mut open = Vec::new();
-    for _ in 0..3 {
-        let key = enqueue(&jobs, new()).await;
-        let Some(JobRecord::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("it is over") };
-        open.push(*job);
-    }
-    let now = Timestamp::now();
-    let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
-    let step = |job: &Job| JobStep::Start(job.key(), request.clone());
-    // A change that cannot be is made for none of its steps.
-    assert!(take(vec![step(&open[0]), step(&open[1]), step(&open[0])]).is_err());
-    let started = jobs.start(&open[1].key(), &worker("other")).await.unwrap().done().unwrap();
-    assert_eq!(started.fencing_token, 1);
-    let granted = |job: &Job| Some(StepOutcome::Started(Box::new(job.clone().started(&request))));
-    let wanted = [granted(&open[0]), None, granted(&open[2])];
-    assert_eq!(take(open.iter().map(step).collect()).unwrap(), wanted);
-    // The answer was lost: the worker asks again, alone, and has what it has started, as it was.
-    let again = jobs.start(&open[0].key(), &worker("w")).await.unwrap().done().unwrap();
-    let granted = open[0].clone().started(&request);
-    assert_eq!((again.fencing_token, again.started_at), (granted.fencing_token, granted.started_at));
-    assert_eq!((again.status, &again.arguments), (Status::Running, &granted.arguments));
-    // An end whose answer was lost is one's own, and a zombie's is refused.
-    let run = tried(&again, None).run;
-    let run = Run { fencing_token: 1, arguments: again.arguments.clone(), ..run };
-    let zombie = Job { fencing_token: 0, ..again.clone() };
-    assert_eq!(take(vec![table.end_step(&zombie, &run).unwrap()]).unwrap(), [None]);
-    assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [Some(StepOutcome::Ended)]);
-    assert_eq!(take(vec![table.end_step(&again, &run).unwrap()]).unwrap(), [None]);
-    assert_eq!(table.end_job(&again, &run).await.unwrap(), JobEnd::Written(Vec::new()));
-    let other = Run { message: Some("another".into()), ..run.clone() };
-    assert_eq!(table.end_job(&again, &other).await.unwrap(), JobEnd::Before(Box::new(run)));
-}
-
-#[tokio::test]
-async fn a_step_leaves_the_record_that_the_usual_way_would() {
-    let embedded = embedded().await;
-    let engine = Counted::of(&embedded);
-    let item = async |key: &JobKey| {
-        let get = embedded.table.client().get_item().table_name("lamplighter");
-        let pk = AttributeValue::S(format!("RUNS#{}#{}", key.task, key.run_id.shard()));
-        let get = get.key("pk", pk).key("sk", AttributeValue::S(key.run_id.to_string()));
-        get.send().await.unwrap().item.unwrap()
-    };
-    for transport in [Transport::Runner, Transport::Queue] {
-        let jobs = jobs(&embedded);
-        let table = jobs.table();
-        let (alone, together) = (enqueue(&jobs, new()).await, enqueue(&jobs, new()).await);
-        let now = Timestamp::now();
-        let request = StartRequest { holder: "w".into(), now, until: worker("w").until, max_attempts: 3 };
-        let JobStart::Granted(job) = table.start_job(&alone, &request, transport).await.unwrap() else {
-            panic!()
-        };
-        let step = JobStep::Start(together.clone(), request);
-        let taken = table.commit_steps(&*engine, vec![step], transport).unwrap();
-        let [Some(StepOutcome::Started(other))] = &taken[..] else { panic!("{taken:?}") };
-        let same = |mut one: Item, other: Item| {
-            for name in ["pk", "sk", "id"] {
-                one.insert(name.into(), other[name].clone());
-            }
-            assert_eq!(one, other);
-        };
-        same(item(&alone).await, item(&together).await);
-        let run = tried(&job, None).run;
-        assert_eq!(table.end_job(&job, &run).await.unwrap(), JobEnd::Written(Vec::new()));
-        let run = Run { id: together.run_id, ..run };
-        let ended = table.commit_steps(&*engine, vec![table.end_step(other, &run).unwrap()], transport);
-        assert_eq!(ended.unwrap(), [Some(StepOutcome::Ended)]);
-        same(item(&alone).await, item(&together).await);
-    }
 }

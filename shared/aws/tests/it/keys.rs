@@ -78,7 +78,7 @@ async fn forget(table: &Table, key: &JobKey) {
 }
 
 #[tokio::test]
-async fn d09_an_enqueue_goes_on_after_conflicts_and_throttling() {
+async fn d09_an_enqueue_is_retried_after_conflicts_and_throttling() {
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let jobs = jobs(&table);
@@ -94,7 +94,7 @@ async fn d09_an_enqueue_goes_on_after_conflicts_and_throttling() {
 }
 
 #[tokio::test]
-async fn d09_twenty_at_once_with_one_id_make_one_job_while_transactions_meet() {
+async fn d09_twenty_concurrent_enqueues_with_one_id_make_one_job_despite_transaction_conflicts() {
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let jobs = jobs(&table);
@@ -107,7 +107,7 @@ async fn d09_twenty_at_once_with_one_id_make_one_job_while_transactions_meet() {
 }
 
 #[tokio::test]
-async fn d09_plain_writes_of_a_job_go_on_after_they_met_a_transaction() {
+async fn d09_single_writes_of_a_job_are_retried_after_a_transaction_conflict() {
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let jobs = jobs(&table);
@@ -126,7 +126,7 @@ async fn d09_plain_writes_of_a_job_go_on_after_they_met_a_transaction() {
 }
 
 #[tokio::test]
-async fn d09_a_commit_gives_way_only_to_the_condition_that_failed() {
+async fn d09_a_commit_ends_only_by_a_failed_condition() {
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let key = jobs(&table).enqueue(new()).await.unwrap().key;
@@ -158,7 +158,7 @@ const CONFLICT_AND_CONDITION: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120
 const TOO_LARGE: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException","Message":"m","CancellationReasons":[{"Code":"None"},{"Code":"ValidationError"}]}"#;
 
 #[tokio::test]
-async fn q07_an_id_protects_until_its_jobs_record_is_gone() {
+async fn q07_an_id_is_taken_until_its_jobs_record_expires() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded.table);
     // Enqueued long before its records' retention, and still to start.
@@ -186,7 +186,7 @@ async fn q07_an_id_protects_until_its_jobs_record_is_gone() {
 }
 
 #[tokio::test]
-async fn q07_an_id_that_looks_like_a_replays_is_another_one() {
+async fn q07_an_id_that_resembles_a_replays_is_a_different_id() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded.table);
     let old = RunId::of_job(Timestamp::now(), 3);
@@ -213,7 +213,7 @@ fn files(folder: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn q07_what_is_refused_leaves_neither_an_id_nor_an_object() {
+async fn q07_a_refused_enqueue_leaves_neither_an_id_nor_an_object() {
     let embedded = embedded().await;
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
@@ -249,7 +249,7 @@ async fn q07_what_is_refused_leaves_neither_an_id_nor_an_object() {
 }
 
 #[tokio::test]
-async fn q04_whoever_waits_without_an_end_is_told_of_it() {
+async fn q04_an_unlimited_wait_returns_when_the_job_ends() {
     let embedded = embedded().await;
     let jobs = Arc::new(jobs(&embedded.table));
     let key = jobs.enqueue(new()).await.unwrap().key;

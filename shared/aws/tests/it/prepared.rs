@@ -120,7 +120,7 @@ async fn q17_an_id_makes_a_transaction_repeatable() {
 }
 
 #[tokio::test]
-async fn q17_a_transaction_costs_what_an_ordinary_enqueue_with_keys_costs() {
+async fn q17_a_transaction_costs_the_same_as_an_enqueue_with_keys() {
     let embedded = embedded().await;
     let jobs =
         Jobs::new(embedded.table.clone(), Waker::queues("http://127.0.0.1:1/", std::sync::Arc::default()));

@@ -40,7 +40,7 @@ async fn put(embedded: &Embedded, pk: &str, sk: &str, attribute: &str, value: At
 }
 
 #[tokio::test]
-async fn p02_of_eight_pulses_in_a_minute_one_does_the_work() {
+async fn p02_of_eight_pulses_in_a_minute_one_works() {
     let embedded = embedded().await;
     let table = &embedded.table;
     let racers = (0..8).map(|second| async move { table.begin_pulse(&record(second)).await.unwrap() });
@@ -55,7 +55,7 @@ async fn p02_of_eight_pulses_in_a_minute_one_does_the_work() {
 }
 
 #[tokio::test]
-async fn what_a_pulse_remembers_is_kept_unless_another_was_faster() {
+async fn the_state_of_a_pulse_is_stored_unless_another_pulse_was_faster() {
     let embedded = embedded().await;
     let table = &embedded.table;
     let first = table.pulse_state().await.unwrap();
@@ -77,7 +77,7 @@ async fn what_a_pulse_remembers_is_kept_unless_another_was_faster() {
 }
 
 #[tokio::test]
-async fn many_tasks_are_read_together_and_one_that_cannot_be_read_is_named() {
+async fn many_tasks_are_read_in_batches_and_an_unreadable_one_is_named() {
     let embedded = embedded().await;
     let names: Vec<_> = (0..250).map(|i| name(&format!("t{i}"))).collect();
     for task in &names[..3] {
@@ -119,7 +119,7 @@ async fn runs_are_found_by_their_ids_and_by_their_tick() {
 }
 
 #[tokio::test]
-async fn c10_a_blocked_tick_is_its_tasks_last_run_and_has_been_had() {
+async fn c10_a_blocked_tick_is_the_last_run_of_its_task_and_is_not_repeated() {
     let embedded = embedded().await;
     let table = &embedded.table;
     let blocked = |second| Run {
@@ -135,7 +135,7 @@ async fn c10_a_blocked_tick_is_its_tasks_last_run_and_has_been_had() {
 }
 
 #[tokio::test]
-async fn o08_a_message_is_kept_until_it_is_delivered_or_given_up() {
+async fn o08_a_message_is_stored_until_it_is_delivered_or_given_up() {
     let embedded = embedded().await;
     let table = &embedded.table;
     let message = |task: &str| Message {
@@ -176,7 +176,7 @@ async fn o08_a_message_is_kept_until_it_is_delivered_or_given_up() {
 }
 
 #[tokio::test]
-async fn o08_since_when_a_schedule_is_known_is_written_once_and_survives_runs() {
+async fn o08_the_first_sight_of_a_schedule_is_written_once_and_survives_runs() {
     let embedded = embedded().await;
     let table = &embedded.table;
     let known = |schedule: &str, second, is_changed| KnownSchedule {
@@ -200,7 +200,7 @@ async fn o08_since_when_a_schedule_is_known_is_written_once_and_survives_runs() 
 }
 
 #[tokio::test]
-async fn a_record_and_a_state_that_cannot_be_read_are_named() {
+async fn an_unreadable_record_and_an_unreadable_state_are_named() {
     let embedded = embedded().await;
     put(&embedded, "PULSE", "2027-01-15T08:00Z", "due", AttributeValue::S("many".into())).await;
     put(&embedded, "PULSE", "STATE", "watermark", AttributeValue::S("yesterday".into())).await;

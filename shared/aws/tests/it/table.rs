@@ -101,7 +101,7 @@ async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_
 }
 
 #[tokio::test]
-async fn c14_a_run_beside_others_and_with_settings_costs_three_write_units_too() {
+async fn c14_an_overlapping_run_with_settings_costs_three_write_units_too() {
     let embedded = embedded().await;
     embedded
         .table
@@ -245,7 +245,7 @@ fn the_tables_condition_is_the_pure_rule() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_response_was_lost_is_still_ones_own() {
+async fn a_claim_whose_response_was_lost_still_belongs_to_its_claimant() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Tick(at(0)));
     let grant = granted(&embedded, &first).await;
@@ -281,7 +281,7 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
 /// The claim once replaced the lost run's lease, and only then wrote its record: who died in between took the last
 /// trace of the run with it.
 #[tokio::test]
-async fn c15_a_lost_run_is_not_forgotten_when_who_finds_it_dies() {
+async fn c15_a_lost_run_is_recorded_although_its_finder_dies() {
     for requests in 0..6 {
         let embedded = embedded().await;
         let first = request(1, 0, Occasion::Manual);
@@ -298,7 +298,7 @@ async fn c15_a_lost_run_is_not_forgotten_when_who_finds_it_dies() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_taken_for_lost_by_who_then_died_lets_go_itself() {
+async fn a_run_wrongly_taken_for_lost_by_a_dead_finder_releases_itself() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Manual);
     let grant = granted(&embedded, &first).await;
@@ -344,7 +344,7 @@ async fn a_zombies_commit_is_refused_and_the_next_runs_is_written() {
 }
 
 #[tokio::test]
-async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
+async fn c18_a_terminal_record_never_changes_and_is_read_as_written() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Tick(at(0)));
     let grant = granted(&embedded, &first).await;
@@ -364,7 +364,7 @@ async fn c18_a_terminal_record_never_changes_and_comes_back_as_it_was() {
 }
 
 #[tokio::test]
-async fn whoever_meets_a_lost_run_ends_it() {
+async fn each_reader_that_finds_a_lost_run_ends_it() {
     let embedded = embedded().await;
     let first = request(1, 0, Occasion::Manual);
     granted(&embedded, &first).await;
@@ -378,7 +378,7 @@ async fn whoever_meets_a_lost_run_ends_it() {
 
 /// A command that only reads the history meets lost runs too, and does not know their environment.
 #[tokio::test]
-async fn a_lost_run_is_recorded_with_the_environment_that_it_was_claimed_in() {
+async fn a_lost_run_is_recorded_with_the_environment_of_its_claim() {
     for overlap in [Overlap::Skip, Overlap::Allow] {
         let embedded = embedded().await;
         let first = Request { overlap, ..request(1, 0, Occasion::Manual) };
@@ -392,7 +392,7 @@ async fn a_lost_run_is_recorded_with_the_environment_that_it_was_claimed_in() {
 }
 
 #[tokio::test]
-async fn l18_a_run_whose_start_is_prevented_does_not_begin_and_one_that_has_begun_goes_on() {
+async fn l18_a_prevented_run_does_not_begin_and_a_running_one_continues() {
     let embedded = embedded().await;
     let deployment = |second| Deployment {
         ledger: "shop#Tasks".into(),
@@ -418,7 +418,7 @@ async fn l18_a_run_whose_start_is_prevented_does_not_begin_and_one_that_has_begu
 }
 
 #[tokio::test]
-async fn what_users_bring_comes_back_equal() {
+async fn values_of_users_are_read_as_written() {
     let embedded = embedded().await;
     let deep = (0..60).fold(json!(null), |inner, _| json!([inner]));
     let brought =
@@ -434,7 +434,7 @@ async fn what_users_bring_comes_back_equal() {
 }
 
 #[tokio::test]
-async fn data_that_no_item_holds_is_refused_with_its_size() {
+async fn data_too_large_for_an_item_is_refused_with_its_size() {
     let embedded = embedded().await;
     let request = request(1, 0, Occasion::Manual);
     let large =

@@ -73,7 +73,7 @@ fn various(bytes: usize) -> Value {
 }
 
 #[tokio::test]
-async fn q02_large_values_come_back_equal() {
+async fn q02_large_values_are_read_as_written() {
     let world = world().await;
     for (number, config, data, stored) in [
         (1, json!({}), various(10_000_000), vec!["data"]),
@@ -96,7 +96,7 @@ async fn q02_large_values_come_back_equal() {
 }
 
 #[tokio::test]
-async fn q02_a_page_of_the_history_says_where_large_values_are_and_asks_for_none() {
+async fn q02_a_page_of_the_history_has_references_to_large_values_and_fetches_none() {
     let world = world().await;
     let run = run(1, json!({ "batch": 1 }), text(200_000));
     assert_eq!(world.table.record(&run).await.unwrap(), Recorded::Written);
@@ -109,7 +109,7 @@ async fn q02_a_page_of_the_history_says_where_large_values_are_and_asks_for_none
 }
 
 #[tokio::test]
-async fn q02_what_is_recorded_stays_whatever_comes_later_under_the_same_run() {
+async fn q02_the_values_of_a_record_do_not_change_with_later_writes_of_the_same_run() {
     let world = world().await;
     let first = run(1, json!({}), text(200_000));
     assert_eq!(world.table.record(&first).await.unwrap(), Recorded::Written);
@@ -123,7 +123,7 @@ async fn q02_what_is_recorded_stays_whatever_comes_later_under_the_same_run() {
 }
 
 #[tokio::test]
-async fn q02_a_user_s_value_is_never_taken_for_a_place() {
+async fn q02_a_value_of_a_user_is_never_mistaken_for_a_reference() {
     let world = world().await;
     let place = json!({ "data": { "key": "runs/other/1/data.json", "bytes": 1 } });
     let run = run(1, json!({ "large": place }), json!({ "large": place, "key": "runs/x", "bytes": 7 }));
@@ -133,7 +133,7 @@ async fn q02_a_user_s_value_is_never_taken_for_a_place() {
 }
 
 #[tokio::test]
-async fn l12_what_the_bucket_refuses_is_told_and_no_record_refers_to_it() {
+async fn l12_an_upload_that_the_bucket_refuses_is_reported_and_not_referenced() {
     let world = world().await;
     let run = run(1, json!({}), text(200_000));
     let stranger = config(&world.bucket, "wrong");
@@ -159,7 +159,7 @@ async fn l12_what_the_bucket_refuses_is_told_and_no_record_refers_to_it() {
 }
 
 #[tokio::test]
-async fn what_has_been_kept_long_enough_is_deleted() {
+async fn records_past_their_retention_are_deleted() {
     let engine = Engine::memory().unwrap();
     let client = local_dynamodb(&engine.serve().await.unwrap());
     create(&client, "lamplighter").await.unwrap();

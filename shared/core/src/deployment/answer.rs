@@ -248,14 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn l15_the_physical_id_is_the_resources_own_once_it_has_one() {
+    fn l15_an_existing_physical_id_is_kept() {
         assert_eq!(addressee().physical_id(), "lamplighter-shop-LamplighterBefore");
         let old = Addressee { physical_resource_id: Some("old".into()), ..addressee() };
         assert_eq!(old.physical_id(), "old");
     }
 
     #[test]
-    fn a_failure_says_why_and_a_success_says_what() {
+    fn a_failure_has_its_reason_and_a_success_its_data() {
         let failed: Value = serde_json::from_str(&render(&addressee(), &Verdict::failed("why"))).unwrap();
         assert_eq!((failed["Status"].as_str(), failed["Reason"].as_str()), (Some("FAILED"), Some("why")));
         let verdict = Verdict { messages: vec![("a.message".into(), "m".into())], ..Verdict::succeeded() };
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn d11_data_goes_first_the_longest_first_and_every_status_stays() {
+    fn d11_the_longest_data_is_omitted_first_and_every_status_is_kept() {
         let of_tasks = |attribute: &str, value: &dyn Fn(usize) -> String| {
             (0..100).map(|i| (format!("t{i:02}.{attribute}"), value(i))).collect::<Vec<_>>()
         };
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn d10_ids_of_any_length_are_cut_to_what_can_be_sent_and_stay_the_same() {
+    fn d10_ids_of_any_length_are_cut_to_the_limit_and_are_stable() {
         let long = "\u{1}".repeat(700);
         for (physical, stack, logical) in [
             (Some(long.as_str()), "shop", "Tasks"),

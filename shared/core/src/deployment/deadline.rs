@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d05_time_is_kept_for_the_answer() {
+    fn d05_time_is_reserved_for_the_answer() {
         let first = Timestamp::from_second(1000).unwrap();
         let after = |ms| first + Duration::from_millis(ms);
         for (seconds, last_call, answer_by) in [
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn d05_a_delivery_goes_on_by_itself_if_the_next_would_be_too_late() {
+    fn d05_a_delivery_continues_if_the_next_one_would_be_too_late() {
         let first = Timestamp::from_second(1000).unwrap();
         for (timeout, passed, alone) in [
             (120, 1, false),

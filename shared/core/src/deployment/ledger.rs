@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_follows_the_latest_whatever_the_clocks_say() {
+    fn a_key_follows_the_latest_one_despite_clock_skew() {
         let at = |ms| Timestamp::from_millisecond(ms).unwrap();
         let latest = EntryKey::new(at(1000), "r2");
         for now in [400, 1000, 1001, 5000] {

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_function_and_the_type_of_scalars_do_not_count() {
+    fn digests_ignore_the_function_and_the_types_of_scalars() {
         let of = |value: Value| Properties::of(&value);
         let properties = json!({ "Version": "1", "ServiceTimeout": "60", "Tasks": [{ "Rollback": "true" }] });
         let others = json!({

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d03_each_status_of_a_stack_waits_for_what_it_can() {
+    fn d03_each_status_of_a_stack_has_its_phase() {
         use Course::{Deploy, Rollback, Update};
         for (status, courses) in [
             ("CREATE_IN_PROGRESS", &[Deploy][..]),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn d01_the_order_of_events_tells_a_return_from_a_rollback() {
+    fn d01_the_order_of_events_distinguishes_a_return_from_a_rollback() {
         const UP: &str = "UPDATE_IN_PROGRESS";
         const BACK: &str = "UPDATE_ROLLBACK_IN_PROGRESS";
         // Version 1 was deployed, and then version 2: its entry was opened after the event at 300 s.

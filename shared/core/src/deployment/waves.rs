@@ -120,7 +120,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn l02_what_has_no_order_is_named() {
+    fn l02_duplicates_unknown_dependencies_and_cycles_are_named() {
         let message = |tasks: &[Task]| waves(tasks).unwrap_err().to_string();
         assert_eq!(message(&[task("a", &[]), task("a", &[])]), "two tasks are named `a`");
         assert_eq!(

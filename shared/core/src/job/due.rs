@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn q05_a_message_is_sent_once_sqs_can_hold_it_back_for_the_rest() {
+    fn q05_a_message_is_sent_once_its_remaining_delay_fits_sqs() {
         let job = |when| {
             let new = NewJob { when, ..NewJob::of("send-mail".parse().unwrap()) };
             new.job(RunId::new(at(0), 1), at(0)).unwrap()

@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn q05_a_delay_and_a_time_say_when_a_job_may_start() {
+    fn q05_a_delay_or_a_time_sets_the_earliest_start() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let starts = |when| made(NewJob { when, ..new() }).unwrap().not_before;
         assert_eq!(starts(When::Now), None);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_secret_is_no_argument() {
+    fn o04_a_secret_is_refused_as_an_argument() {
         let schema = json!({
             "properties": { "to": { "type": "string" }, "login": { "$ref": "#/$defs/Login" } },
             "$defs": { "Login": { "properties": { "word": { "type": "string", "writeOnly": true } } } },
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_enqueued_says_why() {
+    fn a_job_that_cannot_be_enqueued_is_refused_with_the_reason() {
         let second = Duration::from_secs(1);
         let unique = |scope, within| Some(Unique { scope, within, on_twin: OnConflict::Refuse });
         let key = JobKey { task: new().task, run_id: RunId::new(Timestamp::UNIX_EPOCH, 2) };

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn q11_there_are_as_many_places_as_the_limit_says() {
+    fn q11_a_key_has_as_many_slots_as_its_limit() {
         let one = Places::default().taken(id(1), 2, at(0), at(30)).unwrap();
         let two = one.taken(id(2), 2, at(0), at(30)).unwrap();
         assert_eq!(two.taken(id(3), 2, at(0), at(30)), None);
@@ -95,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn q10_the_place_of_a_job_that_died_is_free_once_its_time_has_passed() {
+    fn q10_the_slot_of_a_dead_job_is_free_once_its_lease_has_expired() {
         let one = Places::default().taken(id(1), 1, at(0), at(30)).unwrap();
         assert_eq!(one.taken(id(2), 1, at(30), at(60)), None);
         assert_eq!(one.taken(id(2), 1, at(31), at(61)).unwrap().0, BTreeMap::from([(id(2), at(61))]));
     }
 
     #[test]
-    fn who_waits_for_long_asks_seldom() {
+    fn polling_slows_down_the_longer_a_job_waits() {
         for (waited, pause) in [(0, 500), (8_000, 1000), (80_000, 10_000), (86_400_000, 30_000)] {
             let wait = Wait::in_runner(Duration::from_millis(waited));
             assert_eq!(wait, Wait::Index(Duration::from_millis(pause)));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_of_a_queue_that_waits_for_long_costs_few_messages() {
+    fn a_long_wait_in_a_queue_costs_few_messages() {
         let day = Duration::from_secs(24 * 3600);
         let (mut waited, mut own, mut all) = (Duration::ZERO, 0, 0);
         while waited < day {

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn q09_a_failed_attempt_is_followed_by_others_as_configured() {
+    fn q09_a_failed_attempt_is_retried_as_configured() {
         let Next::Again { pause, run } = after(2, Status::Failed, true) else { panic!("no other follows") };
         assert_eq!((pause, run.attempts.len()), (Duration::from_secs(1), 2));
         let Next::Over(run) = after(3, Status::Failed, true) else { panic!("a fourth follows") };

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_looked_at_again_on_its_first_day_and_every_fifteen_days() {
+    fn an_orphan_check_is_due_on_the_first_day_and_every_fifteen_days() {
         let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
         let enqueued = at(7 * 24 * 60 + 777);
         let mut ages = Vec::new();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn q05_every_record_is_looked_at_once_when_no_message_is_held_back_any_more() {
+    fn q05_every_record_is_checked_once_after_the_longest_delay_of_sqs() {
         let at = |minute: i64| Timestamp::from_second(minute * 60).unwrap();
         let mut checked_until = Some(at(0));
         let mut seen = Vec::new();

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_job_starts_once_its_time_has_come() {
+    fn a_pending_job_starts_at_its_time() {
         assert_eq!(start(&job(), &request(1)), Start::Granted { fencing_token: 1, lost: None });
         let later = Job { not_before: Some(at(5)), ..job() };
         assert_eq!(start(&later, &request(4)), Start::Refused(Refusal::NotBefore { until: at(5) }));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn q08_a_job_that_nobody_started_in_time_expires() {
+    fn q08_a_job_that_was_not_started_in_time_expires() {
         let hasty = Job { start_by: Some(at(10)), ..job() };
         assert!(matches!(start(&hasty, &request(10)), Start::Granted { .. }));
         let Start::Ends(run) = start(&hasty, &request(11)) else { panic!("it did not end") };
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn q10_a_lost_workers_job_is_taken_over_after_its_lease_and_not_before() {
+    fn q10_the_job_of_a_lost_worker_is_taken_over_after_its_lease_and_not_before() {
         let theirs = running(1, "them", 60);
         assert_eq!(start(&theirs, &request(60)), Start::Refused(Refusal::Running { until: at(60) }));
         let Start::Granted { fencing_token: 2, lost: Some(lost) } = start(&theirs, &request(61)) else {

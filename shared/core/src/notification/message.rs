@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn o08_dead_letters_are_told_once_a_day_while_there_are_some() {
+    fn o08_dead_letters_are_notified_once_a_day_while_the_queue_has_some() {
         let reported = |count, at: &str| {
             let task = "mail".parse().unwrap();
             Message::of_dead_letters(&task, count, at.parse().unwrap(), "dev", "shop")

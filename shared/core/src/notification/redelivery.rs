@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn o08_a_message_is_tried_for_a_day_at_longer_and_longer_pauses() {
+    fn o08_a_message_is_retried_for_a_day_at_growing_pauses() {
         let since = Timestamp::from_second(1_800_000_000).unwrap();
         let (mut now, mut pauses) = (since, Vec::new());
         while let Redelivery::At(at) = after_failure(u32::try_from(pauses.len()).unwrap(), since, now) {

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn o04_a_target_that_is_looked_up_arrives_whatever_characters_it_has() {
+    fn o04_a_resolved_target_may_have_any_characters() {
         let webhook = Target::Webhook("https://hooks.example/{{resolve:ssm:/hook}}".into());
         assert!(webhook.is_template());
         let (json, beside) = webhook.packed();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn p06_a_target_is_read_or_refused_with_what_may_stand_there() {
+    fn p06_an_invalid_target_is_refused_with_the_allowed_forms() {
         for good in [
             Target::Topic("arn:aws:sns:eu-central-1:123456789012:alerts".into()),
             Target::Topic("${Alerts}".into()),

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn c21_after_ten_minutes_each_policy_does_what_it_says() {
+    fn c21_each_catch_up_policy_applies_after_ten_minutes() {
         for (policy, due, missed) in [
             ("none", vec![1200], 9),
             ("last", vec![1200], 9),
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_of_seconds_that_gives_way_while_it_waits_is_not_missed() {
+    fn a_tick_of_seconds_superseded_while_it_waits_is_not_missed() {
         let plan = Plan::from(vec![task("a", Driver::Pulse, |cron| {
             cron.schedule = Some("every 1 seconds".parse().unwrap());
         })]);
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn c22_what_eventbridge_starts_is_looked_for_when_it_must_have_begun() {
+    fn c22_a_tick_of_eventbridge_is_checked_once_it_must_have_begun() {
         let plan = Plan::from(vec![task("a", Driver::Schedule, |_| {})]);
         let found = pulse(&plan, &zones(), &since(600), at(660));
         assert_eq!(ticks(&found), [] as [i64; 0]);
@@ -324,14 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dynamic_schedule_is_asked_once_a_minute() {
+    fn a_dynamic_schedule_is_evaluated_once_a_minute() {
         let plan = Plan::from(vec![task("a", Driver::Pulse, |cron| cron.schedule = None)]);
         let asked = |last, now| pulse(&plan, &zones(), &since(last), at(now)).asked.len();
         assert_eq!([asked(600, 610), asked(590, 610), asked(10, 610)], [0, 1, 1]);
     }
 
     #[test]
-    fn every_task_has_its_turn_to_be_looked_at() {
+    fn every_task_is_checked_in_turn() {
         let never = |cron: &mut Cron| cron.schedule = Some("0 0 1 1 *".parse().unwrap());
         let tasks = (0..250).map(|i| task(&format!("t{i}"), Driver::Pulse, never));
         let plan = Plan::from(tasks.collect::<Vec<_>>());
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_zone_and_a_task_that_is_gone_are_told() {
+    fn an_unknown_time_zone_and_a_removed_task_are_reported() {
         let lost = task("a", Driver::Pulse, |cron| cron.timezone = "Mars/Olympus".into());
         let (plan, mut state) = (Plan::from(vec![lost]), since(600));
         state.waiting.push(WaitingTick {

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_that_waits_outlives_a_change_of_its_schedule() {
+    fn a_waiting_tick_survives_a_change_of_its_schedule() {
         let plan = Plan::from(vec![task("a", "0 3 * * *", Driver::Pulse, CatchUp::Last)]);
         let name: TaskName = "a".parse().unwrap();
         let waiting =
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_known_by_its_names_and_schedules() {
+    fn a_plan_is_identified_by_its_names_and_schedules() {
         let plan = |name, schedule, driver| Plan::from(vec![task(name, schedule, driver, CatchUp::Last)]);
         let first = plan("a", "@daily", Driver::Pulse);
         assert_eq!(first.digest(), plan("a", "@daily", Driver::Schedule).digest());

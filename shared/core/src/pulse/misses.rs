@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_is_missed_unless_its_task_or_a_record_shows_that_it_had_a_run() {
+    fn a_tick_without_a_run_in_its_task_or_a_record_is_missed() {
         let name: TaskName = "a".parse().unwrap();
         let cron = Cron::new(Some("* * * * *".parse().unwrap()));
         let task = PlannedTask::new(Definition::new(name.clone(), Kind::Cron(cron)), Driver::Schedule);

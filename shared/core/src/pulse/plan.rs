@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_survives_its_file_and_leaves_configuration_behind() {
+    fn a_plan_survives_its_file_without_configuration() {
         let cron = Cron::new(Some("*/5 * * * *".parse().unwrap()));
         let task = |name: &str| Definition {
             config: json!({ "password": "swordfish" }),
@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_ticks_run_id_is_its_own(tasks in prop::collection::hash_set("[a-z]{1,8}", 1..8), ticks in prop::collection::hash_set(0_i64..4_000_000_000, 1..20)) {
+        fn each_tick_has_a_distinct_run_id(tasks in prop::collection::hash_set("[a-z]{1,8}", 1..8), ticks in prop::collection::hash_set(0_i64..4_000_000_000, 1..20)) {
             let ids: std::collections::HashSet<_> = tasks.iter().flat_map(|task| {
                 let task: TaskName = task.parse().unwrap();
                 ticks.iter().map(move |tick| run_id(&task, Timestamp::from_second(*tick).unwrap())).collect::<Vec<_>>()

@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn p03_the_last_pulse_that_is_over_says_how_they_fare() {
+    fn p03_the_health_is_that_of_the_last_finished_pulse() {
         let now = Timestamp::from_second(1000).unwrap();
         for (records, wanted) in [
             (vec![], Health::Unknown),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn p03_a_pulse_is_in_progress_until_it_ends_or_was_cut_off() {
+    fn p03_a_pulse_is_in_progress_until_it_ends_or_is_cut_off() {
         let now = Timestamp::from_second(1000).unwrap();
         for (record, wanted) in
             [(record(990, None, 0), true), (record(990, Some(1), 0), false), (record(820, None, 0), false)]
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn p01_a_tick_is_counted_by_how_it_ended() {
+    fn p01_a_tick_is_counted_by_its_outcome() {
         let mut tally = Tally::default();
         for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
             tally.over(Some(status));

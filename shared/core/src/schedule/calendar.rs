@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn days_before_the_last_have_every_length_of_a_month() {
+    fn days_before_the_last_depend_on_the_length_of_the_month() {
         // January has 31 days, April 30, February 2027 28 and February 2028 29.
         for (day, lengths) in [
             ("L", [Some(31), Some(30), Some(28), Some(29)]),
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_of_the_years_is_an_end() {
+    fn searches_end_at_the_first_and_the_last_year() {
         let always = calendar("* * * * * * 1970-2199");
         let (first, last) = (date(1970, 1, 1).at(0, 0, 0, 0), date(2199, 12, 31).at(23, 59, 59, 0));
         assert_eq!(always.next_after(DateTime::MIN), Some(first));
@@ -491,7 +491,7 @@ mod tests {
     proptest! {
         /// A time that the search jumps over does not match, and none is found twice.
         #[test]
-        fn forth_and_back_have_the_same_times(
+        fn forward_and_backward_searches_find_the_same_times(
             text in crate::schedule::tests::any_text(), year in 1990_i16..2100, day in 1_i16..366, second in 0_i64..86_400,
         ) {
             if let Ok(schedule) = text.parse::<Schedule>() {

@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn g04_what_eventbridge_cannot_do_goes_to_the_pulse_with_every_reason() {
+    fn g04_schedules_beyond_eventbridge_go_to_the_pulse_with_every_reason() {
         let plain = Cron::new(Some("*/5 * * * *".parse().unwrap()));
         assert_eq!(driver(&plain), Driver::EventBridge { expression: "cron(0/5 * * * ? *)".to_owned() });
         for catch_up in [CatchUp::None, CatchUp::Last] {

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn g04_an_expression_means_the_same_on_both_sides() {
+    fn g04_a_converted_expression_has_the_same_times() {
         for (ours, theirs) in [
             ("*/5 * * * *", "cron(0/5 * * * ? *)"),
             ("every 5 minutes", "cron(0/5 * * * ? *)"),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn g04_what_has_no_counterpart_is_said() {
+    fn g04_an_expression_without_a_counterpart_is_refused_with_the_reason() {
         for (text, reason) in [
             ("0 0 13 * 5", "both a day of the month and a day of the week"),
             ("0 0 13 * */1", "both a day of the month and a day of the week"),

@@ -67,7 +67,7 @@ proptest! {
     /// Any text is read or refused without a panic, and a fault has a place in it. A text that is read means
     /// the same in numbers.
     #[test]
-    fn any_text_is_read_or_refused_at_its_place(text in prop_oneof![any_fault(), any_text(), any::<String>()]) {
+    fn any_text_is_parsed_or_refused_with_a_position(text in prop_oneof![any_fault(), any_text(), any::<String>()]) {
         match text.parse::<Schedule>() {
             Ok(schedule) => {
                 let written = schedule.fields().to_string();
@@ -121,7 +121,7 @@ fn refused(text: &str) -> (String, String) {
 }
 
 #[test]
-fn c01_words_stand_for_expressions() {
+fn c01_words_are_aliases_of_expressions() {
     for (text, expression) in [
         ("@hourly", "0 * * * *"),
         ("@midnight", "0 0 * * *"),
@@ -154,7 +154,7 @@ fn c01_words_stand_for_expressions() {
 }
 
 #[test]
-fn c02_a_fault_has_its_place_and_its_reason() {
+fn c02_a_fault_has_its_position_and_reason() {
     for (text, at, reason) in [
         ("", "", "it is empty"),
         ("   ", "", "it is empty"),
@@ -240,7 +240,7 @@ fn c02_a_fault_has_its_place_and_its_reason() {
 }
 
 #[test]
-fn c02_what_never_fires_is_refused_at_its_date() {
+fn c02_a_schedule_that_never_fires_is_refused_at_its_date() {
     for (text, at, reason) in [
         (
             "0 0 31 2 *",
@@ -292,7 +292,7 @@ fn c02_what_never_fires_is_refused_at_its_date() {
 }
 
 #[test]
-fn a_schedule_that_is_over_says_when_it_was() {
+fn a_schedule_in_the_past_is_reported_with_its_last_time() {
     let zone = |name| TimeZone::get(name).unwrap();
     let now: Timestamp = "2026-11-28T12:00:00Z".parse().unwrap();
     for (text, zone_name, at, reason) in [
@@ -325,7 +325,7 @@ fn a_schedule_that_is_over_says_when_it_was() {
 
 /// docs/schedules.md says each of these.
 #[test]
-fn what_the_documentation_says_of_the_language_holds() {
+fn the_documented_syntax_holds() {
     let fields =
         |text: &str| text.parse::<Schedule>().unwrap_or_else(|error| panic!("{error}")).fields().clone();
     // The largest steps, whatever range they go through.
@@ -364,7 +364,7 @@ fn c02_a_long_text_is_refused_without_being_repeated() {
 }
 
 #[test]
-fn a_schedule_is_known_by_its_text() {
+fn equal_schedules_have_equal_text() {
     let [a, b]: [Schedule; 2] = ["@daily", "0 0 * * *"].map(|text| text.parse().unwrap());
     assert_ne!(a, b);
     assert_eq!(serde_json::to_string(&a).unwrap(), r#""@daily""#);

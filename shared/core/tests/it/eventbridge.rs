@@ -279,7 +279,7 @@ fn g04_ten_years_have_the_same_instants() {
 }
 
 #[test]
-fn g04_so_have_the_nights_of_clock_changes() {
+fn g04_nights_of_clock_changes_have_the_same_instants() {
     // Where the clock goes back at midnight, by half an hour, and at a quarter to.
     let zones = ["America/New_York", "America/Havana", "Australia/Lord_Howe", "Pacific/Chatham"];
     for text in ["30 2 * * *", "0 0 * * *", "*/15 1-3 * 3,4,9-11 SUN", "45 1 * * SUN"] {

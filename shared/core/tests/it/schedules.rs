@@ -312,7 +312,7 @@ fn c21_after_years_there_is_no_burst() {
 }
 
 #[test]
-fn c21_ticks_within_one_pulse_give_way_without_being_missed() {
+fn c21_ticks_within_one_pulse_are_superseded_without_being_missed() {
     let (last, now) = (at("2026-11-21T12:00:00Z"), at("2026-11-21T12:01:00Z"));
     let (run, missed) = ran(due_between(&task("*/10 * * * * *", CatchUp::Last), last, now));
     assert_eq!((run, missed), (vec![now], Missed::default()));
@@ -321,7 +321,7 @@ fn c21_ticks_within_one_pulse_give_way_without_being_missed() {
 }
 
 #[test]
-fn c04_a_task_whose_function_is_asked_has_a_tick_each_minute() {
+fn c04_a_schedule_function_has_a_tick_each_minute() {
     let cron = Cron::new(None);
     let minute = |minute: u8| at(&format!("2026-11-21T12:{minute:02}:00Z"));
     let decision = due_between(&cron, minute(3), at("2026-11-21T12:03:59Z"));
@@ -334,7 +334,7 @@ fn c04_a_task_whose_function_is_asked_has_a_tick_each_minute() {
 }
 
 #[test]
-fn jitter_puts_a_task_off_by_its_own_share() {
+fn jitter_delays_each_task_by_a_fixed_share() {
     let cron = Cron { jitter: Duration::from_secs(300), ..task("0 12 * * *", CatchUp::Last) };
     let shares = ["purge", "report", "backup"].map(|task| put_off(&cron, &name(task)));
     assert!(shares.iter().all(|share| *share < cron.jitter), "{shares:?}");
@@ -429,7 +429,7 @@ proptest! {
     }
 
     #[test]
-    fn c21_two_pulses_run_what_one_would(
+    fn c21_two_pulses_run_the_same_ticks_as_one(
         schedule in any_schedule(), a in any_instant(), first in 0..20_000_i64, second in 0..20_000_i64, jitter in 0..600_u64,
         zone in prop::sample::select(&ZONES[..]),
     ) {

@@ -70,7 +70,7 @@ async fn d08_a_redirect_is_an_error_and_is_not_followed() {
 
 /// Events as text that CloudFormation itself would not send.
 #[tokio::test]
-async fn d10_an_event_with_readable_ids_is_answered_whatever_else_it_has() {
+async fn d10_an_event_with_readable_ids_is_answered_despite_other_faults() {
     let stage = Stage::new().await;
     let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
     let long_id = Value::from("\u{1}".repeat(700)).to_string();

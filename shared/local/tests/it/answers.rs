@@ -7,7 +7,7 @@ use lamplighter_local::Answers;
 use crate::http::send;
 
 #[tokio::test]
-async fn an_answer_reaches_its_expectation_and_repeats_are_kept() {
+async fn an_answer_is_delivered_to_its_expectation_and_repeats_are_recorded() {
     let answers = Answers::serve().await.unwrap();
     let (mine, other) = (answers.expect().unwrap(), answers.expect().unwrap());
     let put = |body: &'static str| send("PUT", &mine.url, "content-type: \r\n", body.as_bytes());

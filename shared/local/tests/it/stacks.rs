@@ -21,7 +21,7 @@ fn client(endpoint: String) -> Client {
 }
 
 #[tokio::test]
-async fn a_stack_has_the_status_it_was_given() {
+async fn a_stack_has_the_status_that_was_set() {
     let stacks = Stacks::serve().await.unwrap();
     let client = client(stacks.endpoint());
     let id = "arn:aws:cloudformation:us-east-1:000000000000:stack/site/6f1c";

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_reference_has_a_variable_of_its_own() {
+    fn o04_each_reference_has_its_own_variable() {
         assert_eq!(variable(TOKEN), "LAMPLIGHTER_RESOLVE_SECRETSMANAGER_SHOP_SECRETSTRING_TOKEN");
         assert_eq!(variable("{{resolve:ssm:/shop/db-url:3}}"), "LAMPLIGHTER_RESOLVE_SSM_SHOP_DB_URL_3");
     }
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn o04_a_reference_without_a_value_here_is_a_fault_that_says_how_to_set_it() {
+    fn o04_a_reference_without_a_local_value_is_a_fault_with_a_remedy() {
         let given = LocalValues(BTreeMap::from([(TOKEN.to_owned(), "hunter2".to_owned())]));
         let pin = |name: &str| (name == "LAMPLIGHTER_RESOLVE_SSM_PIN").then(|| "47\"11".to_owned());
         let is_a = |task: &Task| task.name().as_str() == "a";

@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn g07_what_cannot_be_set_is_refused_with_key_and_reason() {
+    fn g07_a_property_that_cannot_be_set_is_refused_with_key_and_reason() {
         for (config, expected) in [
             (
                 "[function]\nVpcConfg = {}",

@@ -309,7 +309,7 @@ fn c02_an_invalid_override_is_reported_with_file_and_key() {
 }
 
 #[test]
-fn c10_a_cron_task_depends_on_tasks_that_run_and_not_on_itself() {
+fn c10_an_unknown_dependency_and_a_cycle_are_refused() {
     let cron = |name: &str, needs: &[&str]| {
         let keys = json!({
             "kind": "cron", "schedule": "0 3 * * *", "timezone": "UTC", "priority": "low", "depends_on": needs,

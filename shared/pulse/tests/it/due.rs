@@ -165,7 +165,7 @@ async fn p01_dry_run_runs_nothing_and_force_runs_the_chosen_task() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn p02_of_two_pulses_in_one_minute_one_does_the_work() {
+async fn p02_of_two_pulses_in_one_minute_one_works() {
     // Near the end of a minute, waits for the next one, so that both fall into the same.
     let second = Timestamp::now().as_second().rem_euclid(60);
     if second > 50 {

@@ -175,7 +175,7 @@ async fn panics_outside_the_body_are_recorded_too() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_panics_when_it_is_dropped_does_no_harm() {
+async fn a_configuration_that_panics_when_it_is_dropped_does_not_fail_the_run() {
     let world = World::with(json!({ "brittle": "panic-in-drop" })).await;
     assert_eq!(world.run().await.status, Status::Completed);
     world.line("dropped badly").await;

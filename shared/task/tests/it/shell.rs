@@ -138,7 +138,7 @@ enum Reader {
 }
 
 #[tokio::test]
-async fn a_printing_body_continues_whatever_its_readers_do() {
+async fn a_printing_body_continues_without_a_reader() {
     let world = World::new().await;
     for reader in [Reader::Gone, Reader::Stopped, Reader::Full, Reader::Good] {
         let mut run = command(&world, &json!({ "mode": "print" }));

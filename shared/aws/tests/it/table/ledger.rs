@@ -63,7 +63,7 @@ fn answer(body: &str) -> Answered {
 }
 
 #[tokio::test]
-async fn an_entry_comes_back_as_it_was_opened() {
+async fn an_entry_is_read_as_written() {
     let embedded = embedded().await;
     let table = &embedded.table;
     assert_eq!(table.ledger(LEDGER, None).await.unwrap().latest, None);
@@ -120,7 +120,7 @@ async fn l14_the_first_answer_stands() {
 }
 
 #[tokio::test]
-async fn d08_a_request_without_an_entry_has_one_answer_too() {
+async fn d08_a_request_without_an_entry_has_one_answer() {
     let embedded = embedded().await;
     let table = &embedded.table;
     assert_eq!(table.answer(key("r1"), &answer("one")).await.unwrap(), Some((answer("one"), true)));
@@ -135,7 +135,7 @@ async fn d08_a_request_without_an_entry_has_one_answer_too() {
 }
 
 #[tokio::test]
-async fn an_overtaken_deployment_is_answered_and_leaves_the_newer_ones_standing() {
+async fn an_overtaken_deployment_is_answered_and_does_not_change_newer_ones() {
     let embedded = embedded().await;
     let table = &embedded.table;
     let first = entry("r1", 0);
@@ -149,7 +149,7 @@ async fn an_overtaken_deployment_is_answered_and_leaves_the_newer_ones_standing(
 
 /// Row 11: the ledger of many years.
 #[tokio::test]
-async fn d09_what_is_read_does_not_grow_with_the_ledger_and_what_is_old_expires() {
+async fn d09_reads_do_not_grow_with_the_ledger_and_old_entries_expire() {
     let embedded = embedded().await;
     let table = &embedded.table;
     for i in 0..50 {
@@ -202,7 +202,7 @@ async fn d09_a_ledger_under_the_stacks_name_is_found_and_moved() {
 }
 
 #[tokio::test]
-async fn a_deletion_is_noted_unless_the_ledger_has_gone_on() {
+async fn a_deletion_is_recorded_unless_the_ledger_has_a_newer_entry() {
     let embedded = embedded().await;
     let table = &embedded.table;
     assert_eq!(table.open(&entry("r1", 0), None).await.unwrap(), Opened::Yes);

@@ -65,7 +65,7 @@ fn only(pending: &DueTick<'_>, seen: &Snapshot, now: i64) -> TickAction {
 }
 
 #[test]
-fn c06_a_lower_priority_stands_back_until_the_higher_ones_have_begun() {
+fn c06_a_lower_priority_starts_after_the_higher_ones_have_begun() {
     let order = ["background", "low", "medium", "high", "critical"];
     let tasks = order.map(|word| cron(word, |cron| cron.priority = word.parse().unwrap()));
     let mut pending: Vec<_> = tasks.iter().map(|task| tick(task, 600)).collect();
@@ -99,7 +99,7 @@ fn c06_a_lower_priority_stands_back_until_the_higher_ones_have_begun() {
 }
 
 #[test]
-fn c10_a_dependency_decides_by_its_last_run() {
+fn c10_the_last_run_of_a_dependency_decides() {
     let task = cron("b", |cron| cron.depends_on = vec!["a".parse().unwrap()]);
     let b = tick(&task, 600);
     let blocked = |a: TaskState| match only(&b, &seen([("a", a), ("b", TaskState::default())]), 610) {
@@ -156,7 +156,7 @@ fn c05_a_disabled_tasks_tick_is_skipped_with_its_reason() {
 }
 
 #[test]
-fn c20_a_tick_that_another_delivery_has_begun_is_followed_and_not_started() {
+fn c20_a_tick_begun_by_another_delivery_is_followed_and_not_started() {
     let task = cron("a", |_| {});
     assert_eq!(only(&tick(&task, 600), &seen([("a", running(600))]), 610), TickAction::Follow);
     let over = TaskState { last_tick: Some(at(600)), ..TaskState::default() };
@@ -167,7 +167,7 @@ fn c20_a_tick_that_another_delivery_has_begun_is_followed_and_not_started() {
 }
 
 #[test]
-fn what_comes_while_a_run_is_in_progress_follows_the_policy_of_overlap() {
+fn a_tick_during_a_run_follows_the_overlap_policy() {
     for (overlap, late, wanted) in [
         (Overlap::Skip, false, TickAction::Invoke),
         (Overlap::Skip, true, TickAction::Wait(WaitReason::Running)),
@@ -191,7 +191,7 @@ fn a_task_whose_item_cannot_be_read_waits_and_the_others_run() {
 }
 
 #[test]
-fn an_accepted_invocation_that_does_not_begin_is_sent_again_after_a_while() {
+fn an_accepted_invocation_that_does_not_begin_is_repeated_later() {
     let task = cron("a", |_| {});
     let pending = DueTick { handed: Some(at(610)), ..tick(&task, 600) };
     let seen = seen([("a", TaskState::default())]);
@@ -290,7 +290,7 @@ proptest! {
     /// Invariant 2, and that no tick is forgotten: whatever pulses are killed, missing or throttled, each tick has one run,
     /// or one record that says why not, or is reported as missed, or waits.
     #[test]
-    fn each_tick_is_accounted_for_once(minutes in minutes(), policies in prop::collection::vec(policies(), 1..4)) {
+    fn each_tick_is_counted_once(minutes in minutes(), policies in prop::collection::vec(policies(), 1..4)) {
         let plan = Plan::from(policies.iter().enumerate().map(|(i, (catch_up, overlap))| {
             cron(&format!("t{i}"), |cron| (cron.catch_up, cron.overlap) = (*catch_up, *overlap))
         }).collect::<Vec<_>>());

@@ -76,7 +76,7 @@ fn one_run_delivered_twice_and_another() {
 }
 
 #[test]
-fn c14_runs_beside_each_other() {
+fn c14_overlapping_runs() {
     let beside = lock(Overlap::Allow, &[tick(1, 0), tick(2, 0), wish(3)]);
     holds("allow, a tick twice and a wish", Lock { copies: 0, horizon: 3, ..beside });
 }
@@ -92,12 +92,12 @@ fn everything_at_once() {
 }
 
 #[test]
-fn one_run_delivered_twice_beside_another() {
+fn one_run_delivered_twice_overlaps_another() {
     holds("allow, one wish twice", lock(Overlap::Allow, &[wish(1), wish(1)]));
 }
 
 #[test]
-fn c15_somebody_looks_for_lost_runs() {
+fn c15_a_finder_ends_lost_runs() {
     let deliveries = [tick(1, 0), tick(2, 1)];
     holds("skip, watched", Lock { watched: true, ..lock(Overlap::Skip, &deliveries) });
     holds("allow, watched", Lock { watched: true, copies: 0, ..lock(Overlap::Allow, &deliveries) });

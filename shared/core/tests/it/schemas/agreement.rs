@@ -13,7 +13,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn v01_the_check_lets_through_what_serde_takes_and_nothing_else(seed: u64, wrong in 0_u64..20) {
+    fn v01_the_check_accepts_exactly_what_serde_accepts(seed: u64, wrong in 0_u64..20) {
         for (name, schema, read) in all() {
             let value = Sample::new(&schema, seed, wrong).value();
             let (checked, read) = (check(&value, &schema), read(&value));
@@ -22,7 +22,7 @@ proptest! {
     }
 
     #[test]
-    fn v02_the_normal_form_is_read_as_the_value_is(seed: u64) {
+    fn v02_the_normal_form_deserializes_to_the_same_value(seed: u64) {
         for (name, schema, read) in all() {
             let value = Sample::new(&schema, seed, 30).value();
             if check(&value, &schema).is_err() {
@@ -37,7 +37,7 @@ proptest! {
 }
 
 #[test]
-fn v01_most_samples_without_mistakes_are_taken() {
+fn v01_most_samples_without_mistakes_are_accepted() {
     for (name, schema, read) in all() {
         let taken = (0..2000).filter(|seed| read(&Sample::new(&schema, *seed, 0).value()).is_ok()).count();
         assert!(taken > 0, "{name}");

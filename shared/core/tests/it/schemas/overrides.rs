@@ -145,7 +145,7 @@ fn v04_a_variant_is_replaced_within_the_struct_that_it_is_flattened_into() {
 }
 
 #[test]
-fn v04_layers_that_are_not_complete_meet_in_one_variant() {
+fn v04_incomplete_layers_merge_into_one_variant() {
     let schema = schemars::schema_for!(AuthExternal).to_value();
     let project = json!({ "basic": { "user": "a" } });
     let environment = json!({ "basic": { "password": "p" } });
@@ -155,7 +155,7 @@ fn v04_layers_that_are_not_complete_meet_in_one_variant() {
 
 proptest! {
     #[test]
-    fn v04_a_whole_value_over_another_is_that_value_or_one_that_fulfils_its_schema(one: u64, other: u64) {
+    fn v04_a_complete_value_over_another_is_that_value_or_fulfils_its_schema(one: u64, other: u64) {
         for (name, schema, read) in all() {
             let [base, over] = [one, other].map(|seed| Sample::new(&schema, seed, 0).value());
             if [&base, &over].iter().any(|value| check(value, &schema).is_err()) || over.is_null() {

@@ -20,7 +20,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn l23_no_text_in_a_marked_place_is_shown(seed: u64, wrong in prop_oneof![Just(0_u64), 3_u64..30]) {
+    fn l23_no_text_in_a_marked_location_is_shown(seed: u64, wrong in prop_oneof![Just(0_u64), 3_u64..30]) {
         for (name, schema) in secretive() {
             let value = Sample::new(&schema, seed, wrong).value();
             let (secrets, shown) = Secrets::take(&value, &schema);
@@ -31,7 +31,7 @@ proptest! {
     }
 
     #[test]
-    fn l23_what_is_not_marked_is_shown(seed: u64) {
+    fn l23_unmarked_values_are_shown(seed: u64) {
         for (name, schema, _) in super::types::all() {
             let value = Sample::new(&schema, seed, 10).value();
             prop_assert_eq!(&Secrets::take(&value, &schema).1, &value, "{}", name);
@@ -40,7 +40,7 @@ proptest! {
 }
 
 #[test]
-fn l23_each_variant_shows_what_is_not_secret_in_it() {
+fn l23_each_variant_shows_its_unmarked_fields() {
     let basic = |password: &str| json!({ "user": "ada", "password": password });
     for (given, wanted) in [
         (json!({ "token": "t" }), json!({ "token": MASK })),
@@ -58,7 +58,7 @@ fn l23_each_variant_shows_what_is_not_secret_in_it() {
 }
 
 #[test]
-fn l23_a_mistake_beside_a_secret_hides_it_all_the_same() {
+fn l23_a_secret_beside_an_invalid_value_is_masked() {
     for (given, wanted) in [
         // No variant has this key; the one that is named by its key has a part too many.
         (json!({ "tokn": "hunter2" }), json!({ "tokn": MASK })),
@@ -82,7 +82,7 @@ fn l23_a_mistake_beside_a_secret_hides_it_all_the_same() {
 }
 
 #[test]
-fn l23_what_is_secret_as_a_whole_is_masked_as_a_whole() {
+fn l23_a_secret_object_is_masked_as_a_whole() {
     let schema = json!({ "properties": { "all": { "writeOnly": true, "type": "object" } } });
     let (secrets, shown) =
         Secrets::take(&json!({ "all": { "a": [4711, "pw-1", true, null], "b": { "c": 0.5 } } }), &schema);
