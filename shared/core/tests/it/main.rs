@@ -1,7 +1,5 @@
-//! Properties of the decisions: against other libraries, against models, and with generated schemas.
+//! Properties of the decisions: compared with other libraries, and with generated schemas.
 
-mod deployment;
 mod eventbridge;
-mod lock;
 mod schedules;
 mod schemas;

@@ -113,21 +113,22 @@ pub enum Phase {
     Status(Shared<Ledger>),
     /// Read the stack's events, with the status that was read before.
     Events(Shared<Ledger>, Shared<Seen>),
-    /// Opens an entry. CloudFormation waited for the request when the status was read, or did not.
+    /// Opens an entry. The flag is true if CloudFormation waited for the request when the status was read.
     Open(Shared<Entry>, Shared<Option<Latest>>, bool),
     /// Notes an answer without an entry.
     Decline(Shared<Answered>),
-    /// Finds how the forward runs ended which the task at this place undoes. After the opening the status is known.
+    /// Reads the results of the forward runs that the task at this place undoes. Right after the opening, the
+    /// flag of [`Phase::Open`] is known.
     Settle(Shared<Entry>, usize, Option<bool>),
-    /// Decides the next step of the deployment. After the opening the status is known.
+    /// Decides the next step of the deployment. Right after the opening, the flag of [`Phase::Open`] is known.
     Decide(Shared<Entry>, Option<bool>),
     /// Reads the stack's status before a wave.
     AskStack(Shared<Entry>, Vec<usize>),
-    /// Reads whether the ledger still stands at the entry, before a wave.
+    /// Checks before a wave whether the entry is still the newest one in the ledger.
     CheckLedger(Shared<Entry>, Vec<usize>, bool),
     /// Reads whether the stack's events show a later update, before a wave.
     CheckEvents(Shared<Entry>, Vec<usize>, bool),
-    /// Prevents the runs of tasks that are not to run, one after the other, and waits for one that has begun.
+    /// Prevents the runs of tasks that must not start, one after the other, and waits for a run that has started.
     GiveUp(Shared<Entry>, Vec<(usize, Status)>),
     /// Starts a wave.
     Invoke(Shared<Entry>, Vec<usize>, bool),
@@ -221,7 +222,7 @@ pub enum Action {
 }
 
 impl World {
-    /// Returns the current unit of time. One passes with each request, and each time that the stack turns.
+    /// Returns the current unit of time. A unit passes with each request and with each change of the stack's status.
     pub fn now(&self) -> usize {
         let turns = self.stack.events.iter().filter(|event| matches!(event, Event::Stack(..)));
         self.sent.len() + turns.count() - 1

@@ -15,9 +15,9 @@ use super::cloud::{SentRequest, Way};
 const UNIT: i64 = 10;
 /// The time from the beginning of a unit to a dispatcher's step in it.
 const AFTER: Duration = Duration::from_secs(5);
-/// The age at which a request counts as delivered late, and the stack's events are read: as in `classify.rs`.
+/// The age above which a request counts as late, and the stack's events are read: as in the dispatcher's `begin.rs`.
 pub const PROMPT: Duration = Duration::from_secs(15);
-/// The maximum number of kept deployments that a rollback returns over: as in `classify.rs`.
+/// The maximum number of kept deployments that a rollback undoes: as in the dispatcher's `begin.rs`.
 pub const MOST_KEPT: usize = 20;
 pub const LEDGER: &str = "shop#Tasks";
 
@@ -103,7 +103,7 @@ pub struct Limits {
     pub deletions: u8,
 }
 
-/// A rule that is broken, to see that a check fails.
+/// A rule that the model breaks on purpose, to show that a check finds the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -143,7 +143,7 @@ pub enum Fault {
     ClaimedUnlooked,
     /// An entry is opened although the resource was deleted since the ledger was read.
     OpenedOverDelete,
-    /// A Delete is taken for one of the resource's present life.
+    /// A Delete counts for the present resource, even if it was sent before the resource was created again.
     DeleteUndated,
     /// A deletion is not recorded in a ledger without an entry.
     DeletionOfNothingUnnoted,
@@ -161,9 +161,9 @@ pub enum Fault {
     DeletionDatedByNote,
     /// The stack's events decide although they do not show the status that was read.
     EventsUnheld,
-    /// A success may be undone unseen although the stack has not rolled back.
+    /// A success may count as undone without an entry, although the stack has not rolled back.
     RolledBackUnasked,
-    /// The ledger's last success may have changed between its reading and an opening.
+    /// An entry is opened although the ledger's last success has changed since the ledger was read.
     SuccessUncompared,
     /// A rollback that is delivered after its last call is declined.
     LateRollbackDeclined,
@@ -224,7 +224,7 @@ impl Life {
         (0..self.tasks).map(task).collect()
     }
 
-    /// The request as the event says it. A Delete is none.
+    /// Returns the request of a Create or an Update, as its event describes it.
     pub fn request(&self, id: usize, sent: &SentRequest) -> Request {
         Request {
             change: if sent.way == Way::Create { Change::Create } else { Change::Update },

@@ -32,14 +32,14 @@ impl Table {
         self.entries.iter().position(|entry| entry.key == *key).unwrap()
     }
 
-    /// The ledger as it is read with a state that may be older.
+    /// Returns the ledger as a dispatcher reads it. The given head may be older than the entries.
     pub fn ledger(&self, latest: Option<Latest>, own: Option<usize>) -> Ledger {
         let entry = |place: usize| (*self.entries[place]).clone();
         let newest = latest.as_ref().and_then(|latest| self.entry(&latest.entry).cloned());
         Ledger { latest, newest, own: own.map(entry), before: Vec::new() }
     }
 
-    /// An entry. A deletion in an empty ledger leaves a state without one.
+    /// Returns the entry with this key; none if the head names no entry, as after a deletion in an empty ledger.
     pub fn entry(&self, key: &EntryKey) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key == *key).map(|entry| &**entry)
     }
@@ -167,15 +167,15 @@ impl Life {
         if !invocation.waited {
             world.breaks(WAITED);
         }
-        let said = (entry.deployment.previous_version.clone(), entry.deployment.is_first_deploy);
-        let is_said =
-            |effect: Option<u8>| said == (effect.map(|effect| self.version(effect)), effect.is_none());
-        // A kept deployment may have succeeded after its time. CloudFormation does not know that, and its
-        // work remains.
-        let is_there = |sent: &SentRequest| sent.is_forward() && sent.undone != Undone::RolledBack;
+        let given = (entry.deployment.previous_version.clone(), entry.deployment.is_first_deploy);
+        let is_given =
+            |effect: Option<u8>| given == (effect.map(|effect| self.version(effect)), effect.is_none());
+        // A kept deployment may have succeeded after CloudFormation stopped waiting for it. CloudFormation does
+        // not know of this success, but the deployment's work remains.
+        let is_kept = |sent: &SentRequest| sent.is_forward() && sent.undone != Undone::RolledBack;
         let since = world.stack.since..run.request;
-        let mut kept = since.filter(|it| is_there(&world.sent[*it]) && world.table.has_succeeded(*it));
-        let is_true = is_said(world.stack.effect) || kept.any(|it| is_said(world.sent[it].to));
+        let mut kept = since.filter(|it| is_kept(&world.sent[*it]) && world.table.has_succeeded(*it));
+        let is_true = is_given(world.stack.effect) || kept.any(|it| is_given(world.sent[it].to));
         if world.stack.waits_for == Some(run.request) && !is_true {
             world.breaks(TRUTH);
         }
@@ -196,8 +196,8 @@ impl World {
         }
     }
 
-    /// Prevents the start of a deployment's runs from now on, and of those before it. Returns false if that
-    /// is already done.
+    /// Prevents the start of a task's runs of this deployment and of earlier ones. Returns false if this
+    /// deployment or a later one has already claimed the task.
     pub fn prevent_start(&mut self, task: &TaskEntry, key: &EntryKey) -> bool {
         let newest = &mut self.claims[usize::from(task.name.as_str() == "b")].newest;
         let is_new = newest.as_ref().is_none_or(|newest| newest < key);
@@ -242,7 +242,7 @@ impl World {
         }
     }
 
-    /// Returns whether a deployment that is answered FAILED, while CloudFormation waits for it, has failed.
+    /// Checks that a deployment for which CloudFormation waits is answered FAILED only if one of its runs failed.
     pub fn refused_for_a_reason(&mut self, request: usize, answer: &Answered) {
         let sent = &self.sent[request];
         let failed = |run: &Run| run.request == request && run.record == Some(Status::Failed);

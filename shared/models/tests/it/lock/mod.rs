@@ -18,12 +18,13 @@ use world::{Delivery, Fault, Lock};
 
 const TICK: i64 = 100;
 
-/// A run of a tick, or of no tick in particular.
+/// A delivery for a tick.
 fn tick(run: u128, minute: i64) -> Delivery {
     Delivery { run, tick: Some(TICK + minute) }
 }
 
-fn wish(run: u128) -> Delivery {
+/// A delivery for a manual run, which has no tick.
+fn manual(run: u128) -> Delivery {
     Delivery { run, tick: None }
 }
 
@@ -65,35 +66,37 @@ fn breaks(property: &'static str, lock: Lock) {
 
 #[test]
 fn c20_one_tick_from_two_triggers_and_a_later_one() {
-    holds("skip, three ticks, two of them one", lock(Overlap::Skip, &[tick(1, 0), tick(2, 0), tick(3, 1)]));
+    holds("skip, one tick twice and another", lock(Overlap::Skip, &[tick(1, 0), tick(2, 0), tick(3, 1)]));
 }
 
 #[test]
 fn one_run_delivered_twice_and_another() {
-    let wishes = lock(Overlap::Skip, &[wish(1), wish(1), wish(2)]);
-    holds("skip, one wish twice and another", Lock { kills: 0, horizon: 3, ..wishes.clone() });
-    holds("skip, one wish twice and another, killed", Lock { copies: 0, horizon: 3, ..wishes });
+    let runs = lock(Overlap::Skip, &[manual(1), manual(1), manual(2)]);
+    holds("skip, one manual run twice and another", Lock { kills: 0, horizon: 3, ..runs.clone() });
+    holds("skip, one manual run twice and another, killed", Lock { copies: 0, horizon: 3, ..runs });
 }
 
 #[test]
 fn c14_overlapping_runs() {
-    let beside = lock(Overlap::Allow, &[tick(1, 0), tick(2, 0), wish(3)]);
-    holds("allow, a tick twice and a wish", Lock { copies: 0, horizon: 3, ..beside });
+    let beside = lock(Overlap::Allow, &[tick(1, 0), tick(2, 0), manual(3)]);
+    holds("allow, a tick twice and a manual run", Lock { copies: 0, horizon: 3, ..beside });
 }
 
 /// Three million further states, which take some minutes.
 #[test]
 #[ignore = "takes minutes: run it when the claim is changed"]
 fn everything_at_once() {
-    holds("skip, one wish twice and another", lock(Overlap::Skip, &[wish(1), wish(1), wish(2)]));
-    holds("allow, a tick twice and a wish", lock(Overlap::Allow, &[tick(1, 0), tick(2, 0), wish(3)]));
+    let runs = lock(Overlap::Skip, &[manual(1), manual(1), manual(2)]);
+    holds("skip, one manual run twice and another", runs);
+    let beside = lock(Overlap::Allow, &[tick(1, 0), tick(2, 0), manual(3)]);
+    holds("allow, a tick twice and a manual run", beside);
     let ticks = lock(Overlap::Skip, &[tick(1, 0), tick(2, 0), tick(3, 1)]);
     holds("skip, three ticks, two takeovers", Lock { copies: 0, horizon: 6, ..ticks });
 }
 
 #[test]
 fn one_run_delivered_twice_overlaps_another() {
-    holds("allow, one wish twice", lock(Overlap::Allow, &[wish(1), wish(1)]));
+    holds("allow, one manual run twice", lock(Overlap::Allow, &[manual(1), manual(1)]));
 }
 
 #[test]
@@ -133,6 +136,6 @@ fn each_rule_is_needed() {
     breaks(ALL_RECORDED, Lock { fault: Fault::RecordAfterTakeover, ..ticks });
     let twice = lock(Overlap::Skip, &[tick(1, 0), tick(2, 0)]);
     breaks(ONE_RUN_A_TICK, Lock { fault: Fault::TickForgotten, ..twice });
-    let wishes = lock(Overlap::Skip, &[wish(1), wish(1)]);
-    breaks(ONE_BODY, Lock { fault: Fault::NoLook, ..wishes });
+    let runs = lock(Overlap::Skip, &[manual(1), manual(1)]);
+    breaks(ONE_BODY, Lock { fault: Fault::NoLook, ..runs });
 }

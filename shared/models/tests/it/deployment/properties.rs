@@ -24,7 +24,8 @@ pub const UNDO_ONCE: &str = "a forward run is undone at most once, unless its un
 pub const UNDO_RIGHT: &str = "a rollback body runs only for runs that completed and are being undone";
 pub const ALL_UNDONE: &str = "after a rollback each run that completed is undone";
 pub const TRUTH: &str = "a body gets the last success that was not undone";
-pub const WAITED: &str = "a forward body starts only if its request was waited for when the status was read";
+pub const WAITED: &str =
+    "a forward body starts only if CloudFormation waited for its request when the status was read";
 pub const ONE_ANSWER: &str = "a request has one answer";
 pub const ANSWERED: &str = "in the end no request waits for an answer";
 pub const REASON: &str = "a deployment is answered FAILED only if it failed";
@@ -181,9 +182,10 @@ impl Model for Life {
 }
 
 impl Life {
-    /// Returns whether a rollback that is over has undone everything. It may not have if it had no time, if
-    /// an undo failed, or if it removes the resource. A kept deployment that succeeded later is not undone by
-    /// a return from it.
+    /// Returns whether a finished rollback has undone every run that it must undo. An undo counts even if it
+    /// failed. The rule does not hold if a request timed out or reached its last call, or if the rollback
+    /// removed the resource. A return to earlier properties does not undo a kept deployment that succeeded
+    /// later.
     fn all_undone(&self, world: &World) -> bool {
         let had_time =
             world.left.timeouts == self.limits.timeouts && world.sent.iter().all(|sent| !sent.late);

@@ -88,7 +88,7 @@ impl Life {
         }
     }
 
-    /// A dispatcher takes its next step. Nothing follows the last.
+    /// Executes a dispatcher's next step. Returns the phase after it; none after the last step.
     pub fn step(&self, world: &mut World, dispatcher: Dispatcher, missing: usize) -> Option<Phase> {
         let Dispatcher { request, phase } = dispatcher;
         let is_late = world.sent[request].late;
@@ -377,7 +377,7 @@ impl Life {
         }
     }
 
-    /// Finds the end of the forward runs that a task undoes, and prevents the start of the others.
+    /// Reads the results of the forward runs that a task undoes, and prevents the start of those that have not started.
     fn settle(&self, world: &mut World, entry: &Shared<Entry>, place: usize, waited: Option<bool>) -> Phase {
         let (Some(task), Some(undone)) = (entry.tasks.get(place), &entry.undoes) else {
             return Phase::Decide(entry.clone(), waited);
@@ -405,7 +405,7 @@ impl Life {
         Phase::Settle(Shared::new(settled), place + 1, waited)
     }
 
-    /// Ends the tasks that must not continue. Those of a rollback stay, for the rollback that continues it.
+    /// Cancels the tasks of a wave that must not start. A rollback leaves its tasks to the rollback that continues it.
     fn stop(&self, entry: Shared<Entry>, wave: &[usize], why: &str) -> Phase {
         if entry.course == Course::Rollback && self.fault != Fault::UndoCancelled {
             let verdict = abandoned(&entry, why);

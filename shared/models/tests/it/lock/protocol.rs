@@ -31,7 +31,7 @@ impl Lock {
         }
     }
 
-    /// Returns whether another delivery is of the same run, so that a record of it as skipped matters.
+    /// Returns whether several deliveries have this run id. Only then a SKIPPED record of the run matters.
     fn is_shared(&self, run: RunId) -> bool {
         self.deliveries.iter().filter(|delivery| RunId::new(at(0), delivery.run) == run).count() > 1
     }
@@ -99,7 +99,7 @@ impl Lock {
                 world.bodies.sort();
                 Phase::Body(fence)
             }
-            // No time is left for a body, and that is recorded.
+            // If no time is left for the body, the run is recorded without it.
             Phase::Start(fence) | Phase::Body(fence) => Phase::Record(fence),
             Phase::Record(fence) => {
                 let status = self.record(world, wanted().run_id, Status::Completed);

@@ -22,7 +22,7 @@ pub struct Lock {
     pub skew: i64,
     /// The time from the end of a process to the end of its lease, in units.
     pub margin: i64,
-    /// A watcher ends lost runs while others claim. At the end one always does.
+    /// A watcher ends lost runs while other processes claim. At the end of the model, a watcher always runs.
     pub watched: bool,
     /// The number of processes that die.
     pub kills: u8,
@@ -44,7 +44,7 @@ pub struct Delivery {
     pub tick: Option<i64>,
 }
 
-/// A rule that is broken, to see that a check fails.
+/// A rule that the model breaks on purpose, to show that a check finds the fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
