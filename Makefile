@@ -1,6 +1,6 @@
 # `make demo` and `make test` work on a fresh machine that has cargo and python3.
 
-.PHONY: demo test outside kill fuzz bench generate deploy dependencies
+.PHONY: demo test outside kill soak fuzz bench generate deploy dependencies
 
 # A build from nothing is faster without the files for incremental builds, and a quarter smaller.
 export CARGO_INCREMENTAL ?= 0
@@ -15,7 +15,7 @@ demo:
 
 # Runs every check. The tools are pinned, and installed from the registries while the workspace builds. The build checks the
 # lints, too. Many tests wait for processes, so more of them run at once than there are processors, and the end-to-end tests
-# run beside the others. `make test TEST='cargo test --workspace --no-fail-fast'` goes on after a failure.
+# and the dispatcher's run beside the others. `make test TEST='cargo test --workspace --no-fail-fast'` goes on after a failure.
 TEST = cargo test --workspace
 test: export RUSTC_WORKSPACE_WRAPPER := $(CURDIR)/tests/rustc-with-lints
 test: export RUST_TEST_THREADS ?= 3
@@ -24,7 +24,7 @@ test:
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	$(LAMPLIGHTER) generate --check
 	@tests/side-by-side '$(TEST) --lib --bins --test it --test race --test compile_errors --test tidy; code=$$?; $(TEST) --doc && exit $$code' \
-	    '$(TEST) --test e2e --test outside --test up'
+	    '$(TEST) --test e2e --test outside --test up' '$(TEST) --test dispatcher'
 
 # Builds, tests and deploys a project outside the repository as a stranger would, from packed crates, with nothing compiled
 # before. `make test` does the same with the dependencies that it has compiled already.
@@ -40,6 +40,14 @@ kill: export KILL_RUNNERS ?= 1
 kill:
 	cargo build --workspace --bins --examples
 	cargo test -p lamplighter-cli --test it -- runner::killed --nocapture
+
+# Runs the tests with generated events, races and faults at a larger scale than `make test`. FUZZ_SEED and SEED repeat a run.
+soak: export FUZZ_EVENTS ?= 20000
+soak: export RACES ?= 1000
+soak: export ROUNDS ?= 400
+soak:
+	cargo build --workspace --bins --examples
+	cargo test --workspace --test it --test dispatcher -- --nocapture fuzz:: races:: faults::
 
 # Runs the benchmarks, each beside its baseline. Fails if a promise is broken. The functions are built apart from the
 # programs, whose features they would have otherwise. The jobs are compared with streaq on Redis, so `redis-server` must

@@ -1,6 +1,6 @@
 //! Deployments with a table that fails at random: each has one answer, and each of its tasks runs once.
 //!
-//! `ROUNDS` sets the number of deployments, and `SEED` repeats a run.
+//! `ROUNDS` sets the number of deployments, and `SEED` repeats a run. `make soak` runs 400.
 
 use std::{collections::BTreeSet, time::Duration};
 
