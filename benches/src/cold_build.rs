@@ -1,9 +1,9 @@
-//! Benchmark: the build of a new project from nothing, beside that of as many functions written by hand with the same SDK crates.
-//! Part of `make bench`.
+//! Benchmark: a clean build of a new project, compared with that of as many handwritten functions with the same SDK
+//! crates. Part of `make bench`.
 //!
-//! The project is as `lamplighter new` writes it, with its profile. The handwritten functions have cargo's. Since the profile
-//! saves more than the tasks cost, a second figure compares both with the project's profile. The promise is on the processor's
-//! time, which other load on the machine changes least.
+//! The project has the profile that `lamplighter new` writes. The handwritten functions have cargo's default profile.
+//! The project's profile saves more time than its tasks cost, so a second figure compares both with that profile. The
+//! promise is on CPU time, which other load on the machine affects least.
 
 use std::{
     fs,

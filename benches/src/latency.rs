@@ -1,5 +1,6 @@
-//! Benchmark: a run's overhead for lock and record on the embedded engine, from the order to the body's first line and from
-//! its last to the end of the pipeline. Printed beside bare conditional writes, without a promise.
+//! Benchmark: the overhead of lock and record for a run on the embedded engine, from the request to the body's first
+//! line, and from the body's last line to the end of the pipeline. Bare conditional writes are printed beside it. It
+//! has no promise.
 
 use std::{
     collections::BTreeMap,

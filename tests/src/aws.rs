@@ -224,7 +224,7 @@ impl Aws {
                 let body = |message: &Value| serde_json::from_str(message["Body"].as_str()?).ok();
                 return messages.iter().map(|message| body(message).expect("a message is JSON")).collect();
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "nothing comes to {queue}: {answer}");
+            assert!(started.elapsed() < Duration::from_secs(60), "no message in {queue}: {answer}");
         }
     }
 

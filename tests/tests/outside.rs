@@ -58,14 +58,15 @@ const EXISTING: [(&str, &str); 6] = [
     ),
 ];
 
-/// Held by the test that compiles: the functions of all projects have the same names in the shared folder of cargo.
+/// The lock of a test that compiles: all projects build functions of the same names into one shared folder of cargo.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// A project and the crates that it is built from.
 struct Outside {
     folder: TempDir,
-    /// Cargo's folder. By default it is the repository's, so that the dependencies are compiled once for both. With
-    /// `OUTSIDE_COLD` the project is compiled as on a stranger's machine, which takes minutes: with its own features, profile and folder.
+    /// Cargo's target folder. By default it is the repository's, so that the dependencies are compiled once for both.
+    /// With `OUTSIDE_COLD` the project is compiled as on a user's machine: with its own features, profile and folder.
+    /// That takes minutes.
     target: PathBuf,
 }
 
@@ -124,8 +125,8 @@ impl Outside {
         self.target.join("outside")
     }
 
-    /// Lets the project share compiled dependencies with the repository: the same profile, and a package that asks for the features
-    /// that others of the repository's packages ask for.
+    /// Lets the project share compiled dependencies with the repository. For this it gets the same profile, and a
+    /// package that requests the same features as the repository's packages.
     fn share(&self) {
         let manifest: toml_edit::DocumentMut =
             fs::read_to_string(repository().join("Cargo.toml")).unwrap().parse().unwrap();

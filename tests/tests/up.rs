@@ -120,7 +120,7 @@ fn a_killed_up_leaves_no_process_and_the_next_one_continues() {
     let mut process = command.spawn().unwrap();
     let connection = silent.accept().unwrap();
     let variable = format!("DATABASE_URL={waiting}");
-    assert!(processes_with(&variable) > 1, "only `up` itself knows its database");
+    assert!(processes_with(&variable) > 1, "no function process has started");
     process.kill().unwrap();
     process.wait().unwrap();
     wait_until("its functions are gone", || processes_with(&variable) == 0);

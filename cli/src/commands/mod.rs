@@ -90,7 +90,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// The time to wait at the end for a reader that does not read; none: until it is gone.
+    /// The longest wait at the end for a reader that does not read. `None` waits until the reader is gone.
     pub(crate) fn patience(self) -> Option<Duration> {
         (self == Self::Service).then_some(PATIENCE)
     }
@@ -187,8 +187,8 @@ fn current_folder() -> anyhow::Result<PathBuf> {
     std::env::current_dir().context("cannot find the current folder")
 }
 
-/// Finds the tasks with their definitions: those that a stack in AWS has kept, or those of the workspace around the current folder.
-/// Fails before it compiles anything if the folder of the place's stacks cannot be written.
+/// Finds the definitions of the tasks: those that a stack in AWS has kept, or those of the workspace around the current
+/// folder. If the folder of the place's stacks cannot be written, this fails before anything is compiled.
 fn catalog(place: Option<&Place>) -> anyhow::Result<Catalog> {
     let folder = current_folder()?;
     if let Some(deployed) = place.map(|place| place.deployed(&folder)).transpose()?.flatten() {
@@ -210,8 +210,9 @@ fn compiled(place: Option<&Place>, folder: &Path) -> anyhow::Result<Catalog> {
     Ok(Catalog::describe(workspace, &binaries)?)
 }
 
-/// Finds the tasks as they were last built, which need not be how they are now: for a command that reads what has run, and that
-/// must work while the sources do not compile. If `word` is the name of none of them, they are compiled now.
+/// Finds the tasks as they were last built, even if the sources have changed since. It is for commands that read
+/// recorded runs, which must work while the sources do not compile. If `word` is neither a run's id nor one of their
+/// names, the tasks come from the stack, or are compiled now.
 fn catalog_with(place: &Place, word: Option<&str>) -> anyhow::Result<Catalog> {
     let is_known = |catalog: &Catalog| {
         word.is_none_or(|word| {

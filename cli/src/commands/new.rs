@@ -70,7 +70,7 @@ fn check_empty(words: &Words, root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds a manifest above a folder, whose workspace cargo would take the project for a part of.
+/// Finds a manifest above a folder. Cargo would treat the project as a part of that manifest's workspace.
 fn outer_workspace(root: &Path) -> Option<PathBuf> {
     root.ancestors().skip(1).map(|folder| folder.join("Cargo.toml")).find(|manifest| manifest.is_file())
 }

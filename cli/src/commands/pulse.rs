@@ -38,7 +38,7 @@ const FUNCTION: &str = lamplighter_project::functions::PULSE_FUNCTION;
 const RUNNING: &str = "RUNNING";
 /// The pause between two looks at such a run.
 const PAUSE: Duration = Duration::from_millis(500);
-/// After this many looks without finding the run, it is taken not to have begun.
+/// After this many reads in a row without the run, the run counts as not begun.
 const UNSEEN: u32 = 20;
 /// The number of pulse runs that the health is computed from: those of an hour.
 const LOOKED_AT: u16 = 60;

@@ -159,7 +159,8 @@ fn around(cron: &Cron, zone: &TimeZone, at: Timestamp) -> Around {
     }
 }
 
-/// Returns the runs that were triggered at a time or in the following week. The search stops after the first hour if it finds the tick's run.
+/// Returns the runs that were triggered at a time or in the following week. The search stops after the first hour if it
+/// finds the tick's run.
 async fn runs(
     table: &Table,
     definition: &Definition,

@@ -71,8 +71,8 @@ fn pattern(text: &str) -> Option<FolderPattern> {
     FolderPattern::new(text).ok()
 }
 
-/// Adds the crates to `[workspace.dependencies]`, and replaces the registry's by those of folders. A crate that is there already
-/// stays as it is.
+/// Adds the crates to `[workspace.dependencies]`. Crates in folders also replace the registry's, in
+/// `[patch.crates-io]`. Existing entries stay unchanged.
 pub(crate) fn add_crates(text: &str, crates: &Crates, names: &[&str]) -> Result<String, ManifestError> {
     let mut document: DocumentMut = text.parse()?;
     let workspace = table(document.as_table_mut(), "workspace")?;

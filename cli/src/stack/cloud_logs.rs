@@ -8,7 +8,7 @@ use lamplighter_core::{id::RunId, name::TaskName};
 
 use crate::stack::each_task::each;
 
-/// The delay with which a line may arrive after lines that were written later.
+/// The longest delay of a line: lines that were written up to this much later may arrive before it.
 const LATE: Duration = Duration::from_secs(30);
 
 /// The logs of some tasks of a stack, or the lines of one run in them.

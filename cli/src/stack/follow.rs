@@ -1,7 +1,8 @@
 //! One run that a person starts: started under a fixed id, and followed to its record.
 //!
-//! The record in the table decides how the run ended, as it does for the dispatcher. The function's response only says when
-//! to look. The function is never invoked twice: if nothing has begun, the person sees that and can start again.
+//! The record in the table decides how the run ended, as it does for the dispatcher. The function's response only
+//! triggers a read of the record. The function is never invoked twice: if no run has begun, the command fails, and the
+//! user can start it again.
 
 use std::time::Duration;
 

@@ -138,9 +138,9 @@ impl Place {
         self.in_aws().or_else(|| catalog.deployed_to.as_ref().map(|_| self.reached()))
     }
 
-    /// Finds the tasks of a stack in AWS as its dispatcher has kept them: if the place is in AWS, or if it names a stack and no
-    /// workspace is around the folder. Returns nothing if the place is on this machine, or if the stack keeps no tasks and a
-    /// workspace has them.
+    /// Finds the tasks that the dispatcher of a stack in AWS has kept. The stack is read if the place is in AWS, or if
+    /// the place names a stack and no workspace is around the folder. Returns nothing in other cases, or if the stack
+    /// has kept no tasks but a workspace has them.
     pub fn deployed(&self, folder: &Path) -> anyhow::Result<Option<Catalog>> {
         let has_workspace = folder.ancestors().any(|folder| folder.join("Cargo.toml").exists());
         let aws = match (self.in_aws(), &self.stack) {
@@ -151,7 +151,7 @@ impl Place {
         let stack = match &self.stack {
             Some(stack) => stack.clone(),
             None if has_workspace => Workspace::project_name(folder)?,
-            // The table alone says enough for a command that only reads it.
+            // The table's name replaces the stack's: a command that only reads the table needs no more.
             None => self
                 .table
                 .clone()

@@ -73,7 +73,7 @@ fn choose(words: &Words, question: &str, from: &[(String, String)]) -> Option<St
     for _ in 0..TRIES {
         output::question(tr!(words, "ask-number"));
         let mut answer = String::new();
-        // The end of the input refuses to answer.
+        // At the end of the input there is no answer.
         if stdin().lock().read_line(&mut answer).ok()? == 0 {
             return None;
         }

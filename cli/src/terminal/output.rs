@@ -1,8 +1,8 @@
 //! Standard output and standard error. Nothing else in this program writes to them.
 //!
-//! Output never changes what a command does. A closed output is not an error; one that cannot be written, as on a full disk,
-//! is reported at the end. While work runs that must not be delayed, separate threads write the output. A reader that stops
-//! reading then loses lines, which are counted and reported once it reads again.
+//! A failure to print does not change what a command does. A closed output is no error. A write error, as on a full
+//! disk, is reported at the end. During work that must not be delayed, separate threads write the output. If a reader
+//! then stops reading, lines are dropped, and their number is reported once it reads again.
 
 use std::{
     collections::VecDeque,
@@ -69,8 +69,8 @@ pub fn never_wait(missed: impl Fn(u64) -> String + Send + Sync + 'static) {
     }
 }
 
-/// Waits until everything is written, for a reader that does not read at most `patience`. Fails if standard output could
-/// not be written completely, unless its reader is gone.
+/// Waits until everything is written, but at most `patience` for a reader that does not read. Fails if standard output
+/// could not be written completely, unless its reader is gone.
 pub fn finish(patience: Option<Duration>) -> io::Result<()> {
     ERROR.finish(patience);
     OUT.finish(patience);

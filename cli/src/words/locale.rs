@@ -39,8 +39,8 @@ impl Locale {
         }
     }
 
-    /// Reads the language from the environment. An unsupported language there means English. A variable that is not UTF-8
-    /// is an error, if it would decide.
+    /// Reads the language from the environment. An unsupported language means English. The first variable with a value
+    /// decides; it is an error if that value is not UTF-8.
     pub fn of_environment(
         variable: impl Fn(&str) -> Result<Option<String>, NotText>,
     ) -> Result<Self, NotText> {

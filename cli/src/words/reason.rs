@@ -1,5 +1,5 @@
-//! Why a run did not run, or did not complete, in words. The fields of a record's reason are put into the language;
-//! sentences without fields, which are an author's, a platform's or an older record's, stay as they are.
+//! Describes why a run did not run, or did not complete. Most structured reasons are translated. Plain sentences, by an
+//! author, a platform or an older record, stay unchanged.
 
 use lamplighter_core::{
     reason::{Moment, Reason},

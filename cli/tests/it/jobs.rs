@@ -71,8 +71,8 @@ fn q05_q07_q12_the_status_shows_delays_unique_keys_and_dependencies() {
     let later = enqueue(&["--delay", "20m", "--unique", "task", "--within", "1h"]);
     assert!(workspace.run(&["status", &later]).succeeded().contains("at the earliest"));
     assert_eq!(enqueue(&["--unique", "task", "--within", "1h", "--join"]), later);
-    let twin = workspace.run(&["enqueue", "send-mail", GIVEN, "--unique", "task", "--within", "1h"]).failed();
-    assert!(twin.contains(&later) && twin.contains("a job with this unique key already exists"), "{twin}");
+    let copy = workspace.run(&["enqueue", "send-mail", GIVEN, "--unique", "task", "--within", "1h"]).failed();
+    assert!(copy.contains(&later) && copy.contains("a job with this unique key already exists"), "{copy}");
     let follower = enqueue(&["--after", &later]);
     assert!(workspace.run(&["status", &follower]).succeeded().contains("waiting for another job"));
     workspace.run(&["abort", &later]).succeeded();
@@ -146,7 +146,7 @@ fn q09_a_replay_keeps_priority_limit_and_keys() {
     assert_eq!((&again["retry_of"], &again["priority"]), (&json!(id), &json!("high")), "{again}");
     assert_eq!(again["place_limit"], json!({ "key": "customer-7", "at_once": 2 }));
     assert_eq!(again["unique"]["scope"], json!({ "key": "order-42" }));
-    // It is unique by its key, as the first one was.
-    let twin = ["enqueue", "send-mail", GIVEN, "--unique", "order-42", "--within", "1h"];
-    assert!(workspace.run(&twin).failed().contains("a job with this unique key already exists"));
+    // The replayed job has the unique key of the first one.
+    let copy = ["enqueue", "send-mail", GIVEN, "--unique", "order-42", "--within", "1h"];
+    assert!(workspace.run(&copy).failed().contains("a job with this unique key already exists"));
 }

@@ -77,10 +77,10 @@ const READING: [&[&str]; 15] = [
     &["runner", "status"],
 ];
 
-/// Those that print sentences, or the lines of a log, and no table.
+/// The commands of [`READING`] that print sentences or log lines instead of a table.
 const SENTENCES: [&[&str]; 4] = [&["logs"], &["status"], &["jobs", "status"], &["pulse", "status"]];
 
-/// The widths in which each of them is shown, with the language.
+/// The languages and terminal widths in which each command of [`READING`] is shown.
 const SHOWN: [(Locale, usize); 6] = [
     (Locale::En, 20),
     (Locale::De, 20),

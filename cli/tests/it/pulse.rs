@@ -48,7 +48,8 @@ fn p01_pulse_execute_runs_what_is_due_or_chosen_and_counts_it() {
         || stage.noted().iter().map(|note| note.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(counts(&["--task", "good"], 0), [1, 1, 1, 0, 0]);
     assert_eq!(began(), ["good"]);
-    // The tick that has had its run counts as well, unless the next minute has begun.
+    // The tick of `good` counts again, although it already has a run. If the next minute has begun, its next tick
+    // counts.
     assert_eq!(counts(&[], 1), [2, 2, 1, 1, 0]);
     assert!(began().contains(&"bad".to_owned()), "{:?}", began());
     let before = began().len();
@@ -117,7 +118,7 @@ fn p03_the_pulse_status_shows_its_health_success_rate_and_times() {
     for part in ["due 2, executed 2, succeeded 1, failed 1, skipped 0", "75 %", "400 ms", "1.0 s"] {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
-    // One that has not ended yet does not count, and one that missed ticks is no success.
+    // A pulse in progress does not count, and a pulse that missed ticks is not successful.
     record(&[pulse(1, None, Tally::default())]);
     let (_, running) = status();
     assert_eq!(

@@ -195,7 +195,7 @@ fn k05_next_marks_the_clock_changes_of_a_year() {
     }
 }
 
-/// The case `born-yesterday`: a tick before the task, its table or its schedule was known is not missed.
+/// The case `born-yesterday`: a tick is missed only if the task, its table and its schedule were known before it.
 #[test]
 fn o08_a_tick_before_the_task_existed_is_not_missed() {
     let workspace = Workspace::new();

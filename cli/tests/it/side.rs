@@ -154,12 +154,12 @@ impl Keeper {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(LONG, said).await.expect("it does not say so");
+        timeout(LONG, said).await.expect("the event does not occur");
     }
 
     async fn stop(self) -> Vec<String> {
         self.shutdown.cancel();
-        timeout(LONG, self.kept).await.expect("it does not stop").unwrap();
+        timeout(LONG, self.kept).await.expect("the runner does not stop").unwrap();
         self.answer.lock().unwrap().clone()
     }
 }
@@ -274,7 +274,7 @@ async fn s02_a_task_that_returns_is_not_restarted() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(LONG, ended).await.expect("it goes on");
+    timeout(LONG, ended).await.expect("the run does not end");
     let answer = keeper.stop().await;
     assert_eq!(answer.last().map(String::as_str), Some("ended COMPLETED, rests"));
     let runs = world.runs().await;

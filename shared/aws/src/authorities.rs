@@ -1,4 +1,4 @@
-//! Certificates of private authorities, which the environment names: trusted beside those that are trusted anyway.
+//! Certificates of private authorities that the environment names. They are trusted in addition to the default ones.
 
 use std::{
     env,
@@ -69,7 +69,7 @@ fn loaded(
 ) -> Result<Vec<CertificateDer<'static>>, AuthoritiesError> {
     let (file, folder) = if is_file { (Some(path), None) } else { (None, Some(path)) };
     let found = rustls_native_certs::load_certs_from_paths(file, folder);
-    // Others may stand beside them that are too old to be understood.
+    // A file may also have certificates that rustls cannot parse, such as very old ones. They are skipped.
     let is_usable = |certificate: &CertificateDer<'_>| {
         RootCertStore::empty().add(certificate.clone().into_owned()).is_ok()
     };

@@ -35,8 +35,8 @@ const AMAZON_ROOTS: &str = include_str!("amazon-trust-services.pem");
 /// The timeout of one attempt of a request to DynamoDB, which answers within milliseconds or not at all.
 const DYNAMODB_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Has the SDK try a plain write again that met a transaction: it knows throttling by itself, but not this. Source: DynamoDB
-/// Developer Guide, "Transaction conflict handling in DynamoDB".
+/// Makes the SDK retry a single write that conflicts with a transaction. By default the SDK retries throttling, but not
+/// this error. Source: DynamoDB Developer Guide, "Transaction conflict handling in DynamoDB".
 #[derive(Debug)]
 struct Conflicts;
 
@@ -77,12 +77,12 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// The clients for an account; those of [`Clients::default`] are for the environment's.
+    /// The clients for an account. [`Clients::default`] uses the account of the environment.
     pub fn of(account: Account) -> Self {
         Self { account, ..Self::default() }
     }
 
-    /// The clients for services of one's own at `endpoint`, such as `http://127.0.0.1:8000`.
+    /// The clients for local services at `endpoint`, such as `http://127.0.0.1:8000`.
     pub fn local(endpoint: &str) -> Self {
         Self { config: OnceCell::new_with(Some(local_config(endpoint))), ..Self::default() }
     }
@@ -99,8 +99,7 @@ impl Clients {
         self.dynamodb.get_or_init(make).await
     }
 
-    /// The S3 client. A bucket is addressed by path where the endpoint is a local one, which has no host name
-    /// per bucket.
+    /// The S3 client. A local endpoint has no host name for each bucket, so there the bucket is in the path of the URL.
     #[cfg(feature = "s3")]
     pub async fn s3(&self) -> &aws_sdk_s3::Client {
         let make = async || {
@@ -125,13 +124,13 @@ impl Clients {
     }
 }
 
-/// The configuration of clients for a service of one's own at `endpoint`, such as `http://127.0.0.1:8000`, which takes any
-/// credentials.
+/// The configuration of clients for a local service at `endpoint`, such as `http://127.0.0.1:8000`. The service accepts
+/// any credentials.
 pub fn local_config(endpoint: &str) -> SdkConfig {
     signed_config(endpoint, "test", "test")
 }
 
-/// The configuration of clients for a service of one's own at `endpoint`, with these credentials.
+/// The configuration of clients for a local service at `endpoint`, with these credentials.
 pub fn signed_config(endpoint: &str, access_key_id: &str, secret_access_key: &str) -> SdkConfig {
     let credentials = Credentials::new(access_key_id, secret_access_key, None, None, "local");
     SdkConfig::builder()
@@ -143,13 +142,13 @@ pub fn signed_config(endpoint: &str, access_key_id: &str, secret_access_key: &st
         .build()
 }
 
-/// A DynamoDB client for an engine of one's own at `endpoint`.
+/// A DynamoDB client for a local engine at `endpoint`.
 pub fn local_dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&local_config(endpoint))
 }
 
-/// A DynamoDB client for an engine of this process, which is asked through `http`: it knows neither an endpoint nor an
-/// account, and a request that it refuses is not made again.
+/// A DynamoDB client for an engine in this process, which receives the requests through `http`. The requests are not
+/// signed, and a failed request is not retried.
 pub fn direct_dynamodb(http: SharedHttpClient) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -163,11 +162,11 @@ pub fn direct_dynamodb(http: SharedHttpClient) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// The sentence in which an SDK error says what happened: the service's own message and code, where it sent one, else the
-/// error with those of its causes that it does not say already. Where the credentials are at fault, it says what to do.
+/// Returns the text of an SDK error: the service's message and code if there are any, otherwise the error and its
+/// causes, without repetitions. If the credentials are missing or refused, the text also states a remedy.
 ///
-/// The SDK's texts of errors that it does not know (`unhandled error (AccessDenied): Error { .. }`) are left out, and so is
-/// `DisplayErrorContext`, which adds the whole response: both are unreadable in a stack's event.
+/// The text contains neither the SDK's text for an unknown error (`unhandled error (AccessDenied): Error { .. }`) nor
+/// that of `DisplayErrorContext`, which adds the whole response. Both are unreadable in a stack's event.
 pub(crate) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = || std::iter::successors(Some(error), |error| error.source());
     if let Some(error) = chain().find_map(|error| error.downcast_ref::<CredentialsError>()) {
@@ -247,8 +246,8 @@ fn http_client() -> SharedHttpClient {
 
 /// A client that trusts the authorities that the environment names.
 ///
-/// Besides, in Lambda it trusts the roots of AWS's own endpoints only: to read the machine's whole store takes most of
-/// the time of making a client. Elsewhere it reads the store.
+/// In Lambda the only other certificates that it trusts are the roots of AWS's own endpoints: reading the machine's
+/// certificate store takes most of the time to create a client. Elsewhere the client trusts that store.
 fn trusting(in_lambda: bool, named: &[CertificateDer<'_>]) -> SharedHttpClient {
     let mut trust = if in_lambda {
         TrustStore::empty().with_pem_certificate(AMAZON_ROOTS)
@@ -261,7 +260,7 @@ fn trusting(in_lambda: bool, named: &[CertificateDer<'_>]) -> SharedHttpClient {
     let builder = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring));
     match TlsContext::builder().with_trust_store(trust).build() {
         Ok(context) => builder.tls_context(context).build_https(),
-        // Only a root that does not parse could be at fault; the machine's own store is still there.
+        // A certificate does not parse: the client trusts the machine's certificate store only.
         Err(_) => builder.build_https(),
     }
 }

@@ -23,9 +23,9 @@ const CONFIGURATION: [&str; 3] = ["LAMPLIGHTER_ASSETS", "LAMPLIGHTER_ENVIRONMENT
 /// The functions of an account.
 #[derive(Clone, Debug)]
 pub struct Functions {
-    /// For invocations that are waited for.
+    /// The client for invocations, which are not retried.
     client: Client,
-    /// For what may be asked twice.
+    /// The client for requests that may be retried.
     repeating: Client,
 }
 
@@ -71,8 +71,8 @@ pub struct InvokeError {
 }
 
 impl Functions {
-    /// The functions that `config`'s account has. An invocation that is waited for is not tried again: one whose response
-    /// was lost may have started its task. And its response may be silent for as long as a task runs.
+    /// The functions of the account in `config`. An invocation is not retried, since the task may have started although
+    /// the response was lost. Its response has no timeout, since the task may run for long.
     pub fn new(config: &SdkConfig) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)

@@ -9,11 +9,11 @@ use lamplighter_core::id::RunId;
 
 use crate::clients::cause;
 
-/// The periods that are searched for the newest lines, step by step: the service gives the oldest ones first, and a group has
-/// those of months.
+/// The periods that are searched for the newest lines, one after the other. The service returns the oldest lines first,
+/// and a log group may have lines of many months.
 const STEPS: [Duration; 3] =
     [Duration::from_secs(3600), Duration::from_secs(24 * 3600), Duration::from_secs(7 * 24 * 3600)];
-/// The most by which the clock of a function's machine may be behind that of the process which made the run's id.
+/// The maximum time by which a function's clock may lag behind the clock of the process that created the run's id.
 const SKEW: Duration = Duration::from_secs(60);
 
 /// The logs of an account.

@@ -29,7 +29,7 @@ use crate::clients::cause;
 
 /// The number of attempts of a request. Network errors, server errors and throttling are retried.
 const ATTEMPTS: u32 = 3;
-/// The longest first pause before it is tried again.
+/// The maximum pause before the first retry.
 const BACKOFF: Duration = Duration::from_millis(200);
 /// The timeout of making a connection.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -78,7 +78,8 @@ struct ObjectRequest<'a> {
 }
 
 impl Objects {
-    /// The objects of a bucket, as the configuration reaches S3. An endpoint of one's own is given the bucket in the path.
+    /// The objects of a bucket. `config` has the region, the credentials and the endpoint. If the endpoint is not
+    /// AWS's, the bucket is in the path of the URL.
     pub fn new(bucket: impl Into<String>, config: &SdkConfig) -> Self {
         Self { bucket: bucket.into(), config: config.clone() }
     }
@@ -94,7 +95,7 @@ impl Objects {
         self.send(ObjectRequest { what: "put", method: "PUT", key, body, bytes }).await.map(|_| ())
     }
 
-    /// Gets an object whole, which has about so many bytes.
+    /// Gets an object. `bytes` is its approximate size, by which the timeout is extended.
     pub async fn get(&self, key: &str, bytes: u64) -> Result<Vec<u8>, ObjectsError> {
         self.send(ObjectRequest { what: "get", method: "GET", key, body: Vec::new(), bytes }).await
     }
@@ -133,7 +134,7 @@ impl Objects {
             Some(client) => operation.http_client(client),
             None => operation,
         };
-        // On the heap: what waits for it would be larger by all of it, wherever that is.
+        // Boxed, so that the callers' futures stay small.
         Box::pin(operation.build().invoke(request)).await.map_err(|error| failed(cause(&error)))
     }
 
@@ -170,7 +171,7 @@ impl Objects {
         Ok((endpoint, request))
     }
 
-    /// The endpoint, and the folder in which the bucket's keys are there.
+    /// Returns the endpoint, and the path below which it has the bucket's keys.
     fn place(&self, region: &str) -> (String, String) {
         if let Some(own) = self.own_endpoint() {
             let (host, folder) = split(own.trim_end_matches('/'));
@@ -181,7 +182,7 @@ impl Objects {
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
         let host = format!("s3{fips}{stack}.{region}.{domain}");
         if self.bucket.contains('.') {
-            // No certificate is for a name with more parts.
+            // A bucket's name with dots does not match AWS's wildcard certificate.
             (format!("https://{host}"), format!("/{}", self.bucket))
         } else {
             (format!("https://{}.{host}", self.bucket), String::new())
@@ -208,7 +209,7 @@ fn split(endpoint: &str) -> (&str, &str) {
     endpoint.split_at(path)
 }
 
-/// The content that S3 answers, or why it has none.
+/// Returns the content of S3's response, or its error.
 fn answer(response: &HttpResponse) -> Result<Vec<u8>, OrchestratorError<Refused>> {
     let content = response.body().bytes().unwrap_or_default();
     let status = response.status();

@@ -8,15 +8,15 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask a process to end: SIGTERM, SIGHUP and, where a person may send it, SIGINT.
+/// The signals that ask a process to end: SIGTERM, SIGHUP and, with [`EndSignals::of_anybody`], SIGINT.
 ///
-/// A terminal that closes sends SIGHUP more than once: by its shell, and by the kernel. Within [`BURST`] they count as one. Where
-/// the signal is ignored when the process starts, as `nohup` has it, it stays ignored.
+/// When a terminal closes, its shell and the kernel each send SIGHUP. Several SIGHUPs within [`BURST`] count as one. If
+/// SIGHUP is ignored when the process starts, as under `nohup`, it stays ignored.
 #[derive(Debug)]
 pub struct EndSignals {
     others: Vec<Signal>,
     hang_up: Option<Signal>,
-    /// When the last one counted.
+    /// The time of the last SIGHUP that counted.
     hung_up: Option<Instant>,
 }
 

@@ -42,8 +42,8 @@ impl Stacks {
         Self { client: Client::from_conf(config.build()) }
     }
 
-    /// A stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`. One that is not there any more is `DELETE_COMPLETE`, as it was
-    /// for the 90 days after its deletion.
+    /// Returns a stack's status, such as `UPDATE_ROLLBACK_IN_PROGRESS`. A stack that does not exist has the status
+    /// `DELETE_COMPLETE`, which CloudFormation itself reports for 90 days after a deletion.
     pub async fn status(&self, stack_id: &str) -> Result<String, StackError> {
         let stack = match self.describe(stack_id).await {
             Err(StackError { cause, .. }) if cause.contains("does not exist") => {
@@ -55,8 +55,8 @@ impl Stacks {
         status.ok_or_else(|| failed(stack_id, "it has no status"))
     }
 
-    /// A stack's events since `since`, newest first, as far as five pages of 100 have them, and the first one before. Those of
-    /// nested stacks are not among them.
+    /// Returns a stack's events since `since`, newest first. Reads whole pages, at most five of 100 events, so the last
+    /// page may have earlier events too. Events of nested stacks are not included.
     pub async fn events(&self, stack_id: &str, since: Timestamp) -> Result<Vec<StackEvent>, StackError> {
         let (mut events, mut token) = (Vec::new(), None);
         for _ in 0..MAX_PAGES {
@@ -120,7 +120,7 @@ impl Jobs {
     }
 }
 
-/// An event as it matters; nothing if it lacks what it must have.
+/// Converts an event. Returns `None` if it lacks a required field.
 fn read(event: aws_sdk_cloudformation::types::StackEvent) -> Option<StackEvent> {
     let at = event.timestamp?;
     let is_stack = event.physical_resource_id.is_some() && event.physical_resource_id == event.stack_id;

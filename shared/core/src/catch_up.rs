@@ -1,4 +1,4 @@
-//! Catch-up: the policy for ticks that had no run because nothing was there to start it.
+//! Catch-up: the policy for missed ticks, which nothing started at their time.
 
 use std::{fmt, str::FromStr, time::Duration};
 

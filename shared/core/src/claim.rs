@@ -24,9 +24,8 @@ use crate::{
 /// second run's effects.
 pub const SKEW_MARGIN: Duration = Duration::from_secs(2);
 
-/// The time for which a run that replaces another one waits for its end. The other run checks for
-/// cancellation every few seconds, first 10 s after its start. Then it needs some time to stop and to be
-/// recorded.
+/// The maximum time for which a replacing run waits for the replaced run to end. The replaced run checks for
+/// cancellation every few seconds, first 10 s after its start. It then needs time to stop and to be recorded.
 pub const REPLACE_WAIT: Duration = Duration::from_secs(20);
 
 /// The state of a task in the table, between and during its runs.
@@ -149,8 +148,8 @@ pub enum Decision {
 pub struct Grant {
     /// The fence with which the run writes.
     pub fence: Fence,
-    /// Runs whose leases have expired. Before the body starts, each run's record must be written, and after
-    /// that its lease be revoked. The lease is all that is known of such a run.
+    /// The lost runs: those whose leases have expired. Before the body starts, each lost run's record must be
+    /// written, and then its lease revoked. Until the record exists, the lease is the only trace of the run.
     pub lost: Vec<LostRun>,
     /// The run-time settings as JSON text.
     pub settings: Option<String>,
@@ -238,8 +237,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-/// An occasion that has had its run. Its JSON form has the words for people in `occasion`, and a field for each
-/// kind.
+/// An occasion that already had a run. In JSON, `occasion` describes it in words. A further field has its
+/// value, if it is known: `scheduled_for`, `entry` or `run_id`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OccasionFields", into = "OccasionFields")]
 pub enum PastOccasion {
@@ -249,7 +248,7 @@ pub enum PastOccasion {
     Deployment(EntryKey),
     /// A run whose id was fixed by the sender.
     Run(RunId),
-    /// An occasion of which only the words are known.
+    /// An occasion of which only the description is known.
     Other(String),
 }
 
@@ -314,12 +313,12 @@ impl From<OccasionFields> for PastOccasion {
 /// - Another run's lease is live, unless overlaps are allowed.
 /// - The occasion, or a newer one of the same kind, has had a run.
 ///
-/// A lease that names the request's own holder is granted: it is an earlier write whose response was lost. An
-/// expired lease does not refuse a run, but the lost run must be ended before the claim is written: see
-/// [`Grant::lost`].
+/// If a lease already names the request's holder, the claim is granted again: an earlier attempt of the same
+/// write succeeded, and its response was lost. An expired lease does not refuse a run, but the lost run must be
+/// ended before the claim is written: see [`Grant::lost`].
 ///
-/// A changed overlap policy applies to the runs that start after it. A run that has the task to itself and
-/// runs that share it do not exclude each other.
+/// A changed overlap policy applies to runs that start after the change. An exclusive run and runs that share
+/// the task do not exclude each other.
 pub fn claim(state: &TaskState, request: &Request) -> Decision {
     match request.overlap {
         Overlap::Allow => {
@@ -337,13 +336,13 @@ pub fn claim(state: &TaskState, request: &Request) -> Decision {
                     return state.granted(Fence::Exclusive { token: state.fencing_token }, Vec::new());
                 }
                 if lease.until >= request.now {
-                    // Another delivery of the same tick is the same run, whatever its id.
+                    // Another delivery of the same tick is the same run, even if its run id differs.
                     let is_the_same = lease.run_id == request.run_id
                         || matches!(request.occasion, Occasion::Tick(tick) if lease.scheduled_for == Some(tick));
                     return Decision::Refused(if is_the_same {
                         Refusal::AlreadyRunning { run_id: lease.run_id }
                     } else if state.disabled {
-                        // The run would not start even if the other one made room for it.
+                        // The task refuses every run, even after the run in progress has ended.
                         Refusal::Disabled
                     } else {
                         Refusal::PreviousInstanceRunning { run_id: lease.run_id, until: lease.until }
@@ -442,7 +441,7 @@ impl TaskState {
         self.held().filter(|lost| lost.lease.until < now).collect()
     }
 
-    /// Returns every run that holds a lease, expired or not, in the form in which it would be ended as lost.
+    /// Returns every run that holds a lease, expired or not, with the fence that is needed to end it as lost.
     pub fn held(&self) -> impl Iterator<Item = LostRun> {
         let exclusive =
             self.lease.iter().map(|lease| (lease, Fence::Exclusive { token: self.fencing_token }));
@@ -642,7 +641,7 @@ mod tests {
             };
             let first = once(1, 100, 90);
             let state = granted(TaskState::default(), &first);
-            // The same before and after the end of the first run.
+            // A later tick is refused, both while the first run's lease is live and after it has expired.
             assert_eq!(refusal(&state, &once(2, 101, 150)), Refusal::Disabled, "{overlap:?}");
             assert_eq!(refusal(&state, &once(2, 200, 150)), Refusal::Disabled, "{overlap:?}");
             // Another delivery of its tick is refused as the same run, and its own repeated write is granted.

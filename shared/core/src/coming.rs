@@ -54,7 +54,8 @@ pub fn coming(
     let ticks = schedule.ticks(zone, after).take_while(|tick| *tick <= until).take(limit);
     let mut all: Vec<_> =
         ticks.map(|at| (at, UpcomingEvent::Tick { at, local: zone.to_datetime(at) })).collect();
-    // A change behind the last tick of a cut list would seem to follow it directly.
+    // If `limit` cuts off the ticks, clock changes after the last listed tick are left out too. Otherwise such
+    // a change would seem to follow that tick directly.
     let end = if all.len() == limit { all.last().map_or(until, |(at, _)| *at) } else { until };
     for change in zone.following(after).map(|change| change.timestamp()).take_while(|at| *at <= end) {
         all.extend(clock_change(schedule, zone, change).map(|it| (change, it)));
@@ -69,8 +70,8 @@ fn clock_change(schedule: &Schedule, zone: &TimeZone, at: Timestamp) -> Option<U
     let (before, after) = (zone.to_offset(moment_before), zone.to_offset(at));
     let by = SignedDuration::from_secs(i64::from(after.seconds()) - i64::from(before.seconds()));
     let minutes = by.abs().as_mins();
-    // For the length of the change, the old clock shows the times that are left out, and the new one those
-    // that occur again.
+    // From the change on and for its length, a clock with the old offset shows the left-out times. A clock with
+    // the new offset shows the repeated times.
     if by.is_positive() {
         Some(UpcomingEvent::Forward { at, minutes, left_out: shown(schedule, before, at, by) })
     } else if by.is_negative() {
@@ -80,7 +81,7 @@ fn clock_change(schedule: &Schedule, zone: &TimeZone, at: Timestamp) -> Option<U
     }
 }
 
-/// Returns the ticks that a clock of this offset would show from `at` on, for `length`.
+/// Returns the local times of the ticks from `at` to `at + length`, for a clock with a constant offset.
 fn shown(schedule: &Schedule, offset: Offset, at: Timestamp, length: SignedDuration) -> Vec<DateTime> {
     let clock = TimeZone::fixed(offset);
     let moment_before = at.checked_sub(SignedDuration::from_secs(1)).unwrap_or(at);

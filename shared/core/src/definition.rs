@@ -120,14 +120,14 @@ pub struct Cron {
     /// The policy for a tick that comes while a run is in progress.
     #[serde(default)]
     pub overlap: Overlap,
-    /// The policy for ticks that had no run because nothing was there to start it.
+    /// The policy for missed ticks: those that nothing started at their time.
     #[serde(default)]
     pub catch_up: CatchUp,
     /// The tasks whose last run must have completed before it starts.
     #[serde(default)]
     pub depends_on: Vec<TaskName>,
-    /// The maximum delay of its ticks, so that not all tasks start at once. Each task always has the same
-    /// part of it.
+    /// The maximum delay of the task's ticks, so that not all tasks start at once. Each task has a fixed share
+    /// of this delay, derived from its name.
     #[serde(default, rename = "jitter_ms", with = "crate::duration::as_millis")]
     pub jitter: Duration,
     /// The task is disabled after its first run.

@@ -10,7 +10,7 @@ pub const DEFINITIONS: &str = "definitions.json";
 /// The tasks of a stack.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeployedTasks {
-    /// The version of the stack; in a rollback the one that was returned to.
+    /// The version of the stack; after a rollback, the version to which the stack returned.
     pub version: String,
     /// The environment.
     pub environment: String,

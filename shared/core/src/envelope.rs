@@ -151,9 +151,9 @@ mod tests {
 
     #[test]
     fn an_empty_payload_is_a_manual_run_and_a_schedules_one_is_a_tick() {
-        let wish = Envelope::parse(json!({})).unwrap();
-        assert_eq!(wish.occasion(), Ok(Occasion::Manual));
-        assert_eq!(Envelope::parse(Value::Null), Ok(wish));
+        let manual = Envelope::parse(json!({})).unwrap();
+        assert_eq!(manual.occasion(), Ok(Occasion::Manual));
+        assert_eq!(Envelope::parse(Value::Null), Ok(manual));
         // The form in which EventBridge Scheduler writes `<aws.scheduler.scheduled-time>`.
         let tick = json!({ "trigger": "schedule", "scheduled_for": "2026-11-21T06:00:00Z" });
         let at = "2026-11-21T06:00:00Z".parse().unwrap();

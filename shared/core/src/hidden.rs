@@ -6,8 +6,8 @@ use crate::secret::{MASK, Secrets};
 
 /// Takes the secrets out of several values, each with its schema. Returns the secrets and the masked values.
 ///
-/// One [`Secrets`] masks all values. So a secret that contains another one is masked whole, wherever each is
-/// from.
+/// One [`Secrets`] masks all values. So a secret that contains another secret is masked as a whole, even if the
+/// two come from different values.
 pub fn take_all<const N: usize>(parts: [(&Value, &Value); N]) -> (Secrets, [Value; N]) {
     let marked: Vec<_> = (0..N).filter(|i| marks(parts[*i].1) && !parts[*i].0.is_null()).collect();
     let mut shown = parts.map(|(value, _)| value.clone());
@@ -101,8 +101,8 @@ pub fn is_masked(value: &Value) -> bool {
     }
 }
 
-/// Returns the value with another text in place of each mask. A mask that is masked again would not show as a
-/// difference.
+/// Returns the value with each mask replaced by another text. Masking a mask does not change it, so [`compare`]
+/// would find no difference.
 fn without_masks(value: &Value) -> Value {
     match value {
         Value::String(text) if text == MASK => Value::from("secret"),

@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Word that distinguishes one claim from every other: `<claimant>#<nonce>`.
+/// The unique id of one claim: `<claimant>#<nonce>`.
 ///
-/// A claim that finds its own holder in the table is its own earlier write whose response was lost. The claimant is the
-/// invocation or the runner that made the claim, so that its leases can be revoked once it is known to be gone.
+/// If a claim finds its own holder in the table, an earlier attempt of the same write succeeded, and its
+/// response was lost. The claimant is the invocation or the runner that made the claim. Once the claimant is
+/// known to be gone, its leases can be revoked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Holder(String);

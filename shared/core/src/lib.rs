@@ -11,8 +11,8 @@
 //! - [`envelope`]: the request to a task's function, and its report
 //! - [`reason`]: the reasons why a run did not start or did not complete
 //! - [`claim`]: the lease of a task
-//! - [`holder`]: the word that distinguishes one claim from every other
-//! - [`retry`]: attempts, and the backoff between them; [`backoff`]: that of loops
+//! - [`holder`]: the unique id of one claim
+//! - [`retry`]: attempts, and the backoff between them; [`backoff`]: the backoff of polling loops
 //! - [`constraint`]: limits by key, and unique jobs
 //! - [`job`]: a run of a queue task, from its enqueue to its record
 //! - [`deployed`]: the tasks of a stack as they were last deployed
@@ -29,7 +29,7 @@
 //! - [`settings`]: overrides of a project or an environment
 //! - [`secret`], [`hidden`]: masking of secrets
 //! - [`resolve`]: references that CloudFormation resolves, and how their values reach a task
-//! - [`statistics`]: figures about many runs, and how long they are kept; [`cost`]: what a month costs
+//! - [`statistics`]: counts and durations of runs, and their rollups; [`cost`]: the estimated cost of a month
 //! - [`coming`], [`why`]: when a task will run, and why it did or did not
 
 pub mod assets;

@@ -1,8 +1,8 @@
 //! Reasons why a run did not begin, did not complete, or had no body.
 //!
-//! A record keeps a reason twice: as an English sentence in `error.message` or `skipped_reason`, and as a tag with fields
-//! in `why`. Programs read the fields. Records from before the fields existed have only the sentence, which is shown as it
-//! is: see [`Reason::Other`].
+//! A record keeps a reason twice: as an English sentence in `error.message` or `skipped_reason`, and as a tag
+//! with fields in `why`. Programs read the fields. Older records have only the sentence, which is shown
+//! unchanged: see [`Reason::Other`].
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{id::RunId, name::TaskName, status::Status};
 
-/// The most of a platform's text that a reason keeps, in bytes.
+/// The maximum length of a platform's error text in a reason, in bytes.
 const MAX_FAILURE: usize = 4096;
 
 /// Reason why a run did not begin, did not complete, or had no body.
@@ -111,7 +111,7 @@ pub enum Reason {
         /// The end of the lease.
         until: Timestamp,
     },
-    /// The function did not answer for an attempt at a job.
+    /// The function returned no report on an attempt at a job.
     AttemptUnanswered {
         /// The runner's text.
         failure: String,
@@ -130,7 +130,7 @@ pub enum Reason {
         /// The platform's text.
         failure: String,
     },
-    /// The function's time was up before the run's.
+    /// The function timed out before the run ended.
     FunctionTimedOut {
         /// The platform's text.
         failure: String,
@@ -254,7 +254,7 @@ impl Reason {
         matches!(self, Self::Lost { .. } | Self::HostEnded)
     }
 
-    /// The run that kept this one out.
+    /// The run because of which this run did not start; none for every other reason.
     pub fn kept_out_by(&self) -> Option<RunId> {
         match self {
             Self::Held { run_id, .. }

@@ -2,9 +2,9 @@
 //!
 //! A text of a configuration may contain references such as
 //! `{{resolve:secretsmanager:shop:SecretString:token}}`. CloudFormation inserts the value without escaping
-//! it. So a text with a reference is not part of the settings' JSON. It is an environment variable of its own
-//! ([`pack`]), and the settings name its place in the configuration. The task's process puts it back at its
-//! start ([`unpack`]), whatever characters it contains.
+//! it. So a text with a reference is not part of the settings' JSON. [`pack`] moves the text into an
+//! environment variable of its own, and the settings name its place in the configuration. When the task's
+//! process starts, [`unpack`] inserts the resolved text there, whatever characters it contains.
 
 use std::collections::BTreeMap;
 
@@ -179,8 +179,8 @@ pub struct Packed {
     pub variables: BTreeMap<String, String>,
 }
 
-/// Moves the texts with references out of the settings. A variable's name follows from its text. So other
-/// references make other settings, and other values do not.
+/// Moves the texts with references out of the settings. The name of a variable is derived from its text. So the
+/// packed settings change with the references, and not with the values behind them.
 pub fn pack(settings: &Settings) -> Packed {
     let mut places = serde_json::Map::new();
     let mut variables = BTreeMap::new();
@@ -202,8 +202,8 @@ pub fn pack(settings: &Settings) -> Packed {
 }
 
 impl Packed {
-    /// Returns the packed settings with other texts in the variables. An empty text needs none: its place is
-    /// empty already, and an empty variable does not reach every process.
+    /// Returns the packed settings after `text` has mapped the text of each variable. An empty text needs no
+    /// variable: its place is already empty, and an empty variable is not passed to every process.
     #[must_use]
     pub fn mapped(mut self, text: impl Fn(String) -> String) -> Self {
         let variables = self.variables.into_iter().map(|(name, it)| (name, text(it)));
@@ -268,9 +268,9 @@ pub fn unpack<'a>(text: &str, variable: impl Fn(&str) -> Option<&'a str>) -> Res
 }
 
 impl Unpacked {
-    /// Returns the settings with texts from variables converted to the type of their place. Where `schema`
-    /// has no text, a number, a boolean, a list or an object is read from it as JSON. `whole` returns the
-    /// configuration that these settings make.
+    /// Returns the settings with the texts from variables converted to the types that `schema` requires. If the
+    /// schema does not accept a text in its place, the text is parsed as JSON. `whole` returns the complete
+    /// configuration that results from these settings.
     #[must_use]
     pub fn typed(self, whole: impl Fn(&Settings) -> Value, schema: &Value) -> Settings {
         let Self { mut settings, places } = self;
@@ -308,8 +308,8 @@ mod tests {
         Settings { config, ..Settings::default() }
     }
 
-    /// The settings as they arrive where CloudFormation has put `value` in the place of every reference, in the text of
-    /// each variable alone, without a look at what is around it.
+    /// Returns the settings as a process receives them. Every reference in the text of each variable is
+    /// replaced by `value` without escaping, as CloudFormation does it.
     fn arrived(settings: &Settings, value: &str) -> Unpacked {
         let Packed { settings, variables } = pack(settings);
         let resolved = |text: &str| {
@@ -446,7 +446,7 @@ mod tests {
         assert_eq!(typed("text", "{\"a\": 1}"), "{\"a\": 1}");
         assert_eq!(typed("maybe", "null"), "null");
         assert_eq!(typed("pin", "4711"), 4711);
-        assert_eq!(typed("pin", "none"), "none", "which the check refuses");
+        assert_eq!(typed("pin", "none"), "none", "it is not JSON and stays a text");
         assert_eq!(typed("on", "true"), true);
         assert_eq!(typed("login", r#"{"user": "ada"}"#), json!({ "user": "ada" }));
         assert_eq!(typed("list", "0.5"), json!([0.5]));

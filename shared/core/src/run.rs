@@ -77,7 +77,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns the kind of error that the reason is; none if the reason is one to skip a run.
+    /// Returns the kind of an error with this reason; none if runs are skipped for this reason.
     fn of(reason: &Reason) -> Option<Self> {
         match reason {
             Reason::Disabled
@@ -250,7 +250,7 @@ fn is_usual(priority: &Priority) -> bool {
 }
 
 impl Run {
-    /// Creates the record of a run that started, or would have, at `at`, with nothing else set.
+    /// Creates the record of a run with the start time `at`. All optional fields are empty.
     pub fn begun(id: RunId, task: TaskName, trigger: Trigger, at: Timestamp) -> Self {
         Self {
             id,

@@ -22,9 +22,9 @@ pub struct Secrets(Vec<String>);
 impl Secrets {
     /// Finds the secrets in `config`. Returns them, and the configuration without them.
     ///
-    /// A value of an enum is masked as its variant says. A value that fits no variant is masked whole if one
-    /// of them has secrets. So is an unknown entry of a closed object with secrets: it may be a misspelled
-    /// secret.
+    /// A value of an enum is masked according to its variant. A value that matches no variant is masked as a
+    /// whole if a variant has secrets. An unknown entry of a closed object with secrets is masked too, since it
+    /// may be a misspelled secret.
     pub fn take(config: &Value, schema: &Value) -> (Self, Value) {
         let mut masking = Masking::new(schema);
         let shown = masking.shown(config, &[schema]);
@@ -58,8 +58,8 @@ impl Secrets {
     }
 }
 
-/// Returns the forms of a text between quotes that differ from it: those of `{:?}` and JSON, and `{:?}` of
-/// the JSON form.
+/// Returns the escaped forms of a text that differ from the text: by `{:?}`, as JSON, and by `{:?}` of each of
+/// these two forms.
 fn quotations(text: &str) -> Vec<String> {
     let debug = |text: &str| {
         let quoted = format!("{text:?}");
@@ -73,8 +73,8 @@ fn quotations(text: &str) -> Vec<String> {
     forms
 }
 
-/// The minimum length of a doubtful secret that is masked everywhere. A shorter text would match in too many
-/// messages.
+/// The minimum length from which a text that may be a secret is masked in all messages. Shorter texts would
+/// match in too many places.
 const MIN_DOUBTFUL: usize = 6;
 
 /// Masks the values that a schema marks, and collects their texts.
@@ -90,7 +90,7 @@ struct Masking<'a> {
 struct Place<'a> {
     /// Schemas that the part must fulfil, and alternatives that it fulfils.
     sure: Vec<&'a Keywords>,
-    /// Alternatives of which one has a secret, where the value fulfils none.
+    /// Alternatives of which the value fulfils none and at least one has a secret.
     doubtful: Vec<&'a Keywords>,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Masking<'a> {
             return self.masked(value, 0);
         }
         let is_in_doubt = !doubtful.is_empty();
-        // A value of another type has no part in which its secret would be found.
+        // A value of the wrong type has none of the parts that the schema marks. So all of it is masked.
         if !sure.iter().all(|schema| is_of_type(value, schema)) {
             return self.masked(value, MIN_DOUBTFUL);
         }

@@ -37,7 +37,7 @@ pub struct Settings {
     /// The policy for a tick that comes while a run is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
-    /// The policy for ticks that had no run because nothing was there to start it.
+    /// The policy for missed ticks: those that nothing started at their time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub catch_up: Option<CatchUp>,
     /// The time for which records of runs are kept, in days.

@@ -20,7 +20,7 @@ pub struct Pace {
     pub lease: Duration,
     /// The interval at which the lease is renewed.
     pub heartbeat: Duration,
-    /// The time after which a run counts as good. A failure after that counts as the first one.
+    /// The time after which a run counts as good. A failure after this time restarts the count of failures at 1.
     pub well: Duration,
     /// The backoff between a failure and the next start.
     pub pauses: Retry,
@@ -42,7 +42,8 @@ impl Default for Pace {
 }
 
 /// The time that a process has to stop: 5 s for the body, 3 s for the author's hook, and 2 s for its state.
-/// It is shorter than the rest of a lease whose runner dies.
+/// It is at most the time that a lease has left when its runner dies. So the process ends before another runner
+/// takes the task.
 pub const PARTING: Duration = Duration::from_secs(10);
 /// The body's part of [`PARTING`].
 pub const BODY_PARTING: Duration = Duration::from_secs(5);

@@ -179,8 +179,8 @@ impl Window {
 
     /// Returns the range that ends with `now`. It is one millisecond longer, so that it contains `now`.
     ///
-    /// A range of more than an hour begins with a full hour, whose runs the rollups have counted. Otherwise the records of the
-    /// part of an hour at its beginning would be read for each request: 16 requests a task.
+    /// A range of more than an hour begins at a full hour, so that rollups cover its beginning. Otherwise each
+    /// query would have to read the records of a partial hour, with 16 requests for each task.
     pub fn before(self, now: Timestamp) -> Range<Timestamp> {
         let hours = match self {
             Self::Hour => 1,
@@ -214,13 +214,13 @@ impl FromStr for Window {
 /// The sources of the statistics of a time. All ranges are whole hours, except `one_by_one`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The closed whole hours of the time. Other ranges beside them only close a gap.
+    /// The closed whole hours of the time. Parts of `missing` outside of them only close a gap between rollups.
     pub hours: Range<Timestamp>,
-    /// The rollups that exist.
+    /// The part of `hours` that has rollups.
     pub kept: Range<Timestamp>,
-    /// The rollups to make, in order. After each, the hours with rollups have no gap.
+    /// The rollups to make, in order. After each step, the hours with rollups have no gap.
     pub missing: Vec<Range<Timestamp>>,
-    /// Runs without a rollup: at the beginning of the time, and of hours that are not closed.
+    /// The parts whose runs are read one by one: a partial hour at the beginning, and hours that are not closed.
     pub one_by_one: Vec<Range<Timestamp>>,
 }
 

@@ -95,7 +95,7 @@ impl<T: Serialize + ?Sized> Serialize for Strict<'_, T> {
     }
 }
 
-/// A serializer that refuses what another one would lose. It also writes lists and objects.
+/// A serializer that refuses values which `inner` would write with a loss. It also writes lists and objects.
 struct Strictly<'a, S> {
     inner: S,
     place: &'a Place,
@@ -106,7 +106,7 @@ struct Strictly<'a, S> {
 }
 
 impl<S> Strictly<'_, S> {
-    /// Writes a part. After an error its segment stays in the path, which so leads to the fault.
+    /// Writes a part. After an error the part's segment stays in the path, so that the path leads to the fault.
     fn part<T: Serialize + ?Sized, E>(
         &mut self,
         step: impl Into<String>,
@@ -449,7 +449,7 @@ mod tests {
         assert!(written(&lists(MAX_NESTING)).is_ok());
         let why = refused(&lists(MAX_NESTING + 1));
         assert_eq!(why, "`[0]`: it is nested more than 120 levels deep");
-        // Each of these is one object, and each of those two.
+        // Each `In` adds one level of nesting, and each `Of` adds two.
         let one = |depth| (0..depth).fold(Nested::Leaf, |inner, _| Nested::In(Box::new(inner)));
         let two = |depth| (0..depth).fold(Nested::Leaf, |inner, _| Nested::Of { inner: Box::new(inner) });
         assert!(written(&one(120)).is_ok() && written(&one(121)).is_err());

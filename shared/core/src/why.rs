@@ -32,7 +32,7 @@ pub struct Question<'a> {
     pub ticks: Around,
     /// The records of the runs that were triggered at that time or later.
     pub runs: &'a [Run],
-    /// When a pulse run recorded the tick as missed, if one did.
+    /// The time at which a pulse recorded the tick as missed; none if no pulse did.
     pub noted_at: Option<Timestamp>,
     /// The task has a record from before that time, so it existed then.
     pub existed: bool,
@@ -116,7 +116,7 @@ pub enum Answer {
     Missed {
         /// The time at which a pulse run recorded the miss.
         noted_at: Option<Timestamp>,
-        /// The run of the next tick that had one. With the catch-up policy `last` it covers this tick too.
+        /// The run of the first later tick that had one. Under the catch-up policy `last` it replaces the missed run.
         instead: Option<RunId>,
     },
     /// The task, its table or its schedule did not exist yet.
@@ -339,7 +339,7 @@ mod tests {
         let completed = [run(1, 2, Status::Completed)];
         let ran = Answer::Ran { run_id: id(1), status: Status::Completed, reason: None };
         assert_eq!(ask(&completed, |_| ()), ran);
-        // Nineteen others were kept out of the same tick.
+        // Another delivery of the same tick was refused.
         let crowd = [skipped(2, &Refusal::AlreadyRunning { run_id: id(1) }), run(1, 2, Status::Completed)];
         assert_eq!(ask(&crowd, |_| ()), ran);
         assert_eq!(ask(&completed, |q| q.ticks.exact = false), ran, "the schedule has changed since");
@@ -479,15 +479,15 @@ mod tests {
         let not_yet =
             |since: Option<i64>, is_changed| Answer::NotThereYet { since: since.map(at), is_changed };
         for (what, state, existed, answer) in [
-            ("nobody has seen it", TaskState::default(), false, not_yet(None, false)),
-            ("it has records, from a time when nobody noted it", TaskState::default(), true, missed.clone()),
-            ("it came later", known(now, 1, false), false, not_yet(Some(1), false)),
-            ("it was first noted later", known(now, 1, false), true, missed.clone()),
-            ("it was there", known(now, 0, false), false, missed.clone()),
-            ("it had another schedule", known(now, 1, true), true, not_yet(Some(1), true)),
-            ("it has had its schedule for long", known(now, -1, true), true, missed.clone()),
+            ("never seen", TaskState::default(), false, not_yet(None, false)),
+            ("never seen, with earlier records", TaskState::default(), true, missed.clone()),
+            ("first seen after the tick", known(now, 1, false), false, not_yet(Some(1), false)),
+            ("first seen after the tick, with earlier records", known(now, 1, false), true, missed.clone()),
+            ("first seen at the tick", known(now, 0, false), false, missed.clone()),
+            ("changed after the tick", known(now, 1, true), true, not_yet(Some(1), true)),
+            ("changed before the tick", known(now, -1, true), true, missed.clone()),
             (
-                "its schedule is newer than the last deployment",
+                "changed, and the new schedule was never seen",
                 known("0 5 * * *", -99, false),
                 true,
                 not_yet(None, true),
@@ -498,7 +498,8 @@ mod tests {
             });
             assert_eq!(found, answer, "{what}");
         }
-        // What a pulse noted, or a record says, says more.
+        // A miss that a pulse recorded, or the record of a run, overrides the time at which the schedule was
+        // first seen.
         let state = known(now, 1, false);
         let noted = ask(&[], |q| {
             (q.state, q.existed, q.noted_at) = (Box::leak(Box::new(state.clone())), false, Some(at(180)));

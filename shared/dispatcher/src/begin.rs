@@ -28,7 +28,7 @@ use crate::services::{DispatchError, Dispatcher};
 const READ: Duration = Duration::from_secs(10);
 /// The time for which a refused request to a service is retried. New roles take seconds to take effect everywhere.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
-/// The same for the stack's status of a rollback, which can continue without it.
+/// The same time for reading the stack's status in a rollback, which can continue without the status.
 const BRIEFLY: Duration = Duration::from_secs(10);
 /// The timeout for the stack's status at the last call, if nothing else is known.
 const LAST_LOOK: Duration = Duration::from_secs(1);
@@ -224,9 +224,10 @@ async fn with_timeout<T>(request: impl Future<Output = Result<T, TableError>>) -
 /// Decides the answer to a request that is not classified by its last call: FAILED for a deployment, SUCCESS for a
 /// rollback. A FAILED rollback would leave the stack stuck.
 ///
-/// An Update that may be either counts as a rollback in two cases: the stack's status shows one, or the status cannot be
-/// read and the ledger does not rule one out. Without ledger and status it counts as a deployment. A live version without
-/// its migrations would be worse than a rollback that a person must continue.
+/// An Update that may be a deployment or a rollback counts as a rollback in two cases: the stack's status shows a
+/// rollback, or the status cannot be read and the ledger does not rule out a rollback. Without ledger and status it
+/// counts as a deployment. A live version without its migrations would be worse than a rollback that a person must
+/// continue.
 pub async fn unclassified(
     dispatcher: &Dispatcher,
     request: &Request,
@@ -306,7 +307,7 @@ async fn events_of(
         Kind::Rollback => false,
     };
     let is_late = kind != Kind::Rollback && request.sent_at.is_some_and(is_late);
-    // Nothing runs if the stack waits for neither.
+    // The direction does not matter if the stack waits for neither an update nor a rollback: then nothing runs.
     let waits = [Course::Update, Course::Rollback].into_iter().any(|course| phase.waits_for(course));
     let may_be_either = may_be_either && waits;
     if !may_be_either && !is_late && !may_be_undone(request, ledger) {

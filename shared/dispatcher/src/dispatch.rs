@@ -144,8 +144,8 @@ pub async fn dispatch(
     }
 }
 
-/// Keeps the definitions of the tasks that are live now. The answer is sent already, and nothing depends on them but commands
-/// without sources, so a failure is only logged.
+/// Stores the definitions of the live tasks. A failure is only logged, since the answer is already sent and only
+/// commands that run without the project's sources read the definitions.
 async fn keep_deployed(dispatcher: &Dispatcher, version: String, environment: &str, patience: Duration) {
     let Some(tasks) = dispatcher.definitions.clone() else { return };
     let environment = environment.to_owned();

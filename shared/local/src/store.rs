@@ -37,11 +37,11 @@ const LOG: u32 = 4000;
 /// The size to which the log's file is truncated after a long transaction has made it larger, in bytes.
 const LOG_BYTES: u32 = 64 << 20;
 
-/// Durability after a crash of the machine, in SQLite's terms. There is always a write-ahead log, so a crash of the process loses
-/// nothing with either.
+/// Durability after a crash of the machine, in SQLite's terms. There is always a write-ahead log, so a crash of the
+/// process alone loses nothing in either mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Synchronous {
-    /// The last writes may be lost, but never their order or the file.
+    /// The last writes may be lost, but no write before them, and the file stays intact.
     #[default]
     Normal,
     /// Nothing is lost: each write is on the disk before it is acknowledged.

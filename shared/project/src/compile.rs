@@ -233,8 +233,8 @@ fn for_aws(
 pub fn cargo(folder: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(folder).stdin(Stdio::null());
-    // `cargo run` and `cargo test` set these variables for the program that they start. Build scripts watch them, so a cargo
-    // that inherits them compiles much of the workspace again, and so does the next one that does not.
+    // `cargo run` and `cargo test` set these variables for the program that they start. Build scripts depend on them,
+    // so cargo would compile much of the workspace again each time they are set or unset.
     for (name, _) in std::env::vars_os() {
         if name
             .to_str()

@@ -14,7 +14,7 @@ pub const FILE: &str = "lamplighter.toml";
 pub const LOG_RETENTION_DAYS: [u32; 22] =
     [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653];
 
-/// The durability of the local table, in SQLite's terms. A crash of the process alone loses nothing with either.
+/// The durability of the local table, in SQLite's terms. A crash of the process alone loses nothing in either mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Synchronous {

@@ -35,7 +35,8 @@ pub struct DescribedTask {
     pub folder: PathBuf,
 }
 
-/// Runs each task's binary, unless `known` returns its definition, and reads the definition, in the order of the tasks' names. A binary without a valid definition is a fault.
+/// Reads the definition of each task, in the order of the tasks' names. Runs the task's binary unless `known` returns
+/// the definition. A binary without a valid definition is a fault.
 pub fn describe(
     workspace: &Workspace,
     binaries: &Binaries,

@@ -46,7 +46,7 @@ impl Environments {
 }
 
 impl Project {
-    /// The project without what only says which environment it is for.
+    /// The project without the fields that depend only on the environment's name.
     fn without_environment(mut self) -> Self {
         self.environment.clear();
         for task in &mut self.tasks {
@@ -140,7 +140,7 @@ mod tests {
             prop_assert!(!others.contains(&environment.as_str()));
             let of = |name: &str| attempts.get(name).copied().or(of_project);
             for name in attempts.keys() {
-                // The settings of a function name an override even if it is the task's own value.
+                // An override counts as a difference even if it equals the task's own value.
                 prop_assert_eq!(others.contains(&name.as_str()), of(name) != of(&environment), "{}", name);
             }
         }

@@ -196,8 +196,8 @@ pub fn enqueuing_variables(project: &Project) -> Vec<Variable<'_>> {
 
 /// The other queue tasks whose jobs a task's function enqueues or wakes.
 ///
-/// A task enqueues jobs for the tasks that it declares. The function of a queue task also wakes the jobs that come after its
-/// own, which can be jobs of every task for which the same function enqueues.
+/// A task enqueues jobs for the tasks that it declares. The function of a queue task also wakes the followers of its
+/// jobs. A follower can belong to any task for which some function enqueues jobs together with this one.
 pub fn reachable_queues(project: &Project, task: &Task) -> Vec<TaskName> {
     let name = task.name();
     let enqueues = project.tasks.iter().map(|task| &task.definition.enqueues);
@@ -274,8 +274,8 @@ fn has_lifecycle_tasks(project: &Project) -> bool {
     project.tasks.iter().any(|task| task.definition.lifecycle().is_some())
 }
 
-/// The variables of the dispatcher and of the fallback responder. The ledger keeps its entries as long as any task keeps its
-/// records, where that is longer than its own retention.
+/// The variables of the dispatcher and of the fallback responder. If some task keeps its records for longer than
+/// [`LEDGER_DAYS`], the ledger keeps its entries for the same time.
 fn dispatcher_variables(project: &Project) -> Vec<Variable<'_>> {
     let longest = project.tasks.iter().map(|task| task.definition.retention).max().unwrap_or_default();
     let days = longest.as_secs().div_ceil(DAY);

@@ -1,7 +1,7 @@
 //! The version of Lamplighter that a package is built with, which must agree with this program's.
 //!
-//! Two versions agree if cargo takes one for the other: the first number of theirs that is not zero is the same. Source: the
-//! Cargo Book, "Specifying Dependencies".
+//! Two versions agree if cargo considers them compatible: their first number that is not zero has the same position and
+//! value. Source: the Cargo Book, "Specifying Dependencies".
 
 use cargo_metadata::{
     Package,
@@ -14,9 +14,10 @@ pub const OURS: &str = env!("CARGO_PKG_VERSION");
 /// The library crates of a project, each of which has this program's version.
 const CRATES: [&str; 3] = ["lamplighter", "lamplighter-dispatcher", "lamplighter-pulse"];
 
-/// Returns the first of Lamplighter's crates that a package depends on in a version that does not agree with ours, and what to do.
+/// Checks that a package depends only on versions of Lamplighter's crates that agree with ours. The error names the
+/// first other dependency, and the remedy.
 ///
-/// A dependency by path or git says no version; what its task prints decides.
+/// A dependency by path or git has no version here. The version that its task prints is checked instead.
 pub(crate) fn check_dependencies(package: &Package) -> Result<(), String> {
     let of_ours = |name: &str| CRATES.into_iter().find(|ours| *ours == name);
     for dependency in &package.dependencies {
@@ -48,7 +49,7 @@ pub(crate) fn check_task(package: &str, theirs: &str) -> Result<(), String> {
     }
 }
 
-/// Returns what mends a mismatch. The older of the two is to be replaced.
+/// Returns the remedy for a mismatch: to upgrade the older of the two versions.
 fn remedy(name: &str, package: &str, theirs: &Version) -> String {
     if *theirs > ours() {
         format!("run `cargo install 'lamplighter-cli@^{}'`", line(theirs))

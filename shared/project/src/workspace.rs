@@ -47,7 +47,7 @@ pub struct Workspace {
     pub functions: Vec<FunctionPackage>,
 }
 
-/// A binary with a task. Its name need not be the task's, which the binary itself says.
+/// A binary with a task. Its name may differ from the task's name, which the binary prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskBinary {
     /// The binary's name.

@@ -304,8 +304,8 @@ async fn read_state(pulse: &Pulse, request: &PulseRequest, record: &mut Record) 
     }
 }
 
-/// Lists the ticks that have no run. These are the ticks that were given up, and those of another trigger for which there
-/// is neither a run nor a refusal and whose task is enabled.
+/// Lists the ticks that have no run. These are the ticks that were given up, and the ticks of enabled tasks that
+/// another trigger should have started and for which there is neither a run nor a refusal.
 async fn misses(
     pulse: &Pulse,
     considered: &Agenda<'_>,

@@ -1,7 +1,7 @@
 //! Attempts at jobs that this runner has started, made by the processes of their functions.
 //!
-//! Short attempts share an invocation: as many as wait, and at most as many as [`Pace`] allows. If a process gives attempts back,
-//! or dies with several, each of them goes to a process of its own.
+//! Short attempts share an invocation: all waiting ones, up to the limit of [`Pace`]. If a process gives attempts back,
+//! or dies with several left, each of these gets an invocation of its own.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -55,7 +55,8 @@ impl Attempts {
         result.await.unwrap_or_else(|_| Err("the runner stopped before the attempt was over".to_owned()))
     }
 
-    /// Invokes the function after the other ready tasks have queued their attempts, unless another invocation has taken them.
+    /// Invokes the function for the queued attempts, once the other ready tasks had a chance to queue theirs. Does
+    /// nothing if another invocation has taken all of them.
     fn invoke_soon(self: &Arc<Self>, function: &str) {
         let (attempts, function) = (Arc::clone(self), function.to_owned());
         tokio::spawn(async move {
@@ -105,12 +106,12 @@ impl Attempts {
         self.at(function, |waiting| waiting.pace = waiting.pace.lost());
         match wanted.pop_front() {
             Some(QueuedAttempt { reply, .. }) if wanted.is_empty() => drop(reply.send(Err(why))),
-            // Any of them may have ended the process.
+            // Each of these attempts may have crashed the process, so each is made again alone.
             first => self.again(function, first.into_iter().chain(wanted)),
         }
     }
 
-    /// Passes on the answer of a process for the next of its attempts.
+    /// Handles one report of a process: the result of its next attempt, or the attempts that it gives back.
     fn receive(
         self: &Arc<Self>,
         function: &str,

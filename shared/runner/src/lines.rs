@@ -53,7 +53,7 @@ impl LogFile {
                 break;
             }
             self.files.pop_front();
-            // A file does not grow once there is a newer one.
+            // A rotated file does not grow any more, so the rest is its last line.
             if !self.begun.is_empty() {
                 line(text(&std::mem::take(&mut self.begun)));
             }
@@ -61,8 +61,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Opens the files that are newer than the open ones, from the newest to the oldest. In this order a file that is rotated
-    /// meanwhile is found twice, and none is skipped.
+    /// Opens the files that are newer than the open ones, from the newest to the oldest. In this order a file that is
+    /// rotated during the search is found twice, which is detected. In the opposite order it could be missed.
     fn find(&mut self) -> anyhow::Result<()> {
         let newest = self.files.back().map(|file| file.id);
         let mut found: Vec<OpenFile> = Vec::new();

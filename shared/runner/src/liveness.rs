@@ -11,7 +11,7 @@ use std::{
 use lamplighter_aws::{jobs::Jobs, table::TableError};
 use lamplighter_core::name::TaskName;
 
-/// The age of a file with a temporary name at which its runner must have died. It is renamed within milliseconds.
+/// The age at which a file with a temporary name is an orphan. A live runner renames its file within milliseconds.
 const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
 /// The locked file of a runner. The lock is released when this is dropped.
@@ -34,7 +34,8 @@ impl LivenessLock {
     pub fn take(home: &Path, table: &str, instance: &str) -> io::Result<Self> {
         let folder = folder(home, table);
         fs::create_dir_all(&folder)?;
-        // It is locked under a temporary name first, so that no other runner takes it for that of a dead one.
+        // The file is locked before it gets its final name, since an unlocked file with such a name marks a dead
+        // runner.
         let new = folder.join(format!(".{instance}"));
         let lock = OpenOptions::new().write(true).create_new(true).open(&new)?;
         lock.try_lock()?;
@@ -50,7 +51,7 @@ impl LivenessLock {
     }
 }
 
-/// The runners of a table that have died. Only one process at a time finds a given one, since it locks the file.
+/// The runners of a table that have died. The result holds their locks, so that no other process finds the same ones.
 pub fn dead_runners(home: &Path, table: &str) -> io::Result<Vec<DeadRunner>> {
     let entries = match fs::read_dir(folder(home, table)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -76,8 +76,8 @@ impl Location {
         Storage::open(&self.home, &stack, synchronous, tasks).await
     }
 
-    /// The notifier of a project, if its target is reachable. A target that only CloudFormation can resolve is not. For a stack on
-    /// this machine only webhooks are.
+    /// The notifier of a project, if its target is reachable from here. A target that only CloudFormation can resolve
+    /// is not reachable. A stack on this machine can only notify webhooks.
     pub async fn notifier(&self, project: &Project) -> anyhow::Result<Option<Notifier>> {
         let reachable = |target: &&Target| {
             !target.is_template() && (self.aws.is_some() || matches!(target, Target::Webhook(_)))

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 
-/// The largest size of a log file in bytes. A file may be larger if its only line is.
+/// The largest size of a log file in bytes. A file with a single line may be larger.
 const FILE_BYTES: u64 = 10 * 1024 * 1024;
 /// The number of full files that a function keeps beside the current one.
 pub(super) const FULL_FILES: usize = 4;
@@ -58,8 +58,8 @@ impl LogFiles {
         Ok(Self { folder, file_bytes: FILE_BYTES, files: Mutex::default() })
     }
 
-    /// Appends a line to a function's file. Since no run may fail for its log, lines that cannot be written are counted. Their
-    /// number is logged before the next line that can be written.
+    /// Appends a line to a function's file. An error must not fail the run, so lines that cannot be written are only
+    /// counted. Their number is logged before the next line that can be written.
     pub fn append(&self, function: &str, text: &str) {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if !files.contains_key(function) {

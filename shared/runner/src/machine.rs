@@ -153,8 +153,8 @@ impl Machine {
 
     /// Registers the functions of a project with the host.
     ///
-    /// A task is left out if a reference in its configuration has no value. Callers have refused such a task already if it
-    /// is to run.
+    /// A task is skipped if a reference in its configuration has no value. Callers must reject such a task beforehand
+    /// if it is to run.
     pub fn install(&self, project: &Project, packages: &[Package]) -> anyhow::Result<()> {
         let is_packaged = |name: &str| packages.iter().any(|package| package.name == name);
         if !is_packaged(DISPATCHER) {

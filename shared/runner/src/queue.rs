@@ -1,8 +1,8 @@
 //! The jobs of a runner: starts due jobs by priority, and has their functions make the attempts.
 //!
-//! The index `due` is the queue. A wake-up, a datagram, names a task whose jobs to look for, or a job that can start if no other
-//! waits before it. Without wake-ups the runner looks when the next entry is due, and every few seconds, since wake-ups may be
-//! lost.
+//! The index `due` is the queue. A wake-up is a datagram that names a task with due jobs, or one job that can start if
+//! no other job is due. Wake-ups may be lost, so the runner also reads the index when its next entry is due, and every
+//! few seconds.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -61,7 +61,7 @@ pub struct JobWorker {
     pub concurrency: usize,
     /// Receives the warnings.
     pub reporter: Arc<dyn Reporter>,
-    /// The jobs in progress. They continue after no new jobs are started.
+    /// The jobs in progress. They continue after [`JobWorker::dispatch`] has ended.
     pub running: TaskTracker,
 }
 
@@ -205,8 +205,8 @@ async fn process(
     };
     told(Progress::Attempted);
     let tried = answered.unwrap_or_else(|why| broken(&job, began, &why));
-    // The body must not run again only because the table is unavailable or its disk is full. If another worker claims the job
-    // meanwhile, its result counts.
+    // Recording is retried, since an unavailable table or a full disk must not cause another attempt. If another worker
+    // claims the job meanwhile, that worker's result counts.
     let (mut is_told, over_at) = (false, Instant::now());
     loop {
         match jobs.conclude(&job, tried.clone(), &worker).await {

@@ -108,8 +108,8 @@ impl SchedulerState {
         Ok(until.min(longest))
     }
 
-    /// Ends the last minute, and begins that of `now`, if given. The state is written to the table, unless another scheduler has
-    /// written its own, which is then read.
+    /// Closes the record of the last minute, and begins that of `now`, if given. Writes the state to the table. If
+    /// another scheduler has changed the state there since the last read, only reads that state.
     async fn turn(&mut self, it: &Pulse, now: Option<Timestamp>) -> Result<(), TableError> {
         if let Some((mut record, true)) = self.minute.take() {
             self.state.failing = notify_failing(it, self.state.failing, &mut record).await;

@@ -170,13 +170,13 @@ pub async fn serve(service: Service, stops: StopTokens, reporter: Arc<dyn Report
         while supervising.join_next().await.is_some() {}
     });
     drop(it);
-    // The results of the jobs are still recorded.
+    // Waits until the results of the last jobs are recorded.
     running_jobs.close();
     let no_jobs_left = timeout(CLOSING, running_jobs.wait()).await.is_ok();
     over.cancel();
     let _ = timeout(CLOSING, async { while reporting.join_next().await.is_some() {} }).await;
     let kept = timeout(CLOSING, keeping).await;
-    // If jobs are left, the next runner finds the liveness lock without its process, and reclaims them.
+    // If jobs are left, the liveness file stays. The next runner finds it unlocked, and reclaims the jobs.
     if no_jobs_left {
         liveness.release();
     }
@@ -257,7 +257,8 @@ async fn sweep(machine: Arc<Machine>, table: Table, reporter: Arc<dyn Reporter>,
     }
 }
 
-/// Lets runs finish within the grace, then cancels them, and finally kills their processes. Every run has a record then.
+/// Lets runs finish within the grace period, then cancels them, and finally kills their processes. Killed runs are
+/// recorded as cancelled.
 async fn wind_down(
     machine: &Machine,
     grace: Duration,

@@ -39,7 +39,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The time beyond [`PARTING`] after which a process is killed.
+/// The additional time after [`PARTING`] before a process is killed.
 const BEYOND: Duration = Duration::from_secs(1);
 /// The longest wait for the last lines of an ended process.
 const OUTPUT_DRAIN: Duration = Duration::from_secs(1);
@@ -91,7 +91,7 @@ pub enum SideEvent<'a> {
     Elsewhere(RunId),
     /// It is disabled.
     Disabled,
-    /// The table failed, which is tried again.
+    /// A request to the table failed. It is retried.
     TableFailed(&'a TableError),
 }
 
@@ -249,8 +249,8 @@ impl Process {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // In a process group of its own, its child processes are killed with it, and the SIGINT of a Ctrl-C at the
-            // terminal reaches only the runner.
+            // With a process group of its own, the process is killed together with its child processes, and the SIGINT
+            // of a Ctrl-C at the terminal reaches only the runner.
             .process_group(0)
             .kill_on_drop(true);
         for (name, value) in &side.variables {
@@ -300,7 +300,7 @@ impl Process {
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let _stdin = self.child.stdin.take();
         let status = loop {
-            // The process is killed at the end of the lease, or at that of its time to end.
+            // The process is killed when the lease ends, or when its time to shut down is over.
             let ends = ends_at.unwrap_or(ours_until.timer);
             tokio::select! {
                 biased;

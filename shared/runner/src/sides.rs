@@ -58,7 +58,7 @@ pub async fn supervise_all(
 
 async fn ended(supervised: Vec<SupervisedSide>) {
     for it in supervised {
-        // It fails if the task panicked, which also ends it.
+        // An error means that the task panicked, so it has ended as well.
         let _ = it.task.await;
     }
 }

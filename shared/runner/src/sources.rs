@@ -152,7 +152,7 @@ impl ChangeWatcher {
             // It fails for a folder that was removed, whose watch has ended.
             let _ = watcher.unwatch(gone);
         }
-        // All of them, since a folder may have been replaced by another one of the same name.
+        // Watched folders are watched again, since another folder may have replaced one of them under the same name.
         for folder in folders {
             match watcher.watch(folder, RecursiveMode::NonRecursive) {
                 Ok(()) => {}

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 pub struct StopTokens {
     /// Starts nothing new, and lets runs finish within the grace.
     pub stop: CancellationToken,
-    /// Waits for no run any more.
+    /// Stops without waiting for runs: their processes are killed.
     pub at_once: CancellationToken,
 }
 

@@ -28,9 +28,11 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The time that a process waits for its clients before it reports that.
 const QUIET_WAIT: Duration = Duration::from_secs(1);
-/// The pause between two attempts of a client to open the file itself. The retries of SDK clients bridge it.
+/// The pause between two attempts of a successor to open the file. SDK clients retry their requests for longer than
+/// this.
 const SUCCESSION: Duration = Duration::from_millis(50);
-/// The number of attempts to lock out clients, [`PAUSE`] apart. A process that only checks for a server is gone by then.
+/// The number of attempts to lock out clients, [`PAUSE`] apart. In this time a process that only looks for a server
+/// releases its lock.
 const LOCK_OUT_ATTEMPTS: usize = 5;
 /// The pause between two deletions of expired items and objects where no runner does that.
 const SWEEP_PAUSE: Duration = Duration::from_secs(24 * 3600);
@@ -60,11 +62,11 @@ enum Access {
 }
 
 impl Storage {
-    /// Opens the table of a stack in a file below `home`, which is created if it is missing. If another process has the file
-    /// open, this one uses the table through it, with the durability that it has set.
+    /// Opens the table of a stack in a file below `home`, which is created if it is missing. If another process has the
+    /// file open, this process becomes its client, and the durability that the other process has set applies.
     ///
-    /// If a process was killed before, the runs of `tasks` in its functions are ended first. Those functions ended with it, so
-    /// nothing has to wait for their leases to expire.
+    /// If the previous process was killed and has no clients left, its unfinished runs of `tasks` are recorded first.
+    /// Their processes ended with it, so nothing has to wait for their leases to expire.
     pub async fn open(
         home: &Path,
         stack: &str,
@@ -98,8 +100,8 @@ impl Storage {
             }
             sleep(PAUSE).await;
         };
-        // The clients of a killed process may still be there, with runs of their own. They need the table at the same endpoint.
-        // Without such clients the old key must open nothing any more.
+        // Clients of a killed server may still run, and they need the table at its old endpoint. Without clients the
+        // table gets a new endpoint, so that the old key becomes invalid.
         let no_clients = server.lock_out_clients()?;
         let endpoint = match no_clients {
             Some(_) => engine.serve().await?,
@@ -216,7 +218,8 @@ impl Storage {
         // After an error the next process deletes the expired items.
         let _ = self.sweep_daily(&engine, &file).await;
         let started = Instant::now();
-        // If the lock file cannot be read, clients are not waited for. No new client connects until the table is closed.
+        // The lock keeps new clients out until the table is closed. If the lock file cannot be read, nothing waits for
+        // clients.
         let _no_clients = loop {
             match (server.lock_out_clients(), server.has_successor()) {
                 (Ok(None), Ok(true)) => return engine.close().await,

@@ -3,8 +3,10 @@
 //! Three files beside the table coordinate them:
 //!
 //! - The server writes its endpoint with the key to a file that only this user may read.
-//! - Each client holds a shared lock on a second file. The server closes the table once it gets that lock exclusively.
-//! - A client that will take over as the successor holds a shared lock on a third file. The server then closes the table at once.
+//! - Each client holds a shared lock on a second file. A stopping server closes the table once it gets that lock
+//!   exclusively.
+//! - A successor, a client that will serve the table next, holds a shared lock on a third file. A stopping server that
+//!   finds a successor closes the table at once.
 //!
 //! The kernel releases the locks when their processes end, so files that are left behind block no process.
 
@@ -68,7 +70,8 @@ impl TableServer {
         if lock.try_lock_shared().is_err() {
             return Ok(None);
         }
-        // Read again: with the lock, a server stays. The endpoint that a killed server left behind is not reachable.
+        // Read again, since the lock keeps a running server from stopping. The endpoint of a killed server is not
+        // reachable.
         let served = self.read().filter(|served| reachable(&served.dynamodb));
         Ok(served.map(|served| (Client(lock), served.dynamodb)))
     }

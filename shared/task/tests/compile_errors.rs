@@ -87,9 +87,9 @@ impl Compiler {
         dependencies.push(&self.dependencies);
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-            // Where cargo starts it: the library's own source is named from there.
+            // Cargo starts the compiler here, too. Paths of the library's source are relative to this folder.
             .current_dir(package.ancestors().nth(2).unwrap())
-            // What it advises to do, it says for people who use cargo.
+            // With this variable the compiler's advice is the same as under cargo.
             .env("CARGO_CRATE_NAME", "case")
             .args(["--edition", "2024", "--emit", "metadata", "--allow", "dead_code", "--color", "never"])
             .args(["--diagnostic-width", "140", "--crate-type", kind, "--out-dir"])
@@ -105,7 +105,7 @@ impl Compiler {
     }
 }
 
-/// The library as it was compiled last: what it was compiled from is then no older than what this test was.
+/// Returns the library that was compiled last. Its source is at least as new as that of this test.
 fn newest_library(dependencies: &Path) -> PathBuf {
     let written =
         |path: &PathBuf| path.metadata().and_then(|data| data.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -118,8 +118,8 @@ fn newest_library(dependencies: &Path) -> PathBuf {
         .unwrap_or_else(|| panic!("no `liblamplighter-*.rlib` in {}", dependencies.display()))
 }
 
-/// The compiler's errors about a case, without the parts that depend on this machine, on the lines of the library's source, or on how many
-/// types its dependencies know.
+/// Returns the compiler's errors about a case, without the parts that depend on this machine, on line numbers of the
+/// library's source, or on the number of types in its dependencies.
 fn normalised(said: &str) -> String {
     let of_the_case = concat!(env!("CARGO_MANIFEST_DIR"), "/");
     let mut diagnostics = Vec::new();
@@ -158,7 +158,7 @@ fn normalised(said: &str) -> String {
                 line.to_owned()
             });
         }
-        // The margin is as wide as the longest line number, of the library's source too.
+        // The margin also fits the line numbers of the library's source, so its excess width is removed.
         let arrow = lines.iter().find_map(|line| line.find("--> ")).unwrap_or_default();
         let widest = lines.iter().map(|line| digits(line.trim_start())).max().unwrap_or_default();
         let margin = " ".repeat(arrow.saturating_sub(widest));

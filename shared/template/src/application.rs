@@ -55,8 +55,8 @@ impl Application {
         Self::parse_for(TEMPLATE, file, text)
     }
 
-    /// Parses a template for the template `destination`, to whose folder its paths become relative. Both paths are from the
-    /// workspace's folder.
+    /// Parses a template as a part of the template `destination`. Its paths become relative to the folder of
+    /// `destination`. Both arguments are relative to the workspace's folder.
     pub fn parse_for(destination: &str, file: &str, text: &str) -> Result<Self, Faults> {
         let mut faults = Faults::default();
         let template = match read::read(text) {

@@ -20,7 +20,7 @@ use super::{
     yaml::{map, mapping},
 };
 
-/// The plans and the table mean the same retention of the ledger.
+/// Both constants must be the same time: the retention of the ledger.
 const _: () = assert!(LEDGER_DAYS * 24 * 3600 == LEDGER_RETENTION.as_secs());
 
 /// Returns the properties of a phase's custom resource, or nothing if the phase has no task. `function` returns the value that

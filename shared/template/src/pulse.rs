@@ -98,8 +98,8 @@ fn statements(project: &Project) -> Vec<Value> {
     statements
 }
 
-/// Has CloudFormation change the pulse after the functions of the cron tasks and their schedules. So a pulse never starts a
-/// task whose new version a deployment still holds back.
+/// Makes CloudFormation change the pulse after the functions of the cron tasks and their schedules. So the pulse never
+/// starts a task whose new version is not deployed yet.
 fn waits(project: &Project) -> Mapping {
     let mut needed = Vec::new();
     for (task, cron) in project.cron() {

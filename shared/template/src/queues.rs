@@ -63,8 +63,9 @@ pub(super) fn function_statements(task: &Task, notifies: bool) -> Vec<Value> {
 
 /// The further properties of a queue task's function.
 pub(super) fn function_properties(queue: &Queue) -> Mapping {
-    // A job that waits for a free place, or wakes others, has its function send a message for each. Lambda takes 16 of them in
-    // a row for a loop, and stops the message. Source: AWS Lambda Developer Guide, "Use Lambda recursive loop detection".
+    // The function sends a message for each job that waits for a free place or that another job wakes. Lambda considers
+    // about 16 such messages in a row a loop, and drops the next. Source: AWS Lambda Developer Guide, "Use Lambda
+    // recursive loop detection".
     let mut properties = mapping(map! { "RecursiveLoop" => "Allow" });
     // The maximum concurrency of a mapping is at least two.
     if queue.concurrency == Some(1) {

@@ -1,5 +1,5 @@
-//! Plain scalars of YAML, which versions of YAML read differently. One that may be a number or a boolean is kept as it was
-//! written, so that CloudFormation reads what the file said.
+//! Plain scalars of YAML, which its versions read differently. A scalar that some version reads as a number or a
+//! boolean is kept as written, so that CloudFormation reads the original text.
 
 use serde_yaml_ng::{
     Value,

@@ -98,8 +98,8 @@ pub(super) fn resources(project: &Project, task: &TaskName, cron: &Cron) -> Vec<
     vec![(role_id, role), (ids::schedule(task), resource)]
 }
 
-/// Returns the time for which delivery of a tick is retried, in seconds: until the next tick, which makes it stale. With catch-up `none` it is
-/// retried no longer than a late tick is still run.
+/// Returns the time for which the delivery of a tick is retried, in seconds: until the next tick. With catch-up `none`
+/// this is at most the grace period in which a late tick still runs.
 fn retry_seconds(schedule: &Schedule, catch_up: CatchUp) -> i64 {
     let longest = match catch_up {
         CatchUp::None => i64::try_from(GRACE.as_secs()).unwrap_or(i64::MAX),

@@ -62,8 +62,8 @@ fn retention_days(project: &Project) -> u64 {
     longest.unwrap_or(DEFAULT_RETENTION).as_secs().div_ceil(DAY) + DAYS_BEHIND
 }
 
-/// The days for which the bucket keeps the arguments of jobs: until no job can start with them any more, and the records of
-/// those that did are gone. Returns nothing if there is no queue task.
+/// The days for which the bucket keeps the arguments of jobs: the longest life of a job, and then the longest retention
+/// of its record. Returns nothing if there is no queue task.
 fn job_retention_days(project: &Project) -> Option<u64> {
     let longest = project.queues().map(|(task, _)| task.definition.retention).max()?;
     Some((LONGEST_LIFE + longest).as_secs().div_ceil(DAY) + DAYS_BEHIND)

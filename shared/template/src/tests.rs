@@ -279,7 +279,7 @@ fn p04_the_bucket_keeps_the_values_of_runs_as_long_as_any_record() {
     assert_eq!((&expiry["Prefix"], &expiry["ExpirationInDays"]), (&Value::from("runs/"), &Value::from(33)));
     project.tasks[0].definition.retention = std::time::Duration::from_secs(90 * 24 * 3600 + 1);
     assert_eq!(rules(&project)[1]["ExpirationInDays"], 94);
-    assert!(rules(&project)[0]["ExpirationInDays"].is_null(), "what tasks put there themselves stays");
+    assert!(rules(&project)[0]["ExpirationInDays"].is_null(), "objects of tasks do not expire");
 }
 
 #[test]

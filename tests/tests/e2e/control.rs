@@ -88,7 +88,7 @@ fn c24_a_failed_run_is_retried(home: &Home) {
     let migrated = home.run(&["retry", "run-migrations"]);
     assert_eq!(migrated.code, Some(1), "{migrated:?}");
     assert!(migrated.stderr.contains("only a failed run can be retried"), "{migrated:?}");
-    // The oldest failure was for want of tables, which exist now.
+    // The oldest run failed since its tables were missing. They exist now.
     let failures = home.run(&["history", "purge-expired", "--status", "FAILED", "--json"]).json();
     let oldest = failures["runs"].as_array().unwrap().last().unwrap()["id"].clone();
     let completed = home.run(&["retry", oldest.as_str().unwrap(), "--json"]);
@@ -155,7 +155,8 @@ fn c12_c19_a_run_excludes_others_and_is_cancelled(home: &Home) {
     assert_eq!(over.code, Some(1), "{over:?}");
 }
 
-/// The first command serves the table's file to the second, which ends later. The first one stays until then.
+/// The first command serves the table's file to the second one. It closes the table only after the second one has
+/// ended.
 fn two_runs_of_different_tasks_share_the_table(home: &Home) {
     expire_sessions(&home.database(), 6);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);

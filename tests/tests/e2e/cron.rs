@@ -1,8 +1,8 @@
 //! Cron tasks on the emulator with real functions. The pulse starts a task every minute, and a schedule of EventBridge every
 //! second minute. The history has one run for each tick.
 //!
-//! The first trigger of a tick runs it, and the pulse sends no tick that already has a run. So the ticks that only the
-//! pulse has show that it works.
+//! The first trigger of a tick starts its run, and the pulse skips a tick that already has a run. Every second tick has
+//! only the pulse as its trigger, so the runs of these ticks show that the pulse works.
 //!
 //! The emulator does not replace `<aws.scheduler.scheduled-time>`. A small script between Lambda and the task's process
 //! replaces it with the current minute, which is the tick: the emulator fires some seconds after it.

@@ -93,7 +93,7 @@ async fn q14_a_foreign_message_ends_in_the_dead_letter_queue(stack: &Stack) {
     letters.sort_by(|a, b| a.body.cmp(&b.body));
     assert_eq!((letters[1].body.as_str(), letters[0].body.as_str()), (unknown.as_str(), "hello"));
     assert!(letters[0].job().is_none() && letters[1].job().is_some());
-    // The first is redriven, and comes again; the other one stays.
+    // The first letter is redriven, and becomes a dead letter again. The second letter stays in the queue.
     stack.dead.send_back(&letters[0]).await.unwrap();
     stack.dead.let_go(&letters).await;
     assert_eq!(stack.letters(2).await.len(), 2);

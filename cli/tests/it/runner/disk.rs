@@ -134,7 +134,7 @@ fn a_job_that_ends_on_a_full_disk_is_recorded_once_there_is_room() {
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(1) && said.contains("free space on its disk"), "{said}");
     stage.workspace.write("go", "");
-    runner.until("that it waits", |line| {
+    runner.until("warning about the unrecorded job", |line| {
         // Takes the space that the table has left.
         fill();
         line["event"] == "warning" && line["message"].as_str().is_some_and(|text| text.contains(&job))

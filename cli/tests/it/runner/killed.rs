@@ -1,8 +1,8 @@
 //! Q10: no job is lost and none ends twice while its workers and its runner are killed at random.
 //!
-//! A rival in this process also treats running jobs as lost although their worker lives, and ends them. Two writers then try
-//! to end the same job, which kills alone cause only by chance. `make kill` runs the test with twenty times the jobs. With
-//! `KILL_RUNNERS=2` the table is also taken over by another process.
+//! A rival worker in this process also revokes leases of a live runner, and completes the jobs itself. Two workers then
+//! try to end the same job, which kills alone cause only by chance. `make kill` runs the test with twenty times the
+//! jobs. With `KILL_RUNNERS=2` a second runner also takes over the table.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -100,12 +100,12 @@ impl World {
 
     /// A client of the current table server.
     fn reach(&self) -> Option<Jobs> {
-        let sign = fs::read_to_string(self.home.join("table.sqlite.endpoint")).ok()?;
+        let served = fs::read_to_string(self.home.join("table.sqlite.endpoint")).ok()?;
         let mut reached = self.reached.lock().unwrap();
-        if reached.as_ref().is_none_or(|(of, _)| *of != sign) {
-            let answer: Value = serde_json::from_str(&sign).ok()?;
-            let jobs = self.through(answer["dynamodb"].as_str()?);
-            *reached = Some((sign, jobs));
+        if reached.as_ref().is_none_or(|(of, _)| *of != served) {
+            let endpoint: Value = serde_json::from_str(&served).ok()?;
+            let jobs = self.through(endpoint["dynamodb"].as_str()?);
+            *reached = Some((served, jobs));
         }
         reached.as_ref().map(|(_, jobs)| jobs.clone())
     }
@@ -199,7 +199,8 @@ impl World {
                     if count == 0 {
                         break;
                     }
-                    // The newest records are about to end; any other one would change only by a bug.
+                    // Half of the reads are of recent jobs, which may end between two reads. An older record changes
+                    // only by a bug.
                     let of = if dice.roll(2) == 0 { count.min(400) } else { count };
                     let back = dice.roll(of as u64);
                     known.acknowledged[count - 1 - usize::try_from(back).unwrap()].clone()
@@ -305,7 +306,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     let (mut runners, mut processes) = (0, 0);
     let mut noted = 0;
     while runners + processes < kills {
-        // Each kill meets jobs in progress; half of all jobs begin between the kills.
+        // Waits for new bodies, so that jobs are in progress at each kill. Half of all jobs start between the kills.
         let enough = noted + jobs / kills / 2;
         noted = until("jobs in progress", || Some(stage.noted().len()).filter(|now| *now > enough));
         sleep(Duration::from_millis(dice.roll(100)));

@@ -108,7 +108,7 @@ fn s04_a_second_signal_kills_a_body_that_ignores_cancellation_and_records_it() {
     let mut runner = stage.start(&["start", "--grace", "10m"], &[]);
     stage.until_noted(1);
     runner.signal("TERM");
-    runner.until("the word that it stops", |line| line["event"] == "stopping");
+    runner.until("event `stopping`", |line| line["event"] == "stopping");
     runner.signal("TERM");
     let (code, took, said) = runner.ended();
     assert_eq!(code, Some(0), "{said:#?}");
@@ -125,7 +125,7 @@ fn s04_all_kinds_of_tasks_run_together_and_end_within_the_grace_or_cancelled() {
     for (round, command) in [(1, "start"), (2, "dev")] {
         let mut runner = stage.start(&[command, "--grace", "10m"], &[]);
         runner.until("the side task", |line| line["message"] == "listening");
-        // It ends once there is a file of that name.
+        // The body waits until a file named `command` exists.
         let job = stage.enqueue("mail", "await", command, &[]);
         let is_tick = |note: &&String| note.starts_with("obey ");
         until("a run of each kind", || {
@@ -134,7 +134,7 @@ fn s04_all_kinds_of_tasks_run_together_and_end_within_the_grace_or_cancelled() {
             (ticks == round && noted.iter().any(|note| note == command)).then_some(())
         });
         runner.signal("TERM");
-        runner.until("the word that it stops", |line| line["event"] == "stopping");
+        runner.until("event `stopping`", |line| line["event"] == "stopping");
         stage.workspace.write(command, "");
         assert_eq!(stage.over(&job)["status"], "COMPLETED", "{command}");
         // The other run would take the whole grace period.
@@ -179,11 +179,11 @@ fn s05_after_a_kill_a_new_runner_records_the_lost_runs_and_continues() {
 fn s05_two_runners_share_one_table_and_run_each_tick_once() {
     let stage = Stage::new().task("tick", "every 1 seconds", "");
     let first = stage.start(&["start"], &[]);
-    let sign = stage.workspace.read(".lamplighter/table.sqlite.endpoint");
-    let sign: Value = serde_json::from_str(&sign).unwrap();
-    // As in AWS, they share only the table.
+    let served = stage.workspace.read(".lamplighter/table.sqlite.endpoint");
+    let served: Value = serde_json::from_str(&served).unwrap();
+    // As in AWS, the two runners share only the table.
     let aws = [
-        ("AWS_ENDPOINT_URL_DYNAMODB", sign["dynamodb"].as_str().unwrap()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", served["dynamodb"].as_str().unwrap()),
         ("AWS_ACCESS_KEY_ID", "test"),
         ("AWS_SECRET_ACCESS_KEY", "test"),
         ("AWS_REGION", "us-east-1"),
@@ -318,7 +318,7 @@ async fn s07_variables_change_the_timeout_and_the_pause_between_searches() {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let run = tokio::time::timeout(LIMIT, found).await.expect("the run is not searched");
+        let run = tokio::time::timeout(LIMIT, found).await.expect("the lost run is not recorded");
         assert!(run.error.as_ref().unwrap().message.starts_with("lost: "), "{run:?}");
         ended.push(run.completed_at);
     }

@@ -267,20 +267,20 @@ fn o06_the_folder_and_the_keys_are_private_and_a_former_runners_key_opens_nothin
         }
     }
     let (_, former) = parts(&table_of(&stage));
-    let former_bell = stage.workspace.read(WAKE_UP);
+    let former_wake_up = stage.workspace.read(WAKE_UP);
     runner.signal("KILL");
     drop(runner);
     until("its processes are gone", || (stage.processes() == 0).then_some(()));
 
     let runner = stage.start(&["start"], &[]);
     let (at, key) = parts(&table_of(&stage));
-    assert_ne!((&key, stage.workspace.read(WAKE_UP)), (&former, former_bell));
+    assert_ne!((&key, stage.workspace.read(WAKE_UP)), (&former, former_wake_up));
     assert_eq!(list_tables(at, &former, &at.to_string(), &[]), Some(403));
     assert_eq!(list_tables(at, &key, &at.to_string(), &[]), Some(200));
     end(runner);
     assert!(
         !stage.workspace.path(SIGN).exists() && !stage.workspace.path(WAKE_UP).exists(),
-        "they go with it"
+        "the runner removes both files when it stops"
     );
 }
 

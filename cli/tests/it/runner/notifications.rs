@@ -74,7 +74,7 @@ fn o08_a_runner_notifies_of_failed_runs_and_jobs_but_not_of_ticks_before_its_sta
     let begun = Timestamp::now();
     let mut runner = stage.start(&["start", "--grace", "0"], &[("TASK_DEFAULT_RETRIES", "0")]);
     // The first message is refused. It stays stored, and the others are sent nevertheless.
-    let refused = runner.until("the word of it", |line| line["event"] == "warning");
+    let refused = runner.until("warning about the refused message", |line| line["event"] == "warning");
     assert!(refused["message"].as_str().unwrap().contains("is sent again at"), "{refused}");
     let job = stage.enqueue("mail", "fail", "x", &[]);
     stage.over(&job);

@@ -1,5 +1,5 @@
-//! Output changes nothing else: runners and commands whose reader is gone, has stopped or has a full disk, and texts with
-//! control characters.
+//! Runners and commands work as usual if the reader of their output is gone, does not read or has a full disk. Control
+//! characters in their output are escaped.
 
 use std::{
     fs::File,

@@ -232,7 +232,7 @@ async fn q11_the_limits_of_process_task_and_key_are_reached_and_not_exceeded() {
     let ended = async |keys: Vec<JobKey>| {
         let mut runs = Vec::new();
         for key in keys {
-            runs.push(jobs.wait(&key, LIMIT).await.unwrap().expect("it does not end"));
+            runs.push(jobs.wait(&key, LIMIT).await.unwrap().expect("the job does not end"));
         }
         assert!(runs.iter().all(|run| run.status == Status::Completed), "{runs:#?}");
         runs
@@ -280,9 +280,9 @@ fn s05_a_killed_runners_job_is_completed_by_the_next_one() {
     assert!(ended < began + LEASE || began + LEASE < again, "{held:#}");
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
-    let lifelines = stage.workspace.path(".lamplighter/runners/shop-lamplighter");
+    let liveness_locks = stage.workspace.path(".lamplighter/runners/shop-lamplighter");
     assert_eq!(
-        lifelines.read_dir().unwrap().count(),
+        liveness_locks.read_dir().unwrap().count(),
         0,
         "the lock of the dead runner was reclaimed, the other left none"
     );
@@ -294,8 +294,8 @@ fn s05_a_command_that_opened_the_table_first_leaves_it_to_the_runner() {
     let job = stage.enqueue("send-mail", "", "first", &[]);
     let mut result = stage.command(&["result", &job, "--timeout", "60s"], &[]);
     let mut result = result.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let sign = stage.workspace.path(".lamplighter/table.sqlite.endpoint");
-    until("the command has the table", || sign.exists().then_some(()));
+    let endpoint_file = stage.workspace.path(".lamplighter/table.sqlite.endpoint");
+    until("the command has the table", || endpoint_file.exists().then_some(()));
     let mut runner = stage.start(&["start"], &[]);
     until("the command's end", || result.try_wait().unwrap());
     let result = result.wait_with_output().unwrap();
@@ -318,7 +318,7 @@ fn s05_a_second_runner_takes_the_table_over_from_a_killed_one() {
     drop(first);
     second.until("the table", |line| line["event"] == "table-inherited");
     let third = stage.start(&["start", "--concurrency", "1"], &[]);
-    // The next runner may take it, whichever process serves the table.
+    // Either of the two runners may run this job, whichever process serves the table.
     assert_eq!(stage.enqueue("send-mail", "", "now", &["--wait", "60s"]), "\"now\"");
     let run = stage.over(&theirs);
     assert_eq!((&run["status"], &run["epoch"]), (&json!("COMPLETED"), &json!(2)), "{run:#}");
@@ -337,9 +337,9 @@ fn s05_a_runner_that_loses_the_table_reports_it_and_ends() {
     let stage = Stage::new().queue("send-mail", &json!({}));
     let first = stage.start(&["start"], &[]);
     let second = stage.start(&["start", "--grace", "0"], &[]);
-    // From here on another address is announced as the table server.
-    let sign = ".lamplighter/table.sqlite.endpoint";
-    stage.workspace.write(sign, &json!({ "pid": 1, "dynamodb": "http://127.0.0.1:9" }).to_string());
+    // From here on the endpoint file names another address.
+    let endpoint_file = ".lamplighter/table.sqlite.endpoint";
+    stage.workspace.write(endpoint_file, &json!({ "pid": 1, "dynamodb": "http://127.0.0.1:9" }).to_string());
     let (code, _, said) = second.ended();
     assert_eq!(code, Some(1), "{said:#?}");
     assert_eq!(said.last().unwrap()["event"], "stopped", "{said:#?}");

@@ -44,18 +44,18 @@ fn s03_a_running_side_task_is_not_started_again_and_moves_when_its_runner_is_kil
     let stage = Stage::new().side("side-probe", "");
     stage.workspace.dispatcher();
     let mut first = stage.start(&["start"], &[]);
-    first.until("its word", |line| line["message"] == "listening");
+    first.until("line `listening`", |line| line["message"] == "listening");
     let refused = stage.workspace.run(&["run", "side-probe"]).failed();
     assert!(refused.contains("side-probe is a side task"), "{refused}");
     let mut second = stage.start(&["start"], &[]);
-    second.until("that it runs elsewhere", event("side-elsewhere", "side-probe"));
+    second.until("event `side-elsewhere`", event("side-elsewhere", "side-probe"));
     assert_eq!(stage.workspace.read("begun").lines().count(), 1);
 
     first.signal("KILL");
     drop(first);
-    // After the end of the lease. The second runner also takes over the table.
-    second.until("that it runs here", event("side-began", "side-probe"));
-    second.until("its word", |line| line["message"] == "listening");
+    // The task moves when the lease of the killed runner has expired. The second runner also takes over the table.
+    second.until("event `side-began`", event("side-began", "side-probe"));
+    second.until("line `listening`", |line| line["message"] == "listening");
     second.signal("TERM");
     let (code, _, said) = second.ended();
     assert_eq!(code, Some(0), "{said:#?}");

@@ -111,9 +111,9 @@ impl Stage {
 
     /// The table, through the process that serves it.
     pub(crate) fn table(&self) -> Table {
-        let sign = self.workspace.read(".lamplighter/table.sqlite.endpoint");
-        let sign: Value = serde_json::from_str(&sign).unwrap();
-        Table::new(local_dynamodb(sign["dynamodb"].as_str().unwrap()), "shop-lamplighter")
+        let served = self.workspace.read(".lamplighter/table.sqlite.endpoint");
+        let served: Value = serde_json::from_str(&served).unwrap();
+        Table::new(local_dynamodb(served["dynamodb"].as_str().unwrap()), "shop-lamplighter")
     }
 
     /// The jobs of the table. A new one wakes the runner.

@@ -103,7 +103,7 @@ fn s07_a_variable_that_is_read_and_not_utf_8_is_named() {
     }
     let (code, said) =
         ended(&stage, &["tasks", "--locale", "de"], &[("LAMPLIGHTER_LOCALE".into(), foreign(b"\xa3"))]);
-    assert_eq!(code, Some(0), "what is not asked is no error: {said}");
+    assert_eq!(code, Some(0), "an unused variable may have any bytes: {said}");
 }
 
 /// The command with SIGHUP set to `how`, independent of how this test was started.
@@ -117,12 +117,12 @@ fn sighup_stops_a_runner_as_sigterm_does_and_counts_once() {
     let command = stage.command(&["start", "--grace", "3s", "--json"], &[]);
     let runner = Stage::follow(with_hang_up(&command, "--default-signal=HUP"));
     stage.until_noted(1);
-    // As a closing terminal does: first its shell, then the kernel.
+    // A closing terminal sends SIGHUP twice: through its shell, and through the kernel.
     runner.signal("HUP");
     runner.signal("HUP");
     let (code, took, said) = runner.ended();
     assert_eq!(code, Some(0), "{said:#?}");
-    assert!(took >= Duration::from_secs(2), "what runs has its grace: {took:?}");
+    assert!(took >= Duration::from_secs(2), "the run in progress has the grace period: {took:?}");
     assert_eq!(said.last().unwrap()["event"], "stopped", "{said:#?}");
     assert_eq!(stage.processes(), 0);
     assert_eq!(stage.history("obey").last().unwrap()["status"], "CANCELLED");
@@ -309,7 +309,7 @@ fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() ->
     fs::create_dir_all(target.join("more/deep")).unwrap();
     fs::write(target.join("more/deep/x.rs"), "1").unwrap();
     thread::sleep(Duration::from_secs(2));
-    assert_eq!(builds(), before, "nothing of that is a source");
+    assert_eq!(builds(), before, "none of these files is a source");
 
     let built = |runner: &mut Runner, word: &'static str| {
         runner.until(word, |line| line["event"] == "built");
@@ -362,7 +362,7 @@ fn dev_polls_the_sources_if_the_system_has_no_watches_left() {
     let command = stage.command(&["dev", "--json"], &[("CARGO", &cargo)]);
     let limited = "echo 3 > /proc/sys/user/max_inotify_watches; exec \"$0\" \"$@\"";
     let mut runner = Stage::follow(within(&["unshare", "-r", "sh", "-c", limited], &command));
-    let looks = runner.until("that it looks", |line| line["event"] == "looking");
+    let looks = runner.until("event `looking`", |line| line["event"] == "looking");
     assert!(looks["message"].as_str().unwrap().contains("watch limit"), "{looks:#}");
     builds_what_changes(&stage, &mut runner, &builds, &stage.workspace.path("target"));
     runner.signal("TERM");

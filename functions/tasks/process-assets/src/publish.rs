@@ -115,8 +115,8 @@ pub async fn publish(files: Vec<File>, version: &str, target: &Target) -> Result
     Ok(published)
 }
 
-/// Restores the manifest that a version has replaced, and removes the files that it has uploaded. Returns `None` if the
-/// version has replaced none.
+/// Restores the manifest that a version has replaced, and removes the files that it has uploaded. Does nothing if the
+/// version has replaced no manifest.
 pub async fn withdraw(version: &str, target: &Target) -> Result<Withdrawn, PublishError> {
     let replaced: Option<Replaced> = target.read(REPLACED).await?;
     let Some(Replaced { manifest, uploaded, .. }) = replaced.filter(|replaced| replaced.by == version) else {
@@ -139,7 +139,7 @@ impl Target {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}/{name}", self.prefix) }
     }
 
-    /// The key, if it is new.
+    /// Uploads a file unless its key exists already. Returns the key if it is new.
     async fn upload_if_missing(&self, file: File) -> Result<Option<String>, PublishError> {
         let key = self.key(&file.hashed_name);
         let head = self.s3.head_object().bucket(&self.bucket).key(&key).send().await;

@@ -39,7 +39,7 @@ impl Jobs {
 impl StackVariables {
     /// Connects to the jobs of the stack, for an application that enqueues some.
     ///
-    /// Without a queue or a runner nobody would start the jobs of a stack in AWS, so one of them is required.
+    /// Fails if neither queues nor a runner are named, since no worker would start the jobs.
     pub async fn jobs(&self, clients: &Arc<Clients>) -> Result<Jobs, VariableError> {
         let expected = |what: &str, output: &str| format!("{what}: the stack's output {output}");
         if self.table.is_none() {

@@ -1,6 +1,7 @@
 //! The variables of a process's environment, read in one place and by one rule.
 //!
-//! A variable that is missing or empty has no value. One that is not UTF-8 is an error that names it.
+//! A variable that is missing or empty has no value. A variable that is not UTF-8 is an error, which names the
+//! variable.
 
 mod jobs;
 pub(crate) mod single;
@@ -47,7 +48,7 @@ pub enum VariableError {
     /// A variable that is required has no value.
     #[error("{0} is not set")]
     Missing(&'static str),
-    /// Variables of which one is required have no value.
+    /// None of these variables has a value, and one of them is required.
     #[error("{names} is not set: expected {expected}")]
     Unset {
         /// The variable, or the variables.
@@ -55,7 +56,7 @@ pub enum VariableError {
         /// The valid values.
         expected: String,
     },
-    /// A variable has another form.
+    /// A variable has an invalid value.
     #[error("{name} is `{value}`: expected {expected}")]
     Unfit {
         /// The variable.
@@ -65,7 +66,7 @@ pub enum VariableError {
         /// The valid values.
         expected: String,
     },
-    /// The address of the runner has another form. The value is a secret, so it is not repeated.
+    /// The address of the runner is invalid. The value is a secret, so the error does not contain it.
     #[error("{WAKE_SOCKET}: {0}")]
     WakeSocket(#[from] NoRunnerAddress),
 }

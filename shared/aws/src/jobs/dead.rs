@@ -1,4 +1,4 @@
-//! The dead letters: messages that SQS delivered too often, because no worker could make anything of them.
+//! Dead letters: messages that SQS has moved to a dead-letter queue, because no worker could process them.
 
 use aws_config::SdkConfig;
 use aws_sdk_sqs::{
@@ -26,7 +26,7 @@ const LOOK_SECONDS: i32 = 60;
 /// servers.
 const SEARCH_SECONDS: i32 = 1;
 
-/// The dead letters of the queues whose URLs begin alike.
+/// The dead letters of the queues whose URLs have a common prefix.
 #[derive(Clone, Debug)]
 pub struct DeadLetters {
     client: Client,
@@ -68,7 +68,7 @@ pub enum DeadLetterError {
 }
 
 impl DeadLetter {
-    /// The job that it tells of; nothing if it is not one of ours.
+    /// Returns the job that the message names. `None` if the message is not one of Lamplighter's.
     pub fn job(&self) -> Option<JobKey> {
         serde_json::from_str(&self.body).ok()
     }
@@ -87,7 +87,7 @@ impl DeadLetter {
 }
 
 impl DeadLetters {
-    /// Those of the queues whose URLs begin so, with the task's name behind it.
+    /// The dead letters of the queues whose URLs consist of `prefix` and a task's name.
     pub fn new(config: &SdkConfig, prefix: impl Into<String>) -> Self {
         Self { client: Client::new(config), prefix: prefix.into() }
     }
@@ -129,7 +129,8 @@ impl DeadLetters {
         Ok(count.unwrap_or(0))
     }
 
-    /// Shows dead letters to everybody again. Those for which that fails are seen again a minute after they were taken.
+    /// Makes dead letters visible to other readers again. If this fails, they are visible a minute after they were
+    /// taken.
     pub async fn let_go(&self, letters: &[DeadLetter]) {
         for letters in letters.chunk_by(|a, b| a.task == b.task) {
             let url = self.dead(&letters[0].task);
@@ -149,8 +150,8 @@ impl DeadLetters {
         }
     }
 
-    /// Sends a dead letter to its queue once more, then deletes it here. If only the second fails, it is delivered and still
-    /// among the dead letters: a job that has run is not run again by that.
+    /// Sends a dead letter to its task's queue again, then deletes it from the dead-letter queue. If only the deletion
+    /// fails, the message is in both queues. That does no harm, since a job that is over is not run again.
     pub async fn send_back(&self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
         let url = format!("{}{}", self.prefix, letter.task);
         let sent = self.client.send_message().queue_url(&url).message_body(&letter.body).send().await;

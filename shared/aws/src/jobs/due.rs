@@ -39,7 +39,8 @@ impl Jobs {
         let first =
             u8::try_from(now.as_second().div_euclid(60).rem_euclid(i64::from(DUE_SHARDS))).unwrap_or(0);
         let named = (first..DUE_SHARDS).chain(0..first).map(|partition| (partition, false));
-        // Jobs that an earlier version put there are found within eight minutes, which is below the longest delay of SQS.
+        // A pulse reads one of the eight partitions of earlier versions, so each is read every eight minutes. That is
+        // less than the longest delay of SQS.
         for (partition, is_old) in named.chain([(first, true)]) {
             let mut page = None;
             loop {
@@ -105,9 +106,9 @@ impl Jobs {
         Ok(())
     }
 
-    /// Wakes the orphans of these tasks: jobs that were enqueued in the period and whose wake-up seems lost. A job that only
-    /// waits in a long queue has two messages then, which start nothing twice. Sixteen queries for each task, and one for each
-    /// further MB of records.
+    /// Wakes the orphans of these tasks: jobs that were enqueued in the period and whose wake-up seems lost. A job that
+    /// only waits in a long queue gets a second message, which does no harm. Sixteen queries for each task, and one for
+    /// each further MB of records.
     pub async fn wake_orphans<'a>(
         &self,
         tasks: impl Iterator<Item = &'a TaskName>,

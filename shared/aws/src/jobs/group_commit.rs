@@ -49,7 +49,7 @@ async fn write(
     let mut pending = Vec::with_capacity(MAX_STEPS);
     while let Some(first) = waiting.recv().await {
         pending.push(first);
-        // Callers that are about to send do so before the group is closed.
+        // Lets callers that are ready add their steps to this group.
         yield_now().await;
         while pending.len() < MAX_STEPS
             && let Ok(next) = waiting.try_recv()

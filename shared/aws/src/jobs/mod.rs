@@ -90,9 +90,9 @@ pub enum EnqueueError {
 #[derive(Debug, thiserror::Error)]
 #[error("{} of {} jobs were not accepted; the first, number {}: {}", failed.len(), failed.len() + accepted.len(), failed[0].0, failed[0].1)]
 pub struct NotAccepted {
-    /// Those that were, in order.
+    /// The keys of the accepted jobs, in order.
     pub accepted: Vec<JobKey>,
-    /// The others by their places, from 0, with the reasons.
+    /// The indices of the other jobs, from 0, with the errors.
     pub failed: Vec<(usize, EnqueueError)>,
 }
 
@@ -110,7 +110,8 @@ impl Jobs {
         Self { committer, ..self }
     }
 
-    /// Keeps a message to people about each job that fails for good, in the name of `stack`. The pulse or the runner sends it.
+    /// Stores a notification of each job that fails for good, under the name of `stack`. The pulse or the runner sends
+    /// it.
     #[must_use]
     pub fn with_failure_messages(self, stack: impl Into<Arc<str>>) -> Self {
         Self { notifies: Some(stack.into()), ..self }
@@ -157,9 +158,11 @@ impl Jobs {
                 self.wake_failed(job, keys, error, now).await?;
             }
         } else {
-            // It is accepted even if this fails: it is in the index, and is checked within two minutes.
+            // The job is accepted even if this fails: it is in the index, and its dependencies are checked within two
+            // minutes.
             for first in &job.after {
-                // One that is over already is found so when the follower is looked at.
+                // A predecessor that is already over takes no follower. The check of the follower below finds its
+                // record.
                 let _ = self.table.follow(first, &job.key()).await;
             }
             let _ = self.wake_followers(vec![job.key()]).await;
@@ -277,7 +280,7 @@ impl Jobs {
 
     /// Waits for a job's end. Returns `None` if the job is not over after `patience`.
     pub async fn wait(&self, key: &JobKey, patience: Duration) -> Result<Option<Run>, TableError> {
-        // A patience beyond what a clock can show has no end.
+        // A timeout beyond the clock's range counts as no timeout.
         let until = tokio::time::Instant::now().checked_add(patience);
         let mut backoff = WAIT_BACKOFF;
         loop {
@@ -304,8 +307,9 @@ impl Jobs {
 
     /// Releases a job whose dependencies are met.
     ///
-    /// The process may die between any two steps. So the message to a queue precedes the write: until the write has taken the
-    /// job off the index, the pulse finds it there, and the receiver of the message checks the job itself.
+    /// The process may die between any two steps, so the message to a queue is sent before the write. Until the write
+    /// removes the job from the index, the pulse finds the job there. A worker that receives the message checks the
+    /// job's dependencies itself.
     async fn free(&self, job: &Job, now: Timestamp) -> Result<(), TableError> {
         let free = Job { after: Vec::new(), ..job.clone() };
         if self.transport() == Transport::Runner {
@@ -337,7 +341,7 @@ impl Jobs {
                 found.push((
                     first,
                     match self.table.job(first).await? {
-                        // Its data is only asked for where it is passed on.
+                        // The data is read only if the job receives it.
                         Some(JobRecord::Over(run)) if job.receives.is_some() => {
                             Predecessor::Over(Box::new(self.table.whole(*run).await?))
                         }

@@ -60,7 +60,7 @@ impl PreparedJob {
     /// withdrawn, and the other writes of the transaction stay.
     pub async fn wake(self) -> Result<Accepted, EnqueueError> {
         if let Some((job, keys)) = &self.new {
-            // On the heap: what waits for this would be larger by all of it.
+            // Boxed, so that the caller's future stays small.
             Box::pin(self.jobs.wake_new(job, keys, Timestamp::now())).await?;
         }
         Ok(self.accepted)

@@ -32,15 +32,15 @@ const NO_QUEUE: &str = "QueueDoesNotExist";
 /// The channel by which workers are woken.
 #[derive(Clone, Debug)]
 pub enum Waker {
-    /// A message in the queue of the job's task, whose URL is this and the task's name.
+    /// A message in the SQS queue of the job's task. The queue's URL is `prefix` followed by the task's name.
     Queues {
         /// The prefix of all queues' URLs: `https://sqs.eu-west-1.amazonaws.com/123456789012/shop-`.
         prefix: String,
         /// The client that sends the messages.
         sqs: Sqs,
     },
-    /// A datagram to a runner: the key of a job that can start, or the task of others. Should it be lost, the runner looks for
-    /// what is due every few seconds.
+    /// A datagram to a runner. It has the key of a single job that can start now, otherwise the name of the task. If it
+    /// is lost, the runner finds the jobs in the index `due`, which it reads every few seconds.
     Runner {
         /// The runner's address, if a runner is there.
         to: Option<RunnerAddress>,

@@ -59,7 +59,7 @@ impl Worker {
 pub enum JobOutcome {
     /// It is over: by this worker, or before it.
     Over(Box<Run>),
-    /// Its attempt failed, and it waits for another one for so long.
+    /// The attempt failed, and the job waits for the next one.
     Again {
         /// The run as far as it went.
         run: Box<Run>,
@@ -91,7 +91,7 @@ impl Jobs {
         self.conclude(&job, tried, worker).await
     }
 
-    /// Starts a job for a worker. It is refused with what becomes of it instead.
+    /// Starts a job for a worker. If the job does not start, the result is `Refused` with the outcome.
     pub async fn start(
         &self,
         key: &JobKey,
@@ -128,8 +128,9 @@ impl Jobs {
         }
     }
 
-    /// Postpones a job that found no free place: by a new message, since a message that is held back counts as delivered. After
-    /// a long wait it is the index instead. If the message cannot be sent, the received one is held back.
+    /// Postpones a job that found no free place. With queues, a new message is sent, since holding back the received
+    /// one would count as a delivery. A job that has waited long is put into the index `due` instead. If the new
+    /// message cannot be sent, the caller holds back the received one.
     async fn put_off(&self, job: &Job) -> Result<Refusal, TableError> {
         let now = Timestamp::now();
         let wait = self.transport().wait(job, now);
@@ -145,7 +146,7 @@ impl Jobs {
 
     /// Ends a job, by group commit if it is enabled.
     async fn end(&self, job: &Job, run: &Run) -> Result<JobEnd, TableError> {
-        // The places of a limit are given back besides.
+        // A job with a limit ends alone, since its place must be released as well.
         let Some(committer) = self.committer.as_ref().filter(|_| job.limit.is_none()) else {
             return self.table.end_job(job, run).await;
         };
@@ -156,8 +157,8 @@ impl Jobs {
         }
     }
 
-    /// Keeps the message to people about a job that failed for good, once. This is the last step: a process that dies before it
-    /// leaves a record in the history, but no message.
+    /// Stores the notification of a job that failed for good, once. This is the last step: if the process dies before
+    /// it, the job has its record but no notification.
     async fn keep_failure_message(&self, run: &Run) -> Result<(), TableError> {
         let Some(stack) = self.notifies.as_ref().filter(|_| run.status.is_failure()) else { return Ok(()) };
         let message = Message::of(run, self.table.environment(), stack);
@@ -175,7 +176,7 @@ impl Jobs {
         match next(job, tried, worker.retry, worker.jitter) {
             Next::Over(run) => {
                 let (ended, run) = match self.end(job, &run).await {
-                    // Data that no record can hold fails the job, and says so.
+                    // Data that is too large for a record fails the job with this error.
                     Err(error @ TableError::TooLarge { .. }) => {
                         let run = Run { message: None, data: None, ..*run };
                         let failed = run.failed_with(RunError::new(ErrorKind::Execution, error.to_string()));

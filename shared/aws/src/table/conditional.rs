@@ -7,14 +7,14 @@ use aws_sdk_dynamodb::{
 
 use super::{Table, TableError, item::Item};
 
-/// The result of a conditional change: of a write, or of a step that several writes make up.
+/// The result of a conditional write, or of a step that consists of several writes.
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum Conditional<T, R = Item> {
     /// The condition held: the change is made.
     Done(T),
-    /// The condition did not hold: nothing has changed. Of a write this is the item as it is, if the write asks for it, else an
-    /// empty one.
+    /// The condition did not hold, so nothing has changed. For a write this has the current item if the write requests
+    /// it, otherwise an empty one.
     Refused(R),
 }
 

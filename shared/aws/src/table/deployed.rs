@@ -1,7 +1,7 @@
 //! The tasks of the stack as they were last deployed.
 //!
-//! An item names the tasks, and each task has an item with its definition. The first is written last. A reader that comes between
-//! finds the names of before.
+//! One item has the names of the tasks, and each task has an item with its definition. The item with the names is
+//! written last, so until then a reader finds the previous names.
 
 use jiff::Timestamp;
 use lamplighter_core::{definition::Definition, deployed::DeployedTasks, digest::sha256, name::TaskName};
@@ -14,7 +14,8 @@ use super::{
 };
 
 impl Table {
-    /// Keeps the tasks of the stack. One read, and if they differ from those that are kept, a write a task and one more.
+    /// Stores the tasks of the stack. One read. If they differ from the stored ones, also one write for each task and
+    /// one for the names.
     pub async fn keep_deployed(&self, deployed: &DeployedTasks) -> Result<(), TableError> {
         let mut definitions = Vec::new();
         let mut whole = format!("{}\n{}\n", deployed.version, deployed.environment);
@@ -73,7 +74,7 @@ impl Table {
         let mut tasks = Vec::new();
         for text in texts {
             let task: Definition = serde_json::from_str(&text).map_err(broken)?;
-            // The definition of a task that is gone stays behind.
+            // The definition of a removed task is not deleted, so it is left out here.
             if names.contains(&task.name) {
                 tasks.push(task);
             }

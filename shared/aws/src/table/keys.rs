@@ -222,7 +222,7 @@ impl fmt::Display for Key {
     }
 }
 
-/// An item that tells a task's jobs apart: at most one job has it at a time.
+/// An item that makes a job unique within its task: at most one job has it at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UniqueItem<'a> {
     /// The job with an id that its enqueuer chose.
@@ -310,7 +310,7 @@ impl fmt::Display for DuePartition<'_> {
     }
 }
 
-/// The old partitions' name, which a task may have, too.
+/// The name in the keys of the old partitions. A task may have the same name.
 const OLD_QUEUES: &str = "q";
 
 /// The number by which a priority is stored.
@@ -358,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    /// Whatever has an item of its own in the table.
+    /// Everything that has an item of its own in the table.
     #[derive(Clone, Debug, PartialEq)]
     enum Thing {
         Task(TaskName),
@@ -473,7 +473,7 @@ mod tests {
             prop_assert_eq!(one == other, one.key() == other.key(), "{:?} {:?}", one, other);
         }
 
-        /// A role's conditions let it at its own task's partitions and at no other's.
+        /// Apart from the outbox, which all tasks share, a task's role can access the partitions of this task only.
         #[test]
         fn no_two_tasks_share_a_partition(task in name(), other in name(), thing in thing(), id in run()) {
             let LeadingKeys { task: own, runs, jobs, messages: [notices, _] } = LeadingKeys::of(&task);
@@ -496,7 +496,7 @@ mod tests {
             prop_assert_eq!(Key::of(&Key::job(&key).attributes()), Some(Key::job(&key)));
         }
 
-        /// The queues' partitions of the index are no task's, whatever its name; the old ones are that of one task only.
+        /// No task shares a partition of the index with the queues. Only a task named `q` may share the old partitions.
         #[test]
         fn no_task_shares_a_partition_with_the_queues(task in name()) {
             let of_task: BTreeSet<_> =
@@ -511,7 +511,7 @@ mod tests {
         }
     }
 
-    /// Tables that exist have these keys.
+    /// Existing tables have these keys, so they must not change.
     #[test]
     fn stored_keys_have_not_changed() {
         let task: TaskName = "send-mail".parse().unwrap();

@@ -1,6 +1,7 @@
 //! The one table: locks, history and the deployments' ledgers, in DynamoDB.
-//! Every change of a lock is one conditional write without a read before it. Nothing is scanned, and time to live serves
-//! retention only. The rules of `lamplighter_core` become conditions here. The item of a refused write becomes a decision.
+//! Every change of a lock is one conditional write without a read before it. Nothing is scanned, and time to live
+//! serves retention only. The conditions express the rules of `lamplighter_core`. A refused write returns the item,
+//! from which the same rules give the decision.
 //!
 //! Costs of a run in write units, with items under 1 KB: 3 (claim, record, release), and 1 for a refused claim.
 
@@ -107,7 +108,7 @@ pub enum TableError {
     /// A large value could not be put into the bucket, or got from it.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
-    /// A large value is in a bucket, and it is not known in which.
+    /// A large value is in the table's bucket, but no bucket is set.
     #[error("`{key}` is in the table's bucket, and no bucket is set: set LAMPLIGHTER_BUCKET to its name")]
     NoBucket {
         /// The object's key.
@@ -115,8 +116,8 @@ pub enum TableError {
     },
 }
 
-/// The most that configuration and data of a run may have together in its item, as JSON text. With all else they must
-/// fit DynamoDB's 400 KB an item.
+/// The maximum size of a run's configuration, data and arguments in its item, together, in bytes of JSON text. DynamoDB
+/// limits the whole item to 400 KB.
 pub const MAX_VALUE_BYTES: usize = 300_000;
 
 impl Table {

@@ -1,7 +1,8 @@
 //! Messages to people: kept until they are delivered or given up, and delivered once.
-//! A message is the item of its occasion, which stays as the mark that it was sent. Until it is sent, an item in the outbox
-//! points at it, so that sent messages need not be searched. The pointer is written first. If the process dies in between, the
-//! pointer is deleted when it is found.
+//! Each occasion has one item, which holds its message. After the delivery the item stays, without the message, as the
+//! mark that it was sent. Until then a second item, the pointer, refers to it. All pointers share one partition, so a
+//! search for undelivered messages does not read the delivered ones. The pointer is written first. If the process dies
+//! before it writes the message, a later search deletes the pointer.
 
 use std::time::Duration;
 
@@ -79,9 +80,9 @@ impl Table {
         Ok(false)
     }
 
-    /// Takes the messages whose turn it is, at most `limit`. Each is this process's to send for a minute. The process notes what
-    /// came of it with [`message_delivered`](Self::message_delivered) or [`message_undelivered`](Self::message_undelivered).
-    /// One query, and a read and a write for each.
+    /// Claims the messages that are due, at most `limit`, for one minute. The caller records the result of each
+    /// delivery with [`message_delivered`](Self::message_delivered) or
+    /// [`message_undelivered`](Self::message_undelivered). One query, and a read and a write for each message.
     pub async fn outbox(&self, now: Timestamp, limit: usize) -> Result<Vec<Undelivered>, TableError> {
         let (mut due, mut start) = (Vec::new(), None);
         loop {

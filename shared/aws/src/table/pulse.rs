@@ -29,7 +29,7 @@ use crate::random::jitter;
 pub(crate) const RETENTION_SECONDS: i64 = 30 * 24 * 3600;
 /// The most keys of one batch. Source: DynamoDB API Reference, `BatchGetItem`.
 const BATCH: usize = 100;
-/// The requests for keys that the service left unprocessed.
+/// The retries for keys that the service leaves unprocessed.
 const UNPROCESSED: Retry =
     Retry { max_attempts: 8, initial: Duration::from_millis(50), max: Duration::from_secs(6) };
 /// The number of a task's runs that are searched for the run of a tick.
@@ -157,26 +157,28 @@ impl Table {
         Ok((ended, unreadable))
     }
 
-    /// The newest run of a task that was meant for a tick and is over, whatever its id. One query.
+    /// Returns the recorded run of a tick, whatever its id; of several, the one that ended last. One query of at most
+    /// 100 records from the tick on.
     pub async fn run_for(&self, task: &TaskName, tick: Timestamp) -> Result<Option<Run>, TableError> {
         let output = self
             .query(Partition::Runs { task, shard: 0 })
             .key_condition_expression("pk = :pk AND sk >= :first")
-            // No id that is made for the tick, or after it, sorts before this one.
+            // The lowest id of the tick's time. Every run of the tick has this id or a higher one.
             .expression_attribute_values(":first", s(RunId::new(tick, 0).to_string()))
             .limit(RUNS_OF_TICK)
             .send()
             .await
             .map_err(|error| self.failed("look for a tick's run", &error))?;
         let runs = output.items.unwrap_or_default().into_iter();
-        // An unreadable record is not the one that is searched.
+        // Unreadable records are skipped.
         let runs =
             runs.filter_map(|item| self.run_of(item).ok()).filter(|run| run.scheduled_for == Some(tick));
         Ok(runs.max_by_key(|run| run.completed_at))
     }
 
-    /// Notes a tick's run that was BLOCKED as its task's last run, so that those which depend on it are blocked too, and
-    /// the tick as one that has been had. Nothing changes if a run is in progress or a newer tick has been had. One write.
+    /// Stores a BLOCKED run as its task's last run, so that the tasks that depend on it are blocked too, and its tick
+    /// as the task's last tick. Nothing changes if a run is in progress, or if the last tick is the same or newer. One
+    /// write.
     pub async fn note_blocked(&self, run: &Run) -> Result<(), TableError> {
         let Some(tick) = run.scheduled_for else { return Ok(()) };
         let update = self
@@ -210,7 +212,7 @@ impl Table {
         TableError::Malformed { table: self.name.clone(), key, cause: error.to_string() }
     }
 
-    /// The items that are there of these keys, in any order.
+    /// Reads the items with these keys, in any order. Missing items are left out.
     pub(crate) async fn batch(&self, keys: Vec<Key>, what: &'static str) -> Result<Vec<Item>, TableError> {
         let mut found = Vec::new();
         for some in keys.chunks(BATCH) {

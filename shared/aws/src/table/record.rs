@@ -72,7 +72,8 @@ impl Table {
         })
     }
 
-    /// The run that an item holds. A job that is not over counts as over when it was last known of.
+    /// The run that an item holds. If it holds a job that is not over, the run's end is the job's first start, or its
+    /// enqueue if it has not started.
     pub(crate) fn run_of(&self, item: Item) -> Result<Run, TableError> {
         if is_open(&item) {
             let job = self.job_of(item)?;
@@ -110,7 +111,7 @@ impl Table {
         serde_json::from_value(value).map_err(|error| malformed(error.to_string()))
     }
 
-    /// The jobs that come after the one that an item holds.
+    /// The followers of the job in an item: the jobs that wait for it.
     pub(crate) fn followers_of(&self, mut item: Item) -> Result<Vec<JobKey>, TableError> {
         let Some(followers) = item.remove("followers") else { return Ok(Vec::new()) };
         serde_json::from_value(item::from_attribute(followers)).map_err(|error| TableError::Malformed {
@@ -158,7 +159,7 @@ pub(crate) fn is_open(item: &Item) -> bool {
 
 /// The item of a run. `retention` is how long it is kept.
 pub(crate) fn item_of_run(run: &Run, retention: Duration) -> Result<Item, TableError> {
-    // A run is a plain record of texts, numbers and JSON: it has no key that JSON cannot have.
+    // Not expected: all keys of a run are strings, so it can be written as JSON.
     let unwritable = |error: serde_json::Error| TableError::Malformed {
         table: String::new(),
         key: Key::run(&run.task, run.id).to_string(),
@@ -188,7 +189,7 @@ pub(crate) fn read_texts(value: &mut Value) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes the values of users JSON text.
+/// Converts the values of users to JSON text. Fails if they exceed [`MAX_VALUE_BYTES`].
 pub(crate) fn write_texts(value: &mut Value) -> Result<(), TableError> {
     let mut bytes = 0;
     for name in TEXTS {

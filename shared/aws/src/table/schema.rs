@@ -1,4 +1,4 @@
-//! Creating the table on an engine of one's own. In AWS the stack's template creates it, of the same shape.
+//! Creating the table on a local engine. In AWS the stack's template creates it, with the same schema.
 
 use aws_sdk_dynamodb::{
     error::ProvideErrorMetadata as _,

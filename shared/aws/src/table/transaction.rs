@@ -15,7 +15,7 @@ use crate::{
 /// A transaction that failed. Nothing was written, unless the service was not reached.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The run has lost its task: it was taken for lost.
+    /// The run no longer holds its task: another process has ended it as lost.
     #[error("the run does not have its task any more, so that nothing was written")]
     LostHold,
     /// A condition of one of the author's own writes does not hold.
@@ -24,27 +24,28 @@ pub enum CommitError {
         /// The index of the write, from 0.
         index: usize,
     },
-    /// The service refused, or was not reached: what became of the transaction may be unknown. The SDK's own retries,
-    /// which cannot write it twice, are used up.
+    /// The service refused the transaction, or was not reached. In the second case the transaction may have been
+    /// committed. The SDK's own retries, which cannot commit it twice, are used up.
     #[error("the writes were not committed: {0}")]
     Service(String),
 }
 
 /// DynamoDB's reason for a condition that does not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
-/// DynamoDB's reasons for an item that another transaction holds, whose partition is at its limit, or that it failed to write
-/// by a fault of its own. Source: DynamoDB API Reference, `TransactWriteItems`, `TransactionCanceledException`.
+/// The cancellation reasons after which a transaction is retried: a conflict with another transaction, throttling, and
+/// an internal error. Source: DynamoDB API Reference, `TransactWriteItems`, `TransactionCanceledException`.
 const RETRYABLE: [&str; 4] =
     ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "InternalServerError"];
 
-/// The pauses between the tries of a transaction that met another one.
+/// The attempts of a transaction that is retried, and the pauses between them.
 const CONFLICTS: Retry =
     Retry { max_attempts: 10, initial: Duration::from_millis(50), max: Duration::from_secs(2) };
 
 /// Writes all of `writes` or nothing, without a check of a lease.
 ///
-/// DynamoDB cancels a transaction that meets another one, or that it has no room for, with a reason for each write. Only a
-/// condition that does not hold is final; after any other reason the transaction is tried again, up to ten times.
+/// DynamoDB cancels a transaction with a reason for each write. After conflicts, throttling and internal errors the
+/// transaction is retried, up to ten attempts in all. A condition that does not hold is final, and so is any other
+/// reason.
 pub async fn transact(client: &Client, writes: Vec<TransactWriteItem>) -> Result<(), CommitError> {
     // One token for all tries: a transaction whose response was lost, or that is still in progress, is not written twice.
     let token = format!("{:032x}", random());

@@ -31,5 +31,5 @@ async fn n04_the_deployed_tasks_are_kept_and_replaced_as_a_whole() {
     assert_eq!(table.deployed().await.unwrap(), Some(first));
     let second = deployed("2", vec![task("a", "second"), task("c", &"x".repeat(100_000))]);
     table.keep_deployed(&second).await.unwrap();
-    assert_eq!(table.deployed().await.unwrap(), Some(second), "`b` is gone, and a long definition has room");
+    assert_eq!(table.deployed().await.unwrap(), Some(second), "`b` is removed, and 100 KB fit");
 }

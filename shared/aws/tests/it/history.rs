@@ -1,4 +1,4 @@
-//! The history on a real engine: pages and their cost, filters, cursors, what cannot be read, and statistics.
+//! The history on a real engine: pages and their cost, filters, cursors, unreadable items, and statistics.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -82,7 +82,7 @@ async fn pages(embedded: &Embedded, wanted: &History) -> Vec<Page> {
     loop {
         let page = embedded.table.history(&wanted).await.unwrap();
         assert!(page.runs.len() <= usize::from(wanted.limit) && page.looked_at <= usize::from(LOOKED_AT));
-        // As the command line hands it from one call to the next.
+        // The command line passes the cursor as text, too.
         wanted.cursor = page.next.as_ref().map(|cursor| cursor.to_string().parse().unwrap());
         pages.push(page);
         if wanted.cursor.is_none() {
@@ -119,7 +119,7 @@ async fn p04_history_is_newest_first_filtered_and_continues_after_each_page() {
     let pulse = History { trigger: Some(Trigger::Pulse), limit: 1, ..all.clone() };
     assert_eq!(seconds(&embedded, &pulse).await, [5, 1]);
     let none = History { trigger: Some(Trigger::Pulse), ..bad.clone() };
-    assert_eq!(seconds(&embedded, &none).await, [5, 1], "both hold");
+    assert_eq!(seconds(&embedded, &none).await, [5, 1], "a run must match both filters");
     let between = History { from: Some(at(2)), until: Some(at(6)), limit: 2, ..all.clone() };
     assert_eq!(seconds(&embedded, &between).await, [5, 4, 3, 2]);
     let nothing = History { from: Some(at(6)), until: Some(at(2)), ..all.clone() };
@@ -208,12 +208,12 @@ async fn p05_statistics_are_the_same_before_and_after_their_rollups() {
             all
         });
     assert_eq!(first.statistics, expected);
-    // Hours before and after those that are kept are added to them.
+    // The hours before and after the stored rollups are counted as well.
     let later = at(90 * 300);
     for wanted in [at(-90_000)..later, at(-200_000)..at(-100_000), at(3600)..at(7200)] {
-        let told = embedded.table.statistics(&task(), &wanted, later).await.unwrap().statistics.total();
+        let total = embedded.table.statistics(&task(), &wanted, later).await.unwrap().statistics.total();
         let expected = (0..72).filter(|i| wanted.contains(&at(i * 300))).count();
-        assert_eq!(told, u64::try_from(expected).unwrap(), "{wanted:?}");
+        assert_eq!(total, u64::try_from(expected).unwrap(), "{wanted:?}");
     }
 }
 
@@ -236,5 +236,5 @@ async fn p05_statistics_count_a_lost_run_and_the_failure_streak() {
     let later = at(5 * 3600);
     let counted = embedded.table.statistics(&task(), &Window::Day.before(later), later).await.unwrap();
     assert_eq!((counted.statistics.of(Status::Failed), counted.failure_streak), (1, 1));
-    assert_eq!(counted.statistics.durations.count, 0, "nobody knows how long it took");
+    assert_eq!(counted.statistics.durations.count, 0, "a lost run has no known duration");
 }

@@ -121,7 +121,7 @@ async fn q10_a_zombie_can_neither_end_nor_release_a_job_that_was_taken_over() {
     }
     let JobOutcome::Over(run) = jobs.conclude(&mine, tried(&mine, None), &worker("successor")).await.unwrap()
     else {
-        panic!("it is not over")
+        panic!("the job is not over")
     };
     assert_eq!((run.status, run.attempts.len()), (Status::Completed, 2));
     let late = jobs.conclude(&theirs, tried(&theirs, None), &zombie).await.unwrap();
@@ -155,7 +155,8 @@ async fn q10_the_leases_of_a_dead_runner_are_revoked_and_no_others() {
         "{refused:?}"
     );
     assert_eq!(status(&jobs, &waiting).await, Status::Pending);
-    // A runner wrongly taken for dead cannot end a job that was started since, and keeps one that was not.
+    // If the runner is still alive, it cannot end a job that another worker has started, and keeps a job that was not
+    // started again.
     let late = jobs.conclude(&theirs[0], tried(&theirs[0], None), &worker("w").of("dead")).await.unwrap();
     assert!(matches!(late, JobOutcome::Over(run) if run.fencing_token == 2));
     assert_eq!(jobs.revoke_leases(&task, "alive", longest).await.unwrap(), 1);
@@ -218,7 +219,7 @@ async fn q09_the_pauses_of_a_failing_job_double_and_no_attempt_starts_before_the
             }
         }
     };
-    let run = tokio::time::timeout(Duration::from_secs(60), over).await.expect("it does not end");
+    let run = tokio::time::timeout(Duration::from_secs(60), over).await.expect("the job did not end");
     assert_eq!((run.status, run.attempts.len()), (Status::Failed, 4));
     assert_eq!(pauses, [40, 80, 80].map(Duration::from_millis));
     for ((attempts, pause), start) in run.attempts.windows(2).zip(pauses).zip(starts) {

@@ -50,7 +50,7 @@ fn completed(job: &Job) -> Run {
     Run { status: Status::Completed, ..Run::begun(job.id, job.task.clone(), Trigger::Queue, now) }
 }
 
-/// The table as it is reached through a proxy, by a client as every process makes it.
+/// A proxy for the engine, and the table behind it, with the same kind of client as in a real process.
 async fn behind(embedded: &Embedded) -> (Proxy, Table) {
     let proxy = Proxy::before(&embedded.engine.serve().await.unwrap()).await;
     let client = Clients::local(&proxy.endpoint).dynamodb().await.clone();
@@ -62,7 +62,7 @@ async fn records(table: &Table) -> usize {
     table.jobs(&wanted).await.unwrap().runs.len()
 }
 
-/// The sort keys of what tells the jobs apart.
+/// The sort keys of the items that make jobs unique.
 async fn keys(table: &Table) -> Vec<String> {
     let query = table.client().query().table_name("lamplighter").key_condition_expression("pk = :pk");
     let query = query.expression_attribute_values(":pk", AttributeValue::S("JOBS#send-mail".into()));
@@ -86,8 +86,8 @@ async fn d09_an_enqueue_is_retried_after_conflicts_and_throttling() {
     let first = jobs.enqueue(NewJob { unique: Some(only("k")), ..named("order-42") }).await.unwrap();
     assert_eq!(records(&embedded.table).await, 1);
     assert_eq!(*met.lock().unwrap(), 3);
-    assert!(!first.joined, "nobody else's job stood in its way");
-    // What is refused by a conflict first is refused by its own key in the end.
+    assert!(!first.joined, "no other job has its keys");
+    // After the conflict, the retry finds that the id is taken.
     proxy.fail("TransactWriteItems", 1, CONFLICT);
     let again = jobs.enqueue(named("order-42")).await.unwrap();
     assert_eq!(again, Accepted { joined: true, ..first });
@@ -98,7 +98,7 @@ async fn d09_twenty_concurrent_enqueues_with_one_id_make_one_job_despite_transac
     let embedded = embedded().await;
     let (proxy, table) = behind(&embedded).await;
     let jobs = jobs(&table);
-    // Three times as many as there are callers: each meets a few, and none all of its ten tries.
+    // Three conflicts on average for each of the 20 callers, so that no caller uses up its ten attempts.
     let met = proxy.fail("TransactWriteItems", 60, CONFLICT);
     let all = futures::future::join_all((0..20).map(|_| jobs.enqueue(named("order-42")))).await;
     let keys: std::collections::BTreeSet<_> = all.into_iter().map(|it| it.unwrap().key).collect();
@@ -112,7 +112,7 @@ async fn d09_single_writes_of_a_job_are_retried_after_a_transaction_conflict() {
     let (proxy, table) = behind(&embedded).await;
     let jobs = jobs(&table);
     let limit = Some(Limit { key: "a".into(), at_once: 1 });
-    // Its record, its place, its start, its end, and its place again.
+    // Each write meets a conflict first: the record, the place, the start, the end, and the release of the place.
     let mut turns = 0;
     proxy.rule(move |head| {
         turns += usize::from(head.contains("PutItem") || head.contains("UpdateItem"));
@@ -143,12 +143,12 @@ async fn d09_a_commit_ends_only_by_a_failed_condition() {
     let met = proxy.fail("TransactWriteItems", 2, CONFLICT);
     table.commit_job(&key, job.fencing_token, fresh()).await.unwrap();
     assert_eq!(*met.lock().unwrap(), 2);
-    // A conflict beside a condition that does not hold is no reason to try again.
+    // A condition that does not hold is final, even if another write meets a conflict.
     let met = proxy.fail("TransactWriteItems", 9, Fault::Answer(400, CONFLICT_AND_CONDITION));
     let refused = table.commit_job(&key, job.fencing_token, fresh()).await.unwrap_err();
     assert!(matches!(refused, CommitError::Refused { index: 0 }), "{refused}");
     assert_eq!(*met.lock().unwrap(), 1);
-    // What no further try can mend is told with its reason.
+    // A reason that a retry cannot fix is returned at once.
     let met = proxy.fail("TransactWriteItems", 9, Fault::Answer(400, TOO_LARGE));
     let refused = table.commit_job(&key, job.fencing_token, fresh()).await.unwrap_err().to_string();
     assert!(refused.contains("ValidationError") && *met.lock().unwrap() == 1, "{refused}");
@@ -161,7 +161,7 @@ const TOO_LARGE: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#Transacti
 async fn q07_an_id_is_taken_until_its_jobs_record_expires() {
     let embedded = embedded().await;
     let jobs = jobs(&embedded.table);
-    // Enqueued long before its records' retention, and still to start.
+    // The job was enqueued longer ago than records are kept, and has not started yet.
     let then = Timestamp::now().saturating_sub(DAY * 100).unwrap();
     let delayed = NewJob { when: When::In(DAY * 200), ..new() };
     let job = delayed.job(RunId::of_job(then, 7), then).unwrap();
@@ -170,7 +170,7 @@ async fn q07_an_id_is_taken_until_its_jobs_record_expires() {
     assert_eq!(enqueued, EnqueueOutcome::New);
     let twin = Accepted { key: job.key(), joined: true };
     assert_eq!(jobs.enqueue(named("order-42")).await.unwrap(), twin);
-    // Nor is its item deleted before the job can have started, run and been replayed.
+    // The item of the id does not expire while the job may still start, run or be replayed.
     let item = embedded.table.client().get_item().table_name("lamplighter");
     let item = item.key("pk", AttributeValue::S("JOBS#send-mail".into()));
     let item = item.key("sk", AttributeValue::S("ID#order-42".into())).send().await.unwrap().item.unwrap();
@@ -224,7 +224,7 @@ async fn q07_a_refused_enqueue_leaves_neither_an_id_nor_an_object() {
     let arguments = json!({ "to": "x".repeat(200_000) });
     let large = |id: &str| NewJob { arguments: arguments.clone(), unique: Some(only("k")), ..named(id) };
     let first = jobs.enqueue(large("one")).await.unwrap().key;
-    let Some(JobRecord::Open(job)) = jobs.find(&first).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(job)) = jobs.find(&first).await.unwrap() else { panic!("not open") };
     let stored = &job.large["arguments"].key;
     assert!(stored.starts_with(&format!("jobs/send-mail/{}/arguments-", first.run_id)), "{stored}");
 
@@ -233,14 +233,14 @@ async fn q07_a_refused_enqueue_leaves_neither_an_id_nor_an_object() {
     assert!(jobs.enqueue(NewJob { unique: None, ..large("one") }).await.unwrap().joined);
     assert_eq!((files(folder.path()), records(&embedded.table).await), (1, 1));
     assert_eq!(keys(&embedded.table).await, ["ID#one", "KEY#k"]);
-    assert!(!jobs.enqueue(named("two")).await.unwrap().joined, "its id is free");
+    assert!(!jobs.enqueue(named("two")).await.unwrap().joined, "the refused job left its id free");
     assert_eq!(jobs.table().arguments_of(&job).await.unwrap(), arguments);
 
-    // One that was accepted by nobody's queue is taken back with all that it had.
-    let taken_back = large("three");
-    let keys_of = JobKeys { id: taken_back.id.clone(), ..JobKeys::default() };
+    // A job without a queue is withdrawn with its keys and its objects.
+    let withdrawn = large("three");
+    let keys_of = JobKeys { id: withdrawn.id.clone(), ..JobKeys::default() };
     let now = Timestamp::now();
-    let job = NewJob { unique: None, ..taken_back }.job(RunId::of_job(now, 9), now).unwrap();
+    let job = NewJob { unique: None, ..withdrawn }.job(RunId::of_job(now, 9), now).unwrap();
     let _ = jobs.table().enqueue(&job, &keys_of, Transport::Queue, now).await.unwrap();
     assert_eq!(files(folder.path()), 2);
     jobs.table().withdraw(&job, &keys_of, now).await.unwrap();

@@ -63,14 +63,14 @@ async fn q17_a_job_and_the_applications_item_exist_together_or_not_at_all() {
     commit(&embedded, &prepared).await.unwrap();
     assert!(has_order(&embedded).await);
 
-    // Nobody has woken a worker: a runner finds the job in the index.
+    // Without a wake-up, a runner finds the job in the index.
     let due =
         embedded.table.due_for_runner(&"send-mail".parse().unwrap(), Priority::Medium, 10).await.unwrap();
     assert_eq!(due.iter().map(|(key, _)| key).collect::<Vec<_>>(), [prepared.key()]);
     let key = prepared.key().clone();
     let accepted = prepared.wake().await.unwrap();
     assert_eq!((&accepted.key, accepted.joined), (&key, false));
-    let Some(JobRecord::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(job)) = jobs.find(&key).await.unwrap() else { panic!("not open") };
     assert_eq!(job.arguments, new().arguments);
 
     // The order exists, so the transaction is cancelled, and there is no second job.
@@ -98,7 +98,7 @@ async fn q07_q17_a_unique_key_cancels_the_transaction_of_a_second_job() {
     assert_eq!((joined.key(), joined.writes()), (first.key(), &[][..]));
     assert!(joined.wake().await.unwrap().joined);
 
-    // The key of a job that is over is taken over.
+    // A key whose job is over can be claimed by another job.
     let aborted = jobs.abort(first.key()).await.unwrap();
     assert!(matches!(aborted, AbortOutcome::Ended(..)), "{aborted:?}");
     let third = jobs.prepare(unique(OnConflict::Refuse)).await.unwrap();
@@ -137,7 +137,7 @@ async fn q17_a_transaction_costs_the_same_as_an_enqueue_with_keys() {
 
     let prepared = jobs.prepare(key("b")).await.unwrap();
     let reads: Vec<_> = embedded.meter.spent().into_iter().map(|(operation, _)| operation).collect();
-    assert_eq!(reads, ["GetItem"], "a key that no job has is read once");
+    assert_eq!(reads, ["GetItem"], "a free key is read once");
     transact(embedded.table.client(), prepared.writes().to_vec()).await.unwrap();
     assert_eq!(embedded.meter.spent(), ordinary);
 

@@ -1,4 +1,4 @@
-//! The pulse's items on a real engine: one worker a minute, what is remembered, and many tasks at once.
+//! The pulse's items on a real engine: the claim of a minute, the stored state, and reads of many tasks at once.
 
 use std::collections::BTreeMap;
 
@@ -46,7 +46,7 @@ async fn p02_of_eight_pulses_in_a_minute_one_works() {
     let racers = (0..8).map(|second| async move { table.begin_pulse(&record(second)).await.unwrap() });
     let winners = futures::future::join_all(racers).await;
     assert_eq!(winners.iter().filter(|won| **won).count(), 1);
-    assert!(table.begin_pulse(&record(60)).await.unwrap(), "the next minute is another one's");
+    assert!(table.begin_pulse(&record(60)).await.unwrap(), "the next minute has a claim of its own");
     let mut over = record(60);
     (over.duration_ms, over.tally.due) = (Some(7), 3);
     table.end_pulse(&over).await.unwrap();
@@ -72,7 +72,7 @@ async fn the_state_of_a_pulse_is_stored_unless_another_pulse_was_faster() {
     };
     assert!(table.keep_pulse_state(&state, &first).await.unwrap());
     assert_eq!(table.pulse_state().await.unwrap(), state);
-    assert!(!table.keep_pulse_state(&State::default(), &first).await.unwrap(), "it was overtaken");
+    assert!(!table.keep_pulse_state(&State::default(), &first).await.unwrap(), "another pulse was faster");
     assert_eq!(table.pulse_state().await.unwrap(), state);
 }
 
@@ -150,21 +150,21 @@ async fn o08_a_message_is_stored_until_it_is_delivered_or_given_up() {
     };
     let outbox = async |second| table.outbox(at(second), 10).await.unwrap();
     assert!(table.post("x", &message("a"), at(0)).await.unwrap());
-    assert!(!table.post("x", &message("a"), at(1)).await.unwrap(), "it is one message");
+    assert!(!table.post("x", &message("a"), at(1)).await.unwrap(), "an occasion has one message");
     let found = outbox(1).await;
     assert_eq!((found.len(), &found[0].message, found[0].since), (1, &message("a"), at(0)));
-    assert_eq!(outbox(2).await, [], "somebody else is sending it");
+    assert_eq!(outbox(2).await, [], "another process has claimed it");
     let again = outbox(62).await.remove(0);
-    assert_eq!(again.failures, 0, "who began to send it has died");
+    assert_eq!(again.failures, 0, "an expired claim does not count as a failed delivery");
     table.message_undelivered(&again, Redelivery::At(at(300)), "it answered 500").await.unwrap();
     assert_eq!(outbox(299).await, []);
     let third = outbox(301).await.remove(0);
     assert_eq!((third.failures, third.since), (1, at(0)));
     table.message_delivered(&third).await.unwrap();
     assert_eq!(outbox(10_000).await, []);
-    assert!(!table.post("x", &message("a"), at(10_000)).await.unwrap(), "it was delivered");
+    assert!(!table.post("x", &message("a"), at(10_000)).await.unwrap(), "it is already delivered");
     assert_eq!(outbox(20_000).await, []);
-    // Of many, each is somebody's, and one that is given up is never sent again.
+    // Each message is claimed by one process only. A message that is given up is never sent again.
     for number in 0..30 {
         assert!(table.post(&format!("{number}"), &message("b"), at(0)).await.unwrap());
     }
@@ -190,7 +190,7 @@ async fn o08_the_first_sight_of_a_schedule_is_written_once_and_survives_runs() {
     let first = known("@daily UTC", 0, false);
     table.know(&name("a"), &first, None).await.unwrap();
     table.know(&name("a"), &known("@daily UTC", 60, false), None).await.unwrap();
-    assert_eq!(now().await, Some(first.clone()), "two pulses at once");
+    assert_eq!(now().await, Some(first.clone()), "the first of two concurrent pulses stores it");
     let second = known("@hourly UTC", 90, true);
     table.know(&name("a"), &second, Some(&first)).await.unwrap();
     table.know(&name("a"), &known("@hourly UTC", 99, true), Some(&first)).await.unwrap();

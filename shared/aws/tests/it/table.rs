@@ -1,4 +1,4 @@
-//! The table on a real engine: the lease under races and lost responses, and what it all costs.
+//! The table on a real engine: the lease under races and lost responses, and the cost of a run.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -90,8 +90,8 @@ async fn a_recorded_run_costs_three_write_units_and_no_read_and_a_refused_claim_
 
     let refused = embedded.table.claim(&task(), &request(2, 1, Occasion::Tick(at(60)))).await.unwrap();
     assert!(matches!(refused, Decision::Refused(_)));
-    // A condition that fails costs what the write would have, and the service does not report it: the item has
-    // one unit's size, as the write before and the one after show.
+    // A refused write costs as much as the write itself, but the service does not report the cost. The writes before
+    // and after it show that the item has the size of one unit.
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), None)]);
 
     let recorded =
@@ -108,7 +108,7 @@ async fn c14_an_overlapping_run_with_settings_costs_three_write_units_too() {
         .set(&task(), Some(r#"{"overlap":"allow","priority":"high","retention_days":7}"#))
         .await
         .unwrap();
-    // As long as that of an invocation in Lambda. With more than three runs at once the item outgrows its first kilobyte.
+    // The holder is as long as in Lambda. With more than three concurrent runs the item exceeds 1 KB.
     let holder = "8476a536-e9f4-11e8-9739-2dfe598c3fcd#0123456789abcdef";
     let beside = |run, now| Request {
         overlap: Overlap::Allow,
@@ -121,13 +121,13 @@ async fn c14_an_overlapping_run_with_settings_costs_three_write_units_too() {
     let last = beside(3, 3);
     let grant = granted(&embedded, &last).await;
     assert_eq!(embedded.meter.spent(), [("UpdateItem".into(), Some(1.0))]);
-    assert!(grant.settings.is_some(), "they came with the claim");
+    assert!(grant.settings.is_some(), "the claim returns the settings");
     let run = run(&last, grant.fence, Status::Completed);
     let _ = embedded.table.finish(&run, grant.fence).await.unwrap();
     assert_eq!(embedded.meter.spent(), [("PutItem".into(), Some(1.0)), ("UpdateItem".into(), Some(1.0))]);
 }
 
-/// The fields take at most 150 bytes of the record, whose fullest kind has its first kilobyte still.
+/// The fields of a reason have at most 150 bytes, so that the largest kind of record still fits into 1 KB.
 #[tokio::test]
 async fn k05_a_reason_survives_its_record_and_keeps_it_within_one_write_unit() {
     let embedded = embedded().await;
@@ -172,8 +172,7 @@ async fn c13_of_twenty_racing_claims_one_is_granted() {
     }
 }
 
-/// The condition that the table checks and the rule that `core` states are one: whatever requests come, both
-/// decide the same.
+/// The condition of the table's write and the rule of `core` give the same decision for every sequence of requests.
 #[test]
 fn the_tables_condition_is_the_pure_rule() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -203,14 +202,14 @@ fn the_tables_condition_is_the_pure_rule() {
                     let decision = embedded.table.claim(&task(), &request).await.unwrap();
                     prop_assert_eq!(&decision, &claim(&model, &request));
                     if let Decision::Granted(grant) = decision {
-                        // A run that was lost is let go of, with the status it has.
+                        // The claim has released each lost run, with the status of its record.
                         for lost in &grant.lost {
                             let run = embedded.table.run(&task(), lost.lease.run_id).await.unwrap().unwrap();
                             model = model.released(run.id, lost.fence, run.status);
                         }
                         model = model.claimed(&request, grant.fence);
                         if then == 0 || then == 5 {
-                            // The run id may have had its record already: that stands.
+                            // A run id that already has a record keeps it.
                             let run = run(&request, grant.fence, Status::Completed);
                             let status = match embedded.table.finish(&run, grant.fence).await.unwrap() {
                                 Recorded::Written => run.status,
@@ -278,8 +277,8 @@ async fn c15_a_lost_run_ends_failed_and_its_zombie_can_neither_record_nor_releas
     assert_eq!(lease.run_id, second.run_id);
 }
 
-/// The claim once replaced the lost run's lease, and only then wrote its record: who died in between took the last
-/// trace of the run with it.
+/// In an earlier version the claim replaced the lost run's lease before it wrote the run's record. If the process died
+/// in between, the table had no trace of the run.
 #[tokio::test]
 async fn c15_a_lost_run_is_recorded_although_its_finder_dies() {
     for requests in 0..6 {
@@ -309,7 +308,7 @@ async fn a_run_wrongly_taken_for_lost_by_a_dead_finder_releases_itself() {
     let Recorded::Before(stands) = finished else { panic!("{finished:?}") };
     let state = embedded.table.state(&task()).await.unwrap();
     assert_eq!((stands.status, state.lease), (Status::Failed, None));
-    assert_eq!(state.last_run.unwrap().status, Status::Failed, "as its record says");
+    assert_eq!(state.last_run.unwrap().status, Status::Failed, "the status of the stored record");
 }
 
 /// An author's own write, in a transaction.
@@ -335,7 +334,7 @@ async fn a_zombies_commit_is_refused_and_the_next_runs_is_written() {
         let grant = granted(&embedded, &second).await;
         let late = table.commit(&task(), first.run_id, zombie.fence, vec![effect("b"), effect("c")]).await;
         assert!(matches!(late, Err(CommitError::LostHold)), "{late:?}");
-        // Had any of the zombie's writes happened, this would be refused.
+        // If one of the zombie's writes had been committed, this commit would be refused.
         table.commit(&task(), second.run_id, grant.fence, vec![effect("b"), effect("c")]).await.unwrap();
         let refused = table.commit(&task(), second.run_id, grant.fence, vec![effect("d"), effect("c")]).await;
         assert!(matches!(refused, Err(CommitError::Refused { index: 1 })), "{refused:?}");
@@ -353,7 +352,7 @@ async fn c18_a_terminal_record_never_changes_and_is_read_as_written() {
     assert_eq!(
         embedded.table.finish(&completed, grant.fence).await.unwrap(),
         Recorded::Written,
-        "a repeated write of one's own"
+        "a repeated write"
     );
     let failed = run(&first, grant.fence, Status::Failed);
     assert_eq!(
@@ -369,14 +368,14 @@ async fn each_reader_that_finds_a_lost_run_ends_it() {
     let first = request(1, 0, Occasion::Manual);
     granted(&embedded, &first).await;
     let state = embedded.table.state(&task()).await.unwrap();
-    assert_eq!(state.lost(at(10)), [], "its lease is live");
+    assert_eq!(state.lost(at(10)), [], "a lease is valid until its end");
     let lost = state.lost(at(11)).remove(0);
     let ended = embedded.table.end_lost(&task(), &lost, at(11)).await.unwrap();
     assert_eq!(ended.status, Status::Failed);
     assert_eq!(embedded.table.state(&task()).await.unwrap().lease, None);
 }
 
-/// A command that only reads the history meets lost runs too, and does not know their environment.
+/// A command that only reads the history also ends lost runs, and has no environment of its own.
 #[tokio::test]
 async fn a_lost_run_is_recorded_with_the_environment_of_its_claim() {
     for overlap in [Overlap::Skip, Overlap::Allow] {
@@ -414,7 +413,7 @@ async fn l18_a_prevented_run_does_not_begin_and_a_running_one_continues() {
         assert!(!embedded.table.prevent_start(&task(), &deployment(begun)).await.unwrap());
     }
     let state = embedded.table.state(&task()).await.unwrap();
-    assert_eq!(state.lease.unwrap().run_id, request(2, 5, occasion(2)).run_id, "its lease is as it was");
+    assert_eq!(state.lease.unwrap().run_id, request(2, 5, occasion(2)).run_id, "its lease is unchanged");
 }
 
 #[tokio::test]

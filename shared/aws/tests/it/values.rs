@@ -1,4 +1,4 @@
-//! Large values on a real engine and a real bucket: they come back equal, stay what they were, and are said to be missing.
+//! Large values on a real engine and a real bucket: they are read as written, never change, and are reported if lost.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn text(bytes: usize) -> Value {
     json!("x".repeat(bytes - 2))
 }
 
-/// Something of everything that JSON has, of about that many bytes.
+/// A value with every kind of JSON value in it, of about that many bytes.
 fn various(bytes: usize) -> Value {
     let deep = (0..60).fold(json!(null), |inner, _| json!([inner]));
     let one =
@@ -113,7 +113,7 @@ async fn q02_the_values_of_a_record_do_not_change_with_later_writes_of_the_same_
     let world = world().await;
     let first = run(1, json!({}), text(200_000));
     assert_eq!(world.table.record(&first).await.unwrap(), Recorded::Written);
-    assert_eq!(world.table.record(&first).await.unwrap(), Recorded::Written, "as after a lost response");
+    assert_eq!(world.table.record(&first).await.unwrap(), Recorded::Written, "a repeated write");
     assert_eq!(world.objects(), 1);
     let second = Run { data: Some(various(200_000)), ..first.clone() };
     let Recorded::Before(stands) = world.table.record(&second).await.unwrap() else {
@@ -163,7 +163,7 @@ async fn records_past_their_retention_are_deleted() {
     let engine = Engine::memory().unwrap();
     let client = local_dynamodb(&engine.serve().await.unwrap());
     create(&client, "lamplighter").await.unwrap();
-    create(&client, "lamplighter").await.expect("one that is there is left as it is");
+    create(&client, "lamplighter").await.expect("an existing table is not an error");
     let table = Table::new(client, "lamplighter").with_retention(Duration::from_secs(3600));
     let now = Timestamp::now();
     let run = |ago: u64| {

@@ -35,8 +35,9 @@ impl Addressee {
         self.stack_id.split('/').nth(1).unwrap_or(&self.stack_id)
     }
 
-    /// Returns the name of the resource's ledger: the stack's ARN and the logical id, in a form that two
-    /// resources never share. It has at most 1024 bytes, and so fits a key of the table.
+    /// Returns the name of the resource's ledger: the escaped stack ARN and logical id, or a digest of both if
+    /// they are too long. The name is unique to the resource. It has at most 1024 bytes, so it fits a key of
+    /// the table.
     pub fn ledger(&self) -> String {
         let escaped = |id: &str| id.replace('%', "%25").replace('#', "%23");
         let whole = format!("{}#{}", escaped(&self.stack_id), escaped(&self.logical_resource_id));
@@ -51,7 +52,8 @@ impl Addressee {
     /// Returns the resource's physical id, which must never change. With another id CloudFormation would
     /// replace the resource and delete the old one.
     ///
-    /// A long id is cut to 1024 bytes, and so that the answer has room for it.
+    /// If the id has more than 1024 bytes, or more than 1536 bytes in JSON, it is cut and ends with its digest.
+    /// The answer then has room for a reason.
     pub fn physical_id(&self) -> String {
         let made = || format!("lamplighter-{}-{}", self.stack_name(), self.logical_resource_id);
         let id = self.physical_resource_id.clone().filter(|id| !id.is_empty()).unwrap_or_else(made);

@@ -19,9 +19,9 @@ const DELIVERY: Duration = Duration::from_secs(20);
 pub struct Deadline {
     /// The first delivery.
     pub first: Timestamp,
-    /// The end of the work. The answer is then decided from what is known.
+    /// The time at which work ends and the answer is decided from the results so far.
     pub last_call: Timestamp,
-    /// The time by which the answer must be sent, recorded in the ledger or not.
+    /// The time by which the answer must be sent, even if it is not recorded in the ledger.
     pub answer_by: Timestamp,
 }
 
@@ -29,7 +29,7 @@ impl Deadline {
     /// Computes the deadline of a request that was first delivered at `first`, for a resource with this
     /// `ServiceTimeout`.
     ///
-    /// The last 20 s are kept for the answer; of a short timeout, its last quarter.
+    /// The last 20 s are reserved for the answer, or the last quarter of the timeout if that is shorter.
     pub fn new(first: Timestamp, service_timeout: Duration) -> Self {
         let timeout = service_timeout.min(MAX_SERVICE_TIMEOUT);
         let reserve = RESERVE.min(timeout / 4);

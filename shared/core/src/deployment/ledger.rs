@@ -26,8 +26,8 @@ impl EntryKey {
         Self(format!("{now:.3}#{request_id}"))
     }
 
-    /// Creates the key of a request at `now` in a ledger whose newest entry is `latest`. It sorts after that
-    /// one, whatever the clocks show.
+    /// Creates the key of a request at `now` in a ledger whose newest entry is `latest`. The key sorts after
+    /// `latest` even if `now` is earlier: its time is then 1 ms after that of `latest`.
     pub fn following(latest: Option<&Self>, now: Timestamp, request_id: &str) -> Self {
         let next = latest.and_then(|latest| latest.time().checked_add(Duration::from_millis(1)).ok());
         Self::new(next.map_or(now, |next| next.max(now)), request_id)
@@ -91,7 +91,7 @@ pub struct Ledger {
     pub newest: Option<Entry>,
     /// The request's own entry, if it was delivered before.
     pub own: Option<Entry>,
-    /// The successes before the newest deployment that a rollback returns over, newest first.
+    /// The earlier successful deployments that a rollback undoes together with the newest one, newest first.
     pub before: Vec<Entry>,
 }
 
@@ -200,13 +200,13 @@ pub struct Answered {
     pub body: String,
     /// The time of the decision.
     pub at: Timestamp,
-    /// Digests of the response URLs at which it has arrived. The URLs themselves are secrets.
+    /// Digests of the response URLs that have accepted the answer. The URLs themselves are secrets.
     #[serde(default)]
     pub delivered_to: Vec<String>,
-    /// Digests of the response URLs to which a delivery is sending it.
+    /// Digests of the response URLs to which a delivery of the request sends the answer, or has sent it.
     #[serde(default)]
     pub sending_to: Vec<String>,
-    /// The time of the last delivery, unless the delivery that decided it sent it at once.
+    /// The time of the last attempt to send the answer; none if the only attempt was made right after the decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_at: Option<Timestamp>,
 }
@@ -258,10 +258,10 @@ impl Entry {
         self.answer.as_ref().is_some_and(|answer| answer.success)
     }
 
-    /// Returns the ledger's last success once this deployment has ended.
+    /// Returns the ledger's last success after this deployment has ended.
     ///
-    /// A forward deployment that succeeded becomes it, with the contents of its tasks. After a failure it is
-    /// the success before. The same is true after a rollback, which returns to it.
+    /// A forward deployment that succeeds becomes the last success, with the contents of its tasks. After a
+    /// failed deployment or a rollback, the last success is the one before this deployment.
     pub fn successful_after(&self, success: bool) -> Option<Success> {
         if self.course == Course::Rollback || !success {
             return self.previous.clone();

@@ -33,7 +33,7 @@ pub struct Deployment {
     pub ledger: String,
     /// The entry of the request in the ledger.
     pub entry: EntryKey,
-    /// The version that is deployed; in a rollback the one that is returned to.
+    /// The deployed version; in a rollback, the version to which the stack returns.
     pub version: String,
     /// The version of the last successful deployment before this one.
     pub previous_version: Option<String>,

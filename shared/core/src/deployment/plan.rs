@@ -93,7 +93,7 @@ pub enum Plan {
     },
     /// The request was begun and not answered. Continue with its entry.
     Resume(Entry),
-    /// The request was begun, and a newer one since. Run nothing more of it.
+    /// The request has an entry, and the ledger has a newer one. Start no further task of the request.
     Superseded {
         /// The request's entry.
         entry: Entry,
@@ -128,9 +128,10 @@ pub struct Situation<'a> {
 /// - A request that the ledger knows is replayed, resumed or superseded, and never planned again.
 /// - A request for which the stack no longer waits is declined: a deployment as a failure, and a rollback as
 ///   a success, so that the stack can continue.
-/// - A rollback runs the `rollback` of the tasks that completed in the undone deployment, last first, and
-///   never a forward task. It undoes the newest deployment, unless that is the one in effect. A further
-///   rollback continues with what the one before has not undone.
+/// - A rollback runs no forward task. It runs the `rollback` of each task that completed in the newest
+///   deployment, last first. If the newest deployment succeeded and the rollback returns to its properties,
+///   nothing is undone. If the newest entry is itself a rollback, the new one continues with the tasks that are
+///   not undone yet.
 /// - Otherwise Create runs the tasks with `run_on` deploy, and Update those with update. A task that runs
 ///   once per content is left out if its content is that of the last success.
 ///
@@ -158,7 +159,8 @@ pub fn plan(
         }));
     }
     let successful = ledger.latest.as_ref().and_then(|latest| latest.successful.clone());
-    // Sent times are compared with sent times: an entry that is opened late is as old as its request.
+    // The key has the time at which the request was sent, and not the time of its opening, since it is compared
+    // with the times at which later requests are sent.
     let sent_at = request.sent_at.unwrap_or(now);
     let mut entry = Entry {
         key: EntryKey::following(
@@ -195,7 +197,8 @@ pub fn plan(
     Ok(Plan::Open(entry))
 }
 
-/// Returns whether the stack's events must show if the newest success is still in effect.
+/// Returns whether the newest success may have been undone by a rollback without an entry. The stack's events
+/// then decide.
 pub fn may_be_undone(request: &Request, ledger: &Ledger) -> bool {
     let newest = ledger.newest.as_ref().filter(|newest| newest.course != Course::Rollback);
     request.change == Change::Update && newest.is_some_and(|newest| newest.may_be_undone(request))
@@ -203,9 +206,10 @@ pub fn may_be_undone(request: &Request, ledger: &Ledger) -> bool {
 
 /// Returns the reason why the stack does not wait for a new request; none if it waits.
 ///
-/// CloudFormation has one request for a resource at a time. So a request is over if it was sent before the
-/// newest entry was opened, before the resource was deleted, or before the stack's update began. A rollback
-/// is opened after its last call too, since it changes the properties in effect.
+/// CloudFormation sends one request for a resource at a time. So a request is no longer awaited if it was sent
+/// before the newest entry or before the resource was deleted. A deployment is not awaited either if it was
+/// sent before the stack's current update began, or if its last call has passed. A rollback is opened even
+/// after its last call, since it changes the properties in effect.
 fn unwanted(request: &Request, ledger: &Ledger, situation: &Situation<'_>, now: Timestamp) -> Option<String> {
     let newest =
         ledger.latest.as_ref().map(|latest| latest.entry.time().max(latest.deleted.unwrap_or_default()));
@@ -232,7 +236,7 @@ fn unwanted(request: &Request, ledger: &Ledger, situation: &Situation<'_>, now: 
 }
 
 impl Entry {
-    /// Plans a forward deployment: its tasks in order, and the runs that earlier ones have left.
+    /// Plans a forward deployment: its tasks in order, and the runs of earlier deployments that were not undone.
     fn forward(
         &mut self,
         request: &Request,
@@ -254,7 +258,7 @@ impl Entry {
         Ok(())
     }
 
-    /// Plans a rollback. Runs that another rollback has begun keep their ids.
+    /// Plans a rollback. Undo runs that an earlier rollback left unfinished keep their run ids.
     fn back(&mut self, request: &Request, ledger: &Ledger) {
         self.deployment.rolled_back_version.clone_from(&request.old_version);
         let Some(newest) = &ledger.newest else { return };
@@ -285,18 +289,18 @@ impl Entry {
         }
     }
 
-    /// Returns whether the request's old properties are those before this success.
+    /// Returns whether the request's old properties are those from before this success.
     ///
-    /// If the stack has rolled back since, that rollback undid the success without an entry in the ledger.
-    /// Its event could not be recorded, or a person had CloudFormation skip the resource.
+    /// If the stack has rolled back since, that rollback undid the success and has no entry in the ledger: its
+    /// event could not be recorded, or a person made CloudFormation skip the resource.
     fn may_be_undone(&self, request: &Request) -> bool {
         let before = self.previous.as_ref().and_then(|previous| previous.properties.as_ref());
         let old = request.old_properties.as_ref();
         self.succeeded() && old.is_some() && old == before && old != self.properties.as_ref()
     }
 
-    /// Returns the runs of a deployment, and of those kept before it, that a rollback must undo; newest
-    /// first.
+    /// Returns the runs that a rollback must undo, newest first: those of this deployment, and those that it
+    /// has kept from earlier deployments.
     fn left_behind(&self) -> Vec<TaskEntry> {
         self.tasks.iter().filter(|task| task.leaves_work()).chain(&self.kept).cloned().collect()
     }
@@ -309,22 +313,22 @@ impl TaskEntry {
         !self.status.is_terminal() || (self.status == Status::Completed && self.rollback)
     }
 
-    /// Returns an undo that did not complete, to be tried again. One that is not over keeps its run.
+    /// Returns this undo for a further rollback. An unfinished undo keeps its run id, and a failed one gets a new id.
     fn tried_again(&self) -> Self {
         let run_id = if self.status.is_terminal() { UNNAMED } else { self.run_id };
         Self { run_id, status: Status::Pending, message: None, data: None, ..self.clone() }
     }
 }
 
-/// Returns the successes before the newest deployment that a rollback returns over; none if the ledger does
-/// not show any.
+/// Returns the earlier successful deployments that a rollback undoes together with the newest one; none if the
+/// properties before the oldest of them are not those of the request.
 fn returned_over<'a>(request: &Request, ledger: &'a Ledger) -> &'a [Entry] {
     let reached = ledger.before.last().and_then(|last| last.previous.as_ref()?.properties.as_ref());
     if reached == Some(&request.properties) { &ledger.before } else { &[] }
 }
 
-/// Returns whether a rollback undoes the newest deployment. If that one is in effect, the deployment that is
-/// rolled back was never opened and has run nothing.
+/// Returns whether a rollback undoes the newest deployment. If the rollback returns to the properties of the
+/// newest success, CloudFormation rolls back a deployment that was never opened, and there is nothing to undo.
 fn is_undone(request: &Request, newest: &Entry) -> bool {
     if !newest.succeeded() {
         return true;
@@ -421,12 +425,13 @@ fn backward(entry: &Entry) -> Vec<TaskEntry> {
 /// The reason why a task's work is not undone.
 const NO_ROLLBACK: &str = "defines no rollback";
 
-/// Returns the head of a ledger after the request with this id has deleted its resource. Returns nothing if
-/// the deletion belongs to an earlier life of the resource.
+/// Returns the head of a ledger after the request with this id has deleted the resource; none if the deletion
+/// was sent before the newest entry, and so belongs to an earlier creation of the resource.
 ///
-/// A deployment that created the resource is undone with it while the stack rolls back, so it is no longer a
-/// success. Otherwise the ledger outlives its resource, and data that was seeded once is not seeded again. A
-/// ledger without an entry records the deletion too. So a Create before it that comes late runs nothing.
+/// If the stack rolls back the deployment that created the resource, that deployment no longer counts as a
+/// success. In every other case the ledger keeps its last success, so that data is not seeded again when the
+/// resource is added again. A deletion is recorded even in an empty ledger. So a Create that was sent before it
+/// and arrives late runs nothing.
 pub fn after_delete(
     ledger: &Ledger,
     phase: Option<StackPhase>,
@@ -443,7 +448,7 @@ pub fn after_delete(
     if sent_at.is_some_and(later) {
         return None;
     }
-    // After a deletion, another request created the resource, and that one was never opened.
+    // If a deletion is already recorded, a later request created the resource, and that request was never opened.
     let created = ledger.newest.as_ref().filter(|newest| {
         newest.course == Course::Deploy && newest.key == latest.entry && latest.deleted.is_none()
     });

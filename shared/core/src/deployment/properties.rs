@@ -18,8 +18,8 @@ pub struct Properties(String);
 impl Properties {
     /// Computes the digest of an event's properties.
     ///
-    /// CloudFormation sends numbers and booleans as text, while the stack's events may have them as they were
-    /// written. So each counts as its text. The order of keys does not matter.
+    /// CloudFormation sends numbers and booleans as text, but the stack's events may contain them with their
+    /// own types. So the digest uses the text of each number and boolean. The order of keys does not matter.
     pub fn of(properties: &Value) -> Self {
         let mut text = String::new();
         match properties {

@@ -1,8 +1,8 @@
 //! The kind of a custom-resource event: a deployment, or the rollback of one.
 //!
-//! An Update event does not say which it is. CloudFormation sends one only if a property differs from those
-//! in effect. So the properties and the ledger distinguish the two. A return to the properties before the
-//! newest success remains ambiguous, and the order of the stack's events decides.
+//! An Update event does not say whether it is a deployment or a rollback. CloudFormation sends an Update only
+//! if a property of the resource changes. So the properties and the ledger distinguish the two. A return to the
+//! properties before the newest success is ambiguous. The order of the stack's events then decides.
 
 use super::{Change, Course, Direction, Entry, EntryKey, Ledger, Properties, Request, StackPhase};
 
@@ -68,9 +68,9 @@ fn may_return(request: &Request, newest: &Entry) -> bool {
 
 /// Returns the course of an event.
 ///
-/// An undecided one follows the order of the stack's events, or else the stack's status. An Update that the
-/// stack sent during a rollback is a rollback, also over several deployments that were kept while rollback
-/// was disabled.
+/// For an undecided event, the order of the stack's events decides, or else the stack's status. An Update that
+/// the stack sent during a rollback is a rollback. It may undo several deployments that were kept while
+/// rollback was disabled.
 pub fn resolve(kind: Kind, order: Direction, phase: StackPhase) -> Course {
     match (kind, order) {
         (Kind::Rollback, _) | (Kind::Undecided | Kind::Forward(Course::Update), Direction::Back) => {

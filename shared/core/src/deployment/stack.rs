@@ -88,9 +88,9 @@ pub struct StackEvent {
 /// The direction of the stack when it sent an Update to a resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Direction {
-    /// An update had begun, and no rollback.
+    /// The stack's operation in progress was an update or an import.
     Forward,
-    /// A rollback had begun.
+    /// The stack's operation in progress was a rollback.
     Back,
     /// The events do not show it. CloudFormation publishes them some seconds late.
     #[default]
@@ -112,10 +112,10 @@ pub struct SentUpdate<'a> {
 
 /// Determines the direction in which the stack sent an Update, from its events, newest first.
 ///
-/// The resource's own event is its newest `UPDATE_IN_PROGRESS` to these properties, after the newest entry
-/// and not before the request was sent. The stack's own event before it shows the direction. If the
-/// resource's event is missing, the beginning of a rollback shows it, provided that it is clearly earlier or
-/// later than the request.
+/// The event of the request is the resource's newest `UPDATE_IN_PROGRESS` with these properties. It is not
+/// older than the newest entry or the request. The preceding event of the stack itself shows the direction. If
+/// the event of the request is missing, the start of a rollback is compared with the time of the request. It
+/// shows the direction if the two differ by more than 2 s.
 pub fn direction(events: &[StackEvent], sent: SentUpdate<'_>) -> Direction {
     let earliest = sent.at.and_then(|at| at.checked_sub(SKEW_MARGIN).ok()).unwrap_or(Timestamp::MIN);
     let earliest = earliest.max(sent.since);
@@ -152,13 +152,13 @@ pub fn went_forward(events: &[StackEvent]) -> Option<Timestamp> {
     events.iter().find(forward).map(|event| event.at)
 }
 
-/// Returns whether the stack's newest own event has this phase. If not, the events are older or newer than
-/// the status.
+/// Returns whether the newest event of the stack itself has this phase. If not, the events and the status were
+/// read in different phases.
 pub fn shows(events: &[StackEvent], phase: StackPhase) -> bool {
     events.iter().find(|event| event.is_stack).is_some_and(|event| StackPhase::of(&event.status) == phase)
 }
 
-/// Returns whether the events show a rollback since `since` that is over: the stack has gone forward again.
+/// Returns whether the events from `since` on show a rollback and, after it, an update or an import.
 pub fn rolled_back(events: &[StackEvent], since: Timestamp) -> bool {
     let phases = events.iter().filter(|event| event.is_stack && event.at >= since);
     let phases = phases.map(|event| StackPhase::of(&event.status));
@@ -272,9 +272,9 @@ mod tests {
                 Direction::Back,
             ),
             ("a rollback whose event is not there yet", &[("stack", BACK, "")], None, Direction::Unknown),
-            ("one that was sent at once", &[("stack", BACK, "")], Some(501), Direction::Unknown),
-            ("one that was sent later", &[("stack", BACK, "")], Some(510), Direction::Back),
-            ("a return that met a rollback", &[("stack", BACK, "")], Some(490), Direction::Forward),
+            ("sent 1 s after a rollback began", &[("stack", BACK, "")], Some(501), Direction::Unknown),
+            ("sent 10 s after a rollback began", &[("stack", BACK, "")], Some(510), Direction::Back),
+            ("sent 10 s before a rollback began", &[("stack", BACK, "")], Some(490), Direction::Forward),
             ("nothing is there yet", &[], Some(601), Direction::Unknown),
             (
                 "another resource rolls back",
@@ -319,7 +319,7 @@ mod tests {
         let events = events(&before);
         assert!(shows(&events, StackPhase::Updating) && !shows(&events, StackPhase::RollingBack));
         assert_eq!(went_forward(&events), Timestamp::from_second(200).ok());
-        // The event of the newest deployment is not that of its rollback, however close its entry is.
+        // The event of the newest deployment is older than the request, so it is not taken for the request's event.
         let two = Properties::of(&json!({ "Version": "2" }));
         let sent = |since, at| SentUpdate {
             logical_id: "tasks",

@@ -1,8 +1,9 @@
 //! The request of a runner to a process for attempts at jobs, and the process's reports.
 //!
-//! An invocation costs more than a short body. So jobs of a task with short bodies share one. The process
-//! makes the attempts one after the other and reports them together. If one takes long, it gives back the
-//! jobs behind it. If a process dies over several jobs, each of them is tried alone.
+//! An invocation costs more than a short body. So the jobs of a task with short bodies share an invocation. The
+//! process makes the attempts one after the other and reports them together. After [`PATIENCE`] it gives back
+//! the jobs that it has not started. If a process dies with several jobs, each of them gets an invocation of
+//! its own.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,8 +17,8 @@ use crate::{id::RunId, run::Stored};
 const MOST: usize = 16;
 /// The target duration of all attempts of one invocation.
 const TOGETHER: Duration = Duration::from_millis(5);
-/// The time after which jobs no longer wait for the one before them. Finished attempts are then reported at
-/// once.
+/// The time from the start of an invocation after which it gives back the jobs that it has not started. From
+/// then on each finished attempt is reported at once.
 pub const PATIENCE: Duration = Duration::from_millis(10);
 
 /// The payload of an invocation for jobs.
@@ -57,7 +58,7 @@ pub enum AttemptReport {
         /// The duration in microseconds.
         took_us: u64,
     },
-    /// The attempts at this job and at those behind it have not started and will not.
+    /// This process does not attempt this job and the jobs behind it.
     GivenBack {
         /// The first job that is given back.
         from: RunId,

@@ -1,4 +1,4 @@
-//! Limits by key: the places of running jobs, and the backoff of those that find none.
+//! Limits by key: the places of running jobs, and the backoff of jobs that find no free place.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,21 +9,21 @@ use crate::id::RunId;
 
 /// The shortest and the longest pause of a waiting job under a runner.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// The time for which a waiting job in AWS is woken by messages of its own. Each costs three requests, and a
-/// long chain of them may be taken for a loop.
+/// The time for which delayed messages wake up a waiting job in AWS. Each message costs three requests, and a
+/// long chain of messages may be taken for a recursive loop.
 const BY_MESSAGE: Duration = Duration::from_secs(60);
 /// The shortest and the longest pause after that. The job is in the index, which the pulse reads each minute.
 const LOOKS_IN_INDEX: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(300));
 
-/// The running jobs with a key, each with the time at which its place expires unless it is renewed.
+/// The places of a key: each running job with the time at which its place expires unless it is renewed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places(pub BTreeMap<RunId, Timestamp>);
 
 impl Places {
-    /// Returns the places with one for `job` until `until`; none if all are taken.
+    /// Returns the places after `job` has taken one until `until`; none if all places are taken.
     ///
-    /// A job that has a place keeps it, at least as long as before. An expired place belongs to a lost job
-    /// and is free.
+    /// A job that has a place keeps it, and its expiry is never moved to an earlier time. An expired place
+    /// belongs to a lost job and is free.
     pub fn taken(&self, job: RunId, at_once: u32, now: Timestamp, until: Timestamp) -> Option<Self> {
         let others = self.0.iter().filter(|(id, end)| **id != job && **end >= now);
         let mut places: BTreeMap<_, _> = others.map(|(id, end)| (*id, *end)).collect();
@@ -36,8 +36,8 @@ impl Places {
     }
 }
 
-/// The wait of a job that found no place: about an eighth of the time since it first found none. So jobs that
-/// wait for long cost little.
+/// The pause before a job that found no free place tries again: about an eighth of the time that it has waited
+/// so far. So long waits cost little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// A message of its own, delayed by this time.
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn q11_a_key_has_as_many_slots_as_its_limit() {
+    fn q11_a_key_has_as_many_places_as_its_limit() {
         let one = Places::default().taken(id(1), 2, at(0), at(30)).unwrap();
         let two = one.taken(id(2), 2, at(0), at(30)).unwrap();
         assert_eq!(two.taken(id(3), 2, at(0), at(30)), None);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn q10_the_slot_of_a_dead_job_is_free_once_its_lease_has_expired() {
+    fn q10_the_place_of_a_dead_job_is_free_once_its_lease_has_expired() {
         let one = Places::default().taken(id(1), 1, at(0), at(30)).unwrap();
         assert_eq!(one.taken(id(2), 1, at(30), at(60)), None);
         assert_eq!(one.taken(id(2), 1, at(31), at(61)).unwrap().0, BTreeMap::from([(id(2), at(61))]));

@@ -99,7 +99,7 @@ pub struct Job {
     /// The limit by key.
     #[serde(default, rename = "place_limit", skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
-    /// The time at which it first found no place since its last start.
+    /// The time since which the job has waited for a free place; none if it has not waited since its last start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_since: Option<Timestamp>,
     /// The uniqueness among jobs that are not over.
@@ -201,7 +201,7 @@ impl Job {
         }
     }
 
-    /// Returns the job's record at an end without a body.
+    /// Returns the record of the job if it ends now, without a further attempt.
     pub fn ended(&self, status: Status, reason: Reason, now: Timestamp) -> Run {
         Run { status, ..self.as_run(now) }.because(reason)
     }

@@ -91,9 +91,9 @@ mod tests {
 
     #[test]
     fn q09_a_failed_attempt_is_retried_as_configured() {
-        let Next::Again { pause, run } = after(2, Status::Failed, true) else { panic!("no other follows") };
+        let Next::Again { pause, run } = after(2, Status::Failed, true) else { panic!("no third attempt") };
         assert_eq!((pause, run.attempts.len()), (Duration::from_secs(1), 2));
-        let Next::Over(run) = after(3, Status::Failed, true) else { panic!("a fourth follows") };
+        let Next::Over(run) = after(3, Status::Failed, true) else { panic!("a fourth attempt") };
         assert_eq!(run.attempts.len(), 3);
         for (status, retryable) in [
             (Status::Failed, false),

@@ -1,7 +1,7 @@
 //! Orphans: jobs for which no message exists.
 //!
-//! An enqueuer may die between record and message, and the message of a job may be lost before the job is
-//! over.
+//! An enqueuer may die after it writes the record and before it sends the message. The message of a job may
+//! also be lost before the job is over.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ const MOST: Duration = Duration::from_secs(3600);
 /// The range of the first check.
 const FIRST: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns the creation times of the records to check now, from and to; none if the last check is recent.
-/// `checked_until` is the end of the last check.
+/// Returns the range of creation times whose records are checked now; none if the last check is recent.
+/// `checked_until` is the end of the last checked range.
 pub fn orphan_range(checked_until: Option<Timestamp>, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     let to = now.saturating_sub(PATIENCE).unwrap_or(Timestamp::MIN);
     let from = checked_until.unwrap_or_else(|| to.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
@@ -32,7 +32,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// days until no job can be left.
 const AGAIN: (Duration, u32) = (Duration::from_secs(6 * 3600), 15);
 
-/// Returns the ranges that are checked again with the records from `from` to `to`: whole days, once a day.
+/// Returns the ranges of older records to check again: one whole day for each age in `AGAIN`. They are returned
+/// once a day, when a midnight (UTC) is after `from` and not after `to`.
 ///
 /// A job that is delayed, retried or waiting for a place may lose its message long after its enqueue.
 pub fn later_looks(from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {

@@ -83,7 +83,8 @@ pub enum Refusal {
 ///
 /// A PENDING job starts if its time has come and it waits for no other job. A RUNNING job with an expired
 /// lease was lost with its worker. That counts as an attempt, and the next one starts if there are any left.
-/// A lease that names the request's own holder is granted again: the response to the earlier write was lost.
+/// If the lease already names the request's holder, the start is granted again: the response to an earlier
+/// attempt of the same write was lost.
 pub fn start(job: &Job, request: &StartRequest) -> Start {
     if let Some(lease) = &job.lease {
         if lease.holder == request.holder {
@@ -171,9 +172,9 @@ mod tests {
 
     #[test]
     fn q10_the_job_of_a_lost_worker_is_taken_over_after_its_lease_and_not_before() {
-        let theirs = running(1, "them", 60);
-        assert_eq!(start(&theirs, &request(60)), Start::Refused(Refusal::Running { until: at(60) }));
-        let Start::Granted { fencing_token: 2, lost: Some(lost) } = start(&theirs, &request(61)) else {
+        let held = running(1, "them", 60);
+        assert_eq!(start(&held, &request(60)), Start::Refused(Refusal::Running { until: at(60) }));
+        let Start::Granted { fencing_token: 2, lost: Some(lost) } = start(&held, &request(61)) else {
             panic!("it was not taken over")
         };
         assert_eq!(lost.error.unwrap().kind, ErrorKind::System);

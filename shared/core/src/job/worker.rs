@@ -24,10 +24,11 @@ pub const PAGE: u16 = 250;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The pause after a failure of the table, and before a job that waits for other jobs is checked again.
 pub const PAUSE: Duration = Duration::from_secs(1);
-/// The pause before a full page of jobs that are all in progress here is read again. They hide the entries behind
-/// them.
+/// The pause before the next query if a full page contains only jobs that this worker has in progress. Such a
+/// page hides the entries behind it.
 const HIDDEN: Duration = Duration::from_millis(5);
-/// The maximum number of jobs in progress, as a multiple of those that run at once. The others are being recorded.
+/// The maximum number of jobs in progress, as a multiple of the worker's concurrency. The attempts of the jobs
+/// beyond the concurrency are over and are being recorded.
 const AHEAD: usize = 4;
 
 /// The limits on the number of jobs that run at once, of a worker and of each task.
@@ -264,7 +265,7 @@ impl Workload {
         }
     }
 
-    /// Has the backlogs of a task queried at that time at the latest.
+    /// Moves the next query of each backlog of a task to `at`, unless it is earlier.
     fn look_again(&mut self, task: &TaskName, at: Timestamp) {
         for (_, backlog) in self.backlogs.iter_mut().filter(|((_, of), _)| of == task) {
             backlog.look_at = backlog.look_at.map(|before| before.min(at));
@@ -374,7 +375,7 @@ mod tests {
             let index: Vec<_> = entries.iter().map(|due| (usual, key("a", 1), *due)).collect();
             assert_eq!(pass(&mut Workload::default(), &limits, &index, 5), (vec![], pause), "{what}");
         }
-        // Jobs in progress stay in the index. A page full of them hides what comes after it, for as short as possible.
+        // Jobs in progress stay in the index. A page full of them hides later entries, so it is read again soon.
         let full: Vec<_> = (0..u128::from(PAGE)).map(|number| (usual, key("a", number), 0)).collect();
         let mut workload = Workload::default();
         let (started, pause) = pass(&mut workload, &limits, &full, 5);

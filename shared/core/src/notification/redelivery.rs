@@ -21,8 +21,8 @@ pub enum Redelivery {
     GiveUp,
 }
 
-/// Decides what follows a failed delivery, after `failures` earlier ones, of a message that is kept since
-/// `since`.
+/// Decides whether a message is delivered again after a failed delivery. `failures` is the number of earlier
+/// failures, and `since` the time from which the message is kept.
 ///
 /// Delivery is tried for [`DELIVERY_LIMIT`]: after 1, 2, 4, .. minutes, and then each hour.
 pub fn after_failure(failures: u32, since: Timestamp, now: Timestamp) -> Redelivery {

@@ -1,5 +1,5 @@
-//! The agenda of a pulse: what it has to look at, by the plan, the time, and the state that the last pulse
-//! left.
+//! The agenda of a pulse: the ticks and tasks that it considers. It follows from the plan, the time, and the
+//! state that the last pulse stored.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,9 +38,9 @@ pub struct Agenda<'a> {
     pub pending: Vec<DueTick<'a>>,
     /// The tasks whose own schedule functions are called.
     pub asked: Vec<DueTick<'a>>,
-    /// Ticks that something else than the pulse had to start.
+    /// Ticks that EventBridge had to start. The pulse checks that they had their runs.
     pub expected: Vec<ExpectedTick<'a>>,
-    /// Ticks that will have no run, unless they have already had one.
+    /// Ticks that are given up. Some of them may already have had a run.
     pub given_up: Vec<GivenUpTicks>,
     /// Tasks that are only checked for lost runs.
     pub others: Vec<&'a TaskName>,
@@ -50,7 +50,7 @@ pub struct Agenda<'a> {
     pub faults: Vec<String>,
 }
 
-/// A tick that something else than the pulse had to start.
+/// A tick that EventBridge had to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpectedTick<'a> {
     /// Its task.
@@ -80,11 +80,10 @@ impl Agenda<'_> {
     }
 }
 
-/// Builds the agenda: the ticks in (watermark, now], and those that wait since before.
+/// Builds the agenda: the ticks in (watermark, now], and the ticks that wait since earlier pulses.
 ///
-/// Ticks of tasks that EventBridge starts are checked [`GRACE`] later, when they must have started. Of all
-/// other tasks at most 100 are checked in each pulse, in turn. The states of the remaining tasks are not
-/// read.
+/// A tick that EventBridge starts is checked [`GRACE`] later, when its run must have started. To find lost
+/// runs, each pulse also reads the states of at most 100 further tasks, in turn.
 pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -> Agenda<'a> {
     let last = state.watermark.unwrap_or_else(|| now.saturating_sub(FIRST).unwrap_or(Timestamp::MIN));
     let mut waiting: BTreeMap<&TaskName, Vec<&WaitingTick>> = BTreeMap::new();
@@ -141,8 +140,8 @@ pub fn pulse<'a>(plan: &'a Plan, zones: &Zones, state: &State, now: Timestamp) -
     found
 }
 
-/// Builds the agenda for a person who starts tasks now, due or not: the named task, or all that the pulse
-/// starts.
+/// Builds the agenda for tasks that a person starts now, due or not: the named task, or all tasks that the
+/// pulse drives.
 pub fn forced<'a>(plan: &'a Plan, task: Option<&TaskName>, now: Timestamp) -> Agenda<'a> {
     let chosen = plan.tasks().iter().filter(|it| match task {
         Some(name) => it.name() == name,
@@ -174,7 +173,8 @@ fn pending(task: &PlannedTask, tick: Timestamp) -> DueTick<'_> {
     }
 }
 
-/// Returns the minute for which a task's own schedule function is called, once each minute.
+/// Returns the tick for which a task's schedule function is called: the current minute; none if an earlier
+/// pulse has handled that minute.
 fn question(task: &PlannedTask, last: Timestamp, now: Timestamp) -> Option<DueTick<'_>> {
     let minute = Timestamp::from_second(now.as_second().div_euclid(60) * 60).ok()?;
     (minute > last).then(|| pending(task, minute))
@@ -227,7 +227,7 @@ impl<'a> Agenda<'a> {
     }
 }
 
-/// Returns the newest ticks, up to this one, of the dependencies that something else than the pulse starts.
+/// Returns the newest tick, up to this one and within [`GRACE`], of each dependency that EventBridge starts.
 fn after(pending: &DueTick<'_>, plan: &Plan, zones: &Zones) -> Vec<(TaskName, Timestamp)> {
     let dependencies = pending.task.depends_on().iter().filter_map(|name| plan.get(name));
     let ticks = dependencies.filter(|task| task.driver == Driver::Schedule).filter_map(|task| {

@@ -17,11 +17,12 @@ use crate::{
     name::TaskName,
 };
 
-/// The age that a task has when the pulse first reads it: the time since the pulse before.
+/// The maximum time before a pulse from which a new schedule counts as known: the interval between two pulses.
 const BEFORE: Duration = Duration::from_secs(60);
 
-/// Returns the tasks whose schedules are new to the table, with the time from which each is known. It is the
-/// time of the last pulse, at most a minute before `now`. The last pulse handled all ticks up to `watermark`.
+/// Returns the tasks whose schedules are new or changed, each with the time from which its schedule is known.
+/// This is the time of the last pulse, at most a minute before `now`. The last pulse handled all ticks up to
+/// `watermark`.
 pub fn newly_known(
     plan: &Plan,
     states: &BTreeMap<TaskName, TaskState>,

@@ -14,17 +14,17 @@ use crate::{claim::TaskState, id::RunId, name::TaskName};
 /// Ticks that are missed unless a record shows otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MissCandidates {
-    /// Ticks that their tasks' policies give up, without those from before the newest tick that has had a run.
+    /// Ticks that are given up, without those up to the newest tick of the task that had a run.
     given_up: Vec<GivenUpTicks>,
-    /// Ticks that something else than the pulse had to start, of tasks that are enabled.
+    /// Ticks of enabled tasks that EventBridge had to start, without those up to the newest tick that had a run.
     expected: Vec<(TaskName, Timestamp)>,
 }
 
 impl MissCandidates {
     /// Finds the candidates of a pulse in its agenda and the tasks' states.
     ///
-    /// A tick is no candidate if its task has since had a run for it or for a later one. An expected tick is none either if
-    /// its task is disabled, or if its state could not be read.
+    /// A tick is not a candidate if its task had a run for it or for a later tick. An expected tick is not a
+    /// candidate either if its task is disabled, or if the task's state could not be read.
     pub fn new(agenda: &Agenda<'_>, states: &BTreeMap<TaskName, TaskState>) -> Self {
         let given_up = agenda.given_up.iter().filter_map(|given_up| {
             let last_tick = states.get(&given_up.task).and_then(|state| state.last_tick);
@@ -40,15 +40,15 @@ impl MissCandidates {
         }
     }
 
-    /// Returns the runs whose records are to be read: those that the given up ticks would have had. A pulse that was killed
-    /// may have recorded that another run kept a tick from its own.
+    /// Returns the run ids of the given-up ticks. The caller reads their records, since an earlier pulse that
+    /// was killed may have handled such a tick, and the tick may be recorded as SKIPPED or BLOCKED.
     pub fn runs(&self) -> impl Iterator<Item = (&TaskName, RunId)> {
         self.given_up.iter().flat_map(|given_up| {
             given_up.ticks.iter().map(|tick| (&given_up.task, run_id(&given_up.task, *tick)))
         })
     }
 
-    /// Returns the expected ticks for which a run is to be looked for, whatever its id.
+    /// Returns the expected ticks. The caller searches for a run of each, whatever the run's id.
     pub fn expected(&self) -> impl Iterator<Item = (&TaskName, Timestamp)> {
         self.expected.iter().map(|(task, tick)| (task, *tick))
     }
@@ -97,18 +97,18 @@ mod tests {
         let cron = Cron::new(Some("* * * * *".parse().unwrap()));
         let task = PlannedTask::new(Definition::new(name.clone(), Kind::Cron(cron)), Driver::Schedule);
         let (plan, state) = (Plan::default(), TaskState::default());
-        let unrun = TaskState { last_tick: Some(at(60)), ..state.clone() };
+        let ran_at_60 = TaskState { last_tick: Some(at(60)), ..state.clone() };
         let id = |second| run_id(&name, at(second));
         for (what, given_up, expected, states, recorded, ran, wanted) in [
             ("none", vec![], None, Some(&state), vec![], false, vec![]),
             ("given up", vec![60, 120], None, Some(&state), vec![], false, vec![vec![60, 120]]),
             ("without a state", vec![60], None, None, vec![], false, vec![vec![60]]),
-            ("a later tick has run", vec![60, 120], None, Some(&unrun), vec![], false, vec![vec![120]]),
+            ("the first has run", vec![60, 120], None, Some(&ran_at_60), vec![], false, vec![vec![120]]),
             ("recorded", vec![60, 120], None, Some(&state), vec![id(60)], false, vec![vec![120]]),
             ("all recorded", vec![60], None, Some(&state), vec![id(60)], false, vec![]),
-            ("expected", vec![], Some(120), Some(&unrun), vec![], false, vec![vec![120]]),
-            ("expected, and has run", vec![], Some(60), Some(&unrun), vec![], false, vec![]),
-            ("expected, and has a record", vec![], Some(120), Some(&unrun), vec![], true, vec![]),
+            ("expected", vec![], Some(120), Some(&ran_at_60), vec![], false, vec![vec![120]]),
+            ("expected, and has run", vec![], Some(60), Some(&ran_at_60), vec![], false, vec![]),
+            ("expected, and has a record", vec![], Some(120), Some(&ran_at_60), vec![], true, vec![]),
             ("expected, without a state", vec![], Some(120), None, vec![], false, vec![]),
             (
                 "expected, of a disabled task",

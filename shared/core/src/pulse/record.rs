@@ -84,10 +84,11 @@ impl GivenUpTicks {
         (!self.ticks.is_empty()).then_some(self)
     }
 
-    /// Leaves out the ticks that have had a run, and those with a record.
+    /// Removes the ticks up to `last_tick`, the newest tick that had a run, and the ticks that are recorded.
     ///
-    /// `last_tick` is the newest tick that has had a run. A pulse that was killed may have started it, and then the ticks
-    /// before it are not reported either. A record may say that another run kept a tick from its own.
+    /// If a pulse that was killed started the run of `last_tick`, the ticks before it are not reported as
+    /// missed either. A tick may be recorded without a run, e.g. as SKIPPED because another run was in
+    /// progress.
     #[must_use]
     pub fn without_run(
         mut self,
@@ -106,7 +107,7 @@ impl GivenUpTicks {
 }
 
 impl Tally {
-    /// Counts a tick that is over. Without a status, its run was another delivery's and is counted there.
+    /// Counts a tick that is over. Without a status, another delivery ran the tick, and nothing is counted.
     pub fn over(&mut self, status: Option<Status>) {
         match status {
             Some(Status::Skipped) => self.skipped += 1,
@@ -178,8 +179,8 @@ pub struct TickOutcome {
     pub scheduled_for: Timestamp,
     /// The id of its run.
     pub run_id: RunId,
-    /// The status of the run; `RUNNING` for one in progress; `WAITING` and the reason; `HAD` for a tick whose
-    /// run was earlier. In a dry run `DUE` for one that would be started.
+    /// The status of the run; `RUNNING` if it is in progress; `WAITING` and the reason; `HAD` if another
+    /// delivery has already run this tick or a later one. In a dry run, `DUE` if the run would be started.
     pub became: String,
 }
 

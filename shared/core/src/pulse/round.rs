@@ -41,7 +41,7 @@ pub struct DueTick<'a> {
     pub handed: Option<Timestamp>,
     /// Its invocation was refused. This pulse does not send it again.
     pub refused: bool,
-    /// The newest ticks of dependencies that something else than the pulse starts. They come first.
+    /// The newest ticks of dependencies that EventBridge starts. Their runs come first.
     pub after: Vec<(TaskName, Timestamp)>,
 }
 
@@ -67,7 +67,8 @@ pub enum TickAction {
     Record(Box<Run>),
     /// Follow its run, which is in progress.
     Follow,
-    /// Count it: its run is over. Without a status, another delivery ran it under an id of its own.
+    /// Count the tick: its run is over. Without a status, another delivery ran it or a later tick, under
+    /// another run id.
     Over(Option<Status>),
 }
 
@@ -92,7 +93,7 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
-    /// Returns whether the task's own policies make the tick wait. Otherwise it could not be started.
+    /// Returns whether the tick waits because of the task's policies, and not because it could not be started.
     pub fn is_of_policy(&self) -> bool {
         matches!(self, Self::Running | Self::Dependency(_))
     }
@@ -106,9 +107,9 @@ impl DueTick<'_> {
 
 /// Decides on the action for each tick, in their order.
 ///
-/// A run that has started is left alone. Of one task's ticks the oldest comes first, and the next one after
-/// its run. A tick of a disabled task is recorded as SKIPPED. One whose dependency did not complete is
-/// recorded as BLOCKED. Ticks of a lower priority wait until those of a higher one have started.
+/// A run that has started is only followed. Of one task's ticks the oldest runs first, and the next one waits
+/// until that run is over. A tick of a disabled task is recorded as SKIPPED, and a tick whose dependency did
+/// not complete as BLOCKED. Ticks of a lower priority wait until those of a higher priority have started.
 pub fn round(pending: &[DueTick<'_>], seen: &Snapshot, now: Timestamp) -> Vec<TickAction> {
     let mut first: BTreeMap<&TaskName, Timestamp> = BTreeMap::new();
     for tick in pending {
@@ -187,8 +188,9 @@ enum Needed {
     Blocks(Reason),
 }
 
-/// Returns the state of `dependency` for a tick. Its own ticks up to that one come first, and so does its run
-/// in progress if it is not for a later time. Then its last run decides.
+/// Returns the state of `dependency` for a tick. The tick waits for the dependency's pending ticks that are not
+/// later, and for a run of the dependency that is in progress and not for a later time. Then the dependency's
+/// last run decides.
 fn needed(
     dependency: &TaskName,
     pending: &DueTick<'_>,

@@ -57,8 +57,9 @@ pub struct WaitingTick {
 /// Splits a task's ticks into those that are kept until they can run, oldest first, and those that are given
 /// up.
 ///
-/// `all within` keeps the ticks of that time. Every other policy keeps the newest tick. `none` keeps it only
-/// if it waits for a run or a dependency, and not if nothing was there to start it.
+/// `all within` keeps the ticks within its time, unless the overlap policy is `buffer`. In every other case
+/// only the newest tick is kept. Under `none`, a newest tick that already waits is kept only if it waits for a
+/// run or a dependency.
 pub(super) fn kept(
     ticks: Vec<(Timestamp, Option<&WaitingTick>)>,
     catch_up: CatchUp,
@@ -77,8 +78,8 @@ pub(super) fn kept(
     (kept, given_up.into_iter().map(|(tick, _)| tick).collect())
 }
 
-/// Builds the state for the next pulse from the ticks that are left. Returns the ticks for which there is no
-/// room too.
+/// Builds the state for the next pulse from the ticks that are left. Also returns the ticks that are given up
+/// because the state has no room for them.
 pub fn keep(
     left: &[(DueTick<'_>, WaitReason)],
     cursor: Option<TaskName>,

@@ -77,7 +77,7 @@ struct DaysOfMonth {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct DaysOfWeek {
     plain: Set,
-    /// The weekdays whose first occurrence in the month matches, those whose second does, and so on.
+    /// For each n from 1 to 5, the weekdays whose n-th occurrence in the month matches.
     nth: [Set; 5],
     last: Set,
 }
@@ -459,7 +459,7 @@ mod tests {
         assert_eq!(any.next_after(DateTime::MAX), None);
     }
 
-    /// The rarest days need 40 years of one month, and the ends of time a step for each year.
+    /// The longest searches: for a day that occurs once in 40 years, and through all years without a result.
     #[test]
     fn every_search_is_short() {
         let years = usize::from(YEARS.end() - YEARS.start()) + 1;
@@ -489,7 +489,7 @@ mod tests {
     }
 
     proptest! {
-        /// A time that the search jumps over does not match, and none is found twice.
+        /// The backward search finds the same times as the forward search. So neither skips a time or finds one twice.
         #[test]
         fn forward_and_backward_searches_find_the_same_times(
             text in crate::schedule::tests::any_text(), year in 1990_i16..2100, day in 1_i16..366, second in 0_i64..86_400,

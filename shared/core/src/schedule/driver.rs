@@ -25,22 +25,22 @@ pub enum Driver {
 /// A feature of a task that EventBridge Scheduler lacks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// It calls no function to find out whether a tick is due.
+    /// EventBridge calls no function to find out whether a tick is due.
     #[error("its schedule function decides when it runs")]
     Dynamic,
-    /// It has no expression for the schedule.
+    /// EventBridge has no expression for the schedule.
     #[error(transparent)]
     Inexpressible(#[from] Inexpressible),
-    /// It does not wait for other tasks.
+    /// EventBridge does not wait for other tasks.
     #[error("it depends on other tasks")]
     Dependencies,
-    /// It does not hold a tick back until a run is over.
+    /// EventBridge does not delay a tick until a run is over.
     #[error("its overlap is `buffer`: a tick waits until the run is over")]
     Buffer,
-    /// It retries a tick that it could not deliver only until the next one.
+    /// EventBridge retries an undelivered tick only until the next tick.
     #[error("its catch-up is `{0}`, which may run several late ticks")]
     CatchUpAll(CatchUp),
-    /// It has only a time window, in which the delay of each tick differs.
+    /// EventBridge has only a flexible time window, which delays each tick by another time.
     #[error("it has jitter, which delays its ticks")]
     Jitter,
 }

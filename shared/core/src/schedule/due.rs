@@ -37,18 +37,18 @@ pub enum Due {
 /// The ticks that the catch-up policy gives up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missed {
-    /// The newest of them, oldest first; at most [`MOST_TICKS`].
+    /// The newest given-up ticks, in ascending order; at most [`MOST_TICKS`].
     pub ticks: Vec<Timestamp>,
-    /// There are older ones, which were not counted.
+    /// Further, older ticks are given up too. They are not listed.
     pub more: bool,
 }
 
 /// Decides which ticks of a task are due at `now`, of those that came due after `last`.
 ///
-/// A tick comes due later by the task's share of its jitter ([`put_off`]), and keeps its own time. Under the
-/// policies `none` and `last` at most the newest tick runs, and with `none` only within [`GRACE`]. Under
-/// `all` each tick within the policy's time runs. A tick that a newer one replaces within the same pulse, as
-/// in a schedule of seconds, does not count as missed.
+/// A tick becomes due after the task's share of the jitter ([`put_off`]) and keeps its scheduled time. Under
+/// the policies `none` and `last` at most the newest tick runs, and under `none` only within [`GRACE`]. Under
+/// `all` each tick within the policy's time runs. If a newer tick replaces an older one within the same pulse,
+/// as in a schedule of seconds, the older tick does not count as missed.
 ///
 /// A task with a schedule function has a tick each minute, in every zone. None of them is missed, since the
 /// function's decision is unknown.

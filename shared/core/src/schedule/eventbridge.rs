@@ -58,8 +58,8 @@ fn expression(fields: &Fields) -> Result<String, &'static str> {
     Ok(expression)
 }
 
-/// Returns whether a field allows every value. `*/1` as a weekday allows every day, so that no day of the
-/// month matters.
+/// Returns whether a field is `*`, and so leaves the choice of days to the other day field. `*/1` does not: a
+/// day has to match only one of the two fields, and the weekday `*/1` matches every day.
 fn any(field: &[Item]) -> bool {
     matches!(field, [Item::Any])
 }
@@ -106,8 +106,8 @@ fn day_of_month(field: &[Item]) -> Result<String, &'static str> {
     }
 }
 
-/// Writes a field of weekdays: a list of names, which mean the same in both systems while numbers do not, or
-/// one special item, which is documented with a number.
+/// Writes a field of weekdays. A list has names, since numbers mean different weekdays in the two systems. A
+/// single item with `#` or `L` has EventBridge's number, as in its documentation.
 fn day_of_week(field: &[Item]) -> Result<String, &'static str> {
     match *field {
         [Item::Nth { weekday, nth }] => return Ok(format!("{}#{nth}", weekday + 1)),

@@ -1,6 +1,6 @@
 //! The fields of a cron expression, read with the place of each fault.
 //!
-//! Each word has one meaning, for the pulse, for EventBridge and for people. It is defined here.
+//! This module defines the meaning of each item. The meaning is the same for the pulse and for EventBridge.
 
 use std::{
     fmt,
@@ -280,7 +280,7 @@ fn stepped(
         None => return Err(step.fault("a step is a number: `*/5` is each fifth")),
     };
     match range_part.text {
-        // A year is written in numbers from the first one.
+        // For years, `*/n` becomes a range from the first to the last year.
         "*" if is(place, &YEAR) => return Ok(Item::Range { first: place.first, last: place.last, step }),
         "*" => return Ok(Item::Every(step)),
         "" => return Err(part.fault("a step needs a range before it").hint(format!("write `*/{step}`"))),
@@ -375,7 +375,7 @@ fn range(part: Part<'_>, place: &Place) -> Result<(u16, u16), InvalidSchedule> {
         return Ok((only, only));
     };
     let (first, last) = (value(from, place)?, value(to, place)?);
-    // A week that ends on Sunday ends with 7.
+    // As the last day of a range, Sunday is 7.
     let last = if is(place, &WEEKDAY) && last == 0 && first > 0 { 7 } else { last };
     if first > last {
         let reason = format!("the range `{}` runs backwards", part.text);

@@ -98,8 +98,8 @@ fn months(fields: &Fields) -> Vec<usize> {
 }
 
 impl Schedule {
-    /// Returns the first tick after an instant, for input from a person. The error of a schedule that never
-    /// fires from then on in this time zone shows the place of the fault.
+    /// Returns the first tick after an instant, for a schedule that a person has entered. If the schedule never
+    /// fires after that instant in this time zone, the error shows the place of the fault.
     pub fn first_after(&self, zone: &TimeZone, now: Timestamp) -> Result<Timestamp, InvalidSchedule> {
         if let Some(tick) = self.next_after(zone, now) {
             return Ok(tick);

@@ -64,8 +64,8 @@ fn any_fault() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// Any text is read or refused without a panic, and a fault has a place in it. A text that is read means
-    /// the same in numbers.
+    /// Any text is parsed or refused without a panic, and a fault has a position in the text. The numeric form
+    /// of a parsed schedule parses to the same fields.
     #[test]
     fn any_text_is_parsed_or_refused_with_a_position(text in prop_oneof![any_fault(), any_text(), any::<String>()]) {
         match text.parse::<Schedule>() {
@@ -92,7 +92,7 @@ proptest! {
         let before_last = |field: &Field| {
             field.iter().any(|item| matches!(item, Item::BeforeLast(_) | Item::WorkdayBeforeLast(_)))
         };
-        // Its letters in a list are one for all of the list.
+        // croner stores `LW` as a flag of the whole list, and not of one item.
         let several = |field: &Field| field.len() > 1 && field.iter().any(|item| matches!(item, Item::LastWorkday));
         let schedule = text.parse::<Schedule>().ok();
         if let Some(schedule) = schedule.filter(|it| !before_last(&it.fields().day) && !several(&it.fields().day)) {

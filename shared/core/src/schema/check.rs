@@ -152,7 +152,7 @@ impl<'a> Checker<'a> {
         if fulfilled == 0 {
             return Err(self.nearest(value, branches, checked));
         }
-        // A missing key may be the one that distinguishes them.
+        // A value that may lack required keys may lack the key that distinguishes the alternatives.
         if fulfilled > most && self.is_whole {
             return Err(Fault::here(format!(
                 "matches {fulfilled} of the allowed schemas, and must match one"
@@ -161,8 +161,8 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Returns the fault of a value that fulfils no alternative: that of the alternative which its tag names,
-    /// or else of the one that it follows furthest.
+    /// Returns the fault of a value that fulfils no alternative: the fault in the alternative that the value's
+    /// tag names, or else the fault with the longest path.
     fn nearest(&self, value: &Value, branches: &'a [Value], checked: Vec<Result<(), Fault>>) -> Fault {
         if let Some(words) = branches.iter().map(words).collect::<Option<Vec<_>>>() {
             return Fault::here(format!("must be one of {}", words.concat().join(", ")));

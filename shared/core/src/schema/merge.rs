@@ -10,8 +10,8 @@ use super::{
 /// Merges `over` into `base`: objects key by key at any depth, anything else as a whole. Null as a whole
 /// changes nothing.
 ///
-/// A value of an enum replaces the whole variant, whatever its tagging. It is merged key by key only if it is
-/// incomplete by itself and may be of the same variant.
+/// An override for an enum replaces the whole variant, whatever the enum's tagging. It is merged key by key
+/// only if it is incomplete by itself and may be of the variant of `base`.
 #[must_use]
 pub fn merged(base: Value, over: Value, schema: &Value) -> Value {
     if over.is_null() { base } else { Merger { root: schema }.merged(base, over, &[schema]) }

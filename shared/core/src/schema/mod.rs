@@ -10,9 +10,9 @@
 //! in every task's binary. The rest are the `format` of other texts, `multipleOf`, `uniqueItems`, `if`, and
 //! `dependent..`.
 //!
-//! The check follows serde where JSON Schema and serde differ: `1.0` is not an integer. Two readings of serde
-//! have no schema and are refused: a list for a struct, and a number beyond the range of `f32` for an `f32`,
-//! which serde reads as infinity.
+//! The check follows serde where JSON Schema and serde differ: `1.0` is not an integer. It is stricter than
+//! serde in two cases: it refuses a list for a struct, and it refuses a number beyond the range of `f32` for an
+//! `f32`, which serde reads as infinity.
 
 mod check;
 mod keywords;

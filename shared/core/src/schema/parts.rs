@@ -42,8 +42,8 @@ pub(crate) fn conjunction<'a>(schema: &'a Value, root: &'a Value) -> Vec<&'a Key
     all
 }
 
-/// Returns the schemas that apply where `schemas` apply, each once. `chosen` returns those of some
-/// alternatives that apply too.
+/// Returns the schemas that apply together with `schemas`, each once. For a list of alternatives, `chosen`
+/// returns those that apply.
 pub(crate) fn applying<'a>(
     schemas: &[&'a Value],
     root: &'a Value,

@@ -168,7 +168,7 @@ fn value(text: &str, first: i16, last: i16, names: &[&str]) -> i16 {
     number
 }
 
-/// Expressions as people write them: every combination of these parts that is rare enough to be counted out,
+/// Typical expressions: every combination of these times and days, which fire rarely enough to be enumerated,
 /// and the examples of the two documentations.
 fn corpus() -> BTreeSet<String> {
     let times =
@@ -280,7 +280,7 @@ fn g04_ten_years_have_the_same_instants() {
 
 #[test]
 fn g04_nights_of_clock_changes_have_the_same_instants() {
-    // Where the clock goes back at midnight, by half an hour, and at a quarter to.
+    // The clock changes at midnight in Havana, by half an hour on Lord Howe, and at a quarter to the hour on Chatham.
     let zones = ["America/New_York", "America/Havana", "Australia/Lord_Howe", "Pacific/Chatham"];
     for text in ["30 2 * * *", "0 0 * * *", "*/15 1-3 * 3,4,9-11 SUN", "45 1 * * SUN"] {
         same_instants(text, &zones);

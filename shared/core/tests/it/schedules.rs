@@ -131,7 +131,8 @@ fn c01_the_vectors_of_other_projects_hold() {
     }
 }
 
-/// A time that the change leaves out has no tick; one that comes twice has its tick the first time.
+/// A local time that the clock change leaves out has no tick. A local time that occurs twice has its tick the
+/// first time.
 #[test]
 fn c03_a_tick_at_half_past_two_in_a_night_of_a_clock_change() {
     for (zone, text, from, to, ticks) in [
@@ -163,7 +164,7 @@ fn c03_a_tick_at_half_past_two_in_a_night_of_a_clock_change() {
             "2026-11-02T12:00:00Z",
             &["31 01:30 -04:00", "01 01:30 -04:00", "02 01:30 -05:00"],
         ),
-        // There the clock goes on by half an hour, from 02:00 to 02:30, and back by it, from 02:00 to 01:30.
+        // On Lord Howe the clock goes forward by half an hour, from 02:00 to 02:30, and back from 02:00 to 01:30.
         (
             "Australia/Lord_Howe",
             "15 2 * * *",
@@ -288,7 +289,7 @@ fn c21_a_pause_of_ten_minutes_under_each_policy() {
         let missed = Missed { ticks: missed.filter(|at| *at > 0).map(minute).collect(), more: false };
         assert_eq!(decision, Due::Come { run: run.map(minute).collect(), missed, next }, "{policy}");
     }
-    // The last tick is long past: only `none` lets it go.
+    // The last tick is older than the grace period: only `none` gives it up.
     let (run, missed) = ran(due_between(&task("1 12 * * *", CatchUp::None), last, now));
     assert_eq!((run, missed.ticks), (vec![], vec![minute(1)]));
     let (run, missed) = ran(due_between(&task("1 12 * * *", CatchUp::Last), last, now));
@@ -411,7 +412,8 @@ proptest! {
         }
     }
 
-    /// croner says whether a local time matches; each minute between two ticks is one that does not, or that came before.
+    /// croner decides which local times match. A minute without a tick does not match, or its local time occurs
+    /// for the second time.
     #[test]
     fn c01_no_tick_is_left_out(schedule in any_schedule(), from in any_instant(), zone in prop::sample::select(&ZONES[..])) {
         let zone = TimeZone::get(zone).unwrap();

@@ -228,7 +228,7 @@ async fn l17_once_per_content_runs_only_when_something_changed() {
     stage.install(&tasks[0].clone().sleeps(1));
     assert_eq!(deploy("Update", "r7").await, "SKIPPED");
     let migrated = stage.journal().iter().filter(|line| *line == "run migrate").count();
-    assert_eq!(migrated, 7, "the same version again runs what is not per content");
+    assert_eq!(migrated, 7, "each deployment runs a task that is not once per content");
     stage.end().await;
 }
 
@@ -287,7 +287,8 @@ async fn l26_two_stacks_do_not_see_each_other() {
     let tasks = [probe("migrate").sleeps(300)];
     one.install_all(&tasks);
     two.install_all(&tasks);
-    // On two tables nothing is shared. On one only the lock is, so that the tasks run one after the other.
+    // Stacks with different tables share nothing. Stacks with one table share only the lock, so their tasks run one
+    // after the other.
     let first = event("Create", "r1", "1", &tasks);
     let mut other = first.clone();
     let mill = STACK.replace("shop", "mill");

@@ -1,7 +1,8 @@
-//! The clocks of an invocation's deadline. Leases are written by the wall clock, so processes are killed by it too.
+//! The clocks of an invocation's deadline. Leases end by the wall clock, so processes are killed by the wall clock as
+//! well.
 //!
-//! While the machine is suspended, timers stop and the wall clock goes on. A process is killed at its deadline by either clock.
-//! So no process outlives its lease after the machine resumes.
+//! While the machine is suspended, timers stop but the wall clock advances. A process is killed when either clock
+//! reaches its deadline, so no process outlives its lease after the machine resumes.
 
 use std::{
     fmt,

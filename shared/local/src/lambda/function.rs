@@ -47,7 +47,7 @@ impl Function {
         let _turn = self.turns.acquire().await;
         // After the machine was suspended, this run may take over an expired lease. The process of that lease is killed first.
         self.launcher.processes.end_overdue(&self.launcher.clock).await;
-        // A process that ended before it took the event did nothing with it, so another process gets it.
+        // If a process ended before it took the event, another process gets the event.
         while let Some(warm) = self.take_idle() {
             match self.run_in(warm, request).await {
                 InvocationEnd::NeverTook { .. } => {}

@@ -63,8 +63,8 @@ impl LambdaHost {
         self.invoker.invoke(name, Bytes::from(payload.into()), None).await
     }
 
-    /// [`invoke`](Self::invoke) under a label of its own. If the function streams its answer, `lines` receives each line as
-    /// it comes, even if the invocation fails later. The payload is then the rest behind the last line.
+    /// Same as [`invoke`](Self::invoke), with a label. If the function streams its answer, `lines` receives each line
+    /// on arrival, even if the invocation fails later. The payload is then the text after the last line.
     pub async fn invoke_by_line(
         &self,
         name: &str,

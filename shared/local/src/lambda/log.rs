@@ -39,7 +39,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             let is_whole = self.line.ends_with(b"\n");
             self.is_part = !is_whole && read > 0;
             if was_part && matches!(&self.line[..], b"\n" | b"\r\n") {
-                // The part before ended the line.
+                // This line end belongs to the previous part.
                 self.line.clear();
                 continue;
             }

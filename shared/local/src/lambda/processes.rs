@@ -75,8 +75,8 @@ impl Processes {
         ProcessEntry { group, processes: Arc::clone(self) }
     }
 
-    /// Kills every process of the function, busy or idle, and returns their number. None is reused, although a process with
-    /// threads takes a moment to end.
+    /// Kills every process of the function, busy or idle, and returns their number. A killed process is not reused,
+    /// even if it takes a moment to end.
     pub(crate) fn kill(&self, function: &str) -> usize {
         let mut inner = lock(&self.inner);
         let doomed = inner.functions.extract_if(|_, member| member.function == function);
@@ -92,7 +92,7 @@ impl Processes {
         }
     }
 
-    /// Returns true if there were any.
+    /// Kills every process that is past its deadline. Returns true if there were any.
     fn kill_overdue(&self, clock: &Clock) -> bool {
         let inner = lock(&self.inner);
         let overdue =

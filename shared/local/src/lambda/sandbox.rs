@@ -78,8 +78,8 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // In a process group of its own, its child processes are killed with it, and the SIGINT of a Ctrl-C at the
-            // terminal reaches only the host.
+            // With a process group of its own, the process is killed together with its child processes, and the SIGINT
+            // of a Ctrl-C at the terminal reaches only the host.
             .process_group(0)
             .kill_on_drop(true);
         if let Some(folder) = spec.current_folder.as_ref().or(spec.task_root.as_ref()) {
@@ -210,7 +210,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// The fate of an offered event.
+/// The outcome of offering an event to a process.
 enum Pickup {
     Until(Deadline),
     Exited(io::Result<ExitStatus>),

@@ -63,7 +63,7 @@ async fn idle_sandboxes_are_reused_and_busy_ones_are_not() {
     assert_ne!(json(&a.unwrap())["pid"], json(&b.unwrap())["pid"]);
 }
 
-/// While the machine is suspended, its wall clock goes on, by which leases end, and timers stop.
+/// While the machine is suspended, timers stop, but the wall clock advances. Leases end by the wall clock.
 #[tokio::test]
 async fn a_process_past_its_deadline_after_a_suspend_is_killed_before_another_starts() {
     let slept = Arc::new(AtomicU64::new(0));

@@ -101,7 +101,7 @@ async fn o06_an_endpoint_answers_only_programs_that_have_its_key() {
         tried(host.endpoint(), "GET", "/2015-03-31/functions/f/configuration", "", "", 200),
         tried(stacks.endpoint(), "POST", "/", form, "Action=DescribeStacks", 200),
         tried(answers.endpoint(), "PUT", &answer_path, "", "{}", 200),
-        // A request that the process itself does not make now.
+        // A response to an unknown invocation, which the process itself never sends.
         tried(runtime, "POST", "/2018-06-01/runtime/invocation/none/response", "", "{}", 400),
     ];
     let keys: Vec<_> = all.iter().map(|tried| key_of(&tried.url)).collect();

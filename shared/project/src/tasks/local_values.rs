@@ -16,7 +16,7 @@ use crate::{config, fault::Faults};
 /// The prefix of the variables that hold the values of references.
 const VARIABLE: &str = "LAMPLIGHTER_RESOLVE_";
 
-/// The least bytes of a single line of a secret for it to be masked.
+/// The shortest line of a secret of several lines that is masked by itself, in bytes.
 const MIN_LINE: usize = 4;
 
 /// The path of a TOML file with the values of references: `"{{resolve:ssm:/shop/token}}" = "value"`.

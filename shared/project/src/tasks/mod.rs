@@ -29,8 +29,8 @@ use crate::{
     fault::Faults,
 };
 
-/// The default memory of a function. Lambda assigns processor time by memory: with less, cold starts take longer than the
-/// memory saves.
+/// The default memory of a function. Lambda assigns processor time by memory: less memory costs more through slower
+/// cold starts than it saves.
 const DEFAULT_MEMORY_MB: u32 = 256;
 /// The time that a function needs besides its task's own: for the claim before it and the record after it.
 const MARGIN_SECONDS: u64 = 10;
@@ -39,8 +39,8 @@ const MAX_FUNCTION_SECONDS: u64 = 900;
 /// The most jobs in one invocation of a queue task. For a larger batch Lambda would wait. Source: AWS Lambda Developer Guide,
 /// "Using Lambda with Amazon SQS".
 const MAX_BATCH: u64 = 10;
-/// The longest time of all jobs of one batch, one after the other. It bounds how long a job waits for those before it, and
-/// jobs of a process that dies are visible again within half an hour.
+/// The longest time of all jobs of one batch, one after the other. It bounds how long a job waits for the others in its
+/// batch. If the process dies, its jobs are visible again in about half an hour.
 const BATCH_SECONDS: u64 = 300;
 
 /// A project in one environment.

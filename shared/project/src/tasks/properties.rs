@@ -44,7 +44,7 @@ enum Rule {
     Refused(&'static str),
 }
 
-/// The shape of a property's value. A call of an intrinsic function can be in place of each.
+/// The shape of a property's value. A call of an intrinsic function fits every shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Text,
@@ -170,7 +170,7 @@ impl Properties {
         self.without_absent()
     }
 
-    /// Leaves out those that are not for the framework's own functions and for the roles of schedules.
+    /// Keeps only the properties that also apply to the framework's own functions and to the roles of schedules.
     ///
     /// The framework's functions stay outside of any VPC: they must reach CloudFormation's answer URL and the APIs of AWS.
     pub(super) fn of_framework(self) -> Self {
@@ -415,7 +415,7 @@ mod tests {
 
         let project = resolve(config, "p").unwrap();
         let seed = task(&project, "seed-data");
-        assert_eq!(seed.function["Tags"], json!({ "Team": "ops", "Cost": "2" }), "the task's own is nearer");
+        assert_eq!(seed.function["Tags"], json!({ "Team": "ops", "Cost": "2" }), "the task takes precedence");
         assert_eq!(seed.role["RoleName"], "seed");
         assert_eq!(task(&project, "warm-cache").function["Tags"]["Cost"], "3");
     }
@@ -519,7 +519,7 @@ mod tests {
             );
         }
         for rules in [&FUNCTION[..], &ROLE] {
-            assert!(rules.is_sorted_by_key(|(name, _)| *name), "a name is there once");
+            assert!(rules.is_sorted_by_key(|(name, _)| *name), "the names are sorted");
         }
     }
 

@@ -60,9 +60,9 @@ fn l02_every_fault_is_reported_with_file_and_key() {
 
 #[test]
 fn l02_two_tasks_of_one_name_are_both_named() {
-    let twin = DescribedTask { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
+    let copy = DescribedTask { source: "functions/tasks/x/a/src/lib.rs".into(), ..described("a", json!({})) };
     assert_eq!(
-        faults(vec![described("a", json!({})), twin], ""),
+        faults(vec![described("a", json!({})), copy], ""),
         ["functions/tasks/x/a/src/lib.rs: name: two tasks are named `a`, the other one in \
           functions/tasks/a/src/lib.rs"]
     );
@@ -181,7 +181,7 @@ fn c02_a_schedule_that_never_fires_again_prevents_only_the_deployment() {
         schedule = "30 2 * 3 SUN#L"
         timezone = "Europe/Vienna"
     "#;
-    // One whose years are over is known to all commands, so that its runs can be looked at.
+    // A task whose schedule has ended stays in the project, so that commands can show its runs.
     let project = Project::resolve("shop", tasks.clone(), &Config::parse(config).unwrap(), None).unwrap();
     let over = project.undeployable("2026-11-28T12:00:00Z".parse().unwrap());
     let over: Vec<_> = over.iter().map(ToString::to_string).collect();

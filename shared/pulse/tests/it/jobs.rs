@@ -244,7 +244,7 @@ fn queue_task(now: Timestamp, task: &str) -> Probe {
     probe
 }
 
-/// Makes the next pulse search for orphans enqueued since `heard`.
+/// Makes the next pulse search for orphans that were enqueued since `orphans_checked_until`.
 async fn search_orphans_from(stage: &Stage, orphans_checked_until: Timestamp) {
     let seen = stage.table.pulse_state().await.unwrap();
     let next = State { orphans_checked_until: Some(orphans_checked_until), ..seen.clone() };
@@ -305,7 +305,7 @@ async fn q12_a_follower_starts_although_its_waker_died_at_any_step() {
     let run =
         Run { status: Status::Completed, ..Run::begun(first.id, first.task.clone(), Trigger::Queue, now) };
     let _ = stage.table.end_job(&first, &run).await.unwrap();
-    // The waker died before it sent the message: the follower is still in the index, and waits.
+    // The message cannot be sent, as if the process had died before: the follower stays in the index and waits.
     stage.queues.down(true);
     jobs.wake_followers(vec![follower.clone()]).await.unwrap();
     let Some(JobRecord::Open(waits)) = stage.table.job(&follower).await.unwrap() else {
@@ -343,7 +343,7 @@ async fn q11_a_job_that_a_limit_keeps_waiting_waits_in_the_index() {
         panic!("it is full")
     };
     assert!(until >= later(now, MINUTE), "{until}");
-    assert_eq!(stage.queues.sent(), [], "it costs no message");
+    assert_eq!(stage.queues.sent(), [], "a job that waits in the index gets no message");
     // The pulse sends one message, in time.
     let report = stage.pulse().await;
     assert_eq!((&report["rung"], &report["errors"]), (&json!(1), &json!([])), "{report}");
@@ -378,7 +378,7 @@ async fn q05_tasks_named_like_the_indexs_own_entries_are_woken_as_any_other() {
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![]).await;
     let jobs = stage.queues.jobs(&stage.table);
-    // A runner's jobs of such tasks, one of each priority.
+    // Jobs of the tasks `q` and `queues` for a runner, one of each priority.
     let mut of_runner = Vec::new();
     for (number, (task, priority)) in
         ["q", "queues"].iter().flat_map(|task| Priority::ALL.iter().map(move |it| (task, it))).enumerate()

@@ -56,7 +56,7 @@ async fn p06_a_run_whose_process_died_is_ended_and_notified_at_once() {
     assert!(message["message"].as_str().unwrap().contains("Runtime.ExitError"), "{message}");
     let run = stage.table.run_for(&name("a"), tick(now, 0)).await.unwrap().unwrap();
     assert_eq!((run.status, message["run_id"].clone()), (Status::Failed, json!(run.id)));
-    assert!(stage.table.state(&name("a")).await.unwrap().lease.is_none(), "it is free for the next run");
+    assert!(stage.table.state(&name("a")).await.unwrap().lease.is_none(), "the lease is released");
     stage.end().await;
 }
 
@@ -158,7 +158,7 @@ async fn o08_a_failing_pulse_is_notified_once_until_it_succeeds() {
     stage.next_minute(0).await;
     stage.damage("b").await;
     stage.pulse().await;
-    assert_eq!(of_the_pulse().len(), 2, "it fails again");
+    assert_eq!(of_the_pulse().len(), 2, "a new failure is notified again");
     stage.end().await;
 }
 
@@ -213,13 +213,13 @@ async fn o08_dead_letters_are_notified_once_a_day_and_counted_every_ten_minutes(
     let now = Timestamp::now();
     let stage = Stage::new(now, 0, vec![queue("mail"), probe("good", now, [20])]).await;
     stage.pulse().await;
-    assert_eq!((stage.queues.counts(), stage.hook.messages().len()), (1, 0), "there are none");
+    assert_eq!((stage.queues.counts(), stage.hook.messages().len()), (1, 0), "no dead letters yet");
     stage.queues.set_dead(3);
     for _ in 0..2 {
         stage.next_minute(0).await;
         stage.pulse().await;
     }
-    assert_eq!(stage.queues.counts(), 1, "not each minute");
+    assert_eq!(stage.queues.counts(), 1, "the queues are not counted each minute");
     for _ in 0..2 {
         let seen = stage.table.pulse_state().await.unwrap();
         let before = seen.letters.unwrap().checked_sub(Duration::from_secs(601)).unwrap();

@@ -90,7 +90,7 @@ impl StopCause {
         }
     }
 
-    /// Returns the reason of the stopped run. The moment `since` was at `began`, and the reason states the time since then.
+    /// Returns the reason of the stopped run, with the time that passed since `began`, the time of the moment `since`.
     pub(crate) fn reason(self, began: Timestamp, deadline: Timestamp, since: Moment) -> Reason {
         let after_ms = |at: Timestamp| {
             duration::millis(Duration::try_from(at.duration_since(began)).unwrap_or(Duration::ZERO))

@@ -81,8 +81,8 @@ async fn replace(
     }
 }
 
-/// Reports a run whose claim was refused, and records it as SKIPPED if another run or the task's being disabled
-/// prevented it.
+/// Reports a run whose claim was refused, and records it as SKIPPED if the task is disabled or another run prevented
+/// it.
 ///
 /// Nothing is recorded if another delivery of the same run has or will have the record, or if the run is requested
 /// again under the same id: runs of a deployment, and ticks that the pulse buffers.

@@ -7,8 +7,8 @@ use lamplighter_aws::authorities;
 /// The connect timeout. Responses are limited by the run's deadline only.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
-/// A lazily created client. Its type is erased and only known to [`Http::client`], so that the binary of a task that never
-/// calls that does not link the client.
+/// A lazily created client. Only [`Http::client`] knows its type. So a task that never calls this function does not
+/// link the client into its binary.
 #[derive(Default)]
 pub(crate) struct Http(OnceLock<Box<dyn Any + Send + Sync>>);
 

@@ -160,7 +160,7 @@ fn line(at: Timestamp, level: Level, target: &str, fields: Fields, current: Opti
         line.insert("trigger".into(), json!(run.trigger.as_str()));
     }
     line.insert("target".into(), json!(target));
-    // Only what the author says can have secrets; our own fields stay readable whatever those are.
+    // Only the message and the author's fields can contain secrets. The fields above are never masked.
     let Fields { message, others } = fields;
     let (message, others) = match current {
         Some(current) => (current.secrets.mask(&message), current.secrets.mask_value(Value::Object(others))),

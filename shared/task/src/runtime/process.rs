@@ -24,7 +24,7 @@ use crate::runtime::{assets, http::Http};
 /// The time before the process's end that is reserved for the record.
 pub(crate) const RESERVE: Duration = Duration::from_millis(1500);
 
-/// The part of it that is reserved for the record itself, after its large values are stored.
+/// The part of [`RESERVE`] that is reserved for the record itself, after its large values are stored.
 pub(crate) const RECORDING: Duration = Duration::from_millis(500);
 
 /// The environment of a process: everything that [`execute`](crate::execute()) needs beside the task.
@@ -59,7 +59,8 @@ pub struct ProcessEnvironment {
 
 /// The runtime and clients of the author's code.
 ///
-/// A body that never yields blocks its runtime and the connections on it, so the pipeline has others for the record.
+/// A body that never yields blocks its runtime and the connections on it, so the pipeline has a runtime and clients of
+/// its own to write the record.
 pub struct BodyRuntime {
     /// The runtime. It must not be the one that awaits [`execute`](crate::execute()).
     pub handle: Handle,

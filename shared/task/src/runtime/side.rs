@@ -1,8 +1,8 @@
 //! A side task's process, which runs the body until it returns or the process is asked to stop.
 //!
-//! A runner starts the process with the argument `side` and keeps its standard input open. SIGTERM, SIGHUP and SIGINT stop
-//! it, and so does the end of the input, which closes with the runner however that dies. Log lines go to standard error.
-//! The last line of standard output is the result.
+//! A runner starts the process with the argument `side` and keeps its standard input open. SIGTERM, SIGHUP and SIGINT
+//! stop the process, and so does the end of the input. The input ends when the runner ends, even if the runner is
+//! killed. Log lines go to standard error. The last line of standard output is the result.
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
 

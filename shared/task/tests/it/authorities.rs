@@ -80,7 +80,7 @@ async fn authorities_named_by_the_environment_are_trusted() {
     // A body's requests, with a table that needs no certificate.
     let output = run(&world, &front, &[]).await;
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    // The table's requests, in Lambda, where only Amazon's roots are read by default, and elsewhere.
+    // The table's requests, in Lambda, where only Amazon's roots are trusted by default, and outside Lambda.
     let untrusted = run(&world, &front, std::slice::from_ref(&table)).await;
     assert!(said(&untrusted).contains("UnknownIssuer"), "{}", said(&untrusted));
     for (variable, value) in [
@@ -118,6 +118,6 @@ async fn an_unreadable_certificate_file_is_named_with_its_variable() {
         let mut describe = bare();
         describe.env(variable, path).arg("describe");
         let described = tokio::task::spawn_blocking(move || describe.output().unwrap()).await.unwrap();
-        assert_eq!(described.status.code(), Some(0), "what a task is can be told");
+        assert_eq!(described.status.code(), Some(0), "`describe` reads no certificates");
     }
 }

@@ -20,17 +20,17 @@ async fn c19_a_cancelled_run_stops_and_is_recorded() {
     let started = Instant::now();
     let (invocation, ()) = tokio::join!(world.invoke(json!({})), cancel(&world));
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    assert!(world.folder().join("cancelled").exists(), "the body had time to put things in order");
+    assert!(world.folder().join("cancelled").exists(), "the body had time to clean up");
     let run = world.last().await;
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind), (Status::Cancelled, ErrorKind::Execution));
     assert!(error.message.starts_with("cancelled on request"), "{}", error.message);
     assert_eq!(answer(&invocation)["errorType"], "CANCELLED");
-    assert_eq!((run.attempts.len(), world.marks("rollbacks").len()), (1, 1), "not tried again, and undone");
+    assert_eq!((run.attempts.len(), world.marks("rollbacks").len()), (1, 1), "one attempt and one rollback");
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
 
     world.switch("context");
-    assert_eq!(world.run().await.status, Status::Completed, "the next run is not asked to end");
+    assert_eq!(world.run().await.status, Status::Completed, "the cancellation does not affect the next run");
 }
 
 #[tokio::test]
@@ -62,15 +62,15 @@ async fn overlap_replace_cancels_the_run_in_progress_and_runs() {
     assert_eq!(answer(&first)["errorType"], "CANCELLED");
     assert_eq!(answer(&second)["status"], "COMPLETED", "{}", answer(&second));
     let runs = world.runs().await;
-    let told: Vec<_> = runs.iter().map(|run| (run.status, run.scheduled_for.unwrap().to_string())).collect();
+    let ends: Vec<_> = runs.iter().map(|run| (run.status, run.scheduled_for.unwrap().to_string())).collect();
     assert_eq!(
-        told,
+        ends,
         [
             (Status::Completed, "2026-11-21T06:05:00Z".to_owned()),
             (Status::Cancelled, "2026-11-21T06:00:00Z".to_owned())
         ]
     );
-    assert!(runs[0].started_at >= runs[1].completed_at, "never two at once");
+    assert!(runs[0].started_at >= runs[1].completed_at, "the second run starts after the first has ended");
     assert_eq!(world.marks("overlaps"), [""; 0]);
 }
 

@@ -43,7 +43,7 @@ async fn c08_a_run_can_override_the_configuration() {
     let run = world.last().await;
     assert_eq!((&run.config["count"], &run.config["names"]), (&json!(2), &json!(["a"])));
     assert_eq!(run.data.unwrap()["config"]["count"], 2);
-    assert_eq!(seen(&world).await["config"]["count"], 1, "the next one has the task's");
+    assert_eq!(seen(&world).await["config"]["count"], 1, "the next run has the task's configuration");
 }
 
 #[tokio::test]

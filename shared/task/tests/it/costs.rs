@@ -76,10 +76,10 @@ async fn idle_costs_nothing() {
     world.host.register(spec);
     let process = async || world.run().await.data.unwrap()["pid"].clone();
     let first = process().await;
-    assert_eq!(std::mem::take(&mut *passed.lock().unwrap()).len(), 3, "it can be heard");
+    assert_eq!(std::mem::take(&mut *passed.lock().unwrap()).len(), 3, "the proxy counts the requests");
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(*passed.lock().unwrap(), [""; 0]);
-    assert_eq!(process().await, first, "it was there all the time");
+    assert_eq!(process().await, first, "the same process served both runs");
 }
 
 fn tick(at: &str) -> serde_json::Value {

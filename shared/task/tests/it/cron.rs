@@ -68,19 +68,19 @@ async fn c04_a_run_by_hand_does_not_call_the_schedule_function() {
 async fn overlap_buffer_does_not_record_a_waiting_tick() {
     let settings = json!({ "config": { "mode": "wait-for-go" }, "overlap": "buffer" });
     let world = World::cron(settings, &[]).await;
-    let (_, (waits, wish)) = tokio::join!(world.invoke(tick(AT)), async {
+    let (_, (waits, manual)) = tokio::join!(world.invoke(tick(AT)), async {
         world.body_begun().await;
         let waits = world.invoke(tick("2026-11-21T06:05:00Z")).await;
-        let wish = world.invoke(json!({})).await;
+        let manual = world.invoke(json!({})).await;
         world.go();
-        (waits, wish)
+        (waits, manual)
     });
     assert_eq!(answer(&waits)["refused"]["reason"], "previous_instance_running");
-    assert_eq!(answer(&wish)["status"], "SKIPPED");
+    assert_eq!(answer(&manual)["status"], "SKIPPED");
     let statuses: Vec<_> = world.runs().await.iter().map(|run| (run.status, run.trigger.as_str())).collect();
     assert_eq!(statuses, [(Status::Skipped, "manual"), (Status::Completed, "pulse")]);
     let later = world.invoke(tick("2026-11-21T06:05:00Z")).await;
-    assert_eq!(answer(&later)["status"], "COMPLETED", "the tick still has its run");
+    assert_eq!(answer(&later)["status"], "COMPLETED", "the buffered tick can still run");
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn c23_a_run_once_task_is_disabled_even_if_its_process_dies() {
     assert!(killed.failed);
     world.go();
     let state = world.table.state(&task()).await.unwrap();
-    assert!(state.disabled && state.lease.is_some(), "nobody has written its end yet");
+    assert!(state.disabled && state.lease.is_some(), "the lost run is not ended yet");
     let later = state.lease.unwrap().until.checked_add(std::time::Duration::from_secs(1)).unwrap();
     let lost = world.table.state(&task()).await.unwrap().lost(later).remove(0);
     let run = world.table.end_lost(&task(), &lost, later).await.unwrap();
@@ -157,7 +157,7 @@ async fn c08_data_that_does_not_match_the_result_type_fails_the_run() {
         error.message,
         "the outcome's data does not match the task's result type: it must be an object or null, and is a text"
     );
-    assert_eq!((run.attempts.len(), run.data), (1, None), "another attempt would not mend it");
+    assert_eq!((run.attempts.len(), run.data), (1, None), "a wrong result is not retried");
 
     world.switch("error-once");
     let error = world.run().await.error.unwrap();

@@ -70,7 +70,7 @@ async fn v07_values_that_json_cannot_represent_are_rejected_with_their_path() {
 
     Divide::enqueue(&jobs, 0.0).await.unwrap();
     let runs = world.drain(Divide).await;
-    let told = runs[0].error.as_ref().unwrap().to_string();
-    assert!(told.contains("`parts[1]`: it is an infinity, for which JSON has no number"), "{told}");
-    assert_eq!(runs[0].attempts.len(), 1, "another attempt cannot mend it");
+    let error = runs[0].error.as_ref().unwrap().to_string();
+    assert!(error.contains("`parts[1]`: it is an infinity, for which JSON has no number"), "{error}");
+    assert_eq!(runs[0].attempts.len(), 1, "an unwritable result is not retried");
 }

@@ -33,7 +33,7 @@ const WORLDS: u64 = 8;
 const EVERY: usize = 5;
 /// The time of one invocation. A request can be three seconds late, so that some invocations time out.
 const TIMEOUT: Duration = Duration::from_secs(6);
-/// The time by which a lease exceeds that, and a margin.
+/// The time by which a lease exceeds [`TIMEOUT`], and a margin.
 const LEASE: Duration = Duration::from_secs(6);
 
 fn number(name: &str, otherwise: u64) -> u64 {

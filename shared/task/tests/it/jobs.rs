@@ -101,7 +101,7 @@ async fn q02_ten_megabytes_of_arguments_are_returned_unchanged() {
     let run = jobs.table().whole(over(&jobs, &one).await).await.unwrap();
     assert_eq!((run.status, run.error), (Status::Completed, None));
     assert!(run.arguments == arguments && run.data == Some(value.clone()));
-    // A runner sends only their location.
+    // A runner sends only the location of the arguments.
     let job = jobs.start(&many, &worker()).await.unwrap().done().unwrap();
     let tried = started(&world, &job).await;
     assert_eq!(jobs.table().whole(tried.run.clone()).await.unwrap().data, Some(value));
@@ -168,7 +168,7 @@ async fn q09_each_delivery_makes_one_attempt_until_none_is_left() {
     let mut rounds = 0;
     while !deliver(&world, &bodies).await.is_empty() {
         rounds += 1;
-        assert!(rounds < 200, "they come again for ever");
+        assert!(rounds < 200, "the messages are still redelivered after 200 rounds");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let run = over(&jobs, &never).await;
@@ -195,13 +195,13 @@ fn worker() -> Worker {
     Worker { holder: "w".into(), until, retry: Retry::default(), jitter: 0.0 }
 }
 
-/// The payload of a runner for a started job.
+/// Makes the attempt at a started job, as a runner does, and returns its outcome.
 async fn started(world: &World, job: &Job) -> AttemptOutcome {
     let payload = serde_json::to_string(&Attempts { jobs: vec![job.into()] }).unwrap();
     let invocation = world.host.invoke(PROBE, payload).await.unwrap();
     assert!(!invocation.failed, "{}", String::from_utf8_lossy(&invocation.payload));
-    let mut told: Vec<AttemptReport> = serde_json::from_slice(&invocation.payload).unwrap();
-    let Some(AttemptReport::Attempted { tried, .. }) = told.pop() else { panic!("{told:?}") };
+    let mut reports: Vec<AttemptReport> = serde_json::from_slice(&invocation.payload).unwrap();
+    let Some(AttemptReport::Attempted { tried, .. }) = reports.pop() else { panic!("{reports:?}") };
     *tried
 }
 
@@ -243,8 +243,8 @@ async fn together(world: &World, jobs: &[Job]) -> (Vec<AttemptReport>, Vec<Attem
     (meanwhile, serde_json::from_slice(at_last).unwrap())
 }
 
-fn status(told: &AttemptReport) -> (RunId, Status) {
-    let AttemptReport::Attempted { tried, .. } = told else { panic!("{told:?}") };
+fn status(report: &AttemptReport) -> (RunId, Status) {
+    let AttemptReport::Attempted { tried, .. } = report else { panic!("{report:?}") };
     (tried.run.id, tried.run.status)
 }
 

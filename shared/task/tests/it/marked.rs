@@ -54,7 +54,7 @@ async fn o04_a_secret_argument_is_rejected_by_its_name() {
     let many = vec![UseLogin::enqueue(&jobs, login(""), None), UseLogin::enqueue(&jobs, login("y"), None)];
     let error = Box::pin(enqueue_many(many)).await.unwrap_err();
     assert!(error.to_string().contains("`login.word` is secret"), "{error}");
-    assert_eq!(world.enqueued("use-login").await, [], "none of them is there");
+    assert_eq!(world.enqueued("use-login").await, [], "no job is enqueued");
 
     let first = MakeKey::enqueue(&jobs, "ada".to_owned()).await.unwrap();
     let next = first.then(UseLogin::enqueue(&jobs, login(""), None), "token");

@@ -84,7 +84,7 @@ async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
         assert_eq!(world.host.kill("probe"), 1);
     });
     assert!(killed.failed);
-    assert_eq!(world.runs().await, [], "nobody has written its end yet");
+    assert_eq!(world.runs().await, [], "the killed run has no record yet");
     world.go();
     let next = async {
         loop {
@@ -105,7 +105,7 @@ async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
     assert_eq!(lost.environment, "dev");
     assert_eq!(world.marks("bodies").len(), 2);
 
-    // The same deployment is delivered again: it had its run, whose record is kept.
+    // Another delivery of the first deployment runs nothing, and the record of its lost run stays.
     world.invoke(deploy("deploy", RUN, "r1")).await;
     assert_eq!(world.bodies(), 2);
     assert_eq!(world.table.run(&task(), RUN.parse().unwrap()).await.unwrap(), Some(lost));
@@ -131,10 +131,10 @@ async fn l14_repeated_deliveries_of_an_envelope_run_the_body_once() {
         assert_eq!(later["refused"]["reason"], "already_ran", "{later}");
         assert_eq!((world.bodies(), world.runs().await), (1, vec![record]), "one body, one record");
         let state = world.table.state(&task()).await.unwrap();
-        assert_eq!(state.lease, None, "nothing is held");
+        assert_eq!(state.lease, None, "the lease is released");
 
         world.invoke(json!({})).await;
-        assert_eq!(world.bodies(), 2, "another request is another run");
+        assert_eq!(world.bodies(), 2, "a request without the id starts a new run");
     }
 }
 

@@ -94,7 +94,7 @@ async fn c16_the_pauses_between_attempts_grow_and_have_jitter() {
         let waited = attempts[1].started_at.as_millisecond() - attempts[0].started_at.as_millisecond();
         assert!(waited >= pause - 1, "{waited} ms instead of {pause} ms");
     }
-    // Both fail by chance in fewer than one of a million runs.
+    // By chance, each of these two assertions fails in fewer than one of a million runs.
     assert!(pauses[6..].iter().sum::<i64>() > bounds[..5].iter().sum::<i64>(), "they grow: {pauses:?}");
     assert_ne!(pauses, bounds, "each is a random part of its bound");
 }
@@ -154,7 +154,7 @@ async fn l13_a_panic_fails_the_run_and_not_the_process() {
     ] {
         let (world, status, kind, message) = failure(mode).await;
         assert_eq!((status, kind, message.as_str()), (Status::Failed, ErrorKind::Execution, wanted));
-        assert_eq!(world.bodies(), 2, "a panic may pass");
+        assert_eq!(world.bodies(), 2, "a panic is retried");
         assert_lives_on(&world).await;
     }
 }
@@ -212,11 +212,11 @@ async fn l13_a_body_that_ends_the_process_fails_the_invocation_at_once() {
         let world = World::with(json!({ "mode": mode })).await;
         let started = Instant::now();
         let invocation = world.invoke(json!({})).await;
-        assert!(started.elapsed() < Duration::from_secs(10), "noticed at once, not by the timeout");
+        assert!(started.elapsed() < Duration::from_secs(10), "noticed long before the timeout");
         assert!(answer(&invocation)["errorMessage"].as_str().unwrap().contains(reason));
         assert_eq!(world.bodies(), 1);
         let state = world.table.state(&task()).await.unwrap();
-        assert!(state.lease.is_some(), "its end is written by whoever meets the lease when that has run out");
+        assert!(state.lease.is_some(), "the lease stays until a process finds it expired and ends the run");
     }
 }
 
@@ -246,7 +246,7 @@ async fn l05_an_earlier_end_of_the_invocation_is_the_deadline() {
     spec.timeout = Duration::from_secs(3);
     world.host.register(spec);
     let run = world.run().await;
-    assert_eq!(run.status, Status::Timeout, "written down before the process is killed");
+    assert_eq!(run.status, Status::Timeout, "the timeout is recorded before the process is killed");
     assert_eq!(world.table.state(&run.task).await.unwrap().lease, None);
     // No time is left for a rollback.
     world.line("no time is left").await;
@@ -274,7 +274,7 @@ async fn c07_a_body_that_never_yields_is_recorded_and_ends_with_its_process() {
         let run = world.last().await;
         assert_eq!((run.status, run.error.unwrap().kind), (Status::Timeout, ErrorKind::Timeout), "{mode}");
         assert_eq!(world.table.state(&run.task).await.unwrap().lease, None);
-        assert!(world.marks("rollbacks").is_empty(), "nothing is undone beside a body that still runs");
+        assert!(world.marks("rollbacks").is_empty(), "no rollback runs while the body still runs");
         assert_fresh(&world).await;
     }
 }
@@ -321,7 +321,7 @@ async fn data_too_large_for_a_record_fails_the_run() {
     let error = run.error.unwrap();
     assert_eq!((run.status, error.kind), (Status::Failed, ErrorKind::Execution));
     assert!(error.message.starts_with("data has 5000002 bytes"), "{}", error.message);
-    assert_eq!(answer(&invocation)["errorMessage"], error.message, "and not the body's word of success");
+    assert_eq!(answer(&invocation)["errorMessage"], error.message, "not the body's message of success");
     assert_eq!(run.message, None);
     assert_eq!(world.table.state(&run.task).await.unwrap().lease, None);
 }
@@ -364,6 +364,6 @@ async fn a_rollback_of_the_stack_runs_only_the_rollback() {
     world.register(json!({ "config": { "names": ["bad-rollback"] } }));
     let again = deploy("rollback", "01KAJ0000000000000000000RP", "r3");
     assert_eq!(answer(&world.invoke(again).await)["errorMessage"], "cannot be undone");
-    assert_eq!(world.marks("rollbacks").len(), 2, "not undone a second time after its failure");
+    assert_eq!(world.marks("rollbacks").len(), 2, "a failed rollback is not repeated");
     assert_eq!(world.last().await.status, Status::Failed);
 }

@@ -49,10 +49,10 @@ async fn a_payload_that_is_not_an_envelope_is_rejected_and_claims_nothing() {
     assert_eq!((world.bodies(), world.runs().await.len()), (1, 1));
     assert_eq!(world.table.state(&task()).await.unwrap().lease, None);
     for line in world.logged().iter().filter(|line| line["message"].as_str().unwrap().contains("payload")) {
-        assert!(line["run_id"].is_null(), "it is not the run's before it: {line}");
+        assert!(line["run_id"].is_null(), "the line has no run id: {line}");
         assert_eq!((&line["level"], &line["task"]), (&json!("ERROR"), &json!("probe")));
     }
-    // `null` has no fields, and so is a request by hand.
+    // `null` has no fields, so it counts as a run by hand.
     assert!(!world.host.invoke("probe", "null").await.unwrap().failed);
 }
 

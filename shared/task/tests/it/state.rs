@@ -70,7 +70,7 @@ async fn q03_a_state_is_built_once_per_process_and_torn_down_once() {
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the process did not end");
 
-    assert_eq!(uses(&world.run().await), 1, "another process has another state");
+    assert_eq!(uses(&world.run().await), 1, "a new process builds a new state");
     assert_eq!(world.marks("opened").len(), 2);
 }
 

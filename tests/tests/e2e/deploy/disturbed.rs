@@ -93,7 +93,7 @@ impl Life {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(90), arrived).await.expect("the event does not come again");
+        tokio::time::timeout(Duration::from_secs(90), arrived).await.expect("the event is not redelivered");
         self.pages.open();
         assert_eq!(again.await.unwrap(), json!("Answered"));
         let (deployed, status) = deploying.await.unwrap();
@@ -227,8 +227,8 @@ impl Life {
     }
 }
 
-/// Delivers an event to the dispatcher as Lambda does: up to three times if the process dies. It may die since the emulator
-/// has not yet noticed that it was killed.
+/// Delivers an event to the dispatcher as Lambda does: up to three times if the process dies. The first delivery may
+/// reach the killed process, if the emulator has not noticed its end yet.
 async fn redeliver(stack: Stack, event: Value) -> Value {
     let mut answer = Value::Null;
     for _ in 0..3 {

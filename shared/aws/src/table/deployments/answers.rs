@@ -15,8 +15,8 @@ use crate::table::{
 };
 
 impl Table {
-    /// Decides the answer of a request that has no entry, once, as [`Table::close`] does for one that has. Nothing if it has
-    /// one by now. One write.
+    /// Decides the answer of a request without an entry, once. Returns the decided answer, and whether it is `answer`.
+    /// Returns `None` if the request has an entry by now: then [`Table::close`] decides. One write.
     pub async fn answer(
         &self,
         request: RequestKey<'_>,
@@ -47,7 +47,7 @@ impl Table {
         }
     }
 
-    /// The decided answer of a request: its entry's, or its own. One consistent read.
+    /// Returns the decided answer of a request, which is stored in its entry if it has one. One consistent read.
     pub async fn answered(
         &self,
         request: RequestKey<'_>,
@@ -61,8 +61,8 @@ impl Table {
         }
     }
 
-    /// Takes it upon this delivery to send an answer to the URL with this digest. False if another one has: then nothing has
-    /// changed. One write.
+    /// Claims the sending of an answer to the URL with this digest. Returns false if another delivery has claimed it:
+    /// then nothing changes. One write.
     pub async fn claim_sending(
         &self,
         request: RequestKey<'_>,

@@ -109,9 +109,9 @@ impl Table {
         }
     }
 
-    /// Moves to `ledger` what an earlier version kept under the name `by_name`, if that is newer: where it stands, and its
-    /// newest entry. The old items stay for an earlier version that a rollback brings back. Two reads, and a transaction
-    /// if there is something to move.
+    /// Copies the ledger `by_name` of an earlier version to `ledger` if it is newer: its state and its newest entry.
+    /// The old items stay, for a rollback to that version. At most three reads, and a transaction if there is something
+    /// to copy.
     pub async fn move_ledger(&self, by_name: &str, ledger: &str) -> Result<(), TableError> {
         let Some(old) = self.latest(by_name).await? else { return Ok(()) };
         let current = self.latest(ledger).await?;
@@ -146,9 +146,10 @@ impl Table {
         page.items.unwrap_or_default().into_iter().map(|item| self.parsed(ledger, item)).collect()
     }
 
-    /// Writes a new entry and makes it the ledger's newest, if the ledger still stands where `seen` says and the request
-    /// has neither an entry nor an answer. One transaction, so that of two deliveries of a request one opens and the other
-    /// resumes. The ledger's last success is from now on the one before this entry: a rollback undoes the newest at once.
+    /// Writes a new entry and makes it the ledger's newest, unless the ledger's state is no longer `seen`, or the
+    /// request has an entry or an answer. One transaction, so that of two deliveries of a request one opens the entry
+    /// and the other continues it. The ledger's last success becomes `entry.previous`, so a rollback changes it when it
+    /// is opened, not when it is closed.
     pub async fn open(&self, entry: &Entry, seen: Option<&Latest>) -> Result<Opened, TableError> {
         let ledger = &entry.deployment.ledger;
         let latest = Latest { entry: entry.key.clone(), successful: entry.previous.clone(), deleted: None };
@@ -176,9 +177,8 @@ impl Table {
         self.applied("note a deployment's progress", update.send().await).map(drop)
     }
 
-    /// Decides a deployment's answer, once: of several that try, the first one's answer stands and is returned
-    /// with whether it is one's own. With it goes where the ledger stands from now on, unless a newer deployment
-    /// has been opened.
+    /// Decides a deployment's answer, once. Returns the decided answer, and whether it is `answer`. The same
+    /// transaction updates the ledger's state, unless a newer deployment has been opened or the resource was deleted.
     pub async fn close(&self, entry: &Entry, answer: &Answered) -> Result<(Answered, bool), TableError> {
         let ledger = &entry.deployment.ledger;
         let successful = entry.successful_after(answer.success);
@@ -227,8 +227,8 @@ impl Table {
         })
     }
 
-    /// Says where a ledger stands although no deployment was closed: its resource was deleted. One write; nothing changes,
-    /// and false is returned, if the ledger has gone on since `seen`.
+    /// Sets a ledger's state after its resource was deleted, without closing a deployment. Returns false if the state
+    /// is no longer `seen`: then nothing changes. One write.
     pub async fn stand(&self, ledger: &str, seen: Option<&Latest>, now: &Latest) -> Result<bool, TableError> {
         match transact(&self.client, vec![self.put_latest(ledger, now, seen)?]).await {
             Ok(()) => Ok(true),
@@ -258,7 +258,7 @@ impl Table {
             let put = put.build().map_err(|error| self.failed("write a ledger", &error))?;
             return Ok(TransactWriteItem::builder().put(put).build());
         };
-        // All of it as it was seen: a success that was noted in the meantime must not be lost.
+        // The condition covers each attribute, so that a success recorded in the meantime is not overwritten.
         let mut seen = self.item(Key::latest(ledger), seen)?;
         let mut condition = "#entry = :entry".to_owned();
         let mut put =
@@ -324,7 +324,7 @@ impl Table {
         self.update(request.key())
     }
 
-    /// When what is written at `now` expires, in seconds as DynamoDB wants it.
+    /// Returns the expiry of an item that is written at `now`, in seconds, as time to live requires.
     pub(crate) fn ledger_expiry(&self, now: Timestamp) -> AttributeValue {
         let kept = self.retention.max(LEDGER_RETENTION);
         n(now.saturating_add(kept).unwrap_or(Timestamp::MAX).as_second())

@@ -34,9 +34,9 @@ impl DuePage {
 }
 
 impl Table {
-    /// The jobs of a task and a priority that a runner is to look at, each with when: those that can start, those whose
-    /// worker was lost by then, and those that wait for others. The first `limit`, the soonest first; one query,
-    /// eventually consistent.
+    /// Returns the jobs of a task and a priority in the index, each with the time at which a runner must check it. At
+    /// that time the job can start, its lease expires, or its dependencies are checked again. At most `limit` jobs, the
+    /// soonest first. One query, eventually consistent.
     pub async fn due_for_runner(
         &self,
         task: &TaskName,
@@ -54,8 +54,8 @@ impl Table {
         Ok(items.iter().filter_map(|item| Some((key_of(item)?, time(item)?))).collect())
     }
 
-    /// The jobs of one partition of the index whose messages the pulse is to send by `until`, the soonest first: a page of
-    /// them, which goes on where `from` ended. One query, eventually consistent.
+    /// Returns a page of the jobs in one partition of the index that the pulse must handle by `until`, the soonest
+    /// first. The page starts after the end of `from`. One query, eventually consistent.
     pub async fn due_for_queues(
         &self,
         partition: u8,
@@ -65,8 +65,8 @@ impl Table {
         self.due_page(DuePartition::Queues { shard: partition }, until, from).await
     }
 
-    /// As [`due_for_queues`](Self::due_for_queues), of those whose place in the index was written by an earlier version.
-    /// The jobs of a task `q` are left out: for them a runner may look.
+    /// Like [`due_for_queues`](Self::due_for_queues), for index entries of an earlier version. The jobs of a task named
+    /// `q` are left out, since the partition may hold them for a runner.
     pub async fn due_for_queues_before(
         &self,
         partition: u8,
@@ -93,7 +93,8 @@ impl Table {
         Ok(DuePage { keys, end: output.last_evaluated_key })
     }
 
-    /// Those of the jobs that are not over: consistent reads, 100 at a time. What cannot be read is reported.
+    /// Reads these jobs and returns those that are not over: consistent reads, 100 at a time. The errors of unreadable
+    /// records are returned as well.
     pub async fn open_jobs(&self, keys: &[JobKey]) -> Result<(Vec<Job>, Vec<TableError>), TableError> {
         let keys = keys.iter().map(Key::job).collect();
         let (mut jobs, mut unreadable) = (Vec::new(), Vec::new());
@@ -120,7 +121,7 @@ impl Table {
 
     /// Takes a job off the index after its message was sent. Nothing changes if it was started or moved since. One write.
     pub async fn remove_from_due(&self, key: &JobKey) -> Result<(), TableError> {
-        // The partitions of a task `q` are the runner's.
+        // For a task named `q`, the old partition belongs to the runner.
         let old = if DuePartition::has_old_name(&key.task) {
             DuePartition::of_queues(key.run_id)
         } else {

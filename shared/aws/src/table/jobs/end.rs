@@ -22,7 +22,8 @@ use crate::table::{
 #[derive(Clone, Debug, PartialEq)]
 #[must_use]
 pub enum JobEnd {
-    /// The record is written, now or by an earlier write of the same. The jobs that depend on it must be woken.
+    /// The record is written, by this write or by an earlier one with the same content. The jobs that depend on this
+    /// one must be woken.
     Written(Vec<JobKey>),
     /// Another process ended the job first. Its record stays.
     Before(Box<Run>),
@@ -67,7 +68,7 @@ impl Table {
             // Its record may have been deleted since.
             Conditional::Refused(item) if item.is_empty() => Ok(JobEnd::Lost),
             Conditional::Refused(item) => match self.job_record(item)? {
-                // The followers were in the response that was lost: they are woken when they are due.
+                // Only the lost response had the followers. They are woken at their next dependency check.
                 JobRecord::Over(stands) if *stands == *run => {
                     self.free_place(job).await;
                     Ok(JobEnd::Written(Vec::new()))

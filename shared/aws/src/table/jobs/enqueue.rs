@@ -27,18 +27,18 @@ use crate::{
 
 /// The number of records in one request.
 const BATCH: usize = 25;
-/// The number of requests for records that the service left unprocessed.
+/// The maximum number of requests for one batch, since the service may leave records unprocessed.
 const TRIES: u32 = 8;
-/// The pauses between the tries of keys that others take and free at the same time.
+/// The attempts to claim keys that other jobs take and free at the same time, and the pauses between them.
 const ROUNDS: Retry =
     Retry { max_attempts: 8, initial: Duration::from_millis(10), max: Duration::from_millis(500) };
 
-/// The keys that tell a job apart from others.
+/// The keys that only one job of a task can have at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobKeys {
-    /// Its own id, for as long as its record is kept.
+    /// The id that the enqueuer chose. It is taken as long as the job's record is kept.
     pub id: Option<String>,
-    /// The run of which it is the only replay, for as long as its record is kept.
+    /// The run that the job replays. No other job can replay it as long as the job's record is kept.
     pub replay_of: Option<RunId>,
     /// The scope in which the job must be unique.
     pub unique: Option<Unique>,
@@ -67,7 +67,8 @@ pub enum EnqueueOutcome {
 /// The claim of a unique key.
 pub(super) struct KeyClaim {
     key: Key,
-    /// Up to when it keeps others out; nothing if it does so for as long as its job's record is kept.
+    /// The time until which the key excludes other jobs. `None` if it excludes them as long as its job's record is
+    /// kept.
     until: Option<Timestamp>,
     /// When its item may be deleted.
     expires: Timestamp,
@@ -82,7 +83,8 @@ pub(super) enum KeyState {
     Own,
     /// Another job has it, and keeps this one out.
     Held(RunId),
-    /// Another job has it that is over, or whose time is.
+    /// Another job has it but no longer excludes this one, since that job is over or gone, or the key's time has
+    /// passed.
     Ended(RunId),
 }
 
@@ -93,9 +95,9 @@ struct Holder {
 }
 
 impl Table {
-    /// Writes the record of a new job. One write unit without keys; with them a transaction with an item for each, at twice
-    /// the units. A key whose job is over, or whose time is, is taken over; an id only once its job's record is gone. A job that
-    /// is not accepted leaves nothing behind.
+    /// Writes the record of a new job. One write unit without keys. With keys, a transaction with an item for each, at
+    /// twice the units. A unique key is taken over if its job is over or its time has passed, an id only if its job's
+    /// record is gone. A job that is joined or refused leaves neither an item nor an object.
     pub async fn enqueue(
         &self,
         job: &Job,
@@ -107,7 +109,7 @@ impl Table {
         let key_claims = self.key_claims(job, keys, now);
         let enqueued = match self.item_of_job(&kept, transport.place(job, now)) {
             Ok(item) if key_claims.is_empty() => self.enqueue_item(item).await,
-            // On the heap: few jobs have keys, and what waits for this would be larger by all of it.
+            // Boxed, so that the future of an enqueue without keys, the usual case, stays small.
             Ok(item) => Box::pin(self.enqueue_keyed(job, item, &key_claims, now)).await,
             Err(error) => {
                 self.discard(&kept).await;
@@ -124,7 +126,8 @@ impl Table {
     async fn enqueue_item(&self, item: Item) -> Result<EnqueueOutcome, TableError> {
         let put = self.put(item);
         let sent = put.condition_expression("attribute_not_exists(pk)").send().await;
-        // Ids are random: one that is there is this very write, whose response was lost, and may have started since.
+        // Ids are random, so an existing record is from an earlier attempt of this write, whose response was lost. The
+        // job may have started since.
         self.applied("enqueue a job", sent).map(|_| EnqueueOutcome::New)
     }
 
@@ -143,7 +146,7 @@ impl Table {
                 writes.push(TransactWriteItem::builder().put(put).build());
             }
             let refused = match transact(&self.client, writes).await {
-                // The record is there already: by this very transaction, whose response was lost.
+                // The record exists, so an earlier attempt of this transaction succeeded and its response was lost.
                 Ok(()) | Err(CommitError::Refused { index: 0 }) => return Ok(EnqueueOutcome::New),
                 // Only the key whose condition failed may keep the job out.
                 Err(CommitError::Refused { index }) => key_claims.get(index - 1),
@@ -221,7 +224,8 @@ impl Table {
         ids.chain(unique).collect()
     }
 
-    /// The write that claims a key, which must be free or that of a job which no longer holds it.
+    /// Returns the write that claims a key. With `from`, its condition is that this job still has the key. Otherwise
+    /// the key must be free, or its time must have passed.
     pub(super) fn taking_of(
         &self,
         job: &Job,
@@ -280,8 +284,8 @@ impl Table {
         })
     }
 
-    /// Writes the records of many new jobs, 25 with a request. Returns those that the service did not take in the end, with the
-    /// reason; the others have their records.
+    /// Writes the records of many new jobs, 25 with a request. Returns the jobs whose records could not be written,
+    /// with the errors.
     pub async fn enqueue_all(
         &self,
         jobs: &[Job],
@@ -318,10 +322,10 @@ impl Table {
         failed
     }
 
-    /// Writes items, or says by their sort keys which are left, and why.
+    /// Writes items. The error has the sort keys of the items that were left, and the cause.
     async fn put_all(&self, items: Vec<Item>) -> Result<(), (Vec<String>, String)> {
         let mut pause = Duration::from_millis(50);
-        // An item that is there cannot be missing.
+        // `build` fails only if no item is set.
         let puts =
             items.into_iter().filter_map(|item| PutRequest::builder().set_item(Some(item)).build().ok());
         let mut requests: Vec<_> = puts.map(|put| WriteRequest::builder().put_request(put).build()).collect();

@@ -22,9 +22,9 @@ pub const MAX_STEPS: usize = 100;
 
 /// A table engine in this process that can commit groups.
 pub trait GroupCommit: Send + Sync {
-    /// Reads the items with these partition and sort keys, all different, and has each replaced by what
-    /// `decide` makes of it; nothing stays as it is. Nobody else reads or writes meanwhile, and all is written or, after
-    /// an error, nothing.
+    /// Reads the items with these partition and sort keys, which must all differ, and passes each to `decide` with its
+    /// index. An item that `decide` returns replaces the one that was read; `None` leaves it unchanged. The change is
+    /// atomic and isolated: no other request reads or writes meanwhile, and after an error nothing is written.
     fn change(
         &self,
         table: &str,
@@ -36,9 +36,9 @@ pub trait GroupCommit: Send + Sync {
 /// A step of one job.
 #[derive(Clone, Debug)]
 pub enum JobStep {
-    /// Its first start, if the job waits for nothing.
+    /// The start of a pending job that has no limit and can start now.
     Start(JobKey, StartRequest),
-    /// Its end, unless it was started or ended since, or other jobs depend on it.
+    /// The end of a job. It is not committed if the job was started or ended since, or if other jobs depend on it.
     End(JobKey, End),
 }
 
@@ -73,8 +73,8 @@ impl Table {
         Ok(JobStep::End(job.key(), End { fencing_token: job.fencing_token, item }))
     }
 
-    /// Takes the steps of different jobs, at most [`MAX_STEPS`], and says of each what became of it. One that was not taken has
-    /// changed nothing, and is to be looked at alone; after an error none was.
+    /// Commits the steps of different jobs, at most [`MAX_STEPS`], and returns the outcome of each. `None` means that
+    /// the step was not committed and must be written alone. After an error no step was committed.
     pub fn commit_steps(
         &self,
         engine: &dyn GroupCommit,
@@ -99,7 +99,7 @@ impl Table {
     fn after(&self, step: JobStep, record: Item, transport: Transport) -> Option<(Item, StepOutcome)> {
         match step {
             JobStep::Start(_, request) => {
-                // A start of its own reports a record that cannot be read.
+                // An unreadable record is reported when the job is started alone.
                 let JobRecord::Open(job) = self.job_record(record.clone()).ok()? else { return None };
                 is_usual(&job, &request).then(|| {
                     let started = job.started(&request);
@@ -117,7 +117,8 @@ impl Table {
     }
 }
 
-/// Returns true if nothing but a start is needed.
+/// Returns true if the start of a job consists of one write: it takes no place, records no lost attempt and ends no
+/// job.
 fn is_usual(job: &Job, request: &StartRequest) -> bool {
     job.status == Status::Pending
         && job.limit.is_none()

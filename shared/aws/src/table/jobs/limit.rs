@@ -19,7 +19,7 @@ use crate::table::{
     keys::{DuePartition, Key},
 };
 
-/// The pauses between the tries of places that others take and give back at the same time.
+/// The attempts to take a place while other jobs take and release places, and the pauses between them.
 const ROUNDS: Retry =
     Retry { max_attempts: 10, initial: Duration::from_millis(4), max: Duration::from_millis(100) };
 /// The retention of an unused key's places.
@@ -69,7 +69,7 @@ impl Table {
         let _ = self.applied("keep a job's place", update.send().await);
     }
 
-    /// Releases the place of a job, if it has one. If that fails, the place is free after its end.
+    /// Releases the place of a job, if it has one. If that fails, the place is free when its time has passed.
     pub(crate) async fn free_place(&self, job: &Job) {
         let Some(limit) = &job.limit else { return };
         let update = self
@@ -124,7 +124,7 @@ impl Table {
         let item = item.unwrap_or_default();
         let number = |value: &AttributeValue| value.as_n().ok().and_then(|it| it.parse::<i64>().ok());
         let places = item.get("places").and_then(|places| places.as_m().ok()).into_iter().flatten();
-        // An invalid entry takes no place away.
+        // An invalid entry counts as a free place.
         let places = places.filter_map(|(id, until)| {
             Some((id.parse().ok()?, Timestamp::from_millisecond(number(until)?).ok()?))
         });

@@ -1,8 +1,8 @@
 //! The records of jobs: written when a job is enqueued, and changed by conditional writes when it starts and ends.
 //!
 //! A job with an item under 1 KB costs 3 write units (enqueue, start, end), and two more for each further attempt.
-//! While a job is in the index `due`, each of these writes the index too, which DynamoDB charges in addition. Under the
-//! runner every job is in it, in AWS only jobs that wait for longer than SQS allows.
+//! While a job is in the index `due`, DynamoDB also charges for each write of the index. Under a runner every open job
+//! is in the index. In AWS only the jobs that the pulse handles are in it.
 
 mod due;
 mod end;

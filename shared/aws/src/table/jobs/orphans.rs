@@ -18,9 +18,10 @@ const LATE: Duration = Duration::from_secs(120);
 pub type Next = Item;
 
 impl Table {
-    /// The orphans of one partition of a task: jobs that were enqueued in the period and are not in the index `due`, although
-    /// they could have started a while ago or their worker was lost. One MB of records, and the start of the next page. One
-    /// query, eventually consistent. Only the attributes that a wake-up needs are read.
+    /// Returns the orphans of one partition of a task, and the start of the next page. An orphan was enqueued in the
+    /// period and is not in the index `due`, although it could have started, or its lease expired, more than two
+    /// minutes ago. One query over at most 1 MB of records, eventually consistent. The jobs have only the attributes
+    /// that a wake-up needs.
     pub async fn orphaned_jobs(
         &self,
         task: &TaskName,

@@ -30,8 +30,8 @@ pub enum JobWrites {
 impl Table {
     /// The writes that enqueue a job, as [`Table::enqueue`] makes them: its record and a claim of each key.
     ///
-    /// One or two reads of each key. If another job takes a key afterwards, the condition of the claim does not hold. Nothing is
-    /// stored but large arguments, as an object.
+    /// One or two reads of each key. If another job takes a key afterwards, the transaction is cancelled. Stores
+    /// nothing except large arguments, which become an object in the bucket.
     pub async fn prepare_job(
         &self,
         job: &Job,

@@ -20,8 +20,8 @@ use crate::table::{
 impl Table {
     /// Ends the leases of a dead runner on a task's jobs, at `now`. The next start of such a job records that its worker was lost.
     /// Returns the jobs. `longest` is the longest lease.
-    /// If the runner is alive after all, it keeps a job by renewing its lease, or has lost it to another worker. One query for
-    /// each priority, one read for each job found, and one write for each lease.
+    /// If the runner is still alive, it keeps each job whose lease it renews before another worker starts the job. One
+    /// query for each priority, one read for each job found, and one write for each lease.
     pub async fn revoke_leases(
         &self,
         task: &TaskName,

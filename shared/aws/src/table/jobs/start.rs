@@ -35,7 +35,8 @@ pub enum JobStart {
 }
 
 impl Transport {
-    /// The end of the update expression of a start: it moves the job in the index to the end of its lease, or off the index.
+    /// Returns the last part of the update expression of a start. It moves the job's index entry to the end of the
+    /// lease, or removes the entry.
     fn at_start(self) -> &'static str {
         match self {
             Self::Queue => " REMOVE full_since, due_pk, due_at",

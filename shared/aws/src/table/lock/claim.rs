@@ -21,8 +21,9 @@ use crate::table::{
 impl Table {
     /// Claims a task for a run. One write and no read. Nothing changes if the claim is refused.
     ///
-    /// A lost run that still holds the task is ended first, and the claim is written again: only its lease knows of the run, so
-    /// its record must exist before the lease is replaced. Other lost runs of the task are ended as well when this returns.
+    /// If a lost run holds the task, that run is ended and the claim is written again. Its record must exist before its
+    /// lease is replaced, since the table has no other trace of the run. Other lost runs of the task are ended before
+    /// this returns.
     pub async fn claim(&self, task: &TaskName, request: &Request) -> Result<Decision, TableError> {
         let mut ended = Vec::new();
         loop {

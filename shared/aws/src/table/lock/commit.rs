@@ -1,4 +1,4 @@
-//! An author's own transaction, which happens only while the run still has its task.
+//! An author's own transaction, which is committed only while the run holds its task.
 
 use aws_sdk_dynamodb::types::{ConditionCheck, builders::ConditionCheckBuilder};
 use lamplighter_core::{claim::Fence, id::RunId, job::JobKey, name::TaskName, status::Status};
@@ -13,8 +13,8 @@ use crate::table::{
 };
 
 impl Table {
-    /// Writes all of `writes`, if the run still has its task, or nothing. At most 99 writes, as DynamoDB takes 100 with
-    /// the check of the hold, which costs two write units.
+    /// Writes all of `writes` if the run still holds its task, otherwise nothing. At most 99 writes: DynamoDB accepts
+    /// 100, of which one is the check of the lease. The check costs two write units.
     pub async fn commit(
         &self,
         task: &TaskName,
@@ -35,7 +35,7 @@ impl Table {
         self.commit_if(check, writes).await
     }
 
-    /// Writes all of `writes`, if the worker with this fencing number still has the job, or nothing. As [`Table::commit`].
+    /// Like [`Table::commit`], if the worker with this fencing token still has the job.
     pub async fn commit_job(
         &self,
         key: &JobKey,

@@ -26,16 +26,17 @@ use crate::table::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Recorded {
-    /// The record is written, now or by an earlier write of the same whose response was lost.
+    /// The record is written, by this write or by an earlier one with the same content whose response was lost.
     Written,
-    /// The run had a terminal record, which stays. It is as [`Table::run`] returns it.
+    /// The run already has another terminal record, which stays. This is that record, as [`Table::run`] returns it.
     Before(Box<Run>),
 }
 
 impl Table {
     /// Writes the record of a run that is over, then releases the task. Two writes.
     ///
-    /// A run that was taken for lost can do neither: the process that found it has written the record and released the task.
+    /// If another process has ended the run as lost, its record stays. The task is then released only if the run still
+    /// has its lease.
     pub async fn finish(&self, run: &Run, fence: Fence) -> Result<Recorded, TableError> {
         let recorded = self.record(run).await?;
         match &recorded {
@@ -66,7 +67,7 @@ impl Table {
 
     /// Releases the task, if the run still has its lease. One write.
     async fn release(&self, run: &Run, fence: Fence) -> Result<(), TableError> {
-        // A value that no expression uses is refused, so each way has its own.
+        // DynamoDB refuses a value that no expression uses, so both expressions use `:streak`.
         let (streak, by) = match run.status {
             Status::Completed => (":streak", 0),
             _ => ("failure_streak + :streak", 1),
@@ -77,7 +78,8 @@ impl Table {
             .expression_attribute_values(":last_run", s(run.id.to_string()))
             .expression_attribute_values(":status", s(run.status.as_str()))
             .expression_attribute_values(":streak", n(by));
-        // Taken over, or released by an earlier write whose response was lost: the lease is gone.
+        // A refused update means that the lease is gone: another process has ended the run, or the response to an
+        // earlier update was lost.
         self.applied("release a task", update.send().await).map(drop)
     }
 
@@ -98,8 +100,8 @@ impl Table {
         }
     }
 
-    /// Releases a task that was claimed for a run which is over already. The state of the task's last run stays. A switch that
-    /// the claim turned off is turned on again. One write.
+    /// Releases a task that was claimed for a run that is already over. The task's last run stays the same. If the
+    /// claim has disabled the task, it is enabled again. One write.
     pub async fn give_back(
         &self,
         task: &TaskName,
@@ -112,18 +114,18 @@ impl Table {
         } else {
             self.letting_go(task, request.run_id, fence, "")
         };
-        // Taken over, or released by an earlier write whose response was lost: the lease is gone.
+        // A refused update means that the lease is gone, as in `release`.
         self.applied("release a task", update.send().await).map(drop)
     }
 
-    /// Ends a run that was lost: writes its record and releases its task. A record of its own stays. Returns the record that
-    /// the run has then.
+    /// Ends a lost run: writes its record and releases its task. If the run already has a record, that one stays.
+    /// Returns the stored record.
     pub async fn end_lost(&self, task: &TaskName, lost: &LostRun, now: Timestamp) -> Result<Run, TableError> {
         self.end_held(lost.run(task, now), lost.fence).await
     }
 
-    /// Ends a run that holds its task and cannot record its end: writes `run` as its record, with the environment in which it
-    /// was claimed, and releases the task. A record of its own stays. Returns the record that the run has then.
+    /// Ends a run that holds its task and cannot record its own end: writes `run` as its record, with the environment
+    /// of the claim, and releases the task. If the run already has a record, that one stays. Returns the stored record.
     pub async fn end_held(&self, run: Run, fence: Fence) -> Result<Run, TableError> {
         let environment = self.environment_of(&run, fence).await?;
         let run = Run { environment, ..run };
@@ -135,7 +137,7 @@ impl Table {
         Ok(stands)
     }
 
-    /// The environment of a run that holds its task: this process's, or, if it has none, the one that the claim stored.
+    /// Returns the environment of a run that holds its task. If this process has no environment, the claim's is read.
     async fn environment_of(&self, run: &Run, fence: Fence) -> Result<String, TableError> {
         if !self.environment.is_empty() {
             return Ok(self.environment.clone());

@@ -20,7 +20,7 @@ pub enum Renewed {
     Held,
     /// The lease is extended, but the end of the run was requested or the task is switched off.
     Unwanted,
-    /// The run has lost its lease: it was taken for lost.
+    /// The run no longer has its lease: another process has ended it as lost.
     Lost,
 }
 

@@ -18,8 +18,8 @@ use crate::table::{
     record::{JobRecord, UnreadableItem, is_open},
 };
 
-/// The most records that a page reads to find those that its filters select. So the cost of a page does not grow with the
-/// history: at most 1000 eventually consistent reads (an eighth of a read unit for a record of 1 KB).
+/// The maximum number of records that a page with filters reads. It limits the cost of a page, however long the history
+/// is: 1000 eventually consistent reads, of an eighth of a read unit each for records of 1 KB.
 pub const LOOKED_AT: u16 = 1000;
 /// The number of records that a query with filters reads.
 const CHUNK: u16 = 100;
@@ -38,9 +38,9 @@ pub struct History {
     pub statuses: Vec<Status>,
     /// Only those with this trigger.
     pub trigger: Option<Trigger>,
-    /// Only those of this time or later, by their ids: when the trigger came.
+    /// Only runs that were triggered at this time or later. The time is part of the run's id.
     pub from: Option<Timestamp>,
-    /// Only those of before this time.
+    /// Only runs that were triggered before this time.
     pub until: Option<Timestamp>,
     /// The most runs of a page.
     pub limit: u16,
@@ -78,7 +78,7 @@ struct Slice {
     items: Vec<(String, Item)>,
     /// The number of records that were read.
     looked_at: usize,
-    /// The key to which it was looked at; nothing if there are no older ones.
+    /// The sort key of the last record that was read. `None` if there are no older records.
     reached: Option<String>,
 }
 
@@ -178,7 +178,8 @@ impl Table {
             let slice = self.slice(wanted, shard, &range, LOOKED_AT / u16::from(shards)).await?;
             page.looked_at += slice.looked_at;
             items.extend(slice.items);
-            // Behind the point that every partition has reached, runs of other partitions may be missing.
+            // The page ends at the newest of the keys that the partitions reached. Below it, a partition may have
+            // unread runs.
             reached = reached.max(slice.reached);
         }
         items.sort_by(|(one, _), (other, _)| other.cmp(one));
@@ -188,7 +189,7 @@ impl Table {
                 break;
             }
             if page.runs.len() == limit {
-                // More was found than is wanted: the next page finds it again.
+                // The remaining items are read again by the next page.
                 return Ok(page);
             }
             match read(item) {
@@ -222,7 +223,8 @@ impl Table {
             }
             let chunk = if wanted.filters() { wanted.limit.max(CHUNK) } else { wanted.limit };
             let chunk = usize::from(chunk).min(most.saturating_sub(slice.looked_at)).max(1);
-            // An engine may walk from the range's end to where a query begins: what is behind that is not asked for.
+            // The range ends at the cursor, since an engine may scan from the end of the range to the start of the
+            // query.
             let end = behind.as_ref().map_or(&range.end, |behind| behind.min(&range.end));
             let left = range.start.clone()..end.clone();
             let query = self.runs_between(&wanted.task, shard, &left, behind.as_deref());
@@ -258,7 +260,7 @@ impl Table {
             .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
             .expression_attribute_values(":first", s(&keys.start))
             .expression_attribute_values(":last", s(&keys.end));
-        // A key to begin behind must be one of those that the condition lets through.
+        // The start key of a query must satisfy its key condition.
         match behind.filter(|key| *key <= keys.end.as_str()) {
             Some(key) => query.set_exclusive_start_key(Some(partition.key(key).attributes())),
             None => query,
@@ -266,7 +268,7 @@ impl Table {
     }
 }
 
-/// The first and the last sort key that a run of this time can have; nothing if there is no such time.
+/// Returns the first and the last sort key of the runs from `from` until `until`. `None` if the period is empty.
 pub(crate) fn keys(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<Range<String>> {
     let first = from.map_or_else(|| "0".to_owned(), |from| RunId::new(from, 0).to_string());
     let last = match until {
@@ -279,7 +281,7 @@ pub(crate) fn keys(from: Option<Timestamp>, until: Option<Timestamp>) -> Option<
     (first <= last && until.is_none_or(|until| until > Timestamp::UNIX_EPOCH)).then_some(first..last)
 }
 
-/// The query with the filters that are wanted. What they leave out is paid for like the rest, and not sent.
+/// Adds the filters to a query. A record that they exclude costs the same read units, but is not returned.
 fn filtered(mut query: QueryFluentBuilder, wanted: &History) -> QueryFluentBuilder {
     let mut conditions = Vec::new();
     if !wanted.statuses.is_empty() {

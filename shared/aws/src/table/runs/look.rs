@@ -36,7 +36,7 @@ impl Table {
         if let Some(held) = state.held().find(|held| held.lease.run_id == run_id) {
             return Ok(Seen::Held(Box::new(held)));
         }
-        // A run writes its record and then lets go, which may have been since the first look.
+        // The run may have written its record and released its task after the first read.
         let run = self.run(task, run_id).await?;
         Ok(run.map_or(Seen::Nowhere, |run| Seen::Over(Box::new(run))))
     }

@@ -42,10 +42,10 @@ pub struct Counted {
 }
 
 impl Table {
-    /// Counts the runs of a task whose triggers came in `wanted`. What closed hours came to is kept; runs that were lost are
-    /// recorded as such first, so that nothing is added to a closed hour later.
+    /// Counts the runs of a task that were triggered in `wanted`, and stores the rollups of closed hours. Lost runs are
+    /// recorded first, so that the count of a closed hour does not change later.
     ///
-    /// Records that were deleted before anybody asked are not counted.
+    /// Records that were deleted before the first request are not counted.
     pub async fn statistics(
         &self,
         task: &TaskName,
@@ -87,7 +87,7 @@ impl Table {
         Ok(counted)
     }
 
-    /// The hours that have had their rollups made. One consistent read.
+    /// Reads the range of hours that the rollups cover. One consistent read.
     async fn covered(
         &self,
         task: &TaskName,
@@ -135,8 +135,8 @@ impl Table {
         self.applied("keep a rollup", put.send().await).map(drop)
     }
 
-    /// Notes that the hours of `stretch`, which adjoin those of `covered`, have had their rollups made. If somebody else has
-    /// noted more meanwhile, theirs stands.
+    /// Extends the stored range of covered hours by the hours of `stretch`, which adjoin `covered`. If another process
+    /// has changed the range in the meantime, that change stays.
     async fn cover(
         &self,
         task: &TaskName,
@@ -166,7 +166,7 @@ impl Table {
         Ok(all)
     }
 
-    /// Adds what the kept rollups of these hours say.
+    /// Adds the stored rollups of these hours to `counted`.
     async fn merge_kept(
         &self,
         task: &TaskName,
@@ -201,7 +201,7 @@ impl Table {
         }
     }
 
-    /// Counts the runs of some time by their hours, from their records.
+    /// Counts the runs in a range by hour, from their records.
     async fn count_runs(
         &self,
         task: &TaskName,

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::table::{Table, TableError};
 
-/// The most that a value may have to stay in its item, as JSON text in bytes.
+/// The maximum size of a value that stays in its item, in bytes of JSON text.
 pub const LARGE: usize = 100_000;
 /// The number of digits of the hash in an object's key.
 const DIGITS: usize = 16;
@@ -36,8 +36,8 @@ pub fn is_large(value: &Value) -> bool {
 }
 
 impl Table {
-    /// Puts one value of a run into the bucket if it is large, and says where it is then: at
-    /// `<folder>/<task>/<run>/<which>-<hash>.json`. The same value has the same place. Without a bucket every value stays.
+    /// Puts a value of a run into the bucket if it is large, at the key `<folder>/<task>/<run>/<which>-<hash>.json`.
+    /// The same value always has the same key. Returns `None` if the value is not large, or if there is no bucket.
     async fn put_value(
         &self,
         folder: &str,
@@ -102,7 +102,7 @@ impl Table {
         Ok(Cow::Owned(Job { arguments: Value::Null, large, ..job.clone() }))
     }
 
-    /// Deletes the objects of a job that has no record. What cannot be deleted is forgotten by the bucket in its time.
+    /// Deletes the objects of a job that has no record. An object that cannot be deleted expires later.
     pub(crate) async fn discard(&self, kept: &Job) {
         let Some(objects) = &self.objects else { return };
         for stored in kept.large.values() {

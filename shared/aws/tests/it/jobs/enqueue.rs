@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, net::UdpSocket, time::Duration};
 
-use jiff::Timestamp;
 use lamplighter_aws::{
     jobs::{Accepted, EnqueueError, JobOutcome, Jobs, RunnerAddress, Waker},
     table::AbortOutcome,
@@ -25,7 +24,7 @@ async fn q07_a_second_job_with_the_same_id_or_unique_key_is_joined_or_refused() 
     let first = jobs.enqueue(named.clone()).await.unwrap();
     assert_eq!(jobs.enqueue(named.clone()).await.unwrap(), Accepted { joined: true, ..first.clone() });
     succeed(&jobs, &first.key).await;
-    // An id is taken for as long as the record of its job is kept.
+    // An id stays taken as long as its job's record is kept.
     assert_eq!(jobs.enqueue(named).await.unwrap().key, first.key);
 
     let within = Duration::from_secs(60);

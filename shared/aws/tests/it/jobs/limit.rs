@@ -26,12 +26,12 @@ async fn q11_a_limited_key_runs_two_jobs_at_once_and_the_others_later() {
     let two = jobs.start(&keys[1], &worker("two")).await.unwrap().done().unwrap();
     let full = jobs.start(&keys[2], &worker("three")).await.unwrap();
     let Conditional::Refused(JobOutcome::Refused(Refusal::Full { until })) = full else { panic!("{full:?}") };
-    let Some(JobRecord::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("it is open") };
+    let Some(JobRecord::Open(waits)) = jobs.find(&keys[2]).await.unwrap() else { panic!("not open") };
     assert_eq!((waits.status, waits.fencing_token), (Status::Pending, 0));
     assert_eq!(waits.not_before.unwrap().as_millisecond(), until.as_millisecond());
     succeed(&jobs, &keys[3]).await;
 
-    // A worker whose response was lost has its slot already, and starts the job again.
+    // A worker whose response was lost has its place already, and starts the job again.
     assert_eq!(
         jobs.start(&keys[0], &worker("one")).await.unwrap().done().unwrap().fencing_token,
         one.fencing_token
@@ -42,7 +42,7 @@ async fn q11_a_limited_key_runs_two_jobs_at_once_and_the_others_later() {
     tokio::time::sleep_until(tokio::time::Instant::now() + until_then(until)).await;
     assert_eq!(succeed(&jobs, &keys[2]).await.status, Status::Completed);
 
-    // A failed attempt releases its slot until the next one.
+    // A failed attempt releases its place until the next one.
     let again = jobs.conclude(&two, tried(&two, Some(failure())), &worker("two")).await.unwrap();
     assert!(matches!(again, JobOutcome::Again { .. }), "{again:?}");
     let alone = NewJob { limit: Some(Limit { key: "a".into(), at_once: 1 }), ..new() };
@@ -53,7 +53,7 @@ async fn q11_a_limited_key_runs_two_jobs_at_once_and_the_others_later() {
 #[tokio::test]
 async fn q02_q11_a_job_whose_message_cannot_be_sent_is_indexed_for_the_pulse() {
     let embedded = embedded().await;
-    // No queue listens there.
+    // There is no SQS server at this address.
     let clients = Arc::new(Clients::local("http://127.0.0.1:1"));
     let jobs =
         Jobs::new(embedded.table.clone(), Waker::queues("http://127.0.0.1:1/123456789012/shop-", clients));

@@ -67,7 +67,7 @@ impl Intercept for Meter {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // Requests at the same time are told apart by nobody: a test that reads their cost makes them one by one.
+        // The meter cannot distinguish concurrent requests, so a test that reads their cost sends them one by one.
         let operation = context.request().headers().get("x-amz-target").unwrap_or_default();
         let operation = operation.rsplit('.').next().unwrap_or_default().to_owned();
         self.0.lock().unwrap().push((operation, None));
@@ -98,7 +98,7 @@ impl Intercept for Meter {
     }
 }
 
-/// Lets some requests through, and then none: to the table it looks as if the process had died.
+/// Lets a number of requests through and fails all later ones, as if the process had died.
 #[derive(Debug)]
 struct Dying(AtomicUsize);
 
@@ -126,7 +126,7 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// The table as a process has it that dies after so many requests.
+    /// The table of a process that dies after this number of requests.
     pub fn dying_after(&self, requests: usize) -> Table {
         let config = self.table.client().config().to_builder();
         let client = config.interceptor(Dying(requests.into())).build();

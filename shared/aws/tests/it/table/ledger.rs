@@ -91,7 +91,7 @@ async fn l14_of_two_deliveries_one_opens() {
     assert_eq!(table.open(&entry("r1", 0), None).await.unwrap(), Opened::Yes);
     assert_eq!(table.open(&entry("r1", 1), None).await.unwrap(), Opened::Overtaken);
     let seen = table.ledger(LEDGER, None).await.unwrap().latest;
-    // The request has its entry, also for a delivery that saw the newest state.
+    // A delivery that has read the newest state is refused too, since the request has an entry.
     assert_eq!(table.open(&entry("r1", 2), seen.as_ref()).await.unwrap(), Opened::Overtaken);
     assert_eq!(table.open(&entry("r2", 2), seen.as_ref()).await.unwrap(), Opened::Yes);
     assert_eq!(table.open(&entry("r3", 3), seen.as_ref()).await.unwrap(), Opened::Overtaken);
@@ -128,7 +128,7 @@ async fn d08_a_request_without_an_entry_has_one_answer() {
     table.delivered(key("r1"), None, "digest").await.unwrap();
     let stands = table.receive(key("r1"), at(9)).await.unwrap().answer.unwrap();
     assert_eq!((stands.body.as_str(), stands.delivered_to), ("one", vec!["digest".to_owned()]));
-    // What was answered is not opened any more, and what was opened is answered by its entry.
+    // A request that was answered cannot be opened. A request with an entry is answered through the entry.
     assert_eq!(table.open(&entry("r1", 0), None).await.unwrap(), Opened::Overtaken);
     assert_eq!(table.open(&entry("r2", 0), None).await.unwrap(), Opened::Yes);
     assert_eq!(table.answer(key("r2"), &answer("one")).await.unwrap(), None);
@@ -188,11 +188,11 @@ async fn d09_a_ledger_under_the_stacks_name_is_found_and_moved() {
     assert_eq!(moved.latest.as_ref().unwrap().successful.as_ref().unwrap().version, "1");
     assert_eq!(moved.newest.as_ref().unwrap().deployment.ledger, LEDGER);
     assert_eq!(table.receive(key("r1"), at(9)).await.unwrap().entry, Some(old.key.clone()));
-    // Once the ledger has gone on, the old one does not come back.
+    // If the new ledger has a newer entry, the old ledger does not replace it.
     assert_eq!(table.open(&entry("r2", 5), moved.latest.as_ref()).await.unwrap(), Opened::Yes);
     table.move_ledger(BY_NAME, LEDGER).await.unwrap();
     assert_eq!(table.ledger(LEDGER, None).await.unwrap().latest.unwrap().entry.request_id(), "r2");
-    // Unless an earlier version, which a rollback brought back, has gone on with it.
+    // After a rollback to the earlier version, the old ledger has a newer entry and replaces the new one.
     let mut newer = entry("r3", 7);
     newer.deployment.ledger = BY_NAME.into();
     let seen = table.ledger(BY_NAME, None).await.unwrap().latest;
@@ -210,7 +210,7 @@ async fn a_deletion_is_recorded_unless_the_ledger_has_a_newer_entry() {
     let gone = |second| Latest { deleted: Some(at(second)), ..seen.clone() };
     assert!(table.stand(LEDGER, Some(&seen), &gone(9)).await.unwrap());
     assert_eq!(table.latest(LEDGER).await.unwrap(), Some(gone(9)));
-    // A deployment that did not see the deletion is not opened over it, and neither is another deletion noted.
+    // With the state from before the deletion, neither a deployment is opened nor another deletion recorded.
     assert_eq!(table.open(&entry("r2", 10), Some(&seen)).await.unwrap(), Opened::Overtaken);
     assert!(!table.stand(LEDGER, Some(&seen), &gone(11)).await.unwrap());
     assert_eq!(table.open(&entry("r2", 10), Some(&gone(9))).await.unwrap(), Opened::Yes);

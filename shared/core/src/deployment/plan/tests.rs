@@ -38,7 +38,7 @@ fn properties(word: &str) -> Properties {
     Properties::of_text(word)
 }
 
-/// A request for a version, whose properties are named like it.
+/// Creates a request to deploy a version. Its properties are those that `properties` makes of the version.
 fn request(change: Change, id: &str, version: &str, tasks: Vec<PlannedTask>) -> Request {
     Request {
         change,
@@ -90,7 +90,7 @@ fn opened(plan: Plan) -> Entry {
     }
 }
 
-/// The ledger while `entry` goes on, as a new request sees it.
+/// Returns the ledger that a new request reads while the deployment of `entry` is in progress.
 fn begun(entry: Entry) -> Ledger {
     let latest = Latest { entry: entry.key.clone(), successful: entry.previous.clone(), deleted: None };
     Ledger { latest: Some(latest), newest: Some(entry), ..Ledger::default() }
@@ -216,13 +216,13 @@ fn d01_events_are_classified() {
         ("the rollback of a failure", &failed, "1", Kind::Rollback),
         ("another attempt after a failure that was kept", &failed, "2", forward),
         ("something else after a failure that was kept", &failed, "3", forward),
-        ("the rollback of what goes on", &open, "1", Kind::Rollback),
+        ("the rollback of a deployment in progress", &open, "1", Kind::Rollback),
         ("a return, or the rollback of a success", &version_2, "1", Kind::Undecided),
-        ("a return to what was before the version before", &version_3, "1", forward),
+        ("a return to the version before the previous one", &version_3, "1", forward),
         ("a further rollback", &returned, "1", Kind::Rollback),
         ("another attempt after a rollback", &returned, "2", forward),
-        ("a ledger that is not there", &Ledger::default(), "1", Kind::Undecided),
-        ("a ledger that does not know properties", &of_before, "9", Kind::Undecided),
+        ("a missing ledger", &Ledger::default(), "1", Kind::Undecided),
+        ("a ledger without properties", &of_before, "9", Kind::Undecided),
         ("an entry that has expired", &expired, "3", forward),
         ("the rollback after an entry has expired", &expired, "2", Kind::Undecided),
     ] {
@@ -243,14 +243,14 @@ fn d01_an_undecided_event_follows_the_order_of_events_and_then_the_status() {
     ] {
         assert_eq!(resolve(Kind::Undecided, order, phase), expected, "{order:?} {phase:?}");
         assert_eq!(resolve(Kind::Rollback, order, phase), Course::Rollback);
-        // One that the stack sent in a rollback is one, whatever the ledger says.
+        // An Update that the stack sent during a rollback is a rollback, whatever the ledger says.
         let sent_back = if order == Direction::Back { Course::Rollback } else { Course::Update };
         assert_eq!(resolve(Kind::Forward(Course::Update), order, phase), sent_back);
         assert_eq!(resolve(Kind::Forward(Course::Deploy), order, phase), Course::Deploy);
     }
 }
 
-/// Row 1: the stack has turned back while the dispatcher starts.
+/// The stack begins to roll back before the dispatcher reads the stack's status.
 #[test]
 fn d01_a_forward_update_of_a_stack_that_rolls_back_runs_nothing() {
     let ledger = at_version_1();
@@ -265,7 +265,7 @@ fn d01_a_forward_update_of_a_stack_that_rolls_back_runs_nothing() {
     assert_eq!(next.deployment.previous_version.as_deref(), Some("1"));
 }
 
-/// Row 2: the version is the same, and another property differs.
+/// The update keeps the version and changes another property.
 #[test]
 fn d02_an_update_with_the_same_version_that_was_never_opened_is_not_undone() {
     let ledger = at_version_1();
@@ -274,7 +274,7 @@ fn d02_an_update_with_the_same_version_that_was_never_opened_is_not_undone() {
     assert_eq!(rollback.successful_after(true).unwrap().version, "1");
 }
 
-/// Rows 3 and 4: events that come after their stack's end.
+/// The stack no longer waits for the event when it is delivered.
 #[test]
 fn d03_nothing_runs_on_a_stack_that_does_not_wait() {
     let ledger = at_version_1();
@@ -294,7 +294,7 @@ fn d03_nothing_runs_on_a_stack_that_does_not_wait() {
     assert!(matches!(decide(&update("r2", "1"), &ledger, &unknown(Course::Rollback)), Plan::Open(_)));
 }
 
-/// An entry is as old as its request, however late it was opened: the one that was sent after it is not late.
+/// An entry has the time at which its request was sent, even if it is opened late. So the next request is not late.
 #[test]
 fn d03_an_entry_that_is_opened_late_does_not_make_the_next_request_late() {
     let ledger = at_version_1();
@@ -322,7 +322,7 @@ fn d03_a_request_that_was_sent_before_the_newest_entry_is_over() {
     let later_update = Situation { went_forward: Some(at(163)), ..waiting.clone() };
     assert!(matches!(decide(&sent(160), &ledger, &later_update), Plan::Decline(_)));
     assert!(matches!(decide(&sent(162), &ledger, &later_update), Plan::Open(_)));
-    // A rollback changes what is in effect, and is opened all the same.
+    // A rollback is opened even after its last call, since it changes the properties in effect.
     let back = situation(Course::Rollback, StackPhase::RollingBack);
     let back = Situation { last_call: at(99), ..back };
     assert!(matches!(decide(&update("r3", "1"), &ledger, &back), Plan::Open(_)));
@@ -330,12 +330,12 @@ fn d03_a_request_that_was_sent_before_the_newest_entry_is_over() {
     assert!(matches!(decide(&sent(160), &ledger, &expired), Plan::Decline(_)));
 }
 
-/// A rollback that could not be noted, or that a person skipped.
+/// The rollback has no entry: its event could not be recorded, or a person made CloudFormation skip the resource.
 #[test]
 fn d01_an_update_reveals_an_unrecorded_rollback_of_the_newest_success() {
     let ledger = closed(forward_of(&update("r2", "2"), &at_version_1()), Status::Completed);
     let from = |old: Option<&str>| Request { old_properties: old.map(properties), ..update("r4", "3") };
-    // Without a rollback the old properties are those of an update that was kept before it was opened.
+    // If the stack has not rolled back, the old properties come from an update that was kept but never opened.
     let kept_only = forward_of(&from(Some("1")), &ledger);
     assert_eq!(kept_only.deployment.previous_version.as_deref(), Some("2"));
     let cases = [(Some("1"), "1", 2), (Some("2"), "2", 0), (Some("9"), "2", 0), (None, "2", 0)];
@@ -374,7 +374,7 @@ fn l13_a_failure_is_reported_with_task_run_and_message() {
     assert!(verdict.reason.starts_with(&expected), "{}", verdict.reason);
 }
 
-/// Rows 7 and 9.
+/// At the last call, a deployment with unfinished tasks fails and a rollback with unfinished tasks succeeds.
 #[test]
 fn d05_the_last_delivery_decides_by_the_recorded_results() {
     let minute = Duration::from_secs(60);
@@ -392,8 +392,8 @@ fn d05_the_last_delivery_decides_by_the_recorded_results() {
 }
 
 proptest! {
-    /// However tasks depend on each other and whichever fail: each is started at most once, none before all
-    /// that it needs have completed, and none after a failure is known; and it comes to an end.
+    /// For any dependencies and any failures, each task starts at most once, only after its dependencies have
+    /// completed, and never after a known failure. Every deployment ends.
     #[test]
     fn every_deployment_ends_in_order(
         edges in prop::collection::vec((prop::collection::vec(any::<prop::sample::Index>(), 0..3), any::<bool>()), 1..15),

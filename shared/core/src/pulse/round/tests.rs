@@ -91,7 +91,7 @@ fn c06_a_lower_priority_starts_after_the_higher_ones_have_begun() {
             assert_eq!(
                 round(&pending, &seen, at(616))[front - 1],
                 TickAction::Invoke,
-                "it has had its head start"
+                "the head start of the higher priority is over"
             );
         }
         seen.states.insert(order[front].parse().unwrap(), running(600));
@@ -123,7 +123,7 @@ fn c10_the_last_run_of_a_dependency_decides() {
     assert_eq!(
         step(TaskState { last_run: last(Status::Completed).last_run, ..running(605) }),
         TickAction::Invoke,
-        "what runs is meant for a later time"
+        "the run in progress is for a later tick"
     );
 }
 
@@ -134,7 +134,7 @@ fn c10_the_same_ticks_of_a_dependency_come_first() {
     let mut seen = seen([("a", last(Status::Completed)), ("b", TaskState::default())]);
     let awaited = TickAction::Wait(WaitReason::Dependency("a".parse().unwrap()));
     assert_eq!(round(&both, &seen, at(610)), [TickAction::Invoke, awaited.clone()]);
-    // Where EventBridge starts it, it is waited for as long as it may be late.
+    // A dependency that EventBridge starts is awaited for as long as its tick may be late.
     let b = DueTick { after: vec![("a".parse().unwrap(), at(600))], ..tick(&b, 600) };
     assert_eq!(only(&b, &seen, 610), awaited);
     assert_eq!(only(&b, &seen, 781), TickAction::Invoke);
@@ -199,13 +199,14 @@ fn an_accepted_invocation_that_does_not_begin_is_repeated_later() {
     assert_eq!(only(&pending, &seen, 910), TickAction::Invoke);
 }
 
-/// A world in which functions run, are slow, throttled, fail, or never begin.
+/// A simulation of the table and of the functions that the pulse invokes.
 struct World {
     states: BTreeMap<TaskName, TaskState>,
     runs: BTreeMap<RunId, Status>,
     in_progress: Vec<(TaskName, RunId, Fence, Timestamp)>,
-    /// The ticks that had a run, were recorded without one, or were given up: one entry each time.
+    /// The ticks that had a run, one entry for each run.
     had: Vec<(TaskName, Timestamp)>,
+    /// The ticks that were recorded without a run, one entry for each record.
     recorded: Vec<(TaskName, Timestamp)>,
     /// The ticks that were reported as missed.
     missed: Vec<(TaskName, Timestamp)>,
@@ -255,16 +256,16 @@ impl World {
     }
 }
 
-/// The conditions of one pulse of the world.
+/// The conditions of one simulated pulse.
 #[derive(Clone, Debug)]
 struct Minute {
-    /// There is none.
+    /// There is no pulse.
     down: bool,
-    /// It is killed before it keeps anything.
+    /// The pulse is killed before it stores its state.
     killed: bool,
-    /// Functions take no invocations.
+    /// Functions refuse invocations.
     throttled: bool,
-    /// The duration of runs that start in it, in seconds.
+    /// The duration of runs that start in this pulse, in seconds.
     takes: i64,
 }
 
@@ -287,8 +288,8 @@ fn policies() -> impl Strategy<Value = (CatchUp, Overlap)> {
 }
 
 proptest! {
-    /// Invariant 2, and that no tick is forgotten: whatever pulses are killed, missing or throttled, each tick has one run,
-    /// or one record that says why not, or is reported as missed, or waits.
+    /// Invariant 2, and no tick is lost: if pulses are killed, missing or throttled, each tick still has one
+    /// run, has one record without a run, is reported as missed, or waits.
     #[test]
     fn each_tick_is_counted_once(minutes in minutes(), policies in prop::collection::vec(policies(), 1..4)) {
         let plan = Plan::from(policies.iter().enumerate().map(|(i, (catch_up, overlap))| {
@@ -301,7 +302,8 @@ proptest! {
             runs: BTreeMap::new(), in_progress: vec![], had: vec![], recorded: vec![], missed: vec![],
         };
         let mut state = State { watermark: Some(at(30)), ..State::default() };
-        // Ticks that a killed pulse gave up. It is not reported if that pulse has started a newer tick.
+        // Ticks that a killed pulse gave up. Such a tick is not reported as missed if a newer tick of its task
+        // had a run.
         let mut unreported = BTreeSet::new();
         for (i, minute) in minutes.iter().enumerate() {
             let mut now = at(90 + 60 * i64::try_from(i).unwrap());
@@ -349,7 +351,7 @@ proptest! {
             let steps = round(&pending, &seen, now);
             let waiting = pending.into_iter().zip(steps).filter_map(|(tick, step)| match step {
                 TickAction::Wait(why) => Some((tick, why)),
-                // The run before it ended after the last round: the next pulse invokes it.
+                // The run that it waited for ended after the last round. The next pulse invokes the tick.
                 TickAction::Invoke => Some((tick, WaitReason::Running)),
                 _ => None,
             });

@@ -32,7 +32,7 @@ fn v04_a_value_of_an_enum_replaces_its_variant_whole() {
         (json!({ "token": "t" }), json!({ "basic": basic("a", "p") }), json!({ "basic": basic("a", "p") })),
         (json!({ "basic": basic("a", "p") }), json!("none"), json!("none")),
         (json!("none"), json!({ "token": "t" }), json!({ "token": "t" })),
-        // One that is not complete goes over the same variant.
+        // An incomplete override is merged into the same variant.
         (
             json!({ "basic": basic("a", "p") }),
             json!({ "basic": { "user": "b" } }),
@@ -109,7 +109,7 @@ fn v04_variants_are_replaced_in_options_maps_and_lists_and_structs_key_by_key() 
         (json!({ key: with[key].clone() }), with)
     };
     let (socket, with_socket) = with("place", json!({ "socket": "s" }));
-    // All of a variant, and not its port of before.
+    // The whole variant is replaced, so the old port is gone.
     let (url, with_url) = with("place", json!({ "url": "v" }));
     let (list, with_list) = with("list", json!([{ "url": "u" }]));
     let (none, with_none) = with("limits", json!(null));

@@ -76,7 +76,7 @@ impl<'a> Sample<'a> {
             let words = schema.get("enum")?.as_array()?;
             Some(&words[self.next(words.len())])
         }) {
-            // A number for a variant's name would be its index in some of serde's readers, which no schema says.
+            // A wrong name of a variant is a text: some of serde's readers take a number as the variant's index.
             let texts = TEXTS[self.next(TEXTS.len())];
             return if self.is_wrong() { json!(texts) } else { word.clone() };
         }

@@ -60,7 +60,7 @@ fn l23_each_variant_shows_its_unmarked_fields() {
 #[test]
 fn l23_a_secret_beside_an_invalid_value_is_masked() {
     for (given, wanted) in [
-        // No variant has this key; the one that is named by its key has a part too many.
+        // The first value has a key that no variant has. The second value has an entry that its variant does not have.
         (json!({ "tokn": "hunter2" }), json!({ "tokn": MASK })),
         (
             json!({ "basic": { "user": "ada", "password": 4711, "x": 1 } }),

@@ -49,7 +49,7 @@ fn d06_a_further_rollback_undoes_the_rest() {
     assert_eq!(second.deployment.previous_version.as_deref(), Some("1"));
 }
 
-/// Stacks whose rollback is disabled keep what failed: a later rollback undoes all of it.
+/// With rollback disabled, a stack keeps failed deployments. A later rollback undoes all of them.
 #[test]
 fn d06_a_rollback_undoes_the_failures_that_were_kept_too() {
     let tasks = |words: &[&str]| words.iter().map(|word| task(word, &[])).collect::<Vec<_>>();
@@ -88,7 +88,8 @@ fn d06_a_task_that_completed_in_several_kept_failures_is_undone_for_all_of_them(
     assert_eq!(rollback.tasks[0].undoes, runs);
 }
 
-/// An update succeeded, another resource failed and was kept, and so on: the rollback returns over several successes.
+/// With rollback disabled, the tasks of several updates succeed although another resource fails. One rollback
+/// undoes all of these updates.
 #[test]
 fn d06_a_rollback_returns_over_several_deployments_that_were_kept() {
     let mut ledger = at_version_1();
@@ -112,7 +113,7 @@ fn d06_a_rollback_returns_over_several_deployments_that_were_kept() {
     assert_eq!(rollback.previous.as_ref().unwrap().version, "1");
     let undone: Vec<_> = rollback.tasks.iter().map(|task| (task.name.as_str(), task.undoes.len())).collect();
     assert_eq!(undone, [("a", 2), ("b", 2)]);
-    // To properties that the ledger does not know, only the newest is undone.
+    // A rollback to properties that are not in the ledger undoes only the newest deployment.
     let unknown = rollback_of(&update("r9", "7"), &ledger);
     assert_eq!((unknown.tasks.len(), unknown.previous.unwrap().version.as_str()), (0, "3"));
 }
@@ -135,7 +136,7 @@ fn l07_a_create_that_is_rolled_back_was_no_success() {
     let back = Some(StackPhase::RollingBack);
     let updated = closed(forward_of(&update("r2", "2"), &ledger), Status::Completed);
     assert_eq!(after_delete(&updated, back, "d", None, at(300)).unwrap().successful.unwrap().version, "2");
-    // The resource was added again in vain: its Create was never opened.
+    // The resource was added again, and its second Create was never opened.
     let mut deleted = ledger.clone();
     deleted.latest.as_mut().unwrap().deleted = Some(at(200));
     assert_eq!(after_delete(&deleted, back, "d", None, at(300)).unwrap().successful, success);
