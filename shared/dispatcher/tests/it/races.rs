@@ -16,6 +16,7 @@ const ROUNDS_PER_RESOURCE: usize = 5;
 /// The number of rounds: a multiple of the lanes.
 fn rounds() -> usize {
     let rounds = std::env::var("RACES").map_or(240, |text| text.parse().expect("expected a number"));
+    assert!(rounds >= LANES.len(), "expected at least {} rounds", LANES.len());
     rounds / LANES.len() * LANES.len()
 }
 
