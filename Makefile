@@ -24,7 +24,7 @@ test:
 	@tests/setup & setup=$$!; cargo build --workspace --all-targets && wait $$setup
 	$(LAMPLIGHTER) generate --check
 	@tests/side-by-side '$(TEST) --lib --bins --test it --test race --test compile_errors --test tidy; code=$$?; $(TEST) --doc && exit $$code' \
-	    '$(TEST) --test e2e --test outside --test up' '$(TEST) --test dispatcher'
+	    '$(TEST) --test e2e --test up' '$(TEST) --test dispatcher --test outside'
 
 # Builds, tests and deploys a project outside the repository as a stranger would, from packed crates, with nothing compiled
 # before. `make test` does the same with the dependencies that it has compiled already.

@@ -9,6 +9,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::LazyLock,
     time::Instant,
 };
 
@@ -58,23 +59,31 @@ const EXISTING: [(&str, &str); 6] = [
     ),
 ];
 
-/// The lock of a test that compiles: all projects build functions of the same names into one shared folder of cargo.
+/// The lock of a test that compiles: cargo gives packages at the same path in two workspaces the same intermediate files.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-/// A project and the crates that it is built from.
+/// The crates as they are published. The folder they are unpacked to stays, so that they are compiled once for several runs.
+static CRATES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let metadata = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
+    let crates = metadata.target_directory.as_std_path().join("outside");
+    unpack(&metadata, &crates);
+    crates
+});
+
+/// A project outside the repository.
 struct Outside {
     folder: TempDir,
-    /// Cargo's target folder. By default it is the repository's, so that the dependencies are compiled once for both.
-    /// With `OUTSIDE_COLD` the project is compiled as on a user's machine: with its own features, profile and folder.
-    /// That takes minutes.
-    target: PathBuf,
+    /// Where cargo compiles. By default it is where it compiles the repository, so that the dependencies are compiled once
+    /// for both. With `OUTSIDE_COLD` the project is compiled as on a user's machine: with its own features, profile and
+    /// folder. That takes minutes.
+    build: PathBuf,
 }
 
 impl Outside {
-    /// Packs and unpacks the crates, and starts a project.
+    /// Starts a project.
     fn new() -> Self {
         let outside = Self::empty();
-        let (kinds, source) = (["--no-input", "--kinds", "lifecycle,cron,queue,side"], outside.source());
+        let (kinds, source) = (["--no-input", "--kinds", "lifecycle,cron,queue,side"], Self::source());
         let new = [&["new", "shop"][..], &kinds, &[&source]].concat();
         let created = CommandOutput::of(&mut outside.command(outside.folder.path(), &new));
         assert_eq!(created.code, Some(0), "{created:?}");
@@ -82,7 +91,7 @@ impl Outside {
         outside
     }
 
-    /// Packs and unpacks the crates, and takes them into a workspace that exists.
+    /// Takes the crates into a workspace that exists.
     fn existing() -> Self {
         let outside = Self::empty();
         for (file, text) in EXISTING {
@@ -90,25 +99,26 @@ impl Outside {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        outside.lamplighter(&["init", &outside.source()]);
+        outside.lamplighter(&["init", &Self::source()]);
         outside.prepare();
         outside
     }
 
-    /// Packs and unpacks the crates.
+    /// A folder without a project.
     fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let metadata = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
-        let ours = metadata.target_directory.clone().into_std_path_buf();
-        let target = if is_cold() { folder.path().join("target") } else { ours };
-        let outside = Self { folder, target };
-        outside.unpack(&metadata);
-        outside
+        let build = if is_cold() {
+            folder.path().join("target")
+        } else {
+            let ours = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
+            ours.build_directory.unwrap_or(ours.target_directory).into_std_path_buf()
+        };
+        Self { folder, build }
     }
 
     /// The option that names the crates.
-    fn source(&self) -> String {
-        format!("--source=path:{}", self.crates().display())
+    fn source() -> String {
+        format!("--source=path:{}", CRATES.display())
     }
 
     /// Lets a project without compiled dependencies use those of the repository.
@@ -118,11 +128,6 @@ impl Outside {
         if !is_cold() {
             self.share();
         }
-    }
-
-    /// The unpacked crates. Their path stays, so that they are compiled once for several runs.
-    fn crates(&self) -> PathBuf {
-        self.target.join("outside")
     }
 
     /// Lets the project share compiled dependencies with the repository. For this it gets the same profile, and a
@@ -193,23 +198,9 @@ impl Outside {
         self.folder.path().join("shop")
     }
 
-    fn unpack(&self, metadata: &Metadata) {
-        let published = metadata.packages.iter().filter(|package| package.publish.is_none());
-        let names: Vec<_> = published.map(|package| package.name.to_string()).collect();
-        assert!(names.iter().any(|name| name == "lamplighter-cli") && names.len() >= 10, "{names:?}");
-        let mut package = self.cargo(repository(), &["package", "--no-verify", "--allow-dirty"]);
-        package.args(names.iter().flat_map(|name| ["--package", name]));
-        let packed = run(package.arg("--target-dir").arg(self.folder.path().join("packed")));
-        packed.expect_success("cargo package");
-        let unpacked = self.folder.path().join("unpacked");
-        fs::create_dir_all(&unpacked).unwrap();
-        for name in names {
-            let file = format!("packed/package/{name}-{}.crate", env!("CARGO_PKG_VERSION"));
-            let file = self.folder.path().join(file);
-            let done = Command::new("tar").arg("xzmf").arg(&file).arg("-C").arg(&unpacked).status().unwrap();
-            assert!(done.success(), "{}", file.display());
-        }
-        replace(&unpacked, &self.crates());
+    /// The folder of the project's programs.
+    fn target(&self) -> PathBuf {
+        self.folder.path().join("target")
     }
 
     /// A command of `lamplighter` in a folder, which compiles into the folder of this test.
@@ -227,7 +218,8 @@ impl Outside {
 
     fn compile(&self, command: &mut Command) {
         command
-            .env("CARGO_TARGET_DIR", &self.target)
+            .env("CARGO_TARGET_DIR", self.target())
+            .env("CARGO_BUILD_BUILD_DIR", &self.build)
             .env("CARGO_INCREMENTAL", "0")
             // The lints are those of the repository.
             .env_remove("RUSTC_WORKSPACE_WRAPPER");
@@ -276,6 +268,27 @@ impl Outside {
 
 fn is_cold() -> bool {
     std::env::var_os("OUTSIDE_COLD").is_some()
+}
+
+/// Packs the crates that can be published, and unpacks them.
+fn unpack(metadata: &Metadata, to: &Path) {
+    let published = metadata.packages.iter().filter(|package| package.publish.is_none());
+    let names: Vec<_> = published.map(|package| package.name.to_string()).collect();
+    assert!(names.iter().any(|name| name == "lamplighter-cli") && names.len() >= 10, "{names:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let packed = folder.path().join("packed");
+    let mut package = cargo(repository());
+    package.args(["package", "--no-verify", "--allow-dirty"]).env_remove("RUSTC_WORKSPACE_WRAPPER");
+    package.args(names.iter().flat_map(|name| ["--package", name])).arg("--target-dir").arg(&packed);
+    run(&mut package).expect_success("cargo package");
+    let unpacked = folder.path().join("unpacked");
+    fs::create_dir_all(&unpacked).unwrap();
+    for name in names {
+        let file = packed.join(format!("package/{name}-{}.crate", env!("CARGO_PKG_VERSION")));
+        let done = Command::new("tar").arg("xzmf").arg(&file).arg("-C").arg(&unpacked).status().unwrap();
+        assert!(done.success(), "{}", file.display());
+    }
+    replace(&unpacked, to);
 }
 
 /// Makes `to` like `from`. A file that is the same stays as old as it is, so that cargo compiles only what has changed.
@@ -358,7 +371,7 @@ async fn n01_n02_n04_q16_a_project_outside_the_repository_is_built_tested_deploy
         runs.iter().filter(|run| run["status"] == "COMPLETED").map(|run| &run["task"]).collect();
     assert!(completed.contains(&&json!("prepare")) && completed.contains(&&json!("greet")), "{history:#}");
 
-    let result = in_account(&mut Command::new(outside.target.join("debug/welcome")));
+    let result = in_account(&mut Command::new(outside.target().join("debug/welcome")));
     assert_eq!((result.code, result.stdout.as_str()), (Some(0), "hello, Grace\n"), "{result:?}");
 
     let elsewhere = tempfile::tempdir().unwrap();
