@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The version of the file's format, and of the program that has checked the tasks. A file of another version is built anew.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " format 3");
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " format 4");
 
 /// The tasks of a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,6 +88,7 @@ impl Catalog {
             root: folder.to_owned(),
             name: stack.to_owned(),
             cargo_target: folder.join("target"),
+            cargo_build: folder.join("target"),
             manifests: Vec::new(),
             tasks: Vec::new(),
             functions: Vec::new(),
@@ -246,6 +247,7 @@ mod tests {
                 root: root.clone(),
                 name: "shop".into(),
                 cargo_target: root.join("target"),
+                cargo_build: root.join("target"),
                 manifests: vec![folder.join("Cargo.toml")],
                 tasks: vec![TaskBinary {
                     name: "a".into(),

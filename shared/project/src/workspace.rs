@@ -39,6 +39,8 @@ pub struct Workspace {
     pub name: String,
     /// Cargo's target folder, which `CARGO_TARGET_DIR` changes.
     pub cargo_target: PathBuf,
+    /// The folder of cargo's intermediate files, which `build.build-dir` changes. By default it is the target folder.
+    pub cargo_build: PathBuf,
     /// The manifests of its packages.
     pub manifests: Vec<PathBuf>,
     /// The binaries with tasks, by name.
@@ -131,10 +133,19 @@ impl Workspace {
         functions.sort_by(|a, b| (&a.name, &a.manifest).cmp(&(&b.name, &b.manifest)));
         duplicates(&tasks, &functions, &mut faults);
         let cargo_target = metadata.target_directory.clone().into_std_path_buf();
+        let cargo_build = metadata.build_directory.clone().map_or_else(|| cargo_target.clone(), Into::into);
         let name = name.unwrap_or_default();
         let manifest = |package: &Package| package.manifest_path.clone().into_std_path_buf();
         let manifests = metadata.packages.iter().map(manifest).collect();
-        faults.none_or(Self { root: root.to_owned(), name, cargo_target, manifests, tasks, functions })
+        faults.none_or(Self {
+            root: root.to_owned(),
+            name,
+            cargo_target,
+            cargo_build,
+            manifests,
+            tasks,
+            functions,
+        })
     }
 
     /// The file that keeps the tasks as they were last built.

@@ -53,8 +53,9 @@ impl Sources {
     pub fn of(workspace: &Workspace, home: &Path) -> Self {
         let packages = workspace.packages();
         let lock = packages.with_extension("lock");
-        let excluded =
-            vec![workspace.cargo_target.clone(), packages, lock, workspace.catalog(), home.to_owned()];
+        let cargos = [workspace.cargo_target.clone(), workspace.cargo_build.clone()];
+        let ours = [packages, lock, workspace.catalog(), home.to_owned()];
+        let excluded = cargos.into_iter().chain(ours).collect();
         Self { root: workspace.root.clone(), excluded: Arc::new(excluded) }
     }
 

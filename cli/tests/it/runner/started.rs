@@ -4,7 +4,7 @@ use std::{
     ffi::OsString,
     fs,
     os::unix::{ffi::OsStringExt as _, fs::PermissionsExt as _, process::CommandExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -291,7 +291,7 @@ fn counted(stage: &Stage) -> (String, impl Fn() -> usize) {
 }
 
 /// Checks that a runner of `dev` builds changed tasks and nothing else.
-fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() -> usize, target: &Path) {
+fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() -> usize, cargos: &[PathBuf]) {
     let workspace = &stage.workspace;
     let source = "functions/tasks/tick/src/main.rs";
     let text = workspace.read(source);
@@ -306,8 +306,10 @@ fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() ->
     {
         workspace.write(path, "1");
     }
-    fs::create_dir_all(target.join("more/deep")).unwrap();
-    fs::write(target.join("more/deep/x.rs"), "1").unwrap();
+    for folder in cargos {
+        fs::create_dir_all(folder.join("more/deep")).unwrap();
+        fs::write(folder.join("more/deep/x.rs"), "1").unwrap();
+    }
     thread::sleep(Duration::from_secs(2));
     assert_eq!(builds(), before, "none of these files is a source");
 
@@ -333,15 +335,20 @@ fn builds_what_changes(stage: &Stage, runner: &mut Runner, builds: &impl Fn() ->
 }
 
 #[test]
-fn dev_rebuilds_changed_tasks_and_ignores_gitignored_files_and_the_target_folder() {
+fn dev_rebuilds_changed_tasks_and_ignores_gitignored_files_and_cargos_folders() {
     let stage = Stage::new().task("tick", "@hourly", "");
     stage.workspace.write(".gitignore", "*.ignored\n/made/\n");
     let target = stage.workspace.path("out");
     let (cargo, builds) = counted(&stage);
-    let variables = [("CARGO", cargo.as_str()), ("CARGO_TARGET_DIR", target.to_str().unwrap())];
+    let intermediate = stage.workspace.path("intermediate");
+    let variables = [
+        ("CARGO", cargo.as_str()),
+        ("CARGO_TARGET_DIR", target.to_str().unwrap()),
+        ("CARGO_BUILD_BUILD_DIR", intermediate.to_str().unwrap()),
+    ];
     let mut runner = stage.start(&["dev"], &variables);
     assert!(runner.said.iter().all(|line| line["event"] != "looking"), "{:#?}", runner.said);
-    builds_what_changes(&stage, &mut runner, &builds, &target);
+    builds_what_changes(&stage, &mut runner, &builds, &[target, intermediate]);
     runner.signal("TERM");
     let (code, _, said) = runner.ended();
     assert_eq!(code, Some(0));
@@ -364,7 +371,7 @@ fn dev_polls_the_sources_if_the_system_has_no_watches_left() {
     let mut runner = Stage::follow(within(&["unshare", "-r", "sh", "-c", limited], &command));
     let looks = runner.until("event `looking`", |line| line["event"] == "looking");
     assert!(looks["message"].as_str().unwrap().contains("watch limit"), "{looks:#}");
-    builds_what_changes(&stage, &mut runner, &builds, &stage.workspace.path("target"));
+    builds_what_changes(&stage, &mut runner, &builds, &[stage.workspace.path("target")]);
     runner.signal("TERM");
     assert_eq!(runner.ended().0, Some(0));
 }
