@@ -17,6 +17,7 @@ use lamplighter_core::{
     status::Status,
 };
 use lamplighter_local::Engine;
+use lamplighter_testkit::variable::number;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -326,14 +327,10 @@ struct Body {
     ended: u128,
 }
 
-fn given(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c13_c15_c20_twenty_processes_race_and_are_killed() {
-    let seed = given("RACE_SEED", u64::from(std::process::id()) * 0x9E37_79B9 + 1);
-    let rounds = usize::try_from(given("RACE_ROUNDS", 100)).unwrap();
+    let seed = number("RACE_SEED", u64::from(std::process::id()) * 0x9E37_79B9 + 1);
+    let rounds = number("RACE_ROUNDS", 100_usize);
     println!("RACE_SEED={seed} RACE_ROUNDS={rounds}");
     let mut chance = Chance(seed);
     let mut race = Race::new().await;

@@ -33,6 +33,7 @@ use lamplighter_core::{
 };
 use lamplighter_local::{Engine, Synchronous};
 use lamplighter_runner::{queue::LEASE, wake::wake_address};
+use lamplighter_testkit::variable::number;
 use serde_json::{Value, json};
 
 use super::stage::{LIMIT, Stage, until};
@@ -260,15 +261,11 @@ fn workers(stage: &Stage) -> Vec<String> {
     found.map(|process| process.file_name().unwrap().to_string_lossy().into_owned()).collect()
 }
 
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("a number"))
-}
-
 #[test]
 fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed() {
-    let jobs = usize::try_from(from_environment("KILL_JOBS", 500)).unwrap();
-    let kills = usize::try_from(from_environment("KILLS", 20)).unwrap();
-    let seed = from_environment("KILL_SEED", u64::from(std::process::id()));
+    let jobs = number("KILL_JOBS", 500_usize);
+    let kills = number("KILLS", 20_usize);
+    let seed = number("KILL_SEED", u64::from(std::process::id()));
     // A failing test prints it.
     println!("{jobs} jobs, {kills} kills, KILL_SEED={seed}");
     // Lowers the priority of the started processes, since tests beside this one depend on the clock.
@@ -286,7 +283,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     // The others use the table through the first process; if that is killed, one of them takes the table over.
-    let mut all: Vec<_> = (0..from_environment("KILL_RUNNERS", 1)).map(|_| stage.start(START, &[])).collect();
+    let mut all: Vec<_> = (0..number("KILL_RUNNERS", 1)).map(|_| stage.start(START, &[])).collect();
     let enqueued = runtime.spawn({
         let world = Arc::clone(&world);
         async move { Box::pin(world.enqueue()).await }

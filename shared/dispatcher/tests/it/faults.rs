@@ -8,6 +8,7 @@ use futures::future::join_all;
 use lamplighter_testkit::{
     dice::Dice,
     proxy::{Fault, Proxy},
+    variable::number,
 };
 
 use crate::support::{Stage, event, probe};
@@ -20,10 +21,7 @@ const TABLE: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn l14_a_deployment_has_one_answer_and_its_tasks_run_once_although_the_table_fails() {
-    let number = |name: &str, otherwise: u64| {
-        std::env::var(name).map_or(otherwise, |text| text.parse::<u64>().expect("it is a number"))
-    };
-    let (rounds, seed) = (number("ROUNDS", 40), number("SEED", 13));
+    let (rounds, seed) = (number("ROUNDS", 40_u64), number("SEED", 13));
     println!("ROUNDS={rounds} SEED={seed}");
     join_all((0..STAGES).map(|stage| on_stage(rounds.div_ceil(STAGES), seed * STAGES + stage))).await;
 }

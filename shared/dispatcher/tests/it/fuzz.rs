@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use lamplighter_aws::{clients::local_config, functions::Functions, stacks::Stacks};
 use lamplighter_dispatcher::{answer, dispatch::dispatch, services::Dispatcher};
-use lamplighter_testkit::dice::Dice;
+use lamplighter_testkit::{dice::Dice, variable::number};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -159,8 +159,7 @@ async fn serve(mut client: TcpStream, received: Received) -> std::io::Result<()>
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn d10_each_event_that_can_be_answered_has_one_valid_answer() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (seed, events) = (number("FUZZ_SEED").unwrap_or(12), number("FUZZ_EVENTS").unwrap_or(4_000));
+    let (seed, events) = (number("FUZZ_SEED", 12), number("FUZZ_EVENTS", 4_000));
     println!("FUZZ_SEED={seed} FUZZ_EVENTS={events}");
     let stage = Arc::new(Stage::new().await);
     let received = Received::default();

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use lamplighter_testkit::variable::number;
 use serde_json::{Value, json};
 
 use crate::support::{Stage, event, probe};
@@ -15,7 +16,7 @@ const ROUNDS_PER_RESOURCE: usize = 5;
 
 /// The number of rounds: a multiple of the lanes.
 fn rounds() -> usize {
-    let rounds = std::env::var("RACES").map_or(240, |text| text.parse().expect("expected a number"));
+    let rounds = number("RACES", 240);
     assert!(rounds >= LANES.len(), "expected at least {} rounds", LANES.len());
     rounds / LANES.len() * LANES.len()
 }

@@ -22,6 +22,7 @@ use lamplighter_local::FunctionSpec;
 use lamplighter_testkit::{
     dice::Dice,
     proxy::{Fault, Proxy},
+    variable::number,
 };
 use serde_json::{Value, json};
 
@@ -35,10 +36,6 @@ const EVERY: usize = 5;
 const TIMEOUT: Duration = Duration::from_secs(6);
 /// The time by which a lease exceeds [`TIMEOUT`], and a margin.
 const LEASE: Duration = Duration::from_secs(6);
-
-fn number(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |text| text.parse().expect("expected a number"))
-}
 
 /// Runs `rounds` rounds, in several worlds at a time.
 async fn in_worlds<F: Future<Output = ()>>(rounds: u64, world: impl Fn(u64, u64) -> F) {
