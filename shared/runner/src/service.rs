@@ -97,11 +97,12 @@ pub async fn serve(service: Service, stops: StopTokens, reporter: Arc<dyn Report
         grace,
         watched,
     } = service;
-    let (host, prefix, over) = (Arc::clone(&machine.host), machine.function(""), CancellationToken::new());
+    let (host, prefix) = (Arc::clone(&machine.host), machine.function(""));
+    let (stopping, over) = (CancellationToken::new(), CancellationToken::new());
 
-    // Tasks that start work end with `stop`.
+    // Tasks that start work end with `stopping`, which fires once the stop is reported.
     let mut intake = JoinSet::new();
-    intake.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&reporter), stops.stop.clone()));
+    intake.spawn(scheduler::drive(pulses.subscribe(), interval, Arc::clone(&reporter), stopping.clone()));
     if let Some(watched) = watched {
         let machine = Arc::clone(&machine);
         let current = CurrentTasks {
@@ -110,17 +111,13 @@ pub async fn serve(service: Service, stops: StopTokens, reporter: Arc<dyn Report
             sides: sides.clone(),
             runner: runner.instance.clone(),
         };
-        intake.spawn(watch(watched, machine, current, Arc::clone(&reporter), stops.stop.clone()));
+        intake.spawn(watch(watched, machine, current, Arc::clone(&reporter), stopping.clone()));
     }
     let running_jobs = TaskTracker::new();
     let jobs = jobs(&machine, &pulses.borrow(), Waker::Runner { to: Some(waker.address.clone()) });
-    intake.spawn(reclaim(home, jobs.clone(), queues.subscribe(), Arc::clone(&reporter), stops.stop.clone()));
-    intake.spawn(sweep(
-        Arc::clone(&machine),
-        pulses.borrow().table.clone(),
-        Arc::clone(&reporter),
-        stops.stop.clone(),
-    ));
+    intake.spawn(reclaim(home, jobs.clone(), queues.subscribe(), Arc::clone(&reporter), stopping.clone()));
+    let table = pulses.borrow().table.clone();
+    intake.spawn(sweep(Arc::clone(&machine), table.clone(), Arc::clone(&reporter), stopping.clone()));
     let worker = JobWorker {
         jobs,
         instance: runner.instance.as_str().into(),
@@ -131,21 +128,21 @@ pub async fn serve(service: Service, stops: StopTokens, reporter: Arc<dyn Report
         reporter: Arc::clone(&reporter),
         running: running_jobs.clone(),
     };
-    intake.spawn(worker.dispatch(stops.stop.clone()));
+    intake.spawn(worker.dispatch(stopping.clone()));
 
-    // The side tasks end after `stop`, in their own time.
+    // The side tasks end after `stopping`, in their own time.
     let mut supervising = JoinSet::new();
-    let table = pulses.borrow().table.clone();
     supervising.spawn(sides::supervise_all(
         sides.subscribe(),
         Arc::clone(&machine),
         table.clone(),
         Arc::clone(&reporter),
-        stops.stop.clone(),
+        stopping.clone(),
     ));
 
     // Tasks that report end when all work is over.
     let mut reporting = JoinSet::new();
+    // It fires `stops.stop` if the table requests a stop.
     let publishing = presence::publish(
         table,
         runner,
@@ -164,6 +161,7 @@ pub async fn serve(service: Service, stops: StopTokens, reporter: Arc<dyn Report
     stops.stop.cancelled().await;
     let running = machine.host.in_progress().len();
     reporter.event(&Event::Stopping { running, grace });
+    stopping.cancel();
     while intake.join_next().await.is_some() {}
     let it = Arc::clone(&pulses.borrow());
     tokio::join!(wind_down(&machine, grace, &it, &stops.at_once, &*reporter), async {
