@@ -62,11 +62,14 @@ const EXISTING: [(&str, &str); 6] = [
 /// The lock of a test that compiles: cargo gives packages at the same path in two workspaces the same intermediate files.
 static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// The repository's packages and folders.
+static REPOSITORY: LazyLock<Metadata> =
+    LazyLock::new(|| MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap());
+
 /// The crates as they are published. The folder they are unpacked to stays, so that they are compiled once for several runs.
 static CRATES: LazyLock<PathBuf> = LazyLock::new(|| {
-    let metadata = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
-    let crates = metadata.target_directory.as_std_path().join("outside");
-    unpack(&metadata, &crates);
+    let crates = REPOSITORY.target_directory.as_std_path().join("outside");
+    unpack(&REPOSITORY, &crates);
     crates
 });
 
@@ -110,8 +113,8 @@ impl Outside {
         let build = if is_cold() {
             folder.path().join("target")
         } else {
-            let ours = MetadataCommand::new().current_dir(repository()).no_deps().exec().unwrap();
-            ours.build_directory.unwrap_or(ours.target_directory).into_std_path_buf()
+            let build = REPOSITORY.build_directory.as_ref().unwrap_or(&REPOSITORY.target_directory);
+            build.as_std_path().to_path_buf()
         };
         Self { folder, build }
     }
