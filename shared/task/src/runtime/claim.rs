@@ -15,9 +15,9 @@ use lamplighter_core::{
     status::Status,
 };
 
-use crate::runtime::log;
+use crate::runtime::{limits::time_left, log};
 
-/// The pause between claims while another run is being cancelled.
+/// The longest pause between claims while another run is being cancelled.
 const BETWEEN_CLAIMS: Duration = Duration::from_secs(1);
 
 /// Claims the task. On return, `request.now` is the time of the claim.
@@ -76,7 +76,7 @@ async fn replace(
             let _ = table.cancel(task, run_id).await?;
             asked = Some(run_id);
         }
-        tokio::time::sleep(BETWEEN_CLAIMS).await;
+        tokio::time::sleep(BETWEEN_CLAIMS.min(time_left(latest))).await;
         request.now = Timestamp::now();
     }
 }

@@ -78,9 +78,10 @@ async fn pipeline(
         if let Some(executed) = not_due(task, &inputs, table.as_ref()).await? {
             return Ok(executed);
         }
-        request.now = Timestamp::now();
     }
 
+    // Before this, the client was created and the schedule function called.
+    request.now = Timestamp::now();
     let latest = invocation.deadline.saturating_sub(RESERVE).unwrap_or(Timestamp::MIN);
     let claimed = claim(table.as_ref(), &definition.name, &envelope, &mut request, latest).await;
     let mut run = initial_record(&definition, &envelope, &request, process);
