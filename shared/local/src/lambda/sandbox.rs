@@ -30,7 +30,9 @@ use super::{
 };
 use crate::loopback::{Loopback, ServeError};
 
-/// The time in which a new process must take its first event: Lambda's limit of the init phase.
+/// Lambda's limit of the init phase. If a process needs longer, Lambda starts it again with the function's timeout for both the
+/// init phase and the event. Here the first start goes on. Source: AWS Lambda Developer Guide, "Lambda execution environment
+/// lifecycle".
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// The time that an idle process has to clean up after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_millis(2500);
@@ -135,7 +137,7 @@ impl Sandbox {
             biased;
             Ok(deadline) = was_taken => Pickup::Until(deadline),
             status = self.child.wait() => Pickup::Exited(status),
-            () = sleep(INIT_LIMIT) => Pickup::Never,
+            () = sleep(INIT_LIMIT + limit) => Pickup::Never,
         };
         let deadline = match taken {
             Pickup::Until(deadline) => deadline,
@@ -145,7 +147,7 @@ impl Sandbox {
             }
             Pickup::Never => {
                 self.kill().await;
-                return InvocationEnd::TimedOut(INIT_LIMIT);
+                return InvocationEnd::TimedOut(limit);
             }
         };
         if let Some(processes) = &self.processes {
