@@ -19,7 +19,7 @@ use rustix::stdio::{dup2_stderr, dup2_stdout};
 /// The size of the buffer, in bytes.
 const BUFFER_SIZE: usize = 1024 * 1024;
 /// The time after which a reader that takes nothing counts as stalled.
-const STALLED_AFTER: Duration = Duration::from_millis(250);
+const STALLED_AFTER: Duration = Duration::from_secs(2);
 /// The time to wait at the end for a reader that takes nothing.
 const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// The silence that counts as the end of the output if a child process of the body still holds the pipe.
