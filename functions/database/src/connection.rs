@@ -4,11 +4,14 @@ use std::{
     error::Error as _,
     io,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use rusqlite::{InterruptHandle, types::ToSqlOutput};
+use rusqlite::types::ToSqlOutput;
 use tokio_postgres::{
     NoTls, Socket,
     config::{Host, SslMode},
@@ -20,6 +23,8 @@ use crate::{DatabaseError, Location, Server, tls::Mode};
 
 /// The default connect timeout, if the URL sets none.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of SQLite's instructions between two checks whether the caller still waits.
+const STEPS_BETWEEN_CHECKS: i32 = 1000;
 /// The time to wait for another process that writes to the same SQLite file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -33,10 +38,7 @@ pub enum Connection {
 
 /// An open SQLite file. SQLite blocks, so its work runs on blocking threads.
 #[derive(Clone)]
-pub struct Sqlite {
-    connection: Arc<Mutex<rusqlite::Connection>>,
-    interrupt: Arc<InterruptHandle>,
-}
+pub struct Sqlite(Arc<Mutex<rusqlite::Connection>>);
 
 /// A parameter of a statement.
 #[derive(Clone, Debug)]
@@ -96,30 +98,35 @@ impl Sqlite {
             Ok(connection)
         };
         let connection = tokio::task::spawn_blocking(open).await??;
-        let interrupt = Arc::new(connection.get_interrupt_handle());
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), interrupt })
+        Ok(Self(Arc::new(Mutex::new(connection))))
     }
 
-    /// Calls `work` on a blocking thread. If the caller stops waiting, the running statement is interrupted.
+    /// Calls `work` on a blocking thread. If the caller stops waiting, the statements of `work` are interrupted. Otherwise the
+    /// thread of a cancelled body would continue to write.
     pub async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> T + Send + 'static,
     ) -> Result<T, DatabaseError> {
-        let connection = Arc::clone(&self.connection);
-        let _interrupt = InterruptOnDrop(&self.interrupt);
-        // A panic in `work` leaves the connection usable: SQLite rolls the open transaction back.
-        let locked = move || work(&mut connection.lock().unwrap_or_else(PoisonError::into_inner));
+        let connection = Arc::clone(&self.0);
+        let is_abandoned = Arc::new(AtomicBool::new(false));
+        let _abandons = SetOnDrop(Arc::clone(&is_abandoned));
+        let locked = move || {
+            // A panic in `work` leaves the connection usable: SQLite rolls the open transaction back.
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let check = move || is_abandoned.load(Ordering::Relaxed);
+            connection.progress_handler(STEPS_BETWEEN_CHECKS, Some(check));
+            work(&mut connection)
+        };
         Ok(tokio::task::spawn_blocking(locked).await?)
     }
 }
 
-/// Interrupts the running statement, if any, when it is dropped. Otherwise the thread of a cancelled body would continue
-/// to write.
-struct InterruptOnDrop<'a>(&'a InterruptHandle);
+/// Sets a flag when it is dropped.
+struct SetOnDrop(Arc<AtomicBool>);
 
-impl Drop for InterruptOnDrop<'_> {
+impl Drop for SetOnDrop {
     fn drop(&mut self) {
-        self.0.interrupt();
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -390,9 +397,8 @@ mod tests {
             };
             sqlite.call(count).await
         });
+        // Without the interruption this test would never end.
         has_begun.await.unwrap();
-        // Long enough for the statement to start. Without the interruption this test would never end.
-        tokio::time::sleep(Duration::from_millis(100)).await;
         waiting.abort();
         let error = has_ended.await.unwrap().unwrap_err();
         assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::OperationInterrupted));
