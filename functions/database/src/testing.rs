@@ -26,10 +26,8 @@ impl Postgres {
     /// Starts a server with an empty database. Panics on failure.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
         let as_nobody = folder.path().metadata().expect("the folder is there").uid() == 0;
-        let server = Self { folder, programs: programs(), port, as_nobody };
+        let mut server = Self { folder, programs: programs(), port: 0, as_nobody };
 
         fs::write(server.path("password"), "secret").expect("the password's file");
         let data = server.path("data");
@@ -47,12 +45,23 @@ impl Postgres {
             "--encoding=UTF8",
         ]);
         run(initdb.arg("--pwfile").arg(server.path("password")).arg("--pgdata").arg(&data));
-        drop(listener);
-        let options = format!("-h 127.0.0.1 -p {port} -F -k {}", server.folder.path().display());
-        let mut start = server.command("pg_ctl");
-        start.args(["start", "--wait", "--silent", "--options", &options]);
-        run(start.arg("--log").arg(server.path("log")).arg("--pgdata").arg(&data));
+        // Another process may take the port before the server does.
+        let started = (0..5).any(|_| server.starts());
+        let log = || fs::read_to_string(server.path("log")).unwrap_or_default();
+        assert!(started, "the server does not start: {}", log());
         server
+    }
+
+    /// Starts the server at a free port. Returns true if it has started.
+    fn starts(&mut self) -> bool {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        self.port = listener.local_addr().expect("its address").port();
+        drop(listener);
+        let options = format!("-h 127.0.0.1 -p {} -F -k {}", self.port, self.folder.path().display());
+        let mut start = self.command("pg_ctl");
+        start.args(["start", "--wait", "--silent", "--options", &options]);
+        start.arg("--log").arg(self.path("log")).arg("--pgdata").arg(self.path("data"));
+        start.status().expect("the program starts").success()
     }
 
     /// Returns the URL: user `app`, password `secret`, database `postgres`.

@@ -23,6 +23,8 @@ struct Config {
     rollback_mode: String,
     /// The time that the body takes before it ends.
     sleep_ms: u64,
+    /// The tasks whose bodies it waits for, so that it ends only if they run at the same time.
+    beside: Vec<String>,
     /// A secret that the modes `leak`, `leak-fail` and `leak-panic` write to the log, data, messages and errors.
     secret: Secret,
     /// The length of the text in its data or its failure.
@@ -51,6 +53,9 @@ impl Task for Probe {
 
     async fn run(&self, ctx: Context<Config>) -> TaskResult {
         note(&ctx, "run")?;
+        while !have_started(&ctx)? {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
         let text = "x".repeat(ctx.config.bytes);
         let secret = ctx.config.secret.expose();
@@ -101,6 +106,16 @@ impl Task for Probe {
     }
 }
 
+/// Returns true once the bodies have started that this one waits for.
+fn have_started(ctx: &Context<Config>) -> Result<bool, TaskError> {
+    if ctx.config.beside.is_empty() {
+        return Ok(true);
+    }
+    let journal = std::fs::read_to_string(&ctx.config.journal)?;
+    let has_started = |task: &String| journal.lines().any(|line| line.starts_with(&format!("run {task} ")));
+    Ok(ctx.config.beside.iter().all(has_started))
+}
+
 /// Writes a line to the journal: the operation, the task and the run.
 fn note(ctx: &Context<Config>, what: &str) -> Result<(), TaskError> {
     if !ctx.config.journal.is_empty() {
@@ -116,8 +131,10 @@ fn main() -> ExitCode {
     if let Some(kilobytes) = number("PROBE_MEMORY_KB") {
         limit_memory(kilobytes);
     }
-    if let Some(ms) = number("PROBE_START_MS") {
-        std::thread::sleep(Duration::from_millis(ms));
+    if let Some(file) = std::env::var_os("PROBE_STARTS_WITH") {
+        while !std::path::Path::new(&file).exists() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
     match (std::env::var("PROBE_NO_TASK").as_deref(), number("PROBE_BYTES").unwrap_or(0)) {
         (Ok("returns"), _) => no_task(Ok("hello")),

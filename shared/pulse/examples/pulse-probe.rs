@@ -15,6 +15,8 @@ struct Config {
     mode: String,
     /// The time that the body takes before it ends.
     sleep_ms: u64,
+    /// A file that the body waits for before it ends. By default it waits for none.
+    wait_for: std::path::PathBuf,
     /// The file to which each start of a body is written.
     journal: String,
 }
@@ -44,6 +46,9 @@ impl Task for Probe {
         // One write, so that lines of several processes do not mix.
         journal.write_all(format!("{} {tick}\n", Probe::definition().name).as_bytes())?;
         tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
+        while ctx.config.wait_for != std::path::Path::new("") && !ctx.config.wait_for.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         match ctx.config.mode.as_str() {
             "fail" => Ok(Outcome::failure("failed on request")),
             "exit" => std::process::exit(7),

@@ -53,7 +53,8 @@ impl Task for JobProbe {
             "error" | "error-once" => Err(TaskError::new("it does not work")),
             "exit" => process::exit(3),
             "sleep" => {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                // Before the process first looks whether the job was cancelled.
+                tokio::time::sleep(Duration::from_millis(800)).await;
                 Ok(Outcome::success("awake"))
             }
             "wait" => {

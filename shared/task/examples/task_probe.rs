@@ -91,13 +91,15 @@ impl std::error::Error for Unspeakable {}
 #[task(timeout = "20s", attempts = 2, copy_assets = ["files"], validate = validate, rollback = rollback)]
 pub async fn probe(ctx: Context<Config>) -> TaskResult {
     let folder = ctx.config.folder.clone();
-    append(&folder, "bodies", &format!("{} {}", ctx.run_id(), ctx.attempt()))?;
     // Held until the end of this body or its process, so that a concurrent second body cannot have it.
     let alone = OpenOptions::new().write(true).create(true).truncate(false).open(folder.join("alone"))?;
     if alone.try_lock().is_err() {
         append(&folder, "overlaps", &ctx.run_id().to_string())?;
     }
-    match mode(&ctx.config).as_str() {
+    let mode = mode(&ctx.config);
+    // The tests take this for the start of the body, and then set another mode for the next one.
+    append(&folder, "bodies", &format!("{} {}", ctx.run_id(), ctx.attempt()))?;
+    match mode.as_str() {
         "error" => Err(TaskError::new("it does not work")),
         "error-once" if ctx.attempt() == 1 => Err(TaskError::new("not at first")),
         "unspeakable" => Err(Unspeakable.into()),

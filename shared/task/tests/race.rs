@@ -28,9 +28,9 @@ use tokio::{
 
 const PROCESSES: usize = 20;
 /// The tasks take turns, so that no round waits for the lease of a killed run.
-const TASKS: usize = 24;
+const TASKS: usize = 48;
 /// The time of an invocation, half of which the pipeline reserves for the record.
-const LIMIT: Duration = Duration::from_secs(3);
+const LIMIT: Duration = Duration::from_secs(6);
 /// A limit that nothing reaches.
 const LONG: Duration = Duration::from_secs(60);
 

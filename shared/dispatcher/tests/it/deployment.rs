@@ -137,8 +137,8 @@ async fn l16_a_diamond_of_dependencies_runs_in_waves_and_a_wave_in_parallel() {
     let stage = Stage::new().await;
     let tasks = [
         probe("last").needs(&["left", "right"]),
-        probe("left").needs(&["first"]).sleeps(600),
-        probe("right").needs(&["first"]).sleeps(600),
+        probe("left").needs(&["first"]).set("beside", json!(["right"])),
+        probe("right").needs(&["first"]).set("beside", json!(["left"])),
         probe("first"),
     ];
     stage.install_all(&tasks);
@@ -160,7 +160,7 @@ async fn l16_a_diamond_of_dependencies_runs_in_waves_and_a_wave_in_parallel() {
 async fn l16_ten_independent_tasks_run_in_parallel() {
     const NAMES: [&str; 10] = ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8", "t9"];
     let stage = Stage::new().await;
-    let tasks = NAMES.map(|name| probe(name).sleeps(2000));
+    let tasks = NAMES.map(|name| probe(name).set("beside", json!(NAMES)));
     stage.install_all(&tasks);
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
     assert_eq!(answer["Status"], "SUCCESS", "{answer}");

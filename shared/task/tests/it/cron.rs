@@ -12,7 +12,7 @@ const AT: &str = "2026-11-21T06:00:00Z";
 
 /// A cron task that is due if the file `due` says so.
 async fn dynamic(says: &str) -> World {
-    let world = World::cron(json!({ "timeout_ms": 700 }), &["PROBE_DYNAMIC"]).await;
+    let world = World::cron(json!({ "timeout_ms": 2000 }), &["PROBE_DYNAMIC"]).await;
     std::fs::write(world.folder().join("due"), says).unwrap();
     world
 }

@@ -77,7 +77,7 @@ async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
     let world = World::new().await;
     // The lease ends after the invocation's time and the clock margin.
     let mut spec = world.spec(json!({ "config": { "mode": "wait-for-go" } }));
-    spec.timeout = Duration::from_secs(3);
+    spec.timeout = Duration::from_secs(6);
     world.host.register(spec);
     let (killed, ()) = tokio::join!(world.invoke(deploy("deploy", RUN, "r1")), async {
         world.body_begun().await;
@@ -96,7 +96,7 @@ async fn c15_a_run_that_was_killed_ends_as_lost_and_the_task_runs_again() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    let next = tokio::time::timeout(Duration::from_secs(20), next).await.unwrap();
+    let next = tokio::time::timeout(Duration::from_secs(40), next).await.unwrap();
     assert_eq!(next["status"], "COMPLETED");
     let lost = world.table.run(&task(), RUN.parse().unwrap()).await.unwrap().unwrap();
     let error = lost.error.as_ref().unwrap();

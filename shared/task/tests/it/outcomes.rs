@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::world::{Gate, RUN, World, answer, deploy, task};
 
+/// A timeout that ends a body, but not before it has started on a busy machine.
+const SHORT_MS: u32 = 2000;
+
 /// Returns the status, error kind and message of a failed run.
 async fn failure(mode: &str) -> (World, Status, ErrorKind, String) {
     let world = World::with(json!({ "mode": mode })).await;
@@ -223,7 +226,7 @@ async fn l13_a_body_that_ends_the_process_fails_the_invocation_at_once() {
 #[tokio::test]
 async fn l05_a_body_past_its_timeout_is_stopped_and_recorded_as_timeout() {
     let world = World::new().await;
-    world.register(json!({ "config": { "mode": "sleep" }, "timeout_ms": 1000 }));
+    world.register(json!({ "config": { "mode": "sleep" }, "timeout_ms": SHORT_MS }));
     let started = Instant::now();
     let invocation = world.invoke(json!({})).await;
     let took = started.elapsed();
@@ -233,7 +236,7 @@ async fn l05_a_body_past_its_timeout_is_stopped_and_recorded_as_timeout() {
     assert_eq!(error.kind, ErrorKind::Timeout);
     assert!(error.message.starts_with("timed out: the deadline passed "), "{}", error.message);
     assert_eq!(answer(&invocation), json!({ "errorType": "TIMEOUT", "errorMessage": error.message }));
-    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!((world.bodies(), run.attempts.len()), (1, 1));
     assert_eq!(world.marks("rollbacks").len(), 1);
     assert_lives_on(&world).await;
@@ -243,7 +246,7 @@ async fn l05_a_body_past_its_timeout_is_stopped_and_recorded_as_timeout() {
 async fn l05_an_earlier_end_of_the_invocation_is_the_deadline() {
     let world = World::new().await;
     let mut spec = world.spec(json!({ "config": { "mode": "sleep" } }));
-    spec.timeout = Duration::from_secs(3);
+    spec.timeout = Duration::from_secs(5);
     world.host.register(spec);
     let run = world.run().await;
     assert_eq!(run.status, Status::Timeout, "the timeout is recorded before the process is killed");
@@ -256,7 +259,7 @@ async fn l05_an_earlier_end_of_the_invocation_is_the_deadline() {
 #[tokio::test]
 async fn c07_cancellation_fires_and_leaves_time_to_clean_up() {
     let world = World::new().await;
-    world.register(json!({ "config": { "mode": "wait-for-cancellation" }, "timeout_ms": 500 }));
+    world.register(json!({ "config": { "mode": "wait-for-cancellation" }, "timeout_ms": SHORT_MS }));
     assert_eq!(world.run().await.status, Status::Timeout);
     assert!(world.folder().join("cancelled").exists());
     assert_lives_on(&world).await;
@@ -266,7 +269,7 @@ async fn c07_cancellation_fires_and_leaves_time_to_clean_up() {
 async fn c07_a_body_that_never_yields_is_recorded_and_ends_with_its_process() {
     for mode in ["block", "spin", "block-everywhere", "use-the-table-then-block"] {
         let world = World::new().await;
-        world.register(json!({ "config": { "mode": mode }, "timeout_ms": 700 }));
+        world.register(json!({ "config": { "mode": mode }, "timeout_ms": SHORT_MS }));
         let started = Instant::now();
         let invocation = world.invoke(json!({})).await;
         assert!(started.elapsed() < Duration::from_secs(10), "{mode}: ended by itself, not by the host");
@@ -283,7 +286,7 @@ async fn c07_a_body_that_never_yields_is_recorded_and_ends_with_its_process() {
 async fn c07_a_body_that_never_yields_ends_with_its_process_even_without_the_table() {
     let world = World::new().await;
     let mut gate = Gate::open(&world.endpoint).await;
-    let mut spec = world.spec(json!({ "config": { "mode": "block" }, "timeout_ms": 700 }));
+    let mut spec = world.spec(json!({ "config": { "mode": "block" }, "timeout_ms": SHORT_MS }));
     spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), gate.endpoint());
     world.host.register(spec);
     let (invocation, ()) = tokio::join!(world.invoke(json!({})), async {

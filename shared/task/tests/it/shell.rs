@@ -26,7 +26,7 @@ pub(crate) fn command(world: &World, config: &Value) -> Command {
     command
 }
 
-async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 

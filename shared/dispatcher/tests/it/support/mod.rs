@@ -15,6 +15,7 @@ use std::{
 };
 
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use jiff::{SignedDuration, Timestamp};
 use lamplighter_aws::table::{Table, create};
 use lamplighter_core::{
     deployment::{Entry, Ledger},
@@ -269,10 +270,10 @@ impl Stage {
         self.answer(&self.deliver(event)).await
     }
 
-    /// Sends an event with a response URL of its own.
+    /// Sends an event with a response URL of its own, signed now.
     pub fn deliver(&self, event: &Value) -> Expectation {
         let expected = self.answers.expect().unwrap();
-        self.deliver_to(event, &expected.url);
+        self.deliver_to(event, &signed(&expected.url, 0));
         expected
     }
 
@@ -363,9 +364,16 @@ pub fn back(request: &str, to: &str, from: &str, probes: &[Probe]) -> Value {
     event
 }
 
+/// A URL with the date of its signature, as CloudFormation's URLs have it.
+pub fn signed(url: &str, seconds_ago: i64) -> String {
+    let at = Timestamp::now() - SignedDuration::from_secs(seconds_ago);
+    let date = at.strftime("%Y%m%dT%H%M%SZ");
+    format!("{url}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={date}&X-Amz-Expires=7200&X-Amz-Signature=1")
+}
+
 /// Waits until a condition holds. `what` describes it in the failure.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(90);
     while !is_so() {
         assert!(tokio::time::Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
