@@ -142,9 +142,15 @@ pub fn signed_config(endpoint: &str, access_key_id: &str, secret_access_key: &st
         .build()
 }
 
-/// A DynamoDB client for a local engine at `endpoint`.
+/// A DynamoDB client for a local engine at `endpoint`. It retries for some seconds, since another process may be about to serve
+/// the engine in the place of one that has ended.
 pub fn local_dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::new(&local_config(endpoint))
+    let retries = RetryConfig::standard()
+        .with_max_attempts(10)
+        .with_initial_backoff(Duration::from_millis(50))
+        .with_max_backoff(Duration::from_secs(1));
+    let config = aws_sdk_dynamodb::config::Builder::from(&local_config(endpoint)).retry_config(retries);
+    aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
 /// A DynamoDB client for an engine in this process, which receives the requests through `http`. The requests are not
