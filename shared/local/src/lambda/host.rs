@@ -10,6 +10,7 @@ use super::{
     invocation::Invocation,
     invoker::{HostOptions, InProgress, Invoker, LambdaError},
     log::LogLine,
+    processes::gone,
     sandbox::Launcher,
     spec::FunctionSpec,
 };
@@ -102,15 +103,17 @@ impl LambdaHost {
         self.invoker.launcher.processes.terminate();
     }
 
-    /// Takes no more invocations, lets idle processes clean up, and kills every process. Invocations in progress end with
-    /// [`LambdaError::ShutDown`]; call [`drain`](Self::drain) first to let them finish.
+    /// Takes no more invocations, lets idle processes clean up, and kills every process. Returns once they have ended.
+    /// Invocations in progress end with [`LambdaError::ShutDown`]; call [`drain`](Self::drain) first to let them finish.
     pub async fn shutdown(&self) {
+        let groups = self.invoker.launcher.processes.groups();
         if let Some(mut invocations) = self.invoker.take_invocations() {
             invocations.shutdown().await;
         }
         let functions = self.invoker.functions();
         let stops = functions.into_iter().map(|function| async move { function.stop().await });
         stops.collect::<JoinSet<()>>().join_all().await;
+        gone(&groups).await;
     }
 }
 

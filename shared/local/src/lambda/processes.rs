@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use tokio::{
     process::Command,
     time::{Instant, sleep},
@@ -100,6 +100,11 @@ impl Processes {
         overdue.map(|(group, _)| kill_group(*group)).count() > 0
     }
 
+    /// The groups of all processes.
+    pub(crate) fn groups(&self) -> Vec<Pid> {
+        lock(&self.inner).functions.keys().copied().collect()
+    }
+
     /// Sends SIGTERM to every process of every function.
     pub(crate) fn terminate(&self) {
         for group in lock(&self.inner).functions.keys() {
@@ -154,6 +159,14 @@ impl Drop for ProcessEntry {
 pub(crate) fn kill_group(group: Pid) {
     // It fails if the group has no processes left.
     let _ = kill_process_group(group, Signal::KILL);
+}
+
+/// Waits until the groups have no processes left, for at most [`GONE`].
+pub(crate) async fn gone(groups: &[Pid]) {
+    let until = Instant::now() + GONE;
+    while groups.iter().any(|group| test_kill_process_group(*group).is_ok()) && Instant::now() < until {
+        sleep(LOOKS).await;
+    }
 }
 
 /// Sends SIGTERM to a process, but not to its child processes.
