@@ -19,7 +19,7 @@ use cargo_metadata::Message;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The time to wait for the rest of the output once cargo has ended. A process that cargo left behind may still hold the pipe.
-const OUTPUT_GRACE: Duration = Duration::from_millis(500);
+const OUTPUT_GRACE: Duration = Duration::from_secs(2);
 
 /// The prefixes of the variables by which an outer cargo describes the running program's package.
 const OUTER_CARGO_PREFIXES: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];

@@ -42,7 +42,7 @@ use tokio_util::sync::CancellationToken;
 /// The additional time after [`PARTING`] before a process is killed.
 const BEYOND: Duration = Duration::from_secs(1);
 /// The longest wait for the last lines of an ended process.
-const OUTPUT_DRAIN: Duration = Duration::from_secs(1);
+const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
 /// The pause between two reads of the wall clock while a process runs.
 const LOOKS: Duration = Duration::from_millis(250);
 /// The size of the buffer for a process's lines, in bytes.

@@ -37,7 +37,7 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// The time that an idle process has to clean up after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_millis(2500);
 /// The longest wait for the last lines of an ended process.
-const OUTPUT_DRAIN: Duration = Duration::from_secs(1);
+const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
 
 /// An error while starting a process.
 #[derive(Debug, thiserror::Error)]
