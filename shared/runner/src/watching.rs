@@ -4,7 +4,6 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
-use lamplighter_core::name::TaskName;
 use lamplighter_project::{
     Task,
     compile::{self, Profile},
@@ -109,14 +108,12 @@ pub async fn watch(
                 return;
             }
         };
-        let placed = match built {
-            Ok(built) => it.replace_changed(built, &machine, &current).await,
+        let replaced = match built {
+            Ok(built) => it.replace_changed(built, &machine, &current, &*reporter).await,
             Err(error) => Err(error),
         };
-        match placed {
-            Ok(changed) if changed.is_empty() => {}
-            Ok(changed) => reporter.event(&Event::Built(&changed)),
-            Err(error) => reporter.event(&Event::BuildFailed(&format!("{error:#}"))),
+        if let Err(error) = replaced {
+            reporter.event(&Event::BuildFailed(&format!("{error:#}")));
         }
     }
 }
@@ -149,13 +146,14 @@ fn report_polling(reporter: &dyn Reporter, why: &Unwatchable) {
 }
 
 impl WatchedSources {
-    /// Replaces the tasks that changed, and returns their names.
+    /// Replaces the tasks that changed, and reports them before their supervisors take notice.
     async fn replace_changed(
         &mut self,
         built: Built,
         machine: &Machine,
         current: &CurrentTasks,
-    ) -> anyhow::Result<Vec<TaskName>> {
+        reporter: &dyn Reporter,
+    ) -> anyhow::Result<()> {
         let stamps = stamps(&built.packages);
         let old = |task: &Task| self.built.project.tasks.iter().find(|old| old.name() == task.name());
         let is_as_it_was = |task: &&Task| {
@@ -169,16 +167,25 @@ impl WatchedSources {
         for task in functions.filter(|task| changed.contains(task.name())) {
             machine.install_task(&built.project, task, &built.packages, None)?;
         }
-        if self.variables.side_tasks {
-            // Their supervisor restarts those that differ.
-            current.sides.send_replace(Arc::new(sides_of(&built, machine, &current.runner)?));
+        let sides =
+            if self.variables.side_tasks { Some(sides_of(&built, machine, &current.runner)?) } else { None };
+        let pulse = if built.project == self.built.project {
+            None
+        } else {
+            Some(pulse_of(&built.project, machine, &self.location).await?)
+        };
+        if !changed.is_empty() {
+            reporter.event(&Event::Built(&changed));
         }
-        if built.project != self.built.project {
-            let pulse = pulse_of(&built.project, machine, &self.location).await?;
+        if let Some(sides) = sides {
+            // Their supervisor restarts those that differ.
+            current.sides.send_replace(Arc::new(sides));
+        }
+        if let Some(pulse) = pulse {
             current.pulses.send_replace(Arc::new(pulse));
             current.queues.send_replace(Arc::new(queues_of(&built.project, machine)));
         }
         (self.built, self.stamps) = (built, stamps);
-        Ok(changed)
+        Ok(())
     }
 }
