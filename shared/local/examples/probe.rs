@@ -7,9 +7,14 @@ use serde_json::{Value, json};
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    if env::var("PROBE_START").as_deref() == Ok("fail") {
-        eprintln!("cannot start like this");
-        process::exit(3);
+    match env::var("PROBE_START").as_deref() {
+        Ok("fail") => {
+            eprintln!("cannot start like this");
+            process::exit(3);
+        }
+        // Longer than the init phase in Lambda.
+        Ok("late") => std::thread::sleep(Duration::from_millis(10_500)),
+        _ => {}
     }
     lambda_runtime::run(service_fn(handle)).await
 }

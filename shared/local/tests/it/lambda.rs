@@ -117,14 +117,26 @@ async fn every_end_of_a_process_is_reported_as_in_lambda() {
 #[tokio::test]
 async fn a_timeout_kills_the_process_and_its_child_processes() {
     let mut spec = probe("slow");
-    spec.timeout = Duration::from_millis(500);
+    spec.timeout = Duration::from_secs(3);
     let (host, lines) = host_with([spec]).await;
     let invocation = host.invoke("slow", r#"{"op":"child"}"#).await.unwrap();
-    let wanted = format!("RequestId: {} Error: Task timed out after 0.50 seconds", invocation.request_id);
+    let wanted = format!("RequestId: {} Error: Task timed out after 3.00 seconds", invocation.request_id);
     assert_eq!(error(&invocation, "Sandbox.Timedout"), wanted);
     let line = lines.containing("child ").await;
     assert_eq!(line.request_id, Some(invocation.request_id));
     until_gone(line.line.strip_prefix("child ").unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_function_may_start_for_longer_than_the_init_phase_and_not_for_longer_than_its_timeout_as_well() {
+    let mut late = probe("late");
+    late.environment.insert("PROBE_START".to_owned(), "late".to_owned());
+    let mut hasty = late.clone();
+    (hasty.name, hasty.timeout) = ("hasty".to_owned(), Duration::from_millis(100));
+    let (host, _) = host_with([late, hasty]).await;
+    let (late, hasty) = tokio::join!(host.invoke("late", "{}"), host.invoke("hasty", "{}"));
+    assert!(!late.unwrap().failed);
+    assert!(error(&hasty.unwrap(), "Sandbox.Timedout").ends_with("timed out after 0.10 seconds"));
 }
 
 #[tokio::test]
