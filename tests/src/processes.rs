@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 /// The timeout of [`wait_until`].
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The number of processes with this variable, e.g. `NAME=value`, in their environment.
-pub fn processes_with(variable: &str) -> usize {
+/// The ids of the processes with this variable, e.g. `NAME=value`, in their environment.
+pub fn processes_with(variable: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").expect("/proc is there").flatten();
-    // A process may end in between.
-    let environments = processes.filter_map(|process| fs::read(process.path().join("environ")).ok());
-    environments.filter(|all| all.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())).count()
+    let has_variable = |process: &fs::DirEntry| {
+        // A process may end in between.
+        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+    };
+    let found = processes.filter(has_variable);
+    found.map(|process| process.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// Waits until a condition holds. `what` describes it in the failure.

@@ -67,12 +67,6 @@ fn p01_pulse_execute_runs_what_is_due_or_chosen_and_counts_it() {
     assert!(unknown.code == 2 && unknown.stderr.contains("did you mean `good`?"), "{unknown:?}");
 }
 
-/// The record of a pulse of `ago` seconds ago that took this time.
-fn pulse(ago: u64, duration_ms: Option<u64>, tally: Tally) -> Record {
-    let started_at = Timestamp::now() - Duration::from_secs(ago);
-    Record { duration_ms, tally, ..Record::begun(started_at) }
-}
-
 #[test]
 fn p03_the_pulse_status_shows_its_health_success_rate_and_times() {
     let workspace = Workspace::new();
@@ -82,6 +76,12 @@ fn p03_the_pulse_status_shows_its_health_success_rate_and_times() {
         "purge",
         json!({ "kind": "cron", "schedule": "0 * * * *", "timezone": "UTC", "priority": "medium" }),
     );
+    // The record of a pulse of `ago` seconds before the test that took this time.
+    let now = Timestamp::now();
+    let pulse = |ago: u64, duration_ms: Option<u64>, tally: Tally| {
+        let started_at = now - Duration::from_secs(ago);
+        Record { duration_ms, tally, ..Record::begun(started_at) }
+    };
     let status = || {
         let text = workspace.run(&["pulse", "status"]).succeeded();
         let json: Value =
@@ -119,14 +119,14 @@ fn p03_the_pulse_status_shows_its_health_success_rate_and_times() {
         assert!(text.contains(part), "no `{part}` in {text}");
     }
     // A pulse in progress does not count, and a pulse that missed ticks is not successful.
-    record(&[pulse(1, None, Tally::default())]);
+    record(&[pulse(0, None, Tally::default())]);
     let (_, running) = status();
     assert_eq!(
         (&running["status"], &running["success_rate"]),
         (&json!("FAILING"), &json!(75)),
         "{running:#}"
     );
-    record(&[pulse(1, Some(900), well(1))]);
+    record(&[pulse(0, Some(900), well(1))]);
     let task = "purge".parse().unwrap();
     let at = Timestamp::now();
     let missed = MissedTicks { task, ticks: 1, first: at, last: at };

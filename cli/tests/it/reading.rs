@@ -202,7 +202,8 @@ fn o08_a_tick_before_the_task_existed_is_not_missed() {
     workspace.write("lamplighter.toml", "name = \"shop\"\n");
     let cron = |schedule: &str| json!({ "kind": "cron", "schedule": schedule, "timezone": "UTC", "priority": "medium" });
     workspace.task("purge", "purge", cron("0 * * * *"));
-    let hours_ago = |hours: u64| floor(Timestamp::now()) - Duration::from_secs(hours * 3600);
+    let hour = floor(Timestamp::now());
+    let hours_ago = |hours: u64| hour - Duration::from_secs(hours * 3600);
     let ask = |hours: u64, more: &[&str]| {
         workspace.run(&[&["why", "purge", &hours_ago(hours).to_string()], more].concat()).succeeded()
     };

@@ -126,13 +126,20 @@ fn p03_the_pulse_is_unknown_before_the_first_one(home: &Home) {
 }
 
 fn c12_c19_a_run_excludes_others_and_is_cancelled(home: &Home) {
-    expire_sessions(&home.database(), 40);
+    // It lasts until it is cancelled.
+    expire_sessions(&home.database(), 1000);
     let first = home.begin(&["run", "purge-expired", "--json", "--config", SLOW]);
-    let second = CommandOutput::until(
-        || home.command(&["run", "purge-expired", "--json", "--config", IDLE]),
-        |ended| ended.stderr.contains("is in progress"),
+    CommandOutput::until(
+        || home.command(&["tasks", "--json"]),
+        |listed| {
+            let tasks = listed.json();
+            let purge = tasks.as_array().unwrap().iter().find(|task| task["name"] == "purge-expired");
+            purge.is_some_and(|purge| purge["state"]["running"] != json!([]))
+        },
     );
+    let second = home.run(&["run", "purge-expired", "--json", "--config", IDLE]);
     assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.stderr.contains("is in progress"), "{second:?}");
     assert_eq!(second.json()["status"], "SKIPPED");
 
     let cancelled = home.run(&["cancel", "purge-expired", "--json"]);
@@ -153,6 +160,9 @@ fn c12_c19_a_run_excludes_others_and_is_cancelled(home: &Home) {
     );
     let over = home.run(&["cancel", cancelled["id"].as_str().unwrap()]);
     assert_eq!(over.code, Some(1), "{over:?}");
+    // The sessions that are left.
+    let purged = home.run(&["run", "purge-expired"]);
+    assert_eq!(purged.code, Some(0), "{purged:?}");
 }
 
 /// The first command serves the table's file to the second one. It closes the table only after the second one has

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, cfn_lint, repository, sam_validate};
+use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, cfn_lint, repository, sam_validate, wait_until};
 use serde_json::json;
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn a_stack_is_deployed_read_and_deleted_without_a_process_left() {
     let folder = folder.to_string_lossy();
     assert_ne!(processes(&folder), 0);
     drop(emulator);
-    assert_eq!(processes(&folder), 0);
+    wait_until("its processes are gone", || processes(&folder) == 0);
 }
 
 /// The number of processes with the folder in their environment: the emulator and each function.

@@ -2,6 +2,8 @@
 //!
 //! All checks are in one test, since they package the same functions into the same folder.
 
+use std::process::Command;
+
 use lamplighter_e2e::{
     CTRL_C, CommandOutput, Home, Terminal, expire_sessions, lamplighter, processes_with, wait_until,
 };
@@ -97,6 +99,13 @@ fn an_interrupt_cancels_the_run(home: &Home) {
 fn a_second_interrupt_ends_the_program_and_its_functions(home: &Home) {
     let mut terminal = Terminal::start(&home.command(&["run", "purge-expired", "--config", SLOW]));
     terminal.expect("purge-expired is running");
+    // It cannot end before the second interrupt.
+    let name =
+        |process: &String| std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+    // The program and the watchdog of its functions have the variable, too.
+    let is_function = |process: &String| !["lamplighter", "sh"].contains(&name(process).trim());
+    let functions: Vec<_> = processes_of(home).into_iter().filter(is_function).collect();
+    assert!(Command::new("kill").args(["-s", "STOP"]).args(functions).status().unwrap().success());
     terminal.press(CTRL_C);
     terminal.expect("cancelling run ");
     terminal.press(CTRL_C);
@@ -112,8 +121,12 @@ fn a_second_interrupt_ends_the_program_and_its_functions(home: &Home) {
     assert_eq!(next.code, Some(0), "{next:?}");
 }
 
-/// Waits until no function process is left. Only these have the home's database in their environment.
+/// Waits until no process is left.
 fn expect_no_functions(home: &Home) {
-    let variable = format!("DATABASE_URL=sqlite:{}", home.database().display());
-    wait_until("its functions are gone", || processes_with(&variable) == 0);
+    wait_until("its functions are gone", || processes_of(home).is_empty());
+}
+
+/// The processes of the program and its functions, which have the home's database in their environment.
+fn processes_of(home: &Home) -> Vec<String> {
+    processes_with(&format!("DATABASE_URL=sqlite:{}", home.database().display()))
 }

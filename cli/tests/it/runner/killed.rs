@@ -269,7 +269,7 @@ fn q10_none_is_lost_and_none_ends_twice_while_workers_and_the_runner_are_killed(
     // A failing test prints it.
     println!("{jobs} jobs, {kills} kills, KILL_SEED={seed}");
     // Lowers the priority of the started processes, since tests beside this one depend on the clock.
-    rustix::process::nice(10).unwrap();
+    rustix::process::nice(5).unwrap();
     let began = Instant::now();
     let retry = json!({ "max_attempts": ATTEMPTS, "initial_ms": 10, "max_ms": 50 });
     let stage = Stage::new().queue(TASK, &json!({ "retry": retry }));

@@ -208,7 +208,11 @@ fn s05_two_runners_share_one_table_and_run_each_tick_once() {
     let ticks: BTreeSet<_> = noted.iter().collect();
     assert_eq!(ticks.len(), noted.len(), "{noted:#?}");
     let runs = stage.history("tick");
-    assert_eq!(runs.len(), noted.len(), "nothing is recorded of a tick that another runner had");
+    // On a busy machine a run may last until the next tick.
+    let (held, started): (Vec<_>, Vec<_>) = runs.iter().partition(|run| is_held(run));
+    assert_eq!(started.len(), noted.len(), "nothing is recorded of a tick that another runner had");
+    let tick = |run: &Value| format!("tick {}", run["scheduled_for"].as_str().unwrap());
+    assert!(held.iter().all(|run| !ticks.contains(&tick(run))), "{held:#?}");
 }
 
 #[test]
@@ -219,8 +223,12 @@ fn k01_a_runner_is_listed_stopped_and_removed() {
     assert!(stage.workspace.run(&["runner", "stop"]).failed().contains("no runner uses"));
     let runner = stage.start(&["start"], &[]);
     let instance = runner.said[0]["instance"].as_str().unwrap().to_owned();
-    let seen = stage.workspace.run(&["runner", "status"]).succeeded();
-    assert!(seen.starts_with(&instance) && seen.contains("running"), "{seen}");
+    // A runner says that it has started before its first heartbeat is written.
+    let seen = until("it is listed", || {
+        let seen = stage.workspace.run(&["runner", "status"]).succeeded();
+        seen.starts_with(&instance).then_some(seen)
+    });
+    assert!(seen.contains("running"), "{seen}");
     let unknown = stage.workspace.run(&["runner", "stop", "other"]);
     assert_eq!((unknown.code, unknown.stderr.contains(&instance)), (2, true), "{}", unknown.stderr);
     let stopped = stage.workspace.run(&["runner", "stop", &instance]).succeeded();
@@ -351,7 +359,9 @@ fn s06_dev_rebuilds_changed_tasks_and_keeps_the_previous_build_if_that_fails() {
     assert_eq!(code, Some(0), "{said:#?}");
     assert!(took < Duration::from_secs(30), "{took:?}");
     assert_eq!(stage.processes(), 0, "Ctrl-C leaves nothing behind");
-    assert!(stage.history("tick").iter().all(|run| run["status"] == "COMPLETED"));
+    // On a busy machine a process may take longer to start than until the next tick.
+    let runs = stage.history("tick");
+    assert!(runs.iter().all(|run| is_held(run) || run["status"] == "COMPLETED"), "{runs:#?}");
 }
 
 #[test]

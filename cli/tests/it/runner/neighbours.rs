@@ -111,7 +111,7 @@ fn end(runner: Runner) -> Vec<Value> {
 
 #[test]
 fn o06_no_port_of_a_runner_answers_a_web_page_or_another_user() {
-    let stage = Stage::new().queue("send-mail", &json!({})).task("tick", "@hourly", "");
+    let stage = Stage::new().queue("send-mail", &json!({})).task("tick", "@yearly", "");
     let runner = stage.start(&["start"], &[]);
     // The process stays and waits for its next event.
     stage.over(&stage.enqueue("send-mail", "", "one", &[]));

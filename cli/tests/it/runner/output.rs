@@ -6,12 +6,13 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     os::unix::process::CommandExt as _,
     process::{Child, ChildStdout, Command, Stdio},
+    sync::mpsc,
     thread,
 };
 
 use serde_json::{Value, json};
 
-use super::stage::{Stage, until};
+use super::stage::{LIMIT, Stage, until};
 
 /// Sets a title, clears the screen, returns the cursor, and reverses the text direction.
 const OBEYED: &str = "\u{1b}]0;pwned\u{7}\u{1b}[2Jcleared\r\nsecond line\nthird\u{202e}abc\u{9b}2J";
@@ -108,17 +109,27 @@ fn a_runner_continues_with_a_stopped_reader_and_reports_the_dropped_lines() {
     let (stage, mut runner) = started(&["start", "--json"], Stdio::piped(), Stdio::piped());
     let (stdout, stderr) = (first_line(&mut runner), runner.stderr.take());
     jobs_go_on(&stage);
-    // The reader reads again.
-    let reading = thread::spawn(move || {
-        let lines = stdout.lines().map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
-        lines.collect::<Vec<_>>()
+    // The reader reads again, until the runner has caught up with it.
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in stdout.lines() {
+            let _ = sender.send(serde_json::from_str::<Value>(&line.unwrap()).unwrap());
+        }
     });
+    let mut said = Vec::new();
+    let mut read_until = |is_last: &dyn Fn(&Value) -> bool| {
+        while said.last().is_none_or(|line| !is_last(line)) {
+            said.push(lines.recv_timeout(LIMIT).unwrap());
+        }
+    };
+    read_until(&|line| line["event"] == "lines_missed");
     let job = stage.enqueue("queue-probe", "say", "afterwards", &[]);
     stage.over(&job);
+    read_until(&|line| line["message"] == "afterwards");
     signal(&runner, "TERM");
     assert_eq!(ended(runner), Some(0));
     drop(stderr);
-    let said = reading.join().unwrap();
+    said.extend(lines.iter());
     let missed: u64 = said
         .iter()
         .filter(|line| line["event"] == "lines_missed")

@@ -247,6 +247,7 @@ async fn q11_the_limits_of_process_task_and_key_are_reached_and_not_exceeded() {
     let of_task = enqueue("press", 7, "second", None).await;
     let of_key = enqueue("mail", 5, "second", Some(Limit { key: "ada".into(), at_once: 2 })).await;
     stage.until_noted(40 + 3 + 2);
+    tokio::time::sleep(Duration::from_millis(50)).await;
     stage.workspace.write("second", "");
     let (of_task, of_key) = (ended(of_task).await, ended(of_key).await);
     assert_eq!((most_at_once(&of_task), most_at_once(&of_key)), (3, 2));

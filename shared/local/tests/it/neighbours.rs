@@ -7,6 +7,7 @@ use lamplighter_local::{Answers, Bucket, Engine, Key, Stacks, Synchronous};
 use crate::{
     http::{send, send_to, split},
     probe::{host_with, json, probe},
+    table::reopened,
 };
 
 /// An endpoint and a request that it answers.
@@ -185,11 +186,12 @@ async fn o06_the_bucket_answers_only_requests_signed_with_its_credentials() {
 #[tokio::test]
 async fn o06_an_endpoint_that_is_served_again_requires_the_same_key() {
     let folder = tempfile::tempdir().unwrap();
-    let open = || Engine::open(&folder.path().join("table.db"), Synchronous::Normal).unwrap();
-    let first = open();
+    let path = folder.path().join("table.db");
+    let first = Engine::open(&path, Synchronous::Normal).unwrap();
     let url = first.serve().await.unwrap();
     first.close().await;
-    let second = open();
+    // A process that another test is starting has a copy of the lock until it executes its program.
+    let second = reopened(&path).await;
     second.serve_at(&lamplighter_local::Endpoint::parse(&url).unwrap()).await.unwrap();
     let (address, _) = split(&url);
     assert_eq!(send("GET", &format!("{url}/"), "", b"").await, 200);

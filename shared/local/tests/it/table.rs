@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_sdk_dynamodb::{
@@ -85,16 +85,21 @@ async fn a_dropped_engine_stops_its_endpoint_and_unlocks_its_file() {
     let (engine, client) = serve(&path).await;
     create(&client).await;
     drop(engine);
-    // The lock is released once the server has stopped: wait only for that.
-    let reopened = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+    // The lock is released once the server has stopped.
+    reopened(&path).await.close().await;
+}
+
+/// Opens a table's file once it is unlocked.
+pub(crate) async fn reopened(path: &Path) -> Engine {
+    let opened = async {
         loop {
-            match Engine::open(&path, Synchronous::Normal) {
+            match Engine::open(path, Synchronous::Normal) {
                 Ok(engine) => break engine,
-                Err(_) => tokio::task::yield_now().await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
             }
         }
-    });
-    reopened.await.unwrap().close().await;
+    };
+    tokio::time::timeout(Duration::from_secs(60), opened).await.unwrap()
 }
 
 #[tokio::test]

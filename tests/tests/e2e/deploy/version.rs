@@ -62,9 +62,9 @@ impl Version {
         self
     }
 
-    /// Sets the URL that `warm-cache` requests.
+    /// Sets the URL that `warm-cache` requests. It waits longer for the response than any step takes on a busy machine.
     pub fn warming(self, url: &str) -> Self {
-        let settings = json!({ "config": { "urls": [url] } });
+        let settings = json!({ "config": { "urls": [url], "timeout_ms": 90_000 } });
         self.with_variable("WarmCacheFunction", "LAMPLIGHTER_SETTINGS", &settings.to_string())
     }
 
