@@ -153,7 +153,8 @@ fn the_demo_succeeds() {
     let history = ["history", "--json", "--limit", "200", "--home"];
     let history = CommandOutput::of(lamplighter().args(history).arg(home.path())).json();
     let mut runs: BTreeMap<String, usize> = BTreeMap::new();
-    for run in history["runs"].as_array().unwrap() {
+    // At 3:00 UTC a runner of the demo also starts the purge.
+    for run in history["runs"].as_array().unwrap().iter().filter(|run| run["trigger"] != "pulse") {
         let words = ["task", "trigger", "status"].map(|key| run[key].as_str().unwrap());
         *runs.entry(words.join(" ")).or_default() += 1;
     }

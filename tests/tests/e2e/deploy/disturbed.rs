@@ -115,11 +115,17 @@ impl Life {
         let tick = |time: &str| {
             serde_json::from_str::<Value>(&input.replace("<aws.scheduler.scheduled-time>", time)).unwrap()
         };
+        // At 3:00 UTC the emulator starts a run of its own.
+        let runs = async || {
+            let mut runs = self.stack.runs("purge-expired").await;
+            runs.retain(|run| run["scheduled_for"].as_str().is_some_and(|tick| tick.starts_with("2026-01-")));
+            runs
+        };
         let first = tick("2026-01-01T03:00:00Z");
         assert_eq!(aws.invoke(&function, &first).await.payload["status"], "COMPLETED");
         let again = aws.invoke(&function, &first).await;
         assert!(again.function_error.is_none() && !again.payload["refused"].is_null(), "{again:?}");
-        assert_eq!(statuses(&self.stack.runs("purge-expired").await), ["COMPLETED"]);
+        assert_eq!(statuses(&runs().await), ["COMPLETED"]);
 
         let next = tick("2026-01-02T03:00:00Z");
         let invoke =
@@ -134,7 +140,7 @@ impl Life {
         assert_eq!(ran.count(), 1, "{reports:#?}");
         let refused = reports.iter().filter(|report| !report["refused"].is_null());
         assert_eq!(refused.count(), 3, "{reports:#?}");
-        let runs = self.stack.runs("purge-expired").await;
+        let runs = runs().await;
         let bodies: Vec<_> = runs.iter().filter(|run| run["status"] == "COMPLETED").collect();
         assert_eq!(bodies.len(), 2, "{runs:#?}");
         let rest = statuses(&runs)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -66,9 +66,10 @@ async fn k01_the_commands_work_on_a_stack_in_aws() {
     eprintln!("by hand: {:.1} s", started.elapsed().as_secs_f64());
 }
 
-/// The tick of `days` ago.
+/// The tick of `days` before the start of the test.
 fn tick(days: i64) -> String {
-    let day = Timestamp::now().strftime("%Y-%m-%dT03:00:00Z").to_string().parse::<Timestamp>().unwrap();
+    static NOW: LazyLock<Timestamp> = LazyLock::new(Timestamp::now);
+    let day = NOW.strftime("%Y-%m-%dT03:00:00Z").to_string().parse::<Timestamp>().unwrap();
     (day - (days * 24).hours()).to_string()
 }
 
