@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lamplighter_project::compile::cargo;
@@ -12,7 +13,9 @@ use tempfile::TempDir;
 use crate::tools::repository;
 
 /// The time for which a command is repeated until it ends as expected.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The pause between two of them.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The result of a command.
 #[derive(Debug)]
@@ -61,6 +64,7 @@ impl CommandOutput {
                 return ended;
             }
             assert!(started.elapsed() < PATIENCE, "{:?}: {ended:?}", command());
+            thread::sleep(PAUSE);
         }
     }
 

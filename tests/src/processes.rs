@@ -4,7 +4,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 /// The timeout of [`wait_until`].
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The ids of the processes with this variable, e.g. `NAME=value`, in their environment.
 pub fn processes_with(variable: &str) -> Vec<String> {
