@@ -20,4 +20,4 @@ pub use lint::{cfn_lint, checkov, sam_validate};
 pub use processes::{processes_with, wait_until};
 pub use sam::{OnFailure, Sam, python_runtime, sam_build, sam_python};
 pub use terminal::{CTRL_C, Terminal};
-pub use tools::{Finished, cargo_lambda_deploy, example, repository, run};
+pub use tools::{Finished, cargo_lambda_deploy, repository, run};

@@ -32,13 +32,6 @@ pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is a folder of the repository")
 }
 
-/// The path of an example of a package of this workspace, which `cargo test` builds beside the test.
-pub fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let path = test.parent().and_then(Path::parent).map(|folder| folder.join("examples").join(name));
-    path.filter(|path| path.exists()).unwrap_or_else(|| panic!("{name} is missing: run a whole `cargo test`"))
-}
-
 /// The path of a program that `tests/setup` installs.
 pub(crate) fn program(tool: &str, name: &str) -> PathBuf {
     let path = repository().join(".tools").join(tool).join("bin").join(name);

@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use lamplighter_testkit::example;
 use serde_json::{Value, json};
 
 use crate::fixture::{CommandOutput, Workspace};
@@ -16,10 +17,7 @@ const GIVEN: &str = "LAMPLIGHTER_SECRETS";
 fn shop() -> Workspace {
     let workspace = Workspace::new();
     workspace.dispatcher();
-    let test = std::env::current_exe().unwrap();
-    let probe = test.parent().unwrap().parent().unwrap().join("examples/secret-probe");
-    assert!(probe.exists(), "{} is missing: run a whole `cargo test -p lamplighter-cli`", probe.display());
-    workspace.probe("secret-probe", &probe);
+    workspace.probe("secret-probe", &example("secret-probe"));
     configure(&workspace, &format!("auth.token = \"{TOKEN}\"\nurl = \"postgres://u:{TOKEN}@{WORD}\"\n"));
     workspace
 }

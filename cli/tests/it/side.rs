@@ -21,6 +21,7 @@ use lamplighter_core::{
 };
 use lamplighter_local::{Engine, FunctionSpec, LambdaHost};
 use lamplighter_runner::side::{Side, SideEvent, supervise};
+use lamplighter_testkit::example;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
@@ -56,14 +57,7 @@ impl World {
     }
 
     fn binary() -> PathBuf {
-        let test = std::env::current_exe().unwrap();
-        let binary = test.parent().unwrap().parent().unwrap().join("examples/side-probe");
-        assert!(
-            binary.exists(),
-            "{} is missing: run a whole `cargo test -p lamplighter-cli`",
-            binary.display()
-        );
-        binary
+        example("side-probe")
     }
 
     fn variables(&self, mode: &str) -> BTreeMap<String, String> {

@@ -5,12 +5,10 @@ use std::{
     process::{Output, Stdio},
 };
 
+use lamplighter_testkit::example;
 use serde_json::{Value, json};
 
-use crate::{
-    fixture::CommandOutput,
-    runner::stage::{Stage, probe},
-};
+use crate::{fixture::CommandOutput, runner::stage::Stage};
 
 const QUEUE: &str = "values-probe";
 const CRON: &str = "config-probe";
@@ -19,7 +17,7 @@ const CRON: &str = "config-probe";
 fn stage() -> Stage {
     let stage = Stage::new();
     for name in [QUEUE, CRON] {
-        stage.workspace.probe(name, &probe().with_file_name(name));
+        stage.workspace.probe(name, &example(name));
     }
     stage.workspace.dispatcher();
     stage.workspace.write("lamplighter.toml", "name = \"shop\"\n");

@@ -57,8 +57,7 @@ enum Answer {
 
 impl Racer {
     fn start(folder: &Path, endpoint: &str) -> Self {
-        let test = std::env::current_exe().unwrap();
-        let binary = test.parent().unwrap().parent().unwrap().join("examples/racer");
+        let binary = lamplighter_testkit::example("racer");
         let mut child = Command::new(&binary)
             .env_clear()
             .env("AWS_REGION", "us-east-1")

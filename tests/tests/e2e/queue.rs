@@ -1,11 +1,7 @@
 //! Queue tasks on the emulator: the template that `generate` writes, SQS, and a real function. The library enqueues the
 //! jobs, and their outcomes are read from their records.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use jiff::Timestamp;
@@ -20,7 +16,8 @@ use lamplighter_core::{
     run::Run,
     status::Status,
 };
-use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, lamplighter, repository, run};
+use lamplighter_e2e::{Aws, Emulator, OnFailure, Sam, lamplighter, run};
+use lamplighter_testkit::{example, program};
 use serde_json::{Value, json};
 
 const TASK: &str = "job-probe";
@@ -166,7 +163,7 @@ fn job(mode: &str, value: &Value) -> NewJob {
 
 /// Writes a workspace with one task whose description is the probe's, its template, and the code of its function.
 fn lay_out(folder: &Path) {
-    let definition = run(std::process::Command::new(built("examples/job_probe")).arg("describe"));
+    let definition = run(std::process::Command::new(example("job_probe")).arg("describe"));
     let definition = definition.expect_success("job_probe describe");
     let task = "functions/tasks/job-probe";
     let manifest = "[package]\nname = \"job-probe\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
@@ -194,22 +191,14 @@ fn lay_out(folder: &Path) {
     run(&mut generate).expect_success("lamplighter generate");
     let template = folder.join("infra/template.yaml");
     let mut text = fs::read_to_string(&template).unwrap();
-    for (name, binary) in [(TASK, "examples/job_probe"), ("pulse", "pulse")] {
+    for (name, binary) in [(TASK, example("job_probe")), ("pulse", program("pulse"))] {
         let code = folder.join("code").join(name);
         fs::create_dir_all(&code).unwrap();
-        fs::copy(built(binary), code.join("bootstrap")).unwrap();
+        fs::copy(binary, code.join("bootstrap")).unwrap();
         text = text.replace(&format!("../target/lamplighter/{name}.zip"), &format!("../code/{name}"));
     }
     fs::write(&template, text).unwrap();
     let definition: Value = serde_json::from_str(&definition).unwrap();
     let plan = json!([{ "definition": definition, "driver": "other" }]).to_string();
     fs::write(folder.join("code/pulse/tasks.json"), plan).unwrap();
-}
-
-/// The path of a program that cargo has built beside this test.
-fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let path = test.parent().unwrap().parent().unwrap().join(name);
-    assert!(path.exists(), "{name} is not built: see `make test` in {}", repository().display());
-    path
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
@@ -17,6 +17,7 @@ use lamplighter_aws::{
     table::Table,
 };
 use lamplighter_runner::wake::wake_address;
+use lamplighter_testkit::example;
 use serde_json::{Value, json};
 
 use crate::fixture::{Workspace, definition};
@@ -100,7 +101,7 @@ impl Stage {
                  panic!(\"{{}}\", probe.exec());\n\
              }}\n",
             definition(name, keys),
-            probe().with_file_name(probe_name).display(),
+            example(probe_name).display(),
         );
         self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
         let table = format!("[tasks.{name}.config]\n{config}");
@@ -133,7 +134,7 @@ impl Stage {
         let program = format!(
             "use std::os::unix::process::CommandExt as _;\n\
              fn main() {{ panic!(\"{{}}\", std::process::Command::new(\"{}\").exec()); }}\n",
-            probe().with_file_name("pulse-function").display()
+            example("pulse-function").display()
         );
         self.workspace.package("functions/pulse", "pulse", &program);
         self.workspace.dispatcher();
@@ -166,7 +167,7 @@ impl Stage {
                  panic!(\"{{}}\", probe.env(\"PROBE_NAME\", {name:?}).env(\"PROBE_WORD\", {word:?}).exec());\n\
              }}\n",
             definition(name, keys),
-            probe().display(),
+            example("runner-probe").display(),
         );
         self.workspace.package(&format!("functions/tasks/{name}"), name, &program);
     }
@@ -310,14 +311,6 @@ pub(super) fn within(words: &[&str], command: &Command) -> Command {
         };
     }
     within
-}
-
-/// The binary of `examples/runner-probe.rs`, which `cargo test` builds beside the tests.
-pub(crate) fn probe() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().unwrap().parent().unwrap().join("examples/runner-probe");
-    assert!(binary.exists(), "{} is missing: run a whole `cargo test -p lamplighter-cli`", binary.display());
-    binary
 }
 
 pub(crate) fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {

@@ -23,7 +23,7 @@ async fn l14_an_answer_is_sent_again_after_errors_until_it_is_accepted() {
     let stage = stage_with(&server, Duration::from_secs(60)).await;
     stage.deliver_to(&event("Create", "r1", "1", &[probe("migrate")]), &server.url());
     eventually("accepted", || !server.accepted().is_empty()).await;
-    eventually("logged", || stage.log_text().contains("answered SUCCESS")).await;
+    eventually("logged", || stage.log.text().contains("answered SUCCESS")).await;
     let bodies = server.received();
     assert_eq!(bodies.len(), 4);
     assert!(bodies.iter().all(|(_, body)| *body == bodies[0].1), "{bodies:?}");

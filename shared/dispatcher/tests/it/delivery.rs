@@ -47,7 +47,7 @@ async fn l14_a_repeated_delivery_runs_nothing_twice_and_gets_the_same_answer() {
     stage.deliver_to(&later, &url);
     stage.answer(&third).await;
     stage.deliver_to(&later, &url);
-    eventually("all deliveries are done", || stage.log_text().contains("answered SUCCESS")).await;
+    eventually("all deliveries are done", || stage.log.text().contains("answered SUCCESS")).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let bytes = first.received()[0].body.clone();
     for expected in [&first, &second, &third] {
@@ -198,7 +198,7 @@ async fn l19_killed_on_every_delivery_a_rollback_is_answered_success() {
     assert!(
         answer.to_string().contains("on every delivery of request back"),
         "{answer}\n{}",
-        stage.log_text()
+        stage.log.text()
     );
     stage.end().await;
 }
@@ -216,8 +216,8 @@ async fn l20_tasks_that_take_longer_than_one_invocation_are_handed_over() {
     let answer = stage.answer(&expected).await;
     assert_eq!(answer["Status"], "SUCCESS", "{answer}");
     assert_eq!(stage.journal(), ["run a", "run b", "run c"]);
-    assert!(stage.log_text().matches("handing over").count() >= 2);
-    assert!(!stage.log_text().contains("timed out"), "{}", stage.log_text());
+    assert!(stage.log.text().matches("handing over").count() >= 2);
+    assert!(!stage.log.text().contains("timed out"), "{}", stage.log.text());
     stage.end().await;
 }
 

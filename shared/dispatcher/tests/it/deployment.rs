@@ -15,7 +15,7 @@ async fn l04_l07_l12_create_and_update_run_their_tasks_with_their_context() {
     stage.install_all(&tasks);
 
     let created = stage.send(&event("Create", "r1", "1", &tasks)).await;
-    assert_eq!(created["Status"], "SUCCESS", "{created}\n{}", stage.log_text());
+    assert_eq!(created["Status"], "SUCCESS", "{created}\n{}", stage.log.text());
     assert_eq!(created["Data"]["seed.message"], "ran for version 1");
     assert_eq!(stage.journal(), ["run migrate", "run seed"]);
 

@@ -257,7 +257,7 @@ async fn d06_a_continued_rollback_undoes_the_rest() {
     let stage = at_version_1().await;
     assert_eq!(stage.send(&short(event("Update", "r1-short", "1", &tasks()))).await["Status"], "SUCCESS");
     std::fs::remove_file(stage.journal_file()).unwrap();
-    let ends = || stage.log_text().matches("migrate COMPLETED").count();
+    let ends = || stage.log.text().matches("migrate COMPLETED").count();
     let ended_before = ends();
     stage.install(&tasks()[0].clone().sleeps(9_000));
     let update = stage.deliver(&short(event("Update", "r2", "2", &tasks())));

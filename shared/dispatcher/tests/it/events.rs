@@ -77,14 +77,14 @@ async fn l22_a_malformed_event_is_answered_failed_with_the_property() {
     ] {
         let expected = stage.deliver(&event);
         let answer = expected.answer(Duration::from_secs(10)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("{expected_text}: {}", stage.log_text()));
+        let answer = answer.unwrap_or_else(|_| panic!("{expected_text}: {}", stage.log.text()));
         assert!(answer.body.len() <= MAX_ANSWER_BYTES, "{expected_text}");
         let answer = answer.json().unwrap();
         assert_eq!(answer["Status"], "FAILED", "{answer}");
         assert!(answer["Reason"].as_str().unwrap().contains(expected_text), "{expected_text}: {answer}");
     }
     assert_eq!(stage.journal().len(), 0);
-    assert!(!stage.log_text().contains("panicked"));
+    assert!(!stage.log.text().contains("panicked"));
     stage.end().await;
 }
 
@@ -142,9 +142,9 @@ async fn l22_an_event_that_cannot_be_answered_is_logged() {
         let invocation = stage.host.invoke(DISPATCHER, event.to_string()).await.unwrap();
         let payload = String::from_utf8(invocation.payload).unwrap();
         assert!(invocation.failed && payload.contains(expected_text), "{expected_text}: {payload}");
-        let logged = stage.log_text().contains(expected_text);
-        assert!(logged, "{expected_text}: {}", stage.log_text());
+        let logged = stage.log.text().contains(expected_text);
+        assert!(logged, "{expected_text}: {}", stage.log.text());
     }
-    assert!(!stage.log_text().contains("secret") && !stage.log_text().contains("panicked"));
+    assert!(!stage.log.text().contains("secret") && !stage.log.text().contains("panicked"));
     stage.end().await;
 }

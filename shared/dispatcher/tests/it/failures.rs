@@ -34,7 +34,7 @@ async fn l13_l16_each_kind_of_failure_is_in_the_answer_and_dependents_are_blocke
     }
     assert_eq!(stage.run_of(&entry, "seed").await.status, Status::Blocked);
     assert_eq!(stage.run_of(&entry, "other").await.status, Status::Completed);
-    assert!(stage.log_text().contains("memory allocation of "), "{}", stage.log_text());
+    assert!(stage.log.text().contains("memory allocation of "), "{}", stage.log.text());
     let attempts = |mode: &str| stage.journal().iter().filter(|line| **line == format!("run {mode}")).count();
     assert_eq!(MODES.map(|(mode, _)| attempts(mode)), [1, 3, 3, 1, 1, 1]);
     stage.end().await;
@@ -172,11 +172,11 @@ async fn l23_neither_the_response_url_nor_its_token_is_logged_or_stored() {
     urls.push(gone.url.clone());
     stage.deliver_to(&event("Delete", "r5", "1", &tasks), &urls[4]);
     drop(gone);
-    crate::support::eventually("the refusal is logged", || stage.log_text().contains("not https")).await;
-    crate::support::eventually("the failure is logged", || stage.log_text().contains("was not accepted"))
+    crate::support::eventually("the refusal is logged", || stage.log.text().contains("not https")).await;
+    crate::support::eventually("the failure is logged", || stage.log.text().contains("was not accepted"))
         .await;
     let items = stage.table.client().scan().table_name("lamplighter").send().await.unwrap();
-    let everything = format!("{}{bodies}{:?}", stage.log_text(), items.items());
+    let everything = format!("{}{bodies}{:?}", stage.log.text(), items.items());
     for url in &urls {
         let token = url.rsplit_once('/').unwrap().1;
         assert!(!everything.contains(token), "{token} is logged or stored");

@@ -30,9 +30,9 @@ async fn d08_a_request_without_a_deployment_has_one_answer() {
         let stage = stage_with(&server).await;
         stage.deliver_to(&event, &server.url());
         stage.deliver_to(&event, &server.url());
-        eventually("accepted", || stage.log_text().contains("answered")).await;
+        eventually("accepted", || stage.log.text().contains("answered")).await;
         stage.deliver_to(&event, &server.url());
-        eventually("all are done", || stage.log_text().matches("answered").count() == 3).await;
+        eventually("all are done", || stage.log.text().matches("answered").count() == 3).await;
         assert_eq!(server.received().len(), 1, "{event}: {:?}", server.received());
         stage.end().await;
     }
@@ -47,7 +47,7 @@ async fn d08_a_slow_url_gets_a_deployments_answer_once() {
     for _ in 0..2 {
         stage.deliver_to(&event("Create", "r1", "1", &tasks), &server.url());
     }
-    eventually("both are done", || stage.log_text().matches("answered SUCCESS").count() == 2).await;
+    eventually("both are done", || stage.log.text().matches("answered SUCCESS").count() == 2).await;
     assert_eq!(server.received().len(), 1, "{:?}", server.received());
     stage.end().await;
 }
@@ -61,7 +61,7 @@ async fn d08_a_redirect_is_an_error_and_is_not_followed() {
         let server = AnswerServer::start(&[Reply::Redirect(status, place), Reply::Status(200)]).await;
         let stage = stage_with(&server).await;
         stage.deliver_to(&event("Create", "r1", "1", &[]), &server.url());
-        eventually("answered", || stage.log_text().contains("answered SUCCESS")).await;
+        eventually("answered", || stage.log.text().contains("answered SUCCESS")).await;
         assert_eq!(other.received().len(), 0, "{status}");
         assert_eq!(server.received().len(), 2, "{status}");
         stage.end().await;

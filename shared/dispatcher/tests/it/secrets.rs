@@ -57,7 +57,7 @@ async fn l23_a_secret_is_in_no_answer_event_log_line_or_item() {
         let tasks = leaking("leak");
         stage.install_all(&tasks);
         let created = stage.send(&event("Create", "r1", "1", &tasks)).await;
-        assert_eq!(created["Status"], "SUCCESS", "{}", stage.log_text());
+        assert_eq!(created["Status"], "SUCCESS", "{}", stage.log.text());
         assert_eq!(created["Data"]["migrate.message"], "leaked [secret]");
 
         let mut answers = vec![created];
@@ -74,7 +74,7 @@ async fn l23_a_secret_is_in_no_answer_event_log_line_or_item() {
             stage.status_of_events();
         }
         let answers = answers.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
-        let log = stage.log_text();
+        let log = stage.log.text();
         assert!(log.contains("the secret is [secret]"), "{log}");
         assert_nowhere(secret, &[("answers", answers), ("log", log), ("table", table(&stage).await)]);
         stage.end().await;
@@ -97,7 +97,7 @@ async fn o04_the_content_of_a_task_depends_on_its_references_and_not_on_their_va
         let tasks = [resolved(reference, value, &journal)];
         stage.install_all(&tasks);
         let answer = stage.send(&event(kind, request, version, &tasks)).await;
-        assert_eq!(answer["Status"], "SUCCESS", "{}", stage.log_text());
+        assert_eq!(answer["Status"], "SUCCESS", "{}", stage.log.text());
         let contents = stage.newest().await.tasks.into_iter().filter_map(|task| task.content);
         (answer["Data"]["assets.status"].clone(), contents.collect::<Vec<_>>())
     };

@@ -57,7 +57,7 @@ async fn hangs((service, word, named): (&'static str, &'static str, &'static str
     let expected = stage.deliver(&event);
     let answer = stage.answer(&expected).await;
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(12), "{service} {word} {timeout:?}: {took:?}\n{}", stage.log_text());
+    assert!(took < Duration::from_secs(12), "{service} {word} {timeout:?}: {took:?}\n{}", stage.log.text());
     let reason = answer["Reason"].as_str().unwrap_or_default();
     assert_eq!(answer["Status"], "FAILED", "{service} {word}: {answer}");
     assert!(reason.contains(named), "{service} {word}: {reason}");
@@ -77,7 +77,7 @@ async fn d10_a_refusal_by_a_service_is_reported_in_plain_text() {
         reason.contains("User is not authorized to perform: cloudformation:DescribeStacks (AccessDenied)"),
         "{reason}"
     );
-    for text in [reason, &stage.log_text()] {
+    for text in [reason, &stage.log.text()] {
         assert!(!text.contains("Error {") && !text.contains("unhandled"), "{text}");
     }
     stage.end().await;
@@ -127,7 +127,7 @@ async fn d09_conflicts_and_throttling_are_retried() {
     let tasks = [probe("migrate")];
     stage.install_all(&tasks);
     let answer = stage.send(&event("Create", "r1", "1", &tasks)).await;
-    assert_eq!(answer["Status"], "SUCCESS", "{answer}\n{}", stage.log_text());
+    assert_eq!(answer["Status"], "SUCCESS", "{answer}\n{}", stage.log.text());
     let latest = stage.ledger().await.latest.unwrap();
     assert_eq!(latest.successful.map(|it| it.version).as_deref(), Some("1"));
     assert_eq!(stage.journal(), ["run migrate"]);
@@ -159,7 +159,7 @@ async fn d05_an_invocation_that_starts_nothing_is_repeated() {
     assert_eq!(answer["Status"], "SUCCESS", "{answer}");
     assert_eq!(*met.lock().unwrap(), 1);
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
-    assert!(!stage.log_text().contains("handing over"));
+    assert!(!stage.log.text().contains("handing over"));
     assert_eq!(stage.journal(), ["run migrate"]);
     stage.end().await;
 }
@@ -176,13 +176,13 @@ async fn d09_a_long_ledger_costs_as_many_requests_as_a_short_one() {
         Fault::None
     });
     assert_eq!(stage.send(&event("Create", "r0", "0", &tasks)).await["Status"], "SUCCESS");
-    eventually("recorded", || stage.log_text().contains("answered SUCCESS")).await;
+    eventually("recorded", || stage.log.text().contains("answered SUCCESS")).await;
     let mut costs = Vec::new();
     for i in 1..=60 {
         let before = *requests.lock().unwrap();
         let answer = stage.send(&event("Update", &format!("r{i}"), &i.to_string(), &tasks)).await;
         assert_eq!(answer["Status"], "SUCCESS", "{answer}");
-        eventually("recorded", || stage.log_text().matches("answered SUCCESS").count() == i + 1).await;
+        eventually("recorded", || stage.log.text().matches("answered SUCCESS").count() == i + 1).await;
         costs.push(*requests.lock().unwrap() - before);
     }
     assert_eq!(costs[0], costs[59], "{costs:?}");
@@ -201,7 +201,7 @@ async fn d08_no_second_answer_follows_although_the_table_is_unreachable() {
     let tasks = [probe("migrate")];
     stage.install_all(&tasks);
     stage.deliver_to(&event("Create", "r1", "1", &tasks), &server.url());
-    eventually("logged", || stage.log_text().contains("answered SUCCESS")).await;
+    eventually("logged", || stage.log.text().contains("answered SUCCESS")).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(server.accepted().len(), 1, "{:?}", server.received());
     stage.end().await;

@@ -12,7 +12,7 @@ use aws_sdk_lambda::{
 };
 use serde_json::{Value, json};
 
-use crate::probe::{Lines, host_with, probe};
+use crate::probe::{host_with, probe};
 
 fn client(endpoint: String) -> Client {
     Client::from_conf(
@@ -49,7 +49,7 @@ async fn a_synchronous_call_returns_the_payload_or_the_function_error() {
 
 #[tokio::test]
 async fn a_dry_run_and_an_event_return_at_once() {
-    let (host, lines): (_, Lines) = host_with([probe("f")]).await;
+    let (host, lines) = host_with([probe("f")]).await;
     let client = client(host.endpoint());
     let call = |kind, payload: &str| {
         client.invoke().function_name("f").invocation_type(kind).payload(Blob::new(payload)).send()

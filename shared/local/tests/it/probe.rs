@@ -1,48 +1,19 @@
 //! Hosts with the probe function, and checks of its answers.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use lamplighter_local::{Clock, FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
+use lamplighter_local::{Clock, FunctionSpec, HostOptions, Invocation, LambdaHost};
+use lamplighter_testkit::{example, log::Log};
 use serde_json::Value;
-use tokio::sync::watch;
 
 /// The spec of `examples/probe.rs`, which `cargo test` builds beside the tests.
 pub(crate) fn probe(name: &str) -> FunctionSpec {
-    let test = std::env::current_exe().unwrap();
-    let binary: PathBuf = test.parent().unwrap().parent().unwrap().join("examples/probe");
-    assert!(
-        binary.exists(),
-        "{} is missing: run a whole `cargo test -p lamplighter-local`",
-        binary.display()
-    );
-    let mut spec = FunctionSpec::new(name, binary);
+    let mut spec = FunctionSpec::new(name, example("probe"));
     spec.timeout = Duration::from_secs(20);
     spec
 }
 
-/// The lines so far.
-#[derive(Clone)]
-pub(crate) struct Lines(watch::Receiver<Vec<LogLine>>);
-
-impl Lines {
-    pub(crate) fn all(&self) -> Vec<LogLine> {
-        self.0.borrow().clone()
-    }
-
-    pub(crate) async fn containing(&self, text: &str) -> LogLine {
-        let mut lines = self.0.clone();
-        let found = |lines: &Vec<LogLine>| lines.iter().any(|it| it.line.contains(text));
-        let lines = tokio::time::timeout(Duration::from_secs(20), lines.wait_for(found)).await;
-        let lines = lines.unwrap_or_else(|_| panic!("no line with {text:?}: {:?}", self.all())).unwrap();
-        lines.iter().find(|it| it.line.contains(text)).unwrap().clone()
-    }
-}
-
-pub(crate) async fn host_with(specs: impl IntoIterator<Item = FunctionSpec>) -> (Arc<LambdaHost>, Lines) {
+pub(crate) async fn host_with(specs: impl IntoIterator<Item = FunctionSpec>) -> (Arc<LambdaHost>, Log) {
     host_by(Clock::default(), specs).await
 }
 
@@ -50,16 +21,14 @@ pub(crate) async fn host_with(specs: impl IntoIterator<Item = FunctionSpec>) -> 
 pub(crate) async fn host_by(
     clock: Clock,
     specs: impl IntoIterator<Item = FunctionSpec>,
-) -> (Arc<LambdaHost>, Lines) {
-    let (sender, lines) = watch::channel(Vec::new());
-    let sender = Mutex::new(sender);
+) -> (Arc<LambdaHost>, Log) {
+    let (log, sink) = Log::new();
     let options = HostOptions { retry_pause: Duration::from_millis(10), clock, ..HostOptions::default() };
-    let sink = move |line| sender.lock().unwrap().send_modify(|lines: &mut Vec<LogLine>| lines.push(line));
     let host = LambdaHost::start_with(options, sink).await.unwrap();
     for spec in specs {
         host.register(spec);
     }
-    (Arc::new(host), Lines(lines))
+    (Arc::new(host), log)
 }
 
 pub(crate) fn json(invocation: &Invocation) -> Value {

@@ -97,7 +97,7 @@ async fn c20_schedule_and_pulse_deliver_one_tick_and_there_is_one_run() {
         stage.pulse().await;
         stage.next_minute(1).await;
     }
-    assert_eq!((stage.journal().len(), stage.records("a").await), (1, 1), "{}", stage.log_text());
+    assert_eq!((stage.journal().len(), stage.records("a").await), (1, 1), "{}", stage.log.text());
     stage.end().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    ops::Deref,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -20,10 +20,6 @@ use axum::{
     routing::post,
 };
 use jiff::Timestamp;
-use lamplighter_aws::{
-    clients::local_dynamodb,
-    table::{Table, create},
-};
 use lamplighter_core::{
     claim::KnownSchedule,
     definition::{Cron, Definition, Kind, Priority, Queue},
@@ -31,7 +27,9 @@ use lamplighter_core::{
     pulse::{Driver, PLAN, Plan, PlannedTask, State as Remembered, run_id, schedule_word},
     run::Run,
 };
-use lamplighter_local::{Engine, FunctionSpec, HostOptions, LambdaHost, LogLine};
+use lamplighter_local::{FunctionSpec, LambdaHost};
+pub use lamplighter_testkit::eventually;
+use lamplighter_testkit::{example, machine::Machine};
 use serde_json::{Value, json};
 
 use crate::queues::Queues;
@@ -39,17 +37,13 @@ use crate::queues::Queues;
 pub const PULSE: &str = "shop-lamplighter-pulse";
 
 pub struct Stage {
-    pub table: Table,
-    pub host: Arc<LambdaHost>,
+    machine: Machine,
     pub hook: Hook,
     /// The queues of the stack's tasks.
     pub queues: Queues,
-    pub log: Arc<Mutex<Vec<LogLine>>>,
     /// The functions whose invocations are refused as throttled.
     pub throttled: Arc<Mutex<BTreeSet<String>>>,
     endpoints: BTreeMap<String, String>,
-    engine: Engine,
-    folder: tempfile::TempDir,
 }
 
 /// A task of the stack, and the behaviour of its process.
@@ -123,30 +117,15 @@ impl Probe {
 impl Stage {
     /// A stack with these tasks, whose last pulse was `minutes_ago` before `now`.
     pub async fn new(now: Timestamp, minutes_ago: i64, probes: Vec<Probe>) -> Self {
-        let engine = Engine::memory().unwrap();
-        let dynamodb = engine.serve().await.unwrap();
-        let client = local_dynamodb(&dynamodb);
-        create(&client, "lamplighter").await.unwrap();
-        let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
-        let sink = Arc::clone(&log);
-        let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
-        let host = LambdaHost::start_with(options, move |line| sink.lock().unwrap().push(line));
-        let host = Arc::new(host.await.unwrap());
+        let machine = Machine::new().await;
         let throttled: Arc<Mutex<BTreeSet<String>>> = Arc::default();
-        let lambda = front(Arc::clone(&host), Arc::clone(&throttled)).await;
-        let hook = Hook::new().await;
-        let queues = Queues::new().await;
-        let folder = tempfile::tempdir().unwrap();
-        let endpoints = [
-            ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
-            ("AWS_ENDPOINT_URL_LAMBDA", lambda),
-            ("LAMPLIGHTER_TABLE", "lamplighter".to_owned()),
-        ];
-        let endpoints = endpoints.map(|(name, value)| (name.to_owned(), value)).into();
-        let table = Table::new(client, "lamplighter");
-        let stage = Self { table, host, hook, queues, log, throttled, endpoints, engine, folder };
+        let lambda = front(Arc::clone(&machine.host), Arc::clone(&throttled)).await;
+        let mut endpoints = machine.variables();
+        endpoints.insert("AWS_ENDPOINT_URL_LAMBDA".to_owned(), lambda);
+        let (hook, queues) = (Hook::new().await, Queues::new().await);
+        let stage = Self { machine, hook, queues, throttled, endpoints };
         let plan = Plan::from(probes.iter().map(|probe| probe.planned.clone()).collect::<Vec<_>>());
-        std::fs::write(stage.folder.path().join(PLAN), serde_json::to_string(&plan).unwrap()).unwrap();
+        std::fs::write(stage.folder().join(PLAN), serde_json::to_string(&plan).unwrap()).unwrap();
         stage.install_pulse(&[]);
         for probe in &probes {
             stage.install(probe);
@@ -183,7 +162,7 @@ impl Stage {
         self.host.register(FunctionSpec {
             environment,
             timeout: Duration::from_secs(55),
-            task_root: Some(self.folder.path().to_owned()),
+            task_root: Some(self.folder().to_owned()),
             ..FunctionSpec::new(PULSE, example("pulse-function"))
         });
     }
@@ -196,7 +175,7 @@ impl Stage {
     /// Installs a task's function, or its new version.
     pub fn install(&self, probe: &Probe) {
         let (mut settings, mut config) = (probe.settings.clone(), probe.config.clone());
-        config["journal"] = json!(self.folder.path().join("journal"));
+        config["journal"] = json!(self.folder().join("journal"));
         settings["config"] = config;
         let mut environment = self.endpoints.clone();
         let task = probe.planned.name().as_str();
@@ -215,7 +194,7 @@ impl Stage {
     pub async fn send(&self, event: Value) -> Value {
         let invocation = self.host.invoke(PULSE, event.to_string()).await.unwrap();
         let response: Value = serde_json::from_slice(&invocation.payload).unwrap();
-        assert!(!invocation.failed, "{response}\n{}", self.log_text());
+        assert!(!invocation.failed, "{response}\n{}", self.log.text());
         response
     }
 
@@ -271,7 +250,7 @@ impl Stage {
 
     /// The started bodies, in order: the task and its tick.
     pub fn journal(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap_or_default();
+        let text = std::fs::read_to_string(self.folder().join("journal")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
@@ -309,30 +288,17 @@ impl Stage {
         delete.key("sk", AttributeValue::S("TASK".into())).send().await.unwrap();
     }
 
-    pub fn log_text(&self) -> String {
-        let log = self.log.lock().unwrap();
-        log.iter().map(|line| format!("{} {}", line.function, line.line)).collect::<Vec<_>>().join("\n")
-    }
-
     pub async fn end(self) {
-        self.host.shutdown().await;
-        self.engine.close().await;
+        self.machine.end().await;
     }
 }
 
-/// Waits until a condition holds. `what` describes it in the failure.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+impl Deref for Stage {
+    type Target = Machine;
 
-/// An example of this package, which `cargo test` has built beside the test.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples").join(name)
+    fn deref(&self) -> &Machine {
+        &self.machine
+    }
 }
 
 /// An Invoke API in front of the host's. It refuses invocations of throttled functions. Source of the response: AWS Lambda

@@ -70,7 +70,7 @@ fn said(output: &Output) -> String {
 #[tokio::test]
 async fn authorities_named_by_the_environment_are_trusted() {
     let world = World::new().await;
-    let front = Front::start(&world.endpoint).await;
+    let front = Front::start(&world.dynamodb).await;
     let table = ("AWS_ENDPOINT_URL_DYNAMODB", format!("https://localhost:{}/{}", front.port, front.key));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");

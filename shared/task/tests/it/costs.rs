@@ -49,7 +49,7 @@ async fn meter(engine: &str) -> (String, Passed) {
 #[tokio::test]
 async fn a_recorded_run_costs_three_writes_and_a_refused_one_costs_one() {
     let world = World::new().await;
-    let (endpoint, passed) = meter(&world.endpoint).await;
+    let (endpoint, passed) = meter(&world.dynamodb).await;
     let mut spec = world.spec(json!({}));
     spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), endpoint);
     world.host.register(spec);
@@ -70,7 +70,7 @@ async fn a_recorded_run_costs_three_writes_and_a_refused_one_costs_one() {
 #[tokio::test]
 async fn idle_costs_nothing() {
     let world = World::new().await;
-    let (endpoint, passed) = meter(&world.endpoint).await;
+    let (endpoint, passed) = meter(&world.dynamodb).await;
     let mut spec = world.spec(json!({}));
     spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), endpoint);
     world.host.register(spec);

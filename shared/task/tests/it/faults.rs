@@ -47,7 +47,7 @@ async fn in_worlds<F: Future<Output = ()>>(rounds: u64, world: impl Fn(u64, u64)
 
 /// Creates a proxy for the world's table that fails by a seed's dice.
 async fn faulty(world: &World, seed: u64) -> Proxy {
-    let proxy = Proxy::before(&world.endpoint).await;
+    let proxy = Proxy::before(&world.dynamodb).await;
     fail(&proxy, seed);
     proxy
 }

@@ -285,7 +285,7 @@ async fn c07_a_body_that_never_yields_is_recorded_and_ends_with_its_process() {
 #[tokio::test]
 async fn c07_a_body_that_never_yields_ends_with_its_process_even_without_the_table() {
     let world = World::new().await;
-    let mut gate = Gate::open(&world.endpoint).await;
+    let mut gate = Gate::open(&world.dynamodb).await;
     let mut spec = world.spec(json!({ "config": { "mode": "block" }, "timeout_ms": SHORT_MS }));
     spec.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), gate.endpoint());
     world.host.register(spec);

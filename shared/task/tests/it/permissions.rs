@@ -12,7 +12,7 @@ async fn g03_a_task_uses_each_permission_of_its_role_and_no_other() {
     let world = World::new().await;
     let folder = tempfile::tempdir().unwrap();
     let bucket = Bucket::serve(folder.path(), "values").await.unwrap();
-    let used = Watch::of(&[("DYNAMODB", &world.endpoint), ("S3", &bucket.endpoint())]).await;
+    let used = Watch::of(&[("DYNAMODB", &world.dynamodb), ("S3", &bucket.endpoint())]).await;
     let mut spec = world.spec(json!({ "config": { "mode": "large", "bytes": 250_000 } }));
     spec.environment.extend(bucket.variables());
     spec.environment.insert("LAMPLIGHTER_BUCKET".to_owned(), "values".to_owned());

@@ -1,24 +1,14 @@
 //! The world of one test: an engine with the table, a Lambda host, and a folder for the probe's marks.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Mutex,
-    time::Duration,
-};
+use std::{ops::Deref, path::PathBuf, time::Duration};
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lamplighter_aws::{
-    clients::signed_config,
-    objects::Objects,
-    table::{History, Table, create},
-};
+use lamplighter_aws::{clients::signed_config, objects::Objects, table::History};
 use lamplighter_core::{name::TaskName, run::Run};
-use lamplighter_local::{Bucket, Engine, FunctionSpec, HostOptions, Invocation, LambdaHost, LogLine};
+use lamplighter_local::{Bucket, FunctionSpec, Invocation};
+use lamplighter_testkit::{example, machine::Machine};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
     task::{JoinHandle, JoinSet},
 };
 
@@ -28,35 +18,22 @@ pub(crate) const PROBE: &str = "probe";
 /// The binary of `examples/task_probe.rs`, which `cargo test` builds. Its name is unique, since all packages share the
 /// folder.
 pub(crate) fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().unwrap().parent().unwrap().join("examples/task_probe");
-    assert!(binary.exists(), "{} is missing: run a whole `cargo test -p lamplighter`", binary.display());
-    binary
+    example("task_probe")
 }
 
-pub(crate) struct World {
-    pub(crate) table: Table,
-    pub(crate) host: LambdaHost,
-    _engine: Engine,
-    pub(crate) endpoint: String,
-    lines: watch::Receiver<Vec<LogLine>>,
-    folder: TempDir,
+pub(crate) struct World(Machine);
+
+impl Deref for World {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.0
+    }
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let engine = Engine::memory().unwrap();
-        let endpoint = engine.serve().await.unwrap();
-        let client = dynamodb(&endpoint);
-        create(&client, "lamplighter").await.unwrap();
-        let (sender, lines) = watch::channel(Vec::new());
-        let sender = Mutex::new(sender);
-        let sink =
-            move |line| sender.lock().unwrap().send_modify(|lines: &mut Vec<LogLine>| lines.push(line));
-        let options = HostOptions { retry_pause: Duration::from_millis(10), ..HostOptions::default() };
-        let host = LambdaHost::start_with(options, sink).await.unwrap();
-        let table = Table::new(client, "lamplighter");
-        Self { table, host, _engine: engine, endpoint, lines, folder: tempfile::tempdir().unwrap() }
+        Self(Machine::new().await)
     }
 
     /// Creates a world whose probe has this configuration.
@@ -77,22 +54,14 @@ impl World {
         world
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
     /// Returns the function with these settings. The world's folder is added to their configuration.
     pub(crate) fn spec(&self, mut settings: Value) -> FunctionSpec {
         settings["config"]["folder"] = json!(self.folder());
         let mut spec = FunctionSpec::new(PROBE, binary());
         spec.timeout = Duration::from_secs(20);
         let folder = self.folder().display().to_string();
-        for (name, value) in [
-            ("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint.clone()),
-            ("LAMPLIGHTER_TABLE", "lamplighter".to_owned()),
-            ("LAMPLIGHTER_SETTINGS", settings.to_string()),
-            ("TMPDIR", folder),
-        ] {
+        spec.environment = self.variables();
+        for (name, value) in [("LAMPLIGHTER_SETTINGS", settings.to_string()), ("TMPDIR", folder)] {
             spec.environment.insert(name.to_owned(), value);
         }
         spec
@@ -157,7 +126,7 @@ impl World {
 
     /// Returns all output of the functions.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.lines.borrow().iter().map(|line| line.line.clone()).collect()
+        self.log.all().into_iter().map(|line| line.line).collect()
     }
 
     /// Returns all output of the functions as JSON.
@@ -169,10 +138,7 @@ impl World {
 
     /// Waits for a line that contains a text, and returns it.
     pub(crate) async fn line(&self, text: &str) -> Value {
-        let mut lines = self.lines.clone();
-        let found = |lines: &Vec<LogLine>| lines.iter().any(|it| it.line.contains(text));
-        let waited = tokio::time::timeout(Duration::from_secs(20), lines.wait_for(found)).await.map(|_| ());
-        waited.unwrap_or_else(|_| panic!("no line with {text:?}: {:#?}", self.lines()));
+        self.log.containing(text).await;
         self.logged().into_iter().find(|line| line.to_string().contains(text)).unwrap()
     }
 }
@@ -220,18 +186,6 @@ pub(crate) fn objects(bucket: &Bucket) -> Objects {
     let signing = bucket.credentials();
     let config = signed_config(&bucket.endpoint(), &signing.access_key_id, &signing.secret_access_key);
     Objects::new("values", &config)
-}
-
-pub(crate) fn dynamodb(endpoint: &str) -> aws_sdk_dynamodb::Client {
-    aws_sdk_dynamodb::Client::from_conf(
-        aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::for_tests())
-            .endpoint_url(endpoint)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build(),
-    )
 }
 
 /// Returns the response's payload.

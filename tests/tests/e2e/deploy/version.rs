@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use lamplighter_e2e::{example, repository};
+use lamplighter_e2e::repository;
+use lamplighter_testkit::example;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;

@@ -2,29 +2,27 @@
 
 pub mod answer_server;
 
-pub use lamplighter_testkit::proxy;
+pub use lamplighter_testkit::{eventually, example, proxy};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Deref,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use jiff::{SignedDuration, Timestamp};
-use lamplighter_aws::table::{Table, create};
 use lamplighter_core::{
     deployment::{Entry, Ledger},
     name::TaskName,
     run::Run,
 };
-use lamplighter_local::{
-    Answers, Engine, Expectation, FunctionSpec, HostOptions, LambdaHost, LogLine, Stacks,
-};
+use lamplighter_local::{Answers, Expectation, FunctionSpec, Stacks};
+use lamplighter_testkit::machine::Machine;
 use serde_json::{Value, json};
 
 pub const STACK: &str = "arn:aws:cloudformation:us-east-1:000000000000:stack/shop/0a1b";
@@ -32,15 +30,11 @@ pub const DISPATCHER: &str = "shop-dispatcher";
 pub const FALLBACK: &str = "shop-fallback";
 
 pub struct Stage {
-    pub table: Table,
-    pub host: Arc<LambdaHost>,
+    machine: Machine,
     pub stacks: Stacks,
     pub answers: Answers,
-    pub log: Arc<Mutex<Vec<LogLine>>>,
     /// The environment variables of every function.
     pub endpoints: BTreeMap<String, String>,
-    engine: Engine,
-    folder: tempfile::TempDir,
     /// True if a test has set the stack's status. Otherwise the stack waits for each event that it sends.
     pinned: AtomicBool,
     /// The requests sent so far.
@@ -134,39 +128,19 @@ impl Stage {
     }
 
     pub async fn with_dispatcher_timeout(timeout: Duration) -> Self {
-        let engine = Engine::memory().unwrap();
-        let dynamodb = engine.serve().await.unwrap();
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::for_tests())
-            .endpoint_url(&dynamodb)
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .build();
-        let client = aws_sdk_dynamodb::Client::from_conf(config);
-        create(&client, "lamplighter").await.unwrap();
-        let log: Arc<Mutex<Vec<LogLine>>> = Arc::default();
-        let sink = Arc::clone(&log);
-        let options = HostOptions { retry_pause: Duration::from_millis(100), ..HostOptions::default() };
-        let host =
-            LambdaHost::start_with(options, move |line| sink.lock().unwrap().push(line)).await.unwrap();
+        let machine = Machine::new().await;
         let (stacks, answers) = (Stacks::serve().await.unwrap(), Answers::serve().await.unwrap());
-        let endpoints = BTreeMap::from([
-            ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), dynamodb),
-            ("AWS_ENDPOINT_URL_LAMBDA".to_owned(), host.endpoint()),
+        let mut endpoints = machine.variables();
+        endpoints.extend([
+            ("AWS_ENDPOINT_URL_LAMBDA".to_owned(), machine.host.endpoint()),
             ("AWS_ENDPOINT_URL_CLOUDFORMATION".to_owned(), stacks.endpoint()),
             ("LAMPLIGHTER_ANSWER_ENDPOINT".to_owned(), answers.endpoint()),
-            ("LAMPLIGHTER_TABLE".to_owned(), "lamplighter".to_owned()),
         ]);
         let stage = Self {
-            table: Table::new(client, "lamplighter"),
-            host: Arc::new(host),
+            machine,
             stacks,
             answers,
-            log,
-            engine,
             endpoints,
-            folder: tempfile::tempdir().unwrap(),
             pinned: AtomicBool::new(false),
             requests: Mutex::default(),
         };
@@ -250,7 +224,7 @@ impl Stage {
     }
 
     pub fn journal_file(&self) -> PathBuf {
-        self.folder.path().join("journal")
+        self.folder().join("journal")
     }
 
     /// The started bodies, in order: `run a`, `rollback b`.
@@ -288,7 +262,7 @@ impl Stage {
     pub async fn answer(&self, expected: &Expectation) -> Value {
         match expected.answer(Duration::from_secs(60)).await {
             Ok(answer) => answer.json().unwrap(),
-            Err(error) => panic!("{error}\n{}", self.log_text()),
+            Err(error) => panic!("{error}\n{}", self.log.text()),
         }
     }
 
@@ -311,25 +285,21 @@ impl Stage {
         self.table.ledger(&format!("{stack}#{resource}"), None).await.unwrap().newest
     }
 
-    /// The table, accessed without a socket.
-    pub fn direct_table(&self) -> Table {
-        let client = lamplighter_aws::clients::direct_dynamodb(self.engine.client());
-        Table::new(client, self.table.name())
-    }
-
     /// The ledger of the resource.
     pub async fn ledger(&self) -> Ledger {
         self.table.ledger(&format!("{STACK}#Tasks"), None).await.unwrap()
     }
 
-    pub fn log_text(&self) -> String {
-        let log = self.log.lock().unwrap();
-        log.iter().map(|line| format!("{} {}", line.function, line.line)).collect::<Vec<_>>().join("\n")
-    }
-
     pub async fn end(self) {
-        self.host.shutdown().await;
-        self.engine.close().await;
+        self.machine.end().await;
+    }
+}
+
+impl Deref for Stage {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.machine
     }
 }
 
@@ -369,19 +339,4 @@ pub fn signed(url: &str, seconds_ago: i64) -> String {
     let at = Timestamp::now() - SignedDuration::from_secs(seconds_ago);
     let date = at.strftime("%Y%m%dT%H%M%SZ");
     format!("{url}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date={date}&X-Amz-Expires=7200&X-Amz-Signature=1")
-}
-
-/// Waits until a condition holds. `what` describes it in the failure.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(90);
-    while !is_so() {
-        assert!(tokio::time::Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// An example of this package, which `cargo test` has built beside the test.
-pub fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("examples").join(name)
 }
