@@ -190,14 +190,18 @@ fn no_library_prints_with_a_macro() {
     }
 }
 
-/// The `src` folder of each package of the workspace.
+/// The `src` folder of each package of the workspace, and the folder of each test program that has modules.
 fn crates() -> Vec<PathBuf> {
     let metadata = metadata();
-    let folders = metadata.workspace_packages().into_iter().map(|package| {
-        let folder = package.manifest_path.parent().expect("a manifest is in a folder");
-        folder.join("src").into_std_path_buf()
-    });
-    folders.collect()
+    let mut folders = Vec::new();
+    for package in metadata.workspace_packages() {
+        let root = package.manifest_path.parent().expect("a manifest is in a folder");
+        folders.push(root.join("src").into_std_path_buf());
+        let tests = package.targets.iter().filter(|target| target.is_test());
+        let with_modules = tests.filter(|target| target.src_path.file_name() == Some("main.rs"));
+        folders.extend(with_modules.map(|target| target.src_path.parent().unwrap().as_std_path().to_owned()));
+    }
+    folders
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod jobs;
 mod notices;
 mod permissions;
 mod queues;
+mod server;
 mod stage;

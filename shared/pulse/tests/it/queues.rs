@@ -18,7 +18,7 @@ use lamplighter_aws::{
 };
 use serde_json::{Value, json};
 
-use crate::stage::serve;
+use crate::server::serve;
 
 /// The common prefix of the queues' URLs.
 pub const PREFIX: &str = "https://sqs.eu-west-1.amazonaws.com/123456789012/shop-";

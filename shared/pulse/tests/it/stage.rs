@@ -32,7 +32,7 @@ pub use lamplighter_testkit::eventually;
 use lamplighter_testkit::{example, machine::Machine};
 use serde_json::{Value, json};
 
-use crate::queues::Queues;
+use crate::{queues::Queues, server::serve};
 
 pub const PULSE: &str = "shop-lamplighter-pulse";
 
@@ -356,11 +356,4 @@ impl Hook {
     pub fn messages(&self) -> Vec<Value> {
         self.received.lock().unwrap().clone()
     }
-}
-
-pub async fn serve(router: Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    endpoint
 }

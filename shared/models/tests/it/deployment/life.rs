@@ -9,7 +9,7 @@ use lamplighter_core::{
     name::TaskName,
 };
 
-use super::cloud::{SentRequest, Way};
+use super::request::{SentRequest, Way};
 
 /// The length of a unit of the model's time in seconds: longer than the margin of clocks.
 const UNIT: i64 = 10;

@@ -6,17 +6,20 @@
 //! which a dispatcher calls them, and [`table`] the writes in between.
 
 mod cloud;
+mod invariants;
 mod life;
 mod properties;
 mod protocol;
+mod request;
+mod stack;
 mod status;
 mod table;
 mod world;
 
-use life::{Condition, Fault, Life, Limits, OnFailure, Start, Update};
-use properties::{
+use invariants::{
     AGREE, ALL_UNDONE, FORWARD_ONCE, ONE_ANSWER, REASON, STACK_MOVES, TRUTH, UNDO_ONCE, UNDO_RIGHT, WAITED,
 };
+use life::{Condition, Fault, Life, Limits, OnFailure, Start, Update};
 use stateright::{Checker, HasDiscoveries, Model, Path};
 use world::{Action, Dispatcher, World};
 

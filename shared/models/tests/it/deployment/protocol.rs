@@ -18,9 +18,9 @@ use lamplighter_core::{
 };
 
 use super::{
-    cloud::Way,
+    invariants::ONE_ANSWER,
     life::{Condition, Fault, Life, MOST_KEPT, PROMPT, at, clock, properties},
-    properties::ONE_ANSWER,
+    request::Way,
     world::{Deletion, Dispatcher, Phase, Seen, Shared, World},
 };
 

@@ -11,9 +11,9 @@ use lamplighter_core::{
 };
 
 use super::{
-    cloud::{SentRequest, Undone},
+    invariants::{FORWARD_ONCE, REASON, TRUTH, UNDO_ONCE, UNDO_RIGHT, WAITED},
     life::{Fault, LEDGER, Life, at},
-    properties::{FORWARD_ONCE, REASON, TRUTH, UNDO_ONCE, UNDO_RIGHT, WAITED},
+    request::{SentRequest, Undone},
     world::{Claims, Invocation, Run, Shared, Table, World, request_of},
 };
 

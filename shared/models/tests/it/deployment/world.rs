@@ -15,8 +15,9 @@ use lamplighter_core::{
 };
 
 use super::{
-    cloud::{Event, SentRequest, Stack, Undone},
     life::Limits,
+    request::{SentRequest, Undone},
+    stack::{Event, Move, Stack},
 };
 
 /// A value with its digest, so that states are cheap to copy and to compare.
@@ -205,7 +206,7 @@ pub struct Invocation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    Cloud(super::cloud::Move),
+    Cloud(Move),
     /// A request is delivered.
     Deliver(usize),
     /// A request is delivered once more.
