@@ -1,8 +1,9 @@
 //! A queue task for the runner's tests; its argument `mode` chooses its behaviour.
 
-use std::{env, fs::OpenOptions, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 use lamplighter::{definition::Definition, prelude::*};
+use lamplighter_testkit::probe::note;
 
 /// The file in which each start of a body is noted.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -14,16 +15,13 @@ pub struct Config {
 /// Behaves as `mode` says.
 #[task(queue, timeout = "1m")]
 pub async fn queue_probe(ctx: Context<Config>, mode: String, mark: String) -> TaskResult {
-    let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
     let (epoch, pid) = (ctx.attempt(), std::process::id().to_string());
-    let line =
-        if mode == "trace" { format!("{} {epoch} {pid}\n", ctx.run_id()) } else { format!("{mark}\n") };
-    // One write, so that processes do not write into each other's lines.
-    journal.write_all(line.as_bytes())?;
+    let line = if mode == "trace" { format!("{} {epoch} {pid}", ctx.run_id()) } else { mark.clone() };
+    note(&ctx.config.journal, &line)?;
     match mode.as_str() {
         "where" => {
             let folder = env::current_dir()?;
-            OpenOptions::new().append(true).create(true).open("written")?.write_all(b"queue\n")?;
+            note("written", "queue")?;
             Outcome::success("said where it is").with_data(&folder)
         }
         // Until the test creates a file of that name.

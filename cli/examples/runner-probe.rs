@@ -1,14 +1,12 @@
 //! A cron task for the runner's tests. Its configuration chooses its behaviour, `PROBE_NAME` its name.
 
-use std::{
-    collections::BTreeMap, fs::OpenOptions, io::Write, os::unix::ffi::OsStringExt as _, process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, os::unix::ffi::OsStringExt as _, process::ExitCode, time::Duration};
 
 use lamplighter::{
     definition::{Cron, Definition, Kind},
     prelude::*,
 };
+use lamplighter_testkit::probe;
 
 /// Far longer than any test waits.
 const LONG: Duration = Duration::from_secs(600);
@@ -31,32 +29,26 @@ impl Task for Probe {
     type State = ();
 
     fn definition() -> Definition {
-        let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
-        let name = name.parse().expect("the test gives a task name");
         // The workspace's own program describes the schedule.
         let schedule = "@hourly".parse().expect("a nickname");
-        let mut definition = Definition::new(name, Kind::Cron(Cron::new(Some(schedule))));
-        definition.config = serde_json::to_value(Config::default()).expect("plain fields");
-        definition.config_schema = schemars::schema_for!(Config).to_value();
-        definition
+        probe::definition::<Config>(Kind::Cron(Cron::new(Some(schedule))))
     }
 
     async fn run(&self, ctx: Context<Config>) -> TaskResult {
-        let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
+        let journal = &ctx.config.journal;
         let tick = ctx.scheduled_for().map(|tick| tick.to_string()).unwrap_or_default();
-        // One write, so that processes do not write into each other's lines.
-        journal.write_all(format!("{} {tick}\n", Probe::definition().name).as_bytes())?;
+        probe::note(journal, &format!("{} {tick}", Probe::definition().name))?;
         println!("{}", std::env::var("PROBE_WORD").unwrap_or_default());
         match ctx.config.mode.as_str() {
             "where" => {
-                journal.write_all(surroundings(ctx.run_id()).as_bytes())?;
+                probe::note(journal, &surroundings(ctx.run_id()))?;
                 Ok(Outcome::success("said where it is"))
             }
             "fail" => Err(TaskError::new("told to fail")),
             "deny" => Ok(Outcome::failure(std::env::var("PROBE_WORD").unwrap_or_default())),
             "obey" => {
                 ctx.cancellation().cancelled().await;
-                journal.write_all(b"cancelled\n")?;
+                probe::note(journal, "cancelled")?;
                 Ok(Outcome::success("obeyed"))
             }
             "block" => {
@@ -70,15 +62,14 @@ impl Task for Probe {
 
 /// Writes a line to a file by a relative path, and returns the current folder and the bytes of some variables.
 fn surroundings(run: impl std::fmt::Display) -> String {
-    let mut file = OpenOptions::new().append(true).create(true).open("written").expect("the folder takes it");
-    file.write_all(format!("{run}\n").as_bytes()).expect("the folder takes it");
+    probe::note("written", &run.to_string()).expect("the folder takes it");
     let folder = std::env::current_dir().expect("it is there").display().to_string();
     let all = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     let probed: BTreeMap<_, _> =
         all.filter(|(name, _)| name.starts_with(b"PROBED") || name == b"PWD").collect();
     let hidden =
         std::env::vars_os().any(|(name, _)| name.as_encoded_bytes().starts_with(b"LAMPLIGHTER_PROBED"));
-    format!("where {folder} {probed:?} {hidden}\n")
+    format!("where {folder} {probed:?} {hidden}")
 }
 
 fn main() -> ExitCode {

@@ -1,12 +1,13 @@
 //! A side task for the tests. Its configuration chooses its behaviour, and it leaves marks in a folder. With the argument
 //! `keep` the program is a runner of that task alone.
 
-use std::{collections::BTreeMap, env, fs::OpenOptions, io::Write as _, path::Path, process, time::Duration};
+use std::{collections::BTreeMap, env, path::Path, process, time::Duration};
 
 use lamplighter::prelude::*;
 use lamplighter_aws::{clients::local_dynamodb, table::Table};
 use lamplighter_core::side::Pace;
 use lamplighter_runner::side::{Side, supervise};
+use lamplighter_testkit::probe::note;
 use tokio_util::sync::CancellationToken;
 
 /// The behaviour, and the folder of the marks.
@@ -27,7 +28,7 @@ pub async fn side_probe(ctx: Context<Config>) -> TaskResult {
         "where" => {
             let folder = env::current_dir()?.display().to_string();
             mark(&ctx, "where", &folder);
-            OpenOptions::new().append(true).create(true).open("written")?.write_all(b"side\n")?;
+            note("written", "side")?;
             ctx.cancellation().cancelled().await;
             Ok(Outcome::success("said where it is"))
         }
@@ -59,8 +60,7 @@ async fn shut_down(ctx: Context<Config>) {
 
 fn mark(ctx: &Context<Config>, file: &str, text: &str) {
     let path = Path::new(&ctx.config.folder).join(file);
-    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("the folder is there");
-    file.write_all(format!("{text}\n").as_bytes()).expect("the folder takes it");
+    note(path, text).expect("the folder takes it");
 }
 
 fn main() -> process::ExitCode {

@@ -1,8 +1,6 @@
 //! A task for the dispatcher's tests. Its environment sets its name and behaviour.
 
 use std::{
-    fs::OpenOptions,
-    io::Write,
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
     time::Duration,
@@ -12,6 +10,7 @@ use lamplighter::{
     definition::{Definition, Kind, Lifecycle},
     prelude::*,
 };
+use lamplighter_testkit::probe;
 
 /// The probe's behaviour.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -40,14 +39,10 @@ impl Task for Probe {
     type State = ();
 
     fn definition() -> Definition {
-        let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
-        let name = name.parse().expect("the test gives a task name");
         Definition {
             timeout: Duration::from_secs(20),
             rollback: std::env::var_os("PROBE_ROLLBACK").is_some(),
-            config: serde_json::to_value(Config::default()).expect("plain fields"),
-            config_schema: schemars::schema_for!(Config).to_value(),
-            ..Definition::new(name, Kind::Lifecycle(Lifecycle::default()))
+            ..probe::definition::<Config>(Kind::Lifecycle(Lifecycle::default()))
         }
     }
 
@@ -119,9 +114,8 @@ fn have_started(ctx: &Context<Config>) -> Result<bool, TaskError> {
 /// Writes a line to the journal: the operation, the task and the run.
 fn note(ctx: &Context<Config>, what: &str) -> Result<(), TaskError> {
     if !ctx.config.journal.is_empty() {
-        let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
-        // One write, so that lines of several processes do not mix.
-        journal.write_all(format!("{what} {} {}\n", Probe::definition().name, ctx.run_id()).as_bytes())?;
+        let line = format!("{what} {} {}", Probe::definition().name, ctx.run_id());
+        probe::note(&ctx.config.journal, &line)?;
     }
     Ok(())
 }

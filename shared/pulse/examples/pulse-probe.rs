@@ -1,11 +1,12 @@
 //! A cron task for the pulse's tests. Its environment sets its name and behaviour.
 
-use std::{fs::OpenOptions, io::Write, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use lamplighter::{
     definition::{Cron, Definition, Kind},
     prelude::*,
 };
+use lamplighter_testkit::probe;
 
 /// The probe's behaviour.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -28,23 +29,17 @@ impl Task for Probe {
     type State = ();
 
     fn definition() -> Definition {
-        let name = std::env::var("PROBE_NAME").unwrap_or_else(|_| "probe".to_owned());
-        let name = name.parse().expect("the test gives a task name");
         // The plan decides when it is due.
         let schedule = "@hourly".parse().expect("a nickname");
-        let mut definition = Definition::new(name, Kind::Cron(Cron::new(Some(schedule))));
+        let mut definition = probe::definition::<Config>(Kind::Cron(Cron::new(Some(schedule))));
         definition.timeout = Duration::from_secs(20);
         definition.retry.max_attempts = 1;
-        definition.config = serde_json::to_value(Config::default()).expect("plain fields");
-        definition.config_schema = schemars::schema_for!(Config).to_value();
         definition
     }
 
     async fn run(&self, ctx: Context<Config>) -> TaskResult {
-        let mut journal = OpenOptions::new().append(true).create(true).open(&ctx.config.journal)?;
         let tick = ctx.scheduled_for().map(|tick| tick.to_string()).unwrap_or_default();
-        // One write, so that lines of several processes do not mix.
-        journal.write_all(format!("{} {tick}\n", Probe::definition().name).as_bytes())?;
+        probe::note(&ctx.config.journal, &format!("{} {tick}", Probe::definition().name))?;
         tokio::time::sleep(Duration::from_millis(ctx.config.sleep_ms)).await;
         while ctx.config.wait_for != std::path::Path::new("") && !ctx.config.wait_for.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -1,12 +1,13 @@
 //! A hand-written queue task for tests, controlled by its argument `mode`. Each start of its body adds a line to the file
 //! `bodies` in the configured folder.
 
-use std::{fs::OpenOptions, io::Write as _, path::PathBuf, process, time::Duration};
+use std::{path::PathBuf, process, time::Duration};
 
 use lamplighter::{
     definition::{Definition, Kind, Priority, Queue},
     prelude::*,
 };
+use lamplighter_testkit::probe::note;
 use serde_json::Value;
 
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -44,9 +45,7 @@ impl Task for JobProbe {
 
     async fn run(&self, ctx: Context<Config>) -> TaskResult {
         let Arguments { mode, value } = ctx.arguments()?;
-        let mut bodies =
-            OpenOptions::new().create(true).append(true).open(ctx.config.folder.join("bodies"))?;
-        writeln!(bodies, "{} {}", ctx.run_id(), ctx.attempt())?;
+        note(ctx.config.folder.join("bodies"), &format!("{} {}", ctx.run_id(), ctx.attempt()))?;
         match mode.as_str() {
             "echo" => Outcome::success("said").with_data(&value),
             "error-once" if ctx.attempt() > 1 => Ok(Outcome::success("at last")),

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs::OpenOptions,
     io::{BufRead as _, Write as _},
     path::PathBuf,
     process,
@@ -19,6 +18,7 @@ use lamplighter::{
     random,
 };
 use lamplighter_aws::clients::Clients;
+use lamplighter_testkit::probe::note;
 use serde_json::{Value, json};
 
 /// An order of the test.
@@ -53,12 +53,10 @@ impl Task for Racer {
     }
 
     async fn run(&self, ctx: Context<()>) -> TaskResult {
-        let note = |what: &str| -> std::io::Result<()> {
-            let path = std::env::var_os("RACE_JOURNAL").map(PathBuf::from).unwrap_or_default();
-            let mut journal = OpenOptions::new().append(true).create(true).open(path)?;
+        let note = |what: &str| {
+            let journal = std::env::var_os("RACE_JOURNAL").map(PathBuf::from).unwrap_or_default();
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-            let line = format!("{what} {} {} {} {now}\n", order().task, ctx.run_id(), process::id());
-            journal.write_all(line.as_bytes())
+            note(journal, &format!("{what} {} {} {} {now}", order().task, ctx.run_id(), process::id()))
         };
         note("begin")?;
         tell(&json!({ "begun": ctx.run_id() }));

@@ -3,8 +3,7 @@
 
 use std::{
     fmt,
-    fs::{self, File, OpenOptions},
-    io::Write as _,
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
     process, thread,
     time::Duration,
@@ -17,6 +16,7 @@ use lamplighter::{
     prelude::*,
 };
 use lamplighter_core::retry::Retry;
+use lamplighter_testkit::probe::note;
 use serde_json::json;
 
 /// A time longer than any test waits.
@@ -213,8 +213,7 @@ fn mode(config: &Config) -> String {
 }
 
 fn append(folder: &Path, file: &str, line: &str) -> std::io::Result<()> {
-    let mut file: File = OpenOptions::new().append(true).create(true).open(folder.join(file))?;
-    file.write_all(format!("{line} {}\n", process::id()).as_bytes())
+    note(folder.join(file), &format!("{line} {}", process::id()))
 }
 
 fn block() -> Outcome {

@@ -4,6 +4,7 @@
 //! - [`log`]: the lines that functions print
 //! - [`machine`]: a table and a host of functions
 //! - [`permissions`]: the permissions that a function uses
+//! - [`probe`]: tasks that note what they do
 //! - [`proxy`]: a proxy that injects network faults
 //! - [`variable`]: the scale and the seed of a test
 
@@ -15,6 +16,7 @@ pub mod dice;
 pub mod log;
 pub mod machine;
 pub mod permissions;
+pub mod probe;
 pub mod proxy;
 pub mod variable;
 
