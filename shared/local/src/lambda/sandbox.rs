@@ -137,7 +137,7 @@ impl Sandbox {
             biased;
             Ok(deadline) = was_taken => Pickup::Until(deadline),
             status = self.child.wait() => Pickup::Exited(status),
-            () = sleep(INIT_LIMIT + limit) => Pickup::Never,
+            () = sleep(INIT_LIMIT.saturating_add(limit)) => Pickup::Never,
         };
         let deadline = match taken {
             Pickup::Until(deadline) => deadline,
