@@ -168,7 +168,7 @@ impl WatchedSources {
             machine.install_task(&built.project, task, &built.packages, None)?;
         }
         let sides =
-            if self.variables.side_tasks { Some(sides_of(&built, machine, &current.runner)?) } else { None };
+            self.variables.side_tasks.then(|| sides_of(&built, machine, &current.runner)).transpose()?;
         let pulse = if built.project == self.built.project {
             None
         } else {
