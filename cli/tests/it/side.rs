@@ -2,16 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Deref,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use lamplighter_aws::{
-    clients::local_dynamodb,
-    table::{History, Table, create},
-};
+use lamplighter_aws::table::History;
 use lamplighter_core::{
     name::TaskName,
     retry::Retry,
@@ -19,22 +17,24 @@ use lamplighter_core::{
     side::{Next, Pace},
     status::Status,
 };
-use lamplighter_local::{Engine, FunctionSpec, LambdaHost};
+use lamplighter_local::FunctionSpec;
 use lamplighter_runner::side::{Side, SideEvent, supervise};
-use lamplighter_testkit::example;
+use lamplighter_testkit::{example, machine::Machine};
 use serde_json::json;
-use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 const LONG: Duration = Duration::from_secs(40);
 
-/// A table, and the folder of the probe's marks.
-struct World {
-    table: Table,
-    endpoint: String,
-    folder: TempDir,
-    _engine: Engine,
+/// A machine, whose folder has the probe's marks.
+struct World(Machine);
+
+impl Deref for World {
+    type Target = Machine;
+
+    fn deref(&self) -> &Machine {
+        &self.0
+    }
 }
 
 /// A runner in this process.
@@ -48,12 +48,7 @@ struct Keeper {
 
 impl World {
     async fn new() -> Self {
-        let engine = Engine::memory().unwrap();
-        let endpoint = engine.serve().await.unwrap();
-        let client = local_dynamodb(&endpoint);
-        create(&client, "lamplighter").await.unwrap();
-        let table = Table::new(client, "lamplighter");
-        Self { table, endpoint, folder: tempfile::tempdir().unwrap(), _engine: engine }
+        Self(Machine::new().await)
     }
 
     fn binary() -> PathBuf {
@@ -61,15 +56,11 @@ impl World {
     }
 
     fn variables(&self, mode: &str) -> BTreeMap<String, String> {
-        let settings = json!({ "config": { "mode": mode, "folder": self.folder.path() } });
-        [
-            ("AWS_ENDPOINT_URL_DYNAMODB", self.endpoint.clone()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("LAMPLIGHTER_TABLE", "lamplighter".to_owned()),
-            ("LAMPLIGHTER_SETTINGS", settings.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        let settings = json!({ "config": { "mode": mode, "folder": self.folder() } });
+        let mut variables = self.0.variables();
+        variables.insert("AWS_REGION".to_owned(), "us-east-1".to_owned());
+        variables.insert("LAMPLIGHTER_SETTINGS".to_owned(), settings.to_string());
+        variables
     }
 
     fn side(&self, mode: &str, pace: Pace) -> Side {
@@ -119,7 +110,7 @@ impl World {
     }
 
     fn marks(&self, file: &str) -> Vec<String> {
-        let text = std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default();
+        let text = std::fs::read_to_string(self.folder().join(file)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
@@ -176,11 +167,10 @@ fn is_alive(process: &str) -> bool {
 #[tokio::test]
 async fn s01_a_side_task_is_refused_in_lambda_with_the_reason() {
     let world = World::new().await;
-    let host = LambdaHost::start(|_| {}).await.unwrap();
     let mut spec = FunctionSpec::new("side-probe", World::binary());
     spec.environment = world.variables("wait");
-    host.register(spec);
-    let invocation = host.invoke("side-probe", "{}").await.unwrap();
+    world.host.register(spec);
+    let invocation = world.host.invoke("side-probe", "{}").await.unwrap();
     let answer = String::from_utf8_lossy(&invocation.payload).into_owned();
     assert!(invocation.failed && answer.contains("`side-probe` is a side task"), "{answer}");
     assert_eq!((world.marks("begun").len(), world.runs().await.len()), (0, 0));

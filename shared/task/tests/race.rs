@@ -8,16 +8,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use lamplighter_aws::table::{History, Table, create};
+use lamplighter_aws::table::History;
 use lamplighter_core::{
     id::RunId,
     name::TaskName,
     run::{ErrorKind, Run},
     status::Status,
 };
-use lamplighter_local::Engine;
-use lamplighter_testkit::variable::number;
+use lamplighter_testkit::{example, machine::Machine, variable::number};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -57,7 +55,7 @@ enum Answer {
 
 impl Racer {
     fn start(folder: &Path, endpoint: &str) -> Self {
-        let binary = lamplighter_testkit::example("racer");
+        let binary = example("racer");
         let mut child = Command::new(&binary)
             .env_clear()
             .env("AWS_REGION", "us-east-1")
@@ -136,9 +134,7 @@ impl Chance {
 
 /// The world, and the observations so far.
 struct Race {
-    table: Table,
-    endpoint: String,
-    folder: tempfile::TempDir,
+    machine: Machine,
     racers: Vec<Racer>,
     /// The time from which each task is free.
     free: [Instant; TASKS],
@@ -148,7 +144,6 @@ struct Race {
     started: BTreeSet<RunId>,
     /// The times of death of the processes, in nanoseconds.
     dead: BTreeMap<u32, u128>,
-    _engine: Engine,
 }
 
 fn name(task: usize) -> TaskName {
@@ -157,30 +152,15 @@ fn name(task: usize) -> TaskName {
 
 impl Race {
     async fn new() -> Self {
-        let engine = Engine::memory().unwrap();
-        let endpoint = engine.serve().await.unwrap();
-        let client = aws_sdk_dynamodb::Client::from_conf(
-            aws_sdk_dynamodb::Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::new("us-east-1"))
-                .credentials_provider(Credentials::for_tests())
-                .endpoint_url(&endpoint)
-                .http_client(aws_smithy_http_client::Builder::new().build_http())
-                .build(),
-        );
-        create(&client, "lamplighter").await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let racers = (0..PROCESSES).map(|_| Racer::start(folder.path(), &endpoint)).collect();
+        let machine = Machine::new().await;
+        let racers = (0..PROCESSES).map(|_| Racer::start(machine.folder(), &machine.dynamodb)).collect();
         Self {
-            table: Table::new(client, "lamplighter"),
-            endpoint,
-            folder,
+            machine,
             racers,
             free: [Instant::now(); TASKS],
             records: BTreeMap::new(),
             started: BTreeSet::new(),
             dead: BTreeMap::new(),
-            _engine: engine,
         }
     }
 
@@ -223,7 +203,7 @@ impl Race {
                 Answer::Dead { pid, at } => {
                     killed += 1;
                     self.dead.insert(pid, at);
-                    self.racers.push(Racer::start(self.folder.path(), &self.endpoint));
+                    self.racers.push(Racer::start(self.machine.folder(), &self.machine.dynamodb));
                 }
             }
         }
@@ -238,12 +218,12 @@ impl Race {
     async fn look(&mut self, task: usize) {
         let name = name(task);
         let wanted = History::of(name.clone(), 100);
-        for run in self.table.history(&wanted).await.unwrap().runs {
+        for run in self.machine.table.history(&wanted).await.unwrap().runs {
             assert!(run.status.is_terminal(), "{run:?}");
             let before = self.records.insert(run.id, run.clone());
             assert!(before.is_none_or(|before| before == run), "invariant 3: a record changed: {run:?}");
         }
-        let state = self.table.state(&name).await.unwrap();
+        let state = self.machine.table.state(&name).await.unwrap();
         let held = state.leases().map(|lease| (lease.run_id, lease.until)).collect::<Vec<_>>();
         self.started.extend(held.iter().map(|(run, _)| run));
         let left = held.iter().map(|(_, until)| until.duration_since(jiff::Timestamp::now()));
@@ -256,12 +236,12 @@ impl Race {
         for task in 0..TASKS {
             sleep(self.free[task].saturating_duration_since(Instant::now())).await;
             let (name, now) = (name(task), jiff::Timestamp::now());
-            for lost in self.table.state(&name).await.unwrap().lost(now) {
-                self.table.end_lost(&name, &lost, now).await.unwrap();
+            for lost in self.machine.table.state(&name).await.unwrap().lost(now) {
+                self.machine.table.end_lost(&name, &lost, now).await.unwrap();
             }
             self.look(task).await;
             assert_eq!(
-                self.table.state(&name).await.unwrap().leases().count(),
+                self.machine.table.state(&name).await.unwrap().leases().count(),
                 0,
                 "invariant 4: {name} is held"
             );
@@ -299,7 +279,7 @@ impl Race {
 
     /// Returns the bodies' notes, in the order of their starts.
     fn bodies(&self) -> Vec<Body> {
-        let text = std::fs::read_to_string(self.folder.path().join("journal")).unwrap();
+        let text = std::fs::read_to_string(self.machine.folder().join("journal")).unwrap();
         let mut bodies: BTreeMap<(RunId, u32), Body> = BTreeMap::new();
         for line in text.lines() {
             let words: Vec<_> = line.split(' ').collect();
